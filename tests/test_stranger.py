@@ -101,4 +101,4 @@ def test_domain(told: Callable[..., Any], tmp_path: Path) -> None:
 
 def test_experiment(told: Callable[..., Any], tmp_path: Path, forked: None) -> None:
     (record,) = told("reproduce", "stranger-question", "-o", tmp_path / "out")["experiments"]
-    assert record["claims"][0]["verdict"] == "holds"
+    assert record["decides"][0]["verdict"] == "holds"

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
-from latentedit_keep.files import write_text
-from latentedit_keep.plain import plain
+from latentedit_keep.files import plain, write_text
 from tools.running import ROOT
 
 PAGES = {"eim": EIM_PAPER, "riemannian": RIEMANNIAN, "unsupervised": UNSUPERVISED}

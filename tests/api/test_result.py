@@ -7,7 +7,7 @@ from PIL import Image
 
 from latentedit.api.result import measure_effect
 from latentedit.core.errors import ShapeError
-from latentedit_keep import pictures
+from latentedit.latents import pictures
 
 pytestmark = pytest.mark.slow
 

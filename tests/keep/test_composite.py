@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latentedit_keep import composite as module
-from latentedit_keep.composite import composite, enlarged, levels
+from latentedit_keep.composite import composite, levels
 from latentedit_keep.tones import Tones
 from tests.keep.pairs import scene
 
@@ -78,11 +78,3 @@ def test_levels_show_transparency_on_white() -> None:
     pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [100, 100, 100, 51]]], dtype=np.uint8)
     np.testing.assert_allclose(levels(pixels)[0], [[10, 20, 30], [255, 255, 255], [224, 224, 224]], atol=1e-3)
     np.testing.assert_allclose(levels(np.full((1, 1, 3), 65535, np.uint16)), 255)
-
-
-def test_a_mask_is_enlarged_in_place() -> None:
-    assert enlarged(half(10), (10, 10)) is not None
-    big = enlarged(half(10), (40, 40))
-    assert big.shape == (40, 40)
-    assert big[:, :17].max() == 0
-    assert big[:, 23:].min() == 1

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit_keep.bounds import bounds_of
+from latentedit_keep.api import _bounds
 from latentedit_keep.pictures import PixelPicture, check_depth, read_chunks, read_pixels, save_image
 from tests.keep.pairs import scene
 
@@ -114,13 +114,13 @@ def test_a_deep_png_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 def test_bounds_soften_inwards_and_black_stays_black() -> None:
     drawn = np.zeros((100, 120), dtype=np.uint8)
     drawn[30:70, 30:90] = 255
-    bounds = bounds_of(read_pixels(Image.fromarray(drawn)), (120, 100))
+    bounds = _bounds(read_pixels(Image.fromarray(drawn)), (120, 100))
     assert bounds[drawn == 0].max() == 0
     assert bounds[50, 60] == 1
     with pytest.raises(ImageError, match="120x100 pixels, the original 100x100"):
-        bounds_of(read_pixels(Image.fromarray(drawn)), (100, 100))
+        _bounds(read_pixels(Image.fromarray(drawn)), (100, 100))
     with pytest.raises(ImageError, match="black everywhere"):
-        bounds_of(read_pixels(Image.fromarray(0 * drawn)), (120, 100))
+        _bounds(read_pixels(Image.fromarray(0 * drawn)), (120, 100))
 
 
 def test_a_mask_of_thin_lines_is_refused() -> None:
@@ -128,4 +128,4 @@ def test_a_mask_of_thin_lines_is_refused() -> None:
     drawn = np.zeros((500, 600), dtype=np.uint8)
     drawn[250:258, 100:500] = 255
     with pytest.raises(ImageError, match="only a few pixels wide"):
-        bounds_of(read_pixels(Image.fromarray(drawn)), (600, 500))
+        _bounds(read_pixels(Image.fromarray(drawn)), (600, 500))

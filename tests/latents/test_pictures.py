@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.core.errors import ShapeError
+from latentedit.latents import pictures
 from latentedit.latents.pictures import Picture
 from latentedit.models.capabilities import Capabilities
-from latentedit_keep import pictures
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,8 @@ from latentedit.core.files.reading import read_json
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
 from latentedit.latents.record import ModelRecord, PictureRecord, versions
-from latentedit_keep.files import check_place, user_path, write_text
+from latentedit_keep.files import check_place, plain, user_path, write_text
 from latentedit_keep.pictures import save_image
-from latentedit_keep.plain import plain
 
 SHEET, FACTS = "directions.png", "discovered.json"
 

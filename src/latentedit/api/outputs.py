@@ -13,9 +13,8 @@ from latentedit.api.viewer.page import is_page
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import read_json
 from latentedit.latents.record import RunRecord
-from latentedit_keep.files import check_place, user_path, write_text
+from latentedit_keep.files import check_place, plain, user_path, write_text
 from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks
-from latentedit_keep.plain import plain
 
 _MAX_BESIDE_BYTES = 4 * MAX_RECORD_BYTES
 """Of a JSON file that is read: a record, and what was measured at each strength."""

@@ -26,10 +26,11 @@ from latentedit.editors.judge import Verdict
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.knowledge import Knowledge
+from latentedit.latents.pictures import strips
 from latentedit.latents.record import RunRecord
 from latentedit_keep.colour import shown
 from latentedit_keep.files import write_text
-from latentedit_keep.pictures import read_image, save_image, strips
+from latentedit_keep.pictures import read_image, save_image
 
 CHANGED_LEVELS = 8
 """A pixel counts as changed when a channel moves by more than this many of 255 levels."""

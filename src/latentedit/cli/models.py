@@ -395,7 +395,7 @@ def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 
 def _captions(file: Path) -> list[str]:
     """The lines of a file that say something."""
-    from latentedit_keep.files import read_text
+    from latentedit.core.files.reading import read_text
 
     lines = [line.strip() for line in read_text(file, limit=_MOST_CAPTION_BYTES).splitlines() if line.strip()]
     if not lines:

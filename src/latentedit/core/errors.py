@@ -2,7 +2,9 @@
 # ruff: noqa: PLC0414  # the names are public here, too
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
 from latentedit_keep.errors import ConfigError as ConfigError
 from latentedit_keep.errors import FileFormatError as FileFormatError
@@ -10,7 +12,6 @@ from latentedit_keep.errors import ImageError as ImageError
 from latentedit_keep.errors import LatentEditError as LatentEditError
 from latentedit_keep.errors import MissingDependencyError as MissingDependencyError
 from latentedit_keep.errors import OutputError as OutputError
-from latentedit_keep.errors import require as require
 from latentedit_keep.errors import to_install as to_install
 
 
@@ -67,3 +68,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
     listed = map(repr, names) if any("," in one for one in names) else names
     return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(listed)}".strip()
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises:
+        MissingDependencyError: with the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
+        ) from error

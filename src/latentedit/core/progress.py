@@ -1,5 +1,5 @@
 """How long work says how far it is."""
 
-from latentedit_keep.progress import Progress
+from latentedit_keep.console import Progress
 
 __all__ = ["Progress"]

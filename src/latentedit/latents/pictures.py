@@ -18,11 +18,12 @@ from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
-from latentedit_keep.pictures import check_output, decode, read_image, save_image, strips
+from latentedit_keep.pictures import check_output, decode, read_image, save_image
 
-__all__ = ["Frame", "Picture", "check_output", "save_image"]
+__all__ = ["Frame", "Picture", "check_output", "save_image", "strips"]
 
 _WHITE = (255, 255, 255)
+_STRIP_PIXELS = 1_000_000  # worked at together, where a step takes many bytes for each
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -203,3 +204,14 @@ def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int
     low, high = math.ceil(smallest / multiple), max(1, largest // multiple)
     width, height = (multiple * min(max(round(side * scale / multiple), low), high) for side in size)
     return width, height
+
+
+def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """A picture of this width and height as boxes of whole rows, for steps that take many bytes for each pixel.
+
+    Returns:
+        Left, top, right and bottom of each, as Pillow's ``crop`` takes them.
+    """
+    width, height = size
+    rows = max(1, _STRIP_PIXELS // width)
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]

@@ -1,27 +1,31 @@
 """``latentedit reproduce`` with experiments that count: what is printed, the page, exit codes; wrong input refused."""
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from latentedit.core.plugins import EXPERIMENTS, Registry
-from latentedit_bench.experiments.base import Context
+from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.statistics import Table
-from tests.bench.experiments.tallying import Broken, Tally
+from tests.bench.experiments.counting import CALLS, Counted, broken, tally
 from tests.commands import Command, Refused
 
 
 @pytest.fixture(autouse=True)
-def counting(monkeypatch: pytest.MonkeyPatch) -> None:
+def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two experiments in place of all."""
     points = {
-        one.name: EntryPoint(name=one.name, value=f"{one.__module__}:{one.__name__}", group=EXPERIMENTS.group)
-        for one in (Tally, Broken)
+        one.name: EntryPoint(name=one.name, value=f"{one.look.__module__}:{one.name}", group=EXPERIMENTS.group)
+        for one in (tally, broken)
     }
     real = Registry.points
     monkeypatch.setattr(Registry, "points", lambda it: points if it.group == EXPERIMENTS.group else real(it))
+    yield
+    CALLS.clear()
 
 
 @pytest.fixture
@@ -33,8 +37,8 @@ def test_the_verdict_the_number_and_the_page(command: Command, out: Path) -> Non
     outcome = command("reproduce", "tally", "tally", "-o", out)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[1].startswith("tally: holds: 4.5 [")
-    assert lines[1].endswith("], 8 pictures; fingers: size of |n|, in <items>")
+    assert lines[1].startswith(f"{tally.says}: holds; 4.5 [")
+    assert lines[1].endswith("], 8 images; fingers: size of |n|, in <items>")
     assert lines[2].split() == ["page", str(out / "claims.md")]
     assert lines[3].split() == [str(out / "claims.html")]
     assert "### tally" in (out / "claims.md").read_text()
@@ -44,41 +48,47 @@ def test_the_verdict_the_number_and_the_page(command: Command, out: Path) -> Non
 def test_what_the_user_should_know_is_told(
     command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
 ) -> None:
-    real = Tally.rows
+    real = Experiment.rows
 
-    def losing(tally: Tally, at: Context) -> Table:
+    def losing(one: Experiment, at: Context) -> Table:
         assert at.note is not None
         at.note("1 of 2 workers died; the others did their part")
-        return real(tally, at)
+        return real(one, at)
 
-    monkeypatch.setattr(Tally, "rows", losing)
+    monkeypatch.setattr(Experiment, "rows", losing)
     outcome = command("reproduce", "tally", "-o", out, *(["--quiet"] if quiet else []))
     assert outcome.code == 0
     assert ("warning: 1 of 2 workers died" in outcome.err) is not quiet
 
 
-def test_json_holds_the_records(command: Command, out: Path) -> None:
+def test_json_holds_the_records_and_a_quick_one_says_so(command: Command, out: Path) -> None:
     told = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", out).out)
     (record,) = told["experiments"]
-    assert (record["name"], record["about"]["quick"], record["claims"][0]["verdict"]) == ("tally", True, "holds")
+    assert (record["name"], record["quick"], record["decides"][0]["verdict"]) == ("tally", True, "does not hold")
     assert told["files"] == [str(out / "claims.md"), str(out / "claims.html")]
+    again = command("reproduce", "tally", "--quick", "-o", out).out
+    assert ": would not hold (quick run, 6 images); -6.5" in again
+    assert len(CALLS) == 6
 
 
 def test_ctrl_c_keeps_what_was_finished_and_a_failure_is_told_with_exit_code_1(
     command: Command, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    real = Counted.measure
+
+    def stop(source: Counted, look: Any, unit: Any, at: Context) -> Any:
+        if at.folder.name == "broken":
+            raise KeyboardInterrupt
+        return real(source, look, unit, at)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Broken, "units", stop)
+        patched.setattr(Counted, "measure", stop)
         stopped = command("reproduce", "--all", "-o", out)
     assert stopped.code == 130
     assert "Traceback" not in stopped.err
     first = (out / "tally.json").read_bytes()
     outcome = command("reproduce", "--all", "-o", out)
     assert outcome.code == 1
-    assert [line.split(":")[0] for line in outcome.out.splitlines()[1:3]] == ["tally", "broken"]
     assert "broken: failed: there are no items. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
     assert (out / "tally.json").read_bytes() == first
@@ -94,7 +104,7 @@ def test_the_page_goes_where_it_is_wanted(command: Command, out: Path, tmp_path:
 def test_without_arguments_every_experiment_is_listed_and_none_runs(command: Command, out: Path) -> None:
     lines = command("reproduce", "--quick", "-o", out).out.splitlines()
     assert [line.split()[:3] for line in lines[:2]] == [["tally", "1.7", "h"], ["broken", "1.7", "h"]]
-    assert f"{Tally.paper}: {Tally.statement}" in lines[0]
+    assert f"{tally.paper}: {tally.says}" in lines[0]
     assert not out.exists()
 
 
@@ -105,7 +115,7 @@ def test_the_time_that_all_of_them_take_is_said_before_any_runs(
         assert "3.3 h" in capsys.readouterr().out
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Tally, "units", stop)
+    monkeypatch.setattr(Counted, "units", stop)
     assert command("reproduce", "--all", "-o", out).code == 130
 
 

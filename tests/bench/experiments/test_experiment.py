@@ -82,7 +82,7 @@ def test_rows_are_measured_once_and_go_on_where_they_were_stopped(tmp_path: Path
     counted = list(CALLS)
     rows = tally.rows(Context(folder=tmp_path, command="it"))
     assert len(counted) == 3
-    assert CALLS == list(range(8)), "every unit once"
+    assert list(range(8)) == CALLS, "every unit once"
     assert rows["value"].tolist() == [item + 1.0 for item in range(8)]
     pd.testing.assert_frame_equal(tally.rows(Context(folder=tmp_path, command="it")), rows)
     assert len(CALLS) == 8

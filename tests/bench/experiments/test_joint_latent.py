@@ -1,128 +1,56 @@
-"""The arms in closed form, the gain of made-up scores, and what it is the gain over."""
+"""The arms in closed form, and batches of items with known answers."""
 
-import itertools
+from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
-from latentedit.core.levels import uniform_grid
-from latentedit.directions.at_level import clean_share
-from latentedit.latents.inversion import invert, replay
-from latentedit_bench.experiments.base import Outcome
-from latentedit_bench.experiments.joint_latent import (
-    ANNEALED,
-    COARSE,
-    DIRECT,
-    IMAGE,
-    JOINT,
-    NO_WALK,
-    ONE_LOOK,
-    TEXT,
-    JointLatent,
-    arms,
-)
-from latentedit_bench.experiments.known_items import CAPTIONS
-from latentedit_bench.metrics.statistics import Table
-from tests.bench.experiments.rendered_bench import rows
-from tests.bench.rendered_network import COLOURS, prepared
-
-SMALL = JointLatent(levels=(0.5, 0.8))
-
-DECIDES = "SDE, annealed d, full captions, level 0.5"
+from latentedit_bench.experiments import items as module
+from latentedit_bench.experiments.experiment import Context
+from latentedit_bench.experiments.items import SCORES, Items
+from latentedit_bench.experiments.joint_latent import joint_latent
+from tests.bench.rendered_network import COLOURS, RenderedNetwork, prepared
 
 
 def test_the_arms_on_a_field_that_is_linear() -> None:
     """``v = z/2 - s B c``: a step back takes u to ``(1 - h/2) u``, and under the target text adds ``h s B n``."""
-    batch, level, steps = prepared(3, reads=False), 0.8, 4
+    batch, level = prepared(3, reads=False), 0.8
     latent = batch.latent
-    d = 0.1 * torch.arange(latent.z.numel()).reshape(latent.z.shape).cos()
-    found = arms(latent, batch.target, {"one": d, "none": torch.zeros_like(d)}, level=level, steps=steps)
-    h, said = level / steps, (batch.target - latent.condition).tokens[:, 0] @ COLOURS
-    u, by_text = (1 - level) * d, torch.zeros_like(said)
+    looked = joint_latent.look(batch, seed=3, levels=(level,), steps=5)
+    found = {(about["arm"], about["search"]): (about["level"], z - latent.z) for about, z in looked}
+    searches = ("annealed", "one look")
+    assert set(found) == {("text", "")} | {(arm, one) for arm in ("direct", "image", "joint") for one in searches}
+    h, said = level / 4, (batch.target - latent.condition).tokens[:, 0] @ COLOURS
+    share, by_text = 1 - level, torch.zeros_like(said)
     for s in (0.6, 0.4, 0.2, 0.0):
-        u, by_text = u * (1 - h / 2), by_text * (1 - h / 2) + h * s * said
-    text = by_text[:, :, None, None].expand_as(d)
-    for key, moved in {(TEXT, ""): text, (IMAGE, "one"): u, (JOINT, "one"): u + text, (JOINT, "none"): text}.items():
-        torch.testing.assert_close(found[key], latent.z + moved, rtol=1e-4, atol=1e-5, msg=str(key))
-    torch.testing.assert_close(found[IMAGE, "none"], latent.z, rtol=0, atol=0)
+        share, by_text = share * (1 - h / 2), by_text * (1 - h / 2) + h * s * said
+    text = by_text[:, :, None, None].expand_as(latent.z)
+    for (arm, search), (at, moved) in found.items():
+        d = found["direct", search or "annealed"][1]
+        expected = {"direct": d, "text": text, "image": share * d, "joint": share * d + text}[arm]
+        assert at == (0 if arm == "direct" else level)
+        torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-5, msg=f"{arm} {search}")
+    assert float(found["direct", "annealed"][1].abs().max()) > 0.01
+    assert not torch.allclose(found["direct", "annealed"][1], found["direct", "one look"][1])
 
 
-def test_the_image_arm_comes_back_through_the_model_under_the_source_text() -> None:
-    """It is no edit of the clean latent: a model that pulls displacements in leaves less of d than x + d has."""
-    batch = prepared(2, reads=False)
-    d = torch.ones_like(batch.latent.z)
-    grid = uniform_grid(5, start=0.9)
-    trace = invert(batch.latent, grid)
-    again = replay(batch.latent, trace, batch.latent.condition, offset=clean_share(0.9) * d)
-    found = arms(batch.latent, batch.target, {"d": d}, level=0.9, steps=5)[IMAGE, "d"]
-    assert torch.equal(found, again)
-    assert (found - batch.latent.z).abs().max() < 0.2
+def test_every_item_of_every_model_is_in_one_batch(tmp_path: Path) -> None:
+    source, at = Items(models=("a", "b"), items=20, others=5, captions=("full",)), Context(folder=tmp_path, command="")
+    assert source.units(joint_latent.look, at) == [("a", "full", 0, 16), ("a", "full", 16, 4), ("b", "full", 0, 5)]
 
 
-def scored(**scores: float) -> Table:
-    """Eight items of every setting with full and partial captions, an arm's score for all that is not named."""
-    tables: list[pd.DataFrame] = []
-    for captions in CAPTIONS:
-        moved = itertools.product((IMAGE, JOINT), (ANNEALED, ONE_LOOK), SMALL.levels)
-        still = itertools.product((DIRECT,), (ANNEALED, ONE_LOOK), (0.0,))
-        for arm, search, level in (*itertools.product((TEXT,), ("",), SMALL.levels), *moved, *still):
-            score = scores.get(f"{arm}_{search}_{level:g}".replace(" ", "_").replace(".", ""), scores[arm])
-            some = pd.DataFrame(rows({arm: [score] * 8}, captions=captions, error=1 - score))
-            tables.append(some.assign(arm=arm, search=search, level=level))
-    return pd.concat(tables, ignore_index=True)
-
-
-def concluded(table: Table) -> Outcome:
-    return SMALL.conclude(pd.concat([table.assign(model=name) for name in SMALL.models]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("joint", "verdict"), [(0.8, "holds"), (0.65, "does not hold"), (0.7, "undecided at this size")]
-)
-def test_the_gain_is_over_the_better_of_both(joint: float, verdict: str) -> None:
-    """Text scores .7 on half of the items and .5 on the others, image the other way: the better one is .7 on all."""
-    table = scored(joint=joint, text=0.7, image=0.7, direct=0.75)
-    low = table["item"].isin(["i00", "i01", "i02", "i03"])
-    table.loc[low & (table["arm"] == TEXT), "disentanglement"] = 0.5
-    table.loc[~low & (table["arm"] == IMAGE), "disentanglement"] = 0.5
-    found = concluded(table)
-    numbers = {claim.measure: claim for claim in found.claims if claim.model == "portraits"}
-    assert found.claims[0].measure == DECIDES
-    assert found.claims[0].estimate == pytest.approx(joint - 0.7)
-    assert found.claims[0].verdict == verdict
-    assert numbers["SDE, one look d, partial captions, level 0.8"].estimate == pytest.approx(joint - 0.7)
-    assert numbers["error at most 1, annealed d, full captions, level 0.5"].estimate == pytest.approx(joint - 0.7)
-    assert [claim.measure for claim in found.claims].count(DECIDES) == len(SMALL.models)
-
-
-@pytest.mark.slow
-def test_only_the_declared_level_and_direction_decide() -> None:
-    found = concluded(scored(joint=0.9, text=0.2, image=0.2, direct=0.5, joint_annealed_05=0.3))
-    assert found.claims[0].estimate == pytest.approx(0.1)
-    numbers = {claim.measure: claim.estimate for claim in found.claims}
-    assert numbers["SDE, annealed d, full captions, level 0.8"] == pytest.approx(0.7)
-    assert numbers["SDE, one look d, full captions, level 0.5"] == pytest.approx(0.7)
-
-
-@pytest.mark.slow
-def test_what_needs_no_walk_is_another_claim() -> None:
-    """The direct move beside the joint arm: better with the annealed direction, worse with the coarse one."""
-    table = scored(joint=0.6, text=0.2, image=0.2, direct=0.7, direct_one_look_0=0.4)
-    found = concluded(table)
-    said = {claim.statement: claim for claim in found.claims}
-    assert set(said) == {SMALL.statement, NO_WALK, COARSE}
-    assert said[NO_WALK].estimate == pytest.approx(0.1)
-    assert said[COARSE].estimate == pytest.approx(0.2)
-    assert {said[NO_WALK].verdict, said[COARSE].verdict} == {"holds"}
-
-
-@pytest.mark.slow
-def test_a_missing_arm_is_no_gain() -> None:
-    """An item without one arm's score has no maximum of two."""
-    table = scored(joint=0.8, text=0.7, image=0.6, direct=0.5)
-    table.loc[(table["item"] == "i00") & (table["arm"] == TEXT), "disentanglement"] = None
-    claim = concluded(table).claims[0]
-    assert claim.samples == 7
-    assert claim.estimate == pytest.approx(0.1)
+def test_an_item_that_keeps_its_latent_scores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the rows say of which item and group they are."""
+    monkeypatch.setattr(module, "load", lambda name, **_: RenderedNetwork())
+    source, at = Items(models=("there/portraits",), items=6), Context(folder=tmp_path, command="")
+    rows = list(
+        source.measure(
+            lambda batch, seed: [({"arm": "none"}, batch.latent.z)], ("there/portraits", "partial", 4, 2), at
+        )
+    )
+    assert [row["model"] for row in rows] == ["portraits"] * 2
+    wanted = module.asking(source, "partial", first=6).items[4:]
+    assert [(row["item"], row["group"], row["arm"]) for row in rows] == [(one.id, one.group, "none") for one in wanted]
+    assert all(one.about["asked"] for one in wanted)
+    assert [row["effect"] for row in rows] == pytest.approx([0, 0], abs=0.02)
+    assert set(SCORES) | {"error"} <= set(rows[0])

@@ -53,7 +53,7 @@ def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, mon
     before = (tmp_path / "tally.json").read_bytes()
     mended = dataclasses.replace(broken, look=lambda item, **_: [{"value": float(item)}])
     again = reproduce([tally, mended], tmp_path, command="second")
-    assert CALLS == list(range(8))
+    assert list(range(8)) == CALLS
     assert [record.command for record in again] == ["first", "second"]
     assert again[1].failure is None
     assert (tmp_path / "tally.json").read_bytes() == before
@@ -69,7 +69,7 @@ def test_a_stop_after_any_unit_loses_nothing(tmp_path: Path, after: int) -> None
         reproduce([tally], tmp_path, command="first", progress=stop)
     assert not (tmp_path / "tally.json").exists(), "no record before the end"
     (record,) = reproduce([tally], tmp_path, command="second")
-    assert CALLS == list(range(8)), "every unit once"
+    assert list(range(8)) == CALLS, "every unit once"
     (whole,) = reproduce([tally], tmp_path / "other", command="second")
     assert record.decides == whole.decides
     assert (tmp_path / "tally.webp").read_bytes() == (tmp_path / "other" / "tally.webp").read_bytes()

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files.reading import parse_json, read_json, read_object
-from latentedit_keep.files import open_file, read_bytes, read_text, user_path
+from latentedit.core.files.reading import parse_json, read_json, read_object, read_text
+from latentedit_keep.files import open_file, read_bytes, user_path
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text('a[{é\\"'),

@@ -1,40 +1,44 @@
-"""An experiment: a question, its plan, its units of work, and what their rows say."""
+"""An experiment: where it is measured, what is measured there, and the number that decides."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
-from latentedit_bench.domains.base import domain
-from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
-from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.metrics.statistics import Table, estimate
+from latentedit_bench.domains.base import Domain, Scene, domain
+from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.experiment import Context, Row, Source, Unit, experiment
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Brightness(Experiment):
-    """Whether a picture gets darker where its wall turns black."""
+class Walls(Source):
+    """Scenes whose wall can turn black, without a model. The function takes the world and a scene."""
 
-    name: ClassVar[str] = "stranger-question"
-    paper: ClassVar[str] = "Walls (arXiv 0000.00000)"
-    statement: ClassVar[str] = "a black wall makes a picture darker"
-    statistic: ClassVar[str] = "mean level before less after, of 255"
+    keys: ClassVar[tuple[str, ...]] = ("scene",)
+    images: ClassVar[tuple[str, ...]] = ("scene",)
 
-    pictures: int = 40
+    models: tuple[str, ...] = ()
     seed: int = 0
+    pictures: int = 40
 
-    def units(self, at: Context) -> Sequence[Unit]:
-        """One a scene whose wall can turn black."""
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        """The scenes."""
         scenes = domain("stranger-world").draw("test", self.pictures, self.seed)
         return [scene for scene in scenes if "black" not in scene[1:]]
 
-    def measure(self, unit: Unit, at: Context) -> Sequence[Row]:
-        """The mean level before and after."""
-        world = domain("stranger-world")
-        before, after = world.render(unit), world.render(world.change(unit, {"wall": "black"}))
-        return [{"before": float(before.mean()), "after": float(after.mean())}]
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        """Rows name what they are of."""
+        return [{"model": "stranger-world", "scene": str(unit), **row} for row in look(domain("stranger-world"), unit)]
 
-    def conclude(self, rows: Table) -> Outcome:
-        """The mean difference, with its interval over scenes."""
-        drops = (rows["before"] - rows["after"]).tolist()
-        found = estimate(drops, [(index,) for index in range(len(drops))])
-        return Outcome(claims=(Claim.of(self.statement, "the stranger's world", self.statistic, found),))
+
+@experiment(
+    "stranger-question",
+    paper="Walls (arXiv 0000.00000)",
+    says="a black wall makes a picture darker",
+    on=Walls(),
+    decides=Number(says="mean level before less after, of 255", of="drop"),
+    quick={"pictures": 12},
+)
+def brightness(world: Domain, scene: Scene) -> Iterator[Row]:
+    """Brightness is the mean of all channels."""
+    before, after = world.render(scene), world.render(world.change(scene, {"wall": "black"}))
+    yield {"drop": float(before.mean()) - float(after.mean())}

@@ -12,34 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.bounds import bounds_of
 from latentedit_keep.change import Change, find_change, whole_structure
 from latentedit_keep.colour import profile_of
-from latentedit_keep.composite import composite, enlarged, levels
+from latentedit_keep.composite import composite, levels
+from latentedit_keep.console import Progress
 from latentedit_keep.drift import find_drift, without_drift
-from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
-from latentedit_keep.opencv import cv2
+from latentedit_keep.errors import ConfigError, ImageError, MissingDependencyError, to_install
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
-from latentedit_keep.progress import Progress
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
 from latentedit_keep.verdict import Verdict, is_drawn_anew, is_unsure, judge
+from latentedit_keep.warp import Mask, Picture, cv2, grey, resized
 
 PictureLike = str | Path | Image.Image | PixelPicture
 """A file, a Pillow image, or what `read_pixels` made of one."""
 
 _STEPS = "aligned, compared, put back"
-
 _UNSURE_PX = 0.5
 _MANY = 20
 _SHIFTED = 10.0
 _SEEN = 1 / 255
-_PATTERN_LEVELS = 8.0
-"""Deviation under an alpha channel above which there is a picture, and no mere background."""
-
-_MEASURED_PIXELS = 2_000_000
-"""Of a larger picture agreement is measured on an even grid of about so many."""
+_FEATHER = 1 / 100  # half the width of a mask's soft edge as a share of the shorter side
+_PATTERN_LEVELS = 8.0  # deviation under an alpha channel above which there is a picture, and no mere background
+_MEASURED_PIXELS = 2_000_000  # of a larger picture agreement is measured on an even grid of about so many
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +64,15 @@ class KeepResult:
         mask: what of the edited picture was put where, 8-bit grey of the original's size.
         verdict: what the pair is.
         matrix: 3 x 3, from centres of the original's pixels to those of the editor's picture.
-        shift_px: how far the editor moved the picture's middle to the right and down, in the original's pixels.
+        shift_px: how far the picture's middle moved to the right and down, in the original's pixels.
         zoom: how much larger things were made than resizing the whole explains.
         rotation_degrees: clockwise.
         uncertainty_px: how far off these may be.
-        cast: mean change of colours that was done to all of the picture and undone, in levels of 255.
+        cast: mean change of all colours that was undone, in levels of 255.
         changed_share: share of the original's pixels that were written to.
         changes: separate changes, the largest first.
-        outside_db_before: how well the editor's picture, at the original's size, agrees with the original outside the
-            mask, in dB.
-        outside_db_after: how well the result does; infinite where it is identical.
+        outside_db_before: agreement of the editor's picture with the original outside the mask.
+        outside_db_after: that of the result; infinite where it is identical.
         doubts: what is not sure, one clause each.
         record: enough to make it again.
     """
@@ -133,8 +128,8 @@ class KeepResult:
         """
         if Path(path).suffix.lower() not in (".jpg", ".jpeg"):  # all others keep every pixel
             return self
-        written, outside = read_pixels(path), np.asarray(self.mask) == 0
-        agreement = _agreement_db(written, self.original, outside)
+        written = read_pixels(path)
+        agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
     def view(self) -> Any:
@@ -161,15 +156,17 @@ class KeepResult:
     def lines(self) -> tuple[str, ...]:
         """What was seen, in words."""
         right, down = self.shift_px
-        before, after = _db(self.outside_db_before), _db(self.outside_db_after)
+        before, after = (
+            f"{value:.1f} dB" if math.isfinite(value) else "identical to the original"
+            for value in (self.outside_db_before, self.outside_db_after)
+        )
         remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
-        told = [
+        return (
             f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
             f"colours changed by {self.cast:.1f} of 255 levels on average",
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
             f"everything else: {after}{remedy}; in the editor's picture: {before}",
-        ]
-        return tuple(told)
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks."""
@@ -209,14 +206,14 @@ def keep(
         raise ConfigError(f"the strength is from 0, the original, to 1, the whole change; got {strength:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
-    bounds = None if third is None else bounds_of(third, first.size)
-    told = progress or _silent
-    told(_STEPS, 0, 3)
+    bounds = 1 if third is None else _bounds(third, first.size)
+    tell = progress or (lambda *_: None)
+    tell(_STEPS, 0, 3)
     under = _under_mask(first, second)
     base = dataclasses.replace(first, pixels=first.pixels[..., :3]) if under else first
     here, there = base.levels, second.levels
     found = register(here, there)
-    told(_STEPS, 1, 3)
+    tell(_STEPS, 1, 3)
     change, frame, moved = None, found, second.pixels
     if is_unsure(found, whole_structure(here, there, found)):
         verdict: Verdict = "different pictures"
@@ -232,10 +229,9 @@ def keep(
         change = find_change(here, there, frame)
         verdict = judge(change)
     del here, there
-    told(_STEPS, 2, 3)
+    tell(_STEPS, 2, 3)
     weight, tones, changes = _what_to_keep(found, change, verdict, only)
-    if bounds is not None:
-        weight = weight * bounds
+    weight = weight * bounds
     pixels = composite(
         base.pixels,
         moved,
@@ -249,23 +245,13 @@ def keep(
     )
     if under:
         pixels = np.dstack([pixels, first.pixels[..., 3]])
-    told(_STEPS, 3, 3)
-    record = KeepRecord(
-        original=_told(first),
-        edited=_told(second),
-        mask=None if third is None else _told(third),
-        strength=float(strength),
-        only=None if only is None else tuple(only),
-        verdict=verdict,
-        versions=versions(),
-    )
-    outside = weight <= _SEEN
-    kept_picture = dataclasses.replace(first, pixels=pixels)
-    resized = dataclasses.replace(second, pixels=_resized(second.pixels, first.size))
+    tell(_STEPS, 3, 3)
+    outside, result = weight <= _SEEN, dataclasses.replace(first, pixels=pixels)
+    fitting = dataclasses.replace(second, pixels=resized(second.pixels, first.size))
     return KeepResult(
         original=first,
         edited=second,
-        kept=kept_picture,
+        kept=result,
         mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
         verdict=verdict,
         matrix=found.matrix,
@@ -274,12 +260,20 @@ def keep(
         rotation_degrees=found.rotation_degrees,
         uncertainty_px=found.uncertainty_px,
         cast=Tones.none().cast if change is None else change.tones.cast,
-        changed_share=_changed_share(first.pixels, pixels),
+        changed_share=float((first.pixels != pixels).any(axis=2).mean()),
         changes=changes,
-        outside_db_before=_agreement_db(resized, base, outside),
-        outside_db_after=_agreement_db(kept_picture, first, outside),
+        outside_db_before=_agreement_db(fitting, base, outside),
+        outside_db_after=_agreement_db(result, first, outside),
         doubts=(*_notes(first, second, under=under), *_doubts(found, change, verdict)),
-        record=record,
+        record=KeepRecord(
+            original=KeptPicture.of(first),
+            edited=KeptPicture.of(second),
+            mask=None if third is None else KeptPicture.of(third),
+            strength=float(strength),
+            only=None if only is None else tuple(only),
+            verdict=verdict,
+            versions=versions(),
+        ),
     )
 
 
@@ -291,41 +285,23 @@ def keep_again(
     mask: PictureLike | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
-    """Keep a change again as its record says.
-
-    Args:
-        record: of a result.
-        original: the picture it was put on.
-        edited: where it came from.
-        mask: that bounded it, where one did.
-        progress: called after each step.
+    """Keep a change again as its record says, from the pictures and the mask that it names.
 
     Raises:
         ConfigError: a picture or mask that is not the one of the record.
         ImageError: a file that is no picture.
     """
-    given = {
-        "original": read_pixels(original, "the original"),
-        "edited picture": read_pixels(edited, "the edited picture"),
-    }
-    given |= {} if mask is None else {"mask": read_pixels(mask, "the mask")}
-    known = {"original": record.original, "edited picture": record.edited} | (
-        {} if record.mask is None else {"mask": record.mask}
-    )
-    for what in ("original", "edited picture", "mask"):
-        now = given[what].fingerprint if what in given else None
-        then = known[what].fingerprint if what in known else None
-        if now != then:
-            used = f"it was {known[what].name or 'another'}" if what in known else "there was none"
+    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
+    third = None if mask is None else read_pixels(mask, "the mask")
+    for what, given, then in (
+        ("original", first, record.original),
+        ("edited picture", second, record.edited),
+        ("mask", third, record.mask),
+    ):
+        if (given and given.fingerprint) != (then and then.fingerprint):
+            used = f"it was {then.name or 'another'}" if then else "there was none"
             raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
-    return keep(
-        given["original"],
-        given["edited picture"],
-        mask=given.get("mask"),
-        strength=record.strength,
-        only=record.only,
-        progress=progress,
-    )
+    return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
 
 def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
@@ -344,8 +320,7 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
     """
 
     def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
-        original = read_pixels(image, "the picture")
-        shown = Image.fromarray(np.rint(original.levels).astype(np.uint8))
+        shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))
         made = pipe(prompt=prompt, image=shown, **settings).images
         results = [keep(image, picture, strength=strength) for picture in made]
         return results[0] if len(results) == 1 else results
@@ -354,47 +329,48 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
 
 
 def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
-    """Find out whether a result could be written, before any work is spent on it.
-
-    Raises:
-        OutputError: it could not, or it would overwrite an input.
-    """
+    """Raise an `OutputError` where a result could not be written, or would overwrite an input."""
     for source in inputs:
         check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
     check_depth(original, path)
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody hears."""
-    del what, done, total
+def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
+    """Where a change may be kept, ``[height, width]`` in [0, 1], softened inwards: what is black stays black.
 
-
-def _told(picture: PixelPicture) -> KeptPicture:
-    return KeptPicture(name=picture.name, fingerprint=picture.fingerprint)
+    Colours count by their brightness, transparent parts are black.
+    """
+    name = f"the mask {mask.path}" if mask.path is not None else "the mask"
+    if mask.size != size:
+        has, wanted = (f"{width}x{height}" for width, height in (mask.size, size))
+        raise ImageError(f"{name} has {has} pixels, the original {wanted}. Save it at the original's size")
+    plane = grey(levels(mask.pixels[..., :3])) / 255
+    if mask.pixels.shape[2] == 4:
+        plane *= mask.pixels[..., 3] / np.float32(np.iinfo(mask.pixels.dtype).max)
+    if not plane.any():
+        raise ImageError(f"{name} is black everywhere, so nothing may be kept. Paint white what may")
+    width = 2 * round(_FEATHER * min(size)) + 1
+    darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
+    soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
+    if soft.max() < _SEEN:
+        raise ImageError(f"the white parts of {name} are only a few pixels wide, so nothing may be kept. Paint more")
+    return np.where(plane >= _SEEN, soft, 0).astype(np.float32)
 
 
 def _what_to_keep(
     found: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
-) -> tuple[NDArray[np.floating[Any]], Tones, tuple[SeparateChange, ...]]:
+) -> tuple[Picture, Tones, tuple[SeparateChange, ...]]:
     """The mask at the original's size, the colours, and the separate changes."""
-    width, height = found.size
-    if change is not None and verdict == "kept":
-        changes = _separate(change, found.size)
-        mask = change.mask if only is None else change.mask * np.isin(change.numbers, _known(only, len(changes)))
-        return enlarged(mask, found.size), change.tones, changes
-    if only is not None:
-        _known(only, 0)
-    if verdict == "global change: kept as a global change":
-        return np.ones((height, width), dtype=np.float32), Tones.none(), ()
-    return np.zeros((height, width), dtype=np.float32), Tones.none(), ()
-
-
-def _known(only: Sequence[int], count: int) -> list[int]:
-    unknown = [number for number in only if not 1 <= number <= count]
+    changes = () if change is None or verdict != "kept" else _separate(change, found.size)
+    unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
-        there = f"there are {count}, numbered from 1" if count else "no separate changes were found"
+        there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
-    return list(only)
+    if change is not None and verdict == "kept":
+        chosen = True if only is None else np.isin(change.numbers, list(only))
+        return cv2.resize(change.mask * chosen, found.size, interpolation=cv2.INTER_LINEAR), change.tones, changes
+    everything = verdict == "global change: kept as a global change"
+    return np.full(found.size[::-1], everything, dtype=np.float32), Tones.none(), ()
 
 
 def _separate(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
@@ -410,32 +386,16 @@ def _separate(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ..
     return tuple(found)
 
 
-def _changed_share(before: NDArray[Any], after: NDArray[Any]) -> float:
-    return 0.0 if after is before else float((before != after).any(axis=2).mean())
-
-
-def _resized(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    shrinks = pixels.shape[0] * pixels.shape[1] > size[0] * size[1]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: NDArray[np.bool_]) -> float:
+def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) -> float:
     """Agreement with the original where nothing is kept, as both look; infinite where no pixel differs."""
     seen, wanted = picture.pixels, original.pixels
     if seen.shape == wanted.shape and not ((seen != wanted).any(axis=2) & outside).any():
         return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
-    return _psnr(levels(seen[some], picture.space), levels(wanted[some], original.space), outside[some])
-
-
-def _psnr(picture: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]], where: NDArray[np.bool_]) -> float:
-    error = float(np.mean((picture[where] - reference[where]) ** 2, dtype=np.float64)) if where.any() else 0.0
+    apart = (levels(seen[some], picture.space) - levels(wanted[some], original.space))[outside[some]]
+    error = float(np.mean(apart**2, dtype=np.float64)) if apart.size else 0.0
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
-
-
-def _db(value: float) -> str:
-    return f"{value:.1f} dB" if math.isfinite(value) else "identical to the original"
 
 
 def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
@@ -447,36 +407,34 @@ def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
     if original.pixels.shape[2] == 3 or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
         return False
     clear = original.pixels[..., 3] == 0
-    colours = dataclasses.replace(original, pixels=original.pixels[..., :3])
-    there = _resized(edited.levels, original.size)
-    return clear.any() and all(one[clear].std(axis=0).max() > _PATTERN_LEVELS for one in (colours.levels, there))
+    under = dataclasses.replace(original, pixels=original.pixels[..., :3]).levels
+    there = resized(edited.levels, original.size)
+    return clear.any() and all(one[clear].std(axis=0).max() > _PATTERN_LEVELS for one in (under, there))
 
 
 def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list[str]:
-    notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
-    if (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info):
-        notes.append("the two pictures have different colour spaces: the change was converted to the original's")
-    if under:
-        notes.append(
-            "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it"
-        )
-    return notes
+    """What is to be said of the two files."""
+    other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
+    notes = {
+        "the two pictures have different colour spaces: the change was converted to the original's": other,
+        "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it": under,
+    }
+    told = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
+    return told + [note for note, holds in notes.items() if holds]
 
 
 def _doubts(found: Registration, change: Change | None, verdict: Verdict) -> list[str]:
-    doubts: list[str] = []
     if change is None:
-        return doubts
-    if found.uncertainty_px > _UNSURE_PX:
-        doubts.append(f"where the picture was moved to is known to {found.uncertainty_px:.1f} px only")
-    if found.outside_share > 0.02:
-        doubts.append(f"{100 * found.outside_share:.0f} % of the original lie outside of the editor's picture")
-    if verdict == "nothing changed" and change.tones.cast > _SHIFTED:
-        doubts.append(
-            f"colours of the whole picture changed by {change.tones.cast:.0f} of 255 levels; they were undone"
-        )
-    if verdict == "kept" and change.count > _MANY:
-        doubts.append(f"{change.count} separate changes: some may be damage and no change")
-    if verdict == "kept" and change.unchanged_share < 0.4:
-        doubts.append("less than half of the picture is unchanged, so colours and frame are known less well")
-    return doubts
+        return []
+    off, out, cast = found.uncertainty_px, found.outside_share, change.tones.cast
+    is_kept, is_shifted = verdict == "kept", verdict == "nothing changed" and cast > _SHIFTED
+    doubts = {
+        f"where the picture was moved to is known to {off:.1f} px only": off > _UNSURE_PX,
+        f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
+        f"colours of the whole picture changed by {cast:.0f} of 255 levels; they were undone": is_shifted,
+        f"{change.count} separate changes: some may be damage and no change": is_kept and change.count > _MANY,
+        "less than half of the picture is unchanged, so colours and frame are known less well": (
+            is_kept and change.unchanged_share < 0.4
+        ),
+    }
+    return [doubt for doubt, holds in doubts.items() if holds]

@@ -6,65 +6,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.detection import components, detect, rim
-from latentedit_keep.opencv import cv2
+from latentedit_keep.detection import Evidence, components, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
 from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import Matrix, Picture, Size, depth_inside, grey, moments, resized, scaling, smoothed, warped
+from latentedit_keep.warp import (
+    Mask,
+    Picture,
+    cv2,
+    depth_inside,
+    fitted,
+    grey,
+    moments,
+    resized,
+    scaling,
+    smoothed,
+    warped,
+)
 
-WORKING_SIDE_PX = 1400
-"""Changes are looked for at this longer side at most; the mask of a larger picture is enlarged."""
-
-_GUESS_SIDE_PX = 700
-"""The first guess is made at this longer side at most."""
-
+WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
+_GUESS_SIDE_PX = 700  # the same of the first guess
 _ROUNDS = 3
-_GUARD = 0.006
-"""Around what changed so much of the side is not taken for unchanged."""
-
-Mask = NDArray[np.bool_]
+_GUARD = 0.006  # around what changed so much of the side is not taken for unchanged
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Change:
-    """What was changed, at the size at which it was looked for.
-
-    Args:
-        registration: where the original's pixels lie in the edited picture.
-        tones: from the edited picture's colours to the original's.
-        blur: of the edited picture against the original, in pixels of this size; negative where it is sharper.
-        sharpening: that takes the change to the original's sharpness, at the original's size.
-        mask: soft, ``[height, width]`` in [0, 1].
-        numbers: of the separate changes, ``[height, width]``, the largest is 1; 0 around them.
-        count: of separate changes.
-        inside: what the edited picture shows.
-        unchanged_share: of what it shows.
-        residual: levels of 255 by which what did not change still differs, at a coarse scale, as a robust deviation.
-        structure: correlation of what did not change with the original, the median over places with detail.
-        lost_colours: the edited picture has shades of one colour, and the original more.
-    """
+    """What was changed, at the size at which it was looked for."""
 
     registration: Registration
-    tones: Tones
-    blur: float
-    sharpening: float
-    mask: NDArray[np.floating[Any]]
-    numbers: NDArray[np.int32]
-    count: int
-    inside: Mask
-    unchanged_share: float
-    residual: float
-    structure: float
-    lost_colours: bool
+    tones: Tones  # from the edited picture's colours to the original's
+    blur: float  # of the edited picture against the original, in pixels of this size; negative where it is sharper
+    sharpening: float  # that takes the change to the original's sharpness, at the original's size
+    mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
+    numbers: NDArray[np.int32]  # of the separate changes, the largest is 1; 0 around them
+    count: int  # of separate changes
+    unchanged_share: float  # of what the edited picture shows
+    residual: float  # levels by which what did not change differs at a coarse scale, as a robust deviation
+    structure: float  # correlation of what did not change with the original, the median over places with detail
+    lost_colours: bool  # the edited picture has shades of one colour, and the original more
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
-    """Find what was changed between two pictures whose registration is known.
-
-    Args:
-        original: at any size, in [0, 255].
-        edited: the same.
+    """Find what was changed between two pictures of any sizes, in [0, 255], whose registration is known.
 
     Cost:
         About 3 s for a picture of 1400 pixels on one core, whatever the size beyond.
@@ -72,26 +56,29 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     size = fitted(registration.size, WORKING_SIDE_PX)
     matrix = registration.matrix @ scaling(size, registration.size)
     here, there = resized(original, size), warped(edited, matrix, size)
-    inside = _shown(matrix, size, registration.edited_size)
+    depth, border = depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
+    border[3:-3, 3:-3] = False
+    # Along an edge of the edited picture within the original, editors mix in what they invented.
+    inside = (depth >= 2.5) | border & (depth >= -0.5)
     tones, unchanged = _first_guess(here, there, inside)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
-    blur, evidence, toned = 0.0, None, there
+    found: tuple[Evidence, Picture, float] | None = None
     for _ in range(_ROUNDS):
-        first = evidence is None
-        if evidence is not None:
-            unchanged = inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        first = found is None
+        if found is not None:
+            unchanged = inside & (cv2.dilate(found[0].changed.astype(np.uint8), guard) == 0)
             if unchanged.sum() < 0.02 * unchanged.size:
                 break
             tones = fit_tones(here, there, unchanged)
         toned = tones.apply(there)
         blur = fit_blur(here, toned, unchanged)
-        evidence = detect(
-            *matched(tones.limited(here), toned, blur), inside, unchanged, blur, tones.doubt(there), first=first
-        )
-    assert evidence is not None
+        alike = matched(tones.limited(here), toned, blur)
+        found = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=first), toned, blur
+    assert found is not None
+    evidence, toned, blur = found
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)
-    unchanged = inside & ~evidence.changed
+    unchanged, limited = inside & ~evidence.changed, tones.limited(here)
     return Change(
         registration=registration,
         tones=tones,
@@ -100,10 +87,9 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         mask=mask,
         numbers=numbers,
         count=count,
-        inside=inside,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
-        residual=_residual(tones.limited(here), toned, unchanged),
-        structure=_structure(tones.limited(here), toned, unchanged),
+        residual=_residual(limited, toned, unchanged),
+        structure=_structure(limited, toned, unchanged),
         lost_colours=lost_colours(here, there, inside),
     )
 
@@ -116,26 +102,15 @@ def whole_structure(original: Picture, edited: Picture, registration: Registrati
     return abs(_structure(resized(original, size), warped(edited, matrix, size), inside))
 
 
-def fitted(size: Size, side: int) -> Size:
-    """The size at which the longer side is this at most."""
-    shrink = min(1.0, side / max(size))
-    return max(2, round(size[0] * shrink)), max(2, round(size[1] * shrink))
-
-
 def _first_guess(here: Picture, there: Picture, inside: Mask) -> tuple[Tones, Mask]:
     size = (inside.shape[1], inside.shape[0])
     small = fitted(size, _GUESS_SIDE_PX)
-    shown = cv2.resize(inside.astype(np.uint8), small, interpolation=cv2.INTER_NEAREST) > 0
-    tones, unchanged = first_guess(resized(here, small), resized(there, small), shown)
-    return tones, inside & (cv2.resize(unchanged.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
+    tones, unchanged = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
+    return tones, inside & _nearest(unchanged, size)
 
 
-def _shown(matrix: Matrix, size: Size, edited: Size) -> Mask:
-    """What the edited picture shows; along an edge of it within the original, editors mix in what they invented."""
-    depth = depth_inside(matrix, size, edited)
-    border = np.zeros(depth.shape, dtype=bool)
-    border[:3], border[-3:], border[:, :3], border[:, -3:] = True, True, True, True
-    return (depth >= 2.5) | border & (depth >= -0.5)
+def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _sharpening(original: Picture, edited: Picture, registration: Registration, tones: Tones, unchanged: Mask) -> float:
@@ -145,8 +120,7 @@ def _sharpening(original: Picture, edited: Picture, registration: Registration, 
     window = np.s_[top : top + height, left : left + width]
     place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     there = tones.apply(warped(edited, registration.matrix @ place, (width, height)))
-    whole = cv2.resize(unchanged.astype(np.uint8), registration.size, interpolation=cv2.INTER_NEAREST)[window] > 0
-    return fit_sharpening(tones.limited(original[window]), there, whole)
+    return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
 
 
 def _residual(original: Picture, toned: Picture, unchanged: Mask) -> float:

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,45 +21,35 @@ Info = Mapping[Any, Any]
 Levels = NDArray[np.floating[Any]]
 """``[height, width, 3]`` on a scale of 0 to 255."""
 
-_SRGB_LEVELS = 1.0
-"""A space in which no colour is further from sRGB's is taken for sRGB, as the many profiles of that name are."""
-
-_OWN_LEVELS = 8.0
-"""By so many levels a colour outside of sRGB must be changed before nothing of its excess is kept."""
-
+_SRGB_LEVELS = 1.0  # a space without a colour further from sRGB's is taken for sRGB, as many of that name are
+_OWN_LEVELS = 8.0  # by so much a colour outside of sRGB must be changed before nothing of its excess is kept
+_STRIP_VALUES = 3_000_000  # converted together, for each takes many bytes on the way
 _NODES = 65536
 _GRID = np.linspace(0, 1, _NODES)
 _D50 = np.array([0.9642, 1.0, 0.8249])
-_SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])  # of Bradford
 
-_CICP_XY = {
-    1: _SRGB_XY,
-    9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
-    12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
-}
+# ITU-T H.273: x and y of white, red, green and blue; parameters of an ICC curve.
+_SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_BT2020_XY = (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
+_P3_XY = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+_CICP_XY = {1: _SRGB_XY, 9: _BT2020_XY, 12: _P3_XY}
+_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
-"""ITU-T H.273: white, red, green and blue as x and y; the parameters of an ICC curve."""
+_GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
 
-_GAMMA_OF_SRGB = (0.45, 0.46)
-"""Of gAMA: 0.45455 stands for sRGB's curve by the PNG specification."""
+# What reading a damaged profile raises.
+_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Space:
-    """A colour space of red, green and blue.
+    """A colour space of red, green and blue."""
 
-    Args:
-        matrix: from its linear values to those of sRGB, ``[3, 3]``; unused where there are tables.
-        curves: its linear values, ``[3, 65536]``, for numbers from 0 to 1.
-        tables: LittleCMS's transforms to sRGB and back.
-    """
-
-    matrix: NDArray[np.float64]
-    curves: NDArray[np.float64]
-    tables: tuple[Any, Any] | None = None
+    matrix: NDArray[np.float64]  # from its linear values to those of sRGB, ``[3, 3]``; unused where there are tables
+    curves: NDArray[np.float64]  # its linear values, ``[3, 65536]``, for numbers from 0 to 1
+    tables: tuple[Any, Any] | None = None  # LittleCMS's transforms to sRGB and back
 
     def to_srgb(self, pixels: NDArray[Any]) -> Levels:
         """Colours of 8 or 16 bits, ``[height, width, 3]``, as levels of sRGB; not clipped to what sRGB can show."""
@@ -98,16 +88,16 @@ def profile_of(info: Info) -> bytes | None:
         info: as Pillow names things; "cicp" are the four bytes of that chunk.
     """
     said = info.get("cicp")
-    if said and said[0] in _CICP_XY and said[1] in _CICP_CURVES:
+    if said and not shows_more(info):
         return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
     profile = info.get("icc_profile")
     if isinstance(profile, bytes) and profile:
         return profile
-    gamma, places = float(info.get("gamma", 0)), info.get("chromaticity", _SRGB_XY)
+    gamma = float(info.get("gamma", 0))
     if "srgb" in info or not (gamma or "chromaticity" in info):
         return None
     is_srgb = not gamma or _GAMMA_OF_SRGB[0] < gamma < _GAMMA_OF_SRGB[1]
-    return _made_of(tuple(places), _SRGB_CURVE if is_srgb else (1 / gamma,))
+    return _made_of(info.get("chromaticity", _SRGB_XY), _SRGB_CURVE if is_srgb else (1 / gamma,))
 
 
 def shows_more(info: Info) -> bool:
@@ -121,9 +111,9 @@ def of_grey(profile: bytes) -> bytes | None:
     try:
         curve = _tags(profile)[b"kTRC"]
         _curve(curve)
-    except (KeyError, ValueError, struct.error):
+        return _packed(_SRGB_XY, curve)
+    except _DAMAGE:
         return None
-    return _packed(_colorants(_SRGB_XY), curve)
 
 
 def srgb_image(image: Image.Image, profile: bytes) -> Image.Image | None:
@@ -131,7 +121,7 @@ def srgb_image(image: Image.Image, profile: bytes) -> Image.Image | None:
     try:
         given = ImageCms.createProfile("LAB") if image.mode == "LAB" else ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
+    except _DAMAGE:
         return None
 
 
@@ -141,22 +131,21 @@ def shown(image: Image.Image) -> Image.Image:
     if space is None or image.mode not in ("RGB", "RGBA"):
         return image
     pixels = np.array(image)
-    for top in range(0, image.height, rows := max(1, 1_000_000 // image.width)):
-        strip = pixels[top : top + rows, :, :3]
+    for strip in np.array_split(pixels[..., :3], 1 + pixels.size // _STRIP_VALUES):
         strip[:] = np.rint(space.to_srgb(strip)).clip(0, 255)
     return Image.fromarray(pixels)
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """What turns colours into others, in numbers of their own space on a scale of 0 to 255.
+    """What turns colours of 8 or 16 bits into others, in numbers of their own space on a scale of 0 to 255.
 
     A colour that sRGB cannot show keeps what it has beyond sRGB where it is not changed, for an editor or a model that
     works in sRGB cannot have seen that.
 
     Args:
-        own: of 8 or 16 bits, ``[height, width, 3]``.
+        own: ``[height, width, 3]``.
         moved: what they are to be, as levels of sRGB.
-        space: in which they are; None for sRGB.
+        space: of their own; None for sRGB.
     """
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
@@ -174,14 +163,16 @@ def _space(profile: bytes) -> tuple[Space | None, bool]:
         if profile[16:20] != b"RGB ":
             raise ValueError("a profile of other colours")
         if any(key.startswith(b"A2B") for key in tags):
-            found = Space(np.eye(3), np.stack([_GRID] * 3), _transforms(profile))
+            profiles = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+            there, back = (ImageCms.buildTransform(*pair, "RGB", "RGB") for pair in (profiles, profiles[::-1]))
+            found = Space(np.eye(3), np.stack([_GRID] * 3), (there, back))
         else:
             colorants = np.array([struct.unpack(">3i", tags[key][8:20]) for key in (b"rXYZ", b"gXYZ", b"bXYZ")]).T
             matrix = np.linalg.inv(_colorants(_SRGB_XY)) @ (colorants / 65536)
             np.linalg.inv(matrix)
             with np.errstate(all="ignore"):
                 found = Space(matrix, np.stack([_curve(tags[key]) for key in (b"rTRC", b"gTRC", b"bTRC")]))
-    except (KeyError, ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError, ImageCms.PyCMSError, OSError):
+    except _DAMAGE:
         return None, True
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
     return (found if np.abs(found.to_srgb(grid) - grid).max() > _SRGB_LEVELS else None), False
@@ -220,12 +211,6 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
     return found
 
 
-def _transforms(profile: bytes) -> tuple[Any, Any]:
-    own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-    there, back = ((own, srgb), (srgb, own))
-    return (ImageCms.buildTransform(*there, "RGB", "RGB"), ImageCms.buildTransform(*back, "RGB", "RGB"))
-
-
 def _through(transform: Any, levels: Levels) -> Levels:
     image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
     return np.asarray(ImageCms.applyTransform(image, transform), dtype=np.float32)
@@ -242,7 +227,7 @@ def _encoded(linear: Levels) -> Levels:
     return np.copysign(np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055), linear)
 
 
-def _colorants(places: tuple[float, ...]) -> NDArray[np.float64]:
+def _colorants(places: Sequence[float]) -> NDArray[np.float64]:
     """XYZ of red, green and blue under D50, ``[3, 3]``, from x and y of white, red, green and blue."""
     white, *colours = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(places[::2], places[1::2], strict=True))
     columns = np.array(colours).T
@@ -250,37 +235,33 @@ def _colorants(places: tuple[float, ...]) -> NDArray[np.float64]:
     return adapted @ columns @ np.diag(np.linalg.solve(columns, white))
 
 
-def _made_of(places: tuple[float, ...], curve: tuple[float, ...]) -> bytes | None:
+def _made_of(places: Sequence[float], curve: Sequence[float]) -> bytes | None:
     """A profile of these primaries, x and y from white on, and parameters of a curve; None for impossible ones."""
     try:
-        values = struct.pack(f">{len(curve)}i", *(round(65536 * value) for value in curve))
-        kind = 3 if len(curve) > 1 else 0
-        return _packed(_colorants(places), b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + values)
-    except (ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError):
+        return _packed(places, b"para\0\0\0\0" + struct.pack(">HH", 3 if len(curve) > 1 else 0, 0) + _fixed(curve))
+    except _DAMAGE:
         return None
 
 
-def _packed(colorants: NDArray[np.float64], curve: bytes) -> bytes:
-    """An ICC profile of a matrix and one curve for all channels."""
+def _fixed(values: Iterable[float]) -> bytes:
+    """As ICC profiles have numbers."""
+    return b"".join(struct.pack(">i", round(65536 * float(value))) for value in values)
 
-    def place(values: NDArray[np.float64]) -> bytes:
-        return b"".join(struct.pack(">i", round(65536 * float(value))) for value in values)
+
+def _packed(places: Sequence[float], curve: bytes) -> bytes:
+    """An ICC profile of primaries and one curve for all channels."""
 
     def text(words: str) -> bytes:
         return b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(words), 28) + words.encode("utf-16-be")
 
-    entries = [
-        (b"desc", text("as the picture says")),
-        (b"cprt", text("none")),
-        (b"wtpt", b"XYZ \0\0\0\0" + place(_D50)),
-    ]
-    entries += [(key, b"XYZ \0\0\0\0" + place(colorants[:, at])) for at, key in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))]
-    entries += [(key, curve) for key in (b"rTRC", b"gTRC", b"bTRC")]
+    colorants = zip((b"wtpt", b"rXYZ", b"gXYZ", b"bXYZ"), (_D50, *_colorants(places).T), strict=True)
+    entries = {b"desc": text("as the picture says"), b"cprt": text("none")}
+    entries |= {key: b"XYZ \0\0\0\0" + _fixed(values) for key, values in colorants}
+    entries |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
     table, body, start = struct.pack(">I", len(entries)), b"", 132 + 12 * len(entries)
-    for key, value in entries:
+    for key, value in entries.items():
         table += struct.pack(">4sII", key, start + len(body), len(value))
         body += value + bytes(-len(value) % 4)
-    head = (
-        struct.pack(">I4xI", start + len(body), 0x04000000) + b"mntrRGB XYZ " + struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
-    )
-    return (head + b"acsp").ljust(68, b"\0") + place(_D50).ljust(60, b"\0") + table + body
+    kind = struct.pack(">I4xI", start + len(body), 0x04000000) + b"mntrRGB XYZ "
+    head = kind + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + b"acsp"
+    return head.ljust(68, b"\0") + _fixed(_D50).ljust(60, b"\0") + table + body

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,38 +10,23 @@ from latentedit_keep.console import complain, print_json, print_rows, progress_b
 from latentedit_keep.errors import ConfigError, LatentEditError, OutputError
 from latentedit_keep.files import named_beside
 
-if TYPE_CHECKING:
-    from latentedit_keep.api import KeepResult
-    from latentedit_keep.progress import Progress
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
+_EDITED = "What an editor made of it, of any size; or a folder with pictures of the same names."
+_OUTPUT = "Where the result goes; beside the original by default."
+_MASK = "Where a change may be kept: of the original's size, white for yes."
+_ONLY = "Numbers of the separate changes to be kept, such as 1,3."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm")
 
 
 def keep(
-    original: Annotated[
-        Path, typer.Argument(help="The picture as it was, or a folder of them.", show_default=False, metavar="ORIGINAL")
-    ],
-    edited: Annotated[
-        Path,
-        typer.Argument(
-            help="What an editor made of it, of any size; or a folder with pictures of the same names.",
-            show_default=False,
-            metavar="EDITED",
-        ),
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the result goes; beside the original by default.")
-    ] = None,
-    mask: Annotated[
-        Path | None, typer.Option("--mask", help="Where a change may be kept: of the original's size, white for yes.")
-    ] = None,
+    original: Annotated[Path, typer.Argument(help="The picture as it was, or a folder of them.", show_default=False)],
+    edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
     strength: Annotated[float, typer.Option("--strength", help="From 0, the original, to 1, the whole change.")] = 1.0,
-    only: Annotated[
-        str | None, typer.Option("--only", help="Numbers of the separate changes to be kept, such as 1,3.")
-    ] = None,
+    only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write a page (.html) that compares them.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -56,17 +41,15 @@ def keep(
     """
     numbers = None if only is None else _numbers(only)
     if original.is_dir() or edited.is_dir():
-        alone = {"--mask": mask, "--only": only, "--view": view}
-        given = [name for name, value in alone.items() if value is not None]
-        if given:
-            raise ConfigError(f"{given[0]} is for a single picture; got a folder. Name one picture")
+        for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
+            if value is not None:
+                raise ConfigError(f"{name} is for a single picture; got a folder. Name one picture")
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
     output = output if output is not None else named_beside(original, "kept.png")
+    options: dict[str, Any] = {"mask": mask, "strength": strength, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
-        told = _keep_one(
-            original, edited, output, mask=mask, strength=strength, only=numbers, view=view, progress=progress
-        )
+        told = _keep_one(original, edited, output, view=view, progress=progress, **options)
     if as_json:
         print_json(told)
     elif not quiet:
@@ -83,58 +66,39 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _keep_one(
-    original: Path,
-    edited: Path,
-    output: Path,
-    *,
-    mask: Path | None = None,
-    strength: float,
-    only: tuple[int, ...] | None = None,
-    view: Path | None = None,
-    progress: "Progress | None" = None,
+    original: Path, edited: Path, output: Path, *, view: Path | None = None, mask: Path | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Write one result, and what is to be said of it."""
-    from latentedit_keep.api import check_keep_output
-    from latentedit_keep.api import keep as keep_change
+    """Write one result, and what is to be said of it; the options are those of `keep`."""
+    from latentedit_keep import api
     from latentedit_keep.files import check_place
     from latentedit_keep.pictures import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)
-    check_keep_output(first, output, inputs=read)
+    api.check_keep_output(first, output, inputs=read)
     if view is not None:
-        _check_view(view, output, read)
+        if view.suffix.lower() not in (".html", ".htm"):
+            raise OutputError(f"the page {view.name!r} has no ending of a page. Use .html")
+        if view.resolve() in {place.resolve() for place in (output, *read)}:
+            raise OutputError(f"the page {view} is one of the pictures. Choose another name")
         check_place(view)
-    result = keep_change(first, edited, mask=mask, strength=strength, only=only, progress=progress)
+    result = api.keep(first, edited, mask=mask, **options)
     result.save(output)
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
-    return {"original": original, "edited": edited, "output": output, "view": view, **_told(result)}
-
-
-def _check_view(view: Path, output: Path, read: list[Path]) -> None:
-    if view.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"the page {view.name!r} has no ending of a page. Use .html")
-    if view.resolve() in {place.resolve() for place in (output, *read)}:
-        raise OutputError(f"the page {view} is one of the pictures. Choose another name")
-
-
-def _told(result: "KeepResult") -> dict[str, Any]:
-    return {**result.measures, "lines": result.lines}
+    files = {"original": original, "edited": edited, "output": output, "view": view}
+    return {**files, **result.measures, "lines": result.lines}
 
 
 def _print(told: dict[str, Any]) -> None:
     say(f"{told['original']} + {told['edited']} -> {told['output']}")
-    print_rows([("verdict", told["verdict"])])
-    print_rows([("", line) for line in told["lines"]])
-    if len(told["changes"]) > 1:
-        for one in told["changes"][:9]:
-            left, top, right, bottom = one.box
-            where = f"{100 * one.share:.2f} % of the picture, {left},{top} to {right},{bottom}"
-            print_rows([(f"change {one.number}", where)])
-    if told["view"] is not None:
-        print_rows([("view", str(told["view"]))])
+    rows = [("verdict", told["verdict"]), *(("", line) for line in told["lines"])]
+    for one in told["changes"][:9] if len(told["changes"]) > 1 else ():
+        left, top, right, bottom = one.box
+        where = f"{100 * one.share:.2f} % of the picture, {left},{top} to {right},{bottom}"
+        rows.append((f"change {one.number}", where))
+    print_rows(rows if told["view"] is None else [*rows, ("view", str(told["view"]))])
     warn(told["doubts"])
 
 
@@ -180,11 +144,9 @@ def _by_name(folder: Path) -> dict[str, Path]:
     """Pictures of a folder by their names without ending, in order."""
     found: dict[str, Path] = {}
     for place in sorted(folder.iterdir()):
-        if place.suffix.lower() not in _ENDINGS or place.name.startswith(".") or place.is_dir():
-            continue
-        other = found.setdefault(place.stem, place)
-        if other != place:
-            raise ConfigError(
-                f"{other.name} and {place.name} in {folder} have one name but for their endings. Rename one of them"
-            )
+        if place.suffix.lower() in _ENDINGS and not place.name.startswith(".") and not place.is_dir():
+            other = found.setdefault(place.stem, place)
+            if other != place:
+                both = f"{other.name} and {place.name} in {folder}"
+                raise ConfigError(f"{both} have one name but for their endings. Rename one of them")
     return found

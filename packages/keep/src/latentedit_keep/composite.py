@@ -6,26 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.colour import Space, put_on
-from latentedit_keep.opencv import cv2
 from latentedit_keep.sharpness import sharpened
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Matrix, warped
+from latentedit_keep.warp import Matrix, Picture, warped
 
 Pixels = NDArray[Any]
 """``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha."""
 
 _STRIP_ROWS = 512
-_LEAST = 1 / 255
-"""Of the mask: what is below stays the original's, bit for bit."""
-
-_SHOWN = (-128.0, 383.0)
-"""Levels that the curves of tones are given for."""
-
-_REACH_PX = 4
-"""Around a strip, for the cubic kernel, and for what sharpens."""
+_LEAST = 1 / 255  # of the mask: what is below stays the original's, bit for bit
+_SHOWN = (-128.0, 383.0)  # levels that the curves of tones are given for
+_REACH_PX = 4  # around a strip, for the cubic kernel, and for what sharpens
 
 
-def levels(pixels: Pixels, space: Space | None = None) -> NDArray[np.floating[Any]]:
+def levels(pixels: Pixels, space: Space | None = None) -> Picture:
     """Colours in sRGB on a scale of 0 to 255, ``[height, width, 3]``, transparent parts on white.
 
     Those that sRGB cannot show lie outside of that scale.
@@ -41,7 +35,7 @@ def levels(pixels: Pixels, space: Space | None = None) -> NDArray[np.floating[An
 def composite(
     original: Pixels,
     edited: Pixels,
-    mask: NDArray[np.floating[Any]],
+    mask: Picture,
     *,
     matrix: Matrix,
     tones: Tones,
@@ -56,12 +50,8 @@ def composite(
         original: 8 or 16 bits; alpha is kept, and what is wholly transparent too.
         edited: of any size.
         mask: ``[height, width]`` in [0, 1] at the original's size.
-        matrix: from the original's pixels to the edited picture's.
-        tones: from the edited picture's colours to the original's.
         sharpening: how many times the edited picture's finest detail is added to it.
-        strength: 0 is the original, 1 the whole change.
         space: of the original's colours; None for sRGB.
-        edited_space: of the edited picture's.
 
     Returns:
         A new array; the original itself where nothing is put on it.
@@ -79,29 +69,25 @@ def composite(
         beyond = cut - cut.clip(*_SHOWN)  # what sRGB cannot show, and the curves do not know
         moved = sharpened(tones.apply(cut - beyond) + beyond, sharpening)
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
-        result[place] = _put(original[place], moved[inner], mask[place] * np.float32(strength), space)
+        _put(result[place], moved[inner], mask[place] * np.float32(strength), space)
     return result
 
 
-def _put(
-    original: Pixels, moved: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], space: Space | None
-) -> Pixels:
-    top = np.iinfo(original.dtype).max
-    touched = weight > _LEAST
+def _put(pixels: Pixels, moved: Picture, weight: Picture, space: Space | None) -> None:
+    """Write into the pixels."""
+    top, touched = np.iinfo(pixels.dtype).max, weight > _LEAST
     if space is None:  # of another space more than sRGB can show is clipped to what that one can
         moved = moved.clip(0, 255)
-    if original.shape[2] == 4:
-        touched &= original[..., 3] > 0
-        alpha = np.maximum(original[..., 3:], 1) / np.float32(top)
+    if pixels.shape[2] == 4:
+        touched &= pixels[..., 3] > 0
+        alpha = np.maximum(pixels[..., 3:], 1) / np.float32(top)
         moved = (moved - np.float32(255) * (1 - alpha)) / alpha  # half of what is half transparent shows
-    change = put_on(original[..., :3], moved, space) * (weight * np.float32(top / 255))[..., None]
-    colours = np.rint(original[..., :3] + change).clip(0, top).astype(original.dtype)
-    result = original.copy()
-    result[..., :3] = np.where(touched[..., None], colours, original[..., :3])
-    return result
+    own = pixels[..., :3]
+    change = put_on(own, moved, space) * (weight * np.float32(top / 255))[..., None]
+    np.copyto(own, np.rint(own + change).clip(0, top).astype(own.dtype), where=touched[..., None])
 
 
-def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> NDArray[np.floating[Any]]:
+def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> Picture:
     """The edited picture in a part of the original's frame; of a large one only what is needed is converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
@@ -115,10 +101,3 @@ def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Spac
     inner = np.array([[1, 0, -first[0]], [0, 1, -first[1]], [0, 0, 1.0]])
     outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
     return warped(part, inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start))
-
-
-def enlarged(mask: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray[np.floating[Any]]:
-    """A soft mask at the original's size."""
-    if mask.shape == (size[1], size[0]):
-        return mask
-    return cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)

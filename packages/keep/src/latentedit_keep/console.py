@@ -17,20 +17,20 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-_LABEL_WIDTH = 12
-
-_REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
-"""An error: what is wrong, and behind the last full stop what to do about it."""
-
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters (ESC, line breaks, the 8-bit CSI), marks that turn the direction of writing, halves of
-characters."""
+Progress = Callable[[str, int, int], None]
+"""Called as ``progress(what, done, total)`` after each step by whatever takes one; the command line gives it a bar."""
 
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 """A parameter in a message of the library, with a value or without."""
 
-_RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}
-"""Parameters to the names of their options, where these are not the same."""
+_LABEL_WIDTH = 12
+_RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}  # parameters to their options
+
+# An error: what is wrong, and behind the last full stop what to do about it.
+_REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
+
+# Control characters (ESC, line breaks, the 8-bit CSI), marks that turn the direction of writing, halves of characters.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Outlived(io.TextIOWrapper):
@@ -79,14 +79,7 @@ def open_streams() -> None:
 
 
 def close_streams(code: int) -> int:
-    """Call last.
-
-    Args:
-        code: with which the program is to end.
-
-    Returns:
-        The same; 2 in place of 0 where something could not be written, but for a reader who went away.
-    """
+    """Call last: the exit code; 2 in place of 0 where something could not be written, but for a reader who left."""
     sys.stdout.flush()
     failure = getattr(sys.stdout, "failure", None)
     if failure is None or failure.errno == errno.EPIPE:
@@ -96,29 +89,17 @@ def close_streams(code: int) -> int:
 
 
 @contextlib.contextmanager
-def progress_bar(*, quiet: bool = False) -> Generator[Callable[[str, int, int], None] | None]:
+def progress_bar(*, quiet: bool = False) -> Generator[Progress | None]:
     """A progress callback that draws a bar on stderr; None where stderr is no terminal or ``quiet`` is set."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import console, progress
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    text = progress.TextColumn("{task.description}", markup=False)
+    counts = progress.BarColumn(), progress.MofNCompleteColumn()
+    times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
+    with progress.Progress(text, *counts, *times, console=console.Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
@@ -146,14 +127,14 @@ def with_options(text: str) -> str:
         >>> print(with_options('`strength` must be finite. Use `method="eim"`, or `local=False`'))
         --strength must be finite. Use --method eim, or --no-local
     """
-    return PARAMETER.sub(lambda found: _option(found[1], found[2]), text)
 
+    def option(found: re.Match[str]) -> str:
+        name, value = _RENAMED.get(found[1], found[1].replace("_", "-")), found[2]
+        if value in (None, "True", "False"):
+            return f"--no-{name}" if value == "False" else f"--{name}"
+        return f"--{name} {value if ' ' in value else value.strip(chr(34))}"
 
-def _option(name: str, value: str | None) -> str:
-    option = _RENAMED.get(name, name.replace("_", "-"))
-    if value == "False":
-        return f"--no-{option}"
-    return f"--{option}" if value in (None, "True") else f"--{option} {value if ' ' in value else value.strip(chr(34))}"
+    return PARAMETER.sub(option, text)
 
 
 def say(text: object = "") -> None:
@@ -190,7 +171,7 @@ def warn(notes: Sequence[str]) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout; numbers that JSON has no word for become null."""
-    from latentedit_keep.plain import plain
+    from latentedit_keep.files import plain
 
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
     print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

@@ -8,131 +8,81 @@ difference is many times as large, and with it what hangs together with it at a 
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.opencv import cv2
-from latentedit_keep.warp import Picture, grey, moments, smoothed
+from latentedit_keep.warp import Mask, Picture, cv2, grey, moments, smoothed
 
-SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
-"""At which differences are averaged; the coarse ones find shadows and light that no single pixel shows."""
+SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # of averages; coarse ones find shadows and light that no single pixel shows
+_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # noise in levels at each scale even in a clean picture: rounding, resampling
+_FINE = 3  # so many of the scales find sharp changes; what they found is cut out before the others look
+_CHROMA = 1.4  # weight of differences in colour against brightness
+_ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
+_SAMPLES = 50_000  # unchanged pixels that the noise is measured on
+_DOUBTS = 2.0  # standard deviations of the colours by which two may differ and count as the same
+HIGH, LOW = 8.0, 3.0  # times the noise: a change by itself, and a part of one
 
-_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)
-"""Levels of 255 that count as noise at each scale even in a clean picture: rounding, resampling."""
-
-_FINE = 3
-"""So many of the scales find sharp changes; what they found is cut out before the others look."""
-
-_CHROMA = 1.4
-"""Weight of differences in colour against brightness."""
-
-_ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)
-"""Pixels in order of the detail around them are binned at these shares; edges are few and count most."""
-
-_SAMPLES = 50_000
-"""Of the unchanged pixels that the noise is measured on."""
-
-_DOUBTS = 2.0
-"""Standard deviations of the colours by which two may differ and count as the same."""
-
-HIGH, LOW = 8.0, 3.0
-"""Times the noise from which on a place counts as changed by itself, and as a part of a change."""
-
+# Mean of a place's differences in times the noise, each capped, from which on its texture is another: most unchanged
+# places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture
+# in the place of other texture has no sign that an average at a scale would show.
 _DENSITY_SCALE_PX = 3.0
 _DENSITY_CAP = 4.0
 _DENSE = (1.6, 2.4)
-"""Mean of a place's differences in times the noise, each capped, from which on its texture is another: most unchanged
-places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture in
-the place of other texture has no sign that an average at a scale would show."""
 
-_SAME = 4.0
-"""Levels up to which two places look the same."""
-
-_WEAK = 12.0
-"""Times the noise: a change that is nowhere stronger ends where its density does, for no step of it can be seen."""
-
-_BLEEDS = 0.05
+_SAME = 4.0  # levels up to which two places look the same
+_WEAK = 12.0  # times the noise: a change that is nowhere stronger shows no step, and ends where its density does
+_BLEEDS = 0.05  # share of the change around that counts as noise: codecs carry it into what lies beside it
 _BLEEDS_PX = 6.0
-_BLEEDS_FROM = 20.0
-"""Share of the change around, beyond so many levels, that counts as noise: codecs carry it into what lies beside it."""
-
-_STEP = 0.35
-"""Share of a sharp step from which on a pixel belongs to the change: one too few shows, one too many does not."""
-
-_BEYOND = 2.0
-"""Times the noise of the greatest detail that is known, at most: edges of what was removed are stronger than any."""
-
-_STRUCTURE_SIGMA = (1.5, 1 / 200)
-_STRUCTURE_FLOOR = 150.0
-_RINGING = 0.4
-_STRUCTURE_NOISE = (0.06, 0.16)
-"""Of the difference in structure: window in pixels at least, and as a share of the side; variance that counts as flat;
-share of a sure change around that may ring; and bounds of the noise."""
-
-_BETWEEN = 0.008
-_BETWEEN_FROM, _SURROUNDED = 0.4, 0.85
-_FAINT = 0.35
-"""Of the side: how far a change reaches. Where it covers so much of the surroundings, so much of the lower threshold is
-enough; where more, nothing is asked."""
-
-_GAP = 0.003
-"""Of the side: half the width of gaps that are closed."""
-
-_EDGE_PX = 3
-"""So close to the edge of what is shown a mask is not found but continued."""
-
-_TAIL = 0.99
-_FAR = 0.04
-"""So many of the unchanged pixels are below the lower threshold, or the noise is taken for larger; of those that are
-this share of the side away from what changed, for that may fade."""
-
-_SURE_PX = 3
-"""So many pixels above the higher threshold are no accident."""
-
-_OUTWEIGHS = 3.0
-"""Times the heaviest place without them."""
-
-_LEAST_WEIGHT = 4e-4
-"""Of the side's square: a place that weighs less is a speck in the cleanest of pictures."""
-
-_UNSURE = 2.0
-"""Times the noise that the inside of a hole has on average, from which on it is taken for a part of the change."""
-
-Mask = NDArray[np.bool_]
-Plane = NDArray[np.floating[Any]]
+_BLEEDS_FROM = 20.0  # levels
+_STEP = 0.35  # share of a sharp step that a pixel of the change shows: one too few is seen, one too many is not
+_BEYOND = 2.0  # times the noise of the greatest known detail, at most: edges of removed things are stronger than any
+_STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
+_STRUCTURE_FLOOR = 150.0  # variance that counts as flat
+_STRUCTURE_NOISE = (0.06, 0.16)  # bounds
+_RINGING = 0.4  # share of a sure change around that may ring
+_BETWEEN = 0.008  # of the side: how far a change reaches to fill what lies between
+_BETWEEN_FROM, _FAINT = 0.4, 0.35  # where it covers so much around, so much of the lower threshold is enough
+_SURROUNDED = 0.85  # where it covers so much, nothing is asked
+_GAP = 0.003  # of the side: half the width of gaps that are closed
+_EDGE_PX = 3  # so close to the edge of what is shown a mask is not found but continued
+_TAIL = 0.99  # share of the unchanged pixels below the lower threshold, or the noise is taken for larger
+_FAR = 0.04  # of the side: those count that are so far from what changed, for that may fade
+_SURE_PX = 3  # so many pixels above the higher threshold are no accident
+_OUTWEIGHS = 3.0  # times the heaviest place without them
+_LEAST_WEIGHT = 4e-4  # of the side's square: a place that weighs less is a speck in the cleanest of pictures
+_UNSURE = 2.0  # times the noise that a hole has on average, from which on it is a part of the change
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
     """What the scales say.
 
-    Args:
-        changed: the places, whole and without specks.
-        fine: of them those that sharp differences show.
-        amount: the difference at the finest scale, in levels.
-        noise: that a difference of the finest scale has by itself, in levels.
-        density: mean of the differences around, 1 where texture begins to be another.
-        fading: how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it.
+    ``fine`` is what sharp differences show of ``changed``; ``amount`` and ``noise`` are of the finest scale, in levels.
     """
 
     changed: Mask
     fine: Mask
-    amount: Plane
-    noise: Plane
-    density: Plane
-    fading: Plane
+    amount: Picture
+    noise: Picture
+    density: Picture  # mean of the differences around, 1 where texture begins to be another
+    fading: Picture  # how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it
 
 
 def detect(
-    original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Plane, *, first: bool = False
+    original: Picture,
+    edited: Picture,
+    inside: Mask,
+    unchanged: Mask,
+    blur: float,
+    doubt: Picture,
+    *,
+    first: bool = False,
 ) -> Evidence:
     """Find the changes between two pictures in one frame, alike in colour and sharpness.
 
     Args:
-        original: in [0, 255].
-        edited: the same.
+        original: in [0, 255]; the edited one, too.
         inside: what the edited picture shows.
         unchanged: what is taken for unchanged, to measure the noise on.
         blur: of both, in pixels, as far as the editor made it.
@@ -144,12 +94,12 @@ def detect(
     activity = _activity(original)
     sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of what is new
     side = min(inside.shape)
-    inner = cv2.erode(inside.astype(np.uint8), _disc(_EDGE_PX), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    inner = _shrunk(inside, _EDGE_PX, beyond=0)
     shrink = min(1.0, max(0.35, side / 400))
     strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
-    evidence: list[tuple[Plane, Plane]] = []
+    evidence: list[tuple[Picture, Picture]] = []
     core, drawn = np.zeros(inside.shape, dtype=bool), np.zeros(inside.shape, dtype=np.float32)
     fine, density = core, np.zeros(inside.shape, dtype=np.float32)
     for index, scale in enumerate(SCALES_PX):
@@ -162,7 +112,7 @@ def detect(
             ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
             fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
-            core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
+            core = _grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
         amount = np.maximum(amount - _DOUBTS * doubt, 0)
         detail = sharp_activity if index < _FINE else activity
@@ -174,15 +124,9 @@ def detect(
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
     changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
-    coarse = np.max(ratios[_FINE:], axis=0)
-    return Evidence(
-        changed=changed,
-        fine=fine & inside,
-        amount=evidence[0][0],
-        noise=evidence[0][1],
-        density=density,
-        fading=np.clip(2 * coarse / LOW - 1.5, 0, 1),
-    )
+    fading = np.clip(2 * np.max(ratios[_FINE:], axis=0) / LOW - 1.5, 0, 1)
+    amount, noise = evidence[0]
+    return Evidence(changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, fading=fading)
 
 
 def _opponent(difference: Picture) -> Picture:
@@ -192,7 +136,7 @@ def _opponent(difference: Picture) -> Picture:
     return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
 
 
-def _activity(picture: Picture) -> Plane:
+def _activity(picture: Picture) -> Picture:
     """Detail around each pixel: the size of gradients, near and a little farther (codecs work in blocks)."""
     planes = smoothed(_opponent(picture), 0.7)
     across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
@@ -200,19 +144,19 @@ def _activity(picture: Picture) -> Plane:
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
 
-def _energy(planes: Picture) -> Plane:
+def _energy(planes: Picture) -> Picture:
     """Sum of the squares of the three planes."""
     return np.einsum("hwc,hwc->hw", planes, planes)
 
 
-def _averaged(difference: Picture, known: Mask, scale: float) -> tuple[Plane, Plane]:
+def _averaged(difference: Picture, known: Mask, scale: float) -> tuple[Picture, Picture]:
     """Size of the difference under a Gaussian over what is known, and how much of it is known."""
     weight = smoothed(known.astype(np.float32), scale)
     mean = smoothed(difference * known[..., None], scale) / np.maximum(weight, 1e-3)[..., None]
     return np.sqrt(_energy(mean)), weight
 
 
-def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Plane:
+def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) -> Picture:
     """What unchanged pixels of as much detail have; it never falls as detail grows."""
     values, detail = amount[unchanged], activity[unchanged]
     if len(values) < 600:
@@ -231,7 +175,7 @@ def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Pla
     return (noise * beyond).astype(np.float32)
 
 
-def _hysteresis(ratios: Sequence[Plane], drawn: Plane, density: Plane, inner: Mask, amount: Plane) -> Mask:
+def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inner: Mask, amount: Picture) -> Mask:
     """What is above the lower threshold and hangs together with something above the higher one.
 
     Noise comes in heaps, too: a place counts only where it outweighs the heaviest one that nothing sure is in. What is
@@ -250,8 +194,7 @@ def _hysteresis(ratios: Sequence[Plane], drawn: Plane, density: Plane, inner: Ma
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
-    reach = _disc(round(2 * _window(side)))  # the window of structure looks so far beyond what changed
-    inside = cv2.erode(found.astype(np.uint8), reach, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+    inside = _shrunk(found, round(2 * _window(side)))  # the window of structure looks so far beyond what changed
     return found & (inside | (amount > _SAME) | (colours > LOW))
 
 
@@ -259,7 +202,7 @@ def _window(side: int) -> float:
     return max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
 
 
-def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Plane) -> Plane:
+def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Picture) -> Picture:
     """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
     one, other, together = moments(grey(original), grey(edited), _window(min(inside.shape)))
     both = one + other
@@ -269,10 +212,9 @@ def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, 
     return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 
 
-def whole(mask: Mask, ratio: Plane, side: int) -> Mask:
+def whole(mask: Mask, ratio: Picture, side: int) -> Mask:
     """Without gaps and without holes, but for those that are surely unchanged, such as what is seen through glasses."""
-    radius = max(1, round(_GAP * side))
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(radius)) > 0
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(max(1, round(_GAP * side)))) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
     areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
@@ -287,53 +229,47 @@ def _disc(radius: int) -> NDArray[np.uint8]:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
-def rim(evidence: Evidence, inside: Mask, blur: float) -> Plane:
+def _grown(mask: Mask, radius: int) -> Mask:
+    return cv2.dilate(mask.astype(np.uint8), _disc(radius)) > 0
+
+
+def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
+    options = {"borderType": cv2.BORDER_CONSTANT, "borderValue": beyond}
+    return cv2.erode(mask.astype(np.uint8), _disc(radius), **options) > 0
+
+
+def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     """The soft mask, ``[height, width]`` in [0, 1]: sharp where the change ends sharply, fading where it fades.
 
     A sharp edge that the editor blurred is wider than it was; it is put back to where half of the step is reached.
     """
-    reach = max(1, round(1.5 + 2 * max(blur, 0)))
-    changed, fine = evidence.changed.astype(np.uint8), evidence.fine.astype(np.uint8)
-    ring = (cv2.dilate(fine, _disc(reach)) > 0) & (cv2.erode(fine, _disc(reach + 1)) == 0)
+    reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
+    ring = _grown(fine, reach) & ~_shrunk(fine, reach + 1)
     peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
     sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
     densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
     sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
-    sharp = np.where(ring, sure & (changed > 0), evidence.fine)
-    sharp = whole(sharp, evidence.amount / evidence.noise, min(inside.shape))
-    fading = (changed > 0) & ~(cv2.dilate(fine, _disc(reach + 1)) > 0)
+    sharp = whole(np.where(ring, sure & changed, fine), evidence.amount / evidence.noise, min(inside.shape))
     soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # whole up to its edge, and fading beyond it
+    fading = changed & ~_grown(fine, reach + 1)
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
-    return _to_the_edge(soft, inside)
-
-
-def _to_the_edge(soft: Plane, inside: Mask) -> Plane:
-    """Along the edge of what the edited picture shows, a mask is what it is a little farther in."""
-    kernel = _disc(_EDGE_PX)
-    inner = cv2.erode(inside.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+    inner = _shrunk(inside, _EDGE_PX)
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
-    outer = cv2.dilate(inside.astype(np.uint8), kernel) > 0
+    # Along the edge of what the edited picture shows, a mask is what it is a little farther in.
     _, nearest = cv2.distanceTransformWithLabels(
         1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
-    return np.where(outer, values[nearest], 0)
+    return np.where(_grown(inside, _EDGE_PX), values[nearest], 0)
 
 
-def components(mask: Plane) -> tuple[int, NDArray[np.int32]]:
-    """Separate changes, numbered from the largest; what lies close together is one, as a shadow and its object.
-
-    Returns:
-        How many, and the number of each pixel's change, 0 for none.
-    """
-    radius = max(2, round(0.006 * max(mask.shape)))
-    near = cv2.dilate((mask > 1 / 255).astype(np.uint8), _disc(radius))
+def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
+    """How many changes there are, and each pixel's, the largest is 1, 0 is none; an object and its shadow are one."""
+    near = _grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
     count, labels = cv2.connectedComponents(near, connectivity=8)
     areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)
-    order = sorted(range(1, count), key=lambda label: -areas[label])
     numbers = np.zeros(count, dtype=np.int32)
-    for number, label in enumerate(order, start=1):
-        numbers[label] = number
+    numbers[1 + np.argsort(-areas[1:], kind="stable")] = np.arange(1, count)
     return count - 1, numbers[labels]

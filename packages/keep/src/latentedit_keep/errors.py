@@ -1,8 +1,6 @@
-"""The errors whose text is meant for the user, and what to do about a package that is missing."""
+"""The errors whose text is meant for the user, and how a package that is missing is installed."""
 
-import importlib
 import shlex
-from types import ModuleType
 
 
 class LatentEditError(Exception):
@@ -43,17 +41,3 @@ def to_install(*requirements: str) -> str:
     names = [one.removeprefix("latentedit") for one in requirements]
     folders = [f"./packages/{name[1:]}" if name.startswith("-") else f".{name}" for name in names]
     return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"
-
-
-def require(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        MissingDependencyError: with the command that installs it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
-        ) from error

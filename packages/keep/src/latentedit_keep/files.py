@@ -5,41 +5,36 @@ stood for a moment before.
 """
 
 import contextlib
+import dataclasses
 import errno
+import math
 import os
 import secrets
 import stat
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
 
 _LONGEST_NAME_BYTES = 200  # of a name that gets another ending: file systems take 255 with it
 _SHOWN_LETTERS = 200  # of a path in an error
-_NO_ENTRY = (errno.ENOENT, errno.ENOTDIR)
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatError) -> Path:
     """A path as somebody wrote it, with ``~`` expanded; nothing has to be there.
 
-    Args:
-        name: relative or absolute.
-        error: what is raised.
-
     Raises:
         error: a path that this system can't have or look at: ``~nobody``, a name that is too long, links in a circle.
     """
-    path = Path(name)
     try:
-        path = path.expanduser()
+        path = Path(name).expanduser()
         path.stat()
-    except OSError as caught:
-        if caught.errno not in _NO_ENTRY:
-            raise _unreadable(name, caught, error) from caught
-    except (RuntimeError, ValueError) as caught:
+    except (FileNotFoundError, NotADirectoryError):
+        return Path(name).expanduser()
+    except (OSError, RuntimeError, ValueError) as caught:
         raise _unreadable(name, caught, error) from caught
     return path
 
@@ -58,7 +53,7 @@ def open_file(
         error: no such file, a folder, a pipe or device, larger than the limit, or not readable.
     """
     try:
-        file = open(path, "rb", opener=_opened_at_once)  # noqa: SIM115 (closed below)
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NEVER_WAIT))  # noqa: SIM115
     except (OSError, ValueError) as caught:
         raise _unreadable(path, caught, error) from caught
     with file:
@@ -77,18 +72,6 @@ def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = F
             return file.read(os.fstat(file.fileno()).st_size)
         except OSError as caught:
             raise _unreadable(path, caught, error) from caught
-
-
-def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
-    """A text in UTF-8, with or without a byte order mark, its line ends as they are; see `open_file`."""
-    try:
-        return read_bytes(path, limit=limit, error=error).decode("utf-8-sig")
-    except UnicodeDecodeError as caught:
-        line = caught.object[: caught.start].count(b"\n") + 1
-        raise error(
-            f"{path} is not in UTF-8: the byte 0x{caught.object[caught.start]:02x} stands in line {line}. "
-            "Save it as UTF-8"
-        ) from caught
 
 
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
@@ -149,21 +132,13 @@ def written_beside(path: str | Path) -> Generator[BinaryIO]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text in UTF-8, its line ends as they are; see `written_beside`.
-
-    Raises:
-        OutputError: the place cannot be written to, or the disk is full.
-    """
+    """Write a text in UTF-8, its line ends as they are; see `written_beside`."""
     with written_beside(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def make_folder(path: str | Path) -> None:
-    """Make a folder and those above it where they are missing.
-
-    Raises:
-        OutputError: the place cannot be written to, or a file is there.
-    """
+    """Make a folder and those above it where they are missing; an `OutputError` says why it cannot be."""
     try:
         user_path(path, error=OutputError).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -180,27 +155,41 @@ def unwritable(path: Path, error: Exception) -> OutputError:
 def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
     """The error that says in plain words why nothing can be read there."""
     shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
-    match caught:
-        case FileNotFoundError() | NotADirectoryError():
-            why = f"there is no such file: {shown}"
-        case IsADirectoryError():
-            return error(f"{shown} is a folder, not a file. Name a file in it")
-        case PermissionError():
-            return error(f"{shown} cannot be read: permission was denied. Change its permissions")
-        case OSError(errno=errno.ENXIO):
-            return error(f"{shown} is no regular file but a socket, and was not read. Save it to a file first")
-        case OSError(errno=errno.ENAMETOOLONG) if error is OutputError:
-            return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
-        case OSError(errno=errno.ELOOP):
-            why = f"{shown} is a link that leads back to itself"
-        case _:
-            why = f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}"
-    return error(f"{why}. Check the path")
-
-
-def _opened_at_once(name: str, flags: int) -> int:
-    return os.open(name, flags | _NEVER_WAIT)
+    for kind, why in {
+        (FileNotFoundError, NotADirectoryError): f"there is no such file: {shown}. Check the path",
+        IsADirectoryError: f"{shown} is a folder, not a file. Name a file in it",
+        PermissionError: f"{shown} cannot be read: permission was denied. Change its permissions",
+    }.items():
+        if isinstance(caught, kind):
+            return error(why)
+    number = getattr(caught, "errno", None)
+    if number == errno.ENXIO:
+        return error(f"{shown} is no regular file but a socket, and was not read. Save it to a file first")
+    if number == errno.ENAMETOOLONG and error is OutputError:
+        return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
+    if number == errno.ELOOP:
+        return error(f"{shown} is a link that leads back to itself. Check the path")
+    return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(8)}.tmp")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, mappings and sequences as JSON knows them; numbers that it has no word for become null."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):  # pydantic's
+        return plain(value.model_dump())
+    match value:
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType]
+        case str() | bool() | int() | None:
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Sequence():
+            return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return str(value)

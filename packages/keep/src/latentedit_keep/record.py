@@ -7,8 +7,9 @@ import platform
 from typing import Any
 
 from latentedit_keep.errors import FileFormatError
-from latentedit_keep.opencv import cv2
+from latentedit_keep.pictures import PixelPicture
 from latentedit_keep.verdict import Verdict
+from latentedit_keep.warp import cv2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,28 +19,23 @@ class KeptPicture:
     name: str
     fingerprint: str
 
+    @classmethod
+    def of(cls, picture: PixelPicture) -> "KeptPicture":
+        """That of a picture."""
+        return cls(name=picture.name, fingerprint=picture.fingerprint)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KeepRecord:
-    """Enough to keep a change again.
-
-    Args:
-        original: on which the change was put.
-        edited: from which it came.
-        mask: name and fingerprint of the mask that bounded it, if one did.
-        strength: of the change.
-        only: numbers of the changes that were kept; None for all.
-        verdict: what the pair is.
-        versions: of latentedit-keep, OpenCV, NumPy and Python.
-    """
+    """Enough to keep a change again."""
 
     original: KeptPicture
     edited: KeptPicture
     mask: KeptPicture | None = None
     strength: float
-    only: tuple[int, ...] | None = None
+    only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
     verdict: Verdict
-    versions: dict[str, str]
+    versions: dict[str, str]  # of latentedit-keep, OpenCV, NumPy and Python
 
     def to_json(self) -> str:
         """One line, the same for equal records; "output" tells it from the records of edits."""
@@ -48,29 +44,19 @@ class KeepRecord:
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "KeepRecord":
-        """Read what `to_json` wrote.
-
-        Raises:
-            FileFormatError: anything else.
-        """
+        """Read what `to_json` wrote; anything else is a `FileFormatError`."""
         try:
             told: dict[str, Any] = json.loads(text)
-            only = told["only"]
-            found = cls(
-                original=KeptPicture(**told["original"]),
-                edited=KeptPicture(**told["edited"]),
-                mask=None if told["mask"] is None else KeptPicture(**told["mask"]),
-                strength=float(told["strength"]),
-                only=None if only is None else tuple(int(number) for number in only),
-                verdict=told["verdict"],
-                versions=dict(told["versions"]),
-            )
+            given = {key: told[key] for key in told.keys() - {"format", "output"}}
+            for key in ("original", "edited", "mask"):
+                given[key] = given[key] and KeptPicture(**given[key])
+            given["only"] = given["only"] and tuple(int(number) for number in given["only"])
+            found = cls(**given | {"strength": float(told["strength"]), "versions": dict(told["versions"])})
             if json.loads(found.to_json()) != told:
                 raise ValueError("it says more")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FileFormatError(
-                f"{name} carries no record of a kept change. Give a PNG that latentedit keep wrote"
-            ) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            why = f"{name} carries no record of a kept change. Give a PNG that latentedit keep wrote"
+            raise FileFormatError(why) from error
         return found
 
 

@@ -5,7 +5,6 @@ enhanced correlation (ECC) on locally normalised grey, from coarse to fine, leav
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,55 +12,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.opencv import cv2
-from latentedit_keep.warp import Matrix, Picture, Size, depth_inside, grey, resized, scaling, smoothed
+from latentedit_keep.warp import Matrix, Picture, Size, cv2, depth_inside, fitted, grey, resized, scaling, smoothed
 
-_WORKING_SIDE_PX = 1024
-"""Pictures are registered at this longer side at most; a larger one finds no better matrix."""
-
+_WORKING_SIDE_PX = 1024  # pictures are registered at this longer side at most; a larger one finds no better matrix
 _NORMALISING_SIGMA_PX = 8.0
-_NORMALISING_FLOOR = 3.0
-"""Grey levels of contrast below which a place counts as flat."""
-
+_NORMALISING_FLOOR = 3.0  # grey levels of contrast below which a place counts as flat
 _TILE_PX = 24
-_TILE_AGREES = 0.5
-"""Correlation from which on a tile counts as the same in both pictures."""
-
-_LITTLE = 0.1
-"""Agreement below which a picture is also tried as a negative."""
-
+_TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both pictures
+_LITTLE = 0.1  # agreement below which a picture is also tried as a negative
 _FEATURES = 4000
 _FEW_INLIERS = 30
 _RANSAC_PX = 2.0
-_DETAIL = 0.2
-"""Of the normalised grey: what is above belongs to an edge or to texture."""
-
-_OUTLIER = 2.5
-"""Times the noise beyond which a pixel is left out of the refinement."""
-
-_ERROR_PER_SPLIT = 5.0
-"""Error of a matrix in halves of the difference between the two from half the pixels each (90 % of cases)."""
-
-Grey = NDArray[np.floating[Any]]
+_DETAIL = 0.2  # of the normalised grey: what is above belongs to an edge or to texture
+_OUTLIER = 2.5  # times the noise beyond which a pixel is left out of the refinement
+_ERROR_PER_SPLIT = 5.0  # error in halves of the distance of the matrices from half the pixels each (90 % of cases)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
-    """Where the original's pixels lie in the edited picture.
-
-    Args:
-        matrix: from the original's pixels to the edited picture's.
-        agreement: share of the textured tiles that are the same in both pictures, in [0, 1].
-        inliers: features that agree with one affine map.
-        uncertainty_px: how far off the matrix may be, in the original's pixels (nine of ten are closer).
-        size: of the original.
-        edited_size: of the edited picture.
-    """
+    """Where the original's pixels lie in the edited picture."""
 
     matrix: Matrix
-    agreement: float
-    inliers: int
-    uncertainty_px: float
+    agreement: float  # share of the textured tiles that are the same in both pictures, in [0, 1]
+    inliers: int  # features that agree with one affine map
+    uncertainty_px: float  # how far off the matrix may be, in the original's pixels (nine of ten are closer)
     size: Size
     edited_size: Size
 
@@ -72,15 +46,15 @@ class Registration:
 
     @property
     def plain(self) -> "Registration":
-        """The same two pictures, the one resized to the other."""
+        """The edited picture taken for the original, resized."""
         return dataclasses.replace(self, matrix=scaling(self.size, self.edited_size))
 
     @property
     def shift_px(self) -> tuple[float, float]:
         """How far the picture's middle was moved to the right and down, in the original's pixels."""
         middle = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1])
-        moved = self.resized @ middle - middle
-        return float(moved[0]), float(moved[1])
+        right, down, _ = self.resized @ middle - middle
+        return float(right), float(down)
 
     @property
     def zoom(self) -> float:
@@ -114,26 +88,22 @@ def register(original: Picture, edited: Picture) -> Registration:
 
 
 def _registered(original: Picture, edited: Picture) -> Registration:
-    size, edited_size = _size(original), _size(edited)
+    size, edited_size = original.shape[1::-1], edited.shape[1::-1]
     working = working_size(size)
     fixed, moving = grey(resized(original, working)), grey(resized(edited, working))
     normal = (normalised(fixed), normalised(moving))
     features, inliers = _from_features(fixed, moving)
     starts = [np.eye(3), _from_phase(*normal), *_from_crops(size, edited_size, working), *features]
-    best = max(starts, key=lambda start: _agreement(*normal, start))
-    start_agreement = _agreement(*normal, best)
-    refined = _refined(*normal, best)
-    agreement = _agreement(*normal, refined)
+    start_agreement, _, start = max((_agreement(*normal, one), -at, one) for at, one in enumerate(starts))
+    matrix = _refined(*normal, start)
+    agreement = _agreement(*normal, matrix)
     if agreement < start_agreement - 0.02:
-        refined, agreement = best, start_agreement
-    split = _split(*normal, refined)
-    back = scaling(working, edited_size) @ refined @ scaling(size, working)
-    uncertainty = _ERROR_PER_SPLIT * split * size[0] / working[0]
+        matrix, agreement = start, start_agreement
     return Registration(
-        matrix=back,
+        matrix=scaling(working, edited_size) @ matrix @ scaling(size, working),
         agreement=agreement,
         inliers=inliers,
-        uncertainty_px=uncertainty,
+        uncertainty_px=_ERROR_PER_SPLIT * _split(*normal, matrix) * size[0] / working[0],
         size=size,
         edited_size=edited_size,
     )
@@ -146,24 +116,19 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
-def _size(picture: Picture) -> Size:
-    return picture.shape[1], picture.shape[0]
-
-
 def working_size(size: Size) -> Size:
     """The size at which pictures are registered."""
-    shrink = min(1.0, _WORKING_SIDE_PX / max(size))
-    return max(8, round(size[0] * shrink)), max(8, round(size[1] * shrink))
+    return fitted(size, _WORKING_SIDE_PX, 8)
 
 
-def normalised(plane: Grey) -> Grey:
+def normalised(plane: Picture) -> Picture:
     """Without local brightness and contrast: casts, gamma and light fall out of the comparison."""
     sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centred = plane - smoothed(plane, sigma)
     return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
 
 
-def _from_features(fixed: Grey, moving: Grey) -> tuple[list[Matrix], int]:
+def _from_features(fixed: Picture, moving: Picture) -> tuple[list[Matrix], int]:
     """Affine maps that many features agree on; ORB, and SIFT where it finds few."""
     first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving)
     if first[1] >= _FEW_INLIERS:
@@ -172,12 +137,11 @@ def _from_features(fixed: Grey, moving: Grey) -> tuple[list[Matrix], int]:
     return [one for one, inliers in (first, second) if inliers > 3], max(first[1], second[1])
 
 
-def _matched(detector: Any, norm: int, fixed: Grey, moving: Grey) -> tuple[Matrix, int]:
+def _matched(detector: Any, norm: int, fixed: Picture, moving: Picture) -> tuple[Matrix, int]:
     found = [detector.detectAndCompute(_stretched(plane), None) for plane in (fixed, moving)]
     (points, words), (other_points, other_words) = found
-    if words is None or other_words is None or min(len(words), len(other_words)) < 4:
-        return np.eye(3), 0
-    matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words)
+    known = words is not None and other_words is not None
+    matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words) if known else ()
     if len(matches) < 4:
         return np.eye(3), 0
     here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
@@ -190,7 +154,7 @@ def _matched(detector: Any, norm: int, fixed: Grey, moving: Grey) -> tuple[Matri
     return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
 
 
-def _stretched(plane: Grey) -> NDArray[np.uint8]:
+def _stretched(plane: Picture) -> NDArray[np.uint8]:
     low, high = np.percentile(plane, (0.5, 99.5))
     return np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
 
@@ -202,7 +166,7 @@ def _sane(affine: Matrix) -> bool:
     return bool(turned and stretches[1] > 0.3 and stretches[0] < 3 and stretches[0] < 1.6 * stretches[1])
 
 
-def _from_phase(fixed: Grey, moving: Grey) -> Matrix:
+def _from_phase(fixed: Picture, moving: Picture) -> Matrix:
     height, width = fixed.shape
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     (x, y), _ = cv2.phaseCorrelate(fixed.copy(), moving.copy(), window)  # it writes into what it gets
@@ -215,31 +179,28 @@ def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
     if abs(x / y - 1) < 0.005:
         return
     for scale in (max(x, y), min(x, y)):
-        middle = np.array([[scale, 0, (edited[0] - scale * size[0]) / 2], [0, scale, 0], [0, 0, 1.0]])
-        middle[1, 2] = (edited[1] - scale * size[1]) / 2
-        middle[:2, 2] += (scale - 1) / 2
+        left, top = ((there - scale * here + scale - 1) / 2 for here, there in zip(size, edited, strict=True))
+        middle = np.array([[scale, 0, left], [0, scale, top], [0, 0, 1.0]])
         yield scaling(edited, working) @ middle @ scaling(working, size)
 
 
-def _aligned(moving: Grey, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Grey, NDArray[np.bool_]]:
+def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Picture, NDArray[np.bool_]]:
     size = (shape[1], shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return plane, depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
-def _agreement(fixed: Grey, moving: Grey, matrix: Matrix) -> float:
-    """Share of the textured tiles of the original that correlate with what the matrix finds."""
+def _agreement(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
     return tile_agreement(fixed, *_aligned(moving, matrix, fixed.shape))
 
 
-def tile_agreement(fixed: Grey, plane: Grey, inside: NDArray[np.bool_] | None = None) -> float:
+def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | None = None) -> float:
     """Share of the textured tiles of the one picture that correlate with those of the other, in its frame."""
-    height, width = fixed.shape
-    tile = max(6, min(_TILE_PX, min(height, width) // 6))
-    small = (max(1, width // tile), max(1, height // tile))
+    tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
+    small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
 
-    def mean(values: Grey) -> Grey:
+    def mean(values: Picture) -> Picture:
         return cv2.resize(values, small, interpolation=cv2.INTER_AREA)
 
     means = mean(fixed), mean(plane)
@@ -254,23 +215,22 @@ def tile_agreement(fixed: Grey, plane: Grey, inside: NDArray[np.bool_] | None = 
     return float(share.sum() / max(share.size, 0.5 * textured.sum()))
 
 
-def _refined(fixed: Grey, moving: Grey, start: Matrix) -> Matrix:
-    matrix = start
+def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
+    matrix, (height, width) = start, fixed.shape
     for step in (4, 2, 1):
-        height, width = fixed.shape
         size = (max(1, width // step), max(1, height // step))
         if step > 1 and min(size) < 64:
             continue
-        small = [resized(plane, size) for plane in (fixed, moving)]
+        small = resized(fixed, size), resized(moving, size)
         there, back = scaling((width, height), size), scaling(size, (width, height))
         level = there @ matrix @ back
         for _ in range(2):
-            level = _ecc(small[0], small[1], level, _fitting(small[0], small[1], level))
+            level = _ecc(*small, level, _fitting(*small, level))
         matrix = back @ level @ there
     return matrix
 
 
-def _fitting(fixed: Grey, moving: Grey, matrix: Matrix) -> NDArray[np.uint8]:
+def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint8]:
     """Which pixels of the original fit to what the matrix finds."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
@@ -279,7 +239,7 @@ def _fitting(fixed: Grey, moving: Grey, matrix: Matrix) -> NDArray[np.uint8]:
     return ((residual < _OUTLIER * max(noise, _DETAIL / 4)) & inside).astype(np.uint8)
 
 
-def _ecc(fixed: Grey, moving: Grey, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
+def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
     """One refinement; OpenCV wants the mask in the moving picture's frame."""
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
     if int(there.sum()) < 200:
@@ -294,12 +254,11 @@ def _ecc(fixed: Grey, moving: Grey, matrix: Matrix, fitting: NDArray[np.uint8]) 
     return np.vstack([found, [0, 0, 1]]) if np.isfinite(found).all() and _sane(found) else matrix
 
 
-def _split(fixed: Grey, moving: Grey, matrix: Matrix) -> float:
+def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
     """Half the distance between the matrices from the two colours of a checkerboard, in pixels."""
     fitting = _fitting(fixed, moving, matrix)
     height, width = fixed.shape
     block = max(8, min(height, width) // 8)
     odd = (np.arange(height)[:, None] // block + np.arange(width)[None] // block) % 2
-    halves = [_ecc(fixed, moving, matrix, fitting * (odd == side).astype(np.uint8)) for side in (0, 1)]
-    first, second = itertools.islice(halves, 2)
+    first, second = (_ecc(fixed, moving, matrix, fitting * (odd == side).astype(np.uint8)) for side in (0, 1))
     return distance_px(first, second, (width, height)) / 2

@@ -1,28 +1,24 @@
 """How sharp the edited picture is against the original: one is blurred for the comparison, the change is sharpened."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from latentedit_keep.warp import Picture, grey, smoothed
+from latentedit_keep.warp import Mask, Picture, grey, smoothed
 
+# Blurs in pixels that are tried; negative ones are of the edited picture, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
-"""Blurs in pixels that are tried; negative ones are of the edited picture, which is then the sharper one."""
-
-_DETAIL_PX = 1.0
-"""Finer than this is what is lost first."""
-
-_MOST = 2.0
-"""Times the detail that is left may be added to it."""
+_DETAIL_PX = 1.0  # finer than this is what is lost first
+_MOST = 2.0  # times the detail that is left may be added to it
 
 
-def fit_blur(original: Picture, edited: Picture, unchanged: NDArray[np.bool_]) -> float:
+def fit_blur(original: Picture, edited: Picture, unchanged: Mask) -> float:
     """The blur of the original, in pixels, that fits the edited picture best; negative where that one is sharper."""
     if unchanged.sum() < 200:
         return 0.0
-    first, second = grey(original), grey(edited)
+    planes = grey(original), grey(edited)
 
     def miss(sigma: float) -> float:
-        rest = smoothed(first, sigma) - smoothed(second, -sigma)
+        first, second = matched(*planes, sigma)
+        rest = first - second
         fine = (rest - smoothed(rest, 3.0))[unchanged]
         return float(np.mean(np.minimum(np.abs(fine), 30.0)))
 
@@ -34,7 +30,7 @@ def matched(original: Picture, edited: Picture, blur: float) -> tuple[Picture, P
     return smoothed(original, blur), smoothed(edited, -blur)
 
 
-def fit_sharpening(original: Picture, edited: Picture, unchanged: NDArray[np.bool_]) -> float:
+def fit_sharpening(original: Picture, edited: Picture, unchanged: Mask) -> float:
     """How many times the edited picture's finest detail must be added to it to come closest to the original.
 
     Least squares over what did not change, so detail that the editor made up counts against it; never less than 0, for

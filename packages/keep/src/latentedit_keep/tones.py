@@ -2,8 +2,7 @@
 
 A first guess comes from a consensus of blocks, since as much as half of the picture may be new. With a mask of what did
 not change, saturation and each channel's black, gain and gamma are fitted, which hold for colours that only the new
-part has. They are held to no cast at all and to the same cast in all channels, as firmly as casts are rare, so colours
-that the unchanged part does not have are cast no further than it says; how far they may still be off is known, too.
+part has. Priors hold them to no cast, and to one cast in all channels; the fit says how far each colour may be off.
 """
 
 import dataclasses
@@ -12,66 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.opencv import cv2
-from latentedit_keep.warp import Picture, smoothed
+from latentedit_keep.warp import Mask, Picture, cv2, smoothed
 
-_TABLE = 1024
-"""Entries of a curve."""
-
-_LINE = np.linspace(-128, 383, _TABLE)
-"""The values that a curve is given for; mixing takes colours beyond black and white."""
+_TABLE = 1024  # entries of a curve
+_LINE = np.linspace(-128, 383, _TABLE)  # values a curve is given for; mixing takes colours beyond black and white
 
 _BLOCKS = 4000
 _DRAWS = 400
-_FIT_LEVELS = (7.0, 12.0, 20.0)
-"""Levels of 255 within which all channels of a block must fit; the next where fewer than half do."""
-
-_TOLERANCES = (40.0, 15.0, 7.0)
-"""Levels by which a pixel may miss the first guess to have a say in the next one, and to be taken for unchanged."""
-
-_CELL = 12.0
-"""Levels of the side of a cell of colours; all pixels of one cell have one say, so a rare colour has as much."""
-
-_CELL_LEVELS = 0.7
-"""By which a cell may miss whatever its number of pixels: codecs shift colours by so much."""
-
+_FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next where fewer than half do
+_TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
+_CELL = 12.0  # side in levels; a cell's pixels have one say together, so a rare colour has as much
+_CELL_LEVELS = 0.7  # by which a cell may miss whatever its number of pixels: codecs shift colours by so much
 _SMOOTH_PX = 1.5
-_FLAT_LEVELS = 6.0
-"""Detail of so many levels halves what a pixel says, for blur changes what is there."""
-
-_SAMPLES = 15_000
-"""Pixels that the curves are fitted on."""
-
-_PIXELS_OF_ONE_SAY = 10
-"""Neighbours agree whatever they say."""
-
-_ALIKE = (0.15, 0.1, 8.0)
-"""Prior deviations of what all channels share: logarithms of gamma and gain, and black in levels."""
-
-_APART = (0.1, 0.06, 3.0)
-"""The same of what each channel has of its own."""
-
-_SATURATION = 0.12
-"""Prior deviation of its logarithm."""
-
-_NO_BETTER = 1.03
-"""Times the misses of the fit: where colours as they are miss by less, nothing was done to them."""
-
-_COLOURFUL, _COLOURLESS, _SAME_LUMA = 5.0, 0.3, 6.0
-"""Levels by which colours of one brightness differ in a colourful picture, the share of it that is left in one without
-colours, and levels by which its brightness may differ."""
-
-_DARK = 4.0
-"""Levels below which a curve goes straight on."""
-
-_PRIOR = (*_ALIKE[:1] * 3, *_ALIKE[1:2] * 3, *_ALIKE[2:] * 3, _SATURATION)
-_LUMA = np.array([0.299, 0.587, 0.114])
+_FLAT_LEVELS = 6.0  # detail that halves what a pixel says, for blur changes what is there
+_SAMPLES = 15_000  # pixels that the curves are fitted on
+_PIXELS_OF_ONE_SAY = 10  # neighbours agree whatever they say
+_SATURATION = 0.12  # prior deviation of its logarithm
+_ALIKE = (0.15, 0.1, 8.0)  # prior deviations common to all channels: logarithms of gamma and gain, black in levels
+_APART = (0.1, 0.06, 3.0)  # the same of each channel's own part
+_NO_BETTER = 1.03  # times the misses of the fit: where colours as they are miss by less, nothing was done to them
+_COLOURFUL = 5.0  # levels by which colours of one brightness differ in a colourful picture
+_COLOURLESS = 0.3  # share of that which is left in a picture without colours
+_SAME_LUMA = 6.0  # levels by which its brightness may differ
+_DARK = 4.0  # levels below which a curve goes straight on
 _ROUNDS = 3
 _BINS = 48
-_CLIPPED = (2.5, 252.5)
-"""Edited values outside say little about what they were."""
+_CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
+_LUMA = np.array([0.299, 0.587, 0.114])
 
-Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]
 Cells = tuple[Values, Values, Values]
 
@@ -93,7 +60,7 @@ class Tones:
     @classmethod
     def none(cls) -> "Tones":
         """Colours as they are."""
-        return cls(mixing=np.eye(3, 4), curves=np.stack([_LINE] * 3))
+        return cls.affine(np.ones(3), np.zeros(3))
 
     @classmethod
     def affine(cls, gains: Values, offsets: Values) -> "Tones":
@@ -102,8 +69,7 @@ class Tones:
 
     def apply(self, picture: Picture) -> Picture:
         """The picture in the original's colours, not clipped; ``[height, width, 3]``."""
-        mixed = cv2.transform(picture, self.mixing.astype(np.float32))
-        return _looked_up(mixed, self.curves)
+        return _looked_up(cv2.transform(picture, self.mixing.astype(np.float32)), self.curves)
 
     def doubt(self, picture: Picture) -> NDArray[np.floating[Any]]:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
@@ -114,14 +80,10 @@ class Tones:
 
     def limited(self, original: Picture) -> Picture:
         """The original as far as the edited picture can show it: what its black and white cut off is cut off too."""
-        edges = np.linspace(-128, 383, _TABLE)
-        unmixed = np.stack(
-            [np.interp(edges, curve + 1e-6 * _LINE, _LINE) for curve in self.curves]  # strictly rising
-        )
-        mixed = _looked_up(original, unmixed)
-        square = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        shown = cv2.transform(mixed, square.astype(np.float32)).clip(0, 255)
-        return self.apply(shown)
+        rising = self.curves + 1e-6 * _LINE
+        mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
+        unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
+        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255))
 
     @property
     def cast(self) -> float:
@@ -136,12 +98,9 @@ def _looked_up(picture: Picture, curves: Values) -> Picture:
     """Each channel through its curve, straight between the entries."""
     place = (picture + np.float32(128)) * np.float32((_TABLE - 1) / 511)
     row = np.zeros(picture.shape[:2], dtype=np.float32)
-    tables = curves.astype(np.float32)[:, None]
-    channels = [
-        cv2.remap(table, np.ascontiguousarray(place[..., at]), row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for at, table in enumerate(tables)
-    ]
-    return np.stack(channels, axis=-1)
+    tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
+    options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
+    return np.stack([cv2.remap(table, plane, row, **options) for table, plane in tables], axis=-1)
 
 
 def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones, Mask]:
@@ -183,33 +142,23 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
     sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
-    parameters, cells = np.zeros(10), None
+    nothing = parameters = np.zeros(10)
+    cells: Cells = here, there, flat
     for _ in range(_ROUNDS):
-        miss = (np.abs(here - _cast(parameters, there)) * sound).max(axis=1)
+        miss = (np.abs(here - _cast(parameters, there)[0]) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
         cells = _cells(here, there, sound, weight)
         parameters = _solved(parameters, cells)
-    assert cells is not None
-    fitted, plain = (
-        float(np.minimum(np.abs(_cell_misses(one, *cells)), 3).mean()) for one in (parameters, np.zeros(10))
-    )
+    size = cells[0].size
+    fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
     if plain <= _NO_BETTER * fitted + 0.02:
         return Tones.none()
     mixing = np.eye(3, 4)
     mixing[:, :3] = _saturating(parameters)
     mixed = there @ mixing[:, :3].T
-    curves = np.stack(
-        [
-            _curve(
-                mixed[part, at],
-                here[part, at],
-                _power(parameters[at:9:3], _LINE),
-                _power(parameters[at:9:3], mixed[part, at]),
-            )
-            for at, part in enumerate(sound.T)
-        ]
-    )
-    return Tones(mixing=mixing, curves=curves, doubts=_doubts(parameters, cells))
+    parts = enumerate(sound.T)
+    curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]
+    return Tones(mixing=mixing, curves=np.stack(curves), doubts=_doubts(parameters, cells))
 
 
 def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
@@ -247,12 +196,11 @@ def _blocks(original: Picture, edited: Picture, inside: Mask) -> tuple[Values, V
 
 def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
     """Of many lines through two blocks each, the one that most blocks lie on, in all channels at once; then refined."""
-    draws = np.random.default_rng(0).integers(len(here), size=(_DRAWS, 2))
-    across = there[draws[:, 1]] - there[draws[:, 0]]
-    up = here[draws[:, 1]] - here[draws[:, 0]]
+    first, second = np.random.default_rng(0).integers(len(here), size=(_DRAWS, 2)).T
+    across, up = there[second] - there[first], here[second] - here[first]
     slopes = np.where(np.abs(across) > 12, up / np.where(across == 0, 1, across), 1.0).clip(0.5, 2)
     slopes[0] = 1
-    starts = here[draws[:, 0]] - slopes * there[draws[:, 0]]
+    starts = here[first] - slopes * there[first]
     starts[0] = 0
     best, limit = 0, _FIT_LEVELS[0]
     lines = zip(slopes, starts, strict=True)
@@ -263,21 +211,16 @@ def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
         if (misses[best] < limit).mean() >= 0.5:
             break
     gains, offsets = slopes[best], starts[best]
-    for _ in range(6):
+    for _ in range(6):  # a line through each channel's weighted points, held a little to the slope 1
         rest = np.abs(gains * there + offsets - here).max(axis=1)
-        weight = np.maximum(0, 1 - (rest / (1.5 * limit)) ** 2) ** 2
-        gains, offsets = _weighted_lines(here, there, weight)
+        weight = (np.maximum(0, 1 - (rest / (1.5 * limit)) ** 2) ** 2)[:, None]
+        weight = weight / max(weight.sum(), 1e-9)
+        mean_here, mean_there = (weight * here).sum(axis=0), (weight * there).sum(axis=0)
+        spread = (weight * (there - mean_there) ** 2).sum(axis=0)
+        together = (weight * (there - mean_there) * (here - mean_here)).sum(axis=0)
+        gains = ((together + 20.0) / (spread + 20.0)).clip(0.4, 2.5)
+        offsets = mean_here - gains * mean_there
     return gains, offsets
-
-
-def _weighted_lines(here: Values, there: Values, weight: Values) -> tuple[Values, Values]:
-    """A line through each channel's weighted points, held a little to the slope 1."""
-    weight = weight[:, None] / max(weight.sum(), 1e-9)
-    mean_here, mean_there = (weight * here).sum(axis=0), (weight * there).sum(axis=0)
-    spread = (weight * (there - mean_there) ** 2).sum(axis=0)
-    together = (weight * (there - mean_there) * (here - mean_here)).sum(axis=0)
-    gains = ((together + 20.0) / (spread + 20.0)).clip(0.4, 2.5)
-    return gains, mean_here - gains * mean_there
 
 
 def _saturating(parameters: Values) -> Values:
@@ -285,41 +228,31 @@ def _saturating(parameters: Values) -> Values:
     return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * _LUMA[None]
 
 
-def _power(parameters: Values, x: Values) -> Values:
-    """Gamma, gain and black of one channel; straight on in the dark and below."""
-    gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
-    above = x - parameters[2]
-    base = np.maximum(above, _DARK) / 255
-    slope = gain * gamma * (_DARK / 255) ** (gamma - 1)
-    return 255 * gain * base**gamma + slope * np.minimum(above - _DARK, 0)
+def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
+    """Gamma, gain and black of one channel, straight on in the dark and below; and its slopes by them, ``[n, 3]``.
 
-
-def _power_slopes(parameters: Values, x: Values) -> Values:
-    """Of `_power` by gamma's and gain's logarithms and by black, ``[n, 3]``; by ``x`` it is that by black, negative."""
+    The slope by ``x`` is that by black, negative.
+    """
     gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
     above = x - parameters[2]
     base, dark = np.maximum(above, _DARK) / 255, _DARK / 255
-    straight = np.minimum(above - _DARK, 0) * dark ** (gamma - 1)
-    by_gamma = gamma * gain * (255 * base**gamma * np.log(base) + straight * (1 + gamma * np.log(dark)))
-    return np.stack([by_gamma, _power(parameters, x), -gain * gamma * base ** (gamma - 1)], axis=1)
+    below, steep = np.minimum(above - _DARK, 0), dark ** (gamma - 1)
+    values = 255 * gain * base**gamma + gain * gamma * steep * below
+    by_gamma = gamma * gain * (255 * base**gamma * np.log(base) + below * steep * (1 + gamma * np.log(dark)))
+    return values, np.stack([by_gamma, values, -gain * gamma * base ** (gamma - 1)], axis=1)
 
 
-def _cast(parameters: Values, colours: Values) -> Values:
-    """Edited colours ``[n, 3]`` in the original's: saturation, then each channel; gammas, gains, blacks, saturation."""
-    mixed = colours @ _saturating(parameters).T
-    return np.stack([_power(parameters[at:9:3], mixed[:, at]) for at in range(3)], axis=1)
+def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
+    """Edited colours ``[n, 3]`` in the original's, and their slopes by each of the parameters, ``[n, 3, 10]``.
 
-
-def _cast_slopes(parameters: Values, colours: Values) -> Values:
-    """Of `_cast` by each of the parameters, ``[n, 3, 10]``."""
-    mixed = colours @ _saturating(parameters).T
-    grey = colours @ _LUMA
-    slopes = np.zeros((len(colours), 3, 10))
+    Saturation comes first, then each channel; the parameters are gammas, gains, blacks and saturation.
+    """
+    mixed, grey = colours @ _saturating(parameters).T, colours @ _LUMA
+    values, slopes = np.empty_like(colours), np.zeros((len(colours), 3, 10))
     for at in range(3):
-        own = _power_slopes(parameters[at:9:3], mixed[:, at])
-        slopes[:, at, at:9:3] = own
-        slopes[:, at, 9] = -own[:, 2] * (mixed[:, at] - grey)  # what is not grey grows in proportion
-    return slopes
+        values[:, at], slopes[:, at, at:9:3] = _power(parameters[at:9:3], mixed[:, at])
+        slopes[:, at, 9] = -slopes[:, at, 6 + at] * (mixed[:, at] - grey)  # what is not grey grows in proportion
+    return values, slopes
 
 
 def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
@@ -330,53 +263,44 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     _, cell = np.unique(place, return_inverse=True)
     total = np.bincount(cell, weights=weight)
-    means = [
-        np.stack([np.bincount(cell, weights=weight * one[:, at]) / total for at in range(3)], axis=1)
-        for one in (here, there)
-    ]
-    heard = np.stack([np.bincount(cell, weights=weight * sound[:, at]) / total for at in range(3)], axis=1)
-    scatter = here - there - (means[0] - means[1])[cell]
+
+    def means(values: NDArray[Any]) -> Values:
+        return np.stack([np.bincount(cell, weights=weight * one) / total for one in values.T], axis=1)
+
+    first, second = means(here), means(there)
+    scatter = here - there - (first - second)[cell]
     noise = float(np.average((scatter**2).mean(axis=1), weights=weight))
     says = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
-    return means[0], means[1], says[:, None] * (heard > 0.5)
+    return first, second, says[:, None] * (means(sound) > 0.5)
 
 
-def _cell_misses(parameters: Values, here: Values, there: Values, says: Values) -> Values:
-    return ((_cast(parameters, there) - here) * says).ravel()
-
-
-def _misses(parameters: Values, here: Values, there: Values, says: Values) -> Values:
-    """Of the cells, and of the priors."""
+def _misses(parameters: Values, here: Values, there: Values, says: Values) -> tuple[Values, Values]:
+    """By which cells and then priors are missed, and the slopes by each of the parameters."""
+    values, slopes = _cast(parameters, there)
     own = parameters[:9].reshape(3, 3)
     alike = own.mean(axis=1)
     apart = (own - alike[:, None]) / np.array(_APART)[:, None]
-    held = np.concatenate([alike / np.array(_ALIKE), apart.ravel(), parameters[9:] / _SATURATION])
-    return np.concatenate([_cell_misses(parameters, here, there, says), held])
-
-
-def _slopes(parameters: Values, here: Values, there: Values, says: Values) -> Values:
-    """Of `_misses` by each of the parameters."""
-    del here
-    cells = (_cast_slopes(parameters, there) * says[..., None]).reshape(-1, 10)
+    held = [alike / np.array(_ALIKE), apart.ravel(), parameters[9:] / _SATURATION]
     means = np.kron(np.eye(3), np.full((1, 3), 1 / 3))
-    apart = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
-    held = np.zeros((13, 10))
-    held[:3, :9], held[3:12, :9], held[12, 9] = means / np.array(_ALIKE)[:, None], apart, 1 / _SATURATION
-    return np.concatenate([cells, held])
+    by_held = np.zeros((13, 10))
+    by_held[:3, :9], by_held[12, 9] = means / np.array(_ALIKE)[:, None], 1 / _SATURATION
+    by_held[3:12, :9] = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
+    by_cells = (slopes * says[..., None]).reshape(-1, 10)
+    return np.concatenate([((values - here) * says).ravel(), *held]), np.concatenate([by_cells, by_held])
 
 
 def _solved(parameters: Values, cells: Cells) -> Values:
     """Levenberg-Marquardt under the loss ``2 sqrt(1 + miss^2)``, from these parameters on."""
-    damping, scale = 1e-3, np.diag(1 / np.square(_PRIOR))
-    misses = _misses(parameters, *cells)
+    damping, scale = 1e-3, np.diag(1 / np.square([*np.repeat(_ALIKE, 3), _SATURATION]))
+    misses, slopes = _misses(parameters, *cells)
     for _ in range(30):
-        slopes, weights = _slopes(parameters, *cells), 1 / np.sqrt(1 + misses**2)
+        weights = 1 / np.sqrt(1 + misses**2)
         normal, downhill = (slopes.T * weights) @ slopes, -slopes.T @ (weights * misses)
         step = np.linalg.solve(normal + damping * scale, downhill)
-        tried = _misses(parameters + step, *cells)
+        tried, steeper = _misses(parameters + step, *cells)
         gain = float(np.sum(np.sqrt(1 + misses**2)) - np.sum(np.sqrt(1 + tried**2)))
         if gain >= 0:
-            parameters, misses = parameters + step, tried
+            parameters, misses, slopes = parameters + step, tried, steeper
             if gain < 1e-8 * len(misses):
                 break
         damping *= 0.2 if gain >= 0 else 5
@@ -385,24 +309,24 @@ def _solved(parameters: Values, cells: Cells) -> Values:
 
 def _doubts(parameters: Values, cells: Cells) -> Values:
     """What cells and priors leave open, as far as a colour feels it; the largest of the channels."""
-    curvature = (1 + _misses(parameters, *cells) ** 2) ** -0.75
-    jacobian = _slopes(parameters, *cells) * curvature[:, None]
+    misses, slopes = _misses(parameters, *cells)
+    jacobian = slopes * ((1 + misses**2) ** -0.75)[:, None]
     side = np.arange(17.0) * 16
     colours = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
-    slopes = _cast_slopes(parameters, colours)
-    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    slopes, covariance = _cast(parameters, colours)[1], np.linalg.inv(jacobian.T @ jacobian)
     variance = np.einsum("nci,ij,ncj->nc", slopes, covariance, slopes)
     return np.sqrt(variance.max(axis=1).clip(0)).reshape(17, 17, 17)
 
 
-def _curve(there: Values, here: Values, line: Values, fitted: Values) -> Values:
+def _curve(there: Values, here: Values, parameters: Values) -> Values:
     """What the fit says of a channel, and what the medians of the bins say beyond it."""
-    order = np.argsort(here, kind="stable")
-    bins = [part for part in np.array_split(order, _BINS) if len(part)]
+    missed = here - _power(parameters, there)[0]
+    bins = [part for part in np.array_split(np.argsort(here, kind="stable"), _BINS) if len(part)]
     at = np.array([float(np.median(there[part])) for part in bins])
-    rest = np.array([float(np.median(here[part] - fitted[part])) for part in bins])
+    rest = np.array([float(np.median(missed[part])) for part in bins])
     rest = np.convolve(np.pad(rest, 1, mode="edge"), np.array([0.25, 0.5, 0.25]), mode="valid")
     near = np.unique(np.round(at))
     rests = np.array([float(rest[np.round(at) == one].mean()) for one in near])
     ends = np.concatenate([[near[0] - 24], near, [near[-1] + 24]])
-    return np.maximum.accumulate(line + np.interp(_LINE, ends, np.concatenate([[0], rests, [0]])))
+    beyond = np.interp(_LINE, ends, np.concatenate([[0], rests, [0]]))
+    return np.maximum.accumulate(_power(parameters, _LINE)[0] + beyond)

@@ -5,9 +5,8 @@ from typing import Literal
 import numpy as np
 
 from latentedit_keep.change import Change
-from latentedit_keep.opencv import cv2
 from latentedit_keep.registration import Registration
-from latentedit_keep.warp import Picture, grey, resized
+from latentedit_keep.warp import Picture, cv2, grey, resized
 
 Verdict = Literal[
     "kept",
@@ -17,44 +16,21 @@ Verdict = Literal[
     "different pictures",
 ]
 
-_STRANGERS = (0.1, 16)
-"""Below both agreement and inliers, two pictures have nothing in common."""
-
-_REFRAMED_ZOOM = 0.1
-_REFRAMED_OUTSIDE = 0.3
-"""Zoom away from 1, or share of the original that is not shown, beyond which the frame is another."""
-
-_NOTHING = 3e-4
-"""Share of the mask below which nothing was changed."""
-
-_GLOBAL_UNCHANGED = 0.25
-"""Share of what is shown that must be unchanged, or the change is of the whole picture."""
-
-_GLOBAL_RESIDUAL = 6.0
-"""Levels of 255 by which the rest differs at a coarse scale."""
-
-_GLOBAL_STRUCTURE = 0.6
-"""Correlation with the original, where nothing else was found, below which the picture was drawn anew."""
-
-_GLOBAL_CAST = 22.0
-"""Levels of 255 by which colours changed on average, beyond which it was asked for; editors' casts are below 17."""
-
-_IN_PLACE = (0.9, 0.5)
-"""Structure and agreement from which on the picture is known to be the same, whatever its colours."""
-
-_UNSURE = (0.3, 0.3, 100)
-"""Below this structure, agreement and number of inliers the frame is a guess."""
-
-_LAYOUT = 0.5
-"""Correlation of the layouts from which on one picture is the other, drawn anew in place."""
+_STRANGERS = (0.1, 16)  # below both agreement and inliers, two pictures have nothing in common
+_REFRAMED_ZOOM = 0.1  # away from 1, beyond which the frame is another
+_REFRAMED_OUTSIDE = 0.3  # share of the original that is not shown, the same
+_NOTHING = 3e-4  # share of the mask below which nothing was changed
+_GLOBAL_UNCHANGED = 0.25  # share of what is shown that must be unchanged, or the change is of the whole picture
+_GLOBAL_RESIDUAL = 6.0  # levels by which the rest differs at a coarse scale
+_GLOBAL_STRUCTURE = 0.6  # correlation where nothing else was found, below which the picture was drawn anew
+_GLOBAL_CAST = 22.0  # mean change of colours in levels, beyond which it was asked for; editors' casts are below 17
+_IN_PLACE = (0.9, 0.5)  # structure and agreement from which on the picture is the same, whatever its colours
+_UNSURE = (0.3, 0.3, 100)  # below this structure, agreement and number of inliers the frame is a guess
+_LAYOUT = 0.5  # correlation of the layouts from which on one picture is the other, drawn anew in place
 
 
 def is_unsure(found: Registration, structure: float) -> bool:
-    """Nothing of the one picture is found in the other at the place that the registration says.
-
-    Args:
-        structure: of the whole picture against the original, there.
-    """
+    """Nothing of the one picture is found in the other where the registration says, by the structure there either."""
     agreement, inliers = found.agreement, found.inliers
     nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
     return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
@@ -81,12 +57,10 @@ def _layout(picture: Picture) -> Picture:
 def judge(change: Change) -> Verdict:
     """The verdict on a pair that has something in common."""
     found = change.registration
+    in_place = change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1]
     if (
         change.unchanged_share < _GLOBAL_UNCHANGED
-        or (
-            change.residual > _GLOBAL_RESIDUAL
-            and not (change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1])
-        )
+        or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
         or change.tones.cast > _GLOBAL_CAST
         or change.lost_colours

@@ -1,12 +1,13 @@
-"""Bringing a picture into another one's frame."""
+"""Bringing a picture into another one's frame, by OpenCV."""
 
 import math
 from typing import Any
 
+import cv2 as _cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.opencv import cv2
+cv2: Any = _cv2  # its own types say less than what its functions return
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -14,11 +15,12 @@ Size = tuple[int, int]
 Picture = NDArray[np.floating[Any]]
 """``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``."""
 
+Mask = NDArray[np.bool_]
+
 Matrix = NDArray[np.float64]
 """3 x 3, from centres of the original's pixels to those of the edited picture."""
 
-_SHRINKS_BY_AREA = 1.5
-"""From this factor on a picture is first made smaller by averaging areas; below, it is smoothed a little."""
+_SHRINKS_BY_AREA = 1.5  # from this factor on areas are averaged first; below, the picture is smoothed a little
 
 
 def scaling(size: Size, to: Size) -> Matrix:
@@ -27,7 +29,13 @@ def scaling(size: Size, to: Size) -> Matrix:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
-def resized(picture: Picture, size: Size) -> Picture:
+def fitted(size: Size, side: int, least: int = 2) -> Size:
+    """The size at which the longer side is this at most, and neither less than the least."""
+    shrink = min(1.0, side / max(size))
+    return max(least, round(size[0] * shrink)), max(least, round(size[1] * shrink))
+
+
+def resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
     """The picture at another size: areas averaged where it shrinks, cubic where it grows."""
     height, width = picture.shape[:2]
     if (width, height) == size:
@@ -50,15 +58,23 @@ def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
     return cv2.warpAffine(picture, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def depth_inside(matrix: Matrix, size: Size, edited: Size) -> NDArray[np.floating[Any]]:
+def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None) -> tuple[Picture, Picture]:
+    """Where a flow and then a matrix take each pixel of a frame of this size, across and down."""
+    x, y = np.arange(size[0], dtype=np.float32)[None], np.arange(size[1], dtype=np.float32)[:, None]
+    if flow is not None:
+        x, y = x + flow[..., 0], y + flow[..., 1]
+    if matrix is None:
+        return x, y
+    u, v = (a * x + b * y + c for a, b, c in matrix[:2].astype(np.float32))
+    return u, v
+
+
+def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Picture:
     """How far inside the edited picture each pixel of the original lies, ``[height, width]``.
 
     In pixels of the edited picture; 0 at the centres of its outermost pixels, negative beyond.
     """
-    x, y = np.arange(size[0], dtype=np.float32)[None], np.arange(size[1], dtype=np.float32)[:, None]
-    a = matrix.astype(np.float32)
-    u = a[0, 0] * x + a[0, 1] * y + a[0, 2]
-    v = a[1, 0] * x + a[1, 1] * y + a[1, 2]
+    u, v = places(size, matrix)
     return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
 
 
@@ -81,6 +97,6 @@ def moments(first: Picture, second: Picture, sigma: float) -> tuple[Picture, Pic
     return *variances, smoothed(first * second, sigma) - means[0] * means[1]
 
 
-def grey(picture: Picture) -> NDArray[np.floating[Any]]:
+def grey(picture: Picture) -> Picture:
     """Luma."""
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

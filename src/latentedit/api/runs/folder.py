@@ -28,8 +28,7 @@ from latentedit.api.runs.work import Failure, Row, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.reading import read_object
 from latentedit.core.progress import Progress
-from latentedit_keep.files import check_place, make_folder, read_bytes, write_text, written_beside
-from latentedit_keep.plain import plain
+from latentedit_keep.files import check_place, make_folder, plain, read_bytes, write_text, written_beside
 
 FORMAT = 3
 """Of run folders; those of another one come from another latentedit."""

@@ -20,9 +20,8 @@ from latentedit.api.viewer.pictures import layers_of
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
 from latentedit_keep.colour import shown
-from latentedit_keep.files import write_text
+from latentedit_keep.files import plain, write_text
 from latentedit_keep.pictures import pack_chunks
-from latentedit_keep.plain import plain
 
 _NO_NAME = re.compile(r"[^\w.-]+")
 _PHRASES = re.compile(r"[^,]+,?\s*")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from latentedit.core.errors import FileFormatError, LatentEditError
-from latentedit_keep.files import read_text
+from latentedit_keep.files import read_bytes
 
 MAX_DEPTH = 128
 """Objects and lists inside each other in a document; a record of a hundred edits, one inside the other, has 103."""
@@ -16,6 +16,16 @@ MAX_DOCUMENT_BYTES = 16_000_000
 
 _MAX_DIGITS = 100  # of a whole number in JSON: Python refuses to print more than some thousands
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
+    """A text in UTF-8, with or without a byte order mark, its line ends as they are; see `open_file`."""
+    try:
+        return read_bytes(path, limit=limit, error=error).decode("utf-8-sig")
+    except UnicodeDecodeError as caught:
+        line = caught.object[: caught.start].count(b"\n") + 1
+        what = f"the byte 0x{caught.object[caught.start]:02x} stands in line {line}"
+        raise error(f"{path} is not in UTF-8: {what}. Save it as UTF-8") from caught
 
 
 def read_json(

@@ -109,8 +109,7 @@ def score(
     from latentedit_bench.open_task.page import score_page
     from latentedit_bench.open_task.scoring import Entry, item_measures, score_items
     from latentedit_bench.open_task.task import task_items
-    from latentedit_keep.files import check_place, write_text
-    from latentedit_keep.plain import plain
+    from latentedit_keep.files import check_place, plain, write_text
 
     spec = read_task(folder)
     place = folder / "score.html" if output is None else output

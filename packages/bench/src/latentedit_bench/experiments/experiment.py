@@ -28,7 +28,7 @@ from latentedit_bench.experiments.decisions import Claim, Statistic
 from latentedit_bench.experiments.plots import Forest, Plot
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
-from latentedit_keep.plain import plain
+from latentedit_keep.files import plain
 
 T = TypeVar("T")
 

@@ -22,8 +22,7 @@ from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.decisions import Claim
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.experiments.plots import Shown, draw, save_figure
-from latentedit_keep.files import make_folder, write_text
-from latentedit_keep.plain import plain
+from latentedit_keep.files import make_folder, plain, write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

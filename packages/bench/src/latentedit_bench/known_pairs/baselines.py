@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.photographs import Pixels
-from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import cv2
 
 Mask = NDArray[np.floating[Any]]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_bench.known_pairs.photographs import Pixels, scaled
-from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import cv2
 
 Plane = NDArray[np.floating[Any]]
 """``[height, width]``."""

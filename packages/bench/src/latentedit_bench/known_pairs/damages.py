@@ -11,7 +11,7 @@ from PIL import Image
 from latentedit_bench.known_pairs.autoencoders import AUTOENCODERS, through_autoencoder
 from latentedit_bench.known_pairs.changes import Picture, blurred
 from latentedit_bench.known_pairs.photographs import Pixels
-from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import cv2
 
 CODECS = (
     "none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg", "autoencoder",

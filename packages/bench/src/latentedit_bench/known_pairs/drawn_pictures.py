@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from latentedit_keep.opencv import cv2
-from latentedit_keep.warp import Picture, smoothed
+from latentedit_keep.warp import Picture, cv2, smoothed
 
 _HEIGHT, _WIDTH = 480, 640
 

@@ -19,11 +19,10 @@ from latentedit_bench.known_pairs.cases import VERDICTS, Case
 from latentedit_bench.known_pairs.photographs import Pixels
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.composite import composite, levels
-from latentedit_keep.opencv import cv2
 from latentedit_keep.registration import distance_px
 from latentedit_keep.sharpness import fit_sharpening
 from latentedit_keep.tones import fit_tones
-from latentedit_keep.warp import depth_inside, scaling, warped
+from latentedit_keep.warp import cv2, depth_inside, scaling, warped
 
 FAR_PX = 12
 """From the change on, pixels should be the original's bit for bit."""

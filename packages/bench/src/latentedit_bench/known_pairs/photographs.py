@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit_bench.known_pairs.drawn_pictures import DRAWN, drawn
-from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import cv2
 
 Half = Literal["calibration", "test"]
 

@@ -9,7 +9,7 @@ from latentedit_bench.known_pairs.damages import Damage
 from latentedit_bench.known_pairs.measured import FAR_PX, Row, psnr
 from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, cropped, photograph, scaled
 from latentedit_keep.api import keep
-from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import cv2
 
 EDITS = 10
 _SIDE = 512

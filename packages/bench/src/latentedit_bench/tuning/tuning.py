@@ -34,8 +34,7 @@ from latentedit_bench.ranking.evaluate import Edits, Row, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.neighbours import edges, neighbours
 from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES, SearchSpace, at_budget, without_steps
-from latentedit_keep.files import write_text
-from latentedit_keep.plain import plain
+from latentedit_keep.files import plain, write_text
 
 BATCH = 12
 
