@@ -48,13 +48,6 @@ def test_the_plan_is_the_source_and_the_settings_of_the_function() -> None:
         tally.changed(item=3)
 
 
-def test_a_changed_experiment_is_the_same_in_another_process(tmp_path: Path) -> None:
-    there = pickle.loads(pickle.dumps(tally.changed(items=3).changed(start=2.5)))
-    at = Context(folder=tmp_path, command="it")
-    assert there.plan == {**tally.plan, "items": 3, "start": 2.5}
-    assert there.measure((2,), at) == [{"model": "fingers", "item": 2, "value": 4.5}]
-
-
 def test_another_process_measures_without_what_only_this_one_has(tmp_path: Path) -> None:
     given: list[Any] = []
 
@@ -121,8 +114,3 @@ def test_sides_and_other_numbers_are_told_by_the_experiments_own_keys() -> None:
     decides, tells = one.conclude(rows)
     assert [(claim.estimate, claim.images) for claim in (*decides, *tells)] == [(3.5, 6), (-3.5, 6)]
     assert tally.conclude(rows)[0][0].images == 1, "by the source's, all are of one item"
-
-
-def test_what_units_share_is_made_once(tmp_path: Path) -> None:
-    at, made = Context(folder=tmp_path, command="it"), list[int]()
-    assert [at.once("it", lambda: made.append(1) or len(made)) for _ in range(2)] == [1, 1]

@@ -59,22 +59,6 @@ def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, mon
     assert (tmp_path / "tally.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("after", [1, 8])
-def test_a_stop_after_any_unit_loses_nothing(tmp_path: Path, after: int) -> None:
-    def stop(_: str, done: int, __: int) -> None:
-        if done == after:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        reproduce([tally], tmp_path, command="first", progress=stop)
-    assert not (tmp_path / "tally.json").exists(), "no record before the end"
-    (record,) = reproduce([tally], tmp_path, command="second")
-    assert list(range(8)) == CALLS, "every unit once"
-    (whole,) = reproduce([tally], tmp_path / "other", command="second")
-    assert record.decides == whole.decides
-    assert (tmp_path / "tally.webp").read_bytes() == (tmp_path / "other" / "tally.webp").read_bytes()
-
-
 @pytest.mark.parametrize("quick", [False, True])
 def test_another_plan_is_refused_and_nothing_is_run(tmp_path: Path, quick: bool) -> None:
     reproduce([tally], tmp_path, command="typed")

@@ -48,22 +48,6 @@ def test_it_follows_a_great_circle_to_first_order() -> None:
     assert errors[2] < off_the_circle(bent, u) / 10
 
 
-def test_steps_have_one_length_and_little_is_lost_at_each() -> None:
-    shot, _ = shot_of(64)
-    assert shot.points.diff(dim=0).norm(dim=1).tolist() == pytest.approx([0.8 / 64] * 64)
-    assert torch.equal(shot.points[0], START)
-    assert len(shot.bases) == len(shot.points) == 65
-    assert bool((shot.captured > 0.99).all())
-    assert bool((shot.captured <= 1).all())
-
-
-def test_negative_steps_go_the_other_way() -> None:
-    first = sphere_basis(START)
-    for step in (0.01, -0.01):
-        shot = shoot(sphere_basis, START, first.u[1], step=step, segments=1)
-        assert torch.allclose(shot.points[1] - START, step * first.v[1])
-
-
 def test_signs_of_the_bases_do_not_matter() -> None:
     """As a search for singular vectors may give any."""
     calls, told = 0, list[TangentBasis | None]()

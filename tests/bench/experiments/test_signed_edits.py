@@ -44,13 +44,6 @@ def test_what_the_reader_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(short.read.norm(), short.shifts["top"].norm())
 
 
-def test_parts_of_a_reading_are_one_vector() -> None:
-    shifts = {"a": torch.ones(2, 2), "b": torch.full((2, 3), 2.0)}
-    edit = SignedEdit(effect=0.4, change=torch.zeros(2, 3, 4, 4), shifts=shifts)
-    assert edit.read.tolist() == [1.0] * 4 + [2.0] * 6
-    assert edit.changes == {"a": 1.0, "b": 3.0}
-
-
 def test_an_edit_is_seen_where_one_attribute_changes() -> None:
     still, moved = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.01)
     some = {"a": torch.tensor([[0.16, -0.16], [0.06, -0.06]]), "b": torch.zeros(2, 2)}  # 0.11 in the mean

@@ -90,13 +90,6 @@ def test_another_place_or_seed_is_another_basis(backbone: Backbone, tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_bare_latents_can_be_studied_and_told_apart() -> None:
-    study = small_study(2)
-    assert len(set(study.settings["pictures"])) == 2
-    assert study.settings["pictures"] == small_study(2).settings["pictures"]
-    assert study.basis(0, 0.6).v.shape == (2, 6)
-
-
 @pytest.mark.nightly
 def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     """Another search, at the same latent: two spaces within 1 and 0.25 degrees of the truth."""

@@ -1,4 +1,4 @@
-"""Distances between tangent spaces against SciPy, the rank that the spectrum supports, and who is compared with whom."""
+"""Distances between tangent spaces against SciPy, the rank that the spectrum supports, and what is compared."""
 
 import itertools
 import math
