@@ -31,3 +31,11 @@ def test_what_was_measured_on_other_weights_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Experiment, "plan", property(lambda one: next(r.plan for r in records if r.name == one.name)))
     assert claims.outdated() == [one.name for one in records if one.weights]
     assert "joint-latent" in claims.outdated()
+
+
+@pytest.mark.nightly
+def test_pages_are_what_the_generator_writes() -> None:
+    """Where this fails: python -m tools.claims."""
+    old = claims.outdated()
+    pages = {claims.ROOT / "docs" / "results" / f"{name}.md": claims.page(name, old) for name in claims.PAGES}
+    assert [place.name for place, text in pages.items() if place.read_text(encoding="utf-8") != text] == []

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from tools import claims
 from tools.marked_numbers import ROOT, TABLES, filled, pages
 
 from latentedit.core.errors import ConfigError
 
-GENERATED = {ROOT / "docs" / "results" / "claims.md"}
+GENERATED = {ROOT / "docs" / "results" / f"{name}.md" for name in claims.PAGES}
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import dataclasses
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from latentedit_bench.experiments.decisions import Claim
 from latentedit_bench.metrics.statistics import Table, estimate
@@ -177,15 +175,15 @@ def sides(rows: Table) -> list[Table]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """As WebP without loss, whole or not at all.
+    """As the ending of the path says, without loss; whole or not at all.
 
     Raises:
         OutputError: the place cannot be written to.
     """
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png", dpi=_DOTS_PER_INCH)
+    kind = path.suffix[1:]
+    exact = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
     with written_beside(path) as file:
-        Image.open(drawn).convert("RGB").save(file, format="webp", lossless=True)
+        figure.savefig(file, format=kind, dpi=_DOTS_PER_INCH, **exact)
 
 
 def _of_models(rows: Table, where: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
