@@ -10,19 +10,7 @@ from latentedit_keep.detection import Evidence, components, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
 from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import (
-    Mask,
-    Picture,
-    cv2,
-    depth_inside,
-    fitted,
-    grey,
-    moments,
-    resized,
-    scaling,
-    smoothed,
-    warped,
-)
+from latentedit_keep.warp import Mask, Picture, cv2, depth_inside, fitted, grey, moments, resized, smoothed, warped
 
 WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
 _GUESS_SIDE_PX = 700  # the same of the first guess
@@ -48,19 +36,16 @@ class Change:
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
-    """Find what was changed between two pictures of any sizes, in [0, 255], whose registration is known.
-
-    Cost:
-        About 3 s for a picture of 1400 pixels on one core, whatever the size beyond.
-    """
-    size = fitted(registration.size, WORKING_SIDE_PX)
-    matrix = registration.matrix @ scaling(size, registration.size)
+    """What was changed between two pictures of any sizes, in [0, 255]; about 3 s on one core, whatever the size."""
+    size, matrix = registration.scaled(WORKING_SIDE_PX)
     here, there = resized(original, size), warped(edited, matrix, size)
     depth, border = depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
     # Along an edge of the edited picture within the original, editors mix in what they invented.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
-    tones, unchanged = _first_guess(here, there, inside)
+    small = fitted(size, _GUESS_SIDE_PX)
+    tones, guess = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
+    unchanged = inside & _nearest(guess, size)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
     found: tuple[Evidence, Picture, float] | None = None
     for _ in range(_ROUNDS):
@@ -78,7 +63,10 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     evidence, toned, blur = found
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)
-    unchanged, limited = inside & ~evidence.changed, tones.limited(here)
+    unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
+    if unchanged.sum() >= 200:
+        coarse = np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))).max(axis=2)
+        residual = 1.48 * float(np.median(coarse[unchanged]))
     return Change(
         registration=registration,
         tones=tones,
@@ -88,7 +76,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         numbers=numbers,
         count=count,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
-        residual=_residual(limited, toned, unchanged),
+        residual=residual,
         structure=_structure(limited, toned, unchanged),
         lost_colours=lost_colours(here, there, inside),
     )
@@ -96,17 +84,9 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
 
 def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
     """Median local correlation of brightness where the registration takes the edited picture; negatives count, too."""
-    size = fitted(registration.size, _GUESS_SIDE_PX)
-    matrix = registration.matrix @ scaling(size, registration.size)
+    size, matrix = registration.scaled(_GUESS_SIDE_PX)
     inside = depth_inside(matrix, size, registration.edited_size) >= 0
     return abs(_structure(resized(original, size), warped(edited, matrix, size), inside))
-
-
-def _first_guess(here: Picture, there: Picture, inside: Mask) -> tuple[Tones, Mask]:
-    size = (inside.shape[1], inside.shape[0])
-    small = fitted(size, _GUESS_SIDE_PX)
-    tones, unchanged = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
-    return tones, inside & _nearest(unchanged, size)
 
 
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -121,14 +101,6 @@ def _sharpening(original: Picture, edited: Picture, registration: Registration, 
     place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     there = tones.apply(warped(edited, registration.matrix @ place, (width, height)))
     return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
-
-
-def _residual(original: Picture, toned: Picture, unchanged: Mask) -> float:
-    if unchanged.sum() < 200:
-        return float("inf")
-    sigma = max(2.0, min(unchanged.shape) / 60)
-    difference = np.abs(smoothed(toned - original, sigma)).max(axis=2)
-    return 1.48 * float(np.median(difference[unchanged]))
 
 
 def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:

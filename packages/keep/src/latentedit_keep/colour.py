@@ -58,13 +58,19 @@ class Space:
             return _through(self.tables[0], pixels * (255 / top))
         lines = self.curves[:, :: (_NODES - 1) // top].astype(np.float32)
         linear = np.stack([line[pixels[..., at]] for at, line in enumerate(lines)], axis=-1)
-        return np.float32(255) * _encoded(linear @ self.matrix.T.astype(np.float32))
+        linear = linear @ self.matrix.T.astype(np.float32)
+        size = np.abs(linear)  # negative values are encoded as their opposites
+        encoded = np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055)
+        return np.float32(255) * np.copysign(encoded, linear)
 
     def from_srgb(self, levels: Levels) -> Levels:
         """The numbers for colours of sRGB, on a scale of 0 to 255, clipped to what the space can show."""
         if self.tables is not None:
             return _through(self.tables[1], levels)
-        linear = _decoded(levels / np.float32(255)) @ np.linalg.inv(self.matrix).T
+        values = levels / np.float32(255)
+        size = np.abs(values)
+        decoded = np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4)
+        linear = np.copysign(decoded, values) @ np.linalg.inv(self.matrix).T
         own = [np.interp(linear[..., at], curve, 255 * _GRID) for at, curve in enumerate(self.curves)]
         return np.stack(own, axis=-1).astype(np.float32)
 
@@ -82,11 +88,7 @@ def is_damaged(info: Info) -> bool:
 
 
 def profile_of(info: Info) -> bytes | None:
-    """The colour profile of a picture of red, green and blue, or one for what its PNG's chunks say.
-
-    Args:
-        info: as Pillow names things; "cicp" are the four bytes of that chunk.
-    """
+    """The profile of a picture of red, green and blue, or one for its PNG's chunks; "cicp" has four bytes."""
     said = info.get("cicp")
     if said and not shows_more(info):
         return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
@@ -137,15 +139,10 @@ def shown(image: Image.Image) -> Image.Image:
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """What turns colours of 8 or 16 bits into others, in numbers of their own space on a scale of 0 to 255.
+    """What turns colours of 8 or 16 bits into levels of sRGB, in numbers of their own space from 0 to 255.
 
     A colour that sRGB cannot show keeps what it has beyond sRGB where it is not changed, for an editor or a model that
     works in sRGB cannot have seen that.
-
-    Args:
-        own: ``[height, width, 3]``.
-        moved: what they are to be, as levels of sRGB.
-        space: of their own; None for sRGB.
     """
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
@@ -214,17 +211,6 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
 def _through(transform: Any, levels: Levels) -> Levels:
     image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
     return np.asarray(ImageCms.applyTransform(image, transform), dtype=np.float32)
-
-
-def _decoded(values: Levels) -> Levels:
-    """Linear values of sRGB; negative ones as their opposites."""
-    size = np.abs(values)
-    return np.copysign(np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4), values)
-
-
-def _encoded(linear: Levels) -> Levels:
-    size = np.abs(linear)
-    return np.copysign(np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055), linear)
 
 
 def _colorants(places: Sequence[float]) -> NDArray[np.float64]:

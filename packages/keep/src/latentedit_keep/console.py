@@ -71,7 +71,7 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     for number, name in ((1, "stdout"), (2, "stderr")):
         there = getattr(sys, name)
-        buffer: Any = there.detach() if isinstance(there, io.TextIOWrapper) else open(number, "wb", closefd=False)  # noqa: SIM115
+        buffer: Any = open(number, "wb", closefd=False)  # noqa: SIM115
         encoding = getattr(there, "encoding", None) or "utf-8"
         stream = _Outlived(buffer, encoding, errors="backslashreplace", line_buffering=True)
         setattr(sys, name, stream)

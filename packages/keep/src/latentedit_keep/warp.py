@@ -70,10 +70,7 @@ def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None
 
 
 def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Picture:
-    """How far inside the edited picture each pixel of the original lies, ``[height, width]``.
-
-    In pixels of the edited picture; 0 at the centres of its outermost pixels, negative beyond.
-    """
+    """How many pixels inside the edited picture each pixel of the original lies; negative beyond."""
     u, v = places(size, matrix)
     return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
 
