@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.change import Change, find_change, whole_structure
+from latentedit_keep.change import Change, Verdict, find_change, is_drawn_anew, is_unsure, judge, whole_structure
 from latentedit_keep.colour import profile_of
 from latentedit_keep.composite import composite, levels
 from latentedit_keep.console import Progress
@@ -22,12 +22,9 @@ from latentedit_keep.pictures import PixelPicture, check_depth, check_output, re
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
-from latentedit_keep.verdict import Verdict, is_drawn_anew, is_unsure, judge
 from latentedit_keep.warp import Mask, Picture, cv2, grey, resized
 
-PictureLike = str | Path | Image.Image | PixelPicture
-"""A file, a Pillow image, or what `read_pixels` made of one."""
-
+PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or what `read_pixels` made of one
 _STEPS = "aligned, compared, put back"
 _UNSURE_PX = 0.5
 _MANY = 20
@@ -62,7 +59,6 @@ class KeepResult:
         edited: the editor's picture.
         kept: the result, with the original's size, bits, alpha, profile and EXIF.
         mask: what of the edited picture was put where, 8-bit grey of the original's size.
-        verdict: what the pair is.
         matrix: 3 x 3, from centres of the original's pixels to those of the editor's picture.
         shift_px: how far the picture's middle moved to the right and down, in the original's pixels.
         zoom: how much larger things were made than resizing the whole explains.
@@ -74,7 +70,6 @@ class KeepResult:
         outside_db_before: agreement of the editor's picture with the original outside the mask.
         outside_db_after: that of the result; infinite where it is identical.
         doubts: what is not sure, one clause each.
-        record: enough to make it again.
     """
 
     original: PixelPicture
@@ -239,7 +234,7 @@ def keep(
         changes=changes,
         outside_db_before=_agreement_db(fitting, base, outside),
         outside_db_after=_agreement_db(result, first, outside),
-        doubts=(*_notes(first, second, under=under), *_doubts(found, change, verdict)),
+        doubts=(*_notes(first, second, under=under), *([] if change is None else _doubts(change, verdict))),
         record=KeepRecord(
             original=KeptPicture.of(first),
             edited=KeptPicture.of(second),
@@ -389,10 +384,8 @@ def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list
     return told + [note for note, holds in notes.items() if holds]
 
 
-def _doubts(found: Registration, change: Change | None, verdict: Verdict) -> list[str]:
-    if change is None:
-        return []
-    off, out, cast = found.uncertainty_px, found.outside_share, change.tones.cast
+def _doubts(change: Change, verdict: Verdict) -> list[str]:
+    off, out, cast = change.registration.uncertainty_px, change.registration.outside_share, change.tones.cast
     is_kept, is_shifted = verdict == "kept", verdict == "nothing changed" and cast > _SHIFTED
     doubts = {
         f"where the picture was moved to is known to {off:.1f} px only": off > _UNSURE_PX,

@@ -15,11 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Info = Mapping[Any, Any]
-"""What a file says of colours, size and rights, by Pillow's names."""
-
-Levels = NDArray[np.floating[Any]]
-"""``[height, width, 3]`` on a scale of 0 to 255."""
+Info = Mapping[Any, Any]  # what a file says of colours, size and rights, by Pillow's names
+Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 
 _SRGB_LEVELS = 1.0  # a space without a colour further from sRGB's is taken for sRGB, as many of that name are
 _OWN_LEVELS = 8.0  # by so much a colour outside of sRGB must be changed before nothing of its excess is kept
@@ -38,7 +35,6 @@ _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
 _GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
-
 # What reading a damaged profile raises.
 _DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)
 

@@ -10,9 +10,7 @@ from latentedit_keep.sharpness import sharpened
 from latentedit_keep.tones import Tones
 from latentedit_keep.warp import Matrix, Picture, warped
 
-Pixels = NDArray[Any]
-"""``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha."""
-
+Pixels = NDArray[Any]  # ``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha
 _STRIP_ROWS = 512
 _LEAST = 1 / 255  # of the mask: what is below stays the original's, bit for bit
 _SHOWN = (-128.0, 383.0)  # levels that the curves of tones are given for

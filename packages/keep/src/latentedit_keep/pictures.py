@@ -29,14 +29,11 @@ from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
+# JPEG stands for MPO too. Decoders that start other programs (EPS) are left out.
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
-"""Formats that are opened; JPEG stands for MPO too. Decoders that start other programs (EPS) are left out."""
-
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
-"""File name endings and the format each stands for; all but JPEG keep every pixel as it is."""
-
 MAX_PIXELS = 100_000_000
 MIN_SIDE_PX = 2
 MAX_SIDE_PX = 32_000  # OpenCV moves no picture that is longer
@@ -48,9 +45,8 @@ MAX_SCANS = 200  # of a progressive JPEG, each of which goes over the whole pict
 _DECODED_BYTES = 12  # of memory for each pixel while a picture is decoded, turned upright and brought to eight bits
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # of a segment of a JPEG; the others stand inside its data
 _SCAN, _END = 0xDA, 0xD9
+# EXIF orientation to quarter turns against the clock, after which left and right may be exchanged.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-"""EXIF orientation to quarter turns against the clock, after which left and right may be exchanged."""
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # where a PNG says how many bits a channel has
 _PNG_HEADER_BYTES = 33
@@ -69,23 +65,17 @@ _MOST_DPI = 65_535
 _INCH = 0.0254  # metres
 _XMP = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
+# Tags of a TIFF that say how its pixels are stored, or that are carried otherwise.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
-"""Tags of a TIFF that say how its pixels are stored, or that are carried otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PixelPicture:
-    """A picture as it is kept.
-
-    Args:
-        pixels: ``[height, width, 3 or 4]`` of 8 or 16 bits, upright; the fourth channel is alpha.
-        info: what its file says, by Pillow's names; "notes" are what is not as it should be, one clause each.
-        path: the file it came from.
-    """
+    """A picture as it is kept: its pixels, upright, and what its file says, by Pillow's names."""
 
     pixels: Pixels
-    info: colour.Info = dataclasses.field(default_factory=dict)
-    path: Path | None = None
+    info: colour.Info = dataclasses.field(default_factory=dict)  # "notes" are what is not as it should be
+    path: Path | None = None  # the file it came from
 
     @property
     def size(self) -> tuple[int, int]:
@@ -373,13 +363,10 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
         return None
     tag = image.tag_v2.get
     bits, photometric, extra = max(tag(258, (1,))), tag(262, 1), tuple(tag(338, ()))
-    odd = {
-        "numbers of this kind": set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3}),
-        "separate planes": bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1,
-        "white as zero": bits > 16 and photometric == 0,
-    }
-    for what in [what for what, found in odd.items() if found]:
-        raise ImageError(f"{name} is a TIFF of {bits} bits with {what}, which is not read. Save it again as PNG")
+    other_numbers = set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3})
+    planes = bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1
+    if other_numbers or planes or (bits > 16 and photometric == 0):
+        raise ImageError(f"{name} is a TIFF that stores its {bits} bits as is not read here. Save it again as PNG")
     if photometric == 5 or not 8 < bits <= 16:
         return None
     if bits == 16:

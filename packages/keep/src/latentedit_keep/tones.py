@@ -45,17 +45,11 @@ Cells = tuple[Values, Values, Values]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tones:
-    """From the edited picture's colours to the original's: channels are mixed, then each has its curve.
+    """From the edited picture's colours to the original's: channels are mixed, then each has its curve."""
 
-    Args:
-        mixing: ``[3, 4]``, what each channel takes of the three, and an offset.
-        curves: of each channel, ``[3, 1024]``, for values from -128 to 383; rising.
-        doubts: standard deviation in levels, ``[17, 17, 17]`` for edited colours every 16 levels; None for none.
-    """
-
-    mixing: Values
-    curves: Values
-    doubts: Values | None = None
+    mixing: Values  # ``[3, 4]``, what each channel takes of the three, and an offset
+    curves: Values  # of each channel, ``[3, 1024]``, for values from -128 to 383; rising
+    doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colours every 16 levels
 
     @classmethod
     def none(cls) -> "Tones":
