@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from latentedit_keep.change import Change, _structure, find_change, whole_structure
+from latentedit_keep.change import Change, _structure, find_change, is_drawn_anew, is_unsure, judge, whole_structure
 from latentedit_keep.registration import register
-from latentedit_keep.verdict import is_drawn_anew, is_unsure, judge
 from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from latentedit_keep import detection
-from latentedit_keep.change import Change, find_change
+from latentedit_keep.change import Change, find_change, judge
 from latentedit_keep.registration import register
-from latentedit_keep.verdict import judge
 from tests.keep.pairs import SIDE, with_object
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.change import Change, find_change, whole_structure
+from latentedit_keep.change import Change, Verdict, find_change, is_drawn_anew, is_unsure, judge, whole_structure
 from latentedit_keep.colour import profile_of
 from latentedit_keep.composite import composite, levels
 from latentedit_keep.console import Progress
@@ -22,12 +22,9 @@ from latentedit_keep.pictures import PixelPicture, check_depth, check_output, re
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
-from latentedit_keep.verdict import Verdict, is_drawn_anew, is_unsure, judge
 from latentedit_keep.warp import Mask, Picture, cv2, grey, resized
 
-PictureLike = str | Path | Image.Image | PixelPicture
-"""A file, a Pillow image, or what `read_pixels` made of one."""
-
+PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or what `read_pixels` made of one
 _STEPS = "aligned, compared, put back"
 _UNSURE_PX = 0.5
 _MANY = 20
@@ -62,7 +59,6 @@ class KeepResult:
         edited: the editor's picture.
         kept: the result, with the original's size, bits, alpha, profile and EXIF.
         mask: what of the edited picture was put where, 8-bit grey of the original's size.
-        verdict: what the pair is.
         matrix: 3 x 3, from centres of the original's pixels to those of the editor's picture.
         shift_px: how far the picture's middle moved to the right and down, in the original's pixels.
         zoom: how much larger things were made than resizing the whole explains.
@@ -74,7 +70,6 @@ class KeepResult:
         outside_db_before: agreement of the editor's picture with the original outside the mask.
         outside_db_after: that of the result; infinite where it is identical.
         doubts: what is not sure, one clause each.
-        record: enough to make it again.
     """
 
     original: PixelPicture
@@ -113,19 +108,11 @@ class KeepResult:
         return {name: getattr(self, name) for name in names}
 
     def save(self, path: str | Path) -> None:
-        """Write the result; a PNG carries the record.
-
-        Raises:
-            OutputError: the place cannot be written to, or the format does not hold the picture.
-        """
+        """Write the result, or raise an `OutputError`; a PNG carries the record."""
         save_image(self.kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
-        """The result as the file holds it that `save` wrote: JPEG changes all of it a little.
-
-        Raises:
-            ImageError: the file is gone, or damaged.
-        """
+        """The result as the file holds it that `save` wrote: JPEG changes all of it a little."""
         if Path(path).suffix.lower() not in (".jpg", ".jpeg"):  # all others keep every pixel
             return self
         written = read_pixels(path)
@@ -133,33 +120,17 @@ class KeepResult:
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
     def view(self) -> Any:
-        """Original, editor's picture and result as a page that compares them.
-
-        Raises:
-            MissingDependencyError: the library, which draws the page, is not installed.
-        """
+        """Original, editor's picture and result as a page that compares them; the library draws it."""
         if importlib.util.find_spec("latentedit") is None:
             raise MissingDependencyError(f"the page is drawn by the library. {to_install('latentedit')}")
-        views = importlib.import_module("latentedit.api.viewer.views")
-        source = self.original.image
-        edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
-        frame = views.Frame(strength=1.0, image=self.image, verdict=self.verdict, lines=(*self.lines, *self.doubts))
-        return views.View(
-            source=source,
-            frames=[frame],
-            title=self.original.name or "picture",
-            name=Path(self.original.name or "picture").stem,
-            others={"editor's picture": edited, "mask": self.mask.convert(source.mode)},
-        )
+        return importlib.import_module("latentedit.api.viewer.views").kept_view(self)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What was seen, in words."""
         right, down = self.shift_px
-        before, after = (
-            f"{value:.1f} dB" if math.isfinite(value) else "identical to the original"
-            for value in (self.outside_db_before, self.outside_db_after)
-        )
+        both = self.outside_db_before, self.outside_db_after
+        before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
         remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         return (
             f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
@@ -182,11 +153,10 @@ def keep(
     only: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
-    """Put only what an editor changed on the original's own pixels.
+    """Put only what an editor changed on the original's own pixels; every other one stays as it was, bit for bit.
 
-    The edited picture is brought back to the original's frame and colours, the change is found, and it alone is put on
-    the original; every other pixel stays as it was, bit for bit. A change of the whole picture is kept as one: brought
-    back to the frame, its colours as the editor made them.
+    The edited picture is brought back to the original's frame and colours, and the change is found. A change of the
+    whole picture is kept as one: brought back to the frame, its colours as the editor made them.
 
     Args:
         original: of 8 or 16 bits.
@@ -264,7 +234,7 @@ def keep(
         changes=changes,
         outside_db_before=_agreement_db(fitting, base, outside),
         outside_db_after=_agreement_db(result, first, outside),
-        doubts=(*_notes(first, second, under=under), *_doubts(found, change, verdict)),
+        doubts=(*_notes(first, second, under=under), *([] if change is None else _doubts(change, verdict))),
         record=KeepRecord(
             original=KeptPicture.of(first),
             edited=KeptPicture.of(second),
@@ -285,12 +255,7 @@ def keep_again(
     mask: PictureLike | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
-    """Keep a change again as its record says, from the pictures and the mask that it names.
-
-    Raises:
-        ConfigError: a picture or mask that is not the one of the record.
-        ImageError: a file that is no picture.
-    """
+    """Keep a change again as its record says; a picture or mask that it does not name is a `ConfigError`."""
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
     for what, given, then in (
@@ -336,10 +301,7 @@ def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Seque
 
 
 def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
-    """Where a change may be kept, ``[height, width]`` in [0, 1], softened inwards: what is black stays black.
-
-    Colours count by their brightness, transparent parts are black.
-    """
+    """Where a change may be kept, in [0, 1]: by brightness and alpha, softened inwards, so that black stays black."""
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     if mask.size != size:
         has, wanted = (f"{width}x{height}" for width, height in (mask.size, size))
@@ -401,8 +363,7 @@ def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) 
 def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
     """Whether the original's alpha channel is a mask that was painted over a whole picture.
 
-    Then there is a picture under it, and the edited one shows something there, where a background would be of one
-    colour.
+    Then something is under it in both pictures, where a background would be of one colour.
     """
     if original.pixels.shape[2] == 3 or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
         return False
@@ -423,10 +384,8 @@ def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list
     return told + [note for note, holds in notes.items() if holds]
 
 
-def _doubts(found: Registration, change: Change | None, verdict: Verdict) -> list[str]:
-    if change is None:
-        return []
-    off, out, cast = found.uncertainty_px, found.outside_share, change.tones.cast
+def _doubts(change: Change, verdict: Verdict) -> list[str]:
+    off, out, cast = change.registration.uncertainty_px, change.registration.outside_share, change.tones.cast
     is_kept, is_shifted = verdict == "kept", verdict == "nothing changed" and cast > _SHIFTED
     doubts = {
         f"where the picture was moved to is known to {off:.1f} px only": off > _UNSURE_PX,

@@ -1,7 +1,10 @@
-"""What an editor changed: the loop between what did not change, what was done to everything, and what is left."""
+"""What an editor changed, and what the pair is: with a change, unchanged, reframed, changed as a whole, or no pair.
+
+The change is found in a loop between what did not change, what was done to everything, and what is left.
+"""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +13,31 @@ from latentedit_keep.detection import Evidence, components, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
 from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import (
-    Mask,
-    Picture,
-    cv2,
-    depth_inside,
-    fitted,
-    grey,
-    moments,
-    resized,
-    scaling,
-    smoothed,
-    warped,
-)
+from latentedit_keep.warp import Mask, Picture, cv2, depth_inside, fitted, grey, moments, resized, smoothed, warped
 
 WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
 _GUESS_SIDE_PX = 700  # the same of the first guess
 _ROUNDS = 3
 _GUARD = 0.006  # around what changed so much of the side is not taken for unchanged
+_STRANGERS = (0.1, 16)  # below both agreement and inliers, two pictures have nothing in common
+_REFRAMED_ZOOM = 0.1  # away from 1, beyond which the frame is another
+_REFRAMED_OUTSIDE = 0.3  # share of the original that is not shown, the same
+_NOTHING = 3e-4  # share of the mask below which nothing was changed
+_GLOBAL_UNCHANGED = 0.25  # share of what is shown that must be unchanged, or the change is of the whole picture
+_GLOBAL_RESIDUAL = 6.0  # levels by which the rest differs at a coarse scale
+_GLOBAL_STRUCTURE = 0.6  # correlation where nothing else was found, below which the picture was drawn anew
+_GLOBAL_CAST = 22.0  # mean change of colours in levels, beyond which it was asked for; editors' casts are below 17
+_IN_PLACE = (0.9, 0.5)  # structure and agreement from which on the picture is the same, whatever its colours
+_UNSURE = (0.3, 0.3, 100)  # below this structure, agreement and number of inliers the frame is a guess
+_LAYOUT = 0.5  # correlation of the layouts from which on one picture is the other, drawn anew in place
+
+Verdict = Literal[
+    "kept",
+    "nothing changed",
+    "reframed: nothing to keep",
+    "global change: kept as a global change",
+    "different pictures",
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,19 +58,16 @@ class Change:
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
-    """Find what was changed between two pictures of any sizes, in [0, 255], whose registration is known.
-
-    Cost:
-        About 3 s for a picture of 1400 pixels on one core, whatever the size beyond.
-    """
-    size = fitted(registration.size, WORKING_SIDE_PX)
-    matrix = registration.matrix @ scaling(size, registration.size)
+    """What was changed between two pictures of any sizes, in [0, 255]; about 3 s on one core, whatever the size."""
+    size, matrix = registration.scaled(WORKING_SIDE_PX)
     here, there = resized(original, size), warped(edited, matrix, size)
     depth, border = depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
     # Along an edge of the edited picture within the original, editors mix in what they invented.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
-    tones, unchanged = _first_guess(here, there, inside)
+    small = fitted(size, _GUESS_SIDE_PX)
+    tones, guess = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
+    unchanged = inside & _nearest(guess, size)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
     found: tuple[Evidence, Picture, float] | None = None
     for _ in range(_ROUNDS):
@@ -78,7 +85,10 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     evidence, toned, blur = found
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)
-    unchanged, limited = inside & ~evidence.changed, tones.limited(here)
+    unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
+    if unchanged.sum() >= 200:
+        coarse = np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))).max(axis=2)
+        residual = 1.48 * float(np.median(coarse[unchanged]))
     return Change(
         registration=registration,
         tones=tones,
@@ -88,7 +98,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         numbers=numbers,
         count=count,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
-        residual=_residual(limited, toned, unchanged),
+        residual=residual,
         structure=_structure(limited, toned, unchanged),
         lost_colours=lost_colours(here, there, inside),
     )
@@ -96,17 +106,9 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
 
 def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
     """Median local correlation of brightness where the registration takes the edited picture; negatives count, too."""
-    size = fitted(registration.size, _GUESS_SIDE_PX)
-    matrix = registration.matrix @ scaling(size, registration.size)
+    size, matrix = registration.scaled(_GUESS_SIDE_PX)
     inside = depth_inside(matrix, size, registration.edited_size) >= 0
     return abs(_structure(resized(original, size), warped(edited, matrix, size), inside))
-
-
-def _first_guess(here: Picture, there: Picture, inside: Mask) -> tuple[Tones, Mask]:
-    size = (inside.shape[1], inside.shape[0])
-    small = fitted(size, _GUESS_SIDE_PX)
-    tones, unchanged = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
-    return tones, inside & _nearest(unchanged, size)
 
 
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -123,14 +125,6 @@ def _sharpening(original: Picture, edited: Picture, registration: Registration, 
     return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
 
 
-def _residual(original: Picture, toned: Picture, unchanged: Mask) -> float:
-    if unchanged.sum() < 200:
-        return float("inf")
-    sigma = max(2.0, min(unchanged.shape) / 60)
-    difference = np.abs(smoothed(toned - original, sigma)).max(axis=2)
-    return 1.48 * float(np.median(difference[unchanged]))
-
-
 def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
     """Median local correlation of brightness, over windows that hold detail."""
     one, other, together = moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
@@ -139,3 +133,47 @@ def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
         return 1.0
     correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
     return float(np.median(correlation[detailed]))
+
+
+def is_unsure(found: Registration, structure: float) -> bool:
+    """Nothing of the one picture is found in the other where the registration says, by the structure there either."""
+    agreement, inliers = found.agreement, found.inliers
+    nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
+    return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
+
+
+def is_drawn_anew(original: Picture, edited: Picture) -> bool:
+    """Edges lie at the same places in the same directions, whatever the style."""
+    first, second = _layout(original), _layout(edited)
+    return float(np.sum(first * second)) >= _LAYOUT
+
+
+def _layout(picture: Picture) -> Picture:
+    """Histograms of the directions of edges, of 16 x 16 places, centred; its length is 1."""
+    plane = grey(resized(picture, (256, 256)))
+    across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
+    size, angle = cv2.cartToPolar(across, down)
+    bins = (angle * np.float32(8 / np.pi)).astype(int) % 8
+    counts = [cv2.resize(size * (bins == at), (16, 16), interpolation=cv2.INTER_AREA) for at in range(8)]
+    found = np.sqrt(np.stack(counts))
+    found -= found.mean()
+    return found / max(float(np.linalg.norm(found)), 1e-6)
+
+
+def judge(change: Change) -> Verdict:
+    """The verdict on a pair that has something in common."""
+    found = change.registration
+    in_place = change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1]
+    if (
+        change.unchanged_share < _GLOBAL_UNCHANGED
+        or (change.residual > _GLOBAL_RESIDUAL and not in_place)
+        or change.structure < _GLOBAL_STRUCTURE
+        or change.tones.cast > _GLOBAL_CAST
+        or change.lost_colours
+    ):
+        return "global change: kept as a global change"
+    if float(change.mask.mean()) >= _NOTHING:
+        return "kept"
+    if abs(found.zoom - 1) > _REFRAMED_ZOOM or found.outside_share > _REFRAMED_OUTSIDE:
+        return "reframed: nothing to keep"
+    return "nothing changed"

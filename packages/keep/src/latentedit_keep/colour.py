@@ -15,11 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Info = Mapping[Any, Any]
-"""What a file says of colours, size and rights, by Pillow's names."""
-
-Levels = NDArray[np.floating[Any]]
-"""``[height, width, 3]`` on a scale of 0 to 255."""
+Info = Mapping[Any, Any]  # what a file says of colours, size and rights, by Pillow's names
+Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 
 _SRGB_LEVELS = 1.0  # a space without a colour further from sRGB's is taken for sRGB, as many of that name are
 _OWN_LEVELS = 8.0  # by so much a colour outside of sRGB must be changed before nothing of its excess is kept
@@ -38,7 +35,6 @@ _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
 _GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
-
 # What reading a damaged profile raises.
 _DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)
 
@@ -58,13 +54,19 @@ class Space:
             return _through(self.tables[0], pixels * (255 / top))
         lines = self.curves[:, :: (_NODES - 1) // top].astype(np.float32)
         linear = np.stack([line[pixels[..., at]] for at, line in enumerate(lines)], axis=-1)
-        return np.float32(255) * _encoded(linear @ self.matrix.T.astype(np.float32))
+        linear = linear @ self.matrix.T.astype(np.float32)
+        size = np.abs(linear)  # negative values are encoded as their opposites
+        encoded = np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055)
+        return np.float32(255) * np.copysign(encoded, linear)
 
     def from_srgb(self, levels: Levels) -> Levels:
         """The numbers for colours of sRGB, on a scale of 0 to 255, clipped to what the space can show."""
         if self.tables is not None:
             return _through(self.tables[1], levels)
-        linear = _decoded(levels / np.float32(255)) @ np.linalg.inv(self.matrix).T
+        values = levels / np.float32(255)
+        size = np.abs(values)
+        decoded = np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4)
+        linear = np.copysign(decoded, values) @ np.linalg.inv(self.matrix).T
         own = [np.interp(linear[..., at], curve, 255 * _GRID) for at, curve in enumerate(self.curves)]
         return np.stack(own, axis=-1).astype(np.float32)
 
@@ -82,11 +84,7 @@ def is_damaged(info: Info) -> bool:
 
 
 def profile_of(info: Info) -> bytes | None:
-    """The colour profile of a picture of red, green and blue, or one for what its PNG's chunks say.
-
-    Args:
-        info: as Pillow names things; "cicp" are the four bytes of that chunk.
-    """
+    """The profile of a picture of red, green and blue, or one for its PNG's chunks; "cicp" has four bytes."""
     said = info.get("cicp")
     if said and not shows_more(info):
         return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
@@ -137,15 +135,10 @@ def shown(image: Image.Image) -> Image.Image:
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """What turns colours of 8 or 16 bits into others, in numbers of their own space on a scale of 0 to 255.
+    """What turns colours of 8 or 16 bits into levels of sRGB, in numbers of their own space from 0 to 255.
 
     A colour that sRGB cannot show keeps what it has beyond sRGB where it is not changed, for an editor or a model that
     works in sRGB cannot have seen that.
-
-    Args:
-        own: ``[height, width, 3]``.
-        moved: what they are to be, as levels of sRGB.
-        space: of their own; None for sRGB.
     """
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
@@ -214,17 +207,6 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
 def _through(transform: Any, levels: Levels) -> Levels:
     image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
     return np.asarray(ImageCms.applyTransform(image, transform), dtype=np.float32)
-
-
-def _decoded(values: Levels) -> Levels:
-    """Linear values of sRGB; negative ones as their opposites."""
-    size = np.abs(values)
-    return np.copysign(np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4), values)
-
-
-def _encoded(linear: Levels) -> Levels:
-    size = np.abs(linear)
-    return np.copysign(np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055), linear)
 
 
 def _colorants(places: Sequence[float]) -> NDArray[np.float64]:

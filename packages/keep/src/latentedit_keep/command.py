@@ -39,7 +39,9 @@ def keep(
         latentedit keep photo.jpg edited.png --mask mask.png --view compare.html
         latentedit keep originals/ edited/ -o kept/
     """
-    numbers = None if only is None else _numbers(only)
+    if only is not None and not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", only):
+        raise ConfigError(f"--only takes numbers with commas between them, such as 1,3; got {only!r}")
+    numbers = None if only is None else tuple(int(number) for number in only.split(","))
     if original.is_dir() or edited.is_dir():
         for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
             if value is not None:
@@ -57,12 +59,6 @@ def keep(
     if told["verdict"] == "different pictures":
         complain(f"{edited} shows nothing of {original}: the result is the original")
         raise typer.Exit(1)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", text):
-        raise ConfigError(f"--only takes numbers with commas between them, such as 1,3; got {text!r}")
-    return tuple(int(number) for number in text.split(","))
 
 
 def _keep_one(

@@ -10,9 +10,7 @@ from latentedit_keep.sharpness import sharpened
 from latentedit_keep.tones import Tones
 from latentedit_keep.warp import Matrix, Picture, warped
 
-Pixels = NDArray[Any]
-"""``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha."""
-
+Pixels = NDArray[Any]  # ``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha
 _STRIP_ROWS = 512
 _LEAST = 1 / 255  # of the mask: what is below stays the original's, bit for bit
 _SHOWN = (-128.0, 383.0)  # levels that the curves of tones are given for
@@ -20,10 +18,7 @@ _REACH_PX = 4  # around a strip, for the cubic kernel, and for what sharpens
 
 
 def levels(pixels: Pixels, space: Space | None = None) -> Picture:
-    """Colours in sRGB on a scale of 0 to 255, ``[height, width, 3]``, transparent parts on white.
-
-    Those that sRGB cannot show lie outside of that scale.
-    """
+    """Colours in sRGB, ``[height, width, 3]``, 0 to 255 and beyond where sRGB ends; transparent parts on white."""
     scale = np.float32(np.iinfo(pixels.dtype).max / 255)
     colours = pixels[..., :3] / scale if space is None else space.to_srgb(pixels[..., :3])
     if pixels.shape[2] == 3:
@@ -44,17 +39,9 @@ def composite(
     space: Space | None = None,
     edited_space: Space | None = None,
 ) -> Pixels:
-    """Put what the mask shows of the edited picture on the original.
+    """Put what the mask, in [0, 1], shows of the edited picture on the original, of 8 or 16 bits; alpha is kept.
 
-    Args:
-        original: 8 or 16 bits; alpha is kept, and what is wholly transparent too.
-        edited: of any size.
-        mask: ``[height, width]`` in [0, 1] at the original's size.
-        sharpening: how many times the edited picture's finest detail is added to it.
-        space: of the original's colours; None for sRGB.
-
-    Returns:
-        A new array; the original itself where nothing is put on it.
+    Sharpening is how many times the finest detail is added. Where nothing is put on it, the original is returned.
     """
     seen = mask * np.float32(strength) > _LEAST
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))

@@ -1,9 +1,7 @@
 """The progress bar of the commands, and the one place that prints.
 
-Captions, names of files and messages of libraries come from anyone. So everything that a command prints goes through
-`say`, `complain`, `print_rows`, `warn` or `print_json`, which show what would steer a terminal as escapes.
-
-The library names its parameters, in backticks; `complain` and `warn` name the options of the command line instead.
+Captions, names of files and messages of libraries come from anyone, so all that a command prints goes through `say`,
+`complain`, `print_rows`, `warn` or `print_json`, which show what would steer a terminal as escapes.
 """
 
 import contextlib
@@ -17,12 +15,8 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-Progress = Callable[[str, int, int], None]
-"""Called as ``progress(what, done, total)`` after each step by whatever takes one; the command line gives it a bar."""
-
-PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
-"""A parameter in a message of the library, with a value or without."""
-
+Progress = Callable[[str, int, int], None]  # called with what is done, how much of it, and of how much, at each step
+PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # in a message of the library, with a value or without
 _LABEL_WIDTH = 12
 _RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}  # parameters to their options
 
@@ -34,10 +28,7 @@ _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 
 
 class _Outlived(io.TextIOWrapper):
-    """A standard stream whose end does not end the work: from the first failure on, what is written is dropped.
-
-    So a picture is finished though nobody reads what is said of it (``| head``), or the disk of a log is full.
-    """
+    """A standard stream that drops what is written from the first failure on (``| head``, a full disk)."""
 
     failure: OSError | None = None
 
@@ -60,18 +51,15 @@ class _Outlived(io.TextIOWrapper):
 
 
 def open_streams() -> None:
-    """Call first: stdout and stderr take names of files that are no text, and may be closed, full or left unread.
-
-    A closed one is opened to nowhere: else the next file that is opened would be stdout, and take what is printed.
-    """
+    """Call first: stdout and stderr take names of files that are no text, and may be closed, full or left unread."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, or the next file would be stdout
     for number, name in ((1, "stdout"), (2, "stderr")):
         there = getattr(sys, name)
-        buffer: Any = there.detach() if isinstance(there, io.TextIOWrapper) else open(number, "wb", closefd=False)  # noqa: SIM115
+        buffer: Any = open(number, "wb", closefd=False)  # noqa: SIM115
         encoding = getattr(there, "encoding", None) or "utf-8"
         stream = _Outlived(buffer, encoding, errors="backslashreplace", line_buffering=True)
         setattr(sys, name, stream)
@@ -111,22 +99,12 @@ def progress_bar(*, quiet: bool = False) -> Generator[Progress | None]:
 
 
 def escaped(text: str) -> str:
-    r"""Text as it may stand in one line of a terminal.
-
-    Example:
-        >>> print(escaped("caf\u00e9 \x1b[31m\n"))
-        café \x1b[31m\n
-    """
+    """Text as it may stand in one line of a terminal: control characters as escapes."""
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def with_options(text: str) -> str:
-    """A message of the library as the command line says it: options in the place of parameters.
-
-    Example:
-        >>> print(with_options('`strength` must be finite. Use `method="eim"`, or `local=False`'))
-        --strength must be finite. Use --method eim, or --no-local
-    """
+    """A message of the library with options in the place of parameters: ``--no-local`` for ```local=False```."""
 
     def option(found: re.Match[str]) -> str:
         name, value = _RENAMED.get(found[1], found[1].replace("_", "-")), found[2]

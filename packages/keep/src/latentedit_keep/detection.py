@@ -1,8 +1,8 @@
 """Where two aligned pictures differ by more than the damage does that was done to all of the edited one.
 
 The damage (codec noise, what is left of a shift on an edge) grows with the detail around a pixel. So its size is
-measured where nothing changed, as a function of local detail, at several scales; a place counts as changed where the
-difference is many times as large, and with it what hangs together with it at a lower threshold.
+measured where nothing changed, by detail and at several scales; a place counts as changed where the difference is many
+times as large, and with it what hangs together with it at a lower threshold.
 """
 
 import dataclasses
@@ -56,10 +56,7 @@ _UNSURE = 2.0  # times the noise that a hole has on average, from which on it is
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
-    """What the scales say.
-
-    ``fine`` is what sharp differences show of ``changed``; ``amount`` and ``noise`` are of the finest scale, in levels.
-    """
+    """What the scales say; ``fine`` is what sharp differences show of ``changed``."""
 
     changed: Mask
     fine: Mask
@@ -79,15 +76,10 @@ def detect(
     *,
     first: bool = False,
 ) -> Evidence:
-    """Find the changes between two pictures in one frame, alike in colour and sharpness.
+    """Find the changes between two pictures in [0, 255] in one frame, alike in colour and sharpness.
 
-    Args:
-        original: in [0, 255]; the edited one, too.
-        inside: what the edited picture shows.
-        unchanged: what is taken for unchanged, to measure the noise on.
-        blur: of both, in pixels, as far as the editor made it.
-        doubt: how far each pixel's colour may be off, in levels, as a standard deviation.
-        first: what is taken for unchanged is a guess, and faint changes may be in it.
+    The noise is measured on what is taken for unchanged, at ``first`` a guess that may hold faint changes. The blur is
+    the editor's, in pixels, the doubt how far each colour may be off, in levels.
     """
     difference = _opponent(edited - original)
     difference[~inside] = 0
@@ -113,12 +105,14 @@ def detect(
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
             fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
             core = _grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
-        amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
-        amount = np.maximum(amount - _DOUBTS * doubt, 0)
+        known, sigma = inside & ~core, scale * shrink if index else scale
+        weight = smoothed(known.astype(np.float32), sigma)
+        mean = smoothed(difference * known[..., None], sigma) / np.maximum(weight, 1e-3)[..., None]
+        amount = np.maximum(np.sqrt(_energy(mean)) - _DOUBTS * doubt, 0)
         detail = sharp_activity if index < _FINE else activity
         noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
-            amount = np.where(known > 0.25, amount, 0)
+            amount = np.where(weight > 0.25, amount, 0)
         if not first and far.any():
             noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
         evidence.append((amount, noise))
@@ -149,13 +143,6 @@ def _energy(planes: Picture) -> Picture:
     return np.einsum("hwc,hwc->hw", planes, planes)
 
 
-def _averaged(difference: Picture, known: Mask, scale: float) -> tuple[Picture, Picture]:
-    """Size of the difference under a Gaussian over what is known, and how much of it is known."""
-    weight = smoothed(known.astype(np.float32), scale)
-    mean = smoothed(difference * known[..., None], scale) / np.maximum(weight, 1e-3)[..., None]
-    return np.sqrt(_energy(mean)), weight
-
-
 def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) -> Picture:
     """What unchanged pixels of as much detail have; it never falls as detail grows."""
     values, detail = amount[unchanged], activity[unchanged]
@@ -178,8 +165,8 @@ def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) ->
 def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inner: Mask, amount: Picture) -> Mask:
     """What is above the lower threshold and hangs together with something above the higher one.
 
-    Noise comes in heaps, too: a place counts only where it outweighs the heaviest one that nothing sure is in. What is
-    not ``inner`` belongs to what it hangs together with, and counts for nothing by itself.
+    A place counts only where it outweighs the heaviest heap of noise, in which nothing is sure; what is not ``inner``
+    counts for nothing by itself.
     """
     side = min(inner.shape)
     colours = np.max(ratios, axis=0)
@@ -194,17 +181,15 @@ def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inn
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
-    inside = _shrunk(found, round(2 * _window(side)))  # the window of structure looks so far beyond what changed
+    window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
+    inside = _shrunk(found, round(2 * window))  # so far the window of structure looks beyond what changed
     return found & (inside | (amount > _SAME) | (colours > LOW))
-
-
-def _window(side: int) -> float:
-    return max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
 
 
 def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Picture) -> Picture:
     """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
-    one, other, together = moments(grey(original), grey(edited), _window(min(inside.shape)))
+    window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
+    one, other, together = moments(grey(original), grey(edited), window)
     both = one + other
     apart = np.maximum(both - 2 * together, 0)
     differs = np.maximum(apart - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
@@ -239,9 +224,9 @@ def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
 
 
 def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
-    """The soft mask, ``[height, width]`` in [0, 1]: sharp where the change ends sharply, fading where it fades.
+    """The soft mask in [0, 1]: sharp where the change ends sharply, fading where it fades.
 
-    A sharp edge that the editor blurred is wider than it was; it is put back to where half of the step is reached.
+    A sharp edge that the editor blurred is put back to where half of the step is reached.
     """
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
     ring = _grown(fine, reach) & ~_shrunk(fine, reach + 1)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.registration import Registration, normalised, tile_agreement, working_size
-from latentedit_keep.warp import Picture, cv2, grey, places, resized, scaling, smoothed, warped
+from latentedit_keep.registration import Registration, normalised, tile_agreement
+from latentedit_keep.warp import Picture, cv2, grey, places, resized, smoothed, warped
 
 _MOST_PX = 8.0  # at the working size; farther apart is another object and no drift
 _TOGETHER = 1 / 30  # of the side: what drifts together
@@ -15,17 +15,13 @@ _LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
 
 
 def find_drift(original: Picture, edited: Picture, registration: Registration) -> Picture | None:
-    """What is left of the movement behind the affine map, smooth; None where the map explains as much.
+    """How far to the right and down the affine map leaves each pixel, at the working size; None where that is as good.
 
     Dense inverse search (Kroeger et al. 2016) on locally normalised grey, averaged over what it made alike.
-
-    Returns:
-        ``[height, width, 2]`` at the working size: how far each of its pixels lies to the right and down.
     """
-    size = working_size(registration.size)
+    size, matrix = registration.scaled()
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
         return None
-    matrix = registration.matrix @ scaling(size, registration.size)
     fixed, moving = (normalised(grey(one)) for one in (resized(original, size), warped(edited, matrix, size)))
     eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -20,15 +20,22 @@ from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
 
 _LONGEST_NAME_BYTES = 200  # of a name that gets another ending: file systems take 255 with it
 _SHOWN_LETTERS = 200  # of a path in an error
+_MISSING = "there is no such file: {}. Check the path"
+_FORBIDDEN = "{} cannot be read: permission was denied. Change its permissions"
+_WHY = {
+    errno.ENOENT: _MISSING,
+    errno.ENOTDIR: _MISSING,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EISDIR: "{} is a folder, not a file. Name a file in it",
+    errno.ENXIO: "{} is no regular file but a socket, and was not read. Save it to a file first",
+    errno.ELOOP: "{} is a link that leads back to itself. Check the path",
+}
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatError) -> Path:
-    """A path as somebody wrote it, with ``~`` expanded; nothing has to be there.
-
-    Raises:
-        error: a path that this system can't have or look at: ``~nobody``, a name that is too long, links in a circle.
-    """
+    """A path as somebody wrote it, with ``~`` expanded; an ``error`` where this system can neither have it nor look."""
     try:
         path = Path(name).expanduser()
         path.stat()
@@ -43,11 +50,7 @@ def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatErro
 def open_file(
     path: str | Path, *, limit: int | None, error: type[LatentEditError] = FileFormatError
 ) -> Generator[BinaryIO]:
-    """A regular file, opened to be read; see the top of this module.
-
-    Args:
-        limit: size in bytes above which it is refused; None for files that are not read into memory.
-        error: what is raised.
+    """A regular file of at most ``limit`` bytes, opened to be read; see the top of this module.
 
     Raises:
         error: no such file, a folder, a pipe or device, larger than the limit, or not readable.
@@ -75,27 +78,18 @@ def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = F
 
 
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
-    """Find out whether a file could be written, before any work is spent on it.
-
-    Args:
-        source: the picture that is edited, which must not be overwritten.
-
-    Raises:
-        OutputError: a folder that is missing or cannot be written to, a name that is a folder, or the source itself.
-    """
+    """Raise an `OutputError` where a file could not be written, or would overwrite the source."""
     path = user_path(path, error=OutputError)
+    if path.is_dir():
+        raise OutputError(f"the output {path} is a folder. Name a file in it")
+    if not path.parent.is_dir():
+        raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
+    if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
+        raise OutputError(f"the output {path} is the picture itself. Choose another name")
     try:
-        if path.is_dir():
-            raise OutputError(f"the output {path} is a folder. Name a file in it")
-        if not path.parent.is_dir():
-            raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
-        if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
-            raise OutputError(f"the output {path} is the picture itself. Choose another name")
         beside = _beside(path)
         beside.touch(exist_ok=False)
         beside.unlink()
-    except OutputError:
-        raise
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -113,10 +107,7 @@ def named_beside(path: Path, ending: str) -> Path:
 def written_beside(path: str | Path) -> Generator[BinaryIO]:
     """A new file in the same folder, renamed to ``path`` at the end; removed where anything was raised before.
 
-    So no half-written file is ever seen, and what stood there stays until the new one is whole.
-
-    Raises:
-        OutputError: the place cannot be written to, or the disk is full.
+    An `OutputError` says why the place cannot be written to.
     """
     path = user_path(path, error=OutputError)
     beside = _beside(path)
@@ -155,20 +146,11 @@ def unwritable(path: Path, error: Exception) -> OutputError:
 def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
     """The error that says in plain words why nothing can be read there."""
     shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
-    for kind, why in {
-        (FileNotFoundError, NotADirectoryError): f"there is no such file: {shown}. Check the path",
-        IsADirectoryError: f"{shown} is a folder, not a file. Name a file in it",
-        PermissionError: f"{shown} cannot be read: permission was denied. Change its permissions",
-    }.items():
-        if isinstance(caught, kind):
-            return error(why)
     number = getattr(caught, "errno", None)
-    if number == errno.ENXIO:
-        return error(f"{shown} is no regular file but a socket, and was not read. Save it to a file first")
     if number == errno.ENAMETOOLONG and error is OutputError:
         return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
-    if number == errno.ELOOP:
-        return error(f"{shown} is a link that leads back to itself. Check the path")
+    if number in _WHY:
+        return error(_WHY[number].format(shown))
     return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")
 
 

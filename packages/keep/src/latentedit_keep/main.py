@@ -13,8 +13,7 @@ from latentedit_keep.command import keep
 from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
 from latentedit_keep.errors import LatentEditError, to_install
 
-FAULT = 70
-"""Exit code of a crash: EX_SOFTWARE of sysexits.h."""
+FAULT = 70  # exit code of a crash: EX_SOFTWARE of sysexits.h
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 """Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
@@ -39,28 +38,23 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """One command line.
-
-    Returns:
-        The exit code: 0 done, 1 done with failures listed, 2 wrong input, 70 a fault of ours, 130 interrupted.
-    """
+    """The exit code: 0 done, 1 done with failures listed, 2 wrong input, 70 a fault of ours, 130 interrupted."""
     try:
         done: Any = typer.main.get_command(app).main(arguments, prog_name="latentedit", standalone_mode=False)
         return int(done or 0)
     except LatentEditError as error:
         fail(error)
-        return 2
     except (KeyboardInterrupt, typer.Abort):
         complain("latentedit: interrupted")
         return 130
     except UsageError as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             fail(f"{error}. See: latentedit keep --help")
-        return 2
     except Exception:  # noqa: BLE001 (the last one who can say so)
         complain(traceback.format_exc(), indented=True)
         fail("this is a fault of latentedit. Please report it, with the lines above")
         return FAULT
+    return 2
 
 
 if __name__ == "__main__":

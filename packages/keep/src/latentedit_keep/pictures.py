@@ -29,14 +29,11 @@ from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
+# JPEG stands for MPO too. Decoders that start other programs (EPS) are left out.
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
-"""Formats that are opened; JPEG stands for MPO too. Decoders that start other programs (EPS) are left out."""
-
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
-"""File name endings and the format each stands for; all but JPEG keep every pixel as it is."""
-
 MAX_PIXELS = 100_000_000
 MIN_SIDE_PX = 2
 MAX_SIDE_PX = 32_000  # OpenCV moves no picture that is longer
@@ -48,9 +45,8 @@ MAX_SCANS = 200  # of a progressive JPEG, each of which goes over the whole pict
 _DECODED_BYTES = 12  # of memory for each pixel while a picture is decoded, turned upright and brought to eight bits
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # of a segment of a JPEG; the others stand inside its data
 _SCAN, _END = 0xDA, 0xD9
+# EXIF orientation to quarter turns against the clock, after which left and right may be exchanged.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-"""EXIF orientation to quarter turns against the clock, after which left and right may be exchanged."""
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # where a PNG says how many bits a channel has
 _PNG_HEADER_BYTES = 33
@@ -69,23 +65,17 @@ _MOST_DPI = 65_535
 _INCH = 0.0254  # metres
 _XMP = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
+# Tags of a TIFF that say how its pixels are stored, or that are carried otherwise.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
-"""Tags of a TIFF that say how its pixels are stored, or that are carried otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PixelPicture:
-    """A picture as it is kept.
-
-    Args:
-        pixels: ``[height, width, 3 or 4]`` of 8 or 16 bits, upright; the fourth channel is alpha.
-        info: what its file says, by Pillow's names; "notes" are what is not as it should be, one clause each.
-        path: the file it came from.
-    """
+    """A picture as it is kept: its pixels, upright, and what its file says, by Pillow's names."""
 
     pixels: Pixels
-    info: colour.Info = dataclasses.field(default_factory=dict)
-    path: Path | None = None
+    info: colour.Info = dataclasses.field(default_factory=dict)  # "notes" are what is not as it should be
+    path: Path | None = None  # the file it came from
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,39 +115,38 @@ class PixelPicture:
 
 @contextlib.contextmanager
 def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
-    """A picture file as Pillow opens it: its header is read, its pixels are not.
+    """A picture file, or its content, as Pillow opens it: its header is read, its pixels are not.
 
     Texts in a PNG whose checksum is wrong are ignored, with a warning: some programs edit a text and keep its checksum.
-
-    Args:
-        content: of the file, where it was read before; then the path is a name only.
-
-    Raises:
-        ImageError: no such file, no regular file, empty, no picture, or damaged, for which other errors of the block
-            are taken.
+    Errors, those of the block too, are an `ImageError`.
     """
     content = read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
     if not content:
         raise ImageError(f"{path} is empty. Save or fetch the picture again")
-    try:
-        sound = _without_damaged_texts(content, str(path))
+    with _refused(str(path)):
+        sound = io.BytesIO(_without_damaged_texts(content, str(path)))
         # Pillow warns of sizes and of odd tags; sizes are checked here.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(sound), formats=READABLE) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(sound, formats=READABLE) as image:
             yield image
-    except Image.DecompressionBombError as error:
-        claimed = re.search(r"\((\d+) pixels\)", str(error))
-        raise _too_large(str(path), int(claimed[1]) if claimed else None) from error
-    except UnidentifiedImageError as error:
-        if content.startswith((b"II*\0", b"MM\0*")):
-            raise ImageError(f"{path} is a TIFF of a kind that is not read. Save it again as PNG") from error
-        raise ImageError(
-            f"{path} is no picture ({', '.join(READABLE)}) by its content, whatever its name says. "
-            "Save it again as PNG or JPEG"
-        ) from error
+
+
+@contextlib.contextmanager
+def _refused(name: str) -> Generator[None]:
+    """What is raised about a picture, as an `ImageError`: decoders raise whatever they meet in a damaged file."""
+    try:
+        yield
     except ImageError:
         raise
-    except Exception as error:  # decoders raise whatever they meet in a damaged file
-        raise damaged(str(path), error) from error
+    except Image.DecompressionBombError as error:
+        claimed = re.search(r"\((\d+) pixels\)", str(error))
+        raise _too_large(name, int(claimed[1]) if claimed else None) from error
+    except UnidentifiedImageError as error:
+        kinds = f"{name} is no picture that is read ({', '.join(READABLE)}), whatever its name says"
+        raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
+    except Exception as error:
+        raise ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the picture again") from error
 
 
 def _without_damaged_texts(content: bytes, name: str) -> bytes:
@@ -171,11 +160,8 @@ def _without_damaged_texts(content: bytes, name: str) -> bytes:
             start = end
             keys[repr(text[:79].partition(b"\0")[0].decode("latin-1"))] = None
     if keys:
-        warnings.warn(
-            f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join([*keys][:3])}. "
-            "Save the picture again to remove it",
-            stacklevel=2,
-        )
+        what = f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join([*keys][:3])}"
+        warnings.warn(f"{what}. Save the picture again to remove it", stacklevel=2)
     return b"".join([*parts, content[start:]])
 
 
@@ -190,10 +176,9 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def content_of(path: str | Path) -> bytes | None:
     """A picture file's content; None where it cannot be read: whoever opens the picture is told so."""
-    try:
+    with contextlib.suppress(LatentEditError):
         return read_bytes(path, limit=MAX_PICTURE_BYTES)
-    except LatentEditError:
-        return None
+    return None
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
@@ -212,45 +197,24 @@ def _too_large(name: str, pixels: int | None) -> ImageError:
     return ImageError(f"{name} claims {claim} and was not decoded; the limit is {limit}. Scale it down first")
 
 
-def damaged(name: str, error: Exception) -> ImageError:
-    """The error that names a damaged picture and what was found."""
-    return ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the picture again")
-
-
 def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image:
     """The first frame of a picture file, upright by its EXIF tag, as 8-bit RGB, or RGBA where it has transparency.
 
-    Args:
-        path: a PNG, JPEG, WebP, GIF, TIFF, BMP or PPM file, of 2x2 to 100 megapixels.
-        content: of the file, where it was read before.
-
-    Returns:
-        The picture, decoded, in its own colour space; ``info`` says which, see `PixelPicture`.
-
-    Raises:
-        ImageError: no such file, a folder, empty, no picture, damaged, too small, or too large; the size is looked at
-            before anything is decoded.
+    It is in its own colour space; ``info`` says which, see `PixelPicture`. An `ImageError` says why none can be read;
+    the size is looked at before anything is decoded.
     """
     return _read_file(path, content).image
 
 
 def decode(image: Image.Image, name: str) -> Image.Image:
-    """The first frame of an opened image, upright and in eight bits; ``name`` is what an error calls it.
-
-    Raises:
-        ImageError: too small, too large, or damaged.
-    """
+    """The same of an image that Pillow opened; ``name`` is what an error calls it."""
     return _decoded(image, name).image
 
 
 def read_pixels(source: str | Path | Image.Image | PixelPicture, name: str = "the picture") -> PixelPicture:
     """The first frame of a file or a Pillow image, or what was read before; 16 bits stay where PNG or TIFF has them.
 
-    Args:
-        name: what an error calls a Pillow image.
-
-    Raises:
-        ImageError: no such file, no picture, damaged, too small, or too large.
+    An `ImageError`, with the name of a Pillow image, says why it cannot be read.
     """
     if isinstance(source, PixelPicture):
         return source
@@ -270,21 +234,19 @@ def _read_file(path: str | Path, content: bytes | None = None) -> PixelPicture:
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPicture:
     """The first frame; 16 bits are read from the content of the file, where there is one."""
     check_size(image.size, name)
-    needed, free = image.width * image.height * _DECODED_BYTES, psutil.virtual_memory().available
-    if needed > free:
-        raise ImageError(
-            f"{name} has {image.width * image.height / 1e6:.0f} megapixels, which take {needed / 1e6:.0f} MB to "
-            f"decode; {free / 1e6:.0f} MB are free. Scale it down first"
-        )
+    megapixels, free = image.width * image.height / 1e6, psutil.virtual_memory().available / 1e6
+    if megapixels * _DECODED_BYTES > free:
+        take = f"{megapixels:.0f} megapixels, which take {megapixels * _DECODED_BYTES:.0f} MB to decode"
+        raise ImageError(f"{name} has {take}; {free:.0f} MB are free. Scale it down first")
     is_tiff, frames, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
-    try:
-        with contextlib.suppress(Exception):  # a damaged frame or EXIF raises anything; the picture may be sound
-            frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    with contextlib.suppress(Exception):  # a damaged frame or EXIF raises anything; the picture may be sound
+        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    with _refused(name):
         if image.tell() > 0:
             image.seek(0)
-        _check_scans(image, name)
         with contextlib.suppress(Exception):
             exif = image.getexif()
+        _check_scans(image, name)
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         with _silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
             pixels = _deep(image, content, name)
@@ -299,16 +261,10 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
         if not is_tiff:  # which is turned by whoever decodes it
             turns, mirrored = _TURNS.get(orientation, (0, False))
             pixels = np.rot90(pixels, turns)[:, :: -1 if mirrored else 1]
-        info["exif"] = _exif_bytes(exif, pixels.shape, is_tiff=is_tiff)
-        info["notes"] = tuple(info["notes"])
+        info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         said = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelPicture(pixels=np.ascontiguousarray(pixels), info=said)
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
-    except Exception as error:  # decoders raise whatever they meet in a damaged file
-        raise damaged(name, error) from error
+    raise AssertionError("what is refused was raised")
 
 
 def _check_scans(image: Image.Image, name: str) -> None:
@@ -407,13 +363,10 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
         return None
     tag = image.tag_v2.get
     bits, photometric, extra = max(tag(258, (1,))), tag(262, 1), tuple(tag(338, ()))
-    odd = {
-        "numbers of this kind": set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3}),
-        "separate planes": bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1,
-        "white as zero": bits > 16 and photometric == 0,
-    }
-    for what in [what for what, found in odd.items() if found]:
-        raise ImageError(f"{name} is a TIFF of {bits} bits with {what}, which is not read. Save it again as PNG")
+    other_numbers = set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3})
+    planes = bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1
+    if other_numbers or planes or (bits > 16 and photometric == 0):
+        raise ImageError(f"{name} is a TIFF that stores its {bits} bits as is not read here. Save it again as PNG")
     if photometric == 5 or not 8 < bits <= 16:
         return None
     if bits == 16:
@@ -444,11 +397,8 @@ def _sixteen_bits(content: bytes, name: str) -> Pixels:
 def to_eight_bit(image: Image.Image) -> Image.Image:
     """Any Pillow image as 8-bit RGB, or RGBA where it has transparency; the same object where it is that already.
 
-    16-bit grey keeps its range (65535 is white). Other integers and floats are scaled by their own maximum if that
-    exceeds their usual range.
-
-    Raises:
-        ImageError: an image with values that are not numbers.
+    16-bit grey keeps its range (65535 is white); other numbers are scaled by their own maximum if that is beyond the
+    usual one. Values that are no numbers are an `ImageError`.
     """
     if image.mode in ("RGB", "RGBA") and "transparency" not in image.info:
         return image
@@ -487,13 +437,8 @@ def _silent_decoder() -> Generator[None]:
 def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
     """The record and the payload that `save_image` put into a PNG, each None where there is none.
 
-    Both stand before the pixels, which are not decoded. What the file says may come from anyone.
-
-    Args:
-        path: a picture file; formats other than PNG carry neither.
-
-    Raises:
-        ImageError: no file, no picture, damaged, text that expands beyond all measure, or a payload above 64 MB.
+    Both stand before the pixels, which are not decoded. What the file says may come from anyone; an `ImageError` says
+    why it cannot be read.
     """
     with opened(path) as image:
         if not isinstance(image, PngImageFile):
@@ -507,16 +452,7 @@ def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
 
 
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
-    """Find out whether a picture could be written, before any work is spent on it.
-
-    Args:
-        source: the picture that is edited, which must not be overwritten.
-        transparent: the picture has an alpha channel.
-
-    Raises:
-        OutputError: a folder that is missing or cannot be written to, a name that is a folder, an ending that stands
-            for no format, or the source itself.
-    """
+    """Raise an `OutputError` where a picture could not be written, or would overwrite its source."""
     _format_of(Path(path), transparent=transparent)
     check_place(path, source=source)
 
@@ -544,17 +480,12 @@ def save_image(
 ) -> None:
     """Write a picture beside its place, then rename it into place: no half-written file is ever seen.
 
-    The same picture, record and payload give the same bytes. A warning tells what the format does not keep.
-
-    Args:
-        picture: RGB or RGBA, or grey; what its ``info`` says of colours, size and rights is kept, see `PixelPicture`.
-        path: the ending names the format (PNG, WebP and TIFF lossless; JPEG as the original one, or of quality 95).
-        record: text that a PNG carries, for `read_chunks`; 1 MB at most. Other formats are written without it.
-        payload: bytes that a PNG carries beside the record; 64 MB at most. Other formats are written without it.
+    The same picture, record and payload give the same bytes. What ``info`` says of colours, size and rights is kept; a
+    warning tells what the format does not keep. A JPEG is compressed as the original one, or at quality 95. Only a PNG
+    carries the record, text of 1 MB at most, and the payload, 64 MB at most.
 
     Raises:
-        OutputError: the place cannot be written to, the ending stands for no format, the format does not hold the
-            picture, the disk is full, or a record or payload is too long.
+        OutputError: the place cannot be written to, or the format does not hold the picture, record or payload.
     """
     if isinstance(picture, Image.Image):
         picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")

@@ -6,9 +6,9 @@ import json
 import platform
 from typing import Any
 
+from latentedit_keep.change import Verdict
 from latentedit_keep.errors import FileFormatError
 from latentedit_keep.pictures import PixelPicture
-from latentedit_keep.verdict import Verdict
 from latentedit_keep.warp import cv2
 
 

@@ -49,6 +49,11 @@ class Registration:
         """The edited picture taken for the original, resized."""
         return dataclasses.replace(self, matrix=scaling(self.size, self.edited_size))
 
+    def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
+        """A size of the original whose longer side is this at most, and the matrix from its pixels."""
+        size = fitted(self.size, side)
+        return size, self.matrix @ scaling(size, self.size)
+
     @property
     def shift_px(self) -> tuple[float, float]:
         """How far the picture's middle was moved to the right and down, in the original's pixels."""
@@ -75,11 +80,7 @@ class Registration:
 
 
 def register(original: Picture, edited: Picture) -> Registration:
-    """Find the affine map between two pictures of any sizes; one may be a negative.
-
-    Cost:
-        About half a second for a megapixel or more; twice that where they have little in common.
-    """
+    """Find the affine map between two pictures of any sizes; one may be a negative. About half a second."""
     found = _registered(original, edited)
     if found.agreement >= _LITTLE:
         return found
@@ -89,11 +90,14 @@ def register(original: Picture, edited: Picture) -> Registration:
 
 def _registered(original: Picture, edited: Picture) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
-    working = working_size(size)
+    working = fitted(size, _WORKING_SIDE_PX, 8)
     fixed, moving = grey(resized(original, working)), grey(resized(edited, working))
     normal = (normalised(fixed), normalised(moving))
     features, inliers = _from_features(fixed, moving)
-    starts = [np.eye(3), _from_phase(*normal), *_from_crops(size, edited_size, working), *features]
+    window = cv2.createHanningWindow(working, cv2.CV_32F)
+    right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
+    shifted = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
+    starts = [np.eye(3), shifted, *_from_crops(size, edited_size, working), *features]
     start_agreement, _, start = max((_agreement(*normal, one), -at, one) for at, one in enumerate(starts))
     matrix = _refined(*normal, start)
     agreement = _agreement(*normal, matrix)
@@ -116,11 +120,6 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
-def working_size(size: Size) -> Size:
-    """The size at which pictures are registered."""
-    return fitted(size, _WORKING_SIDE_PX, 8)
-
-
 def normalised(plane: Picture) -> Picture:
     """Without local brightness and contrast: casts, gamma and light fall out of the comparison."""
     sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
@@ -138,7 +137,11 @@ def _from_features(fixed: Picture, moving: Picture) -> tuple[list[Matrix], int]:
 
 
 def _matched(detector: Any, norm: int, fixed: Picture, moving: Picture) -> tuple[Matrix, int]:
-    found = [detector.detectAndCompute(_stretched(plane), None) for plane in (fixed, moving)]
+    found: list[Any] = []
+    for plane in (fixed, moving):
+        low, high = np.percentile(plane, (0.5, 99.5))
+        stretched = np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
+        found.append(detector.detectAndCompute(stretched, None))
     (points, words), (other_points, other_words) = found
     known = words is not None and other_words is not None
     matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words) if known else ()
@@ -154,23 +157,11 @@ def _matched(detector: Any, norm: int, fixed: Picture, moving: Picture) -> tuple
     return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
 
 
-def _stretched(plane: Picture) -> NDArray[np.uint8]:
-    low, high = np.percentile(plane, (0.5, 99.5))
-    return np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
-
-
 def _sane(affine: Matrix) -> bool:
     """No mirror image, and nothing is squeezed or sheared as no editor does."""
     stretches = np.linalg.svd(affine[:, :2], compute_uv=False)
     turned = float(np.linalg.det(affine[:, :2])) > 0
     return bool(turned and stretches[1] > 0.3 and stretches[0] < 3 and stretches[0] < 1.6 * stretches[1])
-
-
-def _from_phase(fixed: Picture, moving: Picture) -> Matrix:
-    height, width = fixed.shape
-    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    (x, y), _ = cv2.phaseCorrelate(fixed.copy(), moving.copy(), window)  # it writes into what it gets
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
 
 
 def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:

@@ -33,8 +33,7 @@ def matched(original: Picture, edited: Picture, blur: float) -> tuple[Picture, P
 def fit_sharpening(original: Picture, edited: Picture, unchanged: Mask) -> float:
     """How many times the edited picture's finest detail must be added to it to come closest to the original.
 
-    Least squares over what did not change, so detail that the editor made up counts against it; never less than 0, for
-    what is soft in the original is not told from what is new.
+    Least squares over what did not change, so made-up detail counts against it; what is soft may be new, so never < 0.
     """
     first, second = grey(original), grey(edited)
     fine = (second - smoothed(second, _DETAIL_PX))[unchanged]

@@ -45,17 +45,11 @@ Cells = tuple[Values, Values, Values]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tones:
-    """From the edited picture's colours to the original's: channels are mixed, then each has its curve.
+    """From the edited picture's colours to the original's: channels are mixed, then each has its curve."""
 
-    Args:
-        mixing: ``[3, 4]``, what each channel takes of the three, and an offset.
-        curves: of each channel, ``[3, 1024]``, for values from -128 to 383; rising.
-        doubts: standard deviation in levels, ``[17, 17, 17]`` for edited colours every 16 levels; None for none.
-    """
-
-    mixing: Values
-    curves: Values
-    doubts: Values | None = None
+    mixing: Values  # ``[3, 4]``, what each channel takes of the three, and an offset
+    curves: Values  # of each channel, ``[3, 1024]``, for values from -128 to 383; rising
+    doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colours every 16 levels
 
     @classmethod
     def none(cls) -> "Tones":
@@ -104,13 +98,7 @@ def _looked_up(picture: Picture, curves: Values) -> Picture:
 
 
 def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones, Mask]:
-    """Tones that most of the picture agrees on, and the pixels that fit to them.
-
-    Args:
-        original: in [0, 255].
-        edited: in the original's frame.
-        inside: what the edited picture shows.
-    """
+    """Tones that most of what the edited picture shows agrees on, in the original's frame, and the pixels that fit."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return Tones.none(), inside
@@ -125,14 +113,7 @@ def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones
 
 
 def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance: float = 1.5) -> Tones:
-    """Mixing and curves that take the edited picture's colours to the original's where nothing changed.
-
-    Args:
-        original: in [0, 255].
-        edited: in the original's frame.
-        unchanged: the pixels that have a say.
-        tolerance: levels by which they may miss and still count.
-    """
+    """Tones from the unchanged pixels, which may miss by the tolerance, in levels, and still count."""
     if unchanged.sum() < 200:
         return Tones.none()
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
@@ -243,9 +224,9 @@ def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
 
 
 def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
-    """Edited colours ``[n, 3]`` in the original's, and their slopes by each of the parameters, ``[n, 3, 10]``.
+    """Edited colours ``[n, 3]`` in the original's, and their slopes by the parameters, ``[n, 3, 10]``.
 
-    Saturation comes first, then each channel; the parameters are gammas, gains, blacks and saturation.
+    The parameters are gammas, gains, blacks and saturation, which comes first.
     """
     mixed, grey = colours @ _saturating(parameters).T, colours @ _LUMA
     values, slopes = np.empty_like(colours), np.zeros((len(colours), 3, 10))
@@ -256,9 +237,9 @@ def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
 
 
 def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
-    """Original and edited colours of each cell, and how much each channel of it says.
+    """Original and edited colours of each cell of the original's, and how much each channel of it says.
 
-    The cells are of the original's colours, which have no noise: cells of noisy ones would be drawn to the mean.
+    Cells of the edited colours, which have noise, would be drawn to the mean.
     """
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     _, cell = np.unique(place, return_inverse=True)

@@ -9,17 +9,10 @@ from numpy.typing import NDArray
 
 cv2: Any = _cv2  # its own types say less than what its functions return
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
-Picture = NDArray[np.floating[Any]]
-"""``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``."""
-
+Size = tuple[int, int]  # width and height in pixels
+Picture = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
 Mask = NDArray[np.bool_]
-
-Matrix = NDArray[np.float64]
-"""3 x 3, from centres of the original's pixels to those of the edited picture."""
-
+Matrix = NDArray[np.float64]  # 3 x 3, from centres of the original's pixels to those of the edited picture
 _SHRINKS_BY_AREA = 1.5  # from this factor on areas are averaged first; below, the picture is smoothed a little
 
 
@@ -70,10 +63,7 @@ def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None
 
 
 def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Picture:
-    """How far inside the edited picture each pixel of the original lies, ``[height, width]``.
-
-    In pixels of the edited picture; 0 at the centres of its outermost pixels, negative beyond.
-    """
+    """How many pixels inside the edited picture each pixel of the original lies; negative beyond."""
     u, v = places(size, matrix)
     return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
 

@@ -19,6 +19,7 @@ from latentedit.api.viewer.page import viewer_iframe, viewer_page
 from latentedit.api.viewer.pictures import layers_of
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
+from latentedit_keep.api import KeepResult
 from latentedit_keep.colour import shown
 from latentedit_keep.files import plain, write_text
 from latentedit_keep.pictures import pack_chunks
@@ -176,6 +177,20 @@ class View:
         if self.start is not None:
             return self.start
         return min(strengths, key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
+
+
+def kept_view(result: KeepResult) -> View:
+    """Original, editor's picture and result of `keep`."""
+    source = result.original.image
+    edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
+    said = (*result.lines, *result.doubts)
+    return View(
+        source=source,
+        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=said)],
+        title=result.original.name or "picture",
+        name=Path(result.original.name or "picture").stem,
+        others={"editor's picture": edited, "mask": result.mask.convert(source.mode)},
+    )
 
 
 def _told(frame: Frame, layer: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
