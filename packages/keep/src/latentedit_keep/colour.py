@@ -156,8 +156,9 @@ def _space(profile: bytes) -> tuple[Space | None, bool]:
         if profile[16:20] != b"RGB ":
             raise ValueError("a profile of other colours")
         if any(key.startswith(b"A2B") for key in tags):
-            profiles = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-            there, back = (ImageCms.buildTransform(*pair, "RGB", "RGB") for pair in (profiles, profiles[::-1]))
+            own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+            there = ImageCms.buildTransform(own, srgb, "RGB", "RGB")
+            back = ImageCms.buildTransform(srgb, own, "RGB", "RGB")
             found = Space(np.eye(3), np.stack([_GRID] * 3), (there, back))
         else:
             colorants = np.array([struct.unpack(">3i", tags[key][8:20]) for key in (b"rXYZ", b"gXYZ", b"bXYZ")]).T

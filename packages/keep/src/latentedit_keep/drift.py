@@ -44,6 +44,6 @@ def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Regi
     """The edited picture in the original's frame, at its size; edges are repeated outwards."""
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    wide /= np.float32([flow.shape[1] / width, flow.shape[0] / height])
+    wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
     found = places(registration.size, registration.matrix, wide)
     return cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -47,11 +47,12 @@ class KeepRecord:
         """Read what `to_json` wrote; anything else is a `FileFormatError`."""
         try:
             told: dict[str, Any] = json.loads(text)
-            given = {key: told[key] for key in told.keys() - {"format", "output"}}
+            given: dict[str, Any] = {key: told[key] for key in told.keys() - {"format", "output"}}
             for key in ("original", "edited", "mask"):
                 given[key] = given[key] and KeptPicture(**given[key])
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
-            found = cls(**given | {"strength": float(told["strength"]), "versions": dict(told["versions"])})
+            given |= {"strength": float(told["strength"]), "versions": dict(told["versions"])}
+            found = cls(**given)
             if json.loads(found.to_json()) != told:
                 raise ValueError("it says more")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -7,7 +7,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from latentedit_bench.metrics.statistics import (
     FEWEST,
@@ -58,8 +57,15 @@ class Claim:
     @staticmethod
     def of(model: str, measure: str, found: Estimate) -> "Claim":
         """Judged by an estimate that is above 0 where the claim is true."""
-        numbers = {"estimate": found.mean, "low": found.low, "high": found.high, "images": found.pictures}
-        return Claim(model=model, measure=measure, **numbers, verdict=decide(found))
+        return Claim(
+            model=model,
+            measure=measure,
+            estimate=found.mean,
+            low=found.low,
+            high=found.high,
+            images=found.pictures,
+            verdict=decide(found),
+        )
 
 
 class Statistic(Protocol):
@@ -224,6 +230,6 @@ def rank_correlation(y: str, x: str, *, sign: int = 1) -> Each:
 
     def found(rows: Table) -> float:
         varies = rows[x].nunique() > 1 and rows[y].nunique() > 1
-        return sign * float(spearmanr(rows[x], rows[y]).statistic) if varies else math.nan
+        return sign * float(rows[x].corr(rows[y], method="spearman")) if varies else math.nan
 
     return found

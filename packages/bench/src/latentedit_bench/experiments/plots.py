@@ -181,7 +181,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         OutputError: the place cannot be written to.
     """
     kind = path.suffix[1:]
-    exact = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
+    exact: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
     with written_beside(path) as file:
         figure.savefig(file, format=kind, dpi=_DOTS_PER_INCH, **exact)
 

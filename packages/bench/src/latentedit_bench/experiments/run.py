@@ -201,4 +201,5 @@ def _run(one: Experiment, folder: Path, at: Context, *, quick: bool) -> Record:
 
 def _claim(stored: Mapping[str, Any]) -> Claim:
     """Of JSON, in which null is a number that is not known."""
-    return Claim(**{name: math.nan if value is None else value for name, value in stored.items()})
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in stored.items()}
+    return Claim(**known)
