@@ -111,7 +111,7 @@ def scenes() -> None:
     """Every kind of change of scenes with its masks, and graded ones with what lies between."""
     from latentedit_scenes import attributes, edits, masks, parameters, render  # noqa: PLC0415
 
-    def show(scene: attributes.Attributes) -> Image.Image:
+    def show(scene: parameters.Parameters) -> Image.Image:
         return Image.fromarray(render.render_array(scene, 144))
 
     drawn = [one for one in edits.draw_edits("test", 2 * len(edits.KINDS), 11) if one.kind != "graded"]
