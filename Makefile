@@ -115,7 +115,7 @@ $(AUDIT): $(STAMP)
 	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.8' 'pip-audit>=2.9' 'cyclonedx-bom>=7'
 
 audit: $(AUDIT)
-	$(BIN)/python -m tools.licences
+	$(BIN)/python -m pytest -q tests/test_supply.py
 	@mkdir -p dist
 	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file dist/sbom.json
 	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off

@@ -30,8 +30,7 @@ RUNS, STORED = Path("out/results"), Path("results/benchmark")
 SPEED = 178
 """Evaluations a second in bfloat16 on two cores, see results/throughput.json; in float32 on AVX2 they are 60."""
 
-Step = tuple[list[str], int]
-"""A command, and its network evaluations at most."""
+Step = tuple[list[str], int]  # a command, and its network evaluations at most
 
 
 def main() -> None:

@@ -10,9 +10,7 @@ temporary files, which are counted. A kill ends a process and not the machine: p
 """
 
 import argparse
-import collections
 import contextlib
-import dataclasses
 import functools
 import json
 import os
@@ -25,9 +23,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +35,6 @@ from PIL import Image
 from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import write_manifest
 from latentedit.api.outputs import write_together
-from latentedit.api.runs.folder import RunFolder
 from latentedit.cli.main import run as command_line
 from latentedit.core.files.tensors import pack
 from latentedit.models import registry
@@ -47,33 +44,14 @@ from latentedit_keep.pictures import save_image
 
 OUT = Path("out/long-runs").resolve()
 FROM, TO = "a person with no glasses", "a person with glasses"
-STORED, LOG = "stored.txt", "log.txt"
-"""In the folder of a command: a line for each unit that was stored, and what the command printed."""
-
-LONGEST_S = 600
+LOG, LONGEST_S = "log.txt", 600
 MEASURED = re.compile(rb'("(?:[a-z_]*seconds|peak_bytes|pixels)": )[-+.e0-9a-z]+')
-COUNTED = ("runs", "kills", "finished", "lost", "again", "different", "torn", "hidden", "temporary")
+COUNTED = ("runs", "kills", "lost", "again", "different", "torn", "hidden", "temporary")
+Work = Callable[[Path], int]  # runs a command in a folder, and gives its exit code
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """A command that can be gone on with.
-
-    Args:
-        name: in the results.
-        work: runs the command in a folder, and gives its exit code.
-        share: of all kills.
-        runners: at work together, of which one is killed.
-    """
-
-    name: str
-    work: Callable[[Path], int]
-    share: float
-    runners: int = 1
-
-
-def prepared(folder: Path) -> list[Job]:
-    """The jobs, on a miniature and a few small pictures, which are made where they are missing."""
+def prepared(folder: Path) -> dict[str, tuple[Work, float]]:
+    """Each command by name, with its share of all kills; what they need is made where it is missing."""
     torch.set_num_threads(1)
     model, photos, data, settings = (folder / name for name in ("model", "photos", "data", "settings.json"))
     if not model.exists():
@@ -85,22 +63,12 @@ def prepared(folder: Path) -> list[Job]:
         captions = {"source_caption": FROM, "target_caption": TO}
         items = [Item(id=f"{n}", picture=pictures[n], truth=pictures[n + 3], **captions) for n in range(3)]
         write_manifest(items, data)
-    load, loaded, add = registry.load, registry.load(model, device="cpu"), RunFolder.add
+    load, loaded = registry.load, registry.load(model, device="cpu")
     method = {"editor": "flowslider", "local": False, "best": {"steps": 4, "level": 0.8, "noises": 1}}
     tuned = {"model": "miniature", "fingerprint": loaded.fingerprint, "methods": {"one": method}}
     settings.write_text(json.dumps(tuned))
-
-    def storing(run: RunFolder, unit: str, *more: Any, **named: Any) -> None:
-        add(run, unit, *more, **named)
-        with Path(STORED).open("a") as file:
-            file.write(f"{unit}\n")
-
-    for owner, name, value in (
-        (registry, "load", lambda name, **more: loaded if Path(name) == model else load(name, **more)),
-        (figure.Figure, "savefig", lambda _, file, **__: file.write(b"figure")),
-        (RunFolder, "add", storing),
-    ):
-        setattr(owner, name, value)
+    registry.load = lambda name, **more: loaded if Path(name) == model else load(name, **more)
+    figure.Figure.savefig = lambda _, file, **__: file.write(b"figure")
     common = ("--model", model, "--workers", 1, "--quiet")
 
     def edit(_: Path) -> int:
@@ -113,12 +81,11 @@ def prepared(folder: Path) -> list[Job]:
         plan = ("--settings", settings, "--strengths", "0.5,1", "--batch", 1, "--device", "cpu")
         return typed("bench", "run", data / "manifest.csv", *plan, *common, "-o", "run")
 
-    return [
-        Job(name="single writes", work=write, share=0.8),
-        Job(name="folder run of edit", work=edit, share=0.13),
-        Job(name="bench run, bench resume", work=bench, share=0.05),
-        Job(name="bench, two at once", work=bench, share=0.02, runners=2),
-    ]
+    return {
+        "single writes": (write, 0.8),
+        "folder run of edit": (edit, 0.14),
+        "bench run, bench resume": (bench, 0.06),
+    }
 
 
 def typed(*words: object) -> int:
@@ -155,35 +122,28 @@ def units(folder: Path) -> dict[str, tuple[int, int]]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a job that can be seen, without what is measured."""
     names = {place.relative_to(folder).as_posix(): place for place in sorted(folder.rglob("[!.]*")) if place.is_file()}
-    skipped = re.compile(rf"{STORED}|{LOG}|run/claims/.*|tmp/.*|.*/\..*")
+    skipped = re.compile(rf"{LOG}|run/claims/.*|tmp/.*|.*/\..*")
     found = {name: place.read_bytes() for name, place in names.items() if not skipped.fullmatch(name)}
     measured = (".json", ".jsonl")
     return {name: MEASURED.sub(rb"\1", text) if name.endswith(measured) else text for name, text in found.items()}
 
 
-def fork(job: Job, folder: Path) -> int:
-    """Begin a job in a process of its own."""
-    child = os.fork()
-    if child:
+def fork(work: Work, folder: Path) -> int:
+    """Begin a command in a process of its own."""
+    if child := os.fork():
         return child
     code = 99
     try:
-        os.setpgid(0, 0)
-        tempfile.tempdir = str(folder / "tmp")
         log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        code = inside(job, folder)
+        tempfile.tempdir = str(folder / "tmp")
+        os.chdir(folder)
+        code = work(folder)
     except BaseException:  # noqa: BLE001 (a child never comes back)
         traceback.print_exc()
     finally:
         os._exit(code)
-
-
-def inside(job: Job, folder: Path) -> int:
-    """Do a job in its folder."""
-    with contextlib.chdir(folder):
-        return job.work(folder)
 
 
 def ended(child: int, seconds: float, folder: Path) -> bool:
@@ -191,8 +151,7 @@ def ended(child: int, seconds: float, folder: Path) -> bool:
     end = time.monotonic() + seconds
     while not (done := os.waitpid(child, os.WNOHANG))[0]:
         if (left := end - time.monotonic()) <= 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             done = os.waitpid(child, 0)
             break
         time.sleep(min(left, 0.002))
@@ -203,36 +162,30 @@ def ended(child: int, seconds: float, folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def started(job: Job) -> Iterator[tuple[Path, Mapping[str, bytes]]]:
-    """A folder for a job, and what stands in it before: single writes replace older files."""
+def started(work: Work) -> Iterator[tuple[Path, Mapping[str, bytes]]]:
+    """A folder for a command, and what stands in it before: single writes replace older files."""
     folder = Path(tempfile.mkdtemp(dir=OUT))
     (folder / "tmp").mkdir()
-    if job.work is write:
+    if work is write:
         write(folder, 0)
     yield folder, contents(folder)
     shutil.rmtree(folder)
 
 
-def killed(job: Job, seconds: float, whole: Mapping[str, bytes], most: int, moments: random.Random) -> dict[str, int]:
-    """A job that is killed and gone on with until it is through; counts what happened."""
-    count, through = collections.Counter(dict.fromkeys(COUNTED, 0) | {"runs": 1}), False
-    with started(job) as (folder, old):
+def killed(work: Work, seconds: float, whole: Mapping[str, bytes], most: int, moments: random.Random) -> Counter[str]:
+    """A command that is killed and gone on with until it is through; counts what happened."""
+    count, through = Counter(dict.fromkeys(COUNTED, 0) | {"runs": 1}), False
+    with started(work) as (folder, old):
         while not through:
             before = units(folder)
-            children = [fork(job, folder) for _ in range(job.runners)]
-            through = ended(children[0], moments.uniform(0, seconds) if count["kills"] < most else LONGEST_S, folder)
-            for other in children[1:]:
-                ended(other, LONGEST_S, folder)
-            after = units(folder)
+            moment = moments.uniform(0, seconds) if count["kills"] < most else LONGEST_S
+            through = ended(fork(work, folder), moment, folder)
+            after, files = units(folder), contents(folder)
             count["kills"] += not through
             count["lost"] += len(before.keys() - after.keys())
             count["again"] += sum(before[name] != after[name] for name in before.keys() & after.keys())
-            files = contents(folder)
             count["torn"] += sum(text not in (old.get(name), whole.get(name)) for name, text in files.items())
         count["different"] = sum(files.get(name) != whole.get(name) for name in files.keys() | whole)
-        lines = (folder / STORED).read_text().splitlines() if (folder / STORED).exists() else []
-        count["finished"] = len(set(lines))
-        count["again"] += len(lines) - len(set(lines))
         count["hidden"] = sum(place.is_file() for place in folder.rglob(".*"))
         count["temporary"] = sum(1 for _ in (folder / "tmp").iterdir())
     return count
@@ -242,23 +195,22 @@ def main() -> None:
     """Kill, and print what was counted as one JSON object."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--kills", type=int, default=1000, help="of all commands together")
-    kills, command = options.parse_args().kills, shlex.join(["python", *sys.argv])
+    kills, command, found = options.parse_args().kills, shlex.join(["python", *sys.argv]), dict[str, Counter[str]]()
     OUT.mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[str, int]] = {}
-    for job in prepared(OUT):
-        with started(job) as (folder, _):
-            inside(job, folder)  # so that forks have imported what it imports
-        with started(job) as (folder, _):
+    for name, (work, share) in prepared(OUT).items():
+        with started(work) as (folder, _), contextlib.chdir(folder):
+            work(folder)  # so that forks have imported what it imports
+        with started(work) as (folder, _):
             began = time.monotonic()
-            ended(fork(job, folder), LONGEST_S, folder)
+            ended(fork(work, folder), LONGEST_S, folder)
             seconds, whole = time.monotonic() - began, contents(folder)
-        print(f"{job.name}: {seconds:.2f} s undisturbed", file=sys.stderr, flush=True)
-        wanted, count = max(1, round(job.share * kills)), collections.Counter[str]()
+        print(f"{name}: {seconds:.2f} s undisturbed", file=sys.stderr, flush=True)
+        wanted, count = max(1, round(share * kills)), Counter[str]()
         while (left := wanted - count["kills"]) > 0:
-            count.update(killed(job, seconds, whole, left, random.Random(f"{job.name}/{count['runs']}")))
-            print(job.name, dict(count), file=sys.stderr, flush=True)
-        found[job.name] = dict(count)
-    found["all"] = {name: sum(one[name] for one in found.values()) for name in COUNTED}
+            count.update(killed(work, seconds, whole, left, random.Random(f"{name}/{count['runs']}")))
+            print(name, dict(count), file=sys.stderr, flush=True)
+        found[name] = count
+    found["all"] = Counter({key: sum(one[key] for one in found.values()) for key in COUNTED})
     print(json.dumps({"command": command, "kills": found}, indent=1))
 
 

@@ -30,18 +30,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED, LOG = ROOT / "results/mutation.json", ROOT / "out/mutation.json", ROOT / "out/mutation.log"
-HEAVY = (
-    "torch",
-    "scipy.stats",
-    "pandas",
-    "PIL.Image",
-    "pydantic",
-    "typer",
-    "hypothesis",
-    "diffusers",
-    "transformers",
-    "peft",
-)
+HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
+HEAVY += ("diffusers", "transformers", "peft")
 CPU_S, WALL_S = 120, 600  # the second ends what waits
 KILLED, SURVIVED, NO_IMPORT, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it too"
 
@@ -131,9 +121,8 @@ def drawn(files: Sequence[Path], count: int) -> list[dict[str, Any]]:
 def tests_of(file: str) -> list[str]:
     """Test files of a module, three at most: of its name, then the shortest that import it, or else of its folder."""
     *folders, stem = Path(file.split("src/")[1]).with_suffix("").parts
-    mirror = "/".join(
-        ["tests", *[name for name in [folders[0].removeprefix("latentedit").strip("_")] if name], *folders[1:]]
-    )
+    package = folders[0].removeprefix("latentedit").strip("_")
+    mirror = "/".join(["tests", *filter(None, [package]), *folders[1:]])
     dotted = rf"\b{'.'.join(folders)}\.{stem}\b|from {'.'.join(folders)} import .*\b{stem}\b"
     tests = sorted(Path("tests").rglob("test_*.py"), key=lambda place: place.stat().st_size)
     mirrored = [place for place in tests if place.name == f"test_{stem}.py" and place.as_posix().startswith(mirror)]
@@ -202,11 +191,8 @@ def main() -> None:
     FINISHED.parent.mkdir(exist_ok=True)
     for name in HEAVY:
         importlib.import_module(name)
-    files = [Path(one).resolve() for one in chosen.module] or [
-        file
-        for file in sorted(ROOT.glob("src/**/*.py")) + sorted(ROOT.glob("packages/**/*.py"))
-        if "miniatures" not in file.parts
-    ]
+    sources = [*sorted(ROOT.glob("src/**/*.py")), *sorted(ROOT.glob("packages/*/src/**/*.py"))]
+    files = [Path(one).resolve() for one in chosen.module] or [one for one in sources if "miniatures" not in one.parts]
     counts = collections.defaultdict[str, list[int]](lambda: [0, 0])
     for mutant in drawn(files, chosen.count):
         result, (package, *below) = result_of(mutant), mutant["file"].split("src/")[1].split("/")
@@ -219,13 +205,10 @@ def main() -> None:
         STORED.write_text(json.dumps(rates, indent=1) + "\n")
     elif not chosen.module:
         stored = json.loads(STORED.read_text()) if STORED.exists() else {}
-        lower = [name for name in rates if name in stored and _rate(rates[name]) < _rate(stored[name])]
+        pairs = {name: (one, stored[name]) for name, one in rates.items() if name in stored}
+        lower = [n for n, (a, b) in pairs.items() if a["killed"] * b["mutants"] < b["killed"] * a["mutants"]]
         if lower:
             raise SystemExit(f"the kill rate fell in {', '.join(lower)}. Test what survived")
-
-
-def _rate(counts: dict[str, int]) -> float:
-    return counts["killed"] / max(1, counts["mutants"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 A run is a process of its own; runs of both kinds alternate, and medians are compared. Time inside networks (U-Net,
 codec, text encoders, readers) is taken out of the edit's. Processor seconds are compared, for other work on the machine
-lengthens waiting only; wall time is given beside.
+lengthens waiting only.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from latentedit_portraits.attributes import draw_split
@@ -53,38 +52,32 @@ finally:
 """The command, with the time inside its outermost networks on stderr."""
 
 
-def timed(program: str, *arguments: str) -> tuple[float, float, str]:
-    """Processor and wall seconds of a process, and what it wrote to stderr."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall, done.stderr.decode()
+def timed(program: str, *arguments: str) -> tuple[float, str]:
+    """Processor seconds of a process, and what it wrote to stderr."""
+    before, words = resource.getrusage(resource.RUSAGE_CHILDREN), [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, done.stderr
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="of each kind")
-    runs, rows = parser.parse_args().runs, list[tuple[float, ...]]()
+    runs, rows = parser.parse_args().runs, list[dict[str, float]]()
     with tempfile.TemporaryDirectory() as folder:
         picture = str(Path(folder) / "a.png")
         render(draw_split("test", 1, 5)[0].replace(accessory="none")).save(picture)
-        edit = ("edit", picture, "--change", "=> glasses", "--model", "portraits", "--device", "cpu", "-o")
+        edit = ("edit", picture, "--change", "=> glasses", "--model", "portraits", "--device", "cpu")
         for number in range(runs + 1):
-            plain_cpu, plain_wall, _ = timed(PLAIN)
-            edit_cpu, edit_wall, said = timed(EDIT, *edit, str(Path(folder) / f"{number}.png"))
+            plain, (seconds, said) = timed(PLAIN)[0], timed(EDIT, *edit, "-o", f"{folder}/{number}.png")
             networks = float(said.rpartition("networks ")[2].split()[0])
-            own = edit_cpu - networks
-            rows.append((plain_cpu, plain_wall, own, edit_wall, networks, own / plain_cpu))
-            print(f"{number}: plain {plain_cpu:.2f} s, edit {own:.2f} s + networks {networks:.2f} s", file=sys.stderr)
-    names = ("plain_cpu_seconds", "plain_seconds", "edit_cpu_seconds_without_networks", "edit_seconds")
-    medians = [
-        float(f"{statistics.median(column):.5g}") for column in zip(*rows[1:], strict=True)
-    ]  # the first warms up
-    found = dict(zip((*names, "network_seconds", "ratio"), medians, strict=True))
-    print(json.dumps({"command": shlex.join(["python", *sys.argv]), "runs": runs, **found}, indent=1))
+            own = seconds - networks
+            rows.append({"plain": plain, "edit_without_networks": own, "networks": networks, "ratio": own / plain})
+            print(rows[-1], file=sys.stderr)
+    measured = rows[1:]  # the first run reads the files into memory
+    medians = {name: float(f"{statistics.median(row[name] for row in measured):.5g}") for name in rows[0]}
+    print(json.dumps({"command": shlex.join(["python", *sys.argv]), "runs": runs, "cpu_seconds": medians}, indent=1))
 
 
 if __name__ == "__main__":

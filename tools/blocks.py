@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
 
 _FENCED = re.compile(r"^(`{3,})(\w*)(?: ([^\n]*))?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]*)"')
@@ -50,15 +49,10 @@ def parsed(page: str) -> list[str | Block]:
 
     Blocks with a longer fence, with no language, or not at the beginning of a line, are text.
     """
-    return list(_parts(page))
-
-
-def _parts(page: str) -> Iterator[str | Block]:
-    done = 0
+    parts, done = list[str | Block](), 0
     for found in _FENCED.finditer(page):
         if found[1] == "```" and found[2]:
-            yield page[done : found.start()]
             number = page.count("\n", 0, found.start()) + 2
-            yield Block(found[2], found[3] or "", found[4].splitlines(), number)
+            parts += [page[done : found.start()], Block(found[2], found[3] or "", found[4].splitlines(), number)]
             done = found.end()
-    yield page[done:]
+    return [*parts, page[done:]]

@@ -77,15 +77,7 @@ def pages() -> list[Path]:
 
 
 def filled(page: str, results: Path) -> str:
-    """The page with every marked number and table as the results have it.
-
-    Args:
-        page: Markdown.
-        results: the folder of the results.
-
-    Raises:
-        ConfigError: a mark of something that is not there.
-    """
+    """The page with every marked number and table as the results have it; `ConfigError` where one is not there."""
 
     def read(file: str, place: str = "") -> Any:
         return _at(_content(results / file), place)
@@ -107,16 +99,10 @@ def filled(page: str, results: Path) -> str:
             rows = _templates().from_string(TABLES[source]).render(read=read).strip()
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
-    def checked(fill: Any) -> Any:
-        def fill_in(mark: re.Match[str]) -> str:
-            try:
-                return fill(mark)
-            except (OSError, LookupError, StopIteration) as error:
-                raise ConfigError(f"the page marks {mark[0].partition('-->')[0][4:]!r}, which is not there") from error
-
-        return fill_in
-
-    return _NUMBER.sub(checked(number), _TABLE.sub(checked(table), page))
+    try:
+        return _NUMBER.sub(number, _TABLE.sub(table, page))
+    except (OSError, LookupError) as error:
+        raise ConfigError(f"the page marks what is not there: {error}") from error
 
 
 @functools.cache
@@ -151,10 +137,8 @@ def _at(value: Any, place: str) -> Any:
     for key in place.split("/") if place else ():
         if not isinstance(value, list):
             value = value[key]
-        elif key.isdigit():
-            value = value[int(key)]
         else:
-            value = next(claim for claim in value if claim["measure"] == key)
+            value = value[int(key)] if key.isdigit() else {one["measure"]: one for one in reversed(value)}[key]
     return value
 
 

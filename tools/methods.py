@@ -19,22 +19,15 @@ _ARXIV = re.compile(r"eprint = \{(.*?)\}")
 
 def main() -> None:
     """Fill in the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    write_text(PAGE, filled(text))
+    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8")))
 
 
 def filled(page: str) -> str:
-    """The page with the table between its marks."""
-    return _MARKED.sub(lambda _: table(), page)
-
-
-def table() -> str:
-    """One row an editor, by name; costs are those of the settings that are stored for the bundled model."""
-    model = latentedit.load("portraits")
-    latent = latentedit.encode(model, ROOT / "docs" / "pictures" / "me.png")
+    """The page with the table between its marks: costs are those of the settings stored for the bundled model."""
+    latent = latentedit.encode(latentedit.load("portraits"), ROOT / "docs" / "pictures" / "me.png")
     head = "| method | what it does | papers | evaluations | same text, same picture |"
-    rows = [_row(name, latent) for name in EDITORS.names()]
-    return "\n".join([head, f"|{' --- |' * 5}", *rows, ""])
+    rows = [head, f"|{' --- |' * 5}", *(_row(name, latent) for name in EDITORS.names())]
+    return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
 
 
 def _row(name: str, latent: JointLatent) -> str:
@@ -42,19 +35,9 @@ def _row(name: str, latent: JointLatent) -> str:
     module = importlib.import_module(type(editor).__module__)
     about = " ".join((module.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
     papers = [_ARXIV.search(entry.bibtex) for entry in cite([name]).entries[1:]]
-    links = [f"[{found[1]}](https://arxiv.org/abs/{found[1]})" for found in papers if found]
-    cells = (
-        f"`{name}`",
-        about,
-        ", ".join(links),
-        str(editor.evaluations(latent)),
-        _yes(editor.keeps_equal_texts),
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+    links = ", ".join(f"[{found[1]}](https://arxiv.org/abs/{found[1]})" for found in papers if found)
+    same = "yes" if editor.keeps_equal_texts else "no"
+    return f"| `{name}` | {about} | {links} | {editor.evaluations(latent)} | {same} |"
 
 
 if __name__ == "__main__":

@@ -15,25 +15,20 @@ from latentedit.testing.miniatures.flux2 import flux2_klein
 from latentedit.testing.miniatures.qwen_image import qwen_image
 from latentedit.testing.miniatures.sdxl import sdxl
 
-BUILDERS = {
+BUILDERS: dict[Any, Any] = {
     diffusers.FluxPipeline: flux,
     diffusers.Flux2KleinPipeline: flux2_klein,
     diffusers.QwenImagePipeline: qwen_image,
     diffusers.StableDiffusionXLPipeline: sdxl,
 }
-SETTINGS = {
-    "sizes": [64, 64, 96],
-    "editors": {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}},
-}
+EDITORS = {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}}
 
 
-@functools.cache
 def stand_in() -> None:
     """From now on, in this process, pipelines are miniatures that stay where they are, and edits take two steps."""
     Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
-    for kind, build in BUILDERS.items():
-        pipeline: Any = kind
+    for pipeline, build in BUILDERS.items():
         pipeline.from_pretrained = lambda *_, build=build, **__: build()
         pipeline.to = lambda self, *_, **__: self
     library: Any = le
-    library.from_pipeline = functools.partial(le.from_pipeline, settings=SETTINGS)
+    library.from_pipeline = functools.partial(le.from_pipeline, settings={"sizes": [64, 64, 96], "editors": EDITORS})

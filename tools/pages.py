@@ -1,4 +1,4 @@
-"""Runs what the pages show, and writes into them what came out: ``python -m tools.pages [PAGE ...] [--check]``.
+"""Runs what the pages show, and writes into them what came out: ``python -m tools.pages [PAGE ...]``.
 
 A page takes part by the mark ``<!-- ran: ... -->``, in which the digest of its blocks stands. In it
 
@@ -41,11 +41,10 @@ _MACHINE = re.compile(
 
 
 def main() -> int:
-    """0 where all pages are as they should be, 1 where one is not."""
+    """0 where the blocks of all pages do what they should, else 1."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("page", nargs="*", help="such as start or tutorials/edit; all of them where none is given")
     options.add_argument("--figures", action="store_true", help="write seconds and bytes of this machine too")
-    options.add_argument("--check", action="store_true", help="write nothing; fail where a page would change")
     chosen = options.parse_args()
     os.environ.update(running.ENVIRONMENT)
     good = True
@@ -55,46 +54,31 @@ def main() -> int:
         text = path.read_text(encoding="utf-8")
         try:
             with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-                new = alone.submit(run, path, text, write=not chosen.check, figures=chosen.figures).result()
+                new = alone.submit(run, path, text, figures=chosen.figures).result()
         except (BlockError, FileNotFoundError, ValueError) as error:
             print(f"failed\n{error}")
             good = False
             continue
-        if new != text and not chosen.check:
-            path.write_text(new, encoding="utf-8")
-        good = good and (new == text or not chosen.check)
+        path.write_text(new, encoding="utf-8")
         print(f"{'as it was' if new == text else 'changed'}, {time.monotonic() - started:.0f} s")
     return 0 if good else 1
 
 
 def pages(names: list[str]) -> list[Path]:
-    """The pages with the mark, all or those of these names (with or without folder and suffix).
+    """The pages with the mark, all or those of these names.
 
     Raises:
         SystemExit: a name that no page has.
     """
     marked = [path for path in sorted(ROOT.glob("docs/**/*.md")) if MARK.search(path.read_text(encoding="utf-8"))]
     known = {path.relative_to(ROOT / "docs").with_suffix("").as_posix(): path for path in marked}
-    wanted = [name.removeprefix("docs/").removesuffix(".md") for name in names]
-    found = [path for name, path in known.items() if not wanted or {name, path.stem} & set(wanted)]
-    if len(found) < len(wanted):
+    if not set(names) <= known.keys():
         sys.exit(f"pages with blocks to run are: {', '.join(known)}")
-    return found
+    return [known[name] for name in names or known]
 
 
-def run(path: Path, page: str, *, write: bool, figures: bool = False) -> str:
-    """The page with what its blocks give now.
-
-    Args:
-        path: of the page.
-        page: what stands in it.
-        write: the pictures too.
-        figures: write those of this machine even where nothing else has changed.
-
-    Raises:
-        BlockError: a block that does not do what it should.
-        FileNotFoundError: a picture that no command made.
-    """
+def run(path: Path, page: str, *, figures: bool = False) -> str:
+    """The page with what its blocks give now; its pictures are written. Raises `BlockError` and `FileNotFoundError`."""
     parts, name, scope = parsed(page), path.relative_to(ROOT), {"__name__": "__main__"}
     with running.scratch(path) as folder:
         if MINIATURES in page:
@@ -104,8 +88,7 @@ def run(path: Path, page: str, *, write: bool, figures: bool = False) -> str:
         for place, part in enumerate(parts):
             if isinstance(part, Block):
                 _run_block(parts, place, name, scope, figures=figures)
-        if write:
-            collect(page, path.stem, folder)
+        collect(page, path.stem, folder)
     return MARK.sub(f"<!-- ran: {digest(parts)} -->", "".join(map(str, parts)))
 
 
@@ -140,11 +123,8 @@ def _run_block(parts: list[str | Block], place: int, page: Path, scope: dict[str
 
 def _kept(old: list[str], new: list[str], *, figures: bool) -> list[str]:
     """The old lines where the new ones differ by the machine's figures only."""
-    return old if not figures and _masked(old) == _masked(new) else new
-
-
-def _masked(lines: list[str]) -> list[str]:
-    return [_MACHINE.sub("#", line) for line in lines]
+    masked, before = ([_MACHINE.sub("#", line) for line in lines] for lines in (new, old))
+    return old if not figures and masked == before else new
 
 
 if __name__ == "__main__":

@@ -125,9 +125,8 @@ def _row(parameter: Any) -> str:
     if not _is_option(parameter):
         return f"| `{_metavar(parameter)}` | {'required' if parameter.required else ''} | {_cell(parameter.help)} |"
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
-    default = "" if parameter.default in (None, False, "", (), []) else f"`{parameter.default}`"
-    if parameter.required:
-        default = "required"
+    value = "" if parameter.default in (None, False, "", (), []) else f"`{parameter.default}`"
+    default = "required" if parameter.required else value
     return f"| {f'{names} {kind(parameter)}'.strip()} | {default} | {_cell(parameter.help)} |"
 
 

@@ -111,18 +111,8 @@ def python(block: Block, page: Path, scope: dict[str, Any]) -> list[str]:
 
 def commands(block: Block) -> list[tuple[int, str]]:
     """The commands of a console block, each with its line in the page; a backslash at a line's end goes on with it."""
-    found: list[tuple[int, str]] = []
-    goes_on = False
-    for number, line in enumerate(block.lines, start=block.number):
-        if goes_on:
-            place, command = found[-1]
-            found[-1] = (place, f"{command}\n{line}")
-        elif line.startswith("$ "):
-            found.append((number, line.removeprefix("$ ")))
-        else:
-            continue
-        goes_on = line.endswith("\\")
-    return found
+    found = re.finditer(r"^\$ ((?:.*\\\n)*.*)$", block.text, re.MULTILINE)
+    return [(block.number + block.text.count("\n", 0, one.start()), one[1]) for one in found]
 
 
 def _lines(text: str) -> list[str]:

@@ -55,7 +55,7 @@ def run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(running, "GIVEN", ())
     path = tmp_path / "docs" / "page.md"
     path.parent.mkdir(exist_ok=True)
-    return pages.run(path, page, write=True)
+    return pages.run(path, page)
 
 
 @pytest.mark.slow

@@ -1,0 +1,145 @@
+"""Draws the pictures of README.md and the pages that no page's own blocks make: ``python -m tools.draw [NAME ...]``.
+
+Nothing was trained or chosen on the portraits and scenes that they show.
+"""
+
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance
+
+import latentedit as le
+from latentedit.api.sheets.animation import save_animation
+from latentedit.api.sheets.drawing import draw_grid
+from latentedit_keep import keep
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
+from tools.pictures import PICTURES
+
+
+def strip() -> None:
+    """A change each of four portraits, and the strength that goes up and down.
+
+    They are the first that have hair, nothing before the eyes, and not yet what is asked for.
+    """
+    model, columns = le.load("portraits"), list[list[le.EditResult]]()
+    changes = ("=> glasses", "=> pink hair", "=> a smile", "=> a green background")
+    portraits = [one for one in draw_split("test", 40, seed=20) if one.hair != "bald" and one.accessory == "none"]
+    for change in changes:
+        shown = next(one for one in portraits if change.replace("=> ", ", ") not in full_caption(one))
+        portraits.remove(shown)
+        latent = le.encode(model, render(shown), caption=full_caption(shown))
+        strengths = [step / 8 for step in range(9)]
+        columns.append(le.sweep(latent, le.identify(latent, change=change), strengths=strengths))
+    frames: list[Image.Image] = []
+    for row in zip(*columns, strict=True):
+        labels = [f"{change.removeprefix('=> ')}\n{row[0].strength:.2f}" for change in changes]
+        frames.append(draw_grid([result.image for result in row], labels, columns=len(changes), panel_px=192))
+    save_animation(frames, PICTURES / "strip.gif", seconds=0.25)
+
+
+def half() -> None:
+    """A change that comes in degrees, and one that does not, at three strengths each."""
+    latent = le.encode(le.load("portraits"), PICTURES / "you.png")
+    directions = [le.identify(latent, change=change) for change in ("=> a beard", "=> glasses")]
+    results = [one for direction in directions for one in le.sweep(latent, direction, strengths=[0, 0.5, 1])]
+    labels = [f"strength {result.strength:g}" for result in results]
+    sheet = draw_grid([result.image for result in results], labels, columns=3, panel_px=192)
+    sheet.save(PICTURES / "half.webp", quality=90)
+
+
+def kept() -> None:
+    """A photograph, an edit that also fades, moves and zooms, what `keep` makes of the two, and the differences."""
+    photo = Image.open(Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")  # public domain
+    edited = photo.copy()
+    draw = ImageDraw.Draw(edited)
+    for left in (166, 262):
+        draw.rounded_rectangle((left, 172, left + 82, 224), 22, fill="#18181e")
+    draw.line((248, 190, 262, 190), fill="#18181e", width=8)
+    affine = (0.985, 0, 3.4, 0, 0.985, 6.2)
+    edited = ImageEnhance.Color(edited).enhance(0.8)
+    edited = edited.transform(edited.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    shown = [photo, edited, keep(photo, edited).image]
+    differences = [np.abs(np.asarray(one, np.int16) - np.asarray(photo)).clip(0, 85) * 3 for one in shown[1:]]
+    shown += [Image.fromarray(255 - one.astype(np.uint8)) for one in differences]
+    sheet = Image.new("RGB", (5 * 246 - 6, 283), "white")
+    for number, one in enumerate(shown):
+        sheet.paste(one.resize((240, 283), Image.Resampling.LANCZOS), (246 * number, 0))
+    sheet.save(PICTURES / "keep.webp", quality=88, method=6)
+
+
+def portraits() -> None:
+    """The portraits that the pages edit: the first that have hair, and neither glasses nor a beard."""
+    drawn = draw_split("test", 50, seed=3)
+    plain = [one for one in drawn if (one.accessory, one.facial_hair) == ("none", "none") and one.hair != "bald"]
+    names = ("me", "you", "portraits/anna", "portraits/ben", "portraits/cleo", "portraits/dan")
+    for name, portrait in zip(names, plain, strict=False):
+        render(portrait).save(PICTURES / f"{name}.png")
+
+
+def page() -> None:
+    """The page with one portrait and two changes at once, in the Chromium that the tests use."""
+    from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
+
+    from latentedit.app.models import Models  # noqa: PLC0415
+    from latentedit.app.serve import serving  # noqa: PLC0415
+
+    models = Models(le.load("portraits"))
+    with tempfile.TemporaryDirectory() as home, serving(models, Path(home)) as address, open_browser() as tab:
+        tab.page.set_default_timeout(120_000)
+        tab.page.set_viewport_size({"width": 1240, "height": 1000})
+        with tab.page.expect_response("**/run/predict"):
+            tab.page.goto(address)
+        tab.page.locator("#le-examples button").nth(1).click()
+        tab.page.wait_for_selector("#le-preview img")
+        tab.page.get_by_text("More changes at once").click()
+        tab.page.get_by_label("What should change").fill("=> round glasses")
+        tab.page.get_by_label("Change 2").fill("long brown hair => short brown hair")
+        tab.page.get_by_text("More changes at once").click()
+        tab.page.locator("#le-edit").click()
+        tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
+        tab.page.wait_for_timeout(1000)  # what opens and closes has come to rest
+        tab.page.screenshot(path=PICTURES / "page.png", full_page=True)
+
+
+def scenes() -> None:
+    """Every kind of change of scenes with its masks, and graded ones with what lies between."""
+    from latentedit_scenes import attributes, edits, masks, parameters, render  # noqa: PLC0415
+
+    def show(scene: parameters.Parameters) -> Image.Image:
+        return Image.fromarray(render.render_array(scene, 144))
+
+    drawn = [one for one in edits.draw_edits("test", 2 * len(edits.KINDS), 11) if one.kind != "graded"]
+    pictures, labels = list[Image.Image](), list[str]()
+    for one in drawn[: len(edits.KINDS) - 1]:
+        after = show(one.at(1))
+        where = np.asarray(after.convert("L").convert("RGB"), np.float64)
+        found = masks.change_masks(one.at(0), one.at(1), 144)
+        for mask, tint in ((found.change, (230, 40, 40)), (found.side_effects, (30, 170, 60))):
+            where[mask] = 0.5 * where[mask] + 0.5 * np.array(tint)
+        pictures += [show(one.at(0)), after, Image.fromarray(where.astype(np.uint8))]
+        labels += [one.kind, textwrap.fill(one.instruction, 16), ""]
+    folder = PICTURES / "rendered"
+    draw_grid(pictures, labels, columns=6, panel_px=144).save(folder / "changes.webp", quality=88)
+
+    scene = next(one for one in attributes.draw_split("test", 200, 3) if len(one.places()) == 3)
+    scene = scene.replace(lamp_side="left", lamp_softness="soft", lamp_warmth="white", time="evening", camera="high")
+    place, pictures, labels = scene.places()[1], [], []
+    ends = {f"{place}_size": "small large", f"{place}_material": "rubber metal", "lamp_side": "left right"}
+    for name, (first, last) in ((name, values.split()) for name, values in ends.items()):
+        sides = (scene.replace(**{name: first}), scene.replace(**{name: last}))
+        pictures += [show(parameters.between(*sides, share)) for share in (0, 0.25, 0.5, 0.75, 1)]
+        labels += [f"{name.replace('_', ' ')}:\n{first}", "", "", "", f"\n{last}"]
+    draw_grid(pictures, labels, columns=5, panel_px=144).save(folder / "graded.webp", quality=88)
+
+
+DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, portraits, page, scenes)}
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or DRAWN:
+        DRAWN[chosen]()
