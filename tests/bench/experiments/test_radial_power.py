@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid
+from latentedit_bench.experiments.radial_power import RadialPower, centroid, radial_power, white_centroid
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -51,10 +51,6 @@ def test_channels_add_and_vectors_stay_apart() -> None:
     # |2 high|^2 is four times |low|^2, and frequencies are 1/8 and 6/8 of Nyquist.
     assert float(centroid(both)[0]) == pytest.approx((1 / 8 + 4 * 6 / 8) / 5)
     assert centroid(each).tolist() == pytest.approx([1 / 8, 6 / 8])
-    assert low_share(both).tolist() == pytest.approx([0.2])
-    assert low_share(each).tolist() == pytest.approx([1, 0])
-    # The bin at a quarter of Nyquist is not below it.
-    assert low_share(radial_power(wave(16, 16, 2, 0))).tolist() == pytest.approx([0])
 
 
 def test_white_noise_has_the_white_centroid() -> None:
@@ -81,8 +77,7 @@ def test_what_has_no_spectrum_is_refused() -> None:
     with pytest.raises(ConfigError, match="not finite"):
         radial_power(torch.full((1, 1, 4, 4), math.nan))
     zero: RadialPower = radial_power(torch.zeros(1, 1, 4, 4))
-    for summary in (centroid, low_share):
-        with pytest.raises(ConfigError, match="is zero"):
-            summary(zero)
+    with pytest.raises(ConfigError, match="is zero"):
+        centroid(zero)
     with pytest.raises(ConfigError, match="sides of 2"):
         white_centroid(1, 4)

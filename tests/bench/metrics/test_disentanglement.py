@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional import cosine_similarity
 
-from latentedit_bench.metrics.disentanglement import all_scores, joint_gain
+from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.pictures import SAME
 from tests.bench.metrics.constructed import noise, world
 
@@ -101,14 +101,3 @@ def test_rounding_makes_no_score_larger_than_one() -> None:
     w = world(batch=200)
     found = all_scores(w.edited(0.3, 0), w.source, w.truth)
     assert float(found["decomposability"].max()) <= 1
-
-
-def test_joint_gain_is_over_the_better_arm_of_each_picture() -> None:
-    joint, text, image = (
-        torch.tensor([0.9, 0.4, 0.5]),
-        torch.tensor([0.2, 0.6, math.nan]),
-        torch.tensor([0.5, 0.1, 0.1]),
-    )
-    found = joint_gain(joint, text, image)
-    assert found[:2].tolist() == pytest.approx([0.4, -0.2], rel=1e-6)
-    assert found[2].isnan()

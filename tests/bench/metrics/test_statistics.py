@@ -1,25 +1,20 @@
-import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import bootstrap
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import (
     Estimate,
     between,
-    by_level,
     check_seeds,
-    correlation,
     decide,
     estimate,
     means,
     over_groups,
-    permutation_level,
     ratio_over_groups,
-    rise,
     with_numbers,
 )
 
@@ -74,22 +69,6 @@ def test_a_ratio_is_of_means_and_paired() -> None:
     assert math.isnan(ratio_over_groups(top, 0 * bottom).mean)
 
 
-def test_a_correlation_is_scipys() -> None:
-    generator = np.random.default_rng(0)
-    a = generator.normal(size=30)
-    b = a + generator.normal(size=30)
-    found = correlation(a.tolist(), b.tolist(), [(index,) for index in range(30)])
-    assert found.mean == pytest.approx(spearmanr(a, b).statistic, rel=1e-12)
-    assert found.low < found.mean < found.high
-
-
-def test_chance_gives_correlations_around_zero() -> None:
-    low, high = permutation_level([float(i) for i in range(100)], [float(i) for i in range(100)])
-    # the standard error of a rank correlation of n values without relation is 1 / sqrt(n - 1), here .1005
-    assert low == pytest.approx(-1.96 * 0.1005, abs=0.03)
-    assert high == pytest.approx(1.96 * 0.1005, abs=0.03)
-
-
 @pytest.mark.parametrize(
     ("low", "high", "pictures", "verdict"),
     [
@@ -101,20 +80,6 @@ def test_chance_gives_correlations_around_zero() -> None:
 )
 def test_a_claim_is_judged_by_its_interval(low: float, high: float, pictures: int, verdict: str) -> None:
     assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, pictures=pictures)) == verdict
-
-
-def test_means_by_level_and_a_rise_that_is_paired_within_pictures() -> None:
-    """Pictures differ by 10 and the levels by .8: only what is paired has an interval this narrow."""
-    rows = itertools.product((0.9, 0.5, 0.1), range(8))
-    table = pd.DataFrame([{"level": s, "picture": n, "value": 10 * n + (1 - s)} for s, n in rows])
-    means = by_level(table, "value", members=["picture"])
-    assert means["level"].tolist() == [0.9, 0.5, 0.1], "from noise to picture"
-    assert means["mean"].tolist() == pytest.approx([35.1, 35.5, 35.9])
-    assert (means["low"] < means["mean"]).all()
-    found = rise(table, "value", members=["picture"], start=0.9, end=0.1)
-    assert found.mean == pytest.approx(0.8)
-    assert found.high - found.low < 1e-9
-    assert decide(found) == "holds"
 
 
 def seeded(items: int, seeds: int, *, shared: bool, generator: np.random.Generator) -> pd.Series:
@@ -161,16 +126,6 @@ def test_draws_that_leave_nothing_to_divide_by_are_left_out() -> None:
     assert 1 <= found.low < found.high <= 6
 
 
-def test_nothing_rises_within_one_level() -> None:
-    table = pd.DataFrame([{"level": 0.5, "picture": n, "value": n} for n in range(8)])
-    assert rise(table, "value", start=0.5, end=0.5).pictures == 0
-
-
-def test_a_level_at_which_nothing_is_known_rises_by_nothing() -> None:
-    table = pd.DataFrame([{"level": 0.5, "picture": n, "value": n} for n in range(8)])
-    assert rise(table, "value", start=0.9, end=0.5).pictures == 0
-
-
 def test_means_are_in_the_order_of_the_rows() -> None:
     """Of an item with two rows, both count."""
     rows = pd.DataFrame({"method": ["b", "a", "b"], "group": ["x", "x", "y"], "error": [1.0, 2.0, 4.0]})
@@ -180,12 +135,3 @@ def test_means_are_in_the_order_of_the_rows() -> None:
 def test_only_columns_that_say_nothing_become_numbers() -> None:
     table = pd.DataFrame({"nothing": [None, None], "some": ["a", None], "number": [1, 2]})
     assert with_numbers(table).dtypes.map(str).to_dict() == {**table.dtypes.map(str), "nothing": "float64"}
-
-
-def test_nothing_has_no_correlation() -> None:
-    assert math.isnan(correlation([math.nan], [1.0], [(0,)]).low)
-
-
-def test_constant_values_have_no_correlation() -> None:
-    pictures = [(index,) for index in range(8)]
-    assert math.isnan(correlation([1.0] * 8, [float(n) for n in range(8)], pictures).mean)

@@ -8,16 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from latentedit_bench.metrics.statistics import (
-    FEWEST,
-    Estimate,
-    Table,
-    Verdict,
-    decide,
-    drawn_weights,
-    estimate,
-    interval,
-)
+from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate
 
 UNDECIDED: Verdict = "undecided at this size"
 
@@ -151,8 +142,7 @@ class Number:
             ends = wide.iloc[:, 0] - wide.iloc[:, -1] if wide.shape[1] > 1 else pd.Series(math.nan, wide.index)
             values = ends if self.over == "rise" else -ends
         known = self.sign * values.dropna().astype(float) - self.bar
-        members = [tuple(row) for row in known.reset_index()[list(images)].to_numpy().tolist()]
-        return estimate(known.tolist(), members)
+        return estimate(known.tolist(), _members(known, images))
 
     def sides(self) -> "list[Number]":
         """Each side of the last difference, by itself."""
@@ -200,24 +190,18 @@ class Between:
 
     def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
         """One for both models; see `Statistic`."""
-        generator = np.random.default_rng(0)
-        means, drawn, counts = list[float](), list[Any](), list[int]()
-        for model in (self.more, self.less):
-            values = self.number.values(rows[rows["model"] == model], keys).dropna()
-            members = values.reset_index()[list(images)].to_numpy()
-            weights = drawn_weights(members.tolist(), generator)
-            total = weights.sum(1)
-            means.append(float(values.mean()))
-            drawn.append(np.where(total > 0, weights @ values.to_numpy() / np.maximum(total, 1), math.nan))
-            counts.append(len(np.unique(members)))
-        few = min(counts) < FEWEST
-        low, high = (math.nan, math.nan) if few else interval(drawn[0] - drawn[1])
-        found = Estimate(mean=means[0] - means[1], low=low, high=high, pictures=min(counts))
-        return [Claim.of(f"{self.less} vs {self.more}", self.says, found)]
+        sets = [self.number.values(rows[rows["model"] == one], keys).dropna() for one in (self.more, self.less)]
+        more, less = ((values.tolist(), _members(values, images)) for values in sets)
+        return [Claim.of(f"{self.less} vs {self.more}", self.says, apart(more, less))]
 
     def sides(self) -> list[Number]:
         """None: a model alone says nothing."""
         return []
+
+
+def _members(values: Table, images: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The images to which each value belongs."""
+    return [tuple(row) for row in values.reset_index()[list(images)].to_numpy().tolist()]
 
 
 def slope(y: str, x: str) -> Each:

@@ -195,7 +195,7 @@ class Experiment:
     def conclude(self, rows: Table) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
         """What decides, one a model; and what is told beside it."""
         keys, images = self.keys or self.on.keys, self.images or self.on.images
-        told = [one for number in (*self.decides.sides(), *self.tells) for one in number.claims(rows, keys, images)]
+        told = [one for number in (*self.tells, *self.decides.sides()) for one in number.claims(rows, keys, images)]
         return tuple(self.decides.claims(rows, keys, images)), tuple(told)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -137,12 +137,16 @@ class Lab:
     @property
     def data(self) -> Dataset:
         """The items of the test split."""
-        return asking(self.on, self.captions, first=self.count)
+        return self.at.once(
+            ("data", self.name, self.captions), lambda: asking(self.on, self.captions, first=self.count)
+        )
 
     @property
     def latent(self) -> JointLatent:
         """The first picture, encoded: on its grid of levels depends what an edit costs."""
-        return prepare(self.model, self.data.items[:1]).latent
+        return self.at.once(
+            ("latent", self.name, self.captions), lambda: prepare(self.model, self.data.items[:1]).latent
+        )
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""

@@ -33,7 +33,7 @@ class Shown:
 
     Args:
         rows: of all models.
-        claims: what was decided and told.
+        claims: what was decided, of each model.
         images: columns that name the images of a row.
     """
 
@@ -55,7 +55,7 @@ class Lines:
     """Means of a column over another with 95 % intervals, a line a value of a third.
 
     Args:
-        y: the column, or several, of which each has a line.
+        y: the column of numbers.
         x: along which; levels fall to the right.
         by: what tells lines apart.
         label: of the vertical axis, with its unit.
@@ -79,7 +79,10 @@ class Lines:
         for colour, (name, part) in zip(COLOURS * 9, rows.groupby(self.by, sort=False), strict=False):
             found = _means(part, self.y, self.x, images)
             axis.plot(found.index, found["mean"], marker="o", markersize=4, color=colour, label=str(name))
-            axis.fill_between(found.index, found["low"], found["high"], color=colour, alpha=0.2, linewidth=0)
+            if len(found) > 1:
+                axis.fill_between(found.index, found["low"], found["high"], color=colour, alpha=0.2, linewidth=0)
+            else:
+                axis.vlines(found.index, found["low"], found["high"], color=colour)
         if self.null:
             chance = rows.groupby(self.x)[self.null].mean()
             axis.plot(chance, color=GREY, linestyle="--", linewidth=1.2, label="random")
@@ -127,7 +130,7 @@ class Dots:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
-    """Every number with its interval, and the line at 0 that decides."""
+    """The number that decides, of each model with its interval, and the line at 0."""
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One for all models."""

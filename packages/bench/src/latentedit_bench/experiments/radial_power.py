@@ -13,9 +13,6 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 
-_LOW = 0.25
-"""Frequencies below which power counts as low, in units of Nyquist."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RadialPower:
@@ -79,15 +76,6 @@ def centroid(power: RadialPower) -> Float[Tensor, " k"]:
         ConfigError: a vector that is zero.
     """
     return power.moment.sum(1) / _total(power)
-
-
-def low_share(power: RadialPower) -> Float[Tensor, " k"]:
-    """The share of each vector's power in the bins whose frequency is below a quarter of Nyquist.
-
-    Raises:
-        ConfigError: a vector that is zero.
-    """
-    return power.power[:, power.frequency < _LOW].sum(1) / _total(power)
 
 
 def white_centroid(height: int, width: int) -> float:

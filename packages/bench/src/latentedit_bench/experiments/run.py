@@ -178,7 +178,7 @@ def _run(one: Experiment, folder: Path, at: Context, *, quick: bool) -> Record:
     try:
         rows = one.rows(at)
         decides, tells = one.conclude(rows)
-        shown = Shown(rows=rows, claims=(*decides, *tells), images=one.images or one.on.images)
+        shown = Shown(rows=rows, claims=decides, images=one.images or one.on.images)
         save_figure(draw(one.plots, shown), folder / f"{one.name}.webp")
         found = {"decides": decides, "tells": tells, "weights": one.weights()}
     except LatentEditError as error:

@@ -19,7 +19,7 @@ decomposability: .8 of both is not 1 and .67.
 """
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from latentedit_bench.metrics.pictures import SAME, Pictures, in_double, mean_square
@@ -62,19 +62,3 @@ def all_scores(edited: Pictures, source: Pictures, truth: Pictures) -> dict[str,
         "disentanglement": harmonic.masked_fill((effectiveness == 0) | decomposability.isnan(), 0),
     }
     return {name: values.masked_fill(wanted_square <= least, torch.nan) for name, values in scores.items()}
-
-
-def joint_gain(
-    joint: Float[Tensor, " b"], text: Float[Tensor, " b"], image: Float[Tensor, " b"]
-) -> Float64[Tensor, " b"]:
-    """``SDE_joint - max(SDE_text, SDE_image)``: what moving both parts of the latent gives over the better one alone.
-
-    In [-1, 1]; above 0 the joint edit is better. The maximum is taken a picture at a time, which is harder to beat than
-    the better arm on average. The three must be at one strength and one level. nan where one of them is.
-
-    Args:
-        joint: disentanglement of the joint edit.
-        text: that of the edit of the text alone.
-        image: that of the edit of the image latent alone.
-    """
-    return joint.double() - torch.maximum(text.double(), image.double())

@@ -1,4 +1,4 @@
-"""Means, differences and correlations over pictures, with 95 % intervals that know which values share a picture.
+"""Means and differences over pictures, with 95 % intervals that know which values share a picture.
 
 A value belongs to one picture or to several (a distance belongs to two). The bootstrap draws pictures, not values: a
 picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
@@ -12,14 +12,11 @@ items shared their noise.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from latentedit.core.errors import ConfigError
 
@@ -30,16 +27,12 @@ SEEDS = 5
 """Seeds that a comparison of methods needs: one seed moves a mean over 96 items by as much as good methods differ."""
 
 _DRAWS = 2000
-_SHUFFLES = 1000
 _PERCENTILES = (2.5, 97.5)
 
 Table = Any
 """A pandas DataFrame. Its annotations give a union for every selection, and strict checks would report each use."""
 
 Verdict = Literal["holds", "does not hold", "undecided at this size"]
-
-Weighted = Callable[[NDArray[np.float64]], float]
-"""A statistic of values that are known, as a function of their weights."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +77,25 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed
         return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
     weights = _weights(tuple(members), seed)
     return _told(float(told.mean()), _ratio(weights @ told, weights.sum(1)), members)
+
+
+def apart(
+    first: tuple[Sequence[float], Sequence[Sequence[int]]], second: tuple[Sequence[float], Sequence[Sequence[int]]]
+) -> Estimate:
+    """The mean of some values less that of others, whose pictures are drawn independently.
+
+    Args:
+        first, second: known values, and the pictures to which each belongs.
+
+    Returns:
+        With the number of pictures of the smaller set.
+    """
+    generator = np.random.default_rng(0)
+    weights = [drawn_weights(members, generator) for _, members in (first, second)]
+    drawn = [_ratio(w @ np.asarray(values), w.sum(1)) for w, (values, _) in zip(weights, (first, second), strict=True)]
+    mean = float(np.mean(first[0]) - np.mean(second[0]))
+    fewer = min((first[1], second[1]), key=_pictures)
+    return _told(mean, drawn[0] - drawn[1], fewer)
 
 
 def over_groups(values: Table) -> Estimate:
@@ -136,63 +148,9 @@ def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
     return rows.pivot_table(index=["group", "item"], columns=columns, values=measure)
 
 
-def correlation(first: Sequence[float], second: Sequence[float], pictures: Sequence[Sequence[int]]) -> Estimate:
-    """Spearman's rank correlation of two columns; see the module. Rows with a nan are left out."""
-    a, b = np.asarray(first), np.asarray(second)
-    known = np.isfinite(a) & np.isfinite(b)
-    ranks = rankdata(a[known]), rankdata(b[known])
-    members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
-    return _bootstrapped(lambda weights: _pearson(*ranks, weights), members)
-
-
-def permutation_level(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-    """Ends of the central 95 % of Spearman's correlation where the second column is shuffled: what chance gives.
-
-    nan where a column does not vary.
-    """
-    generator = np.random.default_rng(0)
-    a, b = rankdata(first), rankdata(second)
-    ones = np.ones(len(a))
-    found = [_pearson(a, generator.permutation(b), ones) for _ in range(_SHUFFLES)]
-    return interval(found)
-
-
 def with_numbers(table: Table) -> Table:
     """The table with nan in columns that say nothing anywhere, which pandas would not take for columns of numbers."""
     return table.astype({name: float for name in table.columns if table[name].isna().all()})
-
-
-def by_level(table: Table, column: str, *, members: Sequence[str] = ("picture",)) -> Table:
-    """Mean and interval of a column at each level: "level", "mean", "low", "high", "pictures"; levels fall.
-
-    Args:
-        table: rows of one model, with "level".
-        column: of numbers.
-        members: columns that name the pictures of a row.
-    """
-    rows: list[dict[str, float]] = []
-    for level, part in table.groupby("level", sort=True):
-        found = estimate(part[column].tolist(), part[list(members)].to_numpy().tolist())
-        rows.append({"level": float(str(level)), **dataclasses.asdict(found)})
-    return pd.DataFrame(rows[::-1])
-
-
-def rise(table: Table, column: str, *, start: float, end: float, members: Sequence[str] = ("picture",)) -> Estimate:
-    """How much a column grows from one level to another, paired within the same pictures; nothing without two levels.
-
-    Args:
-        table: rows of one model, with "level".
-        column: of numbers; several rows of the same pictures at a level are averaged first.
-        start: level.
-        end: level.
-        members: columns that name the pictures of a row.
-    """
-    if start == end:
-        return estimate([], [])
-    wide = table.pivot_table(index=list(members), columns="level", values=column)
-    wide = wide.reindex(columns=[start, end])  # a level at which nothing is known has no column
-    index = [tuple(np.atleast_1d(which).tolist()) for which in wide.index]
-    return estimate((wide[end] - wide[start]).tolist(), index)
 
 
 def decide(found: Estimate) -> Verdict:
@@ -243,25 +201,11 @@ def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[floa
     return float(low), float(high)
 
 
-def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int = 0) -> Estimate:
-    if not members:
-        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
-    found = np.array([statistic(weights) for weights in _weights(tuple(members), seed)])
-    return _told(statistic(np.ones(len(members))), found, members)
-
-
-def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[tuple[int, ...]]) -> Estimate:
-    pictures = len({picture for which in members for picture in which})
+def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[int]]) -> Estimate:
+    pictures = _pictures(members)
     low, high = interval(draws if pictures >= FEWEST else [])
     return Estimate(mean=mean, low=low, high=high, pictures=pictures)
 
 
-def _mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
-    total = weights.sum()
-    return float(values @ weights / total) if total > 0 else float("nan")
-
-
-def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
-    a, b = a - _mean(a, weights), b - _mean(b, weights)
-    scale = np.sqrt((weights * a * a).sum() * (weights * b * b).sum())
-    return float((weights * a * b).sum() / scale) if scale > 0 else float("nan")
+def _pictures(members: Sequence[Sequence[int]]) -> int:
+    return len({picture for which in members for picture in which})
