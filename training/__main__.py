@@ -25,13 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"recipes:\n{recipes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=[*PLANS], metavar="NAME", help="of the model")
+    parser.add_argument("name", choices=[*PLANS], metavar="NAME", nargs="?", help="of the model")
     parser.add_argument(
         "--out", type=Path, help="for renders, checkpoints and the model; out/training/NAME if not given"
     )
     parser.add_argument("--device", help="cpu, cuda or mps; chosen by itself if not given")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     given = parser.parse_args(arguments)
+    if given.name is None:
+        parser.print_help()
+        return 0
     keep_freed_memory()
     tell = (lambda _: None) if given.quiet else say
     tell(PLANS[given.name].made)

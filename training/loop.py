@@ -120,7 +120,8 @@ class Training:
             ConfigError: the folder was begun by another one.
             OutputError: it cannot be written to.
         """
-        place, told = self.folder / "plan.json", f"{json.dumps({"name": name, **dataclasses.asdict(plan)}, indent=1)}\n"
+        place = self.folder / "plan.json"
+        told = json.dumps({"name": name, **dataclasses.asdict(plan)}, indent=1) + "\n"
         if place.exists() and place.read_text("utf-8") != told:
             raise ConfigError(f"{self.folder} is trained by another recipe. Name another folder")
         make_folder(self.folder)
