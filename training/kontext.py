@@ -4,6 +4,7 @@ It learns the answer of a source portrait and an instruction, and, without a sou
 text-to-image model as well. An empty instruction means no change.
 """
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +41,8 @@ from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render
 from training.codec import CHANNELS
 from training.data import SEED, draw_framed, encode_latents, render_kept
+from training.folder import write_pipeline
 from training.loop import FitSettings, Plan, Training, mixed_precision
-from training.pipelines import write_pipeline
 from training.sd3 import SHIFT, draw_levels, start_at_zero
 from training.texts import (
     TEXT_WIDTH,
@@ -153,6 +154,7 @@ def build_text_to_flow(tokenizers: tuple[CLIPTokenizer, T5Tokenizer], **sizes: A
         return TextToFlow(tokenizers, **sizes)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tasks:
     """What is learnt from: sources with their answers, and captions of the sources.
 
@@ -163,14 +165,10 @@ class Tasks:
         device: of the networks.
     """
 
-    def __init__(
-        self,
-        tokenizers: tuple[CLIPTokenizer, T5Tokenizer],
-        attributes: tuple[Sequence[Attributes], Sequence[Attributes]],
-        latents: tuple[NDArray[np.float16], NDArray[np.float16]],
-        device: torch.device,
-    ) -> None:
-        self.tokenizers, self.attributes, self.latents, self.device = tokenizers, attributes, latents, device
+    tokenizers: tuple[CLIPTokenizer, T5Tokenizer]
+    attributes: tuple[Sequence[Attributes], Sequence[Attributes]]
+    latents: tuple[NDArray[np.float16], NDArray[np.float16]]
+    device: torch.device
 
     def draw(
         self, batch: int, generator: torch.Generator, *, instructed: bool
@@ -315,7 +313,7 @@ def train_kontext(run: Training, plan: Plan) -> dict[str, float]:
     )
     tokenizers = build_tokenizers()
     network = build_text_to_flow(tokenizers).to(run.device)
-    tasks = Tasks(tokenizers, attributes, (source, answer), run.device)
+    tasks = Tasks(tokenizers=tokenizers, attributes=attributes, latents=(source, answer), device=run.device)
     seconds = {"text": fit_words(network, tasks, plan.fits["text"], run)}
     seconds["flow"] = fit_flow(network, tasks, plan.fits["flow"], run)
     write_kontext(run.folder / "model", parent.load("vae"), network, tokenizers)

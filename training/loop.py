@@ -23,7 +23,8 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
 from latentedit_keep.files import make_folder, write_text
-from training.muon import Muon
+
+_CLIP = 1.0  # largest norm of the gradient
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 """The loss of one step, given its number and the generator from which all of its random numbers come."""
@@ -41,9 +42,7 @@ class FitSettings:
         decay_share: the last share of the steps, in which the rate falls linearly to zero.
         weight_decay: AdamW's.
         average: decay of the exponential moving average of the weights.
-        clip: largest norm of the gradient.
         checkpoint_seconds: between two checkpoints.
-        seed: of batches, noise and initial weights.
     """
 
     steps: int
@@ -53,9 +52,7 @@ class FitSettings:
     decay_share: float = 0.3
     weight_decay: float = 0.0
     average: float = 0.999
-    clip: float = 1.0
     checkpoint_seconds: float = 120.0
-    seed: int = 0
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, plateau, linear decay."""
@@ -168,7 +165,7 @@ class Training:
         started = saved_at = time.perf_counter()
         running = math.nan
         for step in range(first, settings.steps):
-            value = loss(step, stream(seed=settings.seed, purpose=f"fit/{name}", index=step))
+            value = loss(step, stream(seed=0, purpose=f"fit/{name}", index=step))
             run.update(value, settings, step)
             if step % 10 == 0:
                 running = value.item() if math.isnan(running) else running + 0.1 * (value.item() - running)
@@ -198,7 +195,7 @@ class _Run:
         parameters = _trained(self.network)
         self.network.zero_grad(set_to_none=True)
         value.backward()
-        nn.utils.clip_grad_norm_(parameters, settings.clip)
+        nn.utils.clip_grad_norm_(parameters, _CLIP)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate(step)
@@ -236,22 +233,20 @@ class _Run:
             The number of steps done, and the seconds they took.
         """
         with safe_open(path, framework="pt", device=str(self.average[0].device)) as file:
-            names = list(file.keys())
+            names, metadata = list(file.keys()), file.metadata()
             weights = {name.removeprefix("network/"): name for name in names if name.startswith("network/")}
             self.network.load_state_dict({name: file.get_tensor(key) for name, key in weights.items()})
             for index, mean in enumerate(self.average):
                 mean.copy_(file.get_tensor(f"average/{index}"))
             for number, optimizer in enumerate(self.optimizers):
-                state: dict[int, dict[str, Tensor]] = {}
+                parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
                 for name in names:
                     if name.startswith(f"optimizer {number}/"):
                         _, index, moment = name.split("/")
-                        state.setdefault(int(index), {})[moment] = file.get_tensor(name)
-                optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-                for parameter, moments in optimizer.state.items():  # fused steps pair numbers by their place in memory
-                    whole = {name: value for name, value in moments.items() if value.shape == parameter.shape}
-                    moments |= {name: torch.empty_like(parameter).copy_(value) for name, value in whole.items()}
-            metadata = file.metadata()
+                        parameter, value = parameters[int(index)], file.get_tensor(name)
+                        if value.shape == parameter.shape:  # fused steps pair numbers by their place in memory
+                            value = torch.empty_like(parameter).copy_(value)
+                        optimizer.state[parameter][moment] = value
         return int(metadata["step"]), float(metadata["seconds"])
 
 
@@ -272,7 +267,8 @@ def _optimizers(
     rate = settings.learning_rate
     found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
     if orthogonalized:
-        found.append(Muon(orthogonalized, lr=rate, weight_decay=settings.weight_decay))
+        told = {"adjust_lr_fn": "match_rms_adamw", "ns_steps": 4}  # in bfloat16, which old processors are slow in
+        found.append(torch.optim.Muon(orthogonalized, lr=rate, weight_decay=settings.weight_decay, **told))
     return found
 
 

@@ -16,11 +16,8 @@ from latentedit.latents.classifier import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.pixels import SIDE, draw_discs, shrink
 from training.data import SEED, draw_framed, render_kept
+from training.folder import write_pipeline
 from training.loop import FitSettings, Plan, Training, mixed_precision
-from training.pipelines import write_pipeline
-
-_WIDTHS = (16, 32, 64, 128)
-_GROUPS = 16
 
 
 def noise_scheduler() -> DDIMScheduler:
@@ -42,10 +39,10 @@ def build_pixel_unet() -> nn.Module:
     with seeded(SEED):
         return build(
             sample_size=SIDE,
-            block_out_channels=_WIDTHS,
+            block_out_channels=(16, 32, 64, 128),
             layers_per_block=1,
-            norm_num_groups=_GROUPS,
-            attention_head_dim=_GROUPS * 2,
+            norm_num_groups=16,
+            attention_head_dim=32,
             down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
             up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
         )

@@ -14,6 +14,7 @@ from latentedit.latents.worlds import Described, World
 from latentedit.models.registry import load
 from latentedit_scenes.attributes import PARTS, is_novel
 from latentedit_scenes.attributes import Attributes as Scene
+from latentedit_scenes.domain import SCENES
 from training.codec import reconstruction_psnr_db
 from training.data import SEED, render_world
 from training.loop import Training
@@ -54,14 +55,10 @@ def measure_quality(
         f"reader accuracy on {len(shown)} VAE reconstructions": agreement(reader.attributes(decoded), shown),
     }
     for name, novel in (("test captions", False), ("captions with held-out combinations", True)):
-        pairs = [(one, two) for one, two in zip(found, wanted, strict=True) if _is_novel(two) == novel]
+        pairs = [pair for pair in zip(found, wanted, strict=True) if (world is SCENES and is_novel(pair[1])) == novel]
         if pairs:
             figures[f"text adherence, {len(pairs)} {name}"] = agreement(*zip(*pairs, strict=True))
     return figures
-
-
-def _is_novel(scene: Described) -> bool:
-    return isinstance(scene, Scene) and is_novel(scene)
 
 
 def agreement(found: Sequence[Described], wanted: Sequence[Described]) -> dict[str, float]:

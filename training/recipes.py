@@ -1,6 +1,7 @@
 """The recipes of all bundled models: train, write a stock diffusers folder, measure and describe it."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,24 @@ from latentedit.latents.reference import write_reference
 from latentedit.latents.worlds import World
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
-from latentedit.models.settings_file import write_settings
+from latentedit.models.settings_file import read_settings, write_settings
+from latentedit_keep.files import write_text
 from latentedit_portraits.domain import PORTRAITS
-from latentedit_portraits.framer import PortraitFramer
+from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 from latentedit_scenes.domain import SCENES
 from latentedit_scenes.reader import SceneReader
 from training import pixels
-from training.card import write_card
 from training.classifiers import fit_framer
 from training.codec import build_autoencoder
 from training.data import SEED, portrait_pictures, render_kept
+from training.folder import card_text
 from training.kontext import instruction_following, train_kontext
 from training.loop import Plan, Training, read_plans
 from training.quality import measure_quality
 from training.sd3 import train_sd3
 from training.texts import CaptionBatches
-from training.unet import train_unet
-from training.views import draw_small_views, draw_views, framings_of
+from training.views import draw_views, framings_of
 
 PLANS = read_plans()
 """Model to how it is trained."""
@@ -79,7 +80,7 @@ def make(name: str, run: Training) -> Path:
         write_reference(folder, "")
     else:
         _measure(folder, recipe.world, run)
-    write_card(folder, name)
+    write_text(folder / "README.md", card_text(read_settings(folder), name))
     return folder
 
 
@@ -114,7 +115,8 @@ def _train_portraits(run: Training, plan: Plan) -> dict[str, float]:
     captions = CaptionBatches(PORTRAITS, portraits, run.device)
     codec = build_autoencoder()
     seconds = train_sd3(run, plan, captions, pictures, codec, PortraitReader, others=others[framed])
-    views, framer = render_kept("views", range(plan.views), draw_small_views, run), PortraitFramer.build(SEED)
+    small = functools.partial(draw_views, size=VIEW_SIZE)
+    views, framer = render_kept("views", range(plan.views), small, run), PortraitFramer.build(SEED)
     seconds["framer"] = fit_framer(framer, views, framings_of(plan.views), plan.fits["framer"], run)
     PortraitFramer(framer).save(run.folder / "model")
     return seconds
@@ -141,7 +143,6 @@ _PIXELS = "a small DDPM on pictures of 64 px, without text:"
 
 RECIPES = {
     "portraits": Recipe(train=_train_portraits, description=f"{_PORTRAITS} Stable Diffusion 3", world=PORTRAITS),
-    "portraits-unet": Recipe(train=train_unet, description=f"{_PORTRAITS} Stable Diffusion 1.5", world=PORTRAITS),
     "portraits-kontext": Recipe(
         train=train_kontext,
         description=f"{_PORTRAITS} FLUX.1 Kontext, which is also told what to do with a portrait",

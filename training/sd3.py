@@ -1,6 +1,5 @@
 """Small Stable Diffusion 3s: the transformer and its two text encoders, trained jointly by rectified flow."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from latentedit.models.attention import differentiable_attention
 from training.classifiers import fit_reader
 from training.codec import CHANNELS, fit_autoencoder, normalised_latents, reconstruct
 from training.data import SEED, kept_array
+from training.folder import write_pipeline
 from training.loop import FitSettings, Plan, Training, mixed_precision
-from training.pipelines import write_pipeline
 from training.texts import TEXT_WIDTH, CaptionBatches, attribute_loss, clip_config
 
 SHIFT = 3.0
@@ -98,19 +97,6 @@ def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSet
     return run.fit("text", reading, loss, settings)
 
 
-def draw_examples(
-    captions: CaptionBatches, latents: NDArray[np.float16], batch: int, generator: torch.Generator
-) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b attributes"], Float[Tensor, "b *latent"], Float[Tensor, "b *latent"]]:
-    """What one step learns from: token ids, the values that they state, clean latents, and noise for them.
-
-    Normalised clean latents are of the captions' scenes, in the same order.
-    """
-    chosen = torch.randint(len(latents), (batch,), generator=generator).tolist()
-    ids, stated = captions.draw(chosen, generator)
-    clean = torch.from_numpy(latents[chosen].astype(np.float32)).to(captions.device)
-    return ids, stated, clean, torch.randn(clean.shape, generator=generator).to(captions.device)
-
-
 def draw_levels(batch: int, generator: torch.Generator) -> Float[Tensor, " b"]:
     """Stratified logit-normal levels, a little noisier than SD3's, because portraits are decided at high levels."""
     quantile = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
@@ -141,7 +127,10 @@ def fit_transformer(
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        ids, stated, clean, noise = draw_examples(captions, latents, settings.batch, generator)
+        chosen = torch.randint(len(latents), (settings.batch,), generator=generator).tolist()
+        ids, stated = captions.draw(chosen, generator)
+        clean = torch.from_numpy(latents[chosen].astype(np.float32)).to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
         s = draw_levels(settings.batch, generator).to(device)
         z = torch.lerp(clean, noise, s[:, None, None, None])
         zeros = _draw_zero_tokens(generator)
@@ -186,15 +175,9 @@ def train_sd3(
 ) -> dict[str, float]:
     """Train codec, classifier, text encoders and transformer, and write the model into ``run.folder / "model"``.
 
-    Args:
-        run: where.
-        plan: how long.
-        captions: of the scenes.
-        pixels: of the same scenes, ``[n, 128, 128, 3]``.
-        codec: before training.
-        kind: of the world's classifier, which learns from the pictures, and from what the codec makes of some of them.
-        others: further pictures for the codec; the same ones if None.
-        begun: folder of the model with whose weights the networks begin; None is with random ones.
+    Scenes and pictures ``[n, 128, 128, 3]`` belong together; ``others`` are further pictures for the codec;
+    ``begun`` is the folder of a model with whose weights the networks begin. The classifier also learns from what the
+    codec makes of some pictures.
 
     Returns:
         Seconds of training of each stage.
@@ -214,25 +197,19 @@ def train_sd3(
     network.to(run.device)
     seconds["text"] = fit_text(network, captions, plan.fits["text"], run)
     seconds["transformer"] = fit_transformer(network, captions, latents, plan.fits["transformer"], run)
-    write_sd3(run.folder / "model", codec, network, captions.tokenizer, {"vocabulary": [*captions.world.vocabulary]})
-    kind(reader.cpu()).save(run.folder / "model")
-    return seconds
-
-
-def write_sd3(
-    folder: Path, codec: AutoencoderKL, network: TextToVelocity, tokenizer: CLIPTokenizer, settings: Mapping[str, Any]
-) -> None:
-    """Write a stock diffusers folder in half precision, and our settings."""
     build: Any = StableDiffusion3Pipeline  # it takes None for the absent T5
     pipeline = build(
         transformer=network.transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=codec,
         text_encoder=network.text_encoder,
-        tokenizer=tokenizer,
+        tokenizer=captions.tokenizer,
         text_encoder_2=network.text_encoder_2,
-        tokenizer_2=tokenizer,
+        tokenizer_2=captions.tokenizer,
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    write_pipeline(folder, pipeline, {**settings, "zero_tokens": 1})
+    settings = {"vocabulary": [*captions.world.vocabulary], "zero_tokens": 1}
+    write_pipeline(run.folder / "model", pipeline, settings)
+    kind(reader.cpu()).save(run.folder / "model")
+    return seconds

@@ -75,11 +75,6 @@ def draw_views(start: int, indices: Sequence[int], size: int = SIZE) -> list[NDA
     return found
 
 
-def draw_small_views(start: int, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """The same as the framer sees them."""
-    return draw_views(start, indices, VIEW_SIZE)
-
-
 def framings_of(count: int) -> Float32[np.ndarray, "n 4"]:
     """How the portraits sit in the first views: shift_x, shift_y and log zoom (see `Framing`), and 1; else all 0."""
     rows: list[tuple[float, ...]] = []

@@ -199,5 +199,7 @@ def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> N
 
 
 def test_the_reader_changes_captions_by_the_grammar() -> None:
-    changed = PortraitReader(PortraitReader.build(0)).change("a person with no glasses", Change.parse("=> round glasses"))
+    changed = PortraitReader(PortraitReader.build(0)).change(
+        "a person with no glasses", Change.parse("=> round glasses")
+    )
     assert changed == "a person with round glasses"

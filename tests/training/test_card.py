@@ -1,11 +1,11 @@
 """The cards of the bundled models say what is stored with them, and are what their generator writes."""
 
 import pytest
-from training.card import card_text
-from training.recipes import RECIPES
 
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
+from training.folder import card_text
+from training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training.classifiers import fit_framer, fit_reader
-from training.loop import FitSettings
-from training.quality import agreement
-from training.views import draw_any_framing, draw_small_views, framings_of, render_other, render_view
 
 from latentedit.latents.classifier import to_pixels
 from latentedit_portraits.attributes import draw_split
@@ -21,6 +17,10 @@ from latentedit_portraits.render import Framing, render_array
 from latentedit_scenes.attributes import NONE
 from latentedit_scenes.attributes import draw_split as draw_scenes
 from tests.training.runs import run_in
+from training.classifiers import fit_framer, fit_reader
+from training.loop import FitSettings
+from training.quality import agreement
+from training.views import draw_any_framing, draw_views, framings_of, render_other, render_view
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +130,6 @@ def test_one_view_in_six_shows_no_portrait() -> None:
     framings = framings_of(300)
     assert 0.75 < framings[:, 3].mean() < 0.9
     assert not framings[framings[:, 3] == 0].any()
-    first, second = (draw_small_views(0, range(start, 3)) for start in (0, 1))
+    first, second = (draw_views(0, range(start, 3), VIEW_SIZE) for start in (0, 1))
     assert np.array_equal(first[1], second[0])
     assert first[0].shape == (VIEW_SIZE, VIEW_SIZE, 3)

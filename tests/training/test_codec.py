@@ -2,11 +2,16 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from latentedit.latents.classifier import to_pixels
+from latentedit.models.registry import load
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.render import render_array
+from tests.training.runs import run_in
 from training.codec import (
     build_autoencoder,
     decode,
@@ -18,14 +23,6 @@ from training.codec import (
 )
 from training.data import encode_latents
 from training.loop import FitSettings
-from training.unet import with_folded_shift
-
-from latentedit.latents.classifier import to_pixels
-from latentedit.models.loading import open_folder
-from latentedit.models.registry import bundled_folder, load
-from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render_array
-from tests.training.runs import run_in
 
 pytestmark = pytest.mark.nightly
 
@@ -62,20 +59,6 @@ def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
     again = build_autoencoder()
     assert np.array_equal(normalised_latents(again, PICTURES, run_in(tmp_path)), latents)
     assert again.config.scaling_factor == config.scaling_factor
-
-
-@torch.no_grad()
-def test_the_folded_codec_gives_the_same_latents_and_pictures_without_a_shift() -> None:
-    pixels = to_pixels(PICTURES[:2])
-    plain: Any = open_folder(bundled_folder("portraits")).load("vae")
-    folded: Any = with_folded_shift(plain)
-    assert folded.config.shift_factor is None
-    assert folded.config.scaling_factor == plain.config.scaling_factor
-    code, shift = plain.encode(pixels).latent_dist, plain.config.shift_factor
-    # one more layer of exact ones: the rounding of float32
-    assert torch.allclose(folded.encode(pixels).latent_dist.mode(), code.mode() - shift, atol=1e-5)
-    assert torch.allclose(folded.encode(pixels).latent_dist.std, code.std, rtol=1e-5)
-    assert torch.allclose(folded.decode(code.mode() - shift).sample, plain.decode(code.mode()).sample, atol=1e-4)
 
 
 @torch.no_grad()

@@ -6,13 +6,13 @@ from typing import cast
 
 import numpy as np
 import pytest
-from training.data import kept_array, portrait_pictures, render_kept
-from training.loop import Plan
 
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array
 from tests.training.runs import run_in
 from training import data
+from training.data import kept_array, portrait_pictures, render_kept
+from training.loop import Plan
 
 
 def draw_numbers(start: int, items: Sequence[int]) -> list[np.ndarray]:

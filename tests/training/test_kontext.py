@@ -9,19 +9,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxKontextPipeline
-from training.kontext import (
-    WINDOW,
-    Tasks,
-    build_text_to_flow,
-    build_tokenizers,
-    fit_flow,
-    fit_words,
-    flow_loss,
-    instruction_following,
-    write_kontext,
-)
-from training.loop import FitSettings
-from training.texts import IGNORED
 
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw, stream
@@ -36,6 +23,19 @@ from latentedit.testing.tolerances import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary
 from tests.training.runs import run_in
+from training.kontext import (
+    WINDOW,
+    Tasks,
+    build_text_to_flow,
+    build_tokenizers,
+    fit_flow,
+    fit_words,
+    flow_loss,
+    instruction_following,
+    write_kontext,
+)
+from training.loop import FitSettings
+from training.texts import IGNORED
 
 pytestmark = pytest.mark.nightly
 
@@ -58,7 +58,12 @@ def tasks() -> Tasks:
     sources = draw_split("train", 8, 0)
     answers = [draw_answer(source, words) for source in sources]
     latents = draw((2, 8, 8, 16, 16), seed=0, purpose="latents").numpy().astype(np.float16)
-    return Tasks(build_tokenizers(), (sources, answers), (latents[0], latents[1]), torch.device("cpu"))
+    return Tasks(
+        tokenizers=build_tokenizers(),
+        attributes=(sources, answers),
+        latents=(latents[0], latents[1]),
+        device=torch.device("cpu"),
+    )
 
 
 def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:

@@ -5,12 +5,12 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from training.loop import FitSettings, Plan
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.rng import seeded
 from tests.training.runs import run_in
 from training import loop
+from training.loop import FitSettings, Plan
 
 SETTINGS = FitSettings(steps=40, batch=16, learning_rate=1e-2, warm_up=5, weight_decay=0.01, checkpoint_seconds=0.0)
 

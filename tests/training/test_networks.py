@@ -1,36 +1,20 @@
-import dataclasses
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from training.loop import FitSettings
-from training.sd3 import TextToVelocity, build_text_to_velocity, draw_levels, fit_text, fit_transformer
-from training.texts import CaptionBatches, attribute_loss
-from training.unet import (
-    TextToNoise,
-    build_text_to_noise,
-    detail_weights,
-    fit_unet,
-    noise_scheduler,
-    velocity_loss,
-)
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from latentedit.core.flow import add_noise, model_from_canonical, velocity_from_prediction
-from latentedit.core.schedule import DiscreteSchedule
-from latentedit.latents.classifier import to_pixels
-from latentedit.models.registry import load
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, vocabulary
 from latentedit_portraits.domain import PORTRAITS
-from latentedit_portraits.render import render_array
 from tests.training.runs import run_in
 from training import pixels
+from training.loop import FitSettings
+from training.sd3 import TextToVelocity, build_text_to_velocity, draw_levels, fit_text, fit_transformer
+from training.texts import CaptionBatches, attribute_loss
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +27,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of few layers, and narrow."""
     monkeypatch.setattr("training.sd3._LAYERS", 2)
     monkeypatch.setattr("training.sd3._HEADS", 2)
-    monkeypatch.setattr("training.unet._WIDTHS", (32, 32, 64))
 
 
 @pytest.fixture
@@ -100,106 +83,6 @@ def test_joint_training_moves_text_and_transformer(
     for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):
         assert not torch.equal(before[part], after[part])
     assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
-
-
-@pytest.fixture(scope="module")
-def beginning(captions: CaptionBatches) -> CLIPTextModelWithProjection:
-    return build_text_to_velocity(captions.tokenizer, PORTRAITS).text_encoder_2
-
-
-@pytest.fixture
-def text_to_noise(small: None, beginning: CLIPTextModelWithProjection) -> TextToNoise:
-    return build_text_to_noise(beginning)
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "lowest", "highest"), [(noise_scheduler, 0.028, 0.985), (pixels.noise_scheduler, 0.010, 0.994)]
-)
-def test_the_schedules_have_the_ranges_that_are_stated(scheduler: Any, lowest: float, highest: float) -> None:
-    schedule = DiscreteSchedule.from_alphas_cumprod(scheduler().alphas_cumprod)
-    assert (schedule.s_min, schedule.s_max) == pytest.approx((lowest, highest), abs=5e-4)
-
-
-def test_the_text_encoder_begins_as_the_one_given(
-    text_to_noise: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches
-) -> None:
-    ids, _ = captions.draw([0, 1], torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.equal(text_to_noise.embed(ids), beginning(ids).last_hidden_state)
-
-
-def test_the_loss_is_the_square_error_of_the_velocity_until_the_factor_is_cut() -> None:
-    generator = torch.Generator().manual_seed(0)
-    clean, noise, output = torch.randn(3, 4, 2, 6, 6, generator=generator, dtype=torch.float64)
-    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
-    s = schedule.level(torch.tensor([10.0, 300.0, 500.0, 640.0], dtype=torch.float64))
-    assert s.max() < 0.917
-    alpha, sigma = schedule.alpha_sigma(s)
-    x_t = model_from_canonical(add_noise(clean, noise, s), alpha, sigma)
-    velocity = velocity_from_prediction("epsilon", output, x_t, alpha, sigma)
-    expected = (velocity - (noise - clean)).square().mean()
-    # the same algebra in float64, but for one cancellation of 1 / alpha, below 100
-    assert velocity_loss(output - noise, s).item() == pytest.approx(expected.item(), rel=1e-9)
-    cut = velocity_loss(output - noise, torch.full((4,), 0.98, dtype=torch.float64))
-    assert cut.item() == pytest.approx(144 * (output - noise).square().mean().item(), rel=1e-12)
-
-
-@pytest.mark.nightly
-def test_eyebrows_count_more_in_the_loss_of_the_unet() -> None:
-    """Where latents of raised and of angry eyebrows differ most; the mean weight is 1."""
-    portraits = [dataclasses.replace(one, eyebrows="angry") for one in draw_split("train", 4, 0)]
-    model = load("portraits", device="cpu")
-    with torch.no_grad():
-        angry, raised = (
-            model.encode(to_pixels(np.stack([render_array(one) for one in some]), model.device))
-            for some in (portraits, [dataclasses.replace(one, eyebrows="raised") for one in portraits])
-        )
-    energy, weights = (angry - raised).square().mean((0, 1)), detail_weights()
-    assert weights.mean().item() == pytest.approx(1)
-    assert (energy * (weights > 1)).sum() > 0.95 * energy.sum()
-
-
-@pytest.mark.nightly
-def test_training_changes_both_networks(
-    text_to_noise: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches, tmp_path: Path
-) -> None:
-    latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
-    settings = FitSettings(steps=2, batch=2, learning_rate=1e-3, warm_up=1)
-    fit_unet(text_to_noise, captions, latents, settings, run_in(tmp_path), noise_scheduler())
-    fresh = build_text_to_noise(beginning)
-    for part in ("unet", "text_encoder"):
-        pairs = zip(getattr(text_to_noise, part).parameters(), getattr(fresh, part).parameters(), strict=True)
-        assert any(not torch.equal(one, other) for one, other in pairs)
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_a_unet_that_knows_the_answer_has_no_loss(
-    text_to_noise: TextToNoise, captions: CaptionBatches, kind: str
-) -> None:
-    """Of pictures that are all zero, ``x_t = sigma e``, and diffusers' v is ``alpha e``."""
-    scheduler = noise_scheduler()
-    scheduler.register_to_config(prediction_type=kind)
-    schedule = DiscreteSchedule.from_alphas_cumprod(scheduler.alphas_cumprod)
-
-    class Knows(torch.nn.Module):
-        def forward(self, x_t: Tensor, times: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
-            alpha, sigma = (
-                one.float()[:, None, None, None] for one in schedule.alpha_sigma(schedule.level(times.double()))
-            )
-            noise = x_t / sigma
-            return (noise if kind == "epsilon" else alpha * noise,)
-
-    losses: list[float] = []
-
-    def fit(name: str, network: Any, loss: Any, settings: Any, **_: Any) -> float:
-        losses.append(float(loss(0, torch.Generator().manual_seed(0))))
-        return 0.0
-
-    text_to_noise.unet = Knows()
-    run: Any = SimpleNamespace(fit=fit)
-    latents, settings = np.zeros((32, 8, 16, 16), dtype=np.float16), FitSettings(steps=1, batch=4, learning_rate=1e-3)
-    fit_unet(text_to_noise, captions, latents, settings, run, scheduler)
-    assert losses == [pytest.approx(0, abs=1e-6)]
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, SD3Transformer2DModel
-from training.sd3 import begin_with, build_text_to_velocity
-from training.texts import IGNORED, CaptionBatches, value_indices
 
 from latentedit.api.calibrate import Calibration, calibrate_guard
 from latentedit.latents import reference
@@ -27,6 +25,8 @@ from latentedit_portraits.framer import PortraitFramer
 from latentedit_scenes.domain import SCENES
 from training import __main__ as command
 from training import recipes
+from training.sd3 import begin_with, build_text_to_velocity
+from training.texts import IGNORED, CaptionBatches, value_indices
 
 pytestmark = pytest.mark.nightly
 
@@ -59,7 +59,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         few = {"pictures": 3, "recolored": 2, "views": 4, "reconstructed": 2}
         sizes = {size: count for size, count in few.items() if getattr(plan, size)}
         monkeypatch.setitem(recipes.PLANS, name, dataclasses.replace(plan, fits=fits, **sizes))
-    monkeypatch.setattr("training.unet._WIDTHS", (32, 32, 64))
     monkeypatch.setattr("training.views.SIZE", 128)
     monkeypatch.setattr("latentedit_scenes.domain.render_array", lambda *_: np.full((128, 128, 3), 90, np.uint8))
     monkeypatch.setattr(recipes, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})

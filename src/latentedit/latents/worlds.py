@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import random
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -107,6 +109,11 @@ class Described:
         text = "|".join(getattr(self, name) for name in self.values)
         bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
         return "test" if bucket == 0 else "calibration" if bucket == 1 else "train"
+
+
+def read_table(package: str, name: str) -> dict[str, Any]:
+    """The content of ``NAME.toml`` of an installed package."""
+    return tomllib.loads(resources.files(package).joinpath(f"{name}.toml").read_text("utf-8"))
 
 
 SceneT = TypeVar("SceneT", bound=Described)

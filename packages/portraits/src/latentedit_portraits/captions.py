@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 
 from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
-from latentedit.latents.worlds import NONE, words_of
+from latentedit.latents.worlds import NONE, read_table, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
-from latentedit_portraits.package_data import read_table
 
 MAX_TOKENS = 37
 """What the text encoders take, start and end tokens included; every full caption fits."""
 
-_GRAMMAR = read_table("grammar")
+_GRAMMAR = read_table("latentedit_portraits", "grammar")
 _PREFIXES: list[str] = _GRAMMAR["prefixes"]
 _BACKGROUND: list[str] = _GRAMMAR["background"]
 _PLAIN: dict[str, dict[str, list[str]]] = _GRAMMAR["plain"]

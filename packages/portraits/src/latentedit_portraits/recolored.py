@@ -6,12 +6,11 @@ import random
 from collections.abc import Mapping
 from typing import Self
 
-from latentedit.latents.worlds import NONE
+from latentedit.latents.worlds import NONE, read_table
 from latentedit_portraits.attributes import VALUES, Attributes, draw
-from latentedit_portraits.package_data import read_table
 from latentedit_portraits.render import COLORS, Framing, hex_color
 
-_TABLE = read_table("drawing")
+_TABLE = read_table("latentedit_portraits", "drawing")
 
 NAMED: Mapping[str, tuple[float, float, float]] = {name: tuple(hsv) for name, hsv in _TABLE["named"].items()}
 """Colour to the hue, saturation and value about which its shades lie, each in [0, 1]."""

@@ -5,18 +5,16 @@ import functools
 import itertools
 import random
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 
 from latentedit.latents.captions.phrases import read_phrases
-from latentedit.latents.worlds import NONE, words_of
+from latentedit.latents.worlds import NONE, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 
 MAX_TOKENS = 64
 """What the text encoders take, start and end tokens included; every caption fits."""
 
-_GRAMMAR = tomllib.loads(resources.files("latentedit_scenes").joinpath("grammar.toml").read_text("utf-8"))
+_GRAMMAR = read_table("latentedit_scenes", "grammar")
 _LEADS: list[str] = _GRAMMAR["leads"]
 _WORDS: dict[str, list[str]] = _GRAMMAR["words"]
 _WHERE: dict[str, list[str]] = _GRAMMAR["places"]

@@ -2,18 +2,14 @@
 
 import dataclasses
 import math
-import tomllib
-from importlib import resources
-from typing import Any
 
+from latentedit.latents.worlds import read_table
 from latentedit_scenes.attributes import Attributes
 
 Color = tuple[float, float, float]
 """Linear red, green and blue: reflected shares in [0, 1], or radiances."""
 
-NUMBERS: dict[str, Any] = tomllib.loads(
-    resources.files("latentedit_scenes").joinpath("numbers.toml").read_text("utf-8")
-)
+NUMBERS = read_table("latentedit_scenes", "numbers")
 """The content of ``numbers.toml``: what each value of an attribute is in numbers."""
 
 

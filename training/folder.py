@@ -1,4 +1,4 @@
-"""Models as stock diffusers folders."""
+"""The folder of a model: a stock diffusers folder, our settings, and its card."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,3 +33,23 @@ def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> 
         ):  # transformers 5 would open it in half precision if it did not say otherwise
             change_json(folder / part / "config.json", {"dtype": "float32"})
     write_settings(folder, settings)
+
+
+def card_text(settings: Mapping[str, Any], name: str) -> str:
+    """The card of a model with these settings; their ``history`` says where the recipe was left."""
+    return (
+        Path(__file__)
+        .with_name("cards")
+        .joinpath(f"{name}.md")
+        .read_text("utf-8")
+        .format(
+            seconds=", ".join(f"{stage} {value}" for stage, value in settings["training_seconds"].items()),
+            history=f" {settings['history']}" if "history" in settings else "",
+            quality="\n".join(_table(title, numbers) for title, numbers in settings.get("quality", {}).items()),
+        )
+    )
+
+
+def _table(title: str, numbers: Mapping[str, float]) -> str:
+    names, values = " | ".join(numbers), " | ".join(f"{value:g}" for value in numbers.values())
+    return f"**{title}**\n\n| {names} |\n|{'---|' * len(numbers)}\n| {values} |\n"
