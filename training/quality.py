@@ -1,7 +1,7 @@
 """How good a trained model is: the codec, the classifier, and how well the network listens."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _RENDERS, _SAMPLES, _BATCH = 500, 200, 25
 
 def measure_quality(
     folder: Path, world: World, reader: AttributeClassifier, run: Training
-) -> dict[str, Mapping[str, float]]:
+) -> dict[str, dict[str, float]]:
     """The figures of the model card, all on the test split: PSNR in dB, and shares as `agreement` has them.
 
     Args:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -45,11 +46,11 @@ class PortraitDomain(World):
     vocabulary = vocabulary()
     max_tokens = MAX_TOKENS
 
-    def draw(self, split: Split, count: int, seed: int) -> list[Attributes]:
+    def draw(self, split: Split, count: int, seed: int) -> list[Any]:
         """So many different portraits of one split."""
         return draw_split(split, count, seed)
 
-    def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "side side 3"]:
+    def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """Its picture with sides of so many pixels."""
         return render_array(scene, side)
 
