@@ -162,7 +162,7 @@ quick: $(STAMP)
 
 nightly: $(STAMP)
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,beartype.beartype
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,training,beartype.beartype
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory mutate

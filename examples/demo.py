@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from latentedit.cli.main import run
+from latentedit.latents.classifier import to_pixels
 from latentedit.latents.pictures import Picture
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import Attributes, draw_split
-from latentedit_portraits.dataset import to_pixels
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render
 

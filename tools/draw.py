@@ -108,34 +108,31 @@ def page() -> None:
 
 
 def scenes() -> None:
-    """Every kind of change of scenes with its masks, and graded ones with what lies between."""
-    from latentedit_scenes import attributes, edits, masks, parameters, render  # noqa: PLC0415
+    """Ten changes of one scene, each with its right answer and where it shows: the change and its side effects."""
+    from latentedit_scenes import attributes, domain, masks, parameters  # noqa: PLC0415
 
-    def show(scene: parameters.Parameters) -> Image.Image:
-        return Image.fromarray(render.render_array(scene, 144))
-
-    drawn = [one for one in edits.draw_edits("test", 2 * len(edits.KINDS), 11) if one.kind != "graded"]
+    scene = next(one for one in attributes.draw_split("test", 200, 3) if len(one.places()) == 3).replace(
+        middle_shape="ball", middle_color="red", middle_material="rubber", middle_size="large", lamp_side="right",
+        left_material="metal", floor_texture="plain", wall_color="gray", camera="high", time="day",
+    )  # fmt: skip
+    changes = [{"middle_shape": "cone"}, {"middle_color": "yellow"}, {"middle_material": "metal"}]
+    changes += [{"middle_size": "small"}, {"middle_shape": attributes.NONE}, {"floor_texture": "striped"}]
+    changes += [{"wall_color": "blue"}, {"lamp_side": "left"}, {"camera": "low"}]
+    changes += [{"left_material": "plastic", "time": "night"}]
     pictures, labels = list[Image.Image](), list[str]()
-    for one in drawn[: len(edits.KINDS) - 1]:
-        after = show(one.at(1))
-        where = np.asarray(after.convert("L").convert("RGB"), np.float64)
-        found = masks.change_masks(one.at(0), one.at(1), 144)
-        for mask, tint in ((found.change, (230, 40, 40)), (found.side_effects, (30, 170, 60))):
-            where[mask] = 0.5 * where[mask] + 0.5 * np.array(tint)
-        pictures += [show(one.at(0)), after, Image.fromarray(where.astype(np.uint8))]
-        labels += [one.kind, textwrap.fill(one.instruction, 16), ""]
-    folder = PICTURES / "rendered"
-    draw_grid(pictures, labels, columns=6, panel_px=144).save(folder / "changes.webp", quality=88)
-
-    scene = next(one for one in attributes.draw_split("test", 200, 3) if len(one.places()) == 3)
-    scene = scene.replace(lamp_side="left", lamp_softness="soft", lamp_warmth="white", time="evening", camera="high")
-    place, pictures, labels = scene.places()[1], [], []
-    ends = {f"{place}_size": "small large", f"{place}_material": "rubber metal", "lamp_side": "left right"}
-    for name, (first, last) in ((name, values.split()) for name, values in ends.items()):
-        sides = (scene.replace(**{name: first}), scene.replace(**{name: last}))
-        pictures += [show(parameters.between(*sides, share)) for share in (0, 0.25, 0.5, 0.75, 1)]
-        labels += [f"{name.replace('_', ' ')}:\n{first}", "", "", "", f"\n{last}"]
-    draw_grid(pictures, labels, columns=5, panel_px=144).save(folder / "graded.webp", quality=88)
+    for change in changes:
+        answer = domain.SCENES.change(scene, change)
+        before, after = (domain.SCENES.render_at(one, 144) for one in (scene, answer))
+        changed = masks.changed_pixels(parameters.parameters_of(scene), parameters.parameters_of(answer), 144)
+        shown = after.mean(axis=2, keepdims=True).repeat(3, axis=2)
+        side_effects = domain.SCENES.side_effects(scene, answer, before, after)
+        for mask, tint in ((changed, (230, 40, 40)), (side_effects, (30, 170, 60))):
+            shown[mask] = 0.5 * shown[mask] + 0.5 * np.array(tint)
+        pictures += [Image.fromarray(one.astype(np.uint8)) for one in (before, after, shown)]
+        said = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in change.items())
+        labels += [textwrap.fill(said, 18), "", ""]
+    sheet = draw_grid(pictures, labels, columns=6, panel_px=144)
+    sheet.save(PICTURES / "rendered" / "changes.webp", quality=88)
 
 
 DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, portraits, page, scenes)}

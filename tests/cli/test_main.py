@@ -44,7 +44,6 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
         ("caption me.png --captioner p", {"portraits"}),
         ("caption me.png --dtype b", {"bfloat16"}),
         ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
-        ("models train pixels-d", {"pixels-discs"}),
         ("rep", {"replay", "reproduce"}),
         ("models sh", {"show"}),
     ],

@@ -1,18 +1,13 @@
-"""``latentedit models``: list, show, path, verify, train."""
+"""``latentedit models``: list, show, path, verify, calibrate."""
 
 import dataclasses
 import functools
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
-import latentedit_portraits
 from latentedit.api import settings_search
 from latentedit.api.calibrate import Calibration
 from latentedit.api.settings_search import Search
@@ -79,8 +74,6 @@ def test_unsound_models_are_refused(refused: Refused, bundled: Path) -> None:
     for text in ("{", "[]"):
         (bundled / "latentedit.json").write_text(text)
         assert "latentedit.json" in refused("models", "show", "portraits")
-    assert "did you mean 'portraits'" in refused("models", "train", "portrait")
-    assert "--recipe" in refused("models", "train", "portraits", "--recipe", "tpu")
 
 
 def test_a_model_without_facts_is_shown_all_the_same(command: Command, bundled: Path) -> None:
@@ -89,32 +82,6 @@ def test_a_model_without_facts_is_shown_all_the_same(command: Command, bundled: 
     outcome = command("models", "show", "portraits")
     assert outcome.code == 0
     assert outcome.out.startswith("portraits: no description\n")
-
-
-@pytest.mark.parametrize(("name", "recipe"), [("portraits", "train"), ("portraits-unet", "train_unet")])
-def test_train_hands_its_options_on(
-    name: str, recipe: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[Any] = []
-    module: Any = ModuleType(f"latentedit_portraits.{recipe}")
-
-    def stub(out: Path, recipe: str, progress: object, *, device: str | None, log: Callable[[str], None]) -> Path:
-        calls.append((out, recipe, progress, device))
-        log("epoch 1")
-        return out / "model"
-
-    setattr(module, recipe, stub)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(latentedit_portraits, recipe, module, raising=False)
-    arguments = ("models", "train", name, "--out", tmp_path, "--recipe", "gpu", "--device", "cuda")
-    outcome = command(*arguments)
-    assert outcome.code == 0
-    assert calls == [(tmp_path, "gpu", None, "cuda")]
-    assert "epoch 1" in outcome.out
-    assert str(tmp_path / "model") in outcome.out
-    assert command(*arguments, "--quiet").out == ""
-    command("models", "train", name)
-    assert calls[-1][0] == Path("out/training") / name
 
 
 def test_families_say_what_was_tested_and_that_no_real_weights_were(command: Command) -> None:

@@ -48,7 +48,7 @@ def test_every_error_is_documented() -> None:
 
 def test_a_command_that_loads_by_name_is_not_given_the_options_of_a_model() -> None:
     text = reference()[DOCS / "reference" / "commands.md"]
-    for name in ("## reproduce", "### models train", "### models calibrate"):
+    for name in ("## reproduce", "### models calibrate"):
         section = text.partition(f"\n{name}\n")[2].partition("\n#")[0]
         assert "| `--device` TEXT |" in section
         assert "options of the model" not in section

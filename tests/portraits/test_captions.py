@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentedit_portraits import captions
 from latentedit_portraits.attributes import draw, draw_split
 from latentedit_portraits.captions import (
     MAX_TOKENS,
-    CaptionStyle,
     draw_caption,
     full_caption,
     parse,
@@ -37,15 +37,16 @@ def test_a_drawn_caption_states_only_what_is_true_and_fits_the_encoders(seed: in
     assert set(words_of(caption)) <= set(vocabulary())
 
 
-def test_styles_of_captions() -> None:
+def test_styles_of_captions(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = random.Random(0)
-    style = CaptionStyle(empty=0.0, full=1.0)
+    monkeypatch.setattr(captions, "_FULL", 1.0)
     for attributes in draw_split("train", 200, 0):
-        assert parse(draw_caption(attributes, generator, style)) == dataclasses.asdict(attributes)
+        assert parse(draw_caption(attributes, generator, empty=0.0)) == dataclasses.asdict(attributes)
     attributes = draw_split("train", 1, 0)[0]
-    partial = [parse(draw_caption(attributes, generator, CaptionStyle(empty=0.0, full=0.0))) for _ in range(200)]
+    monkeypatch.setattr(captions, "_FULL", 0.0)
+    partial = [parse(draw_caption(attributes, generator, empty=0.0)) for _ in range(200)]
     assert min(map(len, partial)) < 9
-    assert draw_caption(attributes, generator, CaptionStyle(empty=1.0)) == ""
+    assert draw_caption(attributes, generator, empty=1.0) == ""
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_parsing_by_hand(caption: str, meaning: dict[str, str]) -> None:
 @given(seeds)
 def test_statements_are_the_phrases_with_their_places(seed: int) -> None:
     generator = random.Random(seed)
-    caption = draw_caption(draw(generator), generator, CaptionStyle(empty=0.0, full=1.0))
+    caption = draw_caption(draw(generator), generator, empty=0.0)
     found = statements(caption)
     assert all(caption[phrase.start : phrase.end] == phrase.text for phrase, _ in found)
     assert caption.endswith(", ".join(phrase.text for phrase, _ in found))

@@ -22,7 +22,7 @@ def test_it_is_found_by_name_and_draws_the_same_again() -> None:
     again = RECOLORED.draw("test", 12, seed=3)
     assert again == SCENES
     assert [hash(one) for one in again] == [hash(one) for one in SCENES]
-    assert {split_of(one.portrait) for one in SCENES} == {"test"}
+    assert {split_of(one) for one in SCENES} == {"test"}
     assert not {*SCENES} & {*RECOLORED.draw("calibration", 12, seed=3)}
     assert any(RECOLORED.attributes(one)["clothes_color"] not in VALUES["clothes_color"] for one in SCENES)
 
@@ -35,16 +35,15 @@ def test_a_change_is_what_was_asked_for_and_painted_plainly(scene: object) -> No
         assert RECOLORED.attributes(changed)[name] == values[0]
         assert set(differences(RECOLORED, one, changed)) <= {name, COLOR_OF.get(name, name)}
         assert changed.framing == one.framing
-        for color, paint in changed.portrait.paints.items():
+        for color, paint in changed.paints.items():
             known = COLORS[color].get(RECOLORED.attributes(changed)[color])
             same = RECOLORED.attributes(changed)[color] == RECOLORED.attributes(one)[color]
-            assert paint == (one.portrait.paints[color] if same else known)
+            assert paint == (one.paints[color] if same else known)
 
 
 def test_a_picture_shows_its_paints_in_its_framing() -> None:
     one = SCENES[0]
-    painted = dataclasses.replace(one.portrait, paints={**one.portrait.paints, "background": "#123456"})
-    drawn = RECOLORED.render(dataclasses.replace(one, portrait=painted))
+    drawn = RECOLORED.render(dataclasses.replace(one, paints={**one.paints, "background": "#123456"}))
     assert tuple(drawn[1, 1]) == (0x12, 0x34, 0x56)
     assert not np.array_equal(
         RECOLORED.render(one), RECOLORED.render(dataclasses.replace(one, framing=SCENES[1].framing))

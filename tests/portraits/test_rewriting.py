@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change
+from latentedit_portraits import captions
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw
 from latentedit_portraits.captions import (
     COLOR_OF,
-    CaptionStyle,
     draw_caption,
     full_caption,
     parse,
@@ -17,7 +17,7 @@ from latentedit_portraits.captions import (
     statements,
     vocabulary,
 )
-from latentedit_portraits.reader import PortraitReader, build_reader
+from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.rewriting import rewrite
 
 FIELDS = st.sampled_from([field for field in VALUES if not field.endswith("_color")])
@@ -80,7 +80,10 @@ def test_a_colour_for_a_colour_keeps_the_part(attributes: Attributes, field: str
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS, st.integers(0, 2**32))
 def test_in_any_words_and_order_one_phrase_changes(a: Attributes, c: Attributes, field: str, seed: int) -> None:
     generator = random.Random(seed)
-    caption = draw_caption(a, generator, CaptionStyle(empty=0.0, full=1.0, canonical=0.3))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(captions, "_FULL", 1.0)
+        patched.setattr(captions, "_CANONICAL", 0.3)
+        caption = draw_caption(a, generator, empty=0.0)
     b = counterfactual(a, c, field)
     assume(a != b)
     color = getattr(b, COLOR_OF[field]) if field in COLOR_OF else None
@@ -196,5 +199,7 @@ def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> N
 
 
 def test_the_reader_changes_captions_by_the_grammar() -> None:
-    changed = PortraitReader(build_reader(0)).change("a person with no glasses", Change.parse("=> round glasses"))
+    changed = PortraitReader(PortraitReader.build(0)).change(
+        "a person with no glasses", Change.parse("=> round glasses")
+    )
     assert changed == "a person with round glasses"

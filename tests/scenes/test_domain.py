@@ -77,7 +77,7 @@ def test_strangers_can_enter(tmp_path: Path) -> None:
     assert picture.size == answer.size == (64, 64)
     assert not np.array_equal(np.asarray(picture), np.asarray(answer))
     card = (tmp_path / "README.md").read_text("utf-8")
-    assert "pip install ./packages/keep . ./packages/bench ./packages/portraits ./packages/scenes" in card
+    assert "pip install ./packages/keep . ./packages/bench ./packages/scenes" in card
     assert "Mitsuba 3 (BSD-3-Clause" in card
 
 

@@ -10,13 +10,13 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
-from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, nearest, to_install
-from latentedit.core.plugins import CHECKS, MODELS, RECIPES
+from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, to_install
+from latentedit.core.plugins import MODELS
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 from latentedit_keep.files import check_place, make_folder
 
 app = typer.Typer(
-    help="""The bundled models: what they are, whether they are whole, how they are made.
+    help="""The bundled models: what they are, and whether they are whole.
 
     Examples:
         latentedit models list
@@ -142,36 +142,6 @@ def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = Fal
         say(f"{name}: verified")
         for line in lines:
             say(f"  {line}")
-
-
-@app.command()
-def train(
-    name: Annotated[str, typer.Argument(help="The model's name.", autocompletion=RECIPES.complete)],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Where model and checkpoints go, out/training/NAME if not given; goes on there."),
-    ] = None,
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", help="cpu (hours) or gpu (minutes).", autocompletion=options.completed("cpu", "gpu")),
-    ] = "cpu",
-    device: options.Device = None,
-    quiet: options.Quiet = False,
-) -> None:
-    """Train a bundled model from nothing; stop it and run it again to go on.
-
-    Examples:
-        latentedit models train pixels-discs
-        latentedit models train portraits --recipe gpu --device cuda --out out/mine
-    """
-    if recipe not in ("cpu", "gpu"):
-        raise RegistryError(f"--recipe is cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
-    make = RECIPES.load(name)
-    place = out if out is not None else Path("out/training") / name
-    with progress_bar(quiet=quiet) as progress:
-        made = make(place, recipe, progress, device=device, log=(lambda _: None) if quiet else say)
-    if not quiet:
-        print_rows([("model", str(made))], indent=0)
 
 
 @app.command()
@@ -334,11 +304,11 @@ def verification(folder: Path) -> list[str]:
     Raises:
         ModelError: the first check that failed.
     """
+    from latentedit.latents.reference import verify as verify_reference
     from latentedit.models.loading import open_folder
 
     parts = open_folder(folder).parts
-    checked = [line for name in CHECKS.names() for line in CHECKS.load(name)(folder)]
-    return [f"{len(parts)} parts, all there: {', '.join(sorted(parts))}", *checked]
+    return [f"{len(parts)} parts, all there: {', '.join(sorted(parts))}", *verify_reference(folder)]
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:

@@ -20,11 +20,11 @@ _DISTRIBUTIONS = {
         "portraits-kontext": "models",
         "pixels-discs": "models",
         "pixels-portraits": "models",
-        "scenes": "portraits scenes",
+        "scenes": "scenes",
     },
-    "latentedit.captioners": {"portraits": "portraits", "scenes": "portraits scenes"},
+    "latentedit.captioners": {"portraits": "portraits", "scenes": "scenes"},
     "latentedit.framers": {"portraits": "portraits"},
-    "latentedit.domains": {"portraits": "portraits", "scenes": "portraits scenes"},
+    "latentedit.domains": {"portraits": "portraits", "scenes": "scenes"},
 }
 """Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
 
@@ -135,12 +135,6 @@ FRAMERS = Registry(group="latentedit.framers", kind="framer")
 
 COMMANDS = Registry(group="latentedit.commands", kind="command")
 """Name to a function or a ``typer.Typer``."""
-
-RECIPES = Registry(group="latentedit.recipes", kind="training recipe")
-"""A model's name to ``recipe(place, size, progress, device=, log=)``."""
-
-CHECKS = Registry(group="latentedit.checks", kind="check")
-"""Name to a function that checks a model folder and returns what it found, a line each."""
 
 DOMAINS = Registry(group="latentedit.domains", kind="domain")
 """Name to a world with known answers, see `latentedit_bench`."""

@@ -1,19 +1,18 @@
 """Captions of portraits: a grammar with synonyms, the full caption, and its reading back."""
 
-import dataclasses
 import itertools
 import random
 import re
 from collections.abc import Iterator
 
 from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
-from latentedit_portraits.attributes import NONE, VALUES, Attributes
-from latentedit_portraits.package_data import read_table
+from latentedit.latents.worlds import NONE, read_table, words_of
+from latentedit_portraits.attributes import VALUES, Attributes
 
 MAX_TOKENS = 37
 """What the text encoders take, start and end tokens included; every full caption fits."""
 
-_GRAMMAR = read_table("grammar")
+_GRAMMAR = read_table("latentedit_portraits", "grammar")
 _PREFIXES: list[str] = _GRAMMAR["prefixes"]
 _BACKGROUND: list[str] = _GRAMMAR["background"]
 _PLAIN: dict[str, dict[str, list[str]]] = _GRAMMAR["plain"]
@@ -24,6 +23,10 @@ COLOR_OF = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes":
 
 _JOINT = re.compile(r"\b(?:and|with)\b|(?<=\S)\s+(?:(?:in|wearing)\b|(?=on\b))", re.IGNORECASE)
 _ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
+
+# Captions for training: shares of those that name everything and that keep the canonical order; of the others the share
+# of phrases, and of colours, that are missing; share of canonical phrases among synonyms.
+_FULL, _ORDERED, _DROPPED, _CANONICAL = 0.8, 0.5, 0.3, 0.6
 
 
 def color_words(field: str, color: str) -> list[str]:
@@ -63,38 +66,25 @@ def full_caption(attributes: Attributes) -> str:
     return f"{_PREFIXES[0]} {', '.join(phrases)}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionStyle:
-    """How training captions vary.
+def draw_caption(attributes: Attributes, generator: random.Random, *, empty: float = 0.1) -> str:
+    """A random caption for training; one that would not fit the text encoders is said in canonical phrases.
 
     Args:
-        empty: share of empty captions, from which the unconditional velocity is learnt.
-        full: share of captions that name everything.
-        drop: in the others, probability that a phrase, or the colour of a phrase, is missing.
-        canonical: probability of the canonical phrase; otherwise a synonym is drawn.
-        ordered: probability of the canonical order.
+        attributes: of the portrait.
+        generator: of the caption.
+        empty: probability of an empty one, from which the unconditional velocity is learnt.
     """
-
-    empty: float = 0.1
-    full: float = 0.8
-    drop: float = 0.3
-    canonical: float = 0.6
-    ordered: float = 0.5
-
-
-def draw_caption(attributes: Attributes, generator: random.Random, style: CaptionStyle = CaptionStyle()) -> str:
-    """A random caption of a portrait; one that would not fit the text encoders is said in canonical phrases."""
-    if generator.random() < style.empty:
+    if generator.random() < empty:
         return ""
-    full = generator.random() < style.full
-    fields = [field for field in _ORDER if full or generator.random() >= style.drop]
-    if generator.random() >= style.ordered:
+    full = generator.random() < _FULL
+    fields = [field for field in _ORDER if full or generator.random() >= _DROPPED]
+    if generator.random() >= _ORDERED:
         generator.shuffle(fields)
     phrases: list[str] = []
     for field in fields:
-        options = _phrases(field, attributes, with_color=full or generator.random() >= style.drop)
-        phrases.append(options[0] if generator.random() < style.canonical else generator.choice(options))
-    prefix = _PREFIXES[0] if generator.random() < style.canonical else generator.choice(_PREFIXES)
+        options = _phrases(field, attributes, with_color=full or generator.random() >= _DROPPED)
+        phrases.append(options[0] if generator.random() < _CANONICAL else generator.choice(options))
+    prefix = _PREFIXES[0] if generator.random() < _CANONICAL else generator.choice(_PREFIXES)
     caption = f"{prefix} {', '.join(phrases)}".strip()
     if len(words_of(caption)) + 2 > MAX_TOKENS:
         phrases = [_phrases(field, attributes, with_color=True)[0] for field in fields]
@@ -112,11 +102,6 @@ def reworded_caption(attributes: Attributes, generator: random.Random) -> str:
         fitting = [phrase for phrase in phrases if len(words_of(phrase)) <= len(words_of(phrases[0]))]
         chosen.append(fitting[int(generator.random() * len(fitting))])
     return f"{chosen[0]} {', '.join(chosen[1:])}".strip()
-
-
-def words_of(caption: str) -> list[str]:
-    """The pieces that the tokenizer sees: words and punctuation marks, in lower case."""
-    return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())
 
 
 def vocabulary() -> list[str]:

@@ -1,18 +1,25 @@
-"""The portraits as a domain: a world whose scenes are drawn, captioned, changed, rendered and read by this package.
-
-It implements the protocol of `latentedit_bench`, which finds it by name and is not needed to use it.
-"""
+"""The portraits as a world: drawn, captioned, changed, rendered and read by this package."""
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
-from latentedit_portraits.captions import COLOR_OF, full_caption, reworded_caption, words_of
+from latentedit.latents.worlds import Split, World
+from latentedit_portraits.attributes import VALUES, Attributes, draw_split
+from latentedit_portraits.captions import (
+    COLOR_OF,
+    MAX_TOKENS,
+    draw_caption,
+    full_caption,
+    parse,
+    reworded_caption,
+    vocabulary,
+)
 from latentedit_portraits.instructions import draw_idle_instruction, draw_instruction
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
@@ -22,12 +29,12 @@ _LEAD = "a person with "
 """Begins every full caption; phrases with commas between them follow."""
 
 
-class PortraitDomain:
+class PortraitDomain(World):
     """Scenes are `Attributes`; pictures are 128 x 128 pixels."""
 
     name = "portraits"
     credits = CREDITS
-    values = VALUES
+    scene = Attributes
     ordered: Mapping[str, Sequence[str]] = {"skin": VALUES["skin"], "eyes": ("closed", "open", "wide")}
     part_of: Mapping[str, str] = {color: part for part, color in COLOR_OF.items()}
     plain_changes: Mapping[str, tuple[str, str]] = {
@@ -35,33 +42,15 @@ class PortraitDomain:
         "mouth": ("smile", "grimace"),
         "clothes": ("hoodie", "sweater"),
     }
+    models = ("portraits", "portraits-unet", "portraits-kontext")
+    vocabulary = vocabulary()
+    max_tokens = MAX_TOKENS
 
-    def draw(self, split: Split, count: int, seed: int) -> list[Attributes]:
+    def draw(self, split: Split, count: int, seed: int) -> list[Any]:
         """So many different portraits of one split."""
         return draw_split(split, count, seed)
 
-    def attributes(self, scene: Attributes) -> dict[str, str]:
-        """Every attribute to its value."""
-        return {name: getattr(scene, name) for name in VALUES}
-
-    def alternatives(self, scene: Attributes) -> dict[str, list[str]]:
-        """Every attribute that can be changed to its other values; the colour of what is not there cannot."""
-        colours = set(COLOR_OF.values())
-        return {
-            name: [value for value in values if value != own and not (value == NONE and name in colours)]
-            for name, values in VALUES.items()
-            if (own := getattr(scene, name)) != NONE or name not in colours
-        }
-
-    def change(self, scene: Attributes, change: Mapping[str, str]) -> Attributes:
-        """The same portrait with some attributes at other values; a colour follows its part."""
-        return scene.replace(**change)
-
-    def render(self, scene: Attributes) -> UInt8[np.ndarray, "128 128 3"]:
-        """Its picture."""
-        return render_array(scene)
-
-    def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "side side 3"]:
+    def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """Its picture with sides of so many pixels."""
         return render_array(scene, side)
 
@@ -77,6 +66,14 @@ class PortraitDomain:
         """The full caption in other words: those of a scene that differs in one phrase differ in that phrase alone."""
         return reworded_caption(scene, generator)
 
+    def draw_caption(self, scene: Attributes, generator: random.Random, *, empty: float) -> str:
+        """A random caption for training."""
+        return draw_caption(scene, generator, empty=empty)
+
+    def stated(self, caption: str) -> Mapping[str, str]:
+        """Attributes to values, those that a caption names."""
+        return parse(caption)
+
     def instruction(self, scene: Attributes, answer: Attributes, generator: random.Random) -> str:
         """What turns a portrait into another, in words of the captions."""
         return draw_instruction(scene, answer, generator, idle=0)
@@ -85,22 +82,17 @@ class PortraitDomain:
         """One that does not apply."""
         return draw_idle_instruction(scene, generator)
 
-    def words(self, caption: str) -> list[str]:
-        """The words and marks that the tokenizer sees."""
-        return words_of(caption)
-
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
         return PortraitReader.bundled().attributes(pixels)
 
     def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
-        """Portraits of the test split, or discs; None for models that are not trained on either."""
+        """Portraits of the test split, or discs, at the model's size; None for models that are trained on neither."""
         if model == "pixels-discs":
             return [Image.fromarray(picture) for picture in draw_discs(count, seed=seed)]
-        if model not in ("portraits", "portraits-unet", "portraits-kontext", "pixels-portraits"):
-            return None
-        drawn = [render_array(scene) for scene in draw_split("test", count, seed)]
-        return [Image.fromarray(shrink(one[None])[0] if model == "pixels-portraits" else one) for one in drawn]
+        if model == "pixels-portraits":
+            return [Image.fromarray(shrink(self.render(scene)[None])[0]) for scene in self.draw("test", count, seed)]
+        return super().pictures(model, count, seed)
 
 
 PORTRAITS = PortraitDomain()

@@ -7,30 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from latentedit.core.rng import seeded
+from latentedit.latents.classifier import PictureNetwork, StoredNetwork, to_pixels
 from latentedit.latents.crop import Box, Framer, cut
 from latentedit.models.base import Backbone
-from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
-from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, Training
-from latentedit_portraits.variety import VIEW_SIZE, Views
+
+VIEW_SIZE = 64
+"""Side of a view in pixels: enough to see where a head is."""
 
 _WORKING_SIDE_PX = 512  # larger pictures are shrunk before they are looked at
 _LOOKS = 4  # at most
 _FARTHEST = 2.0  # log zoom beyond which a look is not believed
 _STANDARD = (0.04, 0.12)  # how far off, in sides of the picture and in log zoom, a portrait is framed as in training
-
-
-class FramerNetwork(PictureNetwork):
-    """How the portrait sits in a view: shifts, log zoom and the logit of a portrait; see `Views`."""
-
-    side = VIEW_SIZE
-    widths = (24, 48, 72, 96)
-    hidden_width = 128
-    outputs = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +54,13 @@ class PortraitFramer(StoredNetwork, Framer):
     """
 
     kind = "framer"
-    architecture = FramerNetwork
+    model = "portraits"
+
+    @classmethod
+    def build(cls, seed: int) -> PictureNetwork:
+        """The untrained network: of a view's portrait two shifts, the log zoom, and the logit that there is one."""
+        with seeded(seed):
+            return PictureNetwork(4, side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128)
 
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
         """The standard square of each portrait that fills its picture otherwise; see `Framer`."""
@@ -100,38 +95,7 @@ class PortraitFramer(StoredNetwork, Framer):
         return self.network(to_pixels(np.asarray(view)[None], device))[0].tolist()
 
 
-def build_framer(seed: int) -> FramerNetwork:
-    """The untrained network."""
-    with seeded(seed):
-        return FramerNetwork()
-
-
 def framer_for(backbone: Backbone) -> PortraitFramer:
     """The entry point ``portraits`` of ``latentedit.framers``: the framer that lies beside the bundled model."""
     del backbone
     return PortraitFramer.bundled()
-
-
-def fit_framer(network: FramerNetwork, views: Views, settings: FitSettings, run: Training) -> float:
-    """Train the framer on views, their mirror images, and some noise."""
-    device = next(network.parameters()).device
-    truth = torch.from_numpy(views.framings).to(device)
-    network.train()
-
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        del step
-        chosen = torch.randint(len(views.pixels), (settings.batch,), generator=generator)
-        pixels = to_pixels(views.pixels[chosen.numpy()], device)
-        wanted = truth[chosen.to(device)]
-        if torch.rand((), generator=generator) < 0.5:
-            pixels, wanted = pixels.flip(3), wanted * wanted.new_tensor([-1, 1, 1, 1])
-        grain = 0.1 * torch.rand((settings.batch, 1, 1, 1), generator=generator)
-        noisy = pixels + (grain * torch.randn(pixels.shape, generator=generator)).to(device)
-        seen, there = network(noisy), wanted[:, 3]
-        error = functional.smooth_l1_loss(seen[:, :3], wanted[:, :3], beta=0.02, reduction="none").sum(1)
-        found = functional.binary_cross_entropy_with_logits(seen[:, 3], there)
-        return (error * there).mean() + 0.1 * found
-
-    seconds = run.fit("framer", network, loss, settings)
-    network.eval()
-    return seconds

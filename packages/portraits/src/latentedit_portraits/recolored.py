@@ -1,21 +1,16 @@
-"""Portraits in colours that their attributes do not have: as other programs draw them, and as a person may ask for."""
+"""Portraits in colours that their attributes do not have, in wider framings: as other programs draw them."""
 
 import colorsys
 import dataclasses
 import random
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
+from latentedit.latents.worlds import NONE, read_table
+from latentedit_portraits.attributes import VALUES, Attributes, draw
+from latentedit_portraits.render import COLORS, Framing, hex_color
 
-from latentedit_portraits.attributes import IGNORED, NONE, VALUES, Attributes, draw
-from latentedit_portraits.dataset import SIZE, Renders, in_processes, kept_array
-from latentedit_portraits.package_data import read_table
-from latentedit_portraits.render import COLORS, Framing, hex_color, render_colors
-
-_TABLE = read_table("drawing")
+_TABLE = read_table("latentedit_portraits", "drawing")
 
 NAMED: Mapping[str, tuple[float, float, float]] = {name: tuple(hsv) for name, hsv in _TABLE["named"].items()}
 """Colour to the hue, saturation and value about which its shades lie, each in [0, 1]."""
@@ -31,14 +26,8 @@ _SHOWN = {
     for name, unseen in UNSEEN.items()
 }
 
-OTHERS: Mapping[str, tuple[str, ...]] = {
-    name: tuple(word for word in words if word not in VALUES[name]) for name, words in _SHOWN.items()
-}
-"""Attribute that is a colour to the colours that are none of its values, and that training shows of it."""
-
 _SPREAD = (0.015, 0.08, 0.06)  # of shades of one colour, in hue, saturation and value
 _RECOLORED = 0.6  # probability that a part has a colour of `NAMED`; otherwise a shade of its own
-_CHUNK = 200  # portraits that a process renders at once
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +36,11 @@ class Recolored(Attributes):
 
     Args:
         paints: what is painted for each attribute that is a colour, as ``#rrggbb``.
+        framing: how it sits in its picture.
     """
 
     paints: Mapping[str, str] = dataclasses.field(hash=False)
+    framing: Framing
 
     def __post_init__(self) -> None:
         """Nothing is refused: colours are free."""
@@ -62,28 +53,9 @@ class Recolored(Attributes):
         values = {name: getattr(new, name) for name in VALUES}
         return dataclasses.replace(self, **values, paints={**self.paints, **plain})
 
-    def indices(self) -> list[int]:
-        """As for `Attributes`, and `IGNORED` for a colour that is none of the attribute's values."""
-        return [
-            allowed.index(value) if (value := getattr(self, name)) in allowed else IGNORED
-            for name, allowed in VALUES.items()
-        ]
-
-
-def recolored(attributes: Attributes, **colors: str) -> Recolored:
-    """A portrait in plain shades of other colours.
-
-    Args:
-        attributes: the portrait.
-        colors: attributes that are colours, and words of `NAMED`.
-    """
-    paints = {name: known[getattr(attributes, name)] for name, known in COLORS.items()}
-    paints |= {name: hex_color(*NAMED[color]) for name, color in colors.items()}
-    return Recolored(**dataclasses.asdict(attributes) | colors, paints=paints)
-
 
 def draw_recolored(generator: random.Random) -> Recolored:
-    """A random portrait with random shades of random colours, none of `UNSEEN`."""
+    """A random portrait with random shades of random colours, none of `UNSEEN`, as a framer may leave it."""
     attributes = draw(generator)
     words, paints = dict[str, str](), dict[str, str]()
     for name, known in COLORS.items():
@@ -95,51 +67,6 @@ def draw_recolored(generator: random.Random) -> Recolored:
             base = NAMED[words[name]]
         hue, *rest = (part + generator.gauss(0, 1) * width for part, width in zip(base, _SPREAD, strict=True))
         paints[name] = hex_color(hue % 1.0, *(min(max(part, 0.0), 1.0) for part in rest))
-    return Recolored(**dataclasses.asdict(attributes) | words, paints=paints)
-
-
-def draw_wide_framing(generator: random.Random) -> Framing:
-    """A framing as a framer may leave it."""
     shift_x, shift_y = generator.uniform(-0.06, 0.06), generator.uniform(-0.06, 0.06)
-    return Framing(shift_x=shift_x, shift_y=shift_y, zoom=2 ** generator.uniform(-0.2, 0.2))
-
-
-def render_recolored(
-    folder: Path, count: int, *, seed: int, workers: int = 2, progress: Callable[[int, int], None] | None = None
-) -> Renders:
-    """So many recoloured portraits in wide framings, rendered into ``folder`` unless they are already there.
-
-    Args:
-        folder: where ``recolored-{count}-{seed}.npy`` goes.
-        count: how many.
-        seed: of everything drawn.
-        workers: processes.
-        progress: called with (done, total).
-    """
-
-    def rendered() -> NDArray[np.uint8]:
-        folder.mkdir(parents=True, exist_ok=True)
-        found: list[NDArray[np.uint8]] = []
-        jobs = [(seed, range(start, min(start + _CHUNK, count))) for start in range(0, count, _CHUNK)]
-        for chunk in in_processes(_render_chunk, jobs, workers):
-            found.append(chunk)
-            if progress is not None:
-                progress(sum(map(len, found)), count)
-        return np.concatenate(found)
-
-    pixels = kept_array(folder / f"recolored-{count}-{seed}.npy", rendered)
-    return Renders(pixels=pixels, attributes=[draw_recolored(_generator(seed, index)) for index in range(count)])
-
-
-def draw_picture(generator: random.Random) -> tuple[Recolored, NDArray[np.uint8]]:
-    """A random recoloured portrait and its picture in a wide framing."""
-    item = draw_recolored(generator)
-    return item, render_colors(item, item.paints, SIZE, draw_wide_framing(generator))
-
-
-def _render_chunk(job: tuple[int, range]) -> NDArray[np.uint8]:
-    return np.stack([draw_picture(_generator(job[0], index))[1] for index in job[1]])
-
-
-def _generator(seed: int, index: int) -> random.Random:
-    return random.Random(f"portraits/recolored/{seed}/{index}")
+    framing = Framing(shift_x=shift_x, shift_y=shift_y, zoom=2 ** generator.uniform(-0.2, 0.2))
+    return Recolored(**dataclasses.asdict(attributes) | words, paints=paints, framing=framing)

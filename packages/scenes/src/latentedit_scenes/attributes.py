@@ -1,17 +1,12 @@
 """What a scene is made of: the attributes, their values, and the split that a scene belongs to."""
 
 import dataclasses
-import hashlib
 import itertools
 import random
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import ClassVar, Self
 
-from latentedit.core.errors import ConfigError
-
-Split = Literal["train", "calibration", "test"]
-
-NONE = "none"
+from latentedit.latents.worlds import NONE, Described, Split, draw_different
 
 PLACES = ("left", "middle", "right")
 """Where an object can stand, as the camera sees it; each place has one or none."""
@@ -61,16 +56,12 @@ _DEFAULTS = {"color": "red", "material": "plastic", "size": "medium"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
-    """One scene, described completely.
+class Attributes(Described):
+    """One scene, described completely; see `Described`. Color, material and size are "none" where nothing stands."""
 
-    Laws:
-        1. Every field holds one of ``VALUES[field]``.
-        2. Color, material and size of a place are "none" exactly where its shape is.
-
-    Raises:
-        ConfigError: a value that the attribute does not have, or a part that contradicts its shape.
-    """
+    noun: ClassVar = "scene"
+    values: ClassVar = VALUES
+    dependent: ClassVar = {name: (shape, NONE) for name, shape in PART_OF.items()}
 
     left_shape: str
     left_color: str
@@ -94,17 +85,11 @@ class Attributes:
     time: str
     camera: str
 
-    def __post_init__(self) -> None:
-        for name, allowed in VALUES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ConfigError(f"{name} cannot be {value!r}. Give one of {', '.join(allowed)}")
-        for name, shape in PART_OF.items():
-            if (getattr(self, name) == NONE) != (getattr(self, shape) == NONE):
-                raise ConfigError(
-                    f"{shape} is {getattr(self, shape)!r} and {name} {getattr(self, name)!r}, which contradict each "
-                    f"other. Give {name} 'none' exactly where {shape} is 'none'"
-                )
+    @classmethod
+    def default(cls, name: str, others: Mapping[str, str]) -> str:
+        """Red, plastic or medium."""
+        del others
+        return _DEFAULTS[name.partition("_")[2]]
 
     def places(self) -> list[str]:
         """The places where an object stands, from left to right."""
@@ -113,23 +98,6 @@ class Attributes:
     def object_at(self, place: str) -> dict[str, str]:
         """Shape, color, material and size of what stands at a place; all "none" where nothing does."""
         return {part: getattr(self, f"{place}_{part}") for part in PARTS}
-
-    def replace(self, **change: str) -> Self:
-        """These attributes with some changed: the counterfactual.
-
-        What belongs to an object comes and goes with it: one that appears undescribed is a medium red plastic one.
-
-        Args:
-            change: attribute names and their new values.
-
-        Raises:
-            ConfigError: an unknown attribute or value.
-        """
-        unknown = sorted(set(change) - set(VALUES))
-        if unknown:
-            raise ConfigError(f"a scene has no attribute {', '.join(unknown)}. Give some of {', '.join(VALUES)}")
-        values = _settled({name: getattr(self, name) for name in VALUES} | change)
-        return dataclasses.replace(self, **values)
 
     def moved(self, source: str, target: str) -> Self:
         """The scene with the objects of two places exchanged: a move where one of them is empty.
@@ -142,34 +110,6 @@ class Attributes:
         pairs = [(target, part, value) for part, value in there.items()]
         pairs += [(source, part, value) for part, value in here.items()]
         return dataclasses.replace(self, **{f"{place}_{part}": value for place, part, value in pairs})
-
-    def indices(self) -> list[int]:
-        """The position of each value in ``VALUES``, in the order of ``VALUES``."""
-        return [allowed.index(getattr(self, name)) for name, allowed in VALUES.items()]
-
-    @classmethod
-    def from_indices(cls, indices: list[int]) -> "Attributes":
-        """The inverse of `indices`; contradictory parts are settled in favour of the shape.
-
-        A reader predicts each attribute by itself, so its answers may contradict each other.
-        """
-        values = {name: allowed[i] for (name, allowed), i in zip(VALUES.items(), indices, strict=True)}
-        return cls(**_settled(values))
-
-    def differences(self, other: "Attributes") -> list[str]:
-        """Names of the attributes in which two scenes differ."""
-        return [name for name in VALUES if getattr(self, name) != getattr(other, name)]
-
-
-def _settled(values: Mapping[str, str]) -> dict[str, str]:
-    """Values in which nothing contradicts its shape."""
-    settled = dict(values)
-    for name, shape in PART_OF.items():
-        if settled[shape] == NONE:
-            settled[name] = NONE
-        elif settled[name] == NONE:
-            settled[name] = _DEFAULTS[name.partition("_")[2]]
-    return settled
 
 
 def is_novel(attributes: Attributes) -> bool:
@@ -184,11 +124,7 @@ def split_of(attributes: Attributes) -> Split:
     Scenes with held-out combinations are of the test split; of the others 90 % are of the training split, 5 % of each
     of the others, by a hash of their attributes. The split depends on nothing but the attributes.
     """
-    if is_novel(attributes):
-        return "test"
-    text = "|".join(getattr(attributes, name) for name in VALUES)
-    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
-    return "test" if bucket == 0 else "calibration" if bucket == 1 else "train"
+    return "test" if is_novel(attributes) else attributes.hashed_split()
 
 
 def draw(generator: random.Random) -> Attributes:
@@ -205,10 +141,8 @@ def draw_split(split: Split, count: int, seed: int) -> list[Attributes]:
 
     In the test split every second scene has a held-out combination.
     """
-    generator = random.Random(f"scenes/{split}/{seed}")
-    found: dict[Attributes, None] = {}
-    while len(found) < count:
-        attributes = draw(generator)
-        if split_of(attributes) == split and (split != "test" or is_novel(attributes) == bool(len(found) % 2)):
-            found[attributes] = None
-    return list(found)
+
+    def fits(scene: Attributes, found: int) -> bool:
+        return split_of(scene) == split and (split != "test" or is_novel(scene) == bool(found % 2))
+
+    return draw_different(draw, count, f"scenes/{split}/{seed}", fits)

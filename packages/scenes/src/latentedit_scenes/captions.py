@@ -5,23 +5,27 @@ import functools
 import itertools
 import random
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 
 from latentedit.latents.captions.phrases import read_phrases
-from latentedit_scenes.attributes import NONE, PART_OF, PARTS, PLACES, VALUES, Attributes
+from latentedit.latents.worlds import NONE, read_table, words_of
+from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 
 MAX_TOKENS = 64
 """What the text encoders take, start and end tokens included; every caption fits."""
 
-_GRAMMAR = tomllib.loads(resources.files("latentedit_scenes").joinpath("grammar.toml").read_text("utf-8"))
+_GRAMMAR = read_table("latentedit_scenes", "grammar")
 _LEADS: list[str] = _GRAMMAR["leads"]
 _WORDS: dict[str, list[str]] = _GRAMMAR["words"]
 _WHERE: dict[str, list[str]] = _GRAMMAR["places"]
 _ORDER = ("size", "color", "material", "shape")  # as one says them
 _SURFACES = ("floor", "wall")
 _SETTING = (*_SURFACES, "lamp", "time", "camera")
+
+# Captions for training: shares of those that name everything and, of the others, that tell objects by where they stand
+# to each other; share of phrases and parts that are missing, and of canonical words among synonyms.
+_FULL, _RELATED, _DROPPED, _CANONICAL = 0.7, 0.4, 0.3, 0.6
+
 _RELATION = re.compile(r"\b(left|right) of\b")
 
 Choose = Callable[[Sequence[str]], str]
@@ -166,42 +170,29 @@ def related_phrase(scene: Attributes, choose: Choose, parts: Callable[[str], Seq
     return " right of ".join(reversed(named)) if turned else " left of ".join(named)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionStyle:
-    """How training captions vary.
+def draw_caption(scene: Attributes, generator: random.Random, *, empty: float = 0.1) -> str:
+    """A random caption for training.
 
     Args:
-        empty: share of empty captions, from which the unconditional velocity is learnt.
-        full: share of captions that name everything.
-        related: in the others, share that tell objects by where they stand to each other, where there are several.
-        drop: in the others, probability that a phrase or a part of an object is missing.
-        canonical: probability of the canonical word; otherwise a synonym is drawn.
+        scene: what it says.
+        generator: of the caption.
+        empty: probability of an empty one, from which the unconditional velocity is learnt.
     """
 
-    empty: float = 0.1
-    full: float = 0.7
-    related: float = 0.4
-    drop: float = 0.3
-    canonical: float = 0.6
-
-
-def draw_caption(scene: Attributes, generator: random.Random, style: CaptionStyle = CaptionStyle()) -> str:
-    """A random caption of a scene."""
-
     def choose(words: Sequence[str]) -> str:
-        return words[0] if generator.random() < style.canonical else generator.choice(words)
+        return words[0] if generator.random() < _CANONICAL else generator.choice(words)
 
     def kept(parts: Sequence[str]) -> list[str]:
-        return [part for part in parts if generator.random() >= style.drop]
+        return [part for part in parts if generator.random() >= _DROPPED]
 
-    if generator.random() < style.empty:
+    if generator.random() < empty:
         return ""
     lead = choose(_LEADS)
-    if generator.random() < style.full:
+    if generator.random() < _FULL:
         return caption_of(phrases_of(scene, choose), lead)
     phrases = phrases_of(scene, choose)
     objects, others = phrases[: len(PLACES)], kept(phrases[len(PLACES) :])
-    if len(scene.places()) > 1 and generator.random() < style.related:
+    if len(scene.places()) > 1 and generator.random() < _RELATED:
         return caption_of([related_phrase(scene, choose, lambda _: [*kept(PARTS[1:]), "shape"]), *others], lead)
     named: list[str] = []
     for place, phrase in zip(PLACES, objects, strict=True):
@@ -214,11 +205,6 @@ def draw_caption(scene: Attributes, generator: random.Random, style: CaptionStyl
     chosen = [*kept(named), *others]
     generator.shuffle(chosen)
     return caption_of(chosen, lead) if chosen else caption_of(named, lead)
-
-
-def words_of(caption: str) -> list[str]:
-    """The pieces that the tokenizer sees: words and punctuation marks, in lower case."""
-    return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageFilter
 
 from latentedit_scenes.parameters import Color, Parameters, Thing
-from latentedit_scenes.render import SIZE, render_array, scene, tracer
+from latentedit_scenes.render import SIZE, scene, tracer
 
 VISIBLE = 6
 """Levels of 255 from which a difference outside the change counts as a side effect.
@@ -19,40 +19,11 @@ _SAMPLES = 16  # rays a pixel that look for an edge
 _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ChangeMasks:
-    """Two masks ``[h, w]`` that do not overlap.
-
-    Args:
-        change: pixels that show, at least in part, something that was changed, before or after. All of them where light
-            or camera were changed.
-        side_effects: other pixels that look different: shadows, reflections, light that bounces.
-    """
-
-    change: Bool[np.ndarray, "h w"]
-    side_effects: Bool[np.ndarray, "h w"]
-
-
-def change_masks(source: Parameters, target: Parameters, size: int = SIZE) -> ChangeMasks:
-    """The true masks of a change.
-
-    Args:
-        source: before.
-        target: after.
-        size: side of the pictures, in pixels.
-
-    Cost:
-        Two pictures, and about a tenth of one.
-    """
-    change = changed_pixels(source, target, size)
-    if change.all():
-        return ChangeMasks(change=change, side_effects=~change)
-    differ = visible_difference(render_array(source, size), render_array(target, size))
-    return ChangeMasks(change=change, side_effects=differ & ~change)
-
-
 def changed_pixels(source: Parameters, target: Parameters, size: int = SIZE) -> Bool[np.ndarray, "h w"]:
-    """``ChangeMasks.change`` alone, for which nothing has to be lit."""
+    """Pixels that show, at least in part, something that was changed, before or after.
+
+    All of them where light or camera were changed. Nothing is lit for it: the cost is a tenth of a picture.
+    """
     everywhere = ("lamp_azimuth", "lamp_radius", "lamp_color", "sky", "camera_height")
     if any(getattr(source, name) != getattr(target, name) for name in everywhere):
         return np.ones((size, size), dtype=np.bool_)

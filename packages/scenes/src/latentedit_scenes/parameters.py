@@ -1,20 +1,15 @@
-"""A scene in numbers: where its objects stand, how they reflect, what lights them, and what lies between two scenes."""
+"""A scene in numbers: where its objects stand, how they reflect and what lights them."""
 
 import dataclasses
 import math
-import tomllib
-from importlib import resources
-from typing import Any
 
-from latentedit.core.errors import ConfigError
-from latentedit_scenes.attributes import ORDERED, Attributes
+from latentedit.latents.worlds import read_table
+from latentedit_scenes.attributes import Attributes
 
 Color = tuple[float, float, float]
 """Linear red, green and blue: reflected shares in [0, 1], or radiances."""
 
-NUMBERS: dict[str, Any] = tomllib.loads(
-    resources.files("latentedit_scenes").joinpath("numbers.toml").read_text("utf-8")
-)
+NUMBERS = read_table("latentedit_scenes", "numbers")
 """The content of ``numbers.toml``: what each value of an attribute is in numbers."""
 
 
@@ -95,23 +90,6 @@ def parameters_of(attributes: Attributes) -> Parameters:
     )
 
 
-def between(source: Attributes, target: Attributes, share: float) -> Parameters:
-    """The true intermediate of a graded change: every number at that share of its way.
-
-    Args:
-        source: at 0.
-        target: at 1; differs from it in attributes of `ORDERED` alone.
-        share: in [0, 1].
-
-    Raises:
-        ConfigError: the scenes differ in something of which there is no half.
-    """
-    whole = [name for name in source.differences(target) if name not in ORDERED]
-    if whole:
-        raise ConfigError(f"there is nothing between two values of {whole[0]}. Change some of {', '.join(ORDERED)}")
-    return _blended(parameters_of(source), parameters_of(target), share)
-
-
 def _thing(place: str, told: dict[str, str]) -> Thing:
     x, y = NUMBERS["place"][place]
     return Thing(
@@ -122,21 +100,6 @@ def _thing(place: str, told: dict[str, str]) -> Thing:
         color=linear_color(NUMBERS["color"][told["color"]]),
         **NUMBERS["material"][told["material"]],
     )
-
-
-def _blended(one: Any, other: Any, share: float) -> Any:
-    """Numbers at a share of their way, within whatever holds them; what is no number is the same in both."""
-    if dataclasses.is_dataclass(one):
-        names = [field.name for field in dataclasses.fields(one)]
-        return dataclasses.replace(
-            one,  # pyright: ignore[reportArgumentType]
-            **{name: _blended(getattr(one, name), getattr(other, name), share) for name in names},
-        )
-    if isinstance(one, dict):
-        return {key: _blended(one[key], other[key], share) for key in one}
-    if isinstance(one, tuple):
-        return tuple(_blended(a, b, share) for a, b in zip(one, other, strict=True))
-    return one if isinstance(one, str) else (1 - share) * one + share * other
 
 
 def linear_color(code: str) -> Color:

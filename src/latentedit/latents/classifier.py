@@ -1,0 +1,135 @@
+"""Small convolutional networks that look at pictures, stored beside a model; and the classifier of attributes."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentedit.core.rng import seeded
+from latentedit.latents.captions.base import AttributeReader
+from latentedit.latents.worlds import Described
+from latentedit.models.registry import bundled_folder
+
+
+class PictureNetwork(nn.Module):
+    """Strided convolutions, each of which halves the picture's sides, one hidden layer, and a linear head.
+
+    Args:
+        outputs: how many numbers come of a picture.
+        side: of the pictures, in pixels.
+        widths: channels of each convolution.
+        hidden: width of the hidden layer.
+    """
+
+    def __init__(self, outputs: int, *, side: int, widths: Sequence[int], hidden: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width_in, width in zip((3, *widths), widths, strict=False):
+            layers += [
+                nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(widths[-1] * (side // 2 ** len(widths)) ** 2, hidden)
+        self.head = nn.Linear(hidden, outputs)
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs"]:
+        """The numbers of each picture; pixels in [-1, 1]."""
+        return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
+
+
+_Stored = TypeVar("_Stored", bound="StoredNetwork")
+
+
+class StoredNetwork:
+    """Something that looks at pictures by a network of its own, which lies in ``KIND/KIND.safetensors`` of a model."""
+
+    kind: ClassVar[str]
+    model: ClassVar[str]
+    """The bundled model beside which it lies."""
+
+    def __init__(self, network: PictureNetwork) -> None:
+        self.network = network.eval()
+
+    @classmethod
+    def build(cls, seed: int) -> PictureNetwork:
+        """The untrained network."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_folder(cls: type[_Stored], folder: Path) -> _Stored:
+        """The one that lies beside a model, in single precision."""
+        network = cls.build(0)
+        weights = load_file(folder / cls.kind / f"{cls.kind}.safetensors")
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        return cls(network)
+
+    @classmethod
+    @functools.cache
+    def bundled(cls) -> Any:
+        """The one beside the bundled ``model``; on the CPU, wherever the model is."""
+        return cls.from_folder(bundled_folder(cls.model))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights in half precision; whole numbers stay as they are."""
+        place = folder / self.kind
+        place.mkdir(parents=True, exist_ok=True)
+        weights = self.network.state_dict().items()
+        halved = {name: value.half() if value.is_floating_point() else value for name, value in weights}
+        save_file(halved, place / f"{self.kind}.safetensors")
+
+
+class AttributeClassifier(StoredNetwork, AttributeReader):
+    """Names the attributes of a world's pictures of 128 x 128 pixels, by one head an attribute."""
+
+    kind = "reader"
+    scene: ClassVar[type[Described]]
+
+    @property
+    def values(self) -> Mapping[str, tuple[str, ...]]:
+        """Attribute to its values, in the order of `probabilities`."""
+        return self.scene.values
+
+    @classmethod
+    def build(cls, seed: int) -> PictureNetwork:
+        """The untrained network: logits of every value of every attribute."""
+        with seeded(seed):
+            outputs = sum(map(len, cls.scene.values.values()))
+            return PictureNetwork(outputs, side=128, widths=(32, 64, 128, 192, 256), hidden=256)
+
+    @torch.no_grad()
+    def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Attribute to the probability of each of its values; pixels in [-1, 1]."""
+        device = next(self.network.parameters()).device
+        chunks = pixels.to(device, torch.float32).clamp(-1, 1).split(64)
+        logits = split_logits(torch.cat([self.network(chunk) for chunk in chunks]), self.scene)
+        return {name: part.softmax(dim=1) for name, part in zip(self.values, logits, strict=True)}
+
+    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
+        """The most likely scene of each picture; pixels in [-1, 1]."""
+        best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
+        return [self.scene.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        """Attribute names and values of each picture."""
+        return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
+
+
+def split_logits(logits: Float[Tensor, "b values"], scene: type[Described]) -> tuple[Float[Tensor, "b k"], ...]:
+    """The logits of each attribute, in the order of its scene's ``values``."""
+    return logits.split([len(allowed) for allowed in scene.values.values()], dim=1)
+
+
+def to_pixels(pictures: NDArray[np.uint8], device: str | torch.device = "cpu") -> Float[Tensor, "b 3 h w"]:
+    """Bytes ``[b, h, w, 3]`` to pixels in [-1, 1]."""
+    tensor = torch.from_numpy(np.array(pictures)).to(device)
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

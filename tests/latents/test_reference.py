@@ -1,0 +1,60 @@
+import functools
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import ModelError
+from latentedit.latents import reference
+from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.reference import verify, write_reference
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import read_settings, write_settings
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundled_folder("portraits"), tmp_path / "portraits"))
+
+
+@pytest.mark.nightly
+def test_the_bundled_model_verifies_and_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Path] = []
+
+    def counted(folder: Path, **options: str) -> Backbone:
+        loaded.append(folder)
+        return load(folder, **options)
+
+    monkeypatch.setattr(reference, "load", counted)
+    lines = verify(bundled_folder("portraits"))
+    assert any("fingerprint" in line for line in lines)
+    assert loaded == [bundled_folder("portraits")]
+
+
+@pytest.mark.nightly
+def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    facts = read_settings(copy)
+    (copy / "reference.png").unlink()
+    write_settings(copy, {"fingerprint": None})
+    write_reference(copy, facts["reference_caption"])
+    assert read_settings(copy) == facts
+    assert len(verify(copy)) == 2
+
+
+@pytest.mark.nightly
+def test_another_fingerprint_or_picture_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
+    with pytest.raises(ModelError, match=r"differs by [0-9.]+ levels"):
+        verify(copy)
+    (copy / "reference.png").unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        verify(copy)
+    write_settings(copy, {"fingerprint": "0" * 16})
+    with pytest.raises(ModelError, match="have changed: 0000"):
+        verify(copy)

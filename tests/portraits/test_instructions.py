@@ -1,0 +1,68 @@
+"""Instructions against the attributes that they change."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from latentedit.latents.instructions import WORDINGS
+from latentedit_portraits.attributes import Attributes, draw_split, split_of
+from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
+
+MAN = Attributes(
+    skin="pale",
+    hair="short",
+    hair_color="brown",
+    eyes="open",
+    eyebrows="flat",
+    mouth="serious",
+    accessory="none",
+    facial_hair="none",
+    facial_hair_color="none",
+    clothes="t-shirt",
+    clothes_color="blue",
+    background="white",
+)
+
+
+def said(source: Attributes, answer: Attributes, count: int = 200) -> Counter[str]:
+    words = random.Random(0)
+    return Counter(draw_instruction(source, answer, words) for _ in range(count))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"accessory": "glasses"}, {"add glasses", "give the person square glasses"}),
+        ({"hair_color": "ginger"}, {"make the hair red", "change the hair to ginger"}),
+        ({"hair": "mohawk"}, {"give the person a mohawk"}),
+        ({"facial_hair": "beard", "facial_hair_color": "gray"}, {"add a gray beard", "give the person a grey beard"}),
+        ({"background": "pink"}, {"make the background pink"}),
+        ({"clothes_color": "red"}, {"make the shirt red"}),
+        ({"hair": "bald"}, {"give the person a bald head"}),
+    ],
+)
+def test_instructions_say_what_differs(change: dict[str, str], expected: set[str]) -> None:
+    answer = MAN.replace(**change)
+    assert expected <= set(said(MAN, answer))
+    back = said(answer, MAN)
+    if answer.accessory == "glasses":
+        assert {"remove the glasses", "no glasses"} <= set(back)
+    if answer.hair == "bald":
+        assert all("hair" in text for text in back), "the colour comes with the hair that it is named for"
+
+
+def test_equal_portraits_are_left_alone() -> None:
+    """By each wording of no change, or by asking for what is there already."""
+    texts = said(MAN, MAN, 600)
+    assert set(NOTHING) < set(texts)
+    assert set(WORDINGS) <= set(NOTHING)
+    idle = {draw_idle_instruction(MAN, random.Random(seed)) for seed in range(300)}
+    assert {"remove the glasses", "give the person short hair", "make the background white"} <= idle
+
+
+def test_answers_are_portraits_of_the_training_split() -> None:
+    words = random.Random(1)
+    answers = [(source, draw_answer(source, words)) for source in draw_split("train", 60, 0)]
+    assert all(split_of(answer) == "train" for _, answer in answers)
+    assert len({len(source.differences(answer)) for source, answer in answers}) >= 3

@@ -1,0 +1,135 @@
+"""Classifier and framer learn, their figures are what they say, and views show what they are said to show."""
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.latents.classifier import to_pixels
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.render import Framing, render_array
+from latentedit_scenes.attributes import NONE
+from latentedit_scenes.attributes import draw_split as draw_scenes
+from tests.training.runs import run_in
+from training.classifiers import fit_framer, fit_reader
+from training.loop import FitSettings
+from training.quality import agreement
+from training.views import draw_any_framing, draw_views, framings_of, render_other, render_view
+
+pytestmark = pytest.mark.slow
+
+
+def test_accuracy_counts_attribute_by_attribute() -> None:
+    truth = [item.replace(accessory="glasses") for item in draw_split("test", 4, 0)]
+    found = [truth[0].replace(accessory="none"), *truth[1:]]
+    shares = agreement(found, truth)
+    assert shares.pop("accessory") == 0.75
+    assert shares.pop("mean") == round(11.75 / 12, 4)
+    assert set(shares.values()) == {1.0}
+
+
+def test_counting_places_and_bindings_are_told_apart() -> None:
+    wanted = [next(one for one in draw_scenes("train", 60, 0) if one.places() == ["left", "right"])] * 4
+    wanted[0] = wanted[0].replace(left_color="red", right_color="blue")
+    exchanged = wanted[0].replace(left_color="blue", right_color="red")
+    moved = wanted[1].moved("right", "middle")
+    fewer = wanted[2].replace(left_shape=NONE)
+    found = agreement([exchanged, moved, fewer, wanted[3]], wanted)
+    assert found["counting"] == 3 / 4
+    assert found["places"] == 2 / 4
+    assert found["binding"] == (0 + 1 + 1 + 2) / 8
+    assert found["left_color"] == 2 / 4
+    assert found["camera"] == 1
+
+
+@pytest.mark.nightly
+def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:
+    attributes, network = draw_split("train", 24, 0), PortraitReader.build(0)
+    pixels = np.stack([render_array(item) for item in attributes])
+    settings = FitSettings(steps=20, batch=12, learning_rate=2e-3, warm_up=1, average=0.0)
+    fit_reader(network, [pixels], attributes, settings, run_in(tmp_path))
+    found = PortraitReader(network).attributes(to_pixels(pixels))
+    assert agreement(found, attributes)["background"] > 0.5  # chance: 1/6
+
+
+@pytest.mark.nightly
+def test_sources_take_turns(tmp_path: Path) -> None:
+    """A source of other pictures changes what is learnt from the second step on."""
+    attributes, networks = draw_split("train", 6, 0), [PortraitReader.build(0) for _ in range(4)]
+    pixels = np.stack([render_array(item) for item in attributes])
+    for index, network in enumerate(networks):
+        settings = FitSettings(steps=1 + index % 2, batch=2, learning_rate=2e-3, warm_up=1, average=0.0)
+        second = pixels if index < 2 else pixels[:3] // 2
+        fit_reader(network, [pixels, second], attributes, settings, run_in(tmp_path / str(index)))
+    same = [torch.equal(networks[i].head.weight, networks[i + 2].head.weight) for i in (0, 1)]
+    assert same == [True, False]
+
+
+@pytest.mark.nightly
+def test_pictures_without_a_portrait_stay_whole() -> None:
+    generator = random.Random("other")
+    images = [Image.fromarray(render_other(generator)) for _ in range(40)]
+    images += [Image.new("RGB", (50, 80), color) for color in ("white", "black", "navy")]
+    assert PortraitFramer.bundled().boxes(images).count(None) >= 42
+
+
+@pytest.mark.nightly
+def test_training_learns_a_few_views_by_heart(tmp_path: Path) -> None:
+    generator = random.Random("views")
+    framings = [draw_any_framing(generator) for _ in range(12)]
+    rows = [(item.shift_x, item.shift_y, math.log(item.zoom), 1.0) for item in framings]
+    pixels = np.stack([render_view(item, generator) for item in framings])
+    truth, network = np.asarray(rows, dtype=np.float32), PortraitFramer.build(0)
+    losses: list[str] = []
+    settings = FitSettings(steps=80, batch=16, learning_rate=2e-3, warm_up=5, average=0.9)
+    assert fit_framer(network, pixels, truth, settings, run_in(tmp_path, log=losses.append)) > 0
+    assert "80/80" in losses[-1]
+    with torch.no_grad():
+        found = network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+    wanted = torch.from_numpy(truth)
+    spread = (wanted[:, 2] - wanted[:, 2].mean()).abs().mean()
+    assert (found[:, 2] - wanted[:, 2]).abs().mean() < 0.4 * spread
+    assert (found[:, 3] > 0).all()
+
+
+def test_a_view_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    framing = Framing(zoom=0.7, shift_x=0.1)
+    views = [render_view(framing, random.Random(seed)) for seed in (1, 1, 2)]
+    assert views[0].shape == (VIEW_SIZE, VIEW_SIZE, 3)
+    assert np.array_equal(views[0], views[1])
+    assert not np.array_equal(views[0], views[2])
+
+
+def test_framing_says_where_the_portrait_sits() -> None:
+    """At half the zoom, one sixteenth to the right, the middle of a view twice as large is the view at full zoom.
+
+    Seed 0 draws a plain background and repeats no edges, which would differ between the two.
+    """
+    near = render_view(Framing(), random.Random(0), size=64)
+    far = render_view(Framing(zoom=0.5, shift_x=1 / 16, shift_y=-1 / 8), random.Random(0), size=128)
+    assert np.abs(far[16:80, 40:104].astype(int) - near.astype(int)).max() < 16
+    assert np.abs(far[32:96, 32:96].astype(int) - near.astype(int)).mean() > 5
+
+
+def test_half_of_the_framings_are_about_standard_and_the_rest_reach_far() -> None:
+    generator = random.Random(5)
+    framings = [draw_any_framing(generator) for _ in range(400)]
+    near = [item for item in framings if max(abs(item.shift_x), abs(item.shift_y)) <= 0.1 and 0.8 < item.zoom < 1.25]
+    assert 0.5 < len(near) / len(framings) < 0.7
+    assert min(item.zoom for item in framings) < 0.4
+    assert max(item.zoom for item in framings) > 1.6
+
+
+def test_one_view_in_six_shows_no_portrait() -> None:
+    framings = framings_of(300)
+    assert 0.75 < framings[:, 3].mean() < 0.9
+    assert not framings[framings[:, 3] == 0].any()
+    first, second = (draw_views(0, range(start, 3), VIEW_SIZE) for start in (0, 1))
+    assert np.array_equal(first[1], second[0])
+    assert first[0].shape == (VIEW_SIZE, VIEW_SIZE, 3)

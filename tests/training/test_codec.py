@@ -1,0 +1,102 @@
+"""The picture codec: its latents keep what they stand for, and training lowers the error."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentedit.latents.classifier import to_pixels
+from latentedit.models.registry import load
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.render import render_array
+from tests.training.runs import run_in
+from training.codec import (
+    build_autoencoder,
+    decode,
+    encode_posterior,
+    fit_autoencoder,
+    normalised_latents,
+    reconstruction_psnr_db,
+    rescale_channels,
+)
+from training.data import encode_latents
+from training.loop import FitSettings
+
+pytestmark = pytest.mark.nightly
+
+PICTURES, SMALL = (np.stack([render_array(item, side) for item in draw_split("train", 6, 0)]) for side in (128, 64))
+SMALL = SMALL[:4]
+
+
+@torch.no_grad()
+def test_rescaling_channels_changes_latents_and_keeps_pictures() -> None:
+    pixels = to_pixels(PICTURES[:2])
+    autoencoder = build_autoencoder()
+    posterior = encode_posterior(autoencoder, pixels)
+    picture, factor = decode(autoencoder, posterior.mode()), torch.linspace(0.5, 2.0, 8)
+    rescale_channels(autoencoder, factor)
+    scaled = encode_posterior(autoencoder, pixels)
+    # float32 through some twenty layers
+    assert torch.allclose(scaled.mode() * factor[:, None, None], posterior.mode(), atol=1e-4)
+    assert torch.allclose(scaled.std * factor[:, None, None], posterior.std, rtol=1e-3)
+    assert torch.allclose(decode(autoencoder, scaled.mode()), picture, atol=1e-3)
+
+
+def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
+    autoencoder = build_autoencoder()
+    latents = normalised_latents(autoencoder, PICTURES, run_in(tmp_path))
+    assert latents.shape == (6, 8, 16, 16)
+    assert latents.astype(np.float32).mean() == pytest.approx(0, abs=1e-2)
+    assert latents.astype(np.float32).std() == pytest.approx(1, abs=1e-2)
+    with torch.no_grad():
+        mode = encode_posterior(autoencoder, to_pixels(PICTURES)).mode()
+    config = autoencoder.config
+    expected = (mode - config.shift_factor) * config.scaling_factor
+    # the stored latents were encoded in 8 bits (bfloat16) where that is fast, of values up to 5
+    assert np.abs(expected.numpy() - latents).mean() < 0.05
+    again = build_autoencoder()
+    assert np.array_equal(normalised_latents(again, PICTURES, run_in(tmp_path)), latents)
+    assert again.config.scaling_factor == config.scaling_factor
+
+
+@torch.no_grad()
+def test_latents_are_those_of_the_model_and_kept(tmp_path: Path) -> None:
+    model = load("portraits", device="cpu")
+    latents = encode_latents(model, PICTURES[:3], run_in(tmp_path))
+    expected = model.encode(to_pixels(PICTURES[:3])).numpy()
+    # encoded in 8 bits (bfloat16) where that is fast, of values up to 5
+    assert np.abs(latents - expected).mean() < 0.05
+    (tmp_path / "latents.npy").touch()
+    assert np.array_equal(encode_latents(model, PICTURES[:3], run_in(tmp_path)), latents)
+
+
+def test_a_few_steps_lower_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the last of them leave the latents as they are."""
+    monkeypatch.setattr("training.codec._CROP", 32)
+    autoencoder, pictures = build_autoencoder(), SMALL
+    whole, found = to_pixels(pictures), list[tuple[float, torch.Tensor]]()
+    settings = FitSettings(steps=4, batch=4, learning_rate=2e-3, warm_up=1, average=0.5)
+    for stages in ((0, 0, 0), (4, 4, 0), (4, 4, 4)):
+        names = ("autoencoder", "autoencoder_whole", "decoder")
+        plans = {name: dataclasses.replace(settings, steps=n) for name, n in zip(names, stages, strict=True)}
+        fit_autoencoder(autoencoder, pictures[:2], pictures[2:], plans, run_in(tmp_path))
+        with torch.no_grad():
+            mode = encode_posterior(autoencoder, whole).mode()
+        found.append((float(np.mean(reconstruction_psnr_db(autoencoder, pictures))), mode))
+    (untrained, _), (coded, latents), (decoded, same) = found
+    assert untrained + 0.3 < min(coded, decoded)
+    assert coded != decoded  # four steps of the decoder alone may go either way, by rounding
+    assert torch.equal(latents, same)
+    assert all(one.requires_grad for one in autoencoder.parameters())
+
+
+def test_psnr_of_a_known_error() -> None:
+    autoencoder = build_autoencoder()
+    with torch.no_grad():
+        autoencoder.decoder.conv_out.weight.zero_()  # it now decodes everything to mid-grey
+        autoencoder.decoder.conv_out.bias.zero_()
+    black = np.zeros_like(SMALL)
+    # error 1 on a range of 2: 10 log10(4)
+    assert reconstruction_psnr_db(autoencoder, black) == pytest.approx([6.0206] * 4, abs=1e-3)

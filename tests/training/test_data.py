@@ -1,0 +1,61 @@
+"""Pictures and arrays on disk are made once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.render import render_array
+from tests.training.runs import run_in
+from training import data
+from training.data import kept_array, portrait_pictures, render_kept
+from training.loop import Plan
+
+
+def draw_numbers(start: int, items: Sequence[int]) -> list[np.ndarray]:
+    if 5 in items and not ALLOWED:
+        raise KeyboardInterrupt
+    return [np.full((2, 2, 3), 10 * item + (start == items[0]), np.uint8) for item in items]
+
+
+ALLOWED: list[bool] = []
+
+
+def test_what_was_rendered_before_it_was_stopped_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "CHUNK", 2)
+    monkeypatch.setattr(data.os, "cpu_count", lambda: 1)
+    told: list[tuple[int, int]] = []
+    run = run_in(tmp_path, progress=lambda _, *done: told.append(done))
+    with pytest.raises(KeyboardInterrupt):
+        render_kept("numbers", range(7), draw_numbers, run)
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}
+    assert [*sorted(kept)] == ["numbers-0-2.npy", "numbers-2-2.npy"]
+    ALLOWED.append(True)
+    pixels = render_kept("numbers", range(7), draw_numbers, run)
+    assert pixels[:, 0, 0, 0].tolist() == [10 * item + 1 for item in range(7)]
+    assert told == [(2, 7), (4, 7), (2, 7), (4, 7), (6, 7), (7, 7)]
+    assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}.items()
+
+
+def test_portraits_and_recoloured_ones_belong_to_their_descriptions(tmp_path: Path) -> None:
+    pixels, portraits = portrait_pictures(run_in(tmp_path), Plan(pictures=3, recolored=2, made="", fits={}))
+    assert pixels.shape == (5, 128, 128, 3)
+    assert set(portraits) >= set(draw_split("train", 3, 0))
+    for picture, portrait in zip(pixels, portraits, strict=True):
+        if portrait in draw_split("train", 3, 0):
+            assert np.abs(picture.astype(int) - render_array(portrait)).mean() < 25, "up to framing and tint"
+
+
+def test_another_process_may_make_the_same_array_in_the_meantime(tmp_path: Path) -> None:
+    path = tmp_path / "values.npy"
+
+    class SavedByAnother:
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            kept_array(path, lambda: np.arange(3))
+            return np.arange(3)
+
+    assert kept_array(path, lambda: cast("np.ndarray", SavedByAnother())).tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]

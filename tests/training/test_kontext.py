@@ -1,0 +1,186 @@
+"""`portraits-kontext`: what it learns from, training, and the folder that is written."""
+
+import dataclasses
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxKontextPipeline
+
+from latentedit.core.levels import LevelGrid
+from latentedit.core.rng import draw, stream
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.models.guidance import GuidedField
+from latentedit.models.loading import open_folder
+from latentedit.models.patches import pack, unpack
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import write_settings
+from latentedit.testing.tolerances import relative_error
+from latentedit_portraits.attributes import VALUES, Attributes, draw_split
+from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary
+from tests.training.runs import run_in
+from training.kontext import (
+    WINDOW,
+    Tasks,
+    build_text_to_flow,
+    build_tokenizers,
+    fit_flow,
+    fit_words,
+    flow_loss,
+    instruction_following,
+    write_kontext,
+)
+from training.loop import FitSettings
+from training.texts import IGNORED
+
+pytestmark = pytest.mark.nightly
+
+
+def test_every_word_of_an_instruction_is_one_token() -> None:
+    clip, t5 = build_tokenizers()
+    words = random.Random(2)
+    for source in draw_split("train", 40, 0):
+        text = draw_instruction(source, draw_answer(source, words), words)
+        pieces = text.replace(",", " ,").replace("-", " - ").split()
+        assert len(clip(text).input_ids) - 2 == len(pieces)
+        assert len(t5(text).input_ids) - 1 <= min(WINDOW - 1, len(pieces) + text.count(",") + 2 * text.count("-"))
+    assert "remove" in instruction_vocabulary()
+
+
+@pytest.fixture(scope="module")
+def tasks() -> Tasks:
+    """Eight pairs, whose latents are noise."""
+    words = random.Random(3)
+    sources = draw_split("train", 8, 0)
+    answers = [draw_answer(source, words) for source in sources]
+    latents = draw((2, 8, 8, 16, 16), seed=0, purpose="latents").numpy().astype(np.float16)
+    return Tasks(
+        tokenizers=build_tokenizers(),
+        attributes=(sources, answers),
+        latents=(latents[0], latents[1]),
+        device=torch.device("cpu"),
+    )
+
+
+def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:
+    generator = torch.Generator().manual_seed(0)
+    texts, _, clean, source = tasks.draw(64, generator, instructed=True)
+    assert source is not None
+    assert len(texts) == len(clean) == len(source) == 64
+    first, second = (torch.from_numpy(part.astype(np.float32)) for part in tasks.latents)
+    for answer, asked in zip(clean, source, strict=True):
+        forwards = [torch.equal(asked, a) and torch.equal(answer, b) for a, b in zip(first, second, strict=True)]
+        backwards = [torch.equal(asked, b) and torch.equal(answer, a) for a, b in zip(first, second, strict=True)]
+        assert any(forwards) != any(backwards)
+    assert tasks.draw(2, generator, instructed=False)[3] is None
+
+
+def test_what_a_text_asks_for_is_in_the_answer(tasks: Tasks) -> None:
+    """An instruction asks for all that differs and nothing else; the latents say which portraits a row is of."""
+    portraits = {
+        latent.tobytes(): portrait
+        for latents, those in zip(tasks.latents, tasks.attributes, strict=True)
+        for latent, portrait in zip(latents, those, strict=True)
+    }
+
+    def portrait_of(latent: torch.Tensor) -> Attributes:
+        return portraits[latent.numpy().astype(np.float16).tobytes()]
+
+    for instructed in (True, False):
+        drawn = tasks.draw(32, torch.Generator().manual_seed(1), instructed=instructed)
+        _, asked, clean, source = drawn
+        assert (source is not None) == instructed
+        for row, latent in enumerate(clean):
+            answer = portrait_of(latent)
+            settled = {place: index for place, index in enumerate(asked[row].tolist()) if index != IGNORED}
+            assert all(answer.indices()[place] == index for place, index in settled.items())
+            if source is not None:
+                assert {tuple(VALUES)[place] for place in settled} == set(portrait_of(source[row]).differences(answer))
+
+
+def test_the_words_are_learnt_first(tasks: Tasks, tmp_path: Path) -> None:
+    """What instructions ask for is read from them alone better than by chance, and the transformer has not moved."""
+    network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
+    moved = {name: value.clone() for name, value in network.transformer.state_dict().items()}
+    texts, asked, *_ = tasks.draw(64, torch.Generator().manual_seed(2), instructed=True)
+    clip, t5 = tasks.tokens(texts, WINDOW)
+
+    def error() -> float:
+        with torch.no_grad():
+            return float(network.asked_loss(network.embed(clip, t5), t5, asked))
+
+    before = error()
+    settings = FitSettings(steps=25, batch=16, learning_rate=2e-3, warm_up=1, average=0.0)
+    fit_words(network, tasks, settings, run_in(tmp_path))
+    assert error() < 0.8 * before
+    assert all(torch.equal(value, moved[name]) for name, value in network.transformer.state_dict().items())
+
+
+def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
+    """From about 2, the variance of ``e - x`` that an output of zero leaves; a second call finds nothing left to do."""
+    network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
+
+    def error() -> float:
+        with torch.no_grad():
+            return float(flow_loss(network, tasks, 16, 1, stream(0, "error")))
+
+    before, run = error(), run_in(tmp_path)
+    settings = FitSettings(steps=8, batch=4, learning_rate=5e-3, warm_up=1, decay_share=0.1, average=0.3)
+    fit_flow(network, tasks, settings, run)
+    assert before == pytest.approx(2, abs=0.1)
+    assert error() < 0.97 * before
+    trained = {name: value.clone() for name, value in network.state_dict().items()}
+    fit_flow(network, tasks, settings, run)
+    assert all(torch.equal(value, trained[name]) for name, value in network.state_dict().items())
+
+
+def test_a_network_that_hears_nothing_follows_nothing_and_leaves_all_alone(
+    tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Untrained, its velocity is 0 under every text: exactly nothing is added, whatever was asked for."""
+    network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
+    autoencoder = open_folder(bundled_folder("portraits")).load("vae")
+    write_kontext(tmp_path / "model", autoencoder, network, tasks.tokenizers)
+    write_settings(tmp_path / "model", {"sizes": [128, 128, 128], "guidance": 2.0})
+    model = load(tmp_path / "model", device="cpu")
+    monkeypatch.setattr(model, "grid", lambda *_, **__: LevelGrid(levels=(1.0, 0.5, 0.0)))
+    shares = instruction_following(model, 4, run_in(tmp_path))
+    assert shares["one change"] == shares["two at once"] == 0
+    assert min(shares["change nothing"], shares["nothing to do"]) >= 0.75, "the reader errs on few portraits"
+
+
+def test_the_stock_pipeline_opens_the_folder_and_edits_as_the_adapter_does(tasks: Tasks, tmp_path: Path) -> None:
+    """Beside a source, in a few steps, without guidance; the weight of two branches is the adapter's own."""
+    network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
+    with torch.no_grad():
+        for parameter in network.transformer.parameters():  # gates that are open
+            parameter.add_(0.05 * draw(parameter.shape, seed=1, purpose="weights"))
+    folder, codec = tmp_path / "model", open_folder(bundled_folder("portraits")).load("vae")
+    write_kontext(folder, codec, network, tasks.tokenizers)
+    write_settings(folder, {"sizes": [128, 128, 128], "guidance": 2.0})
+    pipeline: Any = FluxKontextPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    model = load(folder, device="cpu")
+    assert model.capabilities.references == 1
+    assert (model.capabilities.guidance_kind, model.capabilities.guidance) == ("cfg", 2.0)
+    shape = (1, *model.latent_shape(128, 128))
+    z, source = (draw(shape, seed=4, purpose=purpose) for purpose in ("start", "source"))
+    pipeline.set_progress_bar_config(disable=True)
+    stock = pipeline(
+        prompt="add glasses",
+        image=source,
+        latents=pack(z),
+        height=128,
+        width=128,
+        max_area=128 * 128,
+        num_inference_steps=3,
+        max_sequence_length=WINDOW,
+        output_type="latent",
+    ).images
+    told = dataclasses.replace(model.embed(["add glasses"]), reference=(source,))
+    field = GuidedField(backbone=model, condition=told)
+    ours = sample(field, z, model.grid(3, height_px=128, width_px=128), EulerSolver()).final
+    assert relative_error(ours, unpack(stock, (8, 8))) <= 1e-4

@@ -1,0 +1,140 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTokenizer
+
+from latentedit_portraits.attributes import VALUES, Attributes, draw_split
+from latentedit_portraits.captions import MAX_TOKENS, vocabulary
+from latentedit_portraits.domain import PORTRAITS
+from tests.training.runs import run_in
+from training import pixels
+from training.loop import FitSettings
+from training.sd3 import TextToVelocity, build_text_to_velocity, draw_levels, fit_text, fit_transformer
+from training.texts import CaptionBatches, attribute_loss
+
+pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
+CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of few layers, and narrow."""
+    monkeypatch.setattr("training.sd3._LAYERS", 2)
+    monkeypatch.setattr("training.sd3._HEADS", 2)
+
+
+@pytest.fixture
+def network(captions: CaptionBatches) -> TextToVelocity:
+    return build_text_to_velocity(captions.tokenizer, PORTRAITS)
+
+
+@pytest.fixture(scope="module")
+def captions() -> CaptionBatches:
+    return CaptionBatches(PORTRAITS, draw_split("train", 32, 0), CPU)
+
+
+def test_levels_are_stratified_and_lean_to_the_noise() -> None:
+    levels = draw_levels(1000, torch.Generator().manual_seed(0))
+    assert levels.min() > 0
+    assert levels.max() < 1
+    # median of the logit-normal is sigmoid(0.7) = 0.668; stratified, so within one stratum of it
+    assert levels.sort().values[500] == pytest.approx(0.668, abs=0.005)
+
+
+def test_attribute_loss_of_ignorance_is_the_logarithm_of_the_choices() -> None:
+    stated = torch.tensor([item.indices() for item in draw_split("train", 8, 0)])
+    logits = torch.zeros(8, sum(map(len, VALUES.values())))
+    assert attribute_loss(logits, stated, Attributes).item() == pytest.approx(CHANCE, rel=1e-6)
+    silent = torch.full_like(stated, -100)
+    assert attribute_loss(logits, silent, Attributes).item() == 0
+
+
+def test_the_untrained_velocity_is_zero(network: TextToVelocity, captions: CaptionBatches) -> None:
+    ids, _ = captions.draw([0], torch.Generator().manual_seed(0))
+    tokens, pooled = network.embed(ids)
+    v = network.transformer(torch.ones(1, 8, 16, 16), tokens, pooled, torch.tensor([500.0])).sample
+    assert v.abs().max() == 0
+
+
+@pytest.mark.nightly
+def test_text_training_beats_chance(network: TextToVelocity, captions: CaptionBatches, tmp_path: Path) -> None:
+    settings = FitSettings(steps=25, batch=16, learning_rate=2e-3, warm_up=1, average=0.0)
+    fit_text(network, captions, settings, run_in(tmp_path))
+    ids, stated = captions.draw(range(32), torch.Generator().manual_seed(1), empty=0.0)
+    with torch.no_grad():
+        assert attribute_loss(network.attribute_head(network.embed(ids)[1]), stated, Attributes).item() < 0.9 * CHANCE
+
+
+@pytest.mark.nightly
+def test_joint_training_moves_text_and_transformer(
+    small: None, network: TextToVelocity, captions: CaptionBatches, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
+    settings = FitSettings(steps=1, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
+    fit_transformer(network, captions, latents, settings, run_in(tmp_path))
+    after = network.state_dict()
+    for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):
+        assert not torch.equal(before[part], after[part])
+    assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
+
+
+@pytest.fixture(scope="module")
+def tokenizer(captions: CaptionBatches) -> CLIPTokenizer:
+    return captions.tokenizer
+
+
+def test_every_word_is_one_token(tokenizer: CLIPTokenizer) -> None:
+    for word in vocabulary():
+        assert len(tokenizer(word).input_ids) == 3, word  # start, word, end
+    ids = tokenizer("a xylophone é 5").input_ids
+    assert tokenizer.unk_token_id not in ids[1:-1]
+    assert "".join(tokenizer.convert_ids_to_tokens(ids)[1:-1]).replace("</w>", " ").startswith("a xylophone ")
+    ids = tokenizer(" ".join(["glasses"] * 90), padding="max_length", truncation=True).input_ids
+    assert len(ids) == MAX_TOKENS
+    assert len(tokenizer("a", padding="max_length").input_ids) == MAX_TOKENS
+
+
+def test_saving_and_loading_keeps_the_tokens(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    loaded = CLIPTokenizer.from_pretrained(tmp_path)
+    text = ", ".join(vocabulary())
+    assert loaded(text).input_ids == tokenizer(text).input_ids
+    assert loaded.model_max_length == MAX_TOKENS
+
+
+class Answer(torch.nn.Module):
+    """Says the same of all pictures, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros(()))
+        self.asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, x_t: torch.Tensor, times: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        assert not return_dict
+        self.asked.append((x_t, times))
+        return (self.value.expand_as(x_t),)
+
+
+def test_it_learns_v_at_all_times(tmp_path: Path) -> None:
+    network: Any = Answer()
+    white = np.full((4, pixels.SIDE, pixels.SIDE, 3), 255, np.uint8)
+    settings = FitSettings(steps=1, batch=8, learning_rate=1e-3)
+    told: list[str] = []
+    pixels.fit_pixels(network, white, settings, run_in(tmp_path, log=told.append))
+    x_t, times = network.asked[0]
+    assert times.sort().values.div(125, rounding_mode="floor").tolist() == list(range(8)), "one an eighth of the range"
+    alphas = pixels.noise_scheduler().alphas_cumprod[times.long()]
+    alpha, sigma = alphas.sqrt()[:, None, None, None], (1 - alphas).sqrt()[:, None, None, None]
+    noise = (x_t - alpha) / sigma
+    loss = float(told[0].split("loss ")[1].split()[0])
+    # diffusers' own target for v, with a picture of ones; five digits are printed
+    target = pixels.noise_scheduler().get_velocity(torch.ones_like(noise), noise, times.long())
+    assert loss == pytest.approx(float(target.square().mean()), abs=2e-4)

@@ -1,0 +1,116 @@
+"""Every recipe makes a stock folder with its figures, in a step or two of tiny networks."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline, SD3Transformer2DModel
+
+from latentedit.api.calibrate import Calibration, calibrate_guard
+from latentedit.latents import reference
+from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.guard import Guard
+from latentedit.latents.reference import verify
+from latentedit.latents.worlds import World, words_of
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import read_settings
+from latentedit.models.weights import read_json
+from latentedit_portraits.attributes import VALUES, Attributes
+from latentedit_portraits.domain import PORTRAITS
+from latentedit_portraits.framer import PortraitFramer
+from latentedit_scenes.domain import SCENES
+from training import __main__ as command
+from training import recipes
+from training.sd3 import begin_with, build_text_to_velocity
+from training.texts import IGNORED, CaptionBatches, value_indices
+
+pytestmark = pytest.mark.nightly
+
+
+@pytest.mark.parametrize("world", [PORTRAITS, SCENES], ids=lambda world: world.name)
+def test_every_word_is_a_token_and_captions_tell_what_they_state(world: World) -> None:
+    scenes = world.draw("train", 4, 0)
+    captions = CaptionBatches(world, scenes, torch.device("cpu"))
+    for scene in scenes:
+        caption = world.full_caption(scene)
+        assert len(captions.tokenizer(caption).input_ids) == len(words_of(caption)) + 2 <= world.max_tokens
+    ids, stated = captions.draw(range(4), torch.Generator().manual_seed(0), empty=0.0)
+    assert ids.shape == (4, world.max_tokens)
+    for row, scene in zip(stated.tolist(), scenes, strict=True):
+        assert all(said in (IGNORED, true) for said, true in zip(row, scene.indices(), strict=True))
+        assert set(row) != {IGNORED}
+
+
+def test_a_colour_that_no_value_names_is_not_learnt() -> None:
+    stated = value_indices(Attributes, [{"clothes_color": "purple", "background": "white"}])[0].tolist()
+    known = {name: index for name, index in zip(VALUES, stated, strict=True) if index != IGNORED}
+    assert known == {"background": VALUES["background"].index("white")}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans of a step, small networks, scenes in plain gray; nothing is measured."""
+    for name, plan in recipes.PLANS.items():
+        fits = {stage: dataclasses.replace(fit, steps=1, batch=4) for stage, fit in plan.fits.items()}
+        few = {"pictures": 3, "recolored": 2, "views": 4, "reconstructed": 2}
+        sizes = {size: count for size, count in few.items() if getattr(plan, size)}
+        monkeypatch.setitem(recipes.PLANS, name, dataclasses.replace(plan, fits=fits, **sizes))
+    monkeypatch.setattr("training.views.SIZE", 128)
+    monkeypatch.setattr("latentedit_scenes.domain.render_array", lambda *_: np.full((128, 128, 3), 90, np.uint8))
+    monkeypatch.setattr(recipes, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})
+    monkeypatch.setattr(recipes, "instruction_following", lambda *_: {"one change": 0.25})
+    monkeypatch.setattr(recipes, "calibrate_no_change", lambda *_, **__: None)
+    small = Calibration(pictures=2, steps=1, batch=2, harmed=1)
+    monkeypatch.setattr(recipes, "Calibration", lambda: small)
+    monkeypatch.setattr(recipes, "calibrate_guard", functools.partial(calibrate_guard, how=small))
+    monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.usefixtures("tiny")
+def test_a_recipe_makes_a_stock_folder_with_its_figures(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [name, "--out", str(tmp_path), "--device", "cpu"]
+    assert command.main(arguments) == 0
+    folder = tmp_path / "model"
+    assert capsys.readouterr().out.endswith(f"model  {folder}\n")
+    pipeline: Any = DiffusionPipeline.from_pretrained(
+        folder, **({"text_encoder_3": None, "tokenizer_3": None} if name in ("portraits", "scenes") else {})
+    )
+    bundled, model, settings = bundled_folder(name), load(folder, device="cpu"), read_settings(folder)
+    assert type(pipeline).__name__ == read_json(bundled / "model_index.json")["_class_name"]
+    assert settings["fingerprint"] == model.fingerprint
+    assert len(verify(folder)) == 2
+    assert f"python -m training {name}`" in (folder / "README.md").read_text()
+    stored = read_settings(bundled)
+    for setting in ("sizes", "vocabulary", "captioner", "framer", "knows", "guidance", "zero_tokens", "window"):
+        assert settings.get(setting) == stored.get(setting), setting
+    assert settings["training_seconds"].keys() == stored["training_seconds"].keys()
+    if "vocabulary" in settings:
+        assert Guard.of(model) is not None, "the guard comes with the model"
+    for network in ("reader", "framer"):
+        assert (folder / network).is_dir() == (bundled / network).is_dir()
+    if (folder / "framer").is_dir():
+        PortraitFramer.from_folder(folder)
+    assert command.main(["pixels-discs" if name != "pixels-discs" else "scenes", *arguments[1:]]) == 2
+
+
+def test_the_networks_begin_with_those_of_portraits_and_their_words_do_not() -> None:
+    """What a network of its own words knows stays; the rest predicts the velocity that `portraits` predicts."""
+    folder, captions = bundled_folder("portraits"), CaptionBatches(SCENES, [], torch.device("cpu"))
+    begun = build_text_to_velocity(captions.tokenizer, SCENES)
+    words = begun.text_encoder.text_model.embeddings.token_embedding.weight.detach().clone()
+    begin_with(begun, folder)
+    assert torch.equal(begun.text_encoder.text_model.embeddings.token_embedding.weight, words)
+    theirs = SD3Transformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32)
+    draw = torch.Generator().manual_seed(0)
+    shapes = {"hidden_states": (1, 8, 16, 16), "encoder_hidden_states": (1, 9, 256), "pooled_projections": (1, 256)}
+    inputs = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+    with torch.no_grad():
+        ours, same = (net(**inputs, timestep=torch.tensor([500.0])).sample for net in (begun.transformer, theirs))
+    assert torch.equal(ours, same)

@@ -1,0 +1,1 @@
+"""Training of the bundled models, from a clone: ``python -m training``; no wheel has it."""

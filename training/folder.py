@@ -1,0 +1,55 @@
+"""The folder of a model: a stock diffusers folder, our settings, and its card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from latentedit.core.files.writing import told_unwritable
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.settings_file import change_json, write_settings
+
+
+def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> None:
+    """Write a stock diffusers folder in half precision, and our settings.
+
+    Args:
+        folder: of the model.
+        pipeline: of diffusers; its networks are made half, on the CPU, in place.
+        settings: for ``latentedit.json``.
+
+    Raises:
+        OutputError: the folder cannot be written to, or the disk is full.
+    """
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    for network in networks.values():
+        network.cpu().half()
+    with quiet_libraries(), told_unwritable(folder):
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    for part in networks:
+        if part.startswith(
+            "text_encoder"
+        ):  # transformers 5 would open it in half precision if it did not say otherwise
+            change_json(folder / part / "config.json", {"dtype": "float32"})
+    write_settings(folder, settings)
+
+
+def card_text(settings: Mapping[str, Any], name: str) -> str:
+    """The card of a model with these settings; their ``history`` says where the recipe was left."""
+    return (
+        Path(__file__)
+        .with_name("cards")
+        .joinpath(f"{name}.md")
+        .read_text("utf-8")
+        .format(
+            seconds=", ".join(f"{stage} {value}" for stage, value in settings["training_seconds"].items()),
+            history=f" {settings['history']}" if "history" in settings else "",
+            quality="\n".join(_table(title, numbers) for title, numbers in settings.get("quality", {}).items()),
+        )
+    )
+
+
+def _table(title: str, numbers: Mapping[str, float]) -> str:
+    names, values = " | ".join(numbers), " | ".join(f"{value:g}" for value in numbers.values())
+    return f"**{title}**\n\n| {names} |\n|{'---|' * len(numbers)}\n| {values} |\n"

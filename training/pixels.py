@@ -1,0 +1,96 @@
+"""Small unconditional diffusion models on pixels, alike but for their data, for a comparison of data sets."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentedit.core.flow import per_element
+from latentedit.core.rng import seeded
+from latentedit.core.schedule import DiscreteSchedule
+from latentedit.latents.classifier import to_pixels
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.pixels import SIDE, draw_discs, shrink
+from training.data import SEED, draw_framed, render_kept
+from training.folder import write_pipeline
+from training.loop import FitSettings, Plan, Training, mixed_precision
+
+
+def noise_scheduler() -> DDIMScheduler:
+    """DDPM's linear betas, s in [0.010, 0.994]; the network predicts v, which is as easy at all levels."""
+    return DDIMScheduler(
+        beta_schedule="linear",
+        beta_start=1e-4,
+        beta_end=0.02,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+    )
+
+
+def build_pixel_unet() -> nn.Module:
+    """The untrained network: four sizes from 64 to 8 pixels, attention at the last and in the middle."""
+    build: Any = UNet2DModel  # its annotations say tuples of strings of any length
+    with seeded(SEED):
+        return build(
+            sample_size=SIDE,
+            block_out_channels=(16, 32, 64, 128),
+            layers_per_block=1,
+            norm_num_groups=16,
+            attention_head_dim=32,
+            down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
+        )
+
+
+def fit_pixels(network: nn.Module, pictures: NDArray[np.uint8], settings: FitSettings, run: Training) -> float:
+    """Train a network to predict v, at uniform times; pictures are bytes ``[n, 64, 64, 3]``."""
+    device = run.device
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    stock: Any = network
+    stock.to(memory_format=torch.channels_last)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        del step
+        chosen = torch.randint(len(pictures), (settings.batch,), generator=generator).tolist()
+        clean = to_pixels(pictures[chosen], device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        times = _stratified_times(settings.batch, schedule.times, generator)
+        scales = schedule.alpha_sigma(schedule.level(times.double()))
+        alpha, sigma = (per_element(scale.float().to(device), clean) for scale in scales)
+        x_t = (alpha * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
+        with mixed_precision(device):
+            output = network(x_t, times.to(device), return_dict=False)[0]
+        return (output.float() - (alpha * noise - sigma * clean)).square().mean()
+
+    return run.fit("pixels", network, loss, settings)
+
+
+def _stratified_times(batch: int, times: int, generator: torch.Generator) -> Int[Tensor, " b"]:
+    """One time from each of equal parts of the range, so that every batch has seen all of it."""
+    quantile = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+    return (quantile * times).long().clamp(max=times - 1)
+
+
+def train_discs(run: Training, plan: Plan) -> dict[str, float]:
+    """Train the network on plain discs, and write the model."""
+    return _train(run, plan, draw_discs(plan.pictures, seed=SEED))
+
+
+def train_portraits(run: Training, plan: Plan) -> dict[str, float]:
+    """Train the network on portraits, and write the model."""
+    portraits = draw_split("train", plan.pictures, SEED)
+    return _train(run, plan, shrink(render_kept("train", portraits, draw_framed, run)))
+
+
+def _train(run: Training, plan: Plan, pictures: NDArray[np.uint8]) -> dict[str, float]:
+    network: Any = build_pixel_unet().to(run.device)
+    seconds = fit_pixels(network, pictures, plan.fits["pixels"], run)
+    network.to(memory_format=torch.contiguous_format)
+    write_pipeline(run.folder / "model", DDIMPipeline(unet=network, scheduler=noise_scheduler()), {})
+    return {"pixels": seconds}

@@ -1,0 +1,95 @@
+"""How good a trained model is: the codec, the classifier, and how well the network listens."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from latentedit.latents.classifier import AttributeClassifier, to_pixels
+from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.worlds import Described, World
+from latentedit.models.registry import load
+from latentedit_scenes.attributes import PARTS, is_novel
+from latentedit_scenes.attributes import Attributes as Scene
+from latentedit_scenes.domain import SCENES
+from training.codec import reconstruction_psnr_db
+from training.data import SEED, render_world
+from training.loop import Training
+
+# Pictures of the test split that are read and reconstructed, and captions that are drawn, so many at once.
+_RENDERS, _SAMPLES, _BATCH = 500, 200, 25
+
+
+def measure_quality(
+    folder: Path, world: World, reader: AttributeClassifier, run: Training
+) -> dict[str, dict[str, float]]:
+    """The figures of the model card, all on the test split: PSNR in dB, and shares as `agreement` has them.
+
+    Args:
+        folder: the model.
+        world: of its training pictures.
+        reader: of these.
+        run: where renders are kept, and who hears of it.
+    """
+    model = load(folder)
+    codec = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+    pictures, shown = render_world(world, _RENDERS, run)
+    psnr, pixels = reconstruction_psnr_db(codec, pictures), to_pixels(pictures)
+    with torch.no_grad():
+        decoded = torch.cat([model.decode(model.encode(chunk)) for chunk in pixels.to(model.device).split(50)])
+    wanted, found = world.draw("test", _SAMPLES, SEED + 1), list[Any]()
+    for start in range(0, len(wanted), _BATCH):
+        captions = [world.full_caption(scene) for scene in wanted[start : start + _BATCH]]
+        found += reader.attributes(draw_pictures(model, captions, seed=start))
+        run.tell("adherence", len(found), len(wanted))
+    figures = {
+        f"VAE PSNR on {len(psnr)} test renders, dB": {
+            "mean": round(statistics.mean(psnr), 2),
+            "median": round(statistics.median(psnr), 2),
+            "lowest": round(min(psnr), 2),
+        },
+        f"reader accuracy on {len(shown)} test renders": agreement(reader.attributes(pixels), shown),
+        f"reader accuracy on {len(shown)} VAE reconstructions": agreement(reader.attributes(decoded), shown),
+    }
+    for name, novel in (("test captions", False), ("captions with held-out combinations", True)):
+        pairs = [pair for pair in zip(found, wanted, strict=True) if (world is SCENES and is_novel(pair[1])) == novel]
+        if pairs:
+            figures[f"text adherence, {len(pairs)} {name}"] = agreement(*zip(*pairs, strict=True))
+    return figures
+
+
+def agreement(found: Sequence[Described], wanted: Sequence[Described]) -> dict[str, float]:
+    """How well pictures show what was wanted, as a classifier sees them: shares in [0, 1].
+
+    Returns:
+        Of each attribute the share of pictures in which it is right, and the mean of these; of scenes with objects also
+
+        - "counting": pictures with the right number of objects.
+        - "places": pictures with objects at the right places.
+        - "binding": of the objects of pictures that should have several, those with all their own parts at their place.
+    """
+    pairs = list(zip(found, wanted, strict=True))
+    shares = {name: _share([getattr(a, name) == getattr(b, name) for a, b in pairs]) for name in wanted[0].values}
+    shares = {"mean": round(statistics.mean(shares.values()), 4)} | shares
+    objects = [(a, b) for a, b in pairs if isinstance(a, Scene) and isinstance(b, Scene)]
+    if not objects:
+        return shares
+    return shares | {
+        "counting": _share([len(a.places()) == len(b.places()) for a, b in objects]),
+        "places": _share([a.places() == b.places() for a, b in objects]),
+        "binding": _share(
+            [
+                all(a.object_at(place)[part] == b.object_at(place)[part] for part in PARTS)
+                for a, b in objects
+                if len(b.places()) > 1
+                for place in b.places()
+            ]
+        ),
+    }
+
+
+def _share(right: Sequence[bool]) -> float:
+    return round(sum(right) / len(right), 4) if right else float("nan")
