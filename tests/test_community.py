@@ -38,13 +38,6 @@ def test_the_citation_has_what_version_1_2_0_of_the_format_asks_for() -> None:
     assert all(isinstance(word, str) for word in found["keywords"])
 
 
-def test_the_citation_is_that_of_the_command() -> None:
-    from latentedit.api.citations import cite
-
-    ours = " ".join(cite().entries[0].bibtex.split())
-    assert f"title = {{{read('CITATION.cff')['title']}}}" in ours
-
-
 @pytest.mark.parametrize("name", ["bug", "feature"])
 def test_forms_of_issues_have_what_github_asks_for(name: str) -> None:
     form = read(GITHUB / "ISSUE_TEMPLATE" / f"{name}.yml")

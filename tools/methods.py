@@ -4,7 +4,6 @@ import importlib
 import re
 
 import latentedit
-from latentedit.api.citations import cite
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.registry import make_editor
 from latentedit.latents.joint import JointLatent
@@ -14,7 +13,7 @@ from tools.running import ROOT
 PAGE = ROOT / "docs" / "methods.md"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
-_ARXIV = re.compile(r"eprint = \{(.*?)\}")
+_ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
 
 def main() -> None:
@@ -34,8 +33,9 @@ def _row(name: str, latent: JointLatent) -> str:
     editor = make_editor(name, latent.backbone)
     module = importlib.import_module(type(editor).__module__)
     about = " ".join((module.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
-    papers = [_ARXIV.search(entry.bibtex) for entry in cite([name]).entries[1:]]
-    links = ", ".join(f"[{found[1]}](https://arxiv.org/abs/{found[1]})" for found in papers if found)
+    entries = _ENTRY.findall((ROOT / "docs" / "citations.bib").read_text(encoding="utf-8"))
+    papers = [arxiv for arxiv, names in entries if name in names.split(", ")]
+    links = ", ".join(f"[{arxiv}](https://arxiv.org/abs/{arxiv})" for arxiv in papers)
     same = "yes" if editor.keeps_equal_texts else "no"
     return f"| `{name}` | {about} | {links} | {editor.evaluations(latent)} | {same} |"
 

@@ -80,7 +80,7 @@ def test_installing_writes_what_is_shown(program: Path, tmp_path: Path, shell: s
 
 @pytest.mark.nightly
 def test_nothing_heavy_is_imported() -> None:
-    typed = ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"]
+    typed = ["edit me.png --method ", "bench run --method ", "models show "]
     code = (
         "import os, sys\nfrom latentedit.cli.main import run\n"
         f"for typed in {typed}:\n"

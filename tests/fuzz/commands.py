@@ -45,7 +45,7 @@ _WORDS = st.sampled_from([
     "A" * 300, "http://x", "--output", ".", "..", "/dev/full", "/proc/self/mem", "--data", "--retry",
 ])  # fmt: skip
 _COMMANDS = st.sampled_from([
-    ["edit"], ["sweep"], ["undo"], ["replay"], ["caption"], ["path"], ["discover"], ["transport"], ["cite"],
+    ["edit"], ["sweep"], ["undo"], ["replay"], ["caption"], ["path"], ["discover"], ["transport"],
     ["keep"], ["models", "show"],
     ["models", "path"], ["models", "list"], ["models", "families"], ["models", "verify"], ["direction", "show"],
     ["direction", "make"],
@@ -124,7 +124,7 @@ _ENVIRONMENTS = st.fixed_dictionaries(
         "full": st.lists(st.sampled_from([1, 2]), unique=True, max_size=2),
         "gone": st.booleans(),
         "words": st.sampled_from([["--version"], ["--help"], ["edti"], ["models", "list"], ["edit", "nothing.png",
-        "--change", "=> hat"], ["cite"]]),
+        "--change", "=> hat"]]),
     }
 )  # fmt: skip
 

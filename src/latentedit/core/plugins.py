@@ -124,9 +124,6 @@ MODELS = Registry(group="latentedit.models", kind="bundled model")
 EDITORS = Registry(group="latentedit.editors", kind="editor")
 """Name to a subclass of `Editor`."""
 
-CITATIONS = Registry(group="latentedit.citations", kind="list of papers")
-"""Any name to the path of a BibTeX file whose keywords say which editors and families an entry is for."""
-
 CAPTIONERS = Registry(group="latentedit.captioners", kind="captioner")
 """Name to a callable ``(backbone) -> Captioner``."""
 
