@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 import latentedit as le
-from latentedit.api.sheets.animation import save_animation
-from latentedit.api.sheets.drawing import draw_grid
+from latentedit.api.sheets import draw_grid
 from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
@@ -40,7 +39,8 @@ def strip() -> None:
     for row in zip(*columns, strict=True):
         labels = [f"{change.removeprefix('=> ')}\n{row[0].strength:.2f}" for change in changes]
         frames.append(draw_grid([result.image for result in row], labels, columns=len(changes), panel_px=192))
-    save_animation(frames, PICTURES / "strip.gif", seconds=0.25)
+    first, *others = [*frames, *frames[-2:0:-1]]
+    first.save(PICTURES / "strip.gif", save_all=True, append_images=others, loop=0, duration=250)
 
 
 def half() -> None:

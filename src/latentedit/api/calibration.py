@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from latentedit.api.session import Session
-from latentedit.api.sheets.drawing import on_white
+from latentedit.api.sheets import on_white
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.editors.slider import Arm

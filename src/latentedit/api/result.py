@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.api.outputs import OutputFile, beside_file, write_together
-from latentedit.api.sheets.sheet import draw_sheet
-from latentedit.api.sheets.strip import save_sweep
+from latentedit.api.sheets import draw_sheet, draw_sweep
 from latentedit.api.undo import difference
 from latentedit.api.viewer.page import is_page
 from latentedit.api.viewer.views import View
@@ -215,7 +214,7 @@ class EditResult:
 
 
 def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
-    """Write pictures by strength, as a sheet, an animation or a page, and the JSON beside it; both or neither.
+    """Write pictures by strength, as a sheet or a page, and the JSON beside it; both or neither.
 
     Raises:
         OutputError: a place that cannot be written to, or where the JSON of something else lies.
@@ -227,7 +226,8 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     lines, images, text = first.caption_lines, [result.image for result in results], record.to_json()
 
     def write(place: Path) -> None:
-        save_sweep(images, labels, place, title=record.picture.name or "picture", lines=lines, record=text)
+        sheet = draw_sweep(images, labels, title=record.picture.name or "picture", lines=lines)
+        save_image(sheet, place, record=text)
 
     shown = _view_file(results, path) if is_page(path) else (Path(path), write)
     write_together([shown, beside_file(path, record, [result.measures for result in results])])

@@ -7,12 +7,11 @@ import typer
 
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
-from latentedit.cli.edit import edit_asked
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import all_changes, default_output
-from latentedit.cli.strengths import parse_strength, parse_strengths
+from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
@@ -24,7 +23,6 @@ app = typer.Typer(
 
     Examples:
         latentedit direction make a.png --change "=> glasses" -o glasses.safetensors
-        latentedit direction apply glasses.safetensors --on you.png
     """,
     no_args_is_help=True,
 )
@@ -139,14 +137,14 @@ def preview(
 
     Examples:
         latentedit direction preview glasses.safetensors
-        latentedit direction preview glasses.safetensors --on you.png -o sweep.gif
+        latentedit direction preview glasses.safetensors --on you.png -o sweep.png
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else default_output(file, "preview.png")
     from latentedit.api import verbs
     from latentedit.api.outputs import check_beside
     from latentedit.api.result import write_sweep
-    from latentedit.api.sheets.strip import check_sweep_output
+    from latentedit.api.sheets import check_sweep_output
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit_keep.files import written_beside
@@ -174,44 +172,6 @@ def preview(
         write_sweep(results, output)
     if not quiet:
         say(f"{file} -> {output}")
-
-
-@app.command()
-@chooses_model
-def apply(
-    files: Files,
-    on: On,
-    strength: options.Strengths = None,
-    mixing: options.Mixing = "sum",
-    local: options.Local = None,
-    mask: options.Mask = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
-    *,
-    choice: ModelChoice,
-    anyway: options.Anyway = False,
-    output: options.Output = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first.
-
-    Examples:
-        latentedit direction apply glasses.safetensors --on you.png
-        latentedit direction apply glasses.safetensors --on you.png --strength 0.7
-        latentedit direction apply smile.safetensors hair.safetensors --on you.png
-    """
-    request = EditRequest(
-        direction=tuple(files),
-        caption=source,
-        captioner=captioner,
-        mask=mask,
-        strength=parse_strength(strength),
-        mixing=mixing,
-        local=local,
-        anyway=anyway,
-    )
-    edit_asked(on, request, choice=choice, mask=mask, output=output, as_json=as_json, quiet=quiet)
 
 
 @app.command()

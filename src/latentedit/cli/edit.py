@@ -99,42 +99,6 @@ def edit(
         seed=seed,
         anyway=anyway,
     )
-    edit_asked(
-        picture,
-        request,
-        choice=choice,
-        mask=mask,
-        output=output,
-        sheet=sheet,
-        view=view,
-        batch=batch,
-        workers=workers,
-        ray=ray,
-        as_json=as_json,
-        quiet=quiet,
-    )
-
-
-def edit_asked(
-    picture: Path,
-    request: EditRequest,
-    *,
-    choice: ModelChoice,
-    mask: Path | None,
-    output: Path | None,
-    sheet: Path | None = None,
-    view: Path | None = None,
-    batch: int | None = None,
-    workers: int | None = None,
-    ray: str | None = None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Edit a picture, or those of a folder or manifest, and say what came of it.
-
-    Raises:
-        ConfigError: options that are for the other of the two.
-    """
     common: dict[str, Any] = {"choice": choice, "output": output, "as_json": as_json, "quiet": quiet}
     if not is_many(picture):
         refuse("they are for a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})

@@ -60,7 +60,7 @@ def path(
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
     check_texts({"--from": source, "--to": target})
-    from latentedit.api.sheets.path_strip import draw_paths, paths_json
+    from latentedit.api.path_sheet import draw_paths, paths_json
     from latentedit.core.settings import Count, Level, check
     from latentedit.directions.latent_path import METHODS, check_methods, paths_between
     from latentedit.latents.pair import SAME_TWICE, encode_pair

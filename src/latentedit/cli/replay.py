@@ -152,7 +152,7 @@ def _is_file(place: Path) -> bool:
 
 def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
     from latentedit.api.outputs import check_beside
-    from latentedit.api.sheets.strip import check_sweep_output
+    from latentedit.api.sheets import check_sweep_output
     from latentedit.latents.pictures import check_output
 
     if record.output == "sweep":

@@ -1,4 +1,4 @@
-"""``latentedit sweep``: one change at several strengths, as a sheet, an animation or a page with a slider."""
+"""``latentedit sweep``: one change at several strengths, as a sheet or a page with a slider."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +57,7 @@ def sweep(
         typer.Option(
             "--output",
             "-o",
-            help="A sheet (.png, .jpg), an animation (.gif, .webp) or a page with a slider (.html).",
+            help="A sheet (.png, .jpg) or a page with a slider (.html).",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
@@ -66,11 +66,11 @@ def sweep(
 ) -> None:
     """Sweep a change through strengths: 0 is the picture, 1 the whole change, below 0 away from it.
 
-    The pictures stand side by side on a sheet, one after the other in an animation, or under a slider on a page.
+    The pictures stand side by side on a sheet, or under a slider on a page.
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
-        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o me.gif
+        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o me.png
         latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o me.html
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1

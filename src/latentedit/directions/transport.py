@@ -112,7 +112,7 @@ def feature_of(direction: Direction) -> Float[Tensor, "*feature"]:
     if feature is None or not isinstance(site, str) or len(direction) != 1:
         raise ConfigError(
             f"a direction found by {direction.method!r} does not know its change of a feature, which transport needs. "
-            "Find it with `latentedit discover`; one found from text needs no transport: `latentedit direction apply`"
+            "Find it with `latentedit discover`; one found from text needs no transport: edit with --direction"
         )
     return feature
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from latentedit.api.manifests.items import Item
-from latentedit.api.sheets.drawing import draw_grid
+from latentedit.api.sheets import draw_grid
 from latentedit_keep.pictures import save_image
 
 _PANEL_PX = 72  # width of a picture

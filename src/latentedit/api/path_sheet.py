@@ -7,7 +7,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.sheets.drawing import GAP_PX, ROW_PX, draw_grid
+from latentedit.api.sheets import GAP_PX, ROW_PX, draw_grid
 from latentedit.directions.latent_path import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
 
