@@ -4,7 +4,6 @@ The model draws pictures from captions, and how well it denoises them, as they a
 which pictures it knows. Settings of edits are found by `api.settings_search`.
 """
 
-import hashlib
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.api.calibration_cost import Work
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, settings, to_plain
@@ -26,7 +24,7 @@ from latentedit.latents.harms import HARMS
 from latentedit.latents.instructions import KEY as NO_CHANGE
 from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTING, SETTINGS, Unfinished, discard_unfinished, store_calibration
+from latentedit.models.calibrations import SETTING, SETTINGS, store_calibration
 from latentedit.models.loading import SETTINGS_FILE
 from latentedit.models.settings_file import read_settings, write_settings
 
@@ -84,10 +82,6 @@ class Calibration(Batches):
         """Network evaluations that it takes."""
         return self.pictures * (self.drawing(model) + _LOSSES) + self.harmed_pictures * _LOSSES
 
-    def work(self, model: Backbone) -> Work:
-        """What it takes; each picture is decoded and encoded, and each harmed one encoded."""
-        return Work(evaluations=self.evaluations(model), pictures=2 * self.pictures + self.harmed_pictures)
-
 
 @torch.no_grad()
 def calibrate_guard(
@@ -99,9 +93,6 @@ def calibrate_guard(
 ) -> Guard:
     """Find the thresholds of a model's guard on pictures that it draws itself.
 
-    It can be stopped anywhere: what each batch gave is kept in the user's data folder until it is finished, and another
-    run of the same goes on there.
-
     Args:
         model: with a picture codec.
         captions: to draw from; those that its captioner writes by default, or general ones.
@@ -110,7 +101,6 @@ def calibrate_guard(
 
     Raises:
         ConfigError: a model without pictures or fingerprint.
-        OutputError: a data folder that cannot be written to.
 
     Cost:
         `Calibration.evaluations`.
@@ -118,13 +108,11 @@ def calibrate_guard(
     check_calibrable(model)
     how = Calibration() if how is None else how
     texts = list(captions) or default_captions(model, how.pictures)
-    captioned = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    kept = Unfinished.of(model.fingerprint, GUARD, {**to_plain(how), "captions": captioned})
-
-    def measure(places: range) -> dict[str, list[list[float]]]:
-        return _batch(model, [texts[place % len(texts)] for place in places], places.start, how)
-
-    rows = kept.finished(how.batches, measure, progress, total=len(how.batches))
+    rows: list[dict[str, list[list[float]]]] = []
+    for places in how.batches:
+        rows.append(_batch(model, [texts[place % len(texts)] for place in places], places.start, how))
+        if progress is not None:
+            progress(GUARD, len(rows), len(how.batches))
     return Guard.calibrated(
         torch.cat([torch.tensor(row["own"]) for row in rows], dim=1).double(),
         {name: torch.cat([torch.tensor(row[name]) for row in rows], dim=1).double() for name in HARMS},
@@ -164,7 +152,7 @@ def keep_calibration(
     no_change: Mapping[str, float] | None = None,
     folder: Path | None = None,
 ) -> Path:
-    """Keep what was found in the user's data folder, or with the model itself; what was kept to go on from is removed.
+    """Keep what was found in the user's data folder, or with the model itself.
 
     Args:
         model: that was calibrated.
@@ -189,8 +177,6 @@ def keep_calibration(
         same = known if known.get("fingerprint") == model.fingerprint else {}
         write_settings(folder, {SETTING: {**same, "fingerprint": model.fingerprint, **parts}})
         place = folder / SETTINGS_FILE
-    for name in parts:
-        discard_unfinished(model.fingerprint, name)
     return place
 
 

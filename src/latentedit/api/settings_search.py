@@ -14,8 +14,6 @@ Derived here.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,17 +24,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from latentedit.api.calibrate import Batches, check_calibrable, default_captions
-from latentedit.api.calibration_cost import Work
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Natural, settings, to_plain
+from latentedit.core.settings import Count, Natural, settings
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.text import embed_aligned
 from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.editors.criteria import (
     CRITERIA,
-    LOOK,
     Look,
     consensus_distances,
     levels_of,
@@ -55,7 +51,7 @@ from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_
 from latentedit.latents.harms import HARMS
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTINGS, Unfinished
+from latentedit.models.calibrations import SETTINGS
 
 USUAL: Mapping[str, Any] = {
     "levels": (0.99, 0.0),
@@ -114,31 +110,6 @@ class Search(Batches):
     harmed: Natural = 1
     seed: int = 1
 
-    def work(self, model: Backbone, *, drawn: bool = True) -> Work:
-        """What it takes, but for what the settings that are chosen take beside the usual ones.
-
-        Args:
-            model: that is calibrated.
-            drawn: pictures are drawn by the model, and not given.
-        """
-        levels = len(levels_of(model))
-        editors = candidates(model).values()
-        drawing = self.drawing(model) if drawn else 0
-        edits = sum(editor.search.evaluations() + LOOK * levels for editor in editors)
-        first = len(self.batches[0])
-        last = first * (drawing + HSDS(**USUAL).evaluations() + _SURVEY)
-        coded = 3 if drawn else 2  # drawn, encoded, decoded
-        return Work(
-            evaluations=self.pictures * (drawing + LOOK * levels + edits)
-            + self.harmed_pictures * (LOOK // 2) * levels
-            + last,
-            pictures=(self.pictures + first) * coded + self.pictures * len(editors) + self.harmed_pictures,
-        )
-
-
-_SURVEY = 2 + 10 * 4
-"""Evaluations of `Slider.calibration` of an image arm, a picture, with one pair of noises."""
-
 
 def candidates(model: Backbone) -> dict[str, EIM]:
     """Settings that are tried for a model, by name."""
@@ -163,9 +134,6 @@ def calibrate_settings(
 ) -> CalibratedSettings:
     """Find settings of edits and verdicts for a model, without right answers; see the module.
 
-    It can be stopped anywhere: what each batch gave is kept in the user's data folder until it is finished, and another
-    run of the same goes on there.
-
     Args:
         model: with a picture codec.
         captions: to draw from, and to take other phrases from; those that its captioner writes by default, or general
@@ -177,10 +145,9 @@ def calibrate_settings(
     Raises:
         ConfigError: a model without pictures or fingerprint, or captions that all say the same.
         ImageError: a picture that cannot be read.
-        OutputError: a data folder that cannot be written to.
 
     Cost:
-        `Search.work`.
+        Every candidate edits every picture: some thousand evaluations.
     """
     check_calibrable(model)
     how = Search() if how is None else how
@@ -188,9 +155,11 @@ def calibrate_settings(
         how = dataclasses.replace(how, pictures=len(pictures))
     texts = list(captions) or default_captions(model, how.pictures)
     source = Source(model=model, texts=texts, pictures=tuple(pictures), captioned=bool(captions), how=how)
-    kept = Unfinished.of(model.fingerprint, SETTINGS, {**to_plain(how), **source.about})
-    total = len(how.batches) + 1
-    rows = kept.finished(how.batches, lambda places: looked_at(*source.batch(places), how), progress, total=total)
+    rows, total = list[dict[str, Any]](), len(how.batches) + 1
+    for places in how.batches:
+        rows.append(looked_at(*source.batch(places), how))
+        if progress is not None:
+            progress(SETTINGS, len(rows), total)
     found = chosen(candidates(model), levels_of(model), rows)
     latent, target = source.batch(how.batches[0])
     strengths = _strengths(latent, target, found, seed=how.seed)
@@ -216,12 +185,6 @@ class Source:
     pictures: tuple[PictureLike, ...] = ()
     captioned: bool = False
     how: Search
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What tells them from others."""
-        shown = [open_picture(one).fingerprint for one in self.pictures]
-        return {"source": hashlib.sha256(json.dumps([self.texts, shown, self.captioned]).encode()).hexdigest()}
 
     def batch(self, places: range) -> tuple[JointLatent, Condition]:
         """The pictures of a batch, and the texts that are wanted of them."""

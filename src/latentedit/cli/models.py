@@ -1,7 +1,6 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.edit_folder import refuse
-from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, to_install
+from latentedit.core.errors import ConfigError, RegistryError, to_install
 from latentedit.core.plugins import MODELS
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 from latentedit_keep.files import check_place, make_folder
@@ -171,40 +169,20 @@ def calibrate(
         bool,
         typer.Option("--in-folder", help="Store it in the model's folder, to be shared with it, and not for yourself."),
     ] = False,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="Take a calibration of this model from a file that you were given.")
-    ] = None,
-    forget: Annotated[bool, typer.Option("--forget", help="Remove what was found here before.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Let a model find out, without right answers, which pictures it knows and which settings suit it.
 
-    It draws pictures and edits them; stop it and run it again to go on. What is found is kept by the fingerprint of the
+    It draws pictures and edits them. What is found is kept by the fingerprint of the
     model's weights, in one small file, and used by every command from then on.
 
     Examples:
         latentedit models calibrate portraits
         latentedit models calibrate models/my-model/ --captions captions.txt
-        latentedit models calibrate models/my-model/ --forget
     """
-    if source is not None or forget:
-        if source is not None and forget:
-            raise ConfigError("--from and --forget exclude each other. Give one of them")
-        refuse(
-            "nothing is found out with --from and --forget",
-            {
-                "--captions": captions,
-                "--pictures": pictures,
-                "--prefer": prefer or None,
-                "--in-folder": in_folder or None,
-            },
-        )
-        _kept_elsewhere(name, source, as_json=as_json, quiet=quiet)
-        return
     from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
-    from latentedit.api.calibration_cost import measured_pace
     from latentedit.api.runs.jobs import pictures_in
     from latentedit.api.settings_search import Search, calibrate_settings
     from latentedit.core.settings import to_plain
@@ -219,12 +197,6 @@ def calibrate(
     check_place(place)
     if shown:
         how = dataclasses.replace(how, pictures=len(shown))
-    work = guarding.work(model) + how.work(model, drawn=not shown)
-    pace = measured_pace(model, rows=_ROWS, batch=how.batch)
-    if not quiet and not as_json:
-        memory = f", {pace.peak_bytes / 1e9:.1f} GB of memory" if pace.peak_bytes else ""
-        minutes = math.ceil(pace.seconds(work) / 60)
-        say(f"{guarding.pictures + how.pictures} pictures, {work.evaluations} evaluations: about {minutes} min{memory}")
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         found = calibrate_settings(model, captions=given, pictures=shown, how=how, progress=progress)
@@ -232,8 +204,8 @@ def calibrate(
     nothing = calibrate_no_change(model, captions=given, how=guarding)
     place = keep_calibration(model, guard=guard, settings=found, no_change=nothing, folder=folder)
     if as_json:
-        about = {"evaluations": work.evaluations, "estimated_seconds": pace.seconds(work), "no_change": nothing}
-        print_json({"name": name, "file": place, **about, "guard": to_plain(guard), "settings": to_plain(found)})
+        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(found)}
+        print_json({"name": name, "file": place, **parts})
     elif not quiet:
         say(f"guard: {guard.text}")
         say(f"settings: {found.text}")
@@ -245,31 +217,7 @@ def calibrate(
         say(f"kept in {place}")
 
 
-_ROWS = 16
-"""Latents of a usual batch of a calibration."""
-
 _UNUSED = "not used: the model brings settings of its own; --prefer uses these"
-
-
-def _kept_elsewhere(name: str, source: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Take a calibration from a file; forget that of the model where there is none."""
-    from latentedit.models.calibrations import adopt_calibration, forget_calibration, read_calibration
-
-    weights = _weights(name)
-    if source is not None:
-        try:
-            _calibrated(read_calibration(source))
-        except ConfigError as error:
-            raise FileFormatError(f"{source} is no calibration: {error}. Ask for the file again") from None
-        place = adopt_calibration(weights, source)
-        told, said = {"file": place}, f"kept in {place}"
-    else:
-        gone = forget_calibration(weights)
-        told, said = {"removed": gone}, "\n".join(f"removed {one}" for one in gone) or "nothing was kept of it"
-    if as_json:
-        print_json({"name": name, **told})
-    elif not quiet:
-        say(f"{name}: {said}")
 
 
 def bundled() -> dict[str, Path]:
@@ -317,17 +265,6 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     from latentedit.models.settings_file import read_settings
 
     return read_settings(folder) if (folder / SETTINGS_FILE).is_file() else {}
-
-
-def _weights(name: str) -> str:
-    """The fingerprint of a model's weights; that of a hub's needs all of them."""
-    from latentedit.models.registry import weights_fingerprint
-
-    try:
-        folder = folder_of(name)
-    except RegistryError:
-        return weights_fingerprint(name)
-    return _fingerprint(folder, _settings(folder))
 
 
 def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
