@@ -55,7 +55,7 @@ def list_models(as_json: options.Json = False) -> None:
 
 @app.command("families")
 def list_families(as_json: options.Json = False) -> None:
-    """Families of models that can be edited with: their pipelines, guidance, text, and what was tested.
+    """Supported families of models: their pipelines, image sizes and licences.
 
     Examples:
         latentedit models families
@@ -70,10 +70,7 @@ def list_families(as_json: options.Json = False) -> None:
     for one in found:
         say(f"{one.name}: {', '.join(one.pipelines)}")
         sides = f"multiples of {one.multiple_px} px" if one.multiple_px else "each model's own"
-        print_rows([("weights", one.licence), ("adapter", f"{one.module}, {one.lines} lines"), ("sides", sides)])
-        for member in one.members:
-            guidance = f"guidance {member.guidance_kind} {member.guidance:g}"
-            say(f"  {member.name:<16}{guidance}; tested: {', '.join(member.tested)}")
+        print_rows([("weights", one.licence), ("adapter", one.module), ("sides", sides)])
     say()
     say(UNTRIED)
 

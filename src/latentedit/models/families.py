@@ -1,16 +1,8 @@
-"""What families there are, what each can do, and what was tested of it; nothing heavy is imported."""
+"""The families of models that have an adapter; nothing heavy is imported."""
 
 import dataclasses
-import importlib.util
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from latentedit.core.plugins import BACKBONES
-
-MEASURED = Path(__file__).with_name("families.json")
-"""What the tests of the families found; they write it too."""
 
 UNTRIED = (
     "Tested on miniatures with random weights against the stock pipelines; none was run with real weights. Licences "
@@ -41,43 +33,15 @@ pictures are multiples of with its makers' autoencoder, in px; 0 where that diff
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A miniature of a family that was tested.
-
-    Args:
-        name: of its tests.
-        pipeline: its class.
-        guidance_kind: how the guidance weight acts, see `latentedit.models.capabilities.GuidanceKind`.
-        guidance: default weight.
-        window: tokens of text; 0 where it is as many as the tokenizer has.
-        windows: how texts of different lengths go together: "exact", "masked" or "equal".
-        tested: what was.
-    """
-
-    name: str
-    pipeline: str
-    guidance_kind: str
-    guidance: float
-    window: int
-    windows: str
-    tested: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Pipeline classes that share an adapter.
 
     Args:
         name: of the family.
         module: of its adapter.
-        pipelines: classes that are taken.
+        pipelines: supported pipeline classes.
         licence: of its makers' weights.
-        multiple_px: sides of pictures are multiples of this; 0 where that differs from model to model.
-        lines: of the module; 0 where there is no source.
-        half: half precision that it was published for; empty where it was not tested.
-        denoiser: class of the network.
-        published: editors for which its papers have settings.
-        members: what was tested of it.
+        multiple_px: image sides are multiples of this; 0 where that differs from model to model.
     """
 
     name: str
@@ -85,42 +49,18 @@ class Family:
     pipelines: tuple[str, ...]
     licence: str
     multiple_px: int
-    lines: int
-    half: str = ""
-    denoiser: str = ""
-    published: tuple[str, ...] = ()
-    members: tuple[Member, ...] = ()
 
 
 def families() -> list[Family]:
-    """Every family that is installed, a stranger's too, by name."""
+    """Every installed family, third parties' too, by name."""
     by_module: dict[str, list[str]] = {}
     for pipeline, point in BACKBONES.points().items():
         by_module.setdefault(point.module, []).append(pipeline)
-    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    found = [_family(module, pipelines, measured.get(module, {})) for module, pipelines in by_module.items()]
+    found: list[Family] = []
+    for module, pipelines in by_module.items():
+        stem = module.rpartition(".")[2]
+        name, licence, multiple = _KNOWN.get(stem, (stem, "see the model's card", 0))
+        found.append(
+            Family(name=name, module=module, pipelines=tuple(sorted(pipelines)), licence=licence, multiple_px=multiple)
+        )
     return sorted(found, key=lambda one: one.name.lower())
-
-
-def _family(module: str, pipelines: Sequence[str], measured: dict[str, Any]) -> Family:
-    stem = module.rpartition(".")[2]
-    name, licence, multiple = _KNOWN.get(stem, (stem, "see the model's card", 0))
-    spec = importlib.util.find_spec(module)
-    source = None if spec is None or spec.origin is None else Path(spec.origin)
-    return Family(
-        name=name,
-        module=module,
-        pipelines=tuple(sorted(pipelines)),
-        licence=licence,
-        multiple_px=multiple,
-        lines=0 if source is None else len(source.read_text(encoding="utf-8").splitlines()),
-        half=measured.get("half", ""),
-        denoiser=measured.get("denoiser", ""),
-        published=tuple(measured.get("published", ())),
-        members=tuple(_member(one) for one in measured.get("members", ())),
-    )
-
-
-def _member(measured: dict[str, Any]) -> Member:
-    measured["tested"] = tuple(measured["tested"])
-    return Member(**measured)
