@@ -7,9 +7,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from latentedit.app.address import check_host, is_loopback
-from latentedit.app.gate import Gate
 from latentedit.app.layout import HEAD, style, theme
 from latentedit.app.models import Models
 from latentedit.app.page import Page
@@ -48,7 +48,8 @@ def serving(
         ConfigError: an address that others can reach without a password, or a port that is in use.
     """
     check_host(host, password)
-    hosts = frozenset({host.lower(), "127.0.0.1", "localhost", "[::1]"}) if is_loopback(host) else None
+    # A stranger's name that leads to this machine (DNS rebinding) would let a stranger's page read ours.
+    hosts = [host.lower(), "127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         # Read when the page is made; gradio asks its own server whether it runs, which is not for a proxy to answer.
@@ -73,7 +74,7 @@ def serving(
                 mcp_server=False,
                 ssr_mode=False,
                 enable_monitoring=False,
-                app_kwargs={"middleware": [Middleware(Gate, hosts=hosts)]},
+                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]},
                 theme=theme(),
                 head=HEAD,
                 css=style(),
