@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
@@ -40,11 +39,7 @@ MAX_SIDE_PX = 32_000  # OpenCV moves no picture that is longer
 MAX_PICTURE_BYTES = 1_000_000_000  # of a file: 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8. Pillow expands no compressed text beyond 1 MiB, so none can fill the memory
 MAX_PAYLOAD_BYTES = 64_000_000
-MAX_SCANS = 200  # of a progressive JPEG, each of which goes over the whole picture; programs write about ten
 
-_DECODED_BYTES = 12  # of memory for each pixel while a picture is decoded, turned upright and brought to eight bits
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # of a segment of a JPEG; the others stand inside its data
-_SCAN, _END = 0xDA, 0xD9
 # EXIF orientation to quarter turns against the clock, after which left and right may be exchanged.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -234,10 +229,6 @@ def _read_file(path: str | Path, content: bytes | None = None) -> PixelPicture:
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPicture:
     """The first frame; 16 bits are read from the content of the file, where there is one."""
     check_size(image.size, name)
-    megapixels, free = image.width * image.height / 1e6, psutil.virtual_memory().available / 1e6
-    if megapixels * _DECODED_BYTES > free:
-        take = f"{megapixels:.0f} megapixels, which take {megapixels * _DECODED_BYTES:.0f} MB to decode"
-        raise ImageError(f"{name} has {take}; {free:.0f} MB are free. Scale it down first")
     is_tiff, frames, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
     with contextlib.suppress(Exception):  # a damaged frame or EXIF raises anything; the picture may be sound
         frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
@@ -246,7 +237,6 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
             image.seek(0)
         with contextlib.suppress(Exception):
             exif = image.getexif()
-        _check_scans(image, name)
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         with _silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
             pixels = _deep(image, content, name)
@@ -265,22 +255,6 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
         said = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelPicture(pixels=np.ascontiguousarray(pixels), info=said)
     raise AssertionError("what is refused was raised")
-
-
-def _check_scans(image: Image.Image, name: str) -> None:
-    """Refuse a JPEG that makes its decoder go over the picture again and again."""
-    file = getattr(image, "fp", None)
-    if image.format not in ("JPEG", "MPO") or file is None:
-        return
-    start = file.tell()
-    file.seek(0)
-    data, scans, place = file.read(), 0, 2
-    file.seek(start)
-    while (found := _MARKER.search(data, place)) and found[1][0] != _END:
-        scans += found[1][0] == _SCAN
-        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
-    if scans > MAX_SCANS:
-        raise ImageError(f"{name} has {scans} scans, where {MAX_SCANS} are the most. Save it again as PNG")
 
 
 def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:
