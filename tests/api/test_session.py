@@ -13,6 +13,7 @@ import torch
 
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay as replay_record
+from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.session import Session, search_of, seed_of, stored_eim, suited
 from latentedit.api.undo import undo_direction
@@ -70,8 +71,8 @@ def moved(
 ) -> EditResult:
     """The first picture's result."""
     session = latent if isinstance(latent, Session) else Session(latent)
-    editor = suited(session.latent, directions, **way)
-    return session.along(editor, directions, shares, [strength], mixing=mixing)[0][0]
+    request = EditRequest(direction=tuple(directions), strength=tuple(shares), mixing=mixing, settings=way)
+    return session.run(request, [strength])[0][0]
 
 
 def wordless(direction: Direction) -> Direction:
@@ -215,7 +216,7 @@ def test_the_image_arm_costs_nothing_within_the_change(latent: JointLatent, red:
 def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
     editor = FlowEdit(steps=4)
     target = "red room, a hat, a wall"
-    ((result,),) = Session(latent).edit(editor, (target,), [0.5], seed=3, local=True)
+    ((result,),) = Session(latent).run(EditRequest(to=target, method=editor, seed=3, local=True), [0.5])
     expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
     assert torch.equal(result.latent.z, expected)
     assert (result.method, result.target_caption) == ("flowedit", target)
@@ -452,7 +453,7 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbon
     colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "settings": {"local": False}}}
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
-    made += session.edit(stored_eim(colours), ("red room, a hat, a wall",), [1.0])[0]
+    made += session.run(EditRequest(to="red room, a hat, a wall", method=stored_eim(colours)))[0]
     assert [one.record.local for one in made] == [False] * 3
     assert session.manipulate(red, local=True)[0].record.local
     assert same_picture(undo_direction(colours, picture, ramp), whole)
@@ -528,12 +529,8 @@ def test_a_sweep_of_what_does_not_go_together_is_refused(latent: JointLatent, re
     given: list[tuple[dict[str, Any], str]] = [
         ({"direction": red, "to": "red"}, "exclude each other"),
         ({"direction": red, "method": "flowslider"}, "'flowslider' cannot move along a `direction`"),
-        (
-            {"to": "red", "method": "flowslider", "arm": "text", "steps": 4},
-            "cannot set `arm` or set `steps`",
-        ),
-        ({"to": "red", "mixing": "inverse"}, "several directions"),
-        ({}, "neither is given"),
+        ({"to": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
+        ({}, "nothing says"),
     ]
     for way, words in given:
         with pytest.raises(ConfigError, match=words):
@@ -563,8 +560,10 @@ class Stranger(EIM):
 def test_the_editor_of_a_record_is_the_one_that_makes_it_again(
     colours: ColourBackbone, latent: JointLatent, red: Direction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (made,) = Session(latent).along(Stranger(), [red], [1.0], [0.5])
-    (edited,) = Session(latent).edit(Stranger(search=HSDS(steps=3)), ("red room, a hat, a wall",), [0.5])
+    (made,) = Session(latent).run(EditRequest(direction=(red,), method=Stranger()), [0.5])
+    (edited,) = Session(latent).run(
+        EditRequest(to="red room, a hat, a wall", method=Stranger(search=HSDS(steps=3))), [0.5]
+    )
     monkeypatch.setattr("latentedit.api.replay.editor_class", {"stranger": Stranger}.__getitem__)
     for result in (*made, *edited):
         (again,) = replay_record(result.record, colours, grey())

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from latentedit.api.verbs import identify as identify
     from latentedit.api.verbs import manipulate as manipulate
     from latentedit.api.verbs import sweep as sweep
-    from latentedit.api.verbs import sweep_picture as sweep_picture
     from latentedit.api.viewer.from_results import view as view
     from latentedit.api.viewer.views import View as View
 

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.session import SEARCHED, Session, search_of, seed_of
 from latentedit.core.errors import ConfigError
@@ -143,20 +144,18 @@ def _latent_before(
 def _again(
     record: RunRecord, latent: JointLatent, known: dict[str, Direction], progress: Progress | None
 ) -> list[EditResult]:
-    session, strengths = Session(latent), list(record.strengths)
-    if not record.directions:
-        editor = _editor(editor_class(record.method), record)
-        targets, seed, local = (record.target_caption,), record.seed, record.local
-        rows = session.edit(editor, targets, strengths, local=local, seed=seed, progress=progress)
-        return [row[0] for row in rows]
-    kind = editor_class(record.method)
-    if not issubclass(kind, EIM):
-        raise ConfigError(f"the method {record.method!r} of the record takes no directions. Edit the picture again")
-    editor = _editor(kind, record)
-    directions = [_direction(one, session, editor, known, progress) for one in record.directions]
-    shares, mixing, local = [one.strength for one in record.directions], record.mixing, record.local
-    rows = session.along(editor, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
-    return [row[0] for row in rows]
+    session, editor = Session(latent), _editor(editor_class(record.method), record)
+    wanted: dict[str, Any] = {"to": record.target_caption}
+    if record.directions:
+        if not isinstance(editor, EIM):
+            raise ConfigError(f"the method {record.method!r} of the record takes no directions. Edit the picture again")
+        directions = [_direction(one, session, editor, known, progress) for one in record.directions]
+        wanted = {"direction": tuple(directions), "strength": tuple(one.strength for one in record.directions)}
+    elif record.instructed:
+        wanted = {"instruction": (record.target_caption,)}
+    how: dict[str, Any] = {"mixing": record.mixing, "local": record.local, "seed": record.seed}
+    request = EditRequest(method=editor, **how, **wanted)
+    return [row[0] for row in session.run(request, record.strengths, progress=progress)]
 
 
 def _editor(kind: type[Kind], record: RunRecord) -> Kind:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
@@ -40,6 +40,7 @@ class EditRequest:
             see `directions.composition`.
         local: keep the change to where it is strong; by default what suits the model (`editors.registry.localizes`).
         seed: of every random number.
+        settings: of the editor, over those that suit the model (see `editors.registry.make_editor`).
         anyway: edit pictures that the model does not know too, with a warning; they are refused otherwise.
 
     Raises:
@@ -61,6 +62,7 @@ class EditRequest:
     mixing: str = "sum"
     local: bool | None = None
     seed: int = 0
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     anyway: bool = True
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class EditRequest:
             "move along a `direction`": bool(self.direction),
             "mix directions (`mixing`)": self.mixing != "sum",
             "give each change a `strength` of its own": len(set(self.strength)) > 1,
+            "set `arm`": "arm" in self.settings,
         }
         if asked := [what for what, there in along.items() if there]:
             if self.method is None:

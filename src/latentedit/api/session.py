@@ -1,4 +1,4 @@
-"""What is found out about encoded pictures while they are moved, and moving them: by directions, or by any editor."""
+"""Encoded images, and everything that is done with them: `Session.run` is the one way of every edit."""
 
 import dataclasses
 import functools
@@ -6,23 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from latentedit.api.measure import measured, metered
+from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check, from_plain
 from latentedit.directions.at_level import found_under_no_text, lives_at_level
 from latentedit.directions.base import Direction
-from latentedit.directions.composition import compose, cross_talk
+from latentedit.directions.composition import check_mixing, compose, cross_talk
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
 from latentedit.directions.transfer import changed_by, transferred
-from latentedit.editors.base import Editor, check_strength
+from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.calibrated import calibrated_search
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import check_moves_along, default_note, localizes, make_editor, stored_settings
+from latentedit.editors.registry import default_note, localizes, make_editor, stored_settings
 from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
@@ -38,9 +42,12 @@ _SAME_LEVEL = 1e-6
 _ROUNDING = 1e-9
 """Strengths that were added up fall short of their sum by less than this."""
 
+_WAY = ("arm", "level", "steps")
+"""Settings of `EIM` that count once a direction is known."""
+
 
 class MoveOptions(TypedDict, total=False):
-    """How pictures move along directions; what each is, `Session.manipulate` says."""
+    """How images move along directions; see `Session.manipulate`."""
 
     mixing: Mixing
     local: bool | None
@@ -51,7 +58,7 @@ class MoveOptions(TypedDict, total=False):
 
 
 class SweepOptions(MoveOptions, total=False):
-    """How pictures are swept; what each is, `Session.sweep` says."""
+    """How images are swept; see `Session.sweep`."""
 
     to: str | Sequence[str] | None
     change: ChangeLike | Sequence[ChangeLike] | None
@@ -116,53 +123,6 @@ class Session:
         return dataclasses.replace(direction, target_captions=targets)
 
     @torch.no_grad()
-    def edit(
-        self,
-        method: str | Editor | None,
-        targets: tuple[str, ...],
-        strengths: Sequence[float],
-        *,
-        local: bool | None = None,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> list[list[EditResult]]:
-        """Move the pictures towards target captions by any editor.
-
-        Args:
-            method: an editor, the name of one (its settings are then those that suit the model), or None for the
-                default of the model (`editors.registry.default_method`), which a note names.
-            targets: one a picture, or instructions, where the pictures were encoded for those.
-            strengths: 0 is the picture itself, 1 the whole change.
-            local: keep the change to where it is strong; what suits the model by default.
-            seed: of every random number.
-
-        Returns:
-            For each strength one result a picture.
-
-        Raises:
-            ConfigError: a strength that the editor refuses, or latents without pictures.
-            RegistryError: an unknown editor.
-        """
-        latent = self.latent
-        editor = make_editor(method, latent.backbone, instructed=latent.instructed)
-        notes = default_note(method, latent.backbone, instructed=latent.instructed)
-        with metered(latent.backbone) as meter:
-            target = embed_targets(latent, targets)
-            record = self._record(editor, seed=seed, local=local)
-            editor = editor.for_captions(latent.captions, targets)
-            moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
-            moved = [dataclasses.replace(one, notes=(*notes, *one.notes)) for one in moved]
-            direction = next((one.direction for one in moved if one.direction is not None), None)
-            if direction is None or type(editor) is not EIM:
-                records = [record | {"target_caption": targets[index]} for index in range(len(latent))]
-            else:
-                direction = dataclasses.replace(direction, target_captions=targets)
-                target = latent.condition + direction.condition.expand(len(latent))
-                records = self._along(record, editor, [direction], [direction], [1.0])
-            evaluations = [editor.evaluations(latent, strength=strength) for strength in strengths]
-            return measured(latent, moved, self._finished(records), target, evaluations=evaluations, meter=meter)
-
-    @torch.no_grad()
     def manipulate(
         self,
         direction: Direction | Sequence[Direction],
@@ -197,10 +157,14 @@ class Session:
             ConfigError: a direction of another model, directions that contradict each other, a strength that is no
                 finite number, an unknown arm or mixing.
         """
-        directions = [direction] if isinstance(direction, Direction) else list(direction)
-        shares, whole = self._shares(directions, strength)
-        editor = suited(self.latent, directions, arm=arm, level=level, steps=steps)
-        return self.along(editor, directions, shares, [whole], mixing=mixing, local=local, progress=progress)[0]
+        request = EditRequest(
+            direction=_several(direction),
+            strength=tuple(strength) if isinstance(strength, Sequence) else (strength,),
+            mixing=mixing,
+            local=local,
+            settings=_given(arm=arm, level=level, steps=steps),
+        )
+        return self.run(request, progress=progress)[0]
 
     @torch.no_grad()
     def sweep(
@@ -234,84 +198,132 @@ class Session:
         """
         if len(strengths) == 0:  # of a tensor, which has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        latent, local, progress = self.latent, options.get("local"), options.get("progress")
-        wanted: dict[str, Any] = {"to": to, "change": change, "instruction": instruction}
-        texts, mixing = [name for name, text in wanted.items() if text is not None], options.get("mixing", "sum")
-        if direction is not None and texts:
-            raise ConfigError(f"`direction` and `{texts[0]}` exclude each other. Give one of them")
-        if direction is None and mixing != "sum":
-            raise ConfigError("`mixing` is for several directions, and a text is one. Leave it out")
-        own: tuple[str, ...] = ("arm", "level", "steps")
-        way: dict[str, Any] = {name: value for name in own if (value := options.get(name)) is not None}
-        alone = "move along a `direction`" if direction is not None else " or ".join(f"set `{name}`" for name in way)
-        if alone and method is None:
-            method = EIM.name
-        editor = make_editor(method, latent.backbone, instructed=latent.instructed)
-        if alone:
-            check_moves_along(type(editor), alone)
-        if type(editor) is not EIM:
-            targets = wanted_texts(latent, **wanted)
-            rows = self.edit(method, targets, strengths, local=local, seed=seed, progress=progress)
-        else:
-            if direction is None:
-                direction = self.identify(**wanted, method=editor.search, seed=seed, progress=progress)
-            directions = [direction] if isinstance(direction, Direction) else list(direction)
-            if isinstance(method, EIM):
-                way = {"arm": editor.arm, "level": editor.level, "steps": editor.steps, **way}
-            moving, shares = suited(latent, directions, **way), [1.0] * len(directions)
-            rows = self.along(moving, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
+        request = EditRequest(
+            direction=() if direction is None else _several(direction),
+            to=to if to is None or isinstance(to, str) else tuple(to),
+            change=() if change is None else (change,) if isinstance(change, ChangeLike) else tuple(change),
+            instruction=_texts(instruction),
+            method=method,
+            mixing=options.get("mixing", "sum"),
+            local=options.get("local"),
+            seed=seed,
+            settings=_given(**{name: options.get(name) for name in _WAY}),
+        )
+        rows = self.run(request, strengths, progress=options.get("progress"))
         return [list(column) for column in zip(*rows, strict=True)]
 
     @torch.no_grad()
-    def along(
-        self,
-        editor: EIM,
-        directions: Sequence[Direction],
-        shares: Sequence[float],
-        strengths: Sequence[float],
-        *,
-        mixing: Mixing = "sum",
-        local: bool | None = None,
-        progress: Progress | None = None,
+    def run(
+        self, request: EditRequest, strengths: Sequence[float] | None = None, *, progress: Progress | None = None
     ) -> list[list[EditResult]]:
-        """Move the pictures along directions, with nothing left to be chosen; see `manipulate`.
+        """Do what a request asks of these images; every edit comes through here.
+
+        An editor moves the images towards a text. `EIM` moves them along directions: those of the request, or one that
+        it finds for the text, or one for each of several changes when each has a strength of its own.
 
         Args:
-            editor: says which part of the joint latent moves, and how far up.
-            directions: what to move by together.
-            shares: how much of each; a negative share is that of its reverse.
-            strengths: of the whole.
-            mixing: as in `manipulate`, as is ``local``.
+            request: what is wanted; its caption, captioner, mask and references belong to encoding, and are not used.
+            strengths: of the whole edit, 0 is the image itself. Without them the request's own: of one direction its
+                strength, of several the share of each.
 
         Returns:
-            For each strength one result a picture.
+            For each strength one result per image.
 
         Raises:
-            ConfigError: directions of another model, that contradict each other, or that move nothing together.
-            ShapeError: directions that fit neither each other nor the pictures.
+            ConfigError: no target, a strength that the editor refuses, directions of another model, that contradict
+                each other or that move nothing, or latents without images.
+            RegistryError: an unknown editor.
+            ShapeError: directions that fit neither each other nor the images.
         """
+        request.check_wanted()
         latent = self.latent
+        if not latent.frames:
+            raise ConfigError("these latents have no pictures to put a change into. Use an Editor's edit instead")
+        editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
         with metered(latent.backbone) as meter:
-            slid = self._slid(editor, directions, shares, mixing)
-            record = self._record(editor, seed=seed_of(directions[0].settings), local=local, mixing=mixing)
-            slid.slider.progress = progress
-            moved = slid.slider.edit(strengths)
-            records = self._finished(self._along(record, editor, directions, slid.parts, shares))
-            branches = latent.backbone.capabilities.branches
-            searches = sum(
-                (search := search_of(one.settings)).evaluations(guided=branches(search.guidance))
-                for one in records[0].directions
-                if one.method == SEARCHED and not one.given
-            )
+            if isinstance(editor, EIM) and (request.direction or type(editor) is EIM):
+                made = self._along(request, editor, strengths, progress)
+            else:
+                made = self._towards(request, editor, strengths, progress)
             return measured(
                 latent,
-                moved,
-                records,
-                latent.condition + slid.slider.direction.condition.expand(len(latent)),
-                evaluations=[searches + slid.slider.evaluations(strength) for strength in strengths],
+                made.moved,
+                made.records,
+                made.target,
+                evaluations=made.evaluations,
                 meter=meter,
-                cross_talk=cross_talk(slid.parts) if len(slid.parts) > 1 else None,
+                cross_talk=made.cross_talk,
             )
+
+    def _towards(
+        self, request: EditRequest, editor: Editor, strengths: Sequence[float] | None, progress: Progress | None
+    ) -> "_Made":
+        """Towards a text, by any editor."""
+        latent, notes = (
+            self.latent,
+            default_note(request.method, self.latent.backbone, instructed=self.latent.instructed),
+        )
+        targets = wanted_texts(latent, **_wanted(request))
+        target, strengths = embed_targets(latent, targets), request.strength[:1] if strengths is None else strengths
+        editor = editor.for_captions(latent.captions, targets)
+        moved = editor.edit(latent, target, strengths, seed=request.seed, progress=progress)
+        record = self._record(editor, request, seed=request.seed)
+        return _Made(
+            moved=[dataclasses.replace(one, notes=(*notes, *one.notes)) for one in moved],
+            records=self._finished([record | {"target_caption": text} for text in targets]),
+            target=target,
+            evaluations=[editor.evaluations(latent, strength=strength) for strength in strengths],
+        )
+
+    def _along(
+        self, request: EditRequest, editor: EIM, strengths: Sequence[float] | None, progress: Progress | None
+    ) -> "_Made":
+        """Along directions, by `EIM`."""
+        latent = self.latent
+        apart = request.several and strengths is None
+        directions = request.loaded or self._identified(request, editor, progress, apart=apart)
+        if strengths is None:
+            shares, strengths = self._shares(directions, request.strength)
+        else:
+            shares = broadcast(request.strength, len(directions))
+        own = {name: getattr(editor, name) for name in _WAY} if isinstance(request.method, EIM) else {}
+        way = suited(latent, directions, **own | {n: v for n, v in request.settings.items() if n in _WAY})
+        moving = dataclasses.replace(editor, **{name: getattr(way, name) for name in _WAY})
+        slid = self._slid(moving, directions, shares, check_mixing(request.mixing))
+        slid.slider.progress = progress
+        moved = slid.slider.edit(strengths)
+        records = self._finished(self._applied_records(request, moving, directions, slid.parts, shares))
+        branches = latent.backbone.capabilities.branches
+        searches = sum(
+            (search := search_of(one.settings)).evaluations(guided=branches(search.guidance))
+            for one in records[0].directions
+            if one.method == SEARCHED and not one.given
+        )
+        return _Made(
+            moved=moved,
+            records=records,
+            target=latent.condition + slid.slider.direction.condition.expand(len(latent)),
+            evaluations=[searches + slid.slider.evaluations(strength) for strength in strengths],
+            cross_talk=cross_talk(slid.parts) if len(slid.parts) > 1 else None,
+        )
+
+    def _identified(
+        self, request: EditRequest, editor: EIM, progress: Progress | None, *, apart: bool
+    ) -> list[Direction]:
+        """The direction to the text of a request; or one for each of its changes or instructions."""
+        wanted = [_wanted(request)]
+        if apart:
+            wanted_texts(self.latent, **wanted[0])  # refuses changes that contradict each other
+            wanted = [{"change": one} for one in request.change] or [
+                {"instruction": one} for one in request.instruction
+            ]
+        found: list[Direction] = []
+        for one in wanted:
+            targets = wanted_texts(self.latent, **one)
+            target = embed_targets(self.latent, targets)
+            direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
+            found.append(dataclasses.replace(direction, target_captions=targets))
+        return found
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The way along one direction, with what is known of it already."""
@@ -339,24 +351,16 @@ class Session:
         """
         return self.latent.under("") if found_under_no_text(directions) else self.latent
 
-    def _shares(self, directions: Sequence[Direction], strength: float | Sequence[float]) -> tuple[list[float], float]:
+    def _shares(self, directions: Sequence[Direction], strength: Sequence[float]) -> tuple[list[float], list[float]]:
         """The share of each direction, and the strength of the whole."""
-        if isinstance(strength, Sequence) or len(directions) != 1:
-            shares = list(strength) if isinstance(strength, Sequence) else [strength] * len(directions)
-            if len(shares) != len(directions):
-                raise ConfigError(f"{len(directions)} directions take one strength, or one each; got {len(shares)}")
-            for share in shares:
-                check_strength(share)
-            if len(directions) != 1:
-                return [float(share) for share in shares], 1.0
-            strength = shares[0]
-        check_strength(strength)
+        if len(directions) > 1:
+            return broadcast(strength, len(directions)), [1.0]
         said = directions[0].target_captions == self.latent.captions
-        if strength < 0 and (said or self._made(directions[0]) >= -strength - _ROUNDING):
-            return [-1.0], -float(strength)  # the way back from a change that was made: the reverse, forwards
-        return [1.0], float(strength)
+        if strength[0] < 0 and (said or self._applied_before(directions[0]) >= -strength[0] - _ROUNDING):
+            return [-1.0], [-float(strength[0])]  # the way back from a change that was made: the reverse, forwards
+        return [1.0], [float(strength[0])]
 
-    def _made(self, direction: Direction) -> float:
+    def _applied_before(self, direction: Direction) -> float:
         """How much of a direction was applied on the way to this latent."""
         total, record = 0.0, self.latent.provenance
         while record is not None:
@@ -364,32 +368,31 @@ class Session:
             total, record = total + record.strengths[0] * sum(strengths), record.before
         return total
 
-    def _record(self, editor: Editor, *, seed: int, local: bool | None, mixing: Mixing = "sum") -> dict[str, Any]:
-        """What the records of all pictures and strengths say alike."""
-        if not self.latent.frames:
-            raise ConfigError("these latents have no pictures to put a change into. Use an Editor's edit instead")
+    def _record(self, editor: Editor, request: EditRequest, *, seed: int) -> dict[str, Any]:
+        """What the records of all images and strengths have in common."""
         return {
             "method": editor.name,
             "settings": editor.to_dict(),
             "seed": seed,
             "model": ModelRecord.of(self.latent.backbone),
             "versions": versions(),
-            "mixing": mixing,
-            "local": localizes(editor, self.latent.backbone) if local is None else local,
+            "mixing": request.mixing,
+            "local": localizes(editor, self.latent.backbone) if request.local is None else request.local,
             "before": self.latent.provenance,
             "instructed": self.latent.instructed,
             "beside": tuple(map(PictureRecord.of, self.latent.beside)),
         }
 
-    def _along(
+    def _applied_records(
         self,
-        record: Mapping[str, Any],
-        editor: Editor,
+        request: EditRequest,
+        editor: EIM,
         directions: Sequence[Direction],
         parts: Sequence[Direction],
         shares: Sequence[float],
     ) -> list[dict[str, Any]]:
-        """The records of pictures that move along directions; these say how they were found, not the settings."""
+        """The records of images that move along directions; these say how they were found, not the settings."""
+        record = self._record(editor, request, seed=seed_of(directions[0].settings))
         found = calibrated_search(self.latent.backbone)
         searches = [search_of(one.settings) for one in directions if one.method == SEARCHED]
         return [
@@ -458,6 +461,25 @@ class Session:
         for target in wanted:
             caption = changed_by(self.latent.backbone, caption, source, target) or caption
         return caption if wanted else ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made:
+    """What a run made of all images.
+
+    Args:
+        moved: the edited latents, a batch for each strength.
+        records: one per image, but for strength and cost.
+        target: the text wanted, one per image.
+        evaluations: what each strength costs an image of which nothing is known yet.
+        cross_talk: between directions, one matrix per image or one for all.
+    """
+
+    moved: Sequence[StrengthResult]
+    records: Sequence[RunRecord]
+    target: Condition
+    evaluations: Sequence[int]
+    cross_talk: Float[Tensor, "b k k"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -567,3 +589,25 @@ def _said(part: Direction, index: int) -> str:
     """What a direction says that a picture should show; empty where it has no words for it."""
     place = index if len(part.target_captions) > 1 else 0
     return part.target_captions[place] if place < len(part.target_captions) else ""
+
+
+def _wanted(request: EditRequest) -> dict[str, Any]:
+    """The target of a request, as `wanted_texts` takes it."""
+    return {"to": request.to, "change": request.change or None, "instruction": request.instruction or None}
+
+
+def broadcast(strength: Sequence[float], count: int) -> list[float]:
+    """One strength for each of several directions, from one for all or one each."""
+    return [float(one) for one in strength] if len(strength) > 1 else [float(strength[0])] * count
+
+
+def _several(direction: Direction | Sequence[Direction]) -> tuple[Direction, ...]:
+    return (direction,) if isinstance(direction, Direction) else tuple(direction)
+
+
+def _texts(texts: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}

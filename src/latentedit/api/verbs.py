@@ -7,7 +7,6 @@ from typing import TypedDict, Unpack, overload
 
 import torch
 
-from latentedit.api.measure import metered
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.session import MoveOptions, Session, SweepOptions
@@ -21,14 +20,13 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
-from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner, captioner_for
-from latentedit.latents.captions.targets import ChangeLike, wanted_texts
-from latentedit.latents.encode import PictureLike, encode, encode_frames, fit_all, one_each, open_picture
+from latentedit.latents.captions.targets import ChangeLike
+from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.guard import guarded
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
-from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.pictures import Frame
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 
@@ -104,14 +102,6 @@ class _EditOptions(TypedDict, total=False):
     local: bool | None
     seed: int
     anyway: bool
-    progress: Progress | None
-
-
-class _Search(TypedDict):
-    """How directions are looked for; see `Session.identify`."""
-
-    method: HSDS | None
-    seed: int
     progress: Progress | None
 
 
@@ -209,11 +199,23 @@ def read_directions(request: EditRequest, model: Backbone | None = None) -> Edit
     return dataclasses.replace(request, direction=tuple(read if model is None else (_on(one, model) for one in read)))
 
 
-@torch.no_grad()
 def edit_pictures(
     model: Backbone, pictures: Sequence[PictureLike], request: EditRequest, *, progress: Progress | None = None
 ) -> list[EditResult]:
-    """Do what a request says, one result a picture.
+    """`run` at the request's own strength: one result per picture."""
+    return [made for (made,) in run(model, pictures, request, progress=progress)]
+
+
+@torch.no_grad()
+def run(
+    model: Backbone,
+    pictures: Sequence[PictureLike],
+    request: EditRequest,
+    strengths: Sequence[float] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> list[list[EditResult]]:
+    """Encode pictures and do what a request says; see `Session.run`.
 
     Pictures that the model takes at one size share a batch. Directions that are put together are found and applied
     picture by picture: what suits them depends on the pictures that they meet.
@@ -221,6 +223,10 @@ def edit_pictures(
     Args:
         pictures: of any sizes.
         request: of all of them.
+        strengths: as of `Session.run`.
+
+    Returns:
+        For each picture one result per strength.
 
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
@@ -229,69 +235,25 @@ def edit_pictures(
     request = read_directions(request, model)
     opened = [open_picture(picture) for picture in pictures]
     captions = [None] * len(opened) if request.caption is None else one_each(request.caption, len(opened), "caption")
-    if composes(request, model):
-        each = zip(opened, captions, strict=True)
-        return [_edit_along(model, picture, caption, request, progress) for picture, caption in each]
     to = None if request.to is None else one_each(request.to, len(opened), "target caption")
-    results: dict[int, EditResult] = {}
     frames = fit_all(model, opened, mask=request.mask)
-    for group in _by_shape(frames):
+    apart = composes(request, model)
+    results: dict[int, list[EditResult]] = {}
+    for group in [[index] for index in range(len(opened))] if apart else _by_shape(frames):
         caption = [text for index in group if (text := captions[index]) is not None]
+        unread = not caption and _needs_no_caption(model, request)
         latent = encode_frames(
             model,
             [frames[index] for index in group],
-            caption=caption or None,
+            caption="" if unread else caption or None,
             captioner=request.captioner,
             instructed=request.instructed,
             beside=request.beside,
         )
-        latent = guarded(latent, anyway=request.anyway)
-        wanted = None if to is None else [to[index] for index in group]
-        targets = wanted_texts(
-            latent, to=wanted, change=request.change or None, instruction=request.instruction or None
-        )
-        (made,) = Session(latent).edit(
-            request.method, targets, request.strength[:1], local=request.local, seed=request.seed, progress=progress
-        )
-        results |= dict(zip(group, made, strict=True))
+        own = dataclasses.replace(request, to=None if to is None else tuple(to[index] for index in group))
+        rows = Session(guarded(latent, anyway=request.anyway)).run(own, strengths, progress=progress)
+        results |= {index: [row[place] for row in rows] for place, index in enumerate(group)}
     return [results[index] for index in range(len(opened))]
-
-
-@torch.no_grad()
-def sweep_picture(
-    model: Backbone,
-    picture: PictureLike,
-    request: EditRequest,
-    strengths: Sequence[float],
-    *,
-    arm: Arm | None = None,
-    progress: Progress | None = None,
-) -> list[EditResult]:
-    """Move a picture to several strengths: towards all that a request says together, or along its directions.
-
-    Args:
-        request: what is wanted; its strength is not used.
-        strengths: in any order.
-        arm: which part of the joint latent moves; what suits the model by default. Of `eim` alone.
-
-    Raises:
-        LatentEditError: any input that makes no sense, in words for the user.
-    """
-    request = read_directions(request, model)
-    latent = encoded(model, picture, request.caption, request)
-    return Session(guarded(latent, anyway=request.anyway)).sweep(
-        request.loaded or None,
-        strengths=strengths,
-        to=request.to,
-        change=request.change or None,
-        instruction=request.instruction or None,
-        method=request.method,
-        seed=request.seed,
-        mixing=check_mixing(request.mixing),
-        local=request.local,
-        arm=arm,
-        progress=progress,
-    )[0]
 
 
 def composes(request: EditRequest, model: Backbone) -> bool:
@@ -299,51 +261,6 @@ def composes(request: EditRequest, model: Backbone) -> bool:
     if request.direction or not request.several:
         return bool(request.direction)
     return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
-
-
-def _edit_along(
-    model: Backbone, picture: Picture, caption: str | None, request: EditRequest, progress: Progress | None
-) -> EditResult:
-    """By directions, or by one of each change, put together."""
-    latent = encoded(model, picture, caption, request)
-    if request.change:
-        wanted_texts(latent, change=request.change)  # refuses what contradicts itself
-    session, (strength, *more) = Session(guarded(latent, anyway=request.anyway)), request.strength
-    editor = request.method if isinstance(request.method, EIM) else None  # by name: what suits model and directions
-    search: _Search = {"method": None if editor is None else editor.search, "seed": request.seed, "progress": progress}
-    way: MoveOptions = {"mixing": check_mixing(request.mixing), "local": request.local, "progress": progress}
-    if editor is not None:
-        way |= {"arm": editor.arm, "level": editor.level, "steps": editor.steps}
-    with metered(model) as meter:
-        directions = request.loaded or [
-            *(session.identify(change=change, **search) for change in request.change),
-            *(session.identify(instruction=instruction, **search) for instruction in request.instruction),
-        ]
-        (result,) = session.manipulate(directions, strength=request.strength if more else strength, **way)
-        evaluations, seconds = meter.read()
-    spent = evaluations - result.cost.verdict_evaluations
-    return dataclasses.replace(result, cost=dataclasses.replace(result.cost, evaluations=spent, seconds=seconds))
-
-
-def encoded(
-    model: Backbone, picture: PictureLike, caption: str | Sequence[str] | None, request: EditRequest
-) -> JointLatent:
-    """The picture as a request has it, but for its caption.
-
-    Where nobody says what it shows, nor can, it is encoded under no text if the directions were found so.
-
-    Raises:
-        LatentEditError: see `encode`.
-    """
-    return encode(
-        model,
-        picture,
-        caption="" if caption is None and _needs_no_caption(model, request) else caption,
-        captioner=request.captioner,
-        mask=request.mask,
-        instructed=request.instructed,
-        beside=request.beside,
-    )
 
 
 def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:

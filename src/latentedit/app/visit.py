@@ -9,9 +9,9 @@ from pathlib import Path
 
 from latentedit.api.discovery import Discovery, discover
 from latentedit.api.discovery_files import file_names
-from latentedit.api.request import check_texts
+from latentedit.api.request import EditRequest, check_texts
 from latentedit.api.result import EditResult
-from latentedit.api.session import Session, suited
+from latentedit.api.session import Session
 from latentedit.api.undo import undo_stored
 from latentedit.app.downloads import Download, direction_files, picture_file, plain_name, record_file
 from latentedit.app.history import Edit, Entry
@@ -23,7 +23,7 @@ from latentedit.directions.direction_file import ENDING, load_direction
 from latentedit.directions.local_basis import local_basis
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import check_moves_along, make_editor
+from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode
@@ -321,34 +321,24 @@ class Visit:
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
         """The directions by what was asked for, and what moves the picture to strengths of the whole."""
         texts = [" ".join(wish.text.split()) for wish in wanted]
+        if len(set(texts)) < len(texts):
+            raise ConfigError("the same change is asked for twice. Leave one of them out")
         changes, strengths = [text for text in texts if text not in self.directions], [w.strength for w in wanted]
-        latent = session.latent
-        targets = target_captions(latent.backbone, latent.captions, to=None, change=changes) if changes else None
-        alone = {
-            "move along directions": len(changes) < len(texts),
-            "give each change a strength of its own": len(set(strengths)) > 1,
-        }
-        asked = [what for what, there in alone.items() if there]
-        if asked and method is None:
-            method = EIM.name
-        editor = make_editor(method, latent.backbone)
-        if asked:
-            check_moves_along(type(editor), " or ".join(asked))
-        if targets is not None and type(editor) is not EIM:
-            return {}, lambda at, told: [rows[0] for rows in session.edit(method, targets, at, progress=told)]
+        latent, own = session.latent, tuple(strengths) if len(set(strengths)) > 1 else (1.0,)
+        if changes:
+            target_captions(latent.backbone, latent.captions, to=None, change=changes)  # refuses contradictions
+        if len(changes) == len(texts):
+            request = EditRequest(change=tuple(changes), method=method, strength=own)
+            method = request.method
+            if type(make_editor(method, latent.backbone)) is not EIM:
+                return {}, lambda at, told: [rows[0] for rows in session.run(request, at, progress=told)]
         found = {
             text: self.directions[text] if text in self.directions else session.identify(change=text, progress=report)
             for text in texts
         }
-        several = list(found.values())
-        if len(several) < len(texts):
-            raise ConfigError("the same change is asked for twice. Leave one of them out")
-        if len(several) == 1:
-            return found, lambda at, told: session.sweep(several, strengths=at, progress=told)[0]
-        editor = suited(latent, several)
-        return found, lambda at, told: [
-            rows[0] for rows in session.along(editor, several, strengths, at, progress=told)
-        ]
+        each = tuple(strengths) if len(found) > 1 else (1.0,)
+        along = EditRequest(direction=tuple(found.values()), method=method, strength=each)
+        return found, lambda at, told: [rows[0] for rows in session.run(along, at, progress=told)]
 
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
         """The session of a picture under a caption, kept for the next edit of the same."""

@@ -73,8 +73,8 @@ def make(
         seed=seed,
     )
     request.check_wanted()
-    from latentedit.api import verbs
     from latentedit.api.calibration import calibrate_direction
+    from latentedit.api.session import Session
     from latentedit.directions.direction_file import check_direction_output, save_direction
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
@@ -90,8 +90,7 @@ def make(
             instructed=request.instructed,
             beside=request.beside,
         )
-        found = verbs.identify(
-            latent,
+        found = Session(latent).identify(
             to=request.to,
             change=request.change or None,
             instruction=request.instruction or None,
@@ -141,10 +140,10 @@ def preview(
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else default_output(file, "preview.png")
-    from latentedit.api import verbs
     from latentedit.api.outputs import check_beside
     from latentedit.api.result import write_sweep
     from latentedit.api.sheets import check_sweep_output
+    from latentedit.api.verbs import run
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit_keep.files import written_beside
@@ -165,10 +164,8 @@ def preview(
         check_beside(output)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
-            asked = EditRequest(direction=(direction,), caption=source, captioner=captioner)
-            latent = verbs.encoded(choice.load(), opened, source, asked)
-            direction = load_direction(file, model=latent.backbone)
-            results = verbs.sweep(latent, direction, strengths=values, progress=progress)
+            request = EditRequest(direction=(direction,), caption=source, captioner=captioner)
+            (results,) = run(choice.load(), [opened], request, values, progress=progress)
         write_sweep(results, output)
     if not quiet:
         say(f"{file} -> {output}")

@@ -87,6 +87,7 @@ def sweep(
         method=method,
         local=local,
         seed=seed,
+        settings={} if arm is None else {"arm": arm},
         anyway=anyway,
     )
     request.check_wanted()
@@ -94,14 +95,15 @@ def sweep(
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.api.result import write_sweep
-    from latentedit.api.verbs import read_directions, sweep_picture
+    from latentedit.api.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
 
     opened = open_checked(picture, output=output, mask=mask, beside=request.beside, sweep=True)
     files, request = request.direction, read_directions(request)
-    moved = None if arm is None else check_arm(arm)
+    if arm is not None:
+        check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:
-        results = sweep_picture(choice.load(), opened, request, values, arm=moved, progress=progress)
+        (results,) = run(choice.load(), [opened], request, values, progress=progress)
     write_sweep(results, output)
     notes = dict.fromkeys(note for result in results for note in result.notes)
     warn(() if quiet else tuple(notes))

@@ -89,12 +89,6 @@ class EIM(Editor):
         progress: Progress | None,
     ) -> list[StrengthResult]:
         direction = self.direction(latent, target, seed=seed, progress=progress)
-        text = direction.condition
-        if not bool(direction.length.any() or text.tokens.any() or text.pooled.any()):
-            return [
-                StrengthResult(z=latent.z, strength=strength, direction=direction, notes=direction.notes)
-                for strength in strengths
-            ]
         return self.slider(latent, direction, seed=seed, progress=progress).edit(strengths)
 
 

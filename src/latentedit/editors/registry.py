@@ -10,6 +10,9 @@ from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTINGS, calibration_of, suitable
 
+FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+"""Names of settings in diffusers' pipelines, and ours."""
+
 UNTUNED = "flowedit"
 """The editor that `docs/methods.md` recommends for models that nobody tuned."""
 
@@ -73,19 +76,34 @@ def default_note(method: str | Editor | None, backbone: Backbone, *, instructed:
     return (f"method {UNTUNED} ({backbone.name} has no stored settings; choose with `method`)",)
 
 
-def make_editor(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> Editor:
+def make_editor(
+    method: str | Editor | None,
+    backbone: Backbone,
+    *,
+    instructed: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Editor:
     """The editor of that name, or `default_method`, with the settings that suit the model; an editor as it is.
+
+    Args:
+        method: name of an editor, an editor, or None for the default.
+        backbone: the model.
+        instructed: the images were encoded for instructions.
+        settings: those of the editor that differ, by its own names or those of `FIELD_NAMES`.
 
     Raises:
         RegistryError: an unknown name.
-        ConfigError: the folder names a setting that the editor does not have.
+        ConfigError: a setting that the editor does not have.
     """
     name = default_method(backbone, instructed=instructed) if method is None else method
-    return editor_class(name).from_dict(stored_settings(name, backbone)) if isinstance(name, str) else name
+    changes = {FIELD_NAMES.get(key, key): value for key, value in (settings or {}).items()}
+    if isinstance(name, str):
+        return editor_class(name).from_dict({**stored_settings(name, backbone), **changes})
+    return type(name).from_dict({**name.to_dict(), **changes}) if changes else name
 
 
 def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:
-    """Refuse an editor that does not move pictures along directions: `EIM` alone does, and no subclass of it.
+    """Refuse an editor that does not move pictures along directions: `EIM` and its subclasses do.
 
     Args:
         kind: class of the editor.
@@ -94,7 +112,7 @@ def check_moves_along(kind: type[Editor], asked: str = "move along directions") 
     Raises:
         ConfigError: another editor.
     """
-    if kind is not EIM:
+    if not issubclass(kind, EIM):
         raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')
 
 

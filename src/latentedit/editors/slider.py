@@ -143,6 +143,11 @@ class Slider:
         for strength in strengths:
             check_strength(strength)
         strengths = [float(strength) for strength in strengths]
+        if self._moves_nothing:
+            return [
+                StrengthResult(z=self.latent.z, strength=one, direction=self.direction, notes=self.direction.notes)
+                for one in strengths
+            ]
         limits = [self._limit(strength) for strength in strengths]
         scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
         moving = [index for index, strength in enumerate(strengths) if strength != 0]
@@ -250,6 +255,11 @@ class Slider:
     def _curve(self, strength: float) -> EffectCurve:
         scales, effects = self._effects(below=strength < 0, beyond=strength > 1)
         return EffectCurve(scales=scales, effects=effects)
+
+    @property
+    def _moves_nothing(self) -> bool:
+        text = self.direction.condition
+        return not bool(self.direction.length.any() or text.tokens.any() or text.pooled.any())
 
     @property
     def _whole(self) -> Float[Tensor, "b *latent"]:
