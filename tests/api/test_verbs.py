@@ -14,6 +14,7 @@ from PIL import Image
 from torch.autograd import forward_ad
 
 from latentedit.api.outputs import same_picture
+from latentedit.api.request import EditRequest
 from latentedit.api.session import Session
 from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.api.viewer.from_results import view
@@ -29,7 +30,6 @@ from latentedit.core.errors import (
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
@@ -394,11 +394,11 @@ def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, mo
         edit(colours, noisy(), to="green", captioner=Blind(colours))
 
 
-@pytest.mark.parametrize("strengths", [[1.0], [1.0, 0.5, 0.2], []])
+@pytest.mark.parametrize("strengths", [[1.0, 0.5, 0.2], []])
 def test_as_many_strengths_as_directions(colours: ColourBackbone, strengths: list[float]) -> None:
     latent = encode(colours, grey(), caption="grey")
     directions = [identify(latent, to=to) for to in ("red", "blue")]
-    with pytest.raises(ConfigError, match=f"2 directions take one strength, or one each; got {len(strengths)}"):
+    with pytest.raises(ConfigError, match=f"one for each of 2 changes; got {len(strengths)}"):
         manipulate(latent, directions, strength=strengths)
     with pytest.raises(ConfigError, match="finite number"):
         manipulate(latent, directions, strength=[1.0, float("nan")])
@@ -499,7 +499,7 @@ def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
     assert result.notes[:2] == knowledge.doubts
     assert result.cost.guard_evaluations == 6
     assert result.measures["knowledge"] == knowledge
-    after = Session(result.latent).edit(make_editor("eim", colours), ("blue",), [1.0])[0][0]
+    after = Session(result.latent).run(EditRequest(to="blue"))[0][0]
     assert after.verdict.word == "not known", "what follows on an unknown picture is one"
     assert after.cost.guard_evaluations == 0
 

@@ -235,12 +235,12 @@ def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(visit: Visit
 def test_a_task_that_was_stopped_in_its_last_step_changes_nothing(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sweep(session: Session, *arguments: Any, **options: Any) -> Any:
+    def run(session: Session, *arguments: Any, **options: Any) -> Any:
         visit.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
-    real = Session.sweep
-    monkeypatch.setattr(Session, "sweep", sweep)
+    real = Session.run
+    monkeypatch.setattr(Session, "run", run)
     with pytest.raises(StoppedError, match="as they were"):
         visit.edit([RED], **EIM)
     assert len(visit.entries) == 1

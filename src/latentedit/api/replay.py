@@ -147,7 +147,7 @@ def _again(
     session, editor = Session(latent), _editor(editor_class(record.method), record)
     wanted: dict[str, Any] = {"to": record.target_caption}
     if record.directions:
-        if not isinstance(editor, EIM):
+        if type(editor) is not EIM:
             raise ConfigError(f"the method {record.method!r} of the record takes no directions. Edit the picture again")
         directions = [_direction(one, session, editor, known, progress) for one in record.directions]
         wanted = {"direction": tuple(directions), "strength": tuple(one.strength for one in record.directions)}

@@ -241,7 +241,8 @@ class Session:
             raise ConfigError("these latents have no pictures to put a change into. Use an Editor's edit instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
         with metered(latent.backbone) as meter:
-            if isinstance(editor, EIM) and (request.direction or type(editor) is EIM):
+            moves = any(request.strength if strengths is None else strengths)
+            if type(editor) is EIM and (request.direction or moves):
                 made = self._along(request, editor, strengths, progress)
             else:
                 made = self._towards(request, editor, strengths, progress)
@@ -321,7 +322,11 @@ class Session:
         for one in wanted:
             targets = wanted_texts(self.latent, **one)
             target = embed_targets(self.latent, targets)
-            direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
+            how: dict[str, Any] = {"seed": request.seed, "progress": progress}
+            if apart:  # what is put together needs an image part, whatever the arm
+                direction = identify(self.latent, target, editor.search, **how)
+            else:
+                direction = editor.direction(self.latent, target, **how)
             found.append(dataclasses.replace(direction, target_captions=targets))
         return found
 

@@ -321,8 +321,6 @@ class Visit:
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
         """The directions by what was asked for, and what moves the picture to strengths of the whole."""
         texts = [" ".join(wish.text.split()) for wish in wanted]
-        if len(set(texts)) < len(texts):
-            raise ConfigError("the same change is asked for twice. Leave one of them out")
         changes, strengths = [text for text in texts if text not in self.directions], [w.strength for w in wanted]
         latent, own = session.latent, tuple(strengths) if len(set(strengths)) > 1 else (1.0,)
         if changes:
@@ -332,6 +330,8 @@ class Visit:
             method = request.method
             if type(make_editor(method, latent.backbone)) is not EIM:
                 return {}, lambda at, told: [rows[0] for rows in session.run(request, at, progress=told)]
+        if len(set(texts)) < len(texts):
+            raise ConfigError("the same change is asked for twice. Leave one of them out")
         found = {
             text: self.directions[text] if text in self.directions else session.identify(change=text, progress=report)
             for text in texts

@@ -103,7 +103,7 @@ def make_editor(
 
 
 def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:
-    """Refuse an editor that does not move pictures along directions: `EIM` and its subclasses do.
+    """Refuse an editor that does not move pictures along directions: `EIM` alone does, and no subclass of it.
 
     Args:
         kind: class of the editor.
@@ -112,7 +112,7 @@ def check_moves_along(kind: type[Editor], asked: str = "move along directions") 
     Raises:
         ConfigError: another editor.
     """
-    if not issubclass(kind, EIM):
+    if kind is not EIM:
         raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')
 
 
