@@ -403,7 +403,7 @@ def test_as_many_strengths_as_directions(colours: ColourBackbone, strengths: lis
     with pytest.raises(ConfigError, match="finite number"):
         manipulate(latent, directions, strength=[1.0, float("nan")])
     assert manipulate(latent, directions[:1], strength=[0.5]).strength == 0.5
-    with pytest.raises(ConfigError, match="no direction to put together"):
+    with pytest.raises(ConfigError, match="nothing says what"):
         manipulate(latent, [])
 
 
