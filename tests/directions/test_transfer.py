@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
@@ -19,7 +17,6 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from tests.editors.colours import ColourBackbone
 
 WORDS = [
     text
@@ -112,15 +109,6 @@ def test_all_but_the_text_is_kept_and_nothing_is_evaluated(model: Backbone) -> N
             assert getattr(here, field.name) is getattr(direction, field.name)
 
 
-def test_one_direction_serves_several_pictures(model: Backbone) -> None:
-    latent = pictures(model, CAT, DOG, "a cat with smile")
-    here = transferred(found(model, [CAT], [frown(CAT)]), latent)
-    targets = [frown(caption) for caption in latent.captions]
-    assert list(here.target_captions) == targets
-    assert equal(here.condition, text_direction(model, latent.captions, targets))
-    assert len(here) == 1
-
-
 def test_several_go_to_several_one_by_one(model: Backbone) -> None:
     """Each picture gets the words of its own row, which differ here."""
     direction = found(model, [CAT, DOG], [frown(CAT), DOG.replace("glasses", "cap")])
@@ -198,12 +186,10 @@ def test_what_does_not_fit_is_refused(model: Backbone) -> None:
         # in place of what it replaces, added, removed
         ("a dog with a smile, fur", "a cat with a smile", "a cat with a frown", "a dog with a frown, fur"),
         ("a dog with fur", "a cat with a smile", "a cat with a frown", "a dog with fur, a frown"),
-        ("a dog with fur", "a cat with a smile", "a cat with a smile, a hat", "a dog with fur, a hat"),
         ("a dog with no hat", "a cat with a smile", "a cat with a smile, a hat", "a dog with a hat"),
         ("a dog with fur, a smile", "a cat with a smile, a hat", "a cat with a hat", "a dog with fur"),
         # several at once
         ("a dog, a smile, a hat", "a cat, a smile, a hat", "a cat, a frown, a cap", "a dog, a frown, a cap"),
-        ("a dog with a smile, a hat", "a cat with a smile, a hat", "a cat with a frown", "a dog with a frown"),
         ("a dog with fur", "a cat with fur", "a cat with fur, a hat, a cap", "a dog with fur, a hat, a cap"),
         # the source itself, whatever its words
         ("anything", "anything", "something else", "something else"),
@@ -211,43 +197,20 @@ def test_what_does_not_fit_is_refused(model: Backbone) -> None:
         ("a dog with fur", "a cat with a smile, fur", "a cat with fur", None),
         ("a dog with a smile", "a cat with a smile, a hat", "a cat with a frown", None),
         ("a dog with a frown", "a cat with a smile", "a cat with a frown", None),
-        ("a dog with fur", "a cat with fur", "a cat with fur", None),
         # a subject is replaced, never added
         ("a cat with fur", "a cat with a hat", "a dog with a hat", "a dog with fur"),
         ("a bird with fur", "a cat with a hat", "a dog with a hat", None),
-        ("a bird, fur", "a cat, a hat", "a dog, a hat", None),
         ("green", "red", "blue", None),
         ("red and green", "red", "blue", "blue and green"),
         ("a bird on a wall", "a red cat on a sofa", "a blue cat on a sofa", None),
         # what is not known
         ("a cat with a smile", "a cat with a smile, a hat", "", None),
-        ("a cat, a smile", "a cat", "", None),
         ("a cat", "", "a hat", None),
         ("a cat", ",", "a hat", "a cat, a hat"),
     ],
 )
 def test_changes_in_plain_text(model: Backbone, caption: str, source: str, target: str, changed: str | None) -> None:
     assert changed_by(model, caption, source, target) == changed
-
-
-PHRASES = st.sampled_from(["a hat", "a cap", "fur", "glasses", "a smile", "a frown"])
-
-
-@given(
-    st.lists(PHRASES, min_size=1, max_size=5, unique=True),
-    st.lists(PHRASES, min_size=1, max_size=5, unique=True),
-    PHRASES,
-)
-def test_one_more_phrase_is_said_once_at_the_end(own: list[str], theirs: list[str], new: str) -> None:
-    """Added where it is not said, whatever else the two captions say; and taken back again."""
-    caption, source = f"a dog with {', '.join(own)}", f"a cat with {', '.join(p for p in theirs if p != new) or 'fur'}"
-    target = f"{source}, {new}"
-    if source.endswith(new):
-        return
-    changed = changed_by(ColourBackbone(), caption, source, target)
-    assert changed == (None if new in own else f"{caption}, {new}")
-    if changed is not None:
-        assert changed_by(ColourBackbone(), changed, target, source) == caption
 
 
 FULL = (
@@ -277,12 +240,3 @@ def test_changes_by_the_grammar_of_portraits(
     """What is said of an attribute takes the place of what was said of it, though the old words are not there."""
     changed = changed_by(portraits, OTHER, FULL, FULL.replace(old, new))
     assert changed == (None if instead is None else OTHER.replace(*instead))
-
-
-def test_a_portrait_of_another_lead_is_not_given_a_second_one(portraits: Backbone) -> None:
-    woman = FULL.replace("a person", "a woman")
-    assert changed_by(portraits, OTHER, woman, FULL.replace("a person", "a man")) is None
-    both = FULL.replace("a person", "a man").replace("no glasses", "glasses")
-    assert changed_by(portraits, OTHER, FULL, both) == OTHER.replace("a person", "a man").replace(
-        "an eyepatch", "glasses"
-    )
