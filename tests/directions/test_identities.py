@@ -161,29 +161,6 @@ def test_total_covariance() -> None:
     assert relative_error(within, open_.covariance) > 1e-3
 
 
-def sds_noise_loss(backbone: GaussianMixtureBackbone, x: Tensor, e: Tensor, a: float, s: float) -> Tensor:
-    """``|e_hat(a x + s e) - e|^2 / 2`` on any path, by the canonical point ``x_t / (a + s)`` at ``s / (a + s)``."""
-    point = (a * x + s * e) / (a + s)
-    level = torch.full((len(x),), s / (a + s), dtype=x.dtype)
-    noise = point + (1 - level[:, None]) * backbone.at(point, level, backbone.embed(["c"])).velocity
-    return (noise - e).square().sum() / 2
-
-
-@pytest.mark.parametrize(("a", "s"), [(0.8, 0.6), (0.6, 0.8), (0.7, 0.3)])
-def test_gradient_of_score_distillation_in_noise(
-    backbone: GaussianMixtureBackbone, x: Tensor, e: Tensor, a: float, s: float
-) -> None:
-    """``a s H (e_hat - e)``, on variance-preserving paths (the first two) and on the flow's."""
-    (gradient,) = torch.func.grad(lambda p: sds_noise_loss(backbone, p, e, a, s), argnums=(0,))(x)
-    level = torch.full((5,), s / (a + s), dtype=torch.float64)
-    point = (a * x + s * e) / (a + s)
-    there = backbone.at(point, level, backbone.embed(["c"]))
-    residual = point + (1 - level[:, None]) * there.velocity - e
-    hessian = -there.hessian / (a + s) ** 2
-    assert relative_error(a * s * times(hessian, residual), gradient) < COVARIANCE
-    assert relative_error(s * times(hessian, residual), gradient) > 0.1
-
-
 def test_gradient_of_score_distillation_in_velocity(
     backbone: GaussianMixtureBackbone, x: Tensor, e: Tensor, z: Tensor, other: MixturePosterior
 ) -> None:
@@ -246,31 +223,16 @@ def test_deltas_in_three_parameters(truth: MixturePosterior, other: MixturePoste
     assert relative_error(-s / a * (e_hat[0] - e_hat[1]), delta) < SCORE
 
 
-@pytest.mark.parametrize("damping", [0.05, 0.3])
-def test_newton_in_three_parameters(damping: float, backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_newton_in_three_parameters(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     """The same d from a flow, a noise and a data network; under one component, where H is definite."""
     first, second = (backbone.at(z, LEVELS, backbone.only(k)) for k in (0, 1))
-    s, a = S[..., 0], A[..., 0]
+    s, a, damping = S[..., 0], A[..., 0], 0.3
     data = dense_solve((1 + damping) * EYE - A * (EYE - S * first.jacobian), second.clean - first.clean)
     flow = -dense_solve((1 + damping / S) * EYE + A * first.jacobian, second.velocity - first.velocity)
     slope = -S * first.hessian
     noise = -dense_solve(slope + damping / S * EYE, -s * (second.score - first.score)) / a
     assert relative_error(flow, data) < COVARIANCE
     assert relative_error(noise, data) < COVARIANCE
-
-
-def test_newton_is_the_best_gain_at_a_given_cost(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
-    """``max g^T d`` under ``d^T M d = const``: no other of 200 directions gains more."""
-    first, second = (backbone.at(z, LEVELS, backbone.only(k)) for k in (0, 1))
-    gain, metric = second.score - first.score, -first.hessian + 0.1 / S**2 * EYE
-    best = dense_solve(metric, gain)
-
-    def value(d: Tensor) -> Tensor:
-        return (gain * d).sum(-1) / (d * times(metric, d)).sum(-1).sqrt()
-
-    rivals = draw((200, 5, 5), seed=0, purpose="rivals").double()
-    assert all(bool((value(rival) < value(best)).all()) for rival in rivals)
-    assert all(bool((value(best + 0.1 * rival) < value(best)).all()) for rival in rivals)
 
 
 def mixed(backbone: GaussianMixtureBackbone, z: Tensor, text: Condition, way: Condition) -> Tensor:
@@ -306,15 +268,3 @@ def test_delta_denoising_is_the_integral_of_the_mixed_hessian(backbone: Gaussian
     assert isinstance(total, Tensor)
     assert relative_error(total, difference) < COVARIANCE
     assert relative_error(mixed(backbone, z, source, target - source), difference) > 0.1
-
-
-def test_the_mixed_hessian_is_the_first_order_of_the_difference(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
-    """Halving the way divides what is left by four."""
-    source = backbone.embed(["a"])
-    way = backbone.embed(["c"]) - source
-    slope, start = mixed(backbone, z, source, way), backbone.at(z, LEVELS, source).score
-
-    def left(share: float) -> float:
-        return float((backbone.at(z, LEVELS, source + way * share).score - start - share * slope).norm())
-
-    assert left(0.01) / left(0.005) == pytest.approx(4, rel=0.05)

@@ -11,7 +11,6 @@ from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.rng import draw
 from latentedit.directions.at_level import LEAST_SHARE
-from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
@@ -68,23 +67,12 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
 
 
 @pytest.mark.nightly
-def test_a_network_without_forward_mode_is_told(
-    latent: JointLatent, basis: LocalBasis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cost_is_counted_and_notes_are_passed_on(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way up of as many steps as there are levels, a look at the feature, and two evaluations a product."""
+
     def refuse(*_: object) -> None:
         raise NotImplementedError("no tangent rule")
 
-    monkeypatch.setattr(forward_ad, "make_dual", refuse)
-    found = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4)
-    assert len(found.notes) == 1
-    assert found.notes[0].endswith("(no tangent rule); used two reverse passes")
-    assert found.direction(0).notes == found.notes
-    assert found.singular_values.tolist() == pytest.approx(basis.singular_values.tolist(), rel=1e-4)
-
-
-@pytest.mark.nightly
-def test_cost_is_counted(latent: JointLatent) -> None:
-    """A way up of as many steps as there are levels, a look at the feature, and two evaluations a product."""
     told = list[str]()
     with latent.backbone.count() as cost:
         found = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda what, *_: told.append(what))
@@ -93,11 +81,14 @@ def test_cost_is_counted(latent: JointLatent) -> None:
     assert found.site == latent.backbone.default_site == "block.1.image"
     assert told.count("integrate") == steps
     assert told.count("basis") == found.iterations
+    monkeypatch.setattr(forward_ad, "make_dual", refuse)
+    again = local_basis(latent, rank=1, level=0.6, steps=4)
+    assert again.singular_values.tolist() == pytest.approx(found.singular_values.tolist(), rel=1e-4)
+    assert again.notes[0].endswith("(no tangent rule); used two reverse passes")
+    assert again.direction(0).notes == again.notes
 
 
-def test_a_direction_moves_the_latent_at_its_level_by_its_step(
-    latent: JointLatent, basis: LocalBasis, tmp_path: Path
-) -> None:
+def test_a_direction_moves_the_latent_at_its_level_by_its_step(latent: JointLatent, basis: LocalBasis) -> None:
     direction = basis.direction(1, step=2.5)
     assert torch.allclose((1 - 0.6) * direction.z, 2.5 * basis.v[1:2])
     assert not bool(direction.condition.tokens.any() or direction.condition.pooled.any())
@@ -107,17 +98,9 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(
     assert direction.feature is not None
     assert torch.equal(direction.feature, basis.u[1])
     assert direction.settings["singular_value"] == pytest.approx(float(basis.singular_values[1]))
-    told = {name: direction.settings[name] for name in ("site", "level", "index", "rank", "seed", "prompt", "steps")}
-    assert told == {
-        "site": "block.0.image", "level": 0.6, "index": 1, "rank": 3, "seed": 0, "prompt": CAPTION, "steps": 4,
-    }  # fmt: skip
+    told = {"site": "block.0.image", "level": 0.6, "index": 1, "rank": 3, "seed": 0, "prompt": CAPTION, "steps": 4}
+    assert direction.settings.items() >= told.items()
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
-    save_direction(direction, tmp_path / "one.safetensors")
-    again = load_direction(tmp_path / "one.safetensors")
-    assert torch.equal(again.z, direction.z)
-    assert again.feature is not None
-    assert torch.equal(again.feature, direction.feature)
-    assert dict(again.settings) == dict(direction.settings)
     with pytest.raises(ConfigError, match="the last one is 2"):
         basis.direction(3)
 
@@ -139,13 +122,6 @@ def test_a_warm_start_saves_products_and_changes_no_space(latent: JointLatent, b
     again = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4, warm=basis)
     assert again.converged
     assert again.products < basis.products
-    assert math.degrees(float(principal_angles(again.v.flatten(1), basis.v.flatten(1)).max())) <= 0.5
-
-
-@pytest.mark.nightly
-def test_another_seed_comes_to_the_same_space_another_way(latent: JointLatent, basis: LocalBasis) -> None:
-    again = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4, seed=1)
-    assert not torch.equal(again.v, basis.v)
     assert math.degrees(float(principal_angles(again.v.flatten(1), basis.v.flatten(1)).max())) <= 0.5
 
 
@@ -186,23 +162,18 @@ def test_masks_and_their_null_space(latent: JointLatent) -> None:
 
 
 def test_bad_requests_are_refused(latent: JointLatent) -> None:
-    backbone = latent.backbone
-    for level in (0.0, -1.0, 1.5, math.nan):
-        with pytest.raises(ConfigError, match=r"^level must be"):
-            local_basis(latent, level=level)
-    with pytest.raises(ConfigError, match="rank"):
-        local_basis(latent, rank=0)
-    with pytest.raises(ConfigError, match=r"did you mean 'block\.0\.image'"):
-        local_basis(latent, site="block.0.imge")
-    with pytest.raises(ConfigError, match="from 1 to 16"):
-        local_basis(latent, site="block.0.image", pooling="space", rank=17, steps=2)
-    with pytest.raises(ConfigError, match="one picture"):
-        local_basis(mixture_latent(two_modes(), 2))
-    with pytest.raises(ShapeError, match="whole multiples"):
-        local_basis(latent, site="clean", mask=torch.ones(9, 9, dtype=torch.bool))
-    with pytest.raises(ConfigError, match="whole picture"):
-        local_basis(latent, mask=torch.ones(8, 8, dtype=torch.bool))
-    assert backbone.sites[-3:] == ("velocity", "clean", "picture")
+    pair, whole, odd = mixture_latent(two_modes(), 2), torch.ones(8, 8).bool(), torch.ones(9, 9).bool()
+    for picture, wanted, words in (
+        *((latent, {"level": level}, r"^level must be") for level in (0.0, -1.0, 1.5, math.nan)),
+        (latent, {"rank": 0}, "rank"),
+        (latent, {"site": "block.0.imge"}, r"did you mean 'block\.0\.image'"),
+        (latent, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
+        (pair, {}, "one picture"),
+        (latent, {"site": "clean", "mask": odd}, "whole multiples"),
+        (latent, {"mask": whole}, "whole picture"),
+    ):
+        with pytest.raises((ConfigError, ShapeError), match=words):
+            local_basis(picture, **wanted)
 
 
 @pytest.mark.slow

@@ -23,20 +23,13 @@ def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
     return z
 
 
-@given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([1e-30, 1e-3, 7.0, 1e30]), st.booleans())
-def test_the_size_and_the_sign_of_the_displacement_do_not_matter(
-    shape: tuple[int, ...], seed: int, floor: float, factor: float, flip: bool
+@given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([-1e-30, 1e-3, -7.0, 1e30]))
+def test_pictures_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
+    shape: tuple[int, ...], seed: int, floor: float, factor: float
 ) -> None:
-    moved = displacement(shape, seed)
-    scaled = change_share((-factor if flip else factor) * moved, floor)
-    assert torch.allclose(scaled, change_share(moved, floor), rtol=1e-12, atol=0)
-
-
-@given(SHAPES, st.integers(0, 50), FLOORS)
-def test_pictures_are_looked_at_one_by_one(shape: tuple[int, ...], seed: int, floor: float) -> None:
     """Another scale for each picture: an energy compared across the batch would show."""
     moved = displacement(shape, seed) * torch.logspace(0, 4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
-    together = change_share(moved, floor)
+    together = change_share(factor * moved, floor)
     for index in range(shape[0]):
         assert torch.allclose(together[index : index + 1], change_share(moved[index : index + 1], floor), rtol=1e-12)
 
@@ -68,14 +61,7 @@ def test_the_average_is_over_as_many_places_as_asked_for(
     energy = torch.from_numpy(uniform_filter(moved.square().sum(1, keepdim=True).numpy(), size, mode="nearest"))
     expected = energy / (energy + floor * energy.amax((1, 2, 3), keepdim=True)).clamp_min(1e-300)
     assert torch.allclose(change_share(moved, floor, width=width), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_three_places_where_nothing_is_said_and_none_for_a_vector() -> None:
-    moved = displacement((2, 4, 7, 6), 0)
-    assert torch.equal(change_share(moved, 0.1), change_share(moved, 0.1, width=3))
-    assert not torch.allclose(change_share(moved, 0.1), change_share(moved, 0.1, width=5))
-    vector = displacement((2, 9), 0)
-    assert torch.equal(change_share(vector, 0.1, width=1), change_share(vector, 0.1, width=9))
+    assert width != 3 or torch.equal(change_share(moved, floor), change_share(moved, floor, width=3))
 
 
 @given(st.integers(0, 50), st.sampled_from([1e-20, 1.0, -3.0, 1e20]))

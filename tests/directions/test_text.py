@@ -20,21 +20,10 @@ DISTINCT = st.lists(PHRASES, max_size=7, unique=True)
 TEXTS = st.text(st.sampled_from("ab ,.wih\n1"), max_size=30) | LISTS.map(", ".join)
 
 
-def phrases_of(caption: str) -> Counter[str]:
-    return Counter(" ".join(phrase.split()) for phrase in caption.split(",") if phrase.strip())
-
-
-@given(LISTS, LISTS)
-def test_phrases_are_kept_and_the_source_is_left_alone(source: list[str], target: list[str]) -> None:
-    old, new = ", ".join(source), ", ".join(target)
-    same, aligned = align_captions(old, new)
-    assert same == old
-    assert phrases_of(aligned) == phrases_of(new)
-
-
 @given(DISTINCT, DISTINCT)
 def test_shared_phrases_keep_the_sources_order_and_added_ones_come_last(source: list[str], target: list[str]) -> None:
     aligned = align_captions(", ".join(source), ", ".join(target))[1]
+    assert align_captions(", ".join(source), aligned)[1] == aligned
     found = [phrase for phrase in aligned.split(", ") if phrase]
     places = [source.index(phrase) for phrase in found if phrase in source]
     assert places == sorted(places)
@@ -50,23 +39,10 @@ def test_any_text_keeps_its_words(source: str, target: str) -> None:
     same, aligned = align_captions(source, target)
     assert same == source
     assert letters(aligned) == letters(target)
-
-
-@given(TEXTS)
-def test_equal_captions_come_back_equal(caption: str) -> None:
-    assert align_captions(caption, caption) == (caption, caption)
-    assert changed_phrases(caption, caption) == ((), ())
-
-
-@given(TEXTS, TEXTS.filter(lambda text: "," not in text))
-def test_captions_without_commas_come_back_as_they_are(source: str, target: str) -> None:
-    assert align_captions(source, target) == (source, target)
-
-
-@given(DISTINCT, DISTINCT)
-def test_an_aligned_caption_is_aligned(source: list[str], target: list[str]) -> None:
-    aligned = align_captions(", ".join(source), ", ".join(target))[1]
-    assert align_captions(", ".join(source), aligned)[1] == aligned
+    assert align_captions(source, source) == (source, source)
+    assert changed_phrases(source, source) == ((), ())
+    if "," not in target:
+        assert aligned == target
 
 
 @pytest.mark.parametrize(
