@@ -144,7 +144,7 @@ def test_a_framer_that_sees_no_subject_is_heard(colours: ColourBackbone, monkeyp
     assert (found.state, found.reason) == ("unknown", "subject")
 
 
-def test_nothing_is_asked_twice_nor_without_pictures_nor_without_a_guard(colours: ColourBackbone) -> None:
+def test_the_guard_runs_once_and_only_with_pictures_and_a_calibration(colours: ColourBackbone) -> None:
     latent = examined(encode(colours, picture("red"), caption="red"))
     assert examined(latent) is latent
     bare = dataclasses.replace(latent, frames=(), knowledge=())
