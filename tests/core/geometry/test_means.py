@@ -89,18 +89,6 @@ def test_the_karcher_mean_is_where_pymanopt_ends() -> None:
     assert geodesic_distance(found.basis, chordal_mean(bases)) > 1e-4
 
 
-@pytest.mark.nightly
-@given(seeds)
-def test_the_mean_sees_only_subspaces_and_turns_with_them(seed: int) -> None:
-    bases = near(rotation(10, seed)[:3], 4, 0.2, seed)
-    turn = rotation(10, seed + 1)
-    mean = karcher_mean(bases).basis
-    mixed = karcher_mean([gaussian(3, 3, seed=seed + index).tanh() @ basis for index, basis in enumerate(bases)]).basis
-    turned = karcher_mean([basis @ turn for basis in bases]).basis
-    assert geodesic_distance(mixed, mean) < 1e-8
-    assert geodesic_distance(turned, mean @ turn) < 1e-8
-
-
 def test_one_space_is_its_own_mean_and_steps_can_run_out() -> None:
     base = gaussian(3, 8)
     alone = karcher_mean([base])

@@ -38,17 +38,6 @@ def test_products_and_what_they_act_on() -> None:
     assert operator.largest_rank == 4
 
 
-def test_a_batch_is_needed() -> None:
-    class Scalar(LinearOperator):
-        def _matvec(self, u: torch.Tensor) -> torch.Tensor:
-            return u
-
-        _rmatvec = _matvec
-
-    with pytest.raises(ShapeError, match="batch"):
-        Scalar(shape=(), dtype=torch.float32, device=torch.device("cpu"))
-
-
 def test_refusals_say_what_to_do() -> None:
     operator = Dense(random_matrices(2, 6), latent=(2, 3))
     with pytest.raises(ShapeError, match=r"\[2, 2, 3\]; got \[2, 6\]"):

@@ -54,7 +54,8 @@ def test_law_1_counts_its_evaluations_between_the_two_levels(solver: Solver, s: 
 @every_solver
 def test_law_3_constant_fields_are_exact(solver: Solver) -> None:
     z, v = latents(), latents().flip(0)
-    assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), z - 0.7 * v) <= 1e-14
+    assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), latents() - 0.7 * v) <= 1e-14
+    assert torch.equal(z, latents())
 
 
 @every_solver
@@ -64,13 +65,6 @@ def test_law_4_elements_are_independent(solver: Solver) -> None:
     together = solver.step(field, latents(), 0.9, 0.5)
     alone = torch.cat([solver.step(field, z[None], 0.9, 0.5) for z in latents()])
     assert relative_error(together, alone) <= 1e-13
-
-
-@every_solver
-def test_arguments_stay_as_they_were(solver: Solver) -> None:
-    z = latents()
-    solver.step(lambda z, s: z, z, 0.5, 0.1)
-    assert torch.equal(z, latents())
 
 
 @every_solver
@@ -136,20 +130,6 @@ def test_row_17_one_step_is_exact_for_a_point(s: float, s_next: float) -> None:
     x, e = draw((2, 3, 5), seed=0, purpose="point").double()
     z = EulerSolver().step(point_field(x), (1 - s) * x + s * e, s, s_next)
     assert relative_error(z, (1 - s_next) * x + s_next * e) <= 1e-12
-
-
-def test_step_is_the_formula_and_not_the_other_direction() -> None:
-    z = draw((3, 5), seed=0, purpose="z").double()
-    stepped = EulerSolver().step(lambda z, s: z * s[:, None], z, 0.8, 0.5)
-    assert relative_error(stepped, z * (1 - 0.3 * 0.8)) <= 1e-14
-    assert not torch.allclose(stepped, z * (1 + 0.3 * 0.8))
-
-
-def test_a_field_linear_in_the_level_is_beyond_euler_and_within_midpoint() -> None:
-    z = torch.zeros(1, 1, dtype=torch.float64)
-    euler = EulerSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)
-    assert float(euler) == 0
-    assert float(MidpointSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)) == pytest.approx(0.5, rel=1e-14)
 
 
 def rf_solver_step(field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
