@@ -90,18 +90,6 @@ def test_restarts_change_no_law_and_bound_memory(monkeypatch: pytest.MonkeyPatch
     check_laws(found, matrix)
 
 
-@pytest.mark.slow
-def test_the_bound_of_the_angle_holds() -> None:
-    """Wherever a search ends by its tolerance, the angle is within it."""
-    values = torch.linspace(2, 0.1, 60, dtype=torch.float64)
-    matrix, _, right = with_spectrum(values, 60, 80)
-    for tolerance in (10.0, 1.0, 0.1):
-        for seed in range(4):
-            found = search(matrix, 4, seed=seed, tolerance_degrees=tolerance)
-            assert found.converged
-            assert largest_angle(found.v, right[:4]) <= tolerance
-
-
 @pytest.mark.parametrize("repeated", [2, 3])
 def test_repeated_singular_values_are_all_found(repeated: int) -> None:
     """With a block of that many rows; only their space is defined."""
