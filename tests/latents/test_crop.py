@@ -178,25 +178,3 @@ def test_portraits_by_other_programs_are_framed_and_read(portraits: Backbone, na
     assert misread | truth != misread
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("name", "word", "change", "error"),
-    [
-        ("dicebear-plain", "glasses", {"accessory": "glasses"}, 0.6),
-        ("dicebear-disc", "red-shirt", {"clothes_color": "red"}, 0.4),
-        ("avataaars-disc", "beard", {"facial_hair": "beard", "facial_hair_color": "black"}, 0.7),
-    ],
-)
-def test_an_edit_comes_near_the_truth(
-    portraits: Backbone, name: str, word: str, change: dict[str, str], error: float
-) -> None:
-    """The error left, to that of no edit at all; the red shirt goes on below the box."""
-    view, box = framed(name)
-    pixels = Picture.from_image(view).fit(portraits.capabilities).pixels[None]
-    seen = PortraitReader.from_folder(bundled_folder("portraits")).attributes(pixels)[0]
-    result = edit(portraits, view, to=full_caption(seen.replace(**change)), caption=full_caption(seen))
-    moved = np.asarray(result.image, dtype=np.float32) - np.asarray(view, dtype=np.float32)
-    whole = restored(torch.from_numpy(moved).permute(2, 0, 1), foreign(name).convert("RGB"), box).permute(1, 2, 0)
-    source, truth = (np.asarray(foreign(stem).convert("RGB"), dtype=np.float32) for stem in (name, f"{name}-{word}"))
-    edited = (source + whole.numpy()).clip(0, 255)
-    assert np.sqrt(np.mean((edited - truth) ** 2) / np.mean((source - truth) ** 2)) < error

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import encode, one_each, open_picture
@@ -102,13 +102,6 @@ def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbon
     assert len(parrot.shown) == 1
 
 
-def test_a_captioner_is_found_by_its_name(reading: Backbone) -> None:
-    reading.defaults = {}
-    assert encode(reading, plain(BLUE), captioner="colours").captions == ("blue",)
-    with pytest.raises(RegistryError, match="'colour': did you mean 'colours'"):
-        encode(reading, plain(BLUE), captioner="colour")
-
-
 def test_a_mask_goes_with_every_picture(model: Backbone, tmp_path: Path) -> None:
     levels = np.zeros((8, 8), dtype=np.uint8)
     levels[2:5, 1:7] = 255
@@ -146,7 +139,7 @@ def test_bad_input_is_refused(model: Backbone) -> None:
         encode(example_mixture(dimension=2), plain(RED), caption="a")
 
 
-def test_texts_come_as_they_are() -> None:
+def test_texts_are_one_for_all_or_one_each() -> None:
     assert one_each("a, b", 2, "caption") == ("a, b", "a, b")
     assert one_each(["a", " b "], 2, "caption") == ("a", " b ")
     for texts in ("", "\n", ["a", ""]):

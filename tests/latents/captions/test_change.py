@@ -3,22 +3,12 @@ import re
 import time
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.phrases import MAX_LETTERS, Phrase, phrase_key, read_phrases
-
-PHRASES = st.lists(
-    st.sampled_from(
-        ["a hat", "red shoes", "an umbrella", "blue eyes", "two cats", "a long coat", "sunlight", "T-Shirt"]
-    ),
-    min_size=2,
-    max_size=7,
-    unique=True,
-)
-ENDINGS = st.sampled_from(["", ".", " !"])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +49,6 @@ def test_what_is_no_change_is_refused(text: str, words: str) -> None:
     ("caption", "change", "wanted"),
     [
         ("a man with a hat, a dog.", "man => woman", "a woman with a hat, a dog."),
-        ("A  Man with a hat", "man with => boy in", "A  boy in a hat"),
         ("A man with\n a hat", "with a  HAT => smiling", "A man smiling"),
         ("a man's hat, a manual", "man => woman", "a woman's hat, a manual"),
         ("a t-shirt, a shirt", "shirt => coat", "a t-shirt, a coat"),
@@ -68,36 +57,30 @@ def test_what_is_no_change_is_refused(text: str, words: str) -> None:
         # the article follows
         ("a man, a dog", "man => old man", "an old man, a dog"),
         ("An old man", "old => young", "A young man"),
-        ("AN old man", "old => young", "A young man"),
-        ("a smile", "smile => an open mouth", "an open mouth"),
         ("a hat", "hat => 3 hats", "3 hats"),
         ("sauna man", "man => owner", "sauna owner"),
         # adding
         ("a man, a dog.", "=> a hat", "a man, a dog, a hat."),
-        ("a man, a dog, ", "=> a hat", "a man, a dog, a hat "),
         ("", "=> a hat", "a hat"),
         # what denies it gives way
         ("a man, no hat, a dog", "=> a hat", "a man, a hat, a dog"),
         ("a man, No  a Hat, a dog", "=> a hat", "a man, a hat, a dog"),
         ("without glasses.", "=> glasses", "glasses."),
-        ("a man with no hat and a dog", "=> a hat", "a man with a hat and a dog"),
         ("a man without a hat in a garden", "=> hat", "a man with hat in a garden"),
         ("a man without a hat", "=> wearing a hat", "a man wearing a hat"),
         # and what does not deny it does not
         ("a man, no hat stand", "=> a hat", "a man, no hat stand, a hat"),
         ("a casino hat", "=> a hat", "a casino hat, a hat"),
         # removing
-        ("a man, a hat, a dog.", "a man =>", "a hat, a dog."),
+        ("two cats, a hat !", "two cats =>", "a hat !"),
         ("a man, a hat, a dog.", "A  hat =>", "a man, a dog."),
         ("a man, a hat, a dog.", "dog =>", "a man, a hat."),
         ("a man, a hat, and a dog", "a dog =>", "a man, a hat"),
         ("a man, wearing a hat", "a hat =>", "a man"),
-        ("a man, on a horse", "on a horse =>", "a man"),
         # parts of a phrase
         ("a man with a hat", "a hat =>", "a man"),
         ("a man with a hat and a scarf", "a hat =>", "a man with a scarf"),
         ("a man with a hat and a scarf", "a scarf =>", "a man with a hat"),
-        ("a man with a hat and a scarf", "a hat and a scarf =>", "a man"),
         ("a man wearing a hat in a garden", "a hat =>", "a man in a garden"),
         ("a hat and a scarf", "a hat =>", "a scarf"),
         # a lead leads to the next phrase, if that is a thing
@@ -117,35 +100,14 @@ def test_replacing_adding_and_removing(caption: str, change: str, wanted: str) -
         ("a man with a hat", "woman => girl", "'woman', .* did you mean 'a man'"),
         ("a man in a red hat", "hat =>", "'hat', .* a whole phrase of the caption; did you mean 'a red hat'"),
         ("long hair, no facial hair", "hair => fur", "2 times: 'long hair', 'no facial hair'. Say more"),
-        ("a hat, a man with a hat", "a hat =>", "2 times: 'a hat', 'a man with a hat'"),
         ("a man with a hat", "=> hat", "says 'hat' already"),
         ("a man with a hat", "=> no hat", "which says 'a hat'. Replace it: \"a hat => no hat\""),
         ("a hat.", "a hat =>", "leaves nothing"),
-        ("", "a hat =>", "'a hat', the OLD"),
     ],
 )
 def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Change.parse(change).apply(caption)
-
-
-@pytest.mark.slow
-@given(PHRASES, ENDINGS, st.data())
-def test_a_phrase_is_added_replaced_and_removed_among_others(
-    phrases: list[str], ending: str, data: st.DataObject
-) -> None:
-    """Against the list of phrases, where each change is plain."""
-    *source, new = phrases
-    caption = ", ".join(source) + ending
-    index = data.draw(st.integers(0, len(source) - 1))
-    assert Change(old="", new=new).apply(caption) == ", ".join([*source, new]) + ending
-    exchanged = [new if place == index else phrase for place, phrase in enumerate(source)]
-    assert Change(old=source[index], new=new).apply(caption) == ", ".join(exchanged) + ending
-    assert Change(old=new, new=source[index]).apply(", ".join(exchanged) + ending) == caption
-    assert Change(old=new, new="").apply(", ".join([*source, new]) + ending) == caption
-    assume(len(source) > 1)
-    left = [phrase for phrase in source if phrase != source[index]]
-    assert Change(old=source[index], new="").apply(caption) == ", ".join(left) + ending
 
 
 @pytest.mark.slow
@@ -155,7 +117,6 @@ def test_a_phrase_is_added_replaced_and_removed_among_others(
         ("a and " * 1600, "hat =>"),
         ("a and " * 1600, " and ".join("a" * 1600) + " =>"),
         ("a" + " " * 9000 + "b", "=> a hat"),
-        ("a with " * 1400, "with => a with"),
         ("no " * 3000, "=> no hat"),
     ],
 )
