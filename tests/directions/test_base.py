@@ -104,11 +104,8 @@ def test_the_row_of_a_picture_is_its_own(index: int) -> None:
     assert torch.equal(row.z[0], direction.z[index])
     assert torch.equal(row.condition.tokens[0], direction.condition.tokens[index])
     assert torch.equal(row.condition.pooled[0], direction.condition.pooled[index])
-    assert (row.source_captions, row.target_captions, row.pictures) == (
-        ("abc"[index],),
-        ("xyz"[index],),
-        ("pqr"[index],),
-    )
+    words = (row.source_captions, row.target_captions, row.pictures)
+    assert words == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
     assert row.curvature is None
     assert unchanged(row, direction, but=("source_captions", "target_captions", "pictures", "curvature"))
     shared = one_for_all(direction).row(index)
@@ -120,11 +117,8 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
     direction = full()
     mean = direction.mean()
     assert len(mean) == len(mean.condition) == 1
-    for got, rows in (
-        (mean.z, direction.z),
-        (mean.condition.tokens, direction.condition.tokens),
-        (mean.condition.pooled, direction.condition.pooled),
-    ):
+    parts = [[d.z, d.condition.tokens, d.condition.pooled] for d in (mean, direction)]
+    for got, rows in zip(*parts, strict=True):
         assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
     assert (mean.curvature, mean.feature) == (None, None)
     assert unchanged(mean, direction, but=("curvature", "feature"))

@@ -86,21 +86,6 @@ def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixi
     assert np.array_equal(whole.condition.pooled, -2 * whole.condition.tokens[:, 0])
 
 
-@given(st.integers(2, 4), st.sampled_from(["inverse", "projection"]), st.sampled_from([0.0, 1e-9, 0.1, 0.3]), SEEDS)
-def test_no_mixing_blows_up(count: int, mixing: Mixing, apart: float, seed: int) -> None:
-    """Its length is at most ``|s_j |d_j|| / sqrt(0.02)``, or it is refused: also where one is made of the others."""
-    generator = np.random.default_rng(seed)
-    rows = generator.normal(size=(count, 1, 6))
-    rows[-1] = generator.normal(size=count - 1) @ rows[:-1, 0] + apart * rows[-1]
-    strengths = generator.normal(size=count)
-    try:
-        z = compose(together(rows), strengths.tolist(), mixing).z
-    except ConfigError:
-        return
-    assert apart > 1e-9
-    assert z.norm() <= np.linalg.norm(strengths * np.linalg.norm(rows[:, 0], axis=1)) / 0.02**0.5
-
-
 @given(st.integers(1, 4), st.integers(1, 3), SEEDS)
 def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
     rows = random_rows(count, batch, 6, seed)
@@ -112,8 +97,6 @@ def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
             for j in range(count):
                 expected = rows[i, index] @ rows[j, index] / np.square(rows[j, index]).sum()
                 assert talk[index, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
-                ratio = np.square(rows[i, index]).sum() / np.square(rows[j, index]).sum()
-                assert talk[index, i, j] == pytest.approx(ratio * talk[index, j, i], rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("mixing", MIXINGS)

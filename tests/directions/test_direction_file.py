@@ -163,9 +163,8 @@ def test_tuples_become_lists(tmp_path: Path) -> None:
     assert load_direction(tmp_path / "me.safetensors").settings == {"levels": [0.9, [1, 2]], "judge": {"a": []}}
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_tensors_are_float32_and_the_fingerprint_stays(tmp_path: Path, dtype: torch.dtype) -> None:
-    grown = torch.full((3, 2), 1 / 3, dtype=dtype, requires_grad=True)
+def test_tensors_are_float32_and_the_fingerprint_stays(tmp_path: Path) -> None:
+    grown = torch.full((3, 2), 1 / 3, dtype=torch.float64, requires_grad=True)
     shared = Condition(tokens=grown[:1, None], pooled=grown[:1])
     direction = example(z=grown.T.expand(2, 3), condition=shared)
     save_direction(direction, tmp_path / "me.safetensors")

@@ -63,22 +63,13 @@ def test_newton_solves_the_damped_system(damping: float) -> None:
 
 
 @pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
-@pytest.mark.parametrize("damping", [0.3, 1.0])
+@pytest.mark.parametrize("damping", [0.0, 0.3, 1.0])
 def test_levenberg_marquardt_solves_its_system_also_where_a_is_indefinite(spectrum: Tensor, damping: float) -> None:
     matrices, r = symmetric(spectrum), residuals()[0]
     found = levenberg_marquardt(r, Dense(matrices), damping=damping, iterations=ENOUGH)
     expected = dense_solve(matrices @ matrices + damping**2 * EYE, times(matrices, r))
-    assert relative_error(found.value, expected) < SOLVED
+    assert relative_error(found.value, expected) < (SOLVED if damping else 1e-6)  # squared condition numbers
     assert not found.fell_back.any()
-
-
-def test_limits_of_levenberg_marquardt() -> None:
-    """To infinity ``A r / mu^2``, with a relative error of ``h^2 / mu^2``; to 0 Newton without damping."""
-    matrices, r = symmetric(DEFINITE), residuals()[0]
-    wide = levenberg_marquardt(r, Dense(matrices), damping=1000.0, iterations=3).value
-    assert relative_error(1e6 * wide, times(matrices, r)) < 1e-6
-    bare = levenberg_marquardt(r, Dense(matrices), damping=0.0, iterations=30).value
-    assert relative_error(bare, dense_solve(matrices, r)) < 1e-6  # the condition number is squared
 
 
 @pytest.mark.parametrize("terms", [1, 2, 5])
@@ -233,11 +224,3 @@ def test_a_search_is_summarised_over_its_steps() -> None:
     half = summarise([steps[0], dataclasses.replace(steps[0], fell_back=torch.ones(3, dtype=torch.bool))])
     assert half is not None
     assert half.fallback_share.tolist() == [0.5] * 3
-
-
-def test_single_precision_is_double_precision_rounded() -> None:
-    matrices, r = symmetric(DEFINITE), residuals(2)
-    wide = newton(r.mean(0), Dense(matrices), damping=0.3, iterations=ENOUGH).value
-    narrow = newton(r.mean(0).float(), Dense(matrices.float()), damping=0.3, iterations=ENOUGH)
-    assert narrow.value.dtype == torch.float32
-    assert relative_error(narrow.value, wide) < tolerance("derivative", torch.float32)

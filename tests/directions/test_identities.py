@@ -1,10 +1,9 @@
 """The identities that the filters rest on, each against autograd, quadrature or a closed form of the mixture.
 
+Tweedie's are among the tests of the mixture, those of the operators among the tests of `models.derivatives`.
 a = 1 - s is the signal's share, S the score, H = -dS/dz, D = dx_hat/dz. Tolerances are relative, in float64; "score"
 is 1e-10 and "covariance" 1e-9 because they cancel near s = 0.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,9 +11,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.rng import draw
-from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import MixturePosterior
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -57,70 +54,6 @@ def truth(backbone: GaussianMixtureBackbone, z: Tensor) -> MixturePosterior:
 def other(backbone: GaussianMixtureBackbone, z: Tensor) -> MixturePosterior:
     """The same points under another text."""
     return backbone.at(z, LEVELS, backbone.embed(["c"]))
-
-
-def slopes(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """Jacobians by autograd, one element at a time: ``[b, out, d]``."""
-
-    def row(index: int) -> Tensor:
-        def one(point: Tensor) -> Tensor:
-            return function(torch.cat([points[:index], point[None], points[index + 1 :]]))[index]
-
-        return torch.autograd.functional.jacobian(one, points[index])
-
-    return torch.stack([row(index) for index in range(len(points))])
-
-
-def matrix(operator: LinearOperator) -> Tensor:
-    """An operator as dense matrices, ``[b, d, d]``."""
-    batch, dimension = operator.shape
-    columns = [operator.matvec(unit.expand(batch, -1)) for unit in torch.eye(dimension, dtype=operator.dtype)]
-    return torch.stack(columns, dim=2)
-
-
-def test_the_hessian_is_minus_the_slope_of_the_score(
-    backbone: GaussianMixtureBackbone, z: Tensor, truth: MixturePosterior
-) -> None:
-    text = backbone.embed(["a"])
-    density = slopes(lambda p: backbone.at(p, LEVELS, text).log_density, z)
-    assert relative_error(density, truth.score) < SCORE
-    score = slopes(lambda p: backbone.at(p, LEVELS, text).score, z)
-    assert relative_error(score, truth.hessian) < SCORE
-    assert relative_error(-score, truth.hessian) > 1
-
-
-def test_first_tweedie(z: Tensor, truth: MixturePosterior) -> None:
-    s = LEVELS[:, None]
-    assert relative_error((z + s**2 * truth.score) / (1 - s), truth.clean) < SCORE
-    assert relative_error((z - s**2 * truth.score) / (1 - s), truth.clean) > 0.1
-
-
-def test_second_tweedie(backbone: GaussianMixtureBackbone, z: Tensor, truth: MixturePosterior) -> None:
-    """``Cov[x | z] = (s^2 / a) D = (s / a)^2 (I - s^2 H)``."""
-    denoiser = slopes(lambda p: backbone.at(p, LEVELS, backbone.embed(["a"])).clean, z)
-    scaled = -(S**2) * truth.hessian
-    assert relative_error(S**2 / A * denoiser, truth.covariance) < COVARIANCE
-    assert relative_error((S / A) ** 2 * (EYE - scaled), truth.covariance) < COVARIANCE
-    assert relative_error((S / A) ** 2 * (EYE + scaled), truth.covariance) > 0.1
-
-
-def test_operators_of_the_velocity(backbone: GaussianMixtureBackbone, z: Tensor, truth: MixturePosterior) -> None:
-    """``D = I - s J``, ``s^2 H = I - a D = s (I + a J)``."""
-    jacobian = VelocityJacobian(backbone, z, LEVELS, backbone.embed(["a"]))
-    denoiser = slopes(lambda p: backbone.at(p, LEVELS, backbone.embed(["a"])).clean, z)
-    assert relative_error(matrix(denoiser_jacobian(jacobian, LEVELS)), denoiser) < DERIVATIVE
-    scaled = matrix(curvature(jacobian, LEVELS))
-    assert relative_error(scaled, -(S**2) * truth.hessian) < DERIVATIVE
-    assert relative_error(scaled, EYE - A * denoiser) < DERIVATIVE
-    assert relative_error(scaled, -(S**2) * truth.jacobian) > 0.1
-
-
-def test_the_noise_estimate_has_the_same_hessian(z: Tensor, truth: MixturePosterior) -> None:
-    """``e_hat = z + a v = -s S``, ``J_e = s H``, ``D = (I - s J_e) / a``."""
-    assert relative_error(z + A[..., 0] * truth.velocity, -S[..., 0] * truth.score) < SCORE
-    slope = EYE + A * truth.jacobian
-    assert relative_error(slope, -S * truth.hessian) < SCORE
-    assert relative_error((EYE - S * slope) / A, EYE - S * truth.jacobian) < COVARIANCE
 
 
 def test_no_curvature_exceeds_one_and_some_is_negative(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
@@ -197,20 +130,6 @@ def test_gradient_of_the_score_residual_keeps_the_hessian(
     residual = -S[..., 0] * other.score - fixed
     expected = A[..., 0] * S[..., 0] * times(-other.hessian, residual)
     assert relative_error(torch.func.grad(loss)(x), expected) < COVARIANCE
-
-
-def test_delta_of_two_texts_with_one_covariance() -> None:
-    """``dS = a H dmu`` and ``dx_hat = s^2 H dmu``: delta denoising undermoves by h."""
-    z = draw((5, 5), seed=2, purpose="identities").double()
-    for covariances_agree in (True, False):
-        backbone = example_mixture(shared_covariance=covariances_agree)
-        first, second = (backbone.at(z, LEVELS, backbone.only(k)) for k in (0, 1))
-        shift = (backbone.mixture.means[1] - backbone.mixture.means[0]).expand(5, 5)
-        errors = (
-            relative_error(second.score - first.score, times(-A * first.hessian, shift)),
-            relative_error(second.clean - first.clean, times(-(S**2) * first.hessian, shift)),
-        )
-        assert max(errors) < SCORE if covariances_agree else min(errors) > 0.1
 
 
 def test_deltas_in_three_parameters(truth: MixturePosterior, other: MixturePosterior) -> None:

@@ -1,11 +1,9 @@
 """Where a change takes place: the laws of the share, and its value on displacements whose energy is known."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
@@ -72,13 +70,6 @@ def test_what_lies_along_a_displacement_is_a_projection_at_each_place(seed: int,
     assert torch.allclose(((part - found) * moved).sum(-3), torch.zeros(2, 3, 5, dtype=torch.float64), atol=1e-13)
     assert torch.allclose(along(found, moved), found, rtol=1e-12, atol=1e-14)
     assert torch.allclose(along(part, size * moved), found, rtol=1e-12, atol=1e-14)
-    assert torch.allclose(found[0, 1, :, 2, 4], torch.from_numpy(_line(part[0, 1, :, 2, 4], moved[1, :, 2, 4])))
-
-
-def _line(part: Tensor, moved: Tensor) -> NDArray[np.float64]:
-    """The same at one place, by least squares."""
-    design = moved.numpy()[:, None]
-    return design[:, 0] * np.linalg.lstsq(design, part.numpy())[0]
 
 
 def test_nothing_lies_along_what_has_not_moved_and_all_of_a_vector_where_it_has() -> None:

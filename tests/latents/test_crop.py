@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.verbs import edit
 from latentedit.core.plugins import FRAMERS
 from latentedit.latents.crop import Box, Framer, carry_on, cut, framer_for, put_back, resize
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_portraits.captions import full_caption
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 
@@ -176,5 +174,3 @@ def test_portraits_by_other_programs_are_framed_and_read(portraits: Backbone, na
     read, misread = PortraitReader.from_folder(bundled_folder("portraits")).read(torch.stack(views))
     assert read | truth == read
     assert misread | truth != misread
-
-

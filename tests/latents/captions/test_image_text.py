@@ -6,17 +6,15 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, BertConfig
+from transformers import AutoProcessor, AutoTokenizer, BertConfig
 
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.core.rng import draw
 from latentedit.latents.captions import image_text
-from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption
+from latentedit.latents.captions.base import Captioner
 from latentedit.latents.captions.image_text import ImageToText
-from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.latents.miniature_captioners import save_blip, save_florence, save_llava
 from tests.models.folders import change_json
@@ -26,6 +24,8 @@ pytestmark = pytest.mark.slow
 PIXELS = draw((2, 3, 40, 24), seed=0, purpose="contract").clamp(-1, 1)
 LONGEST = 12
 WEIGHTS = "model.safetensors"
+
+
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
     """Captions of untrained networks never end by themselves."""
