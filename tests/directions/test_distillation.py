@@ -14,7 +14,7 @@ from latentedit.directions import distillation
 from latentedit.directions.distillation import Distillation, Residual, needs_source, text_step
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import LinearTextBackbone, clean_at, levels_of, mixture_latent, times
+from tests.directions.mixtures import clean_at, levels_of, mixture_latent, times
 
 EXACT = tolerance("velocity", torch.float64)
 DIFFERENCE = tolerance("difference", torch.float64)
@@ -81,22 +81,6 @@ def test_the_step_in_the_text_is_near_the_best(dtype: torch.dtype) -> None:
     assert error(h) < (DIFFERENCE if dtype == torch.float64 else 1e-3)
     assert error(h) < error(10 * h)
     assert error(h) < error(h / 1000)
-
-
-def test_all_is_the_same_where_estimates_are_affine_in_the_text() -> None:
-    """``x_hat(c0 + a n) = x_hat(c0) + a g``: mixed is delta denoising; score distillation is not."""
-    backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
-    latent, target = mixture_latent(backbone), backbone.embed(["c"]).expand(3)
-    away, e = MOVED.flatten(1), draw((2, 1, 6), seed=0, purpose="distillation").double()
-    for step in (None, away):
-        dds, sds, mixed = (
-            Distillation(latent=latent, target=target, residual=kind).at(step, LEVEL, e).residual for kind in RESIDUALS
-        )
-        assert relative_error(mixed, dds) < DIFFERENCE
-        assert relative_error(sds, dds) > 0.1
-    shift = backbone.mean(target) - backbone.mean(latent.condition)
-    there = Distillation(latent=latent, target=target, residual="mixed").at(shift, LEVEL, e).residual
-    assert float(there.abs().max()) < 1e-9  # the fixed point
 
 
 @pytest.mark.parametrize("kind", RESIDUALS)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.core.rng import stream
 from latentedit.directions.local_basis import LocalBasis, local_basis
@@ -66,6 +65,7 @@ def test_the_negative_and_its_own_picture(here: LocalBasis, there: LocalBasis) -
         assert carried.direction.feature is not None
         assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
     direction = here.direction(2)
+    assert direction.mean().feature is direction.feature  # of several pictures there is none, see test_base.py
     assert torch.allclose(transport(-direction, there).direction.z, -transport(direction, there).direction.z)
 
 
@@ -139,13 +139,3 @@ def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
     ):
         with pytest.raises(LatentEditError, match=words):
             transport(dataclasses.replace(direction, **changes), basis, damping=damping)
-
-
-def test_directions_that_are_made_of_several_know_no_change_of_a_feature(here: LocalBasis) -> None:
-    """The mean of several pictures' has none, the mean of one picture's is itself."""
-    direction = here.direction(0)
-    assert direction.mean().feature is direction.feature
-    two = dataclasses.replace(
-        direction, z=direction.z.repeat(2, 1, 1), condition=Condition.cat([direction.condition] * 2)
-    )
-    assert two.mean().feature is None
