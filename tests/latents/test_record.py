@@ -83,7 +83,7 @@ def test_what_is_written_is_read_again() -> None:
         ({"output": "kept"}, "a result of latentedit keep"),
         ({"key": "sk-1"}, "'key'"),
         ({"a\n\x1b[31mb": 1}, r"'a\n\x1b[31mb'"),
-        ({"x" * 5000: 1}, "xxx'"),
+        ({"x" * 5000: 1}, f"'{'x' * 80}'"),
         ({"evaluations": math.inf}, "Infinity"),
         ({"settings": {"a": "a" * MAX_RECORD_BYTES}}, f"more than {MAX_RECORD_BYTES}"),
     ],
@@ -128,6 +128,9 @@ def test_a_picture_is_known_by_its_pixels_and_the_name_of_its_file(path: str | N
     assert mask_fingerprint(allowed + 1) != told.mask
     assert PictureRecord.of(picture).mask is None
     assert "/" not in told.model_dump_json()
+    example(picture=told).check_picture(picture)
+    with pytest.raises(ConfigError, match="this is not the picture"):
+        example(picture=told).check_picture(Picture(image=Image.new("RGB", (4, 2))))
 
 
 def test_versions_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
