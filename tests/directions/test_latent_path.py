@@ -140,7 +140,7 @@ def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) ->
 
 def test_bad_requests_are_refused(latent: JointLatent) -> None:
     same = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
-    for pair, wanted, words in (
+    cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         (latent, {"methods": ["slrep"]}, "'slrep': did you mean 'slerp'"),
         (latent, {"methods": []}, "no method is named"),
         (latent, {"frames": 2}, "frames must be at least 3"),
@@ -152,6 +152,7 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
         (latent, {"rank": 0, "steps": 2}, "rank must be"),
         (latent, {"rank": 7, "steps": 2}, "from 1 to 6"),
         (latent, {"site": "mud"}, "did you mean 'mid'"),
-    ):
+    ]
+    for pair, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
             paths_between(pair, **wanted)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,7 +154,7 @@ def test_bad_requests_are_refused_and_masks_are_reduced(latent: JointLatent, tmp
     assert found.u.shape == (1, 4, 2 * 4)
     assert torch.equal(local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask[::2, ::2]).u, found.u)
     pair, whole, odd = mixture_latent(two_modes(), 2), torch.ones(8, 8).bool(), torch.ones(9, 9).bool()
-    for asked, wanted, words in (
+    cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         *((latent, {"level": level}, r"^level must be") for level in (0.0, -1.0, 1.5, math.nan)),
         (latent, {"rank": 0}, "rank"),
         (latent, {"site": "mud"}, "did you mean 'mid'"),
@@ -161,7 +162,8 @@ def test_bad_requests_are_refused_and_masks_are_reduced(latent: JointLatent, tmp
         (pair, {}, "one picture"),
         (picture, {"site": "clean", "mask": odd}, "whole multiples"),
         (picture, {"mask": whole}, "whole picture"),
-    ):
+    ]
+    for asked, wanted, words in cases:
         with pytest.raises((ConfigError, ShapeError), match=words):
             local_basis(asked, **wanted)
 

@@ -124,7 +124,7 @@ def test_pictures_of_a_batch_have_one_shape_after_they_are_fitted(model: Backbon
 
 def test_bad_input_is_refused(model: Backbone) -> None:
     pair = [plain(RED), plain(BLUE)]
-    for pictures, wanted, words in (
+    cases: list[tuple[Any, dict[str, Any], str]] = [
         (plain(RED), {}, "`caption`"),
         ([], {"caption": "red"}, "no picture to encode"),
         (plain(RED), {"caption": " "}, "is empty"),
@@ -132,7 +132,8 @@ def test_bad_input_is_refused(model: Backbone) -> None:
         (pair, {"captioner": Parrot(["red"])}, "2 pictures take one caption from the captioner, or one each; got 1"),
         (pair, {"captioner": Parrot(["red", " "])}, "the caption from the captioner is empty"),
         ([plain(RED), plain(BLUE, (40, 12))], {"caption": "red"}, "different shapes cannot share a batch.*use edit"),
-    ):
+    ]
+    for pictures, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
             encode(model, pictures, **wanted)
     with pytest.raises(ConfigError, match="'gaussian-mixture' knows latents only"):
