@@ -14,7 +14,7 @@ from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import Plan
-from latentedit_bench.ranking.run import run, shown
+from latentedit_bench.ranking.run import run
 from tests.bench.ranking.small_plan import DATA, NOISY, SLIDER, small_plan
 
 
@@ -98,17 +98,11 @@ def test_another_plan_in_the_same_folder_is_refused(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.slow
-def test_pictures_of_the_first_items_are_shown(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "SHOWN_ITEMS", 1)
-    small = dataclasses.replace(plan, dataset=DATA.head(2), methods=(SLIDER,))
-    run(small, tmp_path, command="it")
-    found = shown(small, tmp_path)
-    assert list(found) == ["picture", "right answer", "slide"]
-    assert all([image is not None and image.size for image in images] == [(128, 128)] for images in found.values())
-    assert shown(small, tmp_path / "nowhere")["slide"] == [None]
+def test_a_run_without_pictures_cannot_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
+    run(small_plan(), tmp_path, command="it")
     with pytest.raises(ConfigError, match="begun without pictures, so its finished parts have none"):
-        run(small, tmp_path, command="it", pictures=True)
+        run(small_plan(), tmp_path, command="it", pictures=True)
 
 
 def test_a_folder_that_cannot_be_made(plan: Plan, read_only_folder: Path) -> None:

@@ -1,18 +1,23 @@
-"""Every method is given as many tries at as many evaluations, on both bundled models."""
+"""Every method is given as many tries at as many evaluations; and where a search goes on from the best."""
 
 import dataclasses
 import functools
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from latentedit.core.errors import RegistryError
-from latentedit.core.plugins import EDITORS, Registry
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import EDITORS
+from latentedit.core.settings import Level, settings
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit_bench.tuning import search_spaces as module
 from latentedit_bench.tuning.search_spaces import (
     BUDGET,
     MOST_STEPS,
@@ -22,9 +27,13 @@ from latentedit_bench.tuning.search_spaces import (
     TRIES,
     SearchSpace,
     at_budget,
+    edges,
     expand,
+    neighbours,
     search_space,
+    search_spaces,
 )
+from tests.directions.mixtures import mixture_latent
 
 
 @functools.cache
@@ -37,10 +46,9 @@ def latent_of(name: str) -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(texts), captions=texts)
 
 
-def test_every_editor_is_compared() -> None:
+def test_names_and_budgets_are_as_the_roles_say() -> None:
     names = [one.name for one in SEARCH_SPACES]
     assert len(set(names)) == len(names)
-    assert {one.editor for one in SEARCH_SPACES} == set(EDITORS.names())
     assert {one.name for one in SEARCH_SPACES if one.budget != BUDGET} == {"pullback"}, "a local basis is dearer"
     assert (ROLES.family - {OURS}) | ROLES.apart | set(ROLES.parts) < set(names)
 
@@ -49,7 +57,6 @@ def test_what_helps_any_text_editor_is_given_to_every_one() -> None:
     """A row with our locality beside the row without, from the same settings: the two can share their edits."""
     rows = {one.name: one for one in SEARCH_SPACES}
     rivals = set(rows) - ROLES.family - ROLES.apart - set(ROLES.parts)
-    assert {rows[name].editor for name in rivals} == set(EDITORS.names()) - {"eim"} - ROLES.apart
     for name in rivals:
         whole, local = rows[name.removesuffix(", local")], rows[f"{name.removesuffix(', local')}, local"]
         assert (whole.local, local.local) == (False, True)
@@ -64,7 +71,7 @@ def test_each_has_as_many_tries(one: SearchSpace) -> None:
     """A dozen or so before it goes on from the best; the factorial is not tuned."""
     assert one.tries == (1 if one.name in ROLES.parts else TRIES)
     assert len(one.candidates) == 1 if one.name in ROLES.parts else 12 <= len(one.candidates) <= 13
-    made = [editor_class(one.editor).from_dict(settings).to_dict() for settings in one.candidates]
+    made = [editor_class(one.editor).from_dict(one_of).to_dict() for one_of in one.candidates]
     assert all(first != second for index, first in enumerate(made) for second in made[:index])
 
 
@@ -110,11 +117,11 @@ def test_published_settings_are_tried(name: str) -> None:
 def test_every_candidate_takes_what_its_budget_pays_for(one: SearchSpace, model: str) -> None:
     """A step may cost so much that what is left over is more than half; below a low level there are few of 60 steps."""
     latent = latent_of(model)
-    for settings in one.candidates:
-        editor = at_budget(one, settings, latent)
+    for candidate in one.candidates:
+        editor = at_budget(one, candidate, latent)
         spent = editor.evaluations(latent)
         assert spent <= one.budget
-        assert spent > one.budget / 2.6 or editor.to_dict()["steps"] == MOST_STEPS, (settings, spent)
+        assert spent > one.budget / 2.6 or editor.to_dict()["steps"] == MOST_STEPS, (candidate, spent)
 
 
 def test_a_space_is_every_combination_with_what_is_fixed() -> None:
@@ -129,7 +136,128 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         search_space("flowedits")
 
 
-def test_an_editor_that_is_not_tuned_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Registry, "points", lambda self: {"three-looks": None})
-    with pytest.raises(RegistryError, match=r"three-looks.*`latentedit bench run`"):
-        search_space("three-looks")
+@settings
+class OneStep(SDEdit):
+    """Of another package, without a row here."""
+
+    name: ClassVar[str] = "one-step"
+    localizes: ClassVar[bool] = True
+
+    scale: float = 2.0
+
+
+def test_an_editor_without_a_row_is_tuned_around_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of a dozen candidates are the defaults; the others change one number, within its range."""
+    monkeypatch.setattr(EDITORS, "points", lambda: {"one-step": None})
+    monkeypatch.setattr(module, "editor_class", lambda _: OneStep)
+    space = search_space("one-step")
+    assert search_spaces()[len(SEARCH_SPACES) :] == [space]
+    assert (space.editor, space.local, space.tries, space.budget) == ("one-step", True, TRIES, BUDGET)
+    defaults, *others = space.candidates
+    whole = OneStep().to_dict()
+    assert {**defaults, "steps": whole["steps"]} == whole
+    assert others
+    changed = [{name: value for name, value in one.items() if value != defaults[name]} for one in others]
+    assert all(len(one) == 1 for one in changed)
+    assert {"scale": 1.5} in changed
+    assert {"scale": 2.5} in changed
+    assert all(one.get("level", 0.5) <= 1 for one in changed)
+    assert at_budget(space, defaults, mixture_latent(example_mixture(dimension=6))).to_dict()["steps"] > 1
+
+
+def test_the_steps_are_as_many_as_can_be_paid() -> None:
+    latent = mixture_latent(example_mixture(dimension=6))
+    one = SearchSpace(name="x", editor="flowslider", candidates=({"level": 1.0},), budget=28)
+    editor: Any = at_budget(one, {"level": 1.0}, latent)
+    assert editor.evaluations(latent) <= 28
+    assert dataclasses.replace(editor, steps=editor.steps + 1).evaluations(latent) > 28
+    rich = dataclasses.replace(one, budget=10_000)
+    most: Any = at_budget(rich, {"level": 1.0}, latent)
+    assert most.steps == MOST_STEPS
+
+
+def test_what_a_budget_pays_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    latent = mixture_latent(example_mixture(dimension=6))
+    one = SearchSpace(name="x", editor="eim", candidates=(), budget=20)
+    searched: Any = at_budget(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
+    assert searched.search.steps > 1
+    assert searched.steps == editor_class("eim").from_dict({}).to_dict()["steps"]
+    walked: Any = at_budget(one, {"arm": "text", "search": {"steps": 1}}, latent)
+    assert walked.search.steps == 1
+    assert walked.steps > 1
+    one = SearchSpace(name="dear", editor="flowedit", candidates=(), budget=1)
+    with pytest.raises(ConfigError, match=r"dear .* larger budget"):
+        at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
+    monkeypatch.setattr(module, "editor_class", lambda _: Stepless)
+    assert at_budget(one, {"level": 0.5}, latent) == Stepless(level=0.5), "it costs what it costs"
+
+
+@settings
+class Stepless(Editor):
+    """One step, whatever the budget."""
+
+    name: ClassVar[str] = "stepless"
+
+    level: Level = 0.5
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        return 2
+
+    def _edit(self, latent: JointLatent, target: Any, **rest: Any) -> torch.Tensor:
+        return latent.z
+
+
+def some(**values: Any) -> dict[str, Any]:
+    return {"steps": 7, "reference": "null", "levels": [0.9, 0.1], **values}
+
+
+def test_beyond_an_end_lies_the_next_of_the_series() -> None:
+    tried = [some(scale=scale, shift=shift) for scale, shift in ((1.0, 3), (2.0, 2), (6.0, 4))]
+    assert edges(tried[2], tried) == {"scale": 18.0, "shift": 6}, "6 * 6 / 2, and 4 * 4 / 3 as a whole number"
+    assert edges(tried[0], tried) == {"scale": 0.5}, "3 of 2, 3, 4 is no end"
+    assert edges(tried[1], tried) == {"shift": 2 * 2 / 3 + 2 / 3}
+    nested = [some(search={"gamma": gamma, "steps": 3}) for gamma in (-0.5, 0.0, 0.5)]
+    assert edges(nested[2], nested) == {"search.gamma": 1.0}, "arithmetic where not all are above 0"
+
+
+def test_natural_ends_are_no_edges() -> None:
+    """A level of 1 is the whole path, and a weight of 1 is no guidance; just before them the end itself is tried."""
+    tried = [some(level=level, guidance=guidance) for level, guidance in ((0.8, 1.5), (1.0, 1.0))]
+    assert edges(tried[1], tried) == {}
+    assert edges(tried[0], tried) == {"level": 0.64, "guidance": 2.25}
+    near = [some(level=level) for level in (0.7, 0.95)]
+    assert edges(near[1], near) == {"level": 1.0}, "1.29 would be beyond"
+
+
+def test_what_was_not_varied_or_is_no_number_has_no_ends() -> None:
+    tried = [
+        some(eta=0.5, site=site, flag=flag, steps=steps) for site, flag, steps in ((None, True, 3), ("x", False, 9))
+    ]
+    assert edges(tried[0], tried) == {}
+    assert list(neighbours(tried[0], tried)) == []
+
+
+def test_without_edges_it_goes_between() -> None:
+    """First beyond, then halfway to the values on either side, one setting at a time, and never twice."""
+    tried = [some(scale=scale, pull=pull) for scale, pull in ((1.0, 0.02), (2.0, 0.1), (4.0, 0.05))]
+    best = tried[1]
+    assert list(neighbours(best, tried)) == [
+        some(scale=2.0, pull=0.2),
+        some(scale=1.5, pull=0.1),
+        some(scale=3.0, pull=0.1),
+        some(scale=2.0, pull=0.075),
+    ]
+    again = [*tried, some(scale=2.0, pull=0.2)]
+    assert next(neighbours(best, again)) == some(scale=1.5, pull=0.1), "the edge is left behind"
+
+
+@pytest.mark.parametrize("beyond", [0.0, 2.0])
+def test_the_best_is_never_changed(beyond: float) -> None:
+    tried = [some(search={"keep": keep}) for keep in (beyond, 1.0)]
+    for found in neighbours(tried[0], tried):
+        found["search"]["keep"] = 9.0
+    assert tried[0]["search"]["keep"] == beyond

@@ -21,7 +21,6 @@ from latentedit_bench.tuning.tuning import (
     Trials,
     Tried,
     already_tuned,
-    prepare_all,
     score,
     store_best,
     stored_methods,
@@ -43,7 +42,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
     """An editor that is registered here alone; it goes a share of the way to the answer."""
     known = told(prepared())
     for module in ("search_spaces", "tuning"):
-        monkeypatch.setattr(f"latentedit_bench.tuning.{module}.editor_class", lambda name: known)
+        monkeypatch.setattr(f"latentedit_bench.tuning.{module}.editor_class", lambda _: known)
     return known
 
 
@@ -51,13 +50,6 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
 def batches() -> list[Prepared]:
     model, items = prepared(reads=False).latent.backbone, some_items()
     return [prepare(model, items[:4]), prepare(model, items[4:8]), prepare(model, items[8:])]
-
-
-def test_data_is_encoded_in_batches() -> None:
-    data = Dataset(name="some", version="1", items=some_items())
-    found = prepare_all(RenderedNetwork(reads=False), data, batch=5)
-    assert [len(batch.items) for batch in found] == [4, 4, 4]
-    assert tuple(item for batch in found for item in batch.items) == data.items
 
 
 @pytest.mark.nightly

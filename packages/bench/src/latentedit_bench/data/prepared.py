@@ -79,12 +79,7 @@ class Prepared:
 
 @torch.no_grad()
 def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
-    """Open and encode items that the model takes at one size.
-
-    Raises:
-        ConfigError: items of several sizes.
-        ImageError: a picture that cannot be read.
-    """
+    """Open and encode items that the model takes at one size."""
     pictures = [item.picture() for item in items]
     frames = fit_all(model, pictures)
     captions = tuple(item.source_caption for item in items)
@@ -117,9 +112,6 @@ def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
     """Items in batches of at most so many, in their order, as even as can be, each of pictures of one size.
 
     Those of a batch all have a right answer, or all have none; likewise a mask.
-
-    Cost:
-        Opens every picture once where there is more than one item.
     """
     sized = [((item.picture().size, item.truth is None, item.mask is None), item) for item in items]
     found: list[tuple[Item, ...]] = []

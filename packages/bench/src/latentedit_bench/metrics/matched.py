@@ -2,7 +2,7 @@
 
 Each picture has a path: from (0, 0), which no edit gives, through the (effect, leakage) at each strength, in order and
 joined by straight lines. `metrics.disentanglement` has both numbers. A path that holds a value that is not
-finite gives nan.
+finite gives nan. Effects and leakages are [pictures, strengths] with rising strengths.
 """
 
 import itertools
@@ -34,18 +34,6 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
     range, so report the share that was reached. Infinite where the largest effect is `LEAST_EFFECT` or less.
 
     From 0 up; lower is better.
-
-    Args:
-        effects: at each strength, strengths rising.
-        leakages: likewise, 0 or more.
-        wanted: effect, above 0; 1 is the whole change.
-
-    Returns:
-        Leakages, and whether each was reached; nan and False where a path is not finite.
-
-    Raises:
-        ConfigError: a leakage below 0, or a wanted effect of 0 or less.
-        ShapeError: not two tables of one shape with a strength or more.
     """
     check(_Effect, wanted=wanted)
     along, beside, known = _paths(effects, leakages)
@@ -65,9 +53,6 @@ def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbe
     That is the `counterfactual_error` of a picture with this effect and this leakage. In [0, 1]; lower is better. 1 is
     what no edit scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
     weighs no more than another. See `leakage_at` for paths that do not get there.
-
-    Raises:
-        ConfigError, ShapeError: see `leakage_at`.
     """
     beside, _ = leakage_at(effects, leakages, wanted)
     return np.minimum((1 - wanted) ** 2 + beside**2, 1)
@@ -80,9 +65,6 @@ def curve_area(effects: Paths, leakages: Paths) -> Numbers:
     as much as was asked for from the start. A straight path of slope a has a / 2, or 1 - 1 / (2 a) above slope 1.
 
     Trap: only the first way to each effect counts; what a path does when it turns back is not seen.
-
-    Raises:
-        ConfigError, ShapeError: see `leakage_at`.
     """
     along, beside, known = _paths(effects, leakages)
     area, best = np.zeros(len(along)), np.zeros(len(along))

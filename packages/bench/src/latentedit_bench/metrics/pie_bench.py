@@ -58,11 +58,7 @@ def inside(mask: Mask, *, mode: Mode) -> Mask:
 
 
 def last_square(pictures: Pictures) -> Float[Tensor, "b 3 side side"]:
-    """The last 512 x 512 pixels of pictures that are not square, as the evaluator cuts rows of several pictures.
-
-    Raises:
-        ShapeError: not square, and a side below 512 pixels.
-    """
+    """The last 512 x 512 pixels of pictures that are not square, as the evaluator cuts rows of several pictures."""
     height, width = pictures.shape[2:]
     if height == width:
         return pictures
@@ -78,15 +74,6 @@ def background_mse(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode
     In [0, 1], lower is better; nan where the mask leaves nothing outside.
 
     Traps: no edit scores best. In legacy mode a large mask scores well whatever is outside it.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        mask: true where the picture may change.
-        mode: see the module.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
     """
     edited, source, outside = _checked(edited, source, mask, mode)
     change = (((edited - source) / 2).square() * outside).flatten(1).sum(1)
@@ -109,9 +96,6 @@ def background_ssim(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mod
     Legacy: the mean over all windows of the two pictures with a black inside. Corrected: the mean over windows whose
     middle is outside, of the source and the edited picture with the source's inside. In [-1, 1], higher is better.
     See `background_mse` for arguments and traps.
-
-    Raises:
-        ShapeError: a side below 6 pixels, or see `background_mse`.
     """
     edited, source, outside = _checked(edited, source, mask, mode)
     if min(edited.shape[2:]) < _LEAST_SIDE:
@@ -129,9 +113,6 @@ def scores(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> dic
     """PIE-Bench's numbers of each picture by name, in the units of its tables (`SCALE`); nan without background.
 
     In legacy mode an edited picture that is not square is cut by `last_square` first.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: pictures and masks that do not fit.
     """
     if mode == "legacy":
         edited = last_square(edited)

@@ -3,12 +3,15 @@
 The settings stand in ``search_spaces.yaml`` beside this file. They say everything but the number of steps, which is as
 many as the budget of network evaluations pays for: no method is given more evaluations than another. One that cannot be
 had at that price gets more, and its budget says so. Text editors have a second row whose change is kept to where it is
-strong, as ours is: what helps any method is given to every method.
+strong, as ours is: what helps any method is given to every method. An editor of another package needs no row: its
+defaults are tried, and each of its numbers a little lower and higher.
 """
 
+import copy
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Set
+import math
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib import resources
 from typing import Any
 
@@ -28,6 +31,12 @@ BUDGET = 28
 
 TRIES = 16
 """Settings that are tried of every method."""
+
+_FIRST = 12
+"""Candidates of an editor without a row, before it goes on from the best."""
+
+_DIGITS = 3
+"""Significant ones of settings that are made here."""
 
 MOST_STEPS = 60
 """Steps beyond which no candidate goes, where a step is cheap: some editors have none to spend below a low level."""
@@ -73,20 +82,45 @@ class Roles:
     apart: Set[str] = frozenset()
 
 
+def search_spaces() -> list[SearchSpace]:
+    """Every method of the benchmark, and every other installed editor by itself."""
+    rows = {one.editor for one in SEARCH_SPACES}
+    return [*SEARCH_SPACES, *(around_defaults(name) for name in EDITORS.points() if name not in rows)]
+
+
 def search_space(name: str) -> SearchSpace:
-    """By the method's name.
+    """By the method's name, or that of an editor without a row.
 
     Raises:
-        RegistryError: an unknown name, with the nearest ones, or an editor of which nothing is to be tried.
+        RegistryError: an unknown name, with the nearest ones.
     """
     found = {one.name: one for one in SEARCH_SPACES}
-    if name not in found and name in EDITORS.points():
-        raise RegistryError(
-            f"no settings to try are listed for the editor {name!r}. `latentedit bench run` runs it with its defaults"
-        )
-    if name not in found:
-        raise RegistryError(f"no method of the benchmark is called {name!r}: {nearest(name, found)}")
-    return found[name]
+    if name in found:
+        return found[name]
+    if name in EDITORS.points():
+        return around_defaults(name)
+    raise RegistryError(f"no method of the benchmark is called {name!r}: {nearest(name, {*found, *EDITORS.points()})}")
+
+
+def around_defaults(name: str) -> SearchSpace:
+    """An editor's defaults, and one number at a time a quarter lower and higher, as far as it takes that."""
+    kind = editor_class(name)
+    defaults = kind.from_dict({}).to_dict()
+    found = [defaults]
+    for path in _names(defaults):
+        own = _at(defaults, path)
+        if isinstance(own, bool) or not isinstance(own, int | float) or path.rpartition(".")[2] == "steps":
+            continue
+        for factor in (0.75, 1.25):
+            value = _rounded(factor * own, whole=False) if isinstance(own, float) else own + (1 if factor > 1 else -1)
+            changed = _changed(defaults, path, value)
+            try:
+                kind.from_dict(changed)
+            except ConfigError:  # outside its range
+                continue
+            found += [changed] if changed not in found else []
+    candidates = tuple(_without_steps(one, in_search=True) for one in found[:_FIRST])
+    return SearchSpace(name=name, editor=name, candidates=candidates, local=kind.localizes)
 
 
 def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
@@ -185,17 +219,14 @@ ROLES = Roles(
 
 
 def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
-    """The editor of a candidate with as many steps as its budget pays for.
-
-    Args:
-        space: whose budget it is.
-        settings: of the candidate.
-        latent: of the pictures, on whose grid of levels the cost depends.
+    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps.
 
     Raises:
         ConfigError: not even one step can be paid.
     """
     kind, best = editor_class(space.editor), None
+    if "steps" not in {field.name for field in dataclasses.fields(kind)}:
+        return kind.from_dict(settings)
     for steps in range(1, MOST_STEPS + 1):
         editor = kind.from_dict(_with_steps(settings, steps))
         if editor.evaluations(latent) > space.budget:
@@ -211,10 +242,15 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
 
 def without_steps(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     """Whole settings of an editor less the steps that follow from the budget; those that the space fixes stay."""
+    searched = all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates)
+    return _without_steps(settings, in_search=searched)
+
+
+def _without_steps(settings: Settings, *, in_search: bool) -> dict[str, Any]:
+    """Less those of the search where it has some and they are free, else less those of the editor."""
     search = settings.get("search")
-    if isinstance(search, Mapping) and all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates):
-        free = {name: value for name, value in search.items() if name != "steps"}
-        return {**settings, "search": free}
+    if in_search and isinstance(search, Mapping):
+        return {**settings, "search": {name: value for name, value in search.items() if name != "steps"}}
     return {name: value for name, value in settings.items() if name != "steps"}
 
 
@@ -224,3 +260,86 @@ def _with_steps(settings: Settings, steps: int) -> dict[str, Any]:
     if search is not None and "steps" not in search:
         return {**settings, "search": {**search, "steps": steps}}
     return {**settings, "steps": steps}
+
+
+def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
+    """Ordered settings whose best value is the least or largest that was tried, and the value to try beyond it.
+
+    One that has its natural end there (`ENDS`) is none, and neither is one of which one value was tried. Beyond the
+    last of some numbers lies the next of the geometric series that ends with the last two, of the arithmetic one where
+    they are not all above 0.
+
+    Args:
+        best: settings of an editor, whole.
+        tried: all that were tried, likewise, the best among them.
+    """
+    found: dict[str, float] = {}
+    for name, values in _ranges(best, tried).items():
+        own, (low, high) = _at(best, name), ENDS.get(name, ENDS.get(name.rpartition(".")[2], (None, None)))
+        for end, last, before in ((high, values[-1], values[-2]), (low, values[0], values[1])):
+            if own == last != end:
+                following = last * last / before if values[0] > 0 else 2 * last - before
+                beyond = _rounded(following, whole=isinstance(own, int))
+                passed = end is not None and (beyond > end) == (last > before) and beyond != end
+                found[name] = end if passed and end is not None else beyond
+    return found
+
+
+def neighbours(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, Any]]:
+    """Settings that have not been tried and differ from the best in one number: beyond its edges, then halfway to the
+    values on either side of it; see `edges`.
+    """
+    steps = list(edges(best, tried).items())
+    for name, values in _ranges(best, tried).items():
+        own = _at(best, name)
+        beside = [max((v for v in values if v < own), default=None), min((v for v in values if v > own), default=None)]
+        steps += [
+            (name, _rounded((own + other) / 2, whole=isinstance(own, int))) for other in beside if other is not None
+        ]
+    for name, value in steps:
+        changed = _changed(best, name, value)
+        if changed not in tried:
+            yield changed
+
+
+def _ranges(best: Settings, tried: Sequence[Settings]) -> dict[str, list[float]]:
+    """Numbers of which several values were tried, but for the steps, which follow from the budget; values rise."""
+    found: dict[str, list[float]] = {}
+    for name in _names(best):
+        values = {value for one in tried if (value := _at(one, name)) is not None}
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if numbers and len(values) > 1 and _at(best, name) is not None and name.rpartition(".")[2] != "steps":
+            found[name] = sorted(values)
+    return found
+
+
+def _names(settings: Settings, above: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+        elif not isinstance(value, list | tuple):
+            yield above + name
+
+
+def _at(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _changed(settings: Settings, name: str, value: float) -> dict[str, Any]:
+    new: dict[str, Any] = copy.deepcopy(dict(settings))
+    *above, last = name.split(".")
+    at = new
+    for part in above:
+        at = at[part]
+    at[last] = value
+    return new
+
+
+def _rounded(value: float, *, whole: bool) -> float:
+    """Such a whole number, away from 0 where it lies between two; or one of few digits."""
+    if whole:
+        return math.ceil(value) if value > 0 else math.floor(value)
+    return float(f"{value:.{_DIGITS}g}")
