@@ -27,14 +27,7 @@ def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: C
     plan = (
         "--settings",
         str(settings_of(METHOD)),
-        "--seeds",
-        "1",
-        "--strengths",
-        "0.5,1",
-        "--batch",
-        "1",
-        "--workers",
-        "1",
+        *["--seeds", "1", "--strengths", "0.5,1", "--batch", "1", "--workers", "1"],
     )
 
     def words(folder: str, *more: str) -> tuple[str, ...]:
@@ -59,12 +52,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 @pytest.mark.nightly
 def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
-    command: Command,
-    begin: Begin,
-    tmp_path: Path,
-    miniature: Path,
-    manifest: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(*begin("whole")).code == 0
     with monkeypatch.context() as patched:
@@ -110,12 +98,7 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
 
 @pytest.mark.nightly
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(
-    command: Command,
-    begin: Begin,
-    tmp_path: Path,
-    miniature: Path,
-    manifest: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is sound when the run begins, and its file is cut short before its turn comes."""
     damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
@@ -163,7 +146,6 @@ def finished(command: Command, begin: Begin, kept_run: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 9}, "has the format 9"),
         ({"latentedit": "0.0.1"}, "begun by latentedit 0.0.1"),
         ({"kind": "edit", "command": "latentedit edit photos"}, "Go on with it by: latentedit edit photos"),
     ],
@@ -222,14 +204,3 @@ def test_data_that_only_the_folder_names_are_not_opened(
     monkeypatch.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
     named = json.loads((finished / "run.json").read_text())["request"]["data"]
     assert f"Name them yourself: --data {named}" in refused("bench", "resume", finished, "--model", miniature)
-
-
-@pytest.mark.parametrize("name", ["resume", "status", "report"])
-def test_a_folder_without_a_run_is_refused(refused: Refused, tmp_path: Path, name: str) -> None:
-    assert "is not the folder of a run: there is no run.json in it" in refused("bench", name, tmp_path / "nothing")
-
-
-def test_a_ray_address_that_does_not_answer(command: Command, begin: Begin) -> None:
-    outcome = command(*begin("run", "--ray", "127.0.0.1:9"))
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 2)
-    assert "no Ray cluster answers at '127.0.0.1:9'" in outcome.err

@@ -1,7 +1,6 @@
 """Constructed rows, whose errors are known: the order, paired differences, curves, and the tables beside them."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,14 +23,13 @@ from latentedit_bench.ranking.summaries import (
     is_ranked,
     item_curves,
     means,
-    part_effects,
     per_item,
     pie_bench_table,
     still,
     summary,
     summary_of_curves,
 )
-from latentedit_bench.tuning.search_spaces import ROLES, Roles
+from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.rendered_network import constructed
 from tests.bench.report.report_runs import SLOPES, rows_of
 
@@ -249,40 +247,6 @@ def test_each_strength_by_itself() -> None:
     assert set(told["pictures"]) == {2}
 
 
-PARTS = {
-    "+".join(some) or "none": frozenset(some)
-    for count in range(4)
-    for some in itertools.combinations(("keep", "local", "release"), count)
-}
-
-
-def test_effects_of_a_factorial_by_hand() -> None:
-    """A main effect is over all settings of the others: half of them have what only both together give."""
-
-    def made(parts: frozenset[str], place: int) -> float:
-        """keep: -.1; local: -.2 alone and .05 more of it beside keep; release: + place / 10; on top of .5 + place."""
-        both = -0.05 if {"keep", "local"} <= parts else 0.0
-        alone = -0.1 * ("keep" in parts) - 0.2 * ("local" in parts) + place / 10 * ("release" in parts)
-        return 0.5 + place + alone + both
-
-    told = [
-        {"method": name, "item": f"i{place}", "group": f"g{place}", "above": made(some, place)}
-        for name, some in PARTS.items()
-        for place in range(8)
-    ]
-    items = pd.DataFrame(told)
-    table = part_effects(items, PARTS).set_index("part")
-    expected = {"keep": -0.125, "local": -0.225, "release": 0.35}
-    expected |= {"keep x local": -0.05, "keep x release": 0.0, "local x release": 0.0}
-    assert table["mean"].to_dict() == pytest.approx(expected)
-    assert (table["measure"] == "above").all()
-    assert table.loc["keep", ["low", "high"]].tolist() == pytest.approx([-0.125] * 2), "the same on every item: paired"
-    assert table.loc["release", "low"] < 0.35 < table.loc["release", "high"]
-    assert set(table["pictures"]) == {8}
-    assert part_effects(items[items["method"] != "none"], PARTS).empty, "one of the methods did not run"
-    assert len(set(map(frozenset, ROLES.parts.values()))) == len(ROLES.parts) == 2**4, "the benchmark's own"
-
-
 @pytest.mark.nightly
 def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     """Straight paths: what is above the codec, scaled or not, is the square of the slope less that of the codec's."""
@@ -300,7 +264,6 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert [above.ratio.mean, scaled.ratio.mean] == pytest.approx([(ours - codec) / (other - codec)] * 2)
     assert error.ratio.mean == pytest.approx(ours / other)
     assert found.curves is not None
-    assert found.parts.empty
     few = Summaries.of(rows[rows["seed"] < 4], APART)
     assert (len(few.order), few.comparisons) == (len(ranked), [])
     assert "4" in few.too_few_seeds
@@ -350,3 +313,9 @@ def test_pie_bench_by_category() -> None:
     expected = estimate(values.tolist(), [(index // 2,) for index in range(18)])
     assert (overall["low"], overall["high"]) == (expected.low, expected.high)
     assert pie_bench_table(rows[["method", "strength", "kind", "group"]]) is None, "without masks"
+
+
+def test_means_are_in_the_order_of_the_rows() -> None:
+    """Of an item with two rows, both count."""
+    rows = pd.DataFrame({"method": ["b", "a", "b"], "group": ["x", "x", "y"], "error": [1.0, 2.0, 4.0]})
+    assert means(rows, ["method"], "error")[["method", "mean"]].to_numpy().tolist() == [["b", 2.5], ["a", 2.0]]

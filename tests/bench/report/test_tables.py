@@ -1,6 +1,5 @@
 """Cells say, sort by and show the numbers of a run."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -78,11 +77,8 @@ def test_comparisons(found: Summaries) -> None:
     assert all(len(line) == len(grid.head) for line in grid.rows)
 
 
-def test_attributes_and_parts(found: Summaries) -> None:
+def test_attributes(found: Summaries) -> None:
     assert cell(grid_of(found, "attributes"), "eim", MEAN).value == pytest.approx(above("eim"))
-    told = {"measure": "above", "mean": -0.0123, "low": -0.02, "high": -0.01, "pictures": 8}
-    grid = grid_of(dataclasses.replace(found, parts=pd.DataFrame([{"part": "keep", **told}])), "parts")
-    assert cell(grid, "keep", "above the codec") == Cell(text="-0.0123", beside="[-0.0200, -0.0100]", value=-0.0123)
 
 
 def test_curves_kinds_and_strengths(found: Summaries) -> None:

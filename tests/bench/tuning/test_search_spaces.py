@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.core.plugins import EDITORS
+from latentedit.core.plugins import Registry
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
@@ -26,6 +25,7 @@ from latentedit_bench.tuning.search_spaces import (
     SEARCH_SPACES,
     TRIES,
     SearchSpace,
+    around_defaults,
     at_budget,
     edges,
     expand,
@@ -50,64 +50,34 @@ def test_names_and_budgets_are_as_the_roles_say() -> None:
     names = [one.name for one in SEARCH_SPACES]
     assert len(set(names)) == len(names)
     assert {one.name for one in SEARCH_SPACES if one.budget != BUDGET} == {"pullback"}, "a local basis is dearer"
-    assert (ROLES.family - {OURS}) | ROLES.apart | set(ROLES.parts) < set(names)
+    assert (ROLES.family - {OURS}) | ROLES.apart < set(names)
 
 
 def test_what_helps_any_text_editor_is_given_to_every_one() -> None:
     """A row with our locality beside the row without, from the same settings: the two can share their edits."""
     rows = {one.name: one for one in SEARCH_SPACES}
-    rivals = set(rows) - ROLES.family - ROLES.apart - set(ROLES.parts)
+    rivals = set(rows) - ROLES.family - ROLES.apart
     for name in rivals:
         whole, local = rows[name.removesuffix(", local")], rows[f"{name.removesuffix(', local')}, local"]
         assert (whole.local, local.local) == (False, True)
         assert dataclasses.replace(local, name=whole.name, local=False) == whole
-    assert {name for name in ROLES.parts if rows[name].local} == {
-        n for n, some in ROLES.parts.items() if "local" in some
-    }
 
 
 @pytest.mark.parametrize("one", SEARCH_SPACES, ids=lambda one: one.name)
 def test_each_has_as_many_tries(one: SearchSpace) -> None:
-    """A dozen or so before it goes on from the best; the factorial is not tuned."""
-    assert one.tries == (1 if one.name in ROLES.parts else TRIES)
-    assert len(one.candidates) == 1 if one.name in ROLES.parts else 12 <= len(one.candidates) <= 13
+    """A dozen or so before it goes on from the best."""
+    assert one.tries == TRIES
+    assert 12 <= len(one.candidates) <= 13
     made = [editor_class(one.editor).from_dict(one_of).to_dict() for one_of in one.candidates]
     assert all(first != second for index, first in enumerate(made) for second in made[:index])
 
 
-def test_parts_are_switched_and_nothing_else() -> None:
-    """Without any of them the search walks FlowEdit's path, as a test of the search shows."""
-    rows = {one.name: one.candidates[0] for one in SEARCH_SPACES if one.name in ROLES.parts}
-    alone = rows["path"]
-    assert alone["search"].keys() == {"levels", "shift", "step_size"}
-    assert rows["path + local"] == alone
-    more = {"noises": 2, "antithetic": True, "keep": 0.008}
-    assert rows["path + antithetic + keep"]["search"] == {**alone["search"], **more}
-
-
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "flowedit": {"level": 0.85, "source_guidance": 3.5, "target_guidance": 13.5, "noises": 1},
-    "flowalign": {"level": 1.0, "guidance": 7.0, "pull": 0.01},
-    "rf-inversion": {"gamma": 0.5, "level": 1.0, "eta": 0.9, "stop": 0.25},
-    "turboedit": {"clip": 0.121, "level": 1.0, "weight": 1.5, "shift": 1},
-    "dnaedit": {"level": 0.85, "eta": 0.8, "guidance": 1.0},
-    "rf-solver": {"level": 1.0, "guidance": 2.0},
-    "rf-solver, shared": {"level": 1.0, "guidance": 2.0, "share": 2, "first_layer": 0.684},
-    "dvrf": {"level": 1.0, "shift": [0.0, 1.0], "step_size": 0.14, "source_guidance": 6.0, "target_guidance": 16.5},
-    "chordedit": {"noises": 7, "levels": [0.9, 0.3], "gap": 0.15},
-    "veloedit": {"level": 1.0, "until": 0.84, "threshold": 0.8, "guidance": 4.0},
-    "splitflow": {"level": 0.85, "until": 0.78, "parts": 3, "source_guidance": 3.5, "target_guidance": 13.5},
-    "freesliders": {"level": 0.7, "scale": 4.0},
-    "masactrl": {"guidance": 7.5, "start": 0.08, "first_layer": 0.625},
-    "stable-flow": {"guidance": 3.0, "nudge": 1.15, "layers": [0, 1, -2, -1]},
-}
-"""As the papers and their code have them, for some of those whose first grids lay elsewhere."""
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_settings_are_tried(name: str) -> None:
-    assert PUBLISHED[name] in search_space(name).candidates
-    assert PUBLISHED[name] in search_space(f"{name}, local").candidates
+def test_published_settings_are_tried() -> None:
+    flowedit = {"level": 0.85, "source_guidance": 3.5, "target_guidance": 13.5, "noises": 1}
+    shared = {"level": 1.0, "guidance": 2.0, "share": 2, "first_layer": 0.684}
+    for name, published in (("flowedit", flowedit), ("rf-solver, shared", shared)):
+        assert published in search_space(name).candidates
+        assert published in search_space(f"{name}, local").candidates
 
 
 @pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
@@ -137,32 +107,50 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 
 @settings
-class OneStep(SDEdit):
-    """Of another package, without a row here."""
+class Stepless(Editor):
+    """One step, whatever the budget."""
 
-    name: ClassVar[str] = "one-step"
+    name: ClassVar[str] = "stepless"
     localizes: ClassVar[bool] = True
 
+    level: Level = 0.5
     scale: float = 2.0
+    noises: int = 1
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        return 40
+
+    def _edit(self, latent: JointLatent, target: Any, **rest: Any) -> torch.Tensor:
+        return latent.z
 
 
 def test_an_editor_without_a_row_is_tuned_around_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of a dozen candidates are the defaults; the others change one number, within its range."""
-    monkeypatch.setattr(EDITORS, "points", lambda: {"one-step": None})
-    monkeypatch.setattr(module, "editor_class", lambda _: OneStep)
-    space = search_space("one-step")
+    monkeypatch.setattr(Registry, "points", lambda _: {"stepless": None})
+    monkeypatch.setattr(module, "editor_class", lambda _: Stepless)
+    space = search_space("stepless")
     assert search_spaces()[len(SEARCH_SPACES) :] == [space]
-    assert (space.editor, space.local, space.tries, space.budget) == ("one-step", True, TRIES, BUDGET)
+    assert (space.editor, space.local, space.tries, space.budget) == ("stepless", True, TRIES, BUDGET)
     defaults, *others = space.candidates
-    whole = OneStep().to_dict()
-    assert {**defaults, "steps": whole["steps"]} == whole
-    assert others
+    assert defaults == Stepless().to_dict()
     changed = [{name: value for name, value in one.items() if value != defaults[name]} for one in others]
-    assert all(len(one) == 1 for one in changed)
-    assert {"scale": 1.5} in changed
-    assert {"scale": 2.5} in changed
-    assert all(one.get("level", 0.5) <= 1 for one in changed)
-    assert at_budget(space, defaults, mixture_latent(example_mixture(dimension=6))).to_dict()["steps"] > 1
+    assert changed == [{"level": 0.375}, {"level": 0.625}, {"scale": 1.5}, {"scale": 2.5}, {"noises": 0}, {"noises": 2}]
+    latent = mixture_latent(example_mixture(dimension=6))
+    assert at_budget(space, defaults, latent) == Stepless(), "it costs what it costs"
+
+
+def test_the_defaults_of_an_editor_with_steps_leave_them_open() -> None:
+    space = around_defaults("eim")
+    search = editor_class("eim").from_dict({}).to_dict()["search"]
+    assert {**space.candidates[0]["search"], "steps": search["steps"]} == search
+    assert "steps" not in space.candidates[0]["search"]
+    assert len(space.candidates) == 12
+    made = [editor_class("eim").from_dict(one) for one in space.candidates]
+    assert all(first != second for first, second in itertools.combinations(made, 2))
 
 
 def test_the_steps_are_as_many_as_can_be_paid() -> None:
@@ -176,7 +164,7 @@ def test_the_steps_are_as_many_as_can_be_paid() -> None:
     assert most.steps == MOST_STEPS
 
 
-def test_what_a_budget_pays_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_budget_pays_for() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
     one = SearchSpace(name="x", editor="eim", candidates=(), budget=20)
     searched: Any = at_budget(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
@@ -188,27 +176,6 @@ def test_what_a_budget_pays_for(monkeypatch: pytest.MonkeyPatch) -> None:
     one = SearchSpace(name="dear", editor="flowedit", candidates=(), budget=1)
     with pytest.raises(ConfigError, match=r"dear .* larger budget"):
         at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
-    monkeypatch.setattr(module, "editor_class", lambda _: Stepless)
-    assert at_budget(one, {"level": 0.5}, latent) == Stepless(level=0.5), "it costs what it costs"
-
-
-@settings
-class Stepless(Editor):
-    """One step, whatever the budget."""
-
-    name: ClassVar[str] = "stepless"
-
-    level: Level = 0.5
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        return True
-
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        return 2
-
-    def _edit(self, latent: JointLatent, target: Any, **rest: Any) -> torch.Tensor:
-        return latent.z
 
 
 def some(**values: Any) -> dict[str, Any]:

@@ -128,9 +128,8 @@ def tune(
     from itertools import groupby
 
     from latentedit.models.registry import bundled_folder
-    from latentedit_bench.tuning.search_spaces import ROLES, search_space, search_spaces
+    from latentedit_bench.tuning.search_spaces import search_space, search_spaces
     from latentedit_bench.tuning.tuning import (
-        SCALES,
         Trials,
         already_tuned,
         prepare_all,
@@ -152,12 +151,10 @@ def tune(
         batches = prepare_all(backbone, found) if chosen else []
         for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
             rows = list(some)
-            fixed = rows[0].name in ROLES.parts
-            gains = (1.0,) if fixed else SCALES
-            trials = Trials(batches, {one.local for one in rows}, gains=gains, seed=seed)
+            trials = Trials(batches, {one.local for one in rows}, seed=seed)
             for one in rows:
                 tried = tune_method(one, trials, progress=progress)
-                gain, error = (1.0, tried[0].score) if fixed else tune_gain(one, trials, tried[0], progress=progress)
+                gain, error = tune_gain(one, trials, tried[0], progress=progress)
                 write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
                 best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}
                 if not (quiet or as_json):

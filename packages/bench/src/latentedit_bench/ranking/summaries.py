@@ -18,8 +18,7 @@ Tables have "method", perhaps "kind", "attribute" or "strength", "measure" where
 """
 
 import dataclasses
-import itertools
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +69,6 @@ SHOWN = {
 AT_ONE = ("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change")
 AT_ONE += ("outside", "outside_psnr", "side_effect", "done", "others_changed", "evaluations")
 """Measures of the items that ask for a change, at strength 1."""
-
-PARTS_CHANGE = ("above", "above scaled", "outside_change", "others_changed")
-"""Measures that the parts of a method change; all of them are better when they fall."""
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)
 """At which curves are read; leakages count at most 1 there, as they do in the area."""
@@ -129,7 +125,6 @@ class Summaries:
         curves: from `summary_of_curves`; None for a run at one strength.
         seeds: of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared.
         comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
-        parts: from `part_effects`; likewise a comparison.
     """
 
     ours: str
@@ -145,7 +140,6 @@ class Summaries:
     strengths: Table
     seeds: int
     comparisons: Sequence[tuple[Comparison, ...]]
-    parts: Table
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -153,7 +147,7 @@ class Summaries:
         items = per_item(rows)
         table = summary(items)
         everyone = list(dict.fromkeys(table["method"]))
-        order = [name for name in everyone if name not in roles.apart and name not in roles.parts]
+        order = [name for name in everyone if name not in roles.apart]
         others = [name for name in order if name not in (CODEC, roles.ours)]
         seeds = int(items[items["method"] != CODEC]["seeds"].min())
         compared = seeds >= SEEDS
@@ -174,7 +168,6 @@ class Summaries:
                 tuple(compare(items, roles.ours, name, measure=measure) for measure in COMPARED)
                 for name in (others if compared and roles.ours in order else [])
             ],
-            parts=part_effects(items, roles.parts if compared else {}),
         )
 
     @property
@@ -280,34 +273,6 @@ def by_attribute(items: Table) -> Table:
     weight = single.groupby("method")[PRIMARY].transform("size") / (count * several)
     whole = single.assign(attribute=MEAN, **{PRIMARY: single[PRIMARY] * weight})
     return means(pd.concat([single, whole]), keys, PRIMARY)
-
-
-def part_effects(items: Table, parts: Mapping[str, Set[str]]) -> Table:
-    """By how much each part of a full factorial changes a measure, paired by item.
-
-    The main effect of a part is its mean with the part less that without it, over all settings of the others. The
-    interaction of two is the effect of the one with the other less its effect without: below 0 where both together
-    give more than the sum.
-
-    Args:
-        items: from `per_item`.
-        parts: method to the parts that are switched on in it; every combination of the parts once.
-
-    Returns:
-        "part", such as "keep" or "keep x release", "measure" and the estimate; empty where one of the methods did not
-        run.
-    """
-    names = list(dict.fromkeys(part for some in parts.values() for part in sorted(some)))
-    rows: list[dict[str, Any]] = []
-    for measure in PARTS_CHANGE if set(parts) <= set(items["method"]) else ():
-        if measure not in items:
-            continue
-        wide = by_item(items, measure).reindex(columns=list(parts))
-        for several in [(one,) for one in names] + list(itertools.combinations(names, 2)):
-            signs = [np.prod([1 if name in some else -1 for name in several]) for some in parts.values()]
-            effects = (wide * signs).sum(axis=1, skipna=False) / 2 ** (len(names) - len(several))
-            rows.append({"part": " x ".join(several), "measure": measure, **dataclasses.asdict(over_groups(effects))})
-    return pd.DataFrame(rows, columns=["part", "measure", *_ESTIMATE])
 
 
 def item_curves(rows: Table) -> Table:

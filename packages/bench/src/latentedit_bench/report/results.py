@@ -43,7 +43,6 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
         "summary": found.table,
         "items": found.items[list(_ITEMS)],
         "comparisons": _compared(found.comparisons),
-        "parts": found.parts,
         "kinds": found.kinds,
         "attributes": found.attributes,
         "still": found.still,

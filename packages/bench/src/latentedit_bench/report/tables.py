@@ -112,14 +112,6 @@ def sections(found: Summaries) -> Iterator[Section]:
             "better is decided by the error above the codec's; settings of every method were chosen on other pictures.",
             grid=comparison_grid(found),
         )
-    if len(found.parts):
-        yield Section(
-            key="parts",
-            title="What each part gives on FlowEdit's path",
-            says="Each part of the search on and off, in all combinations: by how much a measure changes with the "
-            "part, below 0 where it helps; of two parts, by how much more than their sum.",
-            grid=part_grid(found),
-        )
     if found.apart:
         yield Section(
             key="apart",
@@ -191,15 +183,6 @@ def comparison_grid(found: Summaries) -> Grid:
     head = ["method", "above: its less ours", "ours / its", "ours is better"]
     head += ["above, scaled: its less ours", "ratio", "ratio with the codec's error"]
     return Grid(head=head, rows=rows)
-
-
-def part_grid(found: Summaries) -> Grid:
-    """By how much each part, and each pair of them beyond the sum, changes each measure."""
-    rows: dict[str, list[Cell]] = {}
-    for row in found.parts.to_dict("records"):
-        rows.setdefault(row["part"], [Cell(text=row["part"])]).append(_estimated(row, digits=4))
-    measures = list(dict.fromkeys(found.parts["measure"]))
-    return Grid(head=["part", *(SHOWN[name] for name in measures)], rows=list(rows.values()))
 
 
 def pie_bench_grid(table: Table, *, marked: str) -> Grid:

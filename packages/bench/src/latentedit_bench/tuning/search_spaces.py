@@ -72,13 +72,11 @@ class Roles:
     Args:
         ours: the row that is compared with every other.
         family: rows of Encode, Identify, Manipulate, ours among them: no rivals.
-        parts: rows of the factorial, each with the parts that it has.
         apart: editors that are no text editors.
     """
 
     ours: str = OURS
     family: Set[str] = frozenset((OURS,))
-    parts: Mapping[str, Set[str]] = dataclasses.field(default_factory=dict[str, Set[str]])
     apart: Set[str] = frozenset()
 
 
@@ -146,30 +144,18 @@ def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
     return tuple(found)
 
 
-def part_name(parts: Set[str]) -> str:
-    """The row of the factorial that has some parts."""
-    return " + ".join(["path", *sorted(parts)])
-
-
 def _read(table: Mapping[str, Any]) -> Iterator[SearchSpace]:
-    """Ours, the factorial, text editors without and with locality, the others."""
+    """Ours, text editors without and with locality, the others."""
     for name, method in table["ours"].items():
         yield _space(name, method, local=method.get("local", False))
-    for parts in _factorial(table["parts"]):
-        told = {"editor": table["parts"]["editor"], "spaces": [_switched(table["parts"], parts)]}
-        yield _space(part_name(parts), told, local=LOCAL in parts, tries=1)
     for name, method in table["methods"].items():
         yield _space(name, method, local=False)
-        yield _space(f"{name}, {LOCAL}", method, local=True)
+        yield _space(f"{name}, local", method, local=True)
     for name, method in table["others"].items():
         yield _space(name, method, local=False)
 
 
-LOCAL = "local"
-"""The part that is no setting of the editor; and what is added to the name of a text editor that has it."""
-
-
-def _space(name: str, method: Mapping[str, Any], *, local: bool, tries: int = TRIES) -> SearchSpace:
+def _space(name: str, method: Mapping[str, Any], *, local: bool) -> SearchSpace:
     candidates = [settings for space in method["spaces"] for settings in expand(space)]
     published = expand({key: value for key, value in method.get("published", {}).items() if key != "of"})[0]
     if published and published not in candidates:
@@ -180,22 +166,7 @@ def _space(name: str, method: Mapping[str, Any], *, local: bool, tries: int = TR
         candidates=tuple(candidates),
         budget=method.get("budget", BUDGET),
         local=local,
-        tries=tries,
     )
-
-
-def _factorial(parts: Mapping[str, Any]) -> list[frozenset[str]]:
-    """Every set of the parts; those that differ in locality alone beside each other."""
-    names = [*parts["switches"], LOCAL]
-    return [
-        frozenset(name for name, on in zip(names, switched, strict=True) if on)
-        for switched in itertools.product((False, True), repeat=len(names))
-    ]
-
-
-def _switched(parts: Mapping[str, Any], on: Set[str]) -> Settings:
-    switches = [settings for name, settings in parts["switches"].items() if name in on]
-    return {name: value for settings in (parts["settings"], *switches) for name, value in settings.items()}
 
 
 _TABLE: Mapping[str, Any] = yaml.safe_load(
@@ -212,7 +183,6 @@ ENDS: Mapping[str, tuple[float | None, float | None]] = {
 
 ROLES = Roles(
     family=frozenset((OURS, *_TABLE["ours"])),
-    parts={part_name(parts): parts for parts in _factorial(_TABLE["parts"])},
     apart=frozenset(_TABLE["others"]),
 )
 """Of the rows of the benchmark."""
