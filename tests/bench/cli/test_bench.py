@@ -67,8 +67,8 @@ def test_tuning_and_a_run_with_what_it_found(
     again = command("bench", "tune", manifest, "--method", "sdedit", "--items", 1, "-o", settings, *where)
     assert (again.code, again.out) == (0, ""), "what is known is not tried again"
     assert settings.read_bytes() == before
-    words = ("--settings", settings, "--strengths", "0.5,1", "--seeds", "1", "-o", folder, "--pictures")
-    ran = command("bench", "run", manifest, *words, *where)
+    words = ("--method", "sdedit", "--settings", settings, "--strengths", "0.5,1", "--seeds", "1", "-o", folder)
+    ran = command("bench", "run", manifest, *words, *where, "--pictures")
     assert ran.code == 0, ran.err
     assert ran.out.splitlines()[0] == f"6 rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}"
     assert len(list((folder / "pictures" / "sdedit").rglob("*.png"))) == 4
@@ -121,8 +121,8 @@ def test_data_without_right_answers_is_not_ranked(
     write_picture(tmp_path / "a.png", (64, 64))
     row = {"picture": "a.png", "source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
     (tmp_path / "edits.json").write_text(json.dumps([row]))
-    words = ("--settings", settings_of(METHOD), "--strengths", "1,2", "--seeds", "1", "-o", tmp_path / "out")
-    outcome = command("bench", "run", tmp_path / "edits.json", *words, *where)
+    words = ("--method", METHOD, "--settings", settings_of(METHOD), "--strengths", "1,2", "--seeds", "1")
+    outcome = command("bench", "run", tmp_path / "edits.json", *words, *where, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"2 rows, without right answers to rank by, in {tmp_path / 'out' / 'rows.csv'}\n"
     names = {path.name for path in (tmp_path / "out").iterdir()}

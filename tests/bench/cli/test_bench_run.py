@@ -24,11 +24,8 @@ Begin = Callable[..., tuple[str, ...]]
 @pytest.fixture
 def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]) -> Begin:
     """The words of a run of two pictures in two batches by one method: four units."""
-    plan = (
-        "--settings",
-        str(settings_of(METHOD)),
-        *["--seeds", "1", "--strengths", "0.5,1", "--batch", "1", "--workers", "1"],
-    )
+    plan = ("--settings", str(settings_of(METHOD)), "--seeds", "1", "--strengths", "0.5,1")
+    plan += ("--batch", "1", "--workers", "1")
 
     def words(folder: str, *more: str) -> tuple[str, ...]:
         method = () if "--method" in more else ("--method", METHOD)
