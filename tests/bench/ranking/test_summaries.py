@@ -203,14 +203,12 @@ def test_intervals_draw_pictures_and_not_items() -> None:
 
 
 def test_curves_in_numbers() -> None:
-    """Straight ways: at effect w a leakage of slope * w, an area of slope / 2, and a line through the origin."""
+    """Straight ways: at effect w a leakage of slope * w, and a line through the origin."""
     items = item_curves(of_slopes(a=[0.2, 0.6]))
     assert list(items["matched"]) == pytest.approx([0.04, 0.36])
-    assert list(items["area"]) == pytest.approx([0.1, 0.3])
     assert list(items["leakage at 0.25"]) == pytest.approx([0.05, 0.15])
     assert list(items["leakage at 0.75"]) == pytest.approx([0.15, 0.45])
     assert list(items["linearity"]) == pytest.approx([1, 1])
-    assert list(items["monotonicity"]) == pytest.approx([1, 1])
     assert list(items["reached"]) == [1, 1]
     assert number(summary_of_curves(of_slopes(a=[0.2, 0.6])), "a", "matched") == pytest.approx(0.2)
 
@@ -223,7 +221,7 @@ def test_curves_of_timid_and_idle_methods() -> None:
     items = item_curves(pd.DataFrame(constructed(paths))).set_index("method")
     assert items.loc["timid", "matched"] == pytest.approx(items.loc["bold", "matched"]) == pytest.approx(0.64)
     assert list(items.loc["once", "matched"]) == pytest.approx([0.25, 0.04])
-    assert items.loc["idle", "matched"] == items.loc["idle", "area"] == 1
+    assert items.loc["idle", "matched"] == 1
     assert list(items["linearity"].isna()) == [False, False, True, True, True]
 
 

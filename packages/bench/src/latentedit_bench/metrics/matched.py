@@ -5,7 +5,6 @@ joined by straight lines. `metrics.disentanglement` has both numbers. A path tha
 finite gives nan. Effects and leakages are [pictures, strengths] with rising strengths.
 """
 
-import itertools
 from typing import Annotated
 
 import numpy as np
@@ -58,31 +57,6 @@ def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbe
     return np.minimum((1 - wanted) ** 2 + beside**2, 1)
 
 
-def curve_area(effects: Paths, leakages: Paths) -> Numbers:
-    """``integral from 0 to 1 of min(1, leakage_at(w)) dw``, exact: the curve is of straight pieces.
-
-    In [0, 1]; lower is better. 0 where nothing else changes at any strength, 1 where the edit has no effect or leaks
-    as much as was asked for from the start. A straight path of slope a has a / 2, or 1 - 1 / (2 a) above slope 1.
-
-    Trap: only the first way to each effect counts; what a path does when it turns back is not seen.
-    """
-    along, beside, known = _paths(effects, leakages)
-    area, best = np.zeros(len(along)), np.zeros(len(along))
-    for i, j in itertools.pairwise(range(along.shape[1])):
-        end = np.clip(along[:, j], best, 1.0)
-        rising = end > best
-        rise = np.where(rising, along[:, j] - along[:, i], 1)
-        slope = (beside[:, j] - beside[:, i]) / rise
-        first, last = (beside[:, i] + slope * (where - along[:, i]) for where in (best, end))
-        area += np.where(rising, (end - best) * _capped_mean(first, last), 0)
-        best = end
-    steepness = _steepness(along, beside)  # of what follows the best effect; nothing does where that is 1
-    endless = np.isinf(steepness)
-    steepness = np.where(endless, 0, steepness)
-    area += (1 - best) * np.where(endless, 1, _capped_mean(steepness * best, steepness))
-    return np.where(known, area, np.nan)
-
-
 def _paths(
     effects: Float[np.ndarray, "..."], leakages: Float[np.ndarray, "..."]
 ) -> tuple[Float64[np.ndarray, "n points"], Float64[np.ndarray, "n points"], Bool[np.ndarray, " n"]]:
@@ -106,11 +80,3 @@ def _steepness(along: Float64[np.ndarray, "n points"], beside: Float64[np.ndarra
     top = along[rows, best]
     none = top <= LEAST_EFFECT
     return np.where(none, np.inf, beside[rows, best] / np.where(none, 1, top))
-
-
-def _capped_mean(first: Numbers, last: Numbers) -> Numbers:
-    """Mean of ``min(1, y)`` for y that goes straight from one number to the other."""
-    low, high = np.minimum(first, last), np.maximum(first, last)
-    crosses = (low < 1) & (high > 1)
-    under = np.where(crosses, 1 - low, 0) / np.where(crosses, high - low, 1)  # share of the way on which y is below 1
-    return np.where(high <= 1, (low + high) / 2, np.where(crosses, under * (low + 1) / 2 + (1 - under), 1.0))

@@ -27,7 +27,7 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.metrics.matched import curve_area, leakage_at, matched_error
+from latentedit_bench.metrics.matched import leakage_at, matched_error
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
 from latentedit_bench.metrics.statistics import (
     SEEDS,
@@ -41,7 +41,7 @@ from latentedit_bench.metrics.statistics import (
     over_groups,
     ratio_over_groups,
 )
-from latentedit_bench.metrics.strength_curve import linearity, monotonicity
+from latentedit_bench.metrics.strength_curve import linearity
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
@@ -71,9 +71,9 @@ AT_ONE += ("outside", "outside_psnr", "side_effect", "done", "others_changed", "
 """Measures of the items that ask for a change, at strength 1."""
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)
-"""At which curves are read; leakages count at most 1 there, as they do in the area."""
+"""At which curves are read; leakages count at most 1 there."""
 
-CURVES = ("matched", "reached", "area", "linearity", "monotonicity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))
+CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))
 """What `item_curves` finds."""
 
 MEAN = "mean of attributes"
@@ -278,7 +278,7 @@ def by_attribute(items: Table) -> Table:
 def item_curves(rows: Table) -> Table:
     """`CURVES` of each method and item that asks for a change: means over the seeds.
 
-    The `matched_error`, the share of seeds in which the whole change is reached, `curve_area`, and so on. An editor may
+    The `matched_error`, the share of seeds in which the whole change is reached, and so on. An editor may
     take one strength alone; it has no line then.
     """
     found = [_curves(str(name), part) for name, part in rows[rows["effect"].notna()].groupby("method", sort=False)]
@@ -301,9 +301,7 @@ def _curves(method: str, part: Table) -> Table:
         {
             "matched": matched_error(along, beside, 1.0),
             "reached": leakage_at(along, beside, 1.0)[1].astype(float),
-            "area": curve_area(along, beside),
             "linearity": linearity(torch.tensor(along), strengths).numpy() if lines else np.nan,
-            "monotonicity": monotonicity(torch.tensor(along), strengths).numpy() if lines else np.nan,
         }
         | {f"leakage at {wanted:g}": np.minimum(leakage_at(along, beside, wanted)[0], 1) for wanted in EFFECTS},
         index=effects.index,
