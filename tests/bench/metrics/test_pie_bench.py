@@ -155,7 +155,7 @@ def test_rows_of_pictures_lose_all_but_the_last_square() -> None:
 
 
 def test_pictures_too_small_for_a_window_are_refused() -> None:
-    small, mask = torch.zeros(1, 3, 5, 8), torch.zeros(1, 1, 5, 8, dtype=torch.bool)
+    small, mask = torch.zeros(1, 3, 5, 5), torch.zeros(1, 1, 5, 5, dtype=torch.bool)
     with pytest.raises(ShapeError, match="6x6"):
         background_ssim(small, small, mask, mode="legacy")
 

@@ -67,11 +67,9 @@ def test_nothing_comes_from_elsewhere_and_nothing_complains(browser: Browser, re
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [360, 400, 1000])
-def test_the_page_does_not_scroll_sideways(browser: Browser, report: Path, width: int) -> None:
-    browser.open(report, width=width)
+def test_the_page_does_not_scroll_sideways(browser: Browser, report: Path) -> None:
+    browser.open(report, width=360)
     browser.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    assert browser.evaluate("innerWidth") == width
     assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     wide = "[...document.querySelectorAll('.table')].some((one) => one.scrollWidth > one.clientWidth)"
     assert browser.evaluate(wide), "tables do, in their boxes"

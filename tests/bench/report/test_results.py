@@ -114,10 +114,9 @@ def test_a_sheet_has_a_row_a_method(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("slope", [0.1, 0.3, 0.7, 1.1])
-def test_values_that_are_all_the_same_can_be_drawn(folder: Path, slope: float) -> None:
+def test_values_that_are_all_the_same_can_be_drawn(folder: Path) -> None:
     """Their mean and the ends of its interval may differ by their rounding, to either side."""
-    compared(folder, rows_of(ours=[slope] * 7, other=[slope + 0.013] * 11))
+    compared(folder, rows_of(ours=[0.7] * 7, other=[0.713] * 11))
     assert (folder / "curves.png").exists()
 
 
