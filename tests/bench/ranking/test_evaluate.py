@@ -20,7 +20,16 @@ from latentedit.editors.local_change import local_change
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare
-from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Edits, Row, _changes, codec_rows, evaluate
+from latentedit_bench.ranking.evaluate import (
+    CHANGE,
+    CODEC,
+    TRUE_CHANGE,
+    Edits,
+    Row,
+    codec_rows,
+    evaluate,
+    total_variation,
+)
 from latentedit_bench.ranking.methods import Method
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.render import render
@@ -183,9 +192,9 @@ def test_the_change_of_an_attribute_is_total_variation() -> None:
     """Half the sum of differences: .3 moved from one value to another; all of it; nothing."""
     before = {"hair": torch.tensor([[0.5, 0.5, 0.0]]), "eyes": torch.tensor([[1.0, 0.0]])}
     after = {"hair": torch.tensor([[0.2, 0.6, 0.2]]), "eyes": torch.tensor([[0.0, 1.0]])}
-    found = _changes(CHANGE, before, after)
+    found = total_variation(CHANGE, before, after)
     assert {name: float(values) for name, values in found.items()} == pytest.approx({"tv hair": 0.3, "tv eyes": 1.0})
-    assert not _changes(CHANGE, before, before)["tv hair"]
+    assert not total_variation(CHANGE, before, before)["tv hair"]
 
 
 def test_cost_is_the_editors_own() -> None:

@@ -159,10 +159,10 @@ def _measured(
 
 def _readings(before: Readings, after: Readings, answer: Readings | None) -> dict[str, Float[Tensor, " b"]]:
     """The change of each attribute, whether the reader sees what was asked for, and how much else changed."""
-    columns = _changes(CHANGE, before, after)
+    columns = total_variation(CHANGE, before, after)
     if answer is None:
         return columns
-    columns |= _changes(TRUE_CHANGE, before, answer)
+    columns |= total_variation(TRUE_CHANGE, before, answer)
     was, now, wanted = (torch.stack([seen[name].argmax(1) for name in before], 1) for seen in (before, after, answer))
     asked = was != wanted
     count = asked.sum(1)
@@ -172,7 +172,7 @@ def _readings(before: Readings, after: Readings, answer: Readings | None) -> dic
     return columns
 
 
-def _changes(prefix: str, before: Readings, after: Readings) -> dict[str, Float[Tensor, " b"]]:
+def total_variation(prefix: str, before: Readings, after: Readings) -> dict[str, Float[Tensor, " b"]]:
     """``sum |after - before| / 2`` of each attribute's probabilities: the total variation distance, in [0, 1].
 
     Trap: between two readings of unsure readers it is not the share of pictures whose value changed.

@@ -66,8 +66,10 @@ SHOWN = {
 }
 """Measures in the ranking, and what its columns are called."""
 
-AT_ONE = ("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change")
-AT_ONE += ("outside", "outside_psnr", "side_effect", "done", "others_changed", "evaluations")
+AT_ONE = (
+    *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
+    *("outside_psnr", "side_effect", "done", "others_changed", "evaluations"),
+)
 """Measures of the items that ask for a change, at strength 1."""
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)

@@ -195,7 +195,7 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
         ConfigError: not even one step can be paid.
     """
     kind, best = editor_class(space.editor), None
-    if "steps" not in {field.name for field in dataclasses.fields(kind)}:
+    if not hasattr(kind.from_dict(settings), "steps"):
         return kind.from_dict(settings)
     for steps in range(1, MOST_STEPS + 1):
         editor = kind.from_dict(_with_steps(settings, steps))
