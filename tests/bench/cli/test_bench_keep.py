@@ -31,17 +31,17 @@ def test_cases_are_measured_and_a_run_goes_on_where_it_was(
     monkeypatch.setattr(cases, "_PHOTOGRAPH_SIDES", (96,))
     monkeypatch.setattr(cases, "_PORTRAITS_SHARE", 0.0)
     monkeypatch.setattr(cases, "_CYCLE", ("local", "unchanged"))
-    arguments = ("bench", "keep", "--split", "calibration", "-o", tmp_path)
+    arguments = ("bench", "keep", "-o", tmp_path)
     done = command(*arguments, "--count", "1")
     assert done.code == 0, done.err
     assert "verdict right: share of 1 cases" in done.out
     first = (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns
     told = json.loads(command(*arguments, "--count", "2", "--json").out)
-    assert (told["split"], told["seed"], told["cases"]) == ("calibration", 0, 2)
+    assert (told["split"], told["seed"], told["cases"]) == ("test", 4, 2)
     assert (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns == first
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "keep.json").read_text()) == told
-    assert "holds another run" in refused("bench", "keep", "-o", tmp_path, "--count", "2")
+    assert "holds another run" in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
 
 
 def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path: Path, command: Command) -> None:

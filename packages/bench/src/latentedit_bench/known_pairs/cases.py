@@ -83,11 +83,10 @@ def make_case(half: Half, index: int, *, side: int | None = None) -> Case:
     if side is None and kind != "different" and generator.uniform() < _PORTRAITS_SHARE:
         name, (original, truth, what) = DRAWN, _portraits(half, index, kind, generator)
     else:
-        first, second = (
-            PHOTOGRAPHS[half][place] for place in generator.choice(len(PHOTOGRAPHS[half]), 2, replace=False)
-        )
-        name = Path(str(first)).stem
-        original, truth, what = _photographs(photograph(str(first)), photograph(str(second)), kind, generator, side)
+        names = PHOTOGRAPHS[half]
+        first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
+        name = Path(first).stem
+        original, truth, what = _photographs(photograph(first), photograph(second), kind, generator, side)
     damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
     edited = damage.apply(truth.astype(np.float32))
     if kind == "different":
