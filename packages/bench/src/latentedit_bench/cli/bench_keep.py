@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import Split
 from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
 
@@ -42,10 +41,6 @@ def keep(
         latentedit bench keep --split calibration --workers 2 -o out/keep
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
-    if pairs is None and split not in ("calibration", "test"):
-        raise ConfigError(f"--split is calibration or test; got {split!r}")
-    if count < 1:
-        raise ConfigError(f"--count is {count}, and must be 1 or more")
     from latentedit.api.runs.executors import Executor, run_work
     from latentedit.api.runs.folder import RunFolder
     from latentedit_bench.known_pairs.measured import case_work

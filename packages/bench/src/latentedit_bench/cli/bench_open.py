@@ -116,15 +116,13 @@ def score(
     if as_json or quiet:
         return
     say(f"{entry.name} on {entry.task.title}")
-    told_rows = [("failed", f"{entry.failed} of {sum(len(item.files) for item in items)} files"), ("page", str(place))]
-    for scored, found in reversed(entry.measures.items()):
-        numbers = [
-            f"{word} {found[name].mean:.3f} {between(found[name].low, found[name].high)}".rstrip()
-            for name, word in _TOLD.items()
-            if name in found
-        ]
-        told_rows.insert(0, (scored, "; ".join(numbers)))
-    print_rows(told_rows)
+    means: list[tuple[str, str]] = []
+    for scored, found in entry.measures.items():
+        known = {word: found[name] for name, word in _TOLD.items() if name in found}
+        numbers = [f"{word} {one.mean:.3f} {between(one.low, one.high)}".rstrip() for word, one in known.items()]
+        means.append((scored, "; ".join(numbers)))
+    failed = f"{entry.failed} of {sum(len(item.files) for item in items)} files"
+    print_rows([*means, ("failed", failed), ("page", str(place))])
     warn([f"{one['file']} {one['what']}" for one in wrong[:_TOLD_FAULTS]])
     if len(wrong) > _TOLD_FAULTS:
         warn([f"and {len(wrong) - _TOLD_FAULTS} more, in {folder / 'score.json'}"])

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.api.runs.work import Measure, UnitResult
+from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.cases import SEEDS, VERDICTS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_keep.api import KeepResult, keep
@@ -48,8 +49,17 @@ class PairWork:
         return self.measure
 
 
-def case_work(half: Half, count: int) -> PairWork:
-    """The first cases of a half as work."""
+def case_work(split: str, count: int) -> PairWork:
+    """The first cases of a half as work.
+
+    Raises:
+        ConfigError: no such half, or no cases.
+    """
+    if split not in SEEDS:
+        raise ConfigError(f"--split is calibration or test; got {split!r}")
+    if count < 1:
+        raise ConfigError(f"--count is {count}, and must be 1 or more")
+    half = cast("Half", split)
     units = [f"{index:04d}" for index in range(count)]
     spec = {"split": half, "seed": SEEDS[half], "cases": count}
     return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=half))
@@ -106,7 +116,7 @@ def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
             case.original, case.edited, case.mask, matrix=damage.matrix, tones=tones, sharpening=sharpening
         ),
     }
-    masks = {"keep": np.asarray(found.mask) / np.float32(255)}
+    masks: dict[str, Plane] = {"keep": np.asarray(found.mask) / np.float32(255)}
     row: Row = {}
     for name, threshold in THRESHOLDS.items():
         images[name], masks[name] = baseline(name, case.original, case.edited, threshold)
