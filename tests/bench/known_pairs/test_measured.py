@@ -19,7 +19,7 @@ from latentedit_bench.known_pairs.cases import (
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
 from latentedit_bench.known_pairs.measured import baseline, measured, psnr, soft_iou
 from latentedit_bench.known_pairs.summary import summary
-from latentedit_keep.warp import warped
+from latentedit_keep.warp import depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,12 @@ def test_a_blob_has_about_its_share() -> None:
     assert 0.02 < float(np.median(shares)) < 0.08
 
 
-def test_the_matrix_of_a_damage_is_the_one_that_undoes_it() -> None:
+def test_the_matrix_of_a_damage_is_the_one_that_undoes_it_and_takes_the_middle_to_about_the_middle() -> None:
+    for seed in (4, 5, 7):
+        larger = draw_damage((128, 85), np.random.default_rng(seed))
+        middle = larger.matrix @ (63.5, 42, 1)
+        assert larger.size > (140, 90)
+        np.testing.assert_allclose(middle[:2], (np.array(larger.size) - 1) / 2, atol=10)
     picture = small(0, 128)
     damage = draw_damage((128, picture.shape[0]), np.random.default_rng(3))
     clean = plain(damage.matrix, damage.size)
@@ -103,6 +108,13 @@ def test_the_bound_is_no_worse_than_others_and_baselines_paste_a_clean_change() 
     others = [row[f"{name}_inside_db"] for name in ("editor", "threshold", "sift")]
     assert row["bound_inside_db"] > max(others) - 1
     assert row["keep_outside_db"] > row["editor_outside_db"] + 20
+    assert case.damage is not None
+    size = case.original.shape[1::-1]
+    shown = depth_inside(case.damage.matrix, size, case.edited.shape[1::-1]) >= 0
+    raw = resized(case.edited, size)
+    assert row["editor_inside_db"] == psnr(raw, case.truth, (case.mask > 0.5) & shown)
+    assert row["editor_outside_db"] == psnr(raw, case.truth, case.mask == 0)
+    assert row["shift_error_px"] < 1
     for name in ("threshold", "sift"):
         image, mask = baseline(name, case.original, case.truth, 12)
         assert soft_iou(mask, case.mask) > 0.5, "it reaches beyond the change"
