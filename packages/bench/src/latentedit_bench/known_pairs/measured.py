@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +59,9 @@ def case_work(split: str, count: int) -> PairWork:
         raise ConfigError(f"--split is calibration or test; got {split!r}")
     if count < 1:
         raise ConfigError(f"--count is {count}, and must be 1 or more")
-    half = cast("Half", split)
     units = [f"{index:04d}" for index in range(count)]
-    spec = {"split": half, "seed": SEEDS[half], "cases": count}
-    return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=half))
+    spec = {"split": split, "seed": SEEDS[split], "cases": count}
+    return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=split))
 
 
 def _measured_unit(unit: str, *, half: Half) -> UnitResult:
