@@ -12,9 +12,8 @@ from latentedit.api.manifests.items import Item
 from latentedit_bench.data.counterfactual import SIZES, Rendered, side_effects
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains.base import Domain, differences, domain, full_caption, scalable, with_value
-from latentedit_bench.open_task.folder import write_task
 from latentedit_bench.open_task.scoring import score_item
-from latentedit_bench.open_task.task import TaskItem, TaskSpec, task_items
+from latentedit_bench.open_task.task import TaskItem, TaskSpec, task_items, write_task
 from latentedit_scenes.attributes import NONE, PART_OF
 from latentedit_scenes.captions import MAX_TOKENS, parse
 from latentedit_scenes.domain import SCENES
@@ -94,14 +93,14 @@ def test_a_shadow_that_stays_behind_is_told(tmp_path: Path) -> None:
     itself = changed_pixels(parameters_of(source.scene), parameters_of(truth.scene), 64)
     assert where.sum() > 30
     assert not (where & itself).any()
-    item = TaskItem(whole=whole, instruction="", answers={1.0: truth}, then=(), edited=None)
+    item = TaskItem(whole=whole, instruction="", answers={1.0: truth})
     for folder in ("images", "outputs"):
         (tmp_path / folder).mkdir()
     source().save(tmp_path / item.picture_file)
     found = list[float]()
     for made in (after, np.where(where[..., None], before, after), before):
         Image.fromarray(made).save(tmp_path / item.output_file(1.0))
-        found.append(score_item(item, tmp_path, keep=False).rows[0]["side_effect"])
+        found.append(score_item(item, tmp_path, keep=False)[0]["side_effect"])
     assert found == [1, 0, 0]
     nobody = dataclasses.replace(whole, truth=Rendered(scene.replace(time="night"), "scenes", 64))
     assert not side_effects(nobody).any(), "a change of light is everywhere, and has no other place"
