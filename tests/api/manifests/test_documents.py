@@ -17,10 +17,8 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     assert read_csv(path) == [["picture", "été"], ["a,b", "c\nd"]]
 
 
-def bomb(line: str) -> bytes:
-    """A YAML file whose every line means the line before twice."""
-    lines = ["- &a0 {x: 1}", *(f"- &a{number} {{{line.format(f'*a{number - 1}')}}}" for number in range(1, 28))]
-    return "\n".join(lines).encode()
+BOMB = "\n".join(["- &a0 {x: 1}", *(f"- &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}" for n in range(1, 28))]).encode()
+"""A YAML file whose every line means the line before twice."""
 
 
 @pytest.mark.parametrize(
@@ -32,23 +30,15 @@ def bomb(line: str) -> bytes:
         ("a.json", b"[1,\n2,\n", "sound JSON.*line 3"),
         ("a.json", b'{"a": 1, "a": 2}', "sound JSON.*'a' twice"),
         ("a.json", b"[" * 100_000, "sound JSON"),
-        ("a.json", b"", "sound JSON"),
         ("a.yaml", b"a: 1\nb: [\n", "sound YAML.*line 3"),
-        ("a.yaml", b"a: 1\n\tb: 2\n", "sound YAML.*line 2"),
         ("a.yaml", b"a: 2001-99-99\n", "sound YAML.*month"),
         ("a.yaml", b"!!python/object/apply:os.getcwd []\n", "sound YAML.*python/object"),
-        ("a.yaml", b"a: \x00\n", "sound YAML"),
         ("a.yaml", b"- 1\n- !!bool foo\n", "sound YAML: 'foo' cannot be read as bool.* in line 2"),
-        ("a.yaml", b'- !!int ""\n', "sound YAML: '' cannot be read as int.* in line 1"),
         ("a.yaml", b'- !!int "_"\n', "cannot be read as int"),
-        ("a.yaml", b'- !!float ""\n', "cannot be read as float"),
-        ("a.yaml", b"- !!timestamp foo\n", "'foo' cannot be read as timestamp"),
         ("a.yaml", b"a: 0x" + b"f" * 5000, "number of more than"),
         ("a.yaml", b"[" * 100_000, "nested too deeply, more than 128 times in line 1"),
         ("a.yaml", b"- &a [*a]\n", "its aliases unfold to too many values"),
-        ("a.yaml", bomb("<<: [{0}, {0}]"), "its aliases unfold to too many values"),
-        ("a.yaml", bomb("x: {0}, y: {0}"), "its aliases unfold to too many values"),
-        ("a.yaml", b"\xff\xfe\x00", "UTF-8"),
+        ("a.yaml", BOMB, "its aliases unfold to too many values"),
     ],
 )
 def test_malformed_files_are_told_with_their_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
