@@ -57,6 +57,8 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
     assert latent.condition.reference is not None
     assert torch.equal(latent.condition.reference[0], latent.z)
     assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
+    with pytest.raises(ConfigError, match="an instruction is needed"):
+        le.identify(latent, to="a man")
     described = le.encode(model, picture(), caption="a wall")
     assert described.condition.reference is None
 
@@ -176,20 +178,3 @@ def test_models_of_captions_take_no_instructions() -> None:
     told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
     with pytest.raises(ShapeError, match="takes no reference pictures"):
         dev.velocity(z, torch.tensor([0.5]), told)
-
-
-@pytest.mark.parametrize(
-    ("told", "problem"),
-    [
-        ({"instruction": HAT, "to": "a man"}, "`to` and `instruction` exclude each other"),
-        ({"instruction": HAT, "caption": "a man"}, "`instruction` goes without `caption`"),
-        ({"instruction": " "}, "`instruction` is an empty"),
-        ({"instruction": HAT, "strength": [1.0, 0.5]}, "`strength` is one number"),
-    ],
-)
-def test_requests_that_make_no_sense_are_refused(model: Backbone, told: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        le.edit(model, picture(), **told)
-    latent = le.encode(model, picture())
-    with pytest.raises(ConfigError, match="an instruction is needed"):
-        le.identify(latent, to="a man")
