@@ -68,26 +68,6 @@ def test_killed_workers_are_survived_and_errors_are_what_they_were(
     assert made(folder) == undisturbed
 
 
-class Unfit:
-    """A worker on a machine without the package."""
-
-    def __init__(self, *_: object) -> None:
-        raise ModuleNotFoundError("No module named 'latentedit'")
-
-    def start(self) -> None:
-        """Never."""
-
-
-def test_a_machine_without_the_package_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = small_work(tmp_path / "notes")
-    monkeypatch.setattr(cluster_module, "_Worker", Unfit)
-    with pytest.raises(
-        ConfigError, match=r"worker of the cluster cannot begin: .*No module named 'latentedit'. Install"
-    ) as caught:
-        run_on_ray(begin(tmp_path / "run", work), work, address=cluster.address, workers=1)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts a `FakeRay` in Ray's place."""
@@ -98,16 +78,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(cluster_module, "PAUSE_S", 0.01)
 
     return install
-
-
-def test_all_workers_share_the_work(fake: Callable[..., None], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    fake()
-    work = small_work(tmp_path / "notes", pause_s=0.05)
-    folder = begin(tmp_path / "run", work)
-    run_on_ray(folder, work, address="auto")
-    assert made(folder) == undisturbed
-    assert work.begun() == list(work.units)
-    assert len({record.model_dump()["process"] for record in folder.records().values()}) == 2
 
 
 def test_a_machine_that_never_comes_back_is_done_without(
@@ -170,15 +140,3 @@ def test_an_address_that_does_not_answer_is_refused_within_seconds(
         assert "\n" not in str(caught.value)
     assert time.monotonic() - started < 30
     assert work.begun() == []
-
-
-def test_auto_without_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    def refuse(**_: object) -> None:
-        raise ConnectionError("Could not find any running Ray instance")
-
-    monkeypatch.setattr(ray, "init", refuse)
-    work = small_work(tmp_path / "notes")
-    with pytest.raises(ConfigError, match="no Ray cluster answers at 'auto'"):
-        run_on_ray(begin(tmp_path / "run", work), work, address="auto")
