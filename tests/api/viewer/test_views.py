@@ -13,18 +13,19 @@ from PIL import Image
 
 from latentedit.api.outputs import same_picture
 from latentedit.api.viewer import Frame, View, pictures
-from latentedit.api.viewer.page import viewer_element, viewer_script
+from latentedit.api.viewer.page import viewer_script
 from latentedit.core.errors import ConfigError, OutputError, ShapeError
 from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-@pytest.mark.parametrize("strengths", [[1.0], [1.0, -1.0], [0.5, -0.25, 1.5, 1.0], list(np.linspace(-1, 2, 12))])
+@pytest.mark.parametrize("strengths", [[1.0], [0.5, -0.25, 0.0, 1.5, 1.0]])
 def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     told = data_of(view.html)
     assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
     images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
+    assert view.html == dataclasses.replace(view, frames=list(reversed(view.frames))).html
     for frame in told["frames"]:
         assert same_picture(rebuilt(told, frame), images[frame["strength"]])
 
@@ -51,12 +52,6 @@ def test_of_a_change_only_its_box_is_there() -> None:
     frame = data_of(View(source=source, frames=[Frame(strength=1.0, image=image)]).html)["frames"][1]
     assert frame["box"] == [10, 7, 20, 14]
     assert opened(frame["rgb"]).size == (20, 14)
-
-
-def test_strength_0_is_the_source_whatever_is_given() -> None:
-    told = data_of(view_of([0.0, 1.0]).html)
-    assert told["frames"][0]["rgb"] == ""
-    assert same_picture(rebuilt(told, told["frames"][0]), picture())
 
 
 def test_alpha_that_changes_is_there_too() -> None:
@@ -90,13 +85,9 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
     assert box_width * box_height < width * height / 2
     told = data_of(view_of([1.0], size=(80, 50)).html)
     assert (told["size"], told["notes"]) == ([80, 50], [])
-
-
-def test_many_whole_pictures_are_reduced_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_PIXELS_TOGETHER", 4000)
-    source = picture((40, 30))
-    frames = [Frame(strength=float(seed), image=picture((40, 30), seed=seed)) for seed in range(1, 12)]
-    told = data_of(View(source=source, frames=frames).html)
+    frames = [Frame(strength=float(seed), image=picture(seed=seed)) for seed in range(1, 12)]
+    told = data_of(View(source=picture(), frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
 
 
@@ -130,34 +121,15 @@ def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
     assert "</script" not in viewer_script()
 
 
-def test_the_page_is_small_but_for_its_pictures() -> None:
-    view = view_of([1.0])
-    shell = view.html.replace(viewer_element(view.data()), "")
-    assert len(shell.encode()) < 60_000
+CHANGES = [
+    ("a man, no glasses, a hat", "a man, glasses, a hat", ("a man, [no glasses, ]a hat", "a man, [glasses, ]a hat")),
+    ("a, b", "a, b, c", ("a, b", "a, b, [c]")),
+    ("a small cat on my chair", "a small dog on my chair", ("a small [cat ]on my chair", "a small [dog ]on my chair")),
+    ("a red cat", "a blue dog", ("[a red cat]", "[a blue dog]")),
+]
 
 
-def test_the_order_of_frames_is_no_matter_and_the_page_is_the_same() -> None:
-    view = view_of([1.0, 0.5])
-    assert view.html == View(source=view.source, frames=list(reversed(view.frames))).html
-
-
-@pytest.mark.parametrize(
-    ("caption", "target", "marked"),
-    [
-        (
-            "a man, no glasses, a hat",
-            "a man, glasses, a hat",
-            ("a man, [no glasses, ]a hat", "a man, [glasses, ]a hat"),
-        ),
-        ("a, b", "a, b, c", ("a, b", "a, b, [c]")),
-        (
-            "a small cat on my chair",
-            "a small dog on my chair",
-            ("a small [cat ]on my chair", "a small [dog ]on my chair"),
-        ),
-        ("a red cat", "a blue dog", ("[a red cat]", "[a blue dog]")),
-    ],
-)
+@pytest.mark.parametrize(("caption", "target", "marked"), CHANGES)
 def test_changed_phrases_are_marked_and_words_of_long_ones(caption: str, target: str, marked: tuple[str, str]) -> None:
     view = dataclasses.replace(view_of([1.0]), caption=caption, target_caption=target)
     found = view.data()["captions"]
