@@ -12,20 +12,8 @@ from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
-from tests.api.discoveries import gain, halves, known_basis, read_surely, widen
+from tests.api.discoveries import gain, halves, known_basis, widen
 from tests.editors.colours import ColourBackbone
-
-
-@pytest.fixture
-def basis(monkeypatch: pytest.MonkeyPatch) -> LocalBasis:
-    model = ColourBackbone()
-    read_surely(monkeypatch, model)
-    return known_basis(model)
-
-
-@pytest.fixture
-def discovery(basis: LocalBasis) -> Discovery:
-    return discover(basis)
 
 
 def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discovery: Discovery) -> None:

@@ -8,23 +8,14 @@ import pytest
 import torch
 
 from latentedit.api import discovery_files
-from latentedit.api.discovery import Discovery, discover
+from latentedit.api.discovery import Discovery
 from latentedit.api.discovery_files import check_folder, file_names, write_discovery
 from latentedit.core.errors import OutputError
 from latentedit.directions.direction_file import load_direction
-from tests.api.discoveries import known_basis, read_surely
-from tests.editors.colours import ColourBackbone
 
 pytestmark = pytest.mark.slow
 
 NAMES = ["01-top-light-dark.safetensors", "02-bottom-light-dark.safetensors"]
-
-
-@pytest.fixture
-def discovery(monkeypatch: pytest.MonkeyPatch) -> Discovery:
-    model = ColourBackbone()
-    read_surely(monkeypatch, model)
-    return discover(known_basis(model))
 
 
 def listed(folder: Path) -> list[str]:
@@ -46,14 +37,20 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
     for one, name in zip(discovery.directions, NAMES, strict=True):
         loaded = load_direction(tmp_path / "out" / name)
         assert torch.equal(loaded.z, one.direction.z)
-        assert loaded.calibration == pytest.approx(one.direction.calibration) or loaded.calibration is not None
+        assert loaded.calibration is not None
 
 
 def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) -> None:
-    write_discovery(discovery, tmp_path / "out")
-    write_discovery(dataclasses.replace(discovery, directions=discovery.directions[:1]), tmp_path / "out")
-    assert listed(tmp_path / "out") == [NAMES[0], "directions.png", "discovered.json"]
+    out = tmp_path / "out"
+    write_discovery(discovery, out)
+    write_discovery(dataclasses.replace(discovery, directions=discovery.directions[:1]), out)
+    assert listed(out) == [NAMES[0], "directions.png", "discovered.json"]
     assert listed(tmp_path) == ["out"]
+    facts = json.loads((out / "discovered.json").read_text())
+    facts["directions"][0]["file"] = ["diary.txt"]  # no text, and so no name of a file
+    (out / "discovered.json").write_text(json.dumps(facts))
+    with pytest.raises(OutputError, match=f"it holds '{NAMES[0]}'"):
+        check_folder(out)
 
 
 @pytest.mark.parametrize("what", ["a stranger", "a stranger beside a discovery", "json of something else"])
@@ -115,22 +112,4 @@ def test_an_old_folder_stands_again_where_the_new_one_could_not(
     with pytest.raises(OutputError, match="Input/output error"):
         write_discovery(discovery, out)
     assert NAMES[0] in listed(out)
-    assert listed(tmp_path) == ["out"]
-
-
-def test_a_discovery_by_others_names_no_files(discovery: Discovery, tmp_path: Path) -> None:
-    """Names that are no text are not taken for names."""
-    write_discovery(discovery, tmp_path / "out")
-    facts = json.loads((tmp_path / "out" / "discovered.json").read_text())
-    facts["directions"][0]["file"] = ["diary.txt"]
-    (tmp_path / "out" / "discovered.json").write_text(json.dumps(facts))
-    with pytest.raises(OutputError, match=f"it holds '{NAMES[0]}'"):
-        check_folder(tmp_path / "out")
-
-
-def test_a_discovery_goes_to_the_home_folder(
-    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    write_discovery(discovery, Path("~/out"))
     assert listed(tmp_path) == ["out"]
