@@ -1,6 +1,5 @@
 """The page in a browser, used as visitors do, against a server that really runs."""
 
-import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from playwright.sync_api import FrameLocator, Page, expect
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.app.visit import Visit
 from latentedit.directions.direction_file import load_direction
-from latentedit.directions.local_basis import local_basis
 from tests.app.servers import PausedBackbone, free_port, served
 from tests.app.visits import SCENE, png
 from tests.browser import Browser
@@ -180,22 +178,6 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
     assert guest.complaints == []
     assert [path for path in server[1].rglob("*") if path.is_file() and path.stat().st_size] == []
-
-
-@pytest.mark.nightly
-def test_directions_that_nobody_named(guest: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=4))
-    monkeypatch.setattr("tests.editors.colours.VARIANCE", 1.0)
-    guest.bring(png(grey()))
-    guest.page.get_by_role("tab", name="Discover").click()
-    guest.number("How many", "1")
-    guest.press("discover")
-    found = guest.page.locator("#le-discovered button")
-    expect(found).to_have_count(1, timeout=PATIENCE_MS)
-    found.first.click()
-    expect(guest.page.get_by_label("What should change")).to_have_value("01-all-over.safetensors")
-    guest.describe(SCENE)
-    guest.edit("01-all-over.safetensors")
 
 
 @pytest.mark.nightly
