@@ -78,38 +78,28 @@ def test_places_that_cannot_be_written_are_refused(tmp_path: Path, read_only_fol
         check_folder(read_only_folder / "out")
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_what_is_broken_off_leaves_nothing(
-    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+@pytest.mark.parametrize("what", ["interrupted", "a full disk", "renaming"])
+def test_what_is_broken_off_leaves_the_old_folder_alone(
+    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     write_discovery(discovery, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    rename, calls = Path.rename, list[Path]()
 
     def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(discovery_files, "save_image", fail)
-    with pytest.raises((KeyboardInterrupt, OutputError)):
-        write_discovery(discovery, tmp_path / "out")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-    assert listed(tmp_path) == ["out"]
-
-
-def test_an_old_folder_stands_again_where_the_new_one_could_not(
-    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    write_discovery(discovery, out)
-    rename, calls = Path.rename, list[Path]()
+        raise KeyboardInterrupt if what == "interrupted" else OSError(28, "No space left on device")
 
     def second_fails(self: Path, target: Path) -> Path:
         calls.append(self)
         if len(calls) == 2:
-            raise OSError(5, "Input/output error")
+            fail()
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", second_fails)
-    with pytest.raises(OutputError, match="Input/output error"):
-        write_discovery(discovery, out)
-    assert NAMES[0] in listed(out)
+    if what == "renaming":
+        monkeypatch.setattr(Path, "rename", second_fails)
+    else:
+        monkeypatch.setattr(discovery_files, "save_image", fail)
+    with pytest.raises((KeyboardInterrupt, OutputError)):
+        write_discovery(discovery, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert listed(tmp_path) == ["out"]

@@ -99,11 +99,7 @@ def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
             assert result.method == "a way"
             assert result.record.settings == {"k": 1}
             assert result.record.seed == 3
-    assert [row[0].effect.read_after for row in rows] == [
-        {"colour": "green"},
-        {"colour": "red"},
-        rows[2][1].effect.read_after,
-    ]
+    assert [row[0].effect.read_after for row in rows[:2]] == [{"colour": "green"}, {"colour": "red"}]
     assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
 
 

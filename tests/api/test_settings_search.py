@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -56,24 +55,6 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
     return ColourBackbone()
 
 
-class Stopped(Exception):  # noqa: N818  # it stands for a kill
-    """At some evaluation."""
-
-
-def stopping(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """Let the network be killed at an evaluation."""
-    asked, ask = 0, ColourBackbone._velocity
-
-    def velocity(self: ColourBackbone, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        nonlocal asked
-        asked += len(z)
-        if asked > after:
-            raise Stopped
-        return ask(self, z, s, condition)
-
-    monkeypatch.setattr(ColourBackbone, "_velocity", velocity)
-
-
 def test_it_costs_about_what_it_says(colours: ColourBackbone) -> None:
     told: list[tuple[str, int, int]] = []
     with colours.count() as cost:
@@ -112,34 +93,30 @@ def test_the_estimate_is_right_where_every_evaluation_and_picture_takes_its_time
     assert pace.seconds(HOW.work(colours)) == pytest.approx(now - begun, rel=0.3)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_anywhere_it_goes_on_and_ends_in_the_same_file(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int
+def test_what_is_done_is_not_done_again_and_ends_in_the_same_file(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    whole = keep_calibration(colours, settings=calibrate_settings(colours, captions=CAPTIONS, how=HOW)).read_bytes()
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "again"))
-    after = random.Random(seed).randrange(1, HOW.work(colours).evaluations * 9 // 10)
-    with monkeypatch.context() as patched:
-        stopping(patched, after)
-        with pytest.raises(Stopped):
-            calibrate_settings(colours, captions=CAPTIONS, how=HOW)
-    place = keep_calibration(colours, settings=calibrate_settings(colours, captions=CAPTIONS, how=HOW))
-    assert place.read_bytes() == whole
-    assert list(place.parent.iterdir()) == [place], "what was kept to go on from is gone"
-
-
-def test_what_is_done_is_not_done_again(colours: ColourBackbone) -> None:
     def stop(_: str, done: int, total: int) -> None:
         del total
         if done == 2:
             raise KeyboardInterrupt
 
+    whole = keep_calibration(colours, settings=calibrate_settings(colours, captions=CAPTIONS, how=HOW)).read_bytes()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "again"))
     with pytest.raises(KeyboardInterrupt):
         calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=stop)
     with colours.count() as cost:
-        calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+        found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
     assert cost.evaluations < HOW.work(colours).evaluations / 3, "only the strengths are left"
+    place = keep_calibration(colours, settings=found)
+    assert place.read_bytes() == whole
+    assert list(place.parent.iterdir()) == [place], "what was kept to go on from is gone"
+    pictures = [Image.new("RGB", (12, 9), colour) for colour in ((204, 76, 76), (76, 76, 204))]
+    with colours.count() as cost:
+        found = calibrate_settings(colours, captions=["red", "blue"], pictures=pictures, how=HOW)
+    assert found.pictures == 2, "other pictures are another calibration"
+    two = Search(pictures=2, steps=2, batch=2)
+    assert cost.evaluations == pytest.approx(two.work(colours, drawn=False).evaluations, rel=0.1)
 
 
 def test_two_at_once_do_not_spoil_each_other(colours: ColourBackbone) -> None:
@@ -155,17 +132,6 @@ def test_two_at_once_do_not_spoil_each_other(colours: ColourBackbone) -> None:
     place = keep_calibration(colours, settings=outer)
     assert inner == [outer] == [CalibratedSettings.of(colours)]
     assert list(place.parent.iterdir()) == [place]
-
-
-@pytest.mark.nightly
-def test_other_pictures_are_another_calibration(colours: ColourBackbone) -> None:
-    calibrate_settings(colours, captions=CAPTIONS, how=HOW)
-    pictures = [Image.new("RGB", (12, 9), colour) for colour in ((204, 76, 76), (76, 76, 204))]
-    with colours.count() as cost:
-        found = calibrate_settings(colours, captions=["red", "blue"], pictures=pictures, how=HOW)
-    assert found.pictures == 2
-    two = Search(pictures=2, steps=2, batch=2)
-    assert cost.evaluations == pytest.approx(two.work(colours, drawn=False).evaluations, rel=0.1)
 
 
 def test_what_is_chosen_is_good_by_the_right_answer(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,16 +110,6 @@ def test_undo_gives_the_picture_before_though_that_was_kept_at_another_strength_
         visit.undo(model="colours")
 
 
-def test_undo_of_an_edit_that_was_made_before_the_visit(colours: ColourBackbone, visit: Visit) -> None:
-    visit.edit([RED], **EIM)
-    saved = visit.picture_file(None)
-    later = Visit(Models(colours))
-    later.open(saved.content, saved.name, model="colours")
-    entry = later.undo(model="colours")
-    assert same_picture(entry.picture.image, grey())
-    assert len(later.entries) == 2
-
-
 def test_the_history_goes_back_to_any_picture_and_has_an_end(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.app.visit.MAX_ENTRIES", 4)
     first = visit.edit([RED], **EIM)
@@ -155,8 +145,9 @@ def test_a_strength_that_was_not_rendered_is_kept_exactly_and_edited_on(colours:
         visit.settle(float("nan"))
 
 
-def test_a_saved_picture_carries_its_record_and_undoes(colours: ColourBackbone, visit: Visit, tmp_path: Path) -> None:
-    visit.edit([RED], **EIM)
+def test_what_is_saved_goes_home_and_comes_back(colours: ColourBackbone, visit: Visit, tmp_path: Path) -> None:
+    """A picture with its record, which is undone and replayed; and a direction."""
+    edited = visit.edit([RED], **EIM).picture.image
     saved, record = visit.picture_file(0.5), visit.record_file(0.5)
     assert (saved.name, record.name) == ("a-grey-one.edited.png", "a-grey-one.edited.json")
     (tmp_path / saved.name).write_bytes(saved.content)
@@ -165,56 +156,54 @@ def test_a_saved_picture_carries_its_record_and_undoes(colours: ColourBackbone, 
     assert json.loads(record.content)["record"]["caption"] == SCENE
     (replayed,) = le.replay(told, colours, Picture.from_image(grey()))
     assert same_picture(replayed.image, Image.open(tmp_path / saved.name))
-
-
-def test_a_direction_goes_home_and_comes_back(visit: Visit, tmp_path: Path) -> None:
-    edited = visit.edit([RED], **EIM)
+    later = Visit(Models(colours))
+    later.open(saved.content, saved.name, model="colours")
+    assert same_picture(later.undo(model="colours").picture.image, grey())
+    assert len(later.entries) == 2
     (file,) = visit.direction_files()
     assert file.name == "grey-red.safetensors"
     (tmp_path / file.name).write_bytes(file.content)
-    visit.undo(model="colours")
+    visit.go_to(0)
     names = [visit.add_direction(tmp_path / file.name, model="colours") for _ in range(2)]
     assert names == ["grey-red.safetensors", "grey-red-2.safetensors"]
     again = visit.edit([Wish(text=names[0])], **EIM)
-    assert same_picture(again.picture.image, edited.picture.image)
+    assert same_picture(again.picture.image, edited)
 
 
 def test_directions_that_nobody_named_are_found_and_applied(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
-    monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=4))
+    monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=2))
     found = visit.discover(model="colours", rank=1, level=0.5)
     assert len(found.directions) == len(visit.discovered) == 1
     entry = visit.edit([Wish(text=visit.discovered[0])], **EIM)
     assert not same_picture(entry.picture.image, grey())
 
 
-def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(visit: Visit) -> None:
+def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was stopped in its last step."""
     steps: list[str] = []
 
     def progress(what: str, done: int, total: int) -> None:
         steps.append(what)
         visit.stop()
 
-    with pytest.raises(StoppedError, match="as they were"):
-        visit.edit([RED], **EIM, progress=progress)
-    assert len(steps) == 1
-    assert "evaluations" in steps[0]
-    assert len(visit.entries) == 1
-    assert visit.edit([RED], **EIM).edit is not None
-
-
-def test_a_task_that_was_stopped_in_its_last_step_changes_nothing(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def sweep(session: Session, *arguments: Any, **options: Any) -> Any:
         visit.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
+    with pytest.raises(StoppedError, match="as they were"):
+        visit.edit([RED], **EIM, progress=progress)
+    assert len(steps) == 1
+    assert "evaluations" in steps[0]
     real = Session.sweep
     monkeypatch.setattr(Session, "sweep", sweep)
     with pytest.raises(StoppedError, match="as they were"):
         visit.edit([RED], **EIM)
+    monkeypatch.setattr(Session, "sweep", real)
     assert len(visit.entries) == 1
+    assert visit.edit([RED], **EIM).edit is not None
 
 
 def test_a_visitor_who_left_has_nothing_more_computed(visit: Visit) -> None:

@@ -22,7 +22,6 @@ from latentedit.api.runs.executors import (
     run_processes,
     run_work,
     suitable_workers,
-    unclaimed,
 )
 from latentedit.api.runs.folder import CLAIMS, RunFolder
 from latentedit.api.runs.work import Measure, UnitResult, one_thread, timed
@@ -63,20 +62,6 @@ def test_nothing_is_loaded_where_nothing_is_to_do(tmp_path: Path, work: SmallWor
     folder.forget("003-unit")
     with pytest.raises(ConfigError, match="loaded for nothing"):
         run_here(folder, broken)
-
-
-def test_two_processes_share_a_folder(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    work = small_work(tmp_path / "notes", pause_s=0.03)
-    runners = [FORK.Process(target=run_one, args=(tmp_path / "run", work)) for _ in range(2)]
-    for runner in runners:
-        runner.start()
-    for runner in runners:
-        runner.join()
-    assert [runner.exitcode for runner in runners] == [0, 0]
-    folder = begin(tmp_path / "run", work)
-    assert made(folder) == undisturbed
-    assert work.begun() == list(work.units)
-    assert len(processes_of(folder)) == 2
 
 
 def run_one(path: Path, work: SmallWork) -> None:
@@ -146,14 +131,6 @@ def test_what_stops_a_run_keeps_what_is_done_and_lets_go_of_the_unit(
     assert folder.claimed() == []
     run_here(folder, SmallWork(notes=work.notes))
     assert made(folder) == undisturbed
-
-
-def test_units_are_held_one_at_a_time(tmp_path: Path, work: SmallWork) -> None:
-    folder = begin(tmp_path / "run", work)
-    for unit in unclaimed(folder, work.units, lambda *_: pytest.fail("nobody is to be waited for")):
-        assert folder.claimed() == [unit]
-        folder.add(unit, UnitResult(rows=()))
-    assert folder.finished() == list(work.units)
 
 
 def test_a_unit_that_another_did_meanwhile_is_left_alone(

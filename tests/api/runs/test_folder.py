@@ -124,7 +124,7 @@ def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed
     assert made(folder) == undisturbed
 
 
-def test_a_unit_is_held_by_one(folder: RunFolder) -> None:
+def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(folder: RunFolder) -> None:
     with folder.claim("a") as mine, folder.claim("a") as theirs, folder.claim("b") as another:
         assert (mine, theirs, another) == (True, False, True)
         assert folder.claimed() == ["a", "b"]
@@ -138,20 +138,16 @@ def test_a_unit_is_held_by_one(folder: RunFolder) -> None:
         thread.start()
         thread.join()
         assert from_a_thread == [False]
-    assert folder.claimed() == []
-    with folder.claim("a") as mine:
-        assert mine
-
-
-def test_finished_and_forgotten_units(folder: RunFolder, work: SmallWork) -> None:
-    with folder.claim("a"), folder.claim("b"):
         folder.add("a", UnitResult(rows=()))
     assert not (folder.path / CLAIMS / "a.lock").exists()
-    fill(folder, work)
-    folder.forget("005-unit")
-    folder.forget("005-unit")
-    assert folder.finished() == [unit for unit in work.units if unit != "005-unit"]
-    assert folder.failures() == []
+    assert folder.claimed() == []
+    for unit in ("000-unit", "001-unit"):
+        folder.add(unit, UnitResult(rows=()))
+    folder.forget("001-unit")
+    folder.forget("001-unit")
+    assert folder.finished() == ["000-unit"]
+    with folder.claim("a") as mine:
+        assert mine
 
 
 @pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(37, "No locks available")])
@@ -168,41 +164,25 @@ def test_without_locks_units_are_done_all_the_same(
     assert folder.claimed() == []
 
 
-def test_the_same_run_goes_on_and_keeps_how_it_was_begun(folder: RunFolder, work: SmallWork) -> None:
+def test_the_same_run_goes_on_and_what_is_free_in_its_plan_may_change(folder: RunFolder, work: SmallWork) -> None:
+    """Finished units that remain stay; nothing changes while somebody is at work."""
     again = RunFolder.start(folder.path, work.spec, kind="small", units=work.units, command="another", request={"a": 2})
     assert again.manifest == folder.manifest == RunFolder.read(folder.path).manifest
-    assert (again.manifest.command, again.manifest.request, again.manifest.units) == (
-        "make it",
-        {"a": 1},
-        work.units,
-    )
-
-
-def test_what_is_free_may_change_and_finished_units_that_remain_stay(folder: RunFolder, work: SmallWork) -> None:
+    assert (again.manifest.command, again.manifest.request, again.manifest.units) == ("make it", {"a": 1}, work.units)
     fill(folder, work)
     told, units = {**work.spec, "half": 0.4}, [*work.units[:3], "new"]
+    changed: dict[str, Any] = {"units": units, "command": "later", "request": {}, "free": ["half", "other"]}
+    with folder.claim("005-unit"), pytest.raises(ConfigError, match=r"still at work by the old one \(005-unit\). Wait"):
+        RunFolder.start(folder.path, told, kind="small", **changed)
+    assert folder.manifest == RunFolder.read(folder.path).manifest
+    assert folder.finished() == work.units
     before = {unit: (folder.path / ROWS / f"{unit}.jsonl").stat().st_mtime_ns for unit in work.units[:3]}
-    again = RunFolder.start(
-        folder.path, told, kind="small", units=units, command="later", request={}, free=["half", "other"]
-    )
+    again = RunFolder.start(folder.path, told, kind="small", **changed)
     assert again.finished() == work.units[:3]
-    assert {place.stem for place in (folder.path / ROWS).iterdir()} == set(work.units[:3])
-    assert before == {unit: (folder.path / ROWS / f"{unit}.jsonl").stat().st_mtime_ns for unit in work.units[:3]}
+    after = {place.stem: place.stat().st_mtime_ns for place in (folder.path / ROWS).iterdir()}
+    assert after == before
     assert (again.manifest.plan, again.manifest.units, again.manifest.command) == (told, units, "later")
     assert RunFolder.read(folder.path).manifest == again.manifest
-
-
-def test_a_plan_does_not_change_while_somebody_works_by_it(folder: RunFolder, work: SmallWork) -> None:
-    fill(folder, work)
-    folder.forget("005-unit")
-    told = {**work.spec, "half": 0.4}
-    with (
-        folder.claim("005-unit"),
-        pytest.raises(ConfigError, match=r"somebody is still at work by the old one \(005-unit\). Wait until"),
-    ):
-        RunFolder.start(folder.path, told, kind="small", units=["new"], command="x", request={}, free=["half"])
-    assert folder.manifest == RunFolder.read(folder.path).manifest
-    assert set(folder.finished()) == set(work.units) - {"005-unit"}
 
 
 MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [

@@ -48,13 +48,6 @@ def test_the_same_sweep_is_the_same_page(colours: ColourBackbone, swept: list[Ed
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_a_notebook_shows_a_result(swept: list[EditResult]) -> None:
-    shown = swept[0]._repr_html_()
-    assert shown == view(swept[0]).iframe
-    assert shown.startswith("<iframe ")
-    assert 'sandbox="allow-scripts allow-downloads"' in shown
-
-
 def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_results, "MOST_UNDO_PIXELS", 100)
     result = edit(colours, noisy(size=(20, 6)), to="green")
