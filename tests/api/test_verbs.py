@@ -30,7 +30,7 @@ from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
-from tests.api.test_undo import half_mask, shift
+from tests.api.test_undo import half_mask
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
 from tests.latents.unknown import not_known
@@ -327,22 +327,6 @@ def test_a_mask_keeps_everything_else_as_it_was(
     assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
 
 
-@pytest.mark.nightly
-def test_only_eim_is_local_unless_it_is_said(colours: ColourBackbone) -> None:
-    for method in METHODS:
-        for local in (None, True, False):
-            result = edit(colours, noisy(), to="green", method=method, local=local)
-            assert result.record.local is (method == "eim" if local is None else local)
-    ramp = shift(colours, torch.linspace(0, 0.4, 8)[None, None, None].expand(1, 3, 8, 8).clone())
-    latent = encode(colours, grey(), caption="grey")
-    kept, free = (manipulate(latent, ramp, local=local) for local in (True, False))
-    change = np.abs(levels(free.image) - levels(grey()))
-    assert change[:, 1].min() >= 6
-    assert np.abs(levels(kept.image) - levels(grey()))[:, 1].max() <= 4  # faint beside the strongest
-    assert np.abs(levels(kept.image) - levels(free.image))[:, 7].max() <= 1
-    assert torch.equal(kept.latent.z, free.latent.z)
-
-
 class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
     """Says the same of every picture."""
 
@@ -453,19 +437,3 @@ def test_other_pictures_are_edited_without_a_warning(
     assert result.verdict.word == "done"
     assert ("doubtful" in result.verdict.reason) is (state == "doubtful")
     assert len(result.notes) == notes
-
-
-def test_what_is_put_together_goes_by_the_editor_that_is_given(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    editor = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
-    source, caption = grey(), "grey room, a hat"
-    latent = encode(colours, source, caption=caption)
-    red, blue = (identify(latent, to=f"{colour} room, a hat") for colour in ("red", "blue"))
-    asked: dict[str, Any] = {"caption": caption, "method": editor}
-    found, searches = iter([red, blue]), list[HSDS]()
-    monkeypatch.setattr(Session, "identify", lambda _, method, **__: searches.append(method) or next(found))
-    together = edit(colours, source, change=["grey => red", "a hat => a scarf"], **asked)
-    assert searches == [editor.search] * 2
-    for result in (together, edit(colours, source, direction=red, **asked)):
-        assert result.record.settings == {"arm": "joint", "level": 0.5, "steps": 4}

@@ -170,6 +170,7 @@ def test_what_is_saved_goes_home_and_comes_back(colours: ColourBackbone, visit: 
     assert same_picture(again.picture.image, edited)
 
 
+@pytest.mark.nightly
 def test_directions_that_nobody_named_are_found_and_applied(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
     monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=2))

@@ -26,7 +26,6 @@ from latentedit.api.sheets.path_strip import draw_paths, path_pictures, paths_js
 from latentedit.api.sheets.sheet import amplified_difference, draw_sheet
 from latentedit.core.errors import ShapeError
 from latentedit.directions.latent_path import PathsBetween, paths_between
-from latentedit.latents.captions.base import to_images
 from latentedit.latents.pair import encode_pair
 from tests.api.sheets.boxes import box_of
 from tests.editors.colours import ColourBackbone
@@ -164,28 +163,7 @@ def between() -> PathsBetween:
     return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
 
 
-def test_every_picture_of_a_path_stands_in_its_place(between: PathsBetween) -> None:
-    """By its mean colour, somewhere in its column of its row; the first and the last are those that were given."""
-    sheet = np.asarray(draw_paths(between, title="a -> b"), dtype=np.float64)
-    sums = np.pad(sheet.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))
-    tops: list[int] = []
-    for path in between.paths:
-        pictures, found = path_pictures(between, path), set[int]()
-        assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
-        assert torch.equal(pictures[1:-1], path.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
-        for column, image in enumerate(to_images(pictures)):
-            left = 32 + 288 + column * 172
-            boxes = sums[160:, left + 160] - sums[:-160, left + 160] - sums[160:, left] + sums[:-160, left]
-            apart = np.abs(boxes / 160**2 - np.asarray(image).mean((0, 1))).max(1)
-            assert apart.min() < 3, (path.method, column)
-            found.add(int(apart[len(sheet) // 2 * len(tops) :].argmin()) + len(sheet) // 2 * len(tops))
-        tops.append(max(found))
-    assert tops[1] - tops[0] > 160
-    long = paths_between(between.latent, methods=["lerp"], frames=14, level=0.6, steps=3, rank=1, site="clean")
-    assert draw_paths(long, title="long").width <= 2 * 32 + 288 + 1192
-
-
-def test_what_was_measured_of_paths_in_json(between: PathsBetween) -> None:
+def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
     told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
     assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
     assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
@@ -194,21 +172,19 @@ def test_what_was_measured_of_paths_in_json(between: PathsBetween) -> None:
         assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
         assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
         assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
+        pictures = path_pictures(between, one)
+        assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
+        assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
     assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
     assert told["evaluations"] == between.evaluations
 
 
-def test_a_discovery_has_a_row_a_direction_and_a_column_a_scale(discovery: Discovery) -> None:
-    """Somewhere in its column stands every picture: the colours of its upper and lower half, whatever enlarged it."""
-    sheet = np.asarray(draw_discovery(discovery, title="me.png"), dtype=np.float64)
-    for index, one in enumerate(discovery.directions):
-        for column, scale in enumerate(sorted((*SCALES, 0.0))):
-            picture = discovery.basis.latent.frames[0].pixels if scale == 0 else one.probe.pictures[SCALES.index(scale)]
-            halves = [half.mean((0, 1)) for half in np.array_split(np.asarray(to_images(picture[None])[0]), 2)]
-            left = 32 + 288 + column * 172
-            sums = np.pad(sheet[:, left : left + 160].mean(1).cumsum(0), ((1, 0), (0, 0)))
-            means = (sums[80:] - sums[:-80]) / 80
-            apart = np.abs(means[:-80] - halves[0]) + np.abs(means[80:] - halves[1])
-            assert apart.max(1).min() < 8.0, (index, scale)  # enlarging overshoots edges; scales differ by far more
-    one_row = draw_discovery(dataclasses.replace(discovery, directions=discovery.directions[:1]), title="me.png")
-    assert (one_row.width, sheet.shape[0] > one_row.height + 160) == (sheet.shape[1], True)
+def test_sheets_of_paths_and_discoveries_have_rows_and_columns(between: PathsBetween, discovery: Discovery) -> None:
+    """Of pictures 160 px wide, beside 288 px of text."""
+    assert draw_paths(between, title="a -> b").width == 2 * 32 + 288 + 172 * FRAMES - 12
+    whole, row = (
+        draw_discovery(dataclasses.replace(discovery, directions=discovery.directions[:count]), title="me.png")
+        for count in (2, 1)
+    )
+    assert whole.width == row.width == 2 * 32 + 288 + 172 * (len(SCALES) + 1) - 12
+    assert whole.height > row.height + 160
