@@ -13,7 +13,7 @@ from latentedit.api.citations import OURSELVES, citable, cite, family_of, parse
 from latentedit.core.errors import FileFormatError, RegistryError
 from latentedit.core.plugins import BACKBONES, EDITORS
 from latentedit.editors.registry import editor_class
-from latentedit.latents.record import DirectionRecord, ModelRecord
+from latentedit.latents.record import DirectionRecord
 from tests.latents.test_record import example
 
 ENTRIES, COMMENTS = parse(citations.BUILT_IN.read_text(encoding="utf-8"))
@@ -91,13 +91,6 @@ def test_a_record_names_its_methods_those_before_it_and_the_family_of_a_bundled_
     found = {entry.key for entry in cite(records=[example(before=first)]).entries}
     assert {"shuai2024latent", "deutch2024turboedit", "park2023understanding", "esser2024scaling"} <= found
     assert family_of("portraits-unet") == "sd"
-
-
-def test_what_a_record_names_and_nobody_knows_is_said() -> None:
-    model = ModelRecord(name="org/model", fingerprint="0" * 16, dtype="float32", device="cpu")
-    found = cite(records=[example(method="theirs", model=model)])
-    assert [note.partition(":")[0] for note in found.notes] == ["theirs", "org/model"]
-    assert "cite its model's card" in found.notes[-1]
 
 
 def test_a_package_brings_its_own(install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ from tests.editors.edits import grey, levels, noisy
 pytestmark = pytest.mark.slow
 
 PARTS = ("difference", "start", "moved", "allowed", "missed")
-SIZES = [(8, 8), (37, 21), (5, 30)]
 MODES = ["RGB", "RGBA"]
 
 

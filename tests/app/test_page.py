@@ -11,8 +11,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.app.visit import Visit
 from latentedit.directions.direction_file import load_direction
-from tests.app.servers import PausedBackbone, served
-from tests.app.visits import SCENE, png
+from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy
 from tests.latents.unknown import not_known
@@ -60,17 +59,6 @@ class Visitor:
 
     def wish(self, change: str) -> None:
         self.page.get_by_label("What should change").fill(change)
-
-    def number(self, label: str, value: str) -> None:
-        """Until it stays: a slider that is just being drawn may put its own number over what is typed."""
-        box = self.page.get_by_label(f"number input for {label}")
-        for _ in range(5):
-            box.fill(value)
-            box.press("Tab")
-            self.page.wait_for_timeout(200)
-            if box.input_value() == value:
-                return
-        expect(box).to_have_value(value)
 
     def press(self, name: str) -> None:
         self.page.locator(f"#le-{name}").click()

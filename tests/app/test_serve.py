@@ -15,8 +15,7 @@ import pytest
 from latentedit.app.address import check_host
 from latentedit.app.gate import Gate
 from latentedit.core.errors import ConfigError
-from tests.app.servers import PausedBackbone, served
-from tests.app.visits import png
+from tests.app.servers import PausedBackbone, png, served
 from tests.editors.edits import grey
 
 pytestmark = pytest.mark.slow

@@ -23,7 +23,7 @@ from latentedit.core.errors import ConfigError, ImageError, LatentEditError, Reg
 from latentedit.directions.local_basis import local_basis
 from latentedit.latents.pictures import Picture
 from tests.api.discoveries import widen
-from tests.app.visits import EIM, RED, SCENE, opened, png
+from tests.app.servers import EIM, RED, SCENE, opened, png
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 

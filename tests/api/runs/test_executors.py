@@ -1,7 +1,6 @@
 """Every unit is done once, by whoever gets at it, whatever becomes of the others; no process is left behind."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -24,7 +23,7 @@ from latentedit.api.runs.executors import (
     suitable_workers,
 )
 from latentedit.api.runs.folder import CLAIMS, RunFolder
-from latentedit.api.runs.work import Measure, UnitResult, one_thread, timed
+from latentedit.api.runs.work import UnitResult, one_thread, timed
 from latentedit.core.errors import ConfigError, OutputError
 from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
@@ -151,25 +150,12 @@ def test_a_unit_that_another_did_meanwhile_is_left_alone(
     assert work.begun() == [unit for unit in work.units if unit != "002-unit"]
 
 
-def test_one_core_while_it_works(tmp_path: Path, work: SmallWork) -> None:
-    before = torch.get_num_threads()
+def test_one_core_while_it_works(tmp_path: Path, work: SmallWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), list[int]()
     torch.set_num_threads(2)
-    seen: list[int] = []
-
-    class Watched:
-        units = work.units
-        spec = work.spec
-
-        def task(self, unit: str, *, with_bytes: bool = False) -> object:
-            seen.append(torch.get_num_threads())
-            return work.task(unit, with_bytes=with_bytes)
-
-        def start(self) -> Measure:
-            seen.append(torch.get_num_threads())
-            return work.start()
-
+    monkeypatch.setattr(SmallWork, "_befall", lambda *_: seen.append(torch.get_num_threads()))
     try:
-        run_here(begin(tmp_path / "run", work), Watched())
+        run_here(begin(tmp_path / "run", work), work)
         assert set(seen) == {1}
         assert torch.get_num_threads() == 2
         with pytest.raises(ValueError, match="odd"), one_thread():
@@ -211,16 +197,10 @@ def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]
 def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work, started = small_work(tmp_path / "notes", count=2), list[object]()
     folder, start = begin(tmp_path / "run", work), FORK.Process.start
-
-    def watched(process: multiprocessing.Process) -> None:
-        started.append(process)
-        start(process)
-
-    monkeypatch.setattr(FORK.Process, "start", watched)
-    assert run_processes(folder, work, 5) == 0
-    assert len(started) == 2
-    assert run_processes(folder, work, 5) == 0
-    assert len(started) == 2
+    monkeypatch.setattr(FORK.Process, "start", lambda process: started.append(process) or start(process))
+    for _ in range(2):
+        assert run_processes(folder, work, 5) == 0
+        assert len(started) == 2
 
 
 @pytest.mark.nightly
