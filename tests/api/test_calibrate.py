@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from latentedit.api.calibrate import Calibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.api.calibration_cost import Work
@@ -14,7 +13,7 @@ from latentedit.latents.guard import KEY, Guard, losses
 from latentedit.latents.harms import HARMS
 from latentedit.models.calibrations import VARIABLE, Unfinished
 from latentedit.models.registry import load
-from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
+from tests.editors.colours import VARIANCE, ColourBackbone
 
 HOW = Calibration(pictures=5, steps=3, batch=2, harmed=1)
 
@@ -121,16 +120,3 @@ def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
     colours.fingerprint = ""
     with pytest.raises(ConfigError, match="no fingerprint"):
         calibrate_guard(colours, captions=["red"], how=HOW)
-
-
-@pytest.mark.slow
-def test_pictures_that_are_far_off_are_unknown_after_it(colours: ColourBackbone) -> None:
-    found = calibrate_guard(colours, captions=["red", "blue"], how=Calibration(pictures=20, steps=8))
-    keep_calibration(colours, guard=found)
-    guard = Guard.of(colours)
-    assert guard is not None
-    red = torch.tensor(COLOURS["red"])[:, None, None]
-    near, _, far = losses(colours, (red + torch.zeros(1, 3, 8, 8)), colours.embed(["red"]))[:, 0].tolist()
-    assert near < guard.known
-    assert far < guard.far
-    assert losses(colours, red + 3 * torch.ones(1, 3, 8, 8), colours.embed(["red"]))[2, 0] > guard.far

@@ -61,17 +61,6 @@ def test_the_codecs_loss_in_decibels(model: Any, monkeypatch: pytest.MonkeyPatch
     assert checked(model, last="codec")["codec"].ok
 
 
-@pytest.mark.nightly
-def test_a_model_that_reads_no_text_is_not_edited_by_text(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    same = model.embed(["a person"])
-    monkeypatch.setattr(model, "embed", lambda texts: same.expand(len(texts)))
-    found = checked(model)
-    assert "reads no text" in found["guidance"].found
-    assert "reads none" in found["edit"].found
-    assert found["guidance"].ok
-    assert found["edit"].ok
-
-
 def deaf(own: Velocity, model: Any) -> Velocity:
     """No text changes anything."""
     fixed = model.embed(["a face"])

@@ -64,18 +64,13 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("method", ["velocity-steering", "flowslider", "veloedit", "eim"])
-def test_editors_follow_instructions(method: str) -> None:
-    """Whatever the editor: it asks for velocities under two conditions, and both hold the picture."""
-    follows(le.from_pipeline(flux(kontext=True), settings=SETTINGS), method)
-
-
-@pytest.mark.nightly
-def test_every_family_follows_instructions(model: Backbone) -> None:
-    follows(model, "velocity-steering")
-
-
-def follows(model: Backbone, method: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [("kontext", name) for name in ("flowslider", "veloedit", "eim")]
+    + [(name, "velocity-steering") for name in FAMILIES],
+    indirect=["model"],
+)
+def test_editors_and_families_follow_instructions(model: Backbone, method: str) -> None:
     """Strength 0 is the picture, bit for bit; more does more; the record makes it again."""
     editor: Any = make_editor(method, model)
     editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))

@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import latentedit
 from latentedit.api.outputs import same_picture
-from latentedit.api.viewer import Frame, View, pictures
+from latentedit.api.result import EditResult
+from latentedit.api.verbs import edit, identify, manipulate, sweep
+from latentedit.api.viewer import Frame, View, from_results, pictures
+from latentedit.api.viewer.from_results import view as results_view
 from latentedit.api.viewer.page import viewer_script
 from latentedit.core.errors import ConfigError, OutputError, ShapeError
+from latentedit.latents.encode import encode
 from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import noisy
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -136,7 +143,11 @@ def test_changed_phrases_are_marked_and_words_of_long_ones(caption: str, target:
     assert tuple("".join(f"[{text}]" if new else text for text, new in one) for one in found) == marked
 
 
-def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="results of 2"):
+        results_view([edit(colours, noisy(seed), to="green") for seed in (1, 2)])
+    with pytest.raises(ConfigError, match="got none"):
+        results_view([])
     with pytest.raises(ConfigError, match="got no frames"):
         View(source=picture(), frames=[])
     with pytest.raises(ConfigError, match="finite number; got nan"):
@@ -147,3 +158,47 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
         view_of([1.0]).save(tmp_path / "no" / "x.html")
     view_of([1.0]).save(tmp_path / "x.html")
     assert (tmp_path / "x.html").read_text("utf-8") == view_of([1.0]).html
+
+
+@pytest.fixture
+def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+    noisy().save(tmp_path / "me.png")
+    latent = encode(colours, tmp_path / "me.png")
+    return sweep(latent, identify(latent, to="green"), strengths=[1.0, -0.5, 0.5])
+
+
+@pytest.mark.slow
+def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> None:
+    told = data_of(latentedit.view(swept).html)
+    assert (told["title"], told["name"]) == ("me.png: green", "me")
+    assert told["captions"] == [[["red", True]], [["green", True]]]
+    assert [frame["strength"] for frame in told["frames"]] == [-0.5, 0, 0.5, 1]
+    whole, result = told["frames"][-1], swept[0]
+    labels = {one.strength: one.verdict.label for one in swept}
+    assert {frame["strength"]: frame["verdict"] for frame in told["frames"] if frame["strength"]} == labels
+    assert whole["lines"][0] == "colour red -> green"
+    assert "% of the pixels changed" in whole["lines"][1]
+    assert same_picture(rebuilt(told, whole), result.image)
+    assert results_view(swept, title="mine").title == "mine"
+
+
+@pytest.mark.slow
+def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(from_results, "MOST_UNDO_PIXELS", 100)
+    result = edit(colours, noisy(size=(20, 6)), to="green")
+    monkeypatch.setattr(ColourBackbone, "decode", lambda *_: pytest.fail("decoded"))
+    (frame,) = results_view(result).frames
+    assert frame.payload is None
+    assert frame.record == result.record
+
+
+@pytest.mark.slow
+def test_what_goes_on_from_an_edit_begins_there(colours: ColourBackbone) -> None:
+    """In the latent: the file shows neither change."""
+    latent = encode(colours, noisy())
+    there = manipulate(latent, identify(latent, to="green"), strength=0.5)
+    further = sweep(there.latent, identify(there.latent, to="blue"), strengths=[0.0, 1.0])
+    told = data_of(results_view(further).html)
+    assert not same_picture(there.image, there.source)
+    assert same_picture(rebuilt(told, told["frames"][0]), there.image)
+    assert same_picture(rebuilt(told, told["frames"][1]), further[1].image)
