@@ -125,15 +125,6 @@ def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     assert [result.record.directions[0].given for result in results] == [False, False, True]
 
 
-def test_a_list_is_replayed_one_by_one(colours: ColourBackbone) -> None:
-    pictures = [grey(1), grey(2), grey(3)]
-    latent = encode(colours, pictures, caption="grey")
-    direction = identify(latent, to=["red", "blue", "green"])
-    results = Session(latent).manipulate(direction, strength=0.6)
-    for result, picture in zip(results, pictures, strict=True):
-        again(result, picture)
-
-
 @pytest.mark.parametrize(
     "other",
     [
