@@ -1,17 +1,20 @@
-"""Pictures stand in their places, labels below theirs, and text stays within its width."""
+"""On all sheets pictures stand in their places, labels below theirs, and text stays within its width."""
 
+import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
+from latentedit.api.discovery import SCALES, Discovery
+from latentedit.api.outputs import plain as plain_values
+from latentedit.api.sheets.discovery_sheet import draw_discovery
 from latentedit.api.sheets.drawing import (
-    GREY,
-    INK,
-    PANEL_PX,
     check_one_size,
     draw_grid,
     fitted,
@@ -19,14 +22,21 @@ from latentedit.api.sheets.drawing import (
     shortened,
     wrapped,
 )
+from latentedit.api.sheets.path_strip import draw_paths, path_pictures, paths_json
+from latentedit.api.sheets.sheet import amplified_difference, draw_sheet
 from latentedit.core.errors import ShapeError
+from latentedit.directions.latent_path import PathsBetween, paths_between
+from latentedit.latents.pair import encode_pair
 from tests.api.sheets.boxes import box_of
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
 from tests.editors.pictures import plain, series
 
 pytestmark = pytest.mark.slow
 
 WORDS = st.lists(st.text(alphabet="abcMW.,-→é", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
 WIDE = 100_000
+FRAMES = 4
 
 
 def text_width(text: str, size_px: int) -> float:
@@ -37,7 +47,7 @@ def pixels(sheet: Image.Image) -> np.ndarray:
     return np.asarray(sheet).astype(int)
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (5, 2), (7, 3)])
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (7, 3)])
 @pytest.mark.parametrize("beside", [False, True])
 def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
     images, labels = series(count)
@@ -52,61 +62,19 @@ def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool)
         assert (sheet[top : following - 32, left] != 255).any() == beside
 
 
-def test_a_missing_picture_leaves_its_place_empty() -> None:
-    images, _ = series(4)
-    whole, gap = (pixels(draw_grid(row, columns=2)) for row in (images, [images[0], None, *images[2:]]))
-    left, top, width, height = box_of(whole, images[1])
-    assert (gap[top - 1 : top + height + 1, left - 1 : left + width + 1] == 255).all()
-    assert box_of(gap, images[3]) == box_of(whole, images[3])
-    assert draw_grid([None], columns=1).size
-
-
-@pytest.mark.parametrize("size", [(2, 2), (1000, 20), (20, 1000), (900, 600), (300, 500)])
-def test_pictures_of_any_size_fit(size: tuple[int, int]) -> None:
-    images, labels = series(3, size)
-    boxes = [box_of(pixels(draw_grid(images, labels, columns=3, panel_px=200)), image) for image in images]
-    width, height = boxes[0][2:]
-    assert width == 200 or height == PANEL_PX
-    assert abs(height - width * size[1] / size[0]) <= 0.5 + 0.5 * size[1] / size[0]  # both are whole pixels
-    assert all(other[0] - one[0] >= 120 for one, other in itertools.pairwise(boxes)), "room for labels"
-
-
-@pytest.mark.parametrize("label", ["2", "2\nread 2", "as asked for " * 20])
-def test_a_label_stands_below_its_picture_only(label: str) -> None:
+def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:
     images, labels = series(5)
-    blank, full = (
-        pixels(draw_grid(images, [*labels[:2], text, *labels[3:]], columns=5, panel_px=130)) for text in ("\n", label)
+    blank, full, titled = (
+        pixels(draw_grid(images, [*labels[:2], text, *labels[3:]], columns=5, title=title, panel_px=130))
+        for text, title in (("\n", "t"), ("as asked for " * 20, "t"), ("\n", "title " * 100))
     )
     rows, columns = np.nonzero((blank != full).any(axis=2))
     left, top, width, height = box_of(full, images[2])
     assert rows.min() > top + height
     assert left <= columns.min() < columns.max() < left + width
     assert abs((columns.min() + columns.max()) / 2 - (left + width / 2)) <= 3
-
-
-def test_the_first_line_of_a_text_is_ink_and_the_others_grey() -> None:
-    for label in ("0.50", "\n0.50", "0.50\n0.50"):
-        lines = [bool(line) for line in label.split("\n")] + [False]
-        for sheet in (draw_grid([plain(0)], [label], columns=1), draw_grid([plain(0)], columns=1, beside=[label])):
-            colors = {color for _, color in sheet.getcolors(WIDE)}
-            assert (INK in colors, GREY in colors) == (lines[0], lines[1])
-
-
-def test_title_and_lines_stand_above_and_do_not_widen_the_sheet() -> None:
-    images, labels = series(2)
-    bare, full = (
-        draw_grid(images, labels, columns=2, title=title, lines=lines)
-        for title, lines in (("t", ()), ("title\n" * 100, ("line", "words " * 300)))
-    )
-    assert full.width == bare.width
-    assert full.height > bare.height + 3 * 24
-    assert np.array_equal(np.asarray(full)[-300:], np.asarray(bare)[-300:])
-
-
-def test_a_sheet_is_the_same_every_time() -> None:
-    images, labels = series(6)
-    first, second, other = (draw_grid(images, labels, columns=3, title=title).tobytes() for title in "aab")
-    assert first == second != other
+    assert titled.shape == blank.shape
+    assert np.nonzero(titled != blank)[0].max() < top
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
@@ -116,7 +84,8 @@ def test_what_does_not_fit_together_is_refused() -> None:
         check_one_size([])
     with pytest.raises(ShapeError, match=r"one size; there are \[\(3, 3\), \(40, 40\)\]"):
         check_one_size([plain(0), plain(1, (3, 3))])
-    check_one_size([plain(0), plain(1)])
+    with pytest.raises(ShapeError, match="one size"):
+        draw_sheet(plain(0, (40, 30)), plain(0, (30, 40)), title="t")
 
 
 def test_transparency_is_blended_with_white() -> None:
@@ -124,13 +93,6 @@ def test_transparency_is_blended_with_white() -> None:
     # 51/255 = 1/5 of the colour and 4/5 of white.
     assert values == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
     assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P"])
-def test_every_mode_becomes_rgb(mode: str) -> None:
-    picture = Image.new(mode, (2, 2))
-    assert on_white(picture).mode == "RGB"
-    assert (on_white(picture) is picture) == (mode == "RGB")
 
 
 @given(st.tuples(*[st.integers(1, 300)] * 4))
@@ -150,14 +112,16 @@ def test_a_fitted_picture_fills_its_box_and_keeps_its_proportions(sides: tuple[i
 
 @given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))
 @example(text="M", width=20, size=25)  # wider than what it is to fit, and nothing to cut
-def test_a_shortened_text_is_as_long_as_fits(text: str, width: int, size: int) -> None:
-    whole, cut = shortened(text, WIDE * 10, size), shortened(text, width, size)
+def test_texts_are_shortened_or_wrapped_to_their_width(text: str, width: int, size: int) -> None:
+    whole, cut, pieces = shortened(text, WIDE * 10, size), shortened(text, width, size), wrapped(text, width, size)
+    assert " ".join(pieces) == whole
+    assert all(text_width(piece, size) <= width or " " not in piece for piece in pieces)
     if cut == whole:
         assert text_width(whole, size) <= width or len(whole) == 1
         return
     assert text_width(whole, size) > width
-    assert cut.endswith("…")
     kept = cut.removesuffix("…")
+    assert kept != cut
     assert whole.startswith(kept)
     assert text_width(cut, size) <= width or len(kept) == 1
     longer = whole[: len(kept) + 2].rstrip()  # a blank that was cut off comes back with the letter after it
@@ -165,14 +129,62 @@ def test_a_shortened_text_is_as_long_as_fits(text: str, width: int, size: int) -
         assert text_width(f"{longer}…", size) > width - 2 * text_width("M", size)
 
 
-def test_texts_are_shortened_and_spelt() -> None:
-    assert text_width(shortened("many words " * 500, 500, 20), 20) <= 500
+def test_signs_that_the_font_lacks_are_spelt() -> None:
     assert shortened("a → b\n− 1 ×  2", 1000, 16) == "a -> b - 1 x 2"
     assert wrapped("1 ≤ 2", 1000, 16) == ["1 <= 2"]
 
 
-@given(text=WORDS, width=st.integers(20, 400))
-def test_a_wrapped_text_keeps_its_words(text: str, width: int) -> None:
-    pieces = wrapped(text, width, 16)
-    assert " ".join(pieces) == shortened(text, WIDE, 16)
-    assert all(text_width(piece, 16) <= width or " " not in piece for piece in pieces)
+@pytest.mark.parametrize(
+    ("by", "share", "factor"),
+    [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)],
+)
+def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, share: float, factor: int) -> None:
+    values = np.full((100, 100, 3), 90, np.uint8)
+    changed = values.copy()
+    changed[: round(100 * share), :, 0] += np.uint8(by)
+    difference, found = amplified_difference(Image.fromarray(values), Image.fromarray(changed))
+    assert found == factor
+    assert np.asarray(difference)[0, 0].tolist() == [min(255, by * factor), 0, 0]
+    assert not np.asarray(difference)[-1].any()
+
+
+def test_source_edit_and_difference_lie_side_by_side() -> None:
+    images = [Image.new("RGB", (40, 30), colour) for colour in ((90, 120, 150), (200, 100, 150), (255, 80, 0))]
+    sheet = np.asarray(draw_sheet(*images[:2], title="t", lines=("one", "two " * 200)))
+    boxes = [box_of(sheet, image) for image in images]
+    assert len({box[1:] for box in boxes}) == 1
+    assert boxes[0][0] < boxes[1][0] < boxes[2][0]
+
+
+@pytest.fixture(scope="module")
+def between() -> PathsBetween:
+    model = ColourBackbone()
+    pair = encode_pair(model, [noisy(), grey()], ["red", "grey"])
+    return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
+
+
+def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
+    told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
+    assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
+    assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
+    for path, one in zip(told["paths"], between.paths, strict=True):
+        assert path["feature_length"] == pytest.approx(sum(path["feature_lengths"]))
+        assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
+        assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
+        assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
+        pictures = path_pictures(between, one)
+        assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
+        assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
+    assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
+    assert told["evaluations"] == between.evaluations
+
+
+def test_sheets_of_paths_and_discoveries_have_rows_and_columns(between: PathsBetween, discovery: Discovery) -> None:
+    """Of pictures 160 px wide, beside 288 px of text."""
+    assert draw_paths(between, title="a -> b").width == 2 * 32 + 288 + 172 * FRAMES - 12
+    whole, row = (
+        draw_discovery(dataclasses.replace(discovery, directions=discovery.directions[:count]), title="me.png")
+        for count in (2, 1)
+    )
+    assert whole.width == row.width == 2 * 32 + 288 + 172 * (len(SCALES) + 1) - 12
+    assert whole.height > row.height + 160
