@@ -55,7 +55,7 @@ def judged(target: Target, value: Any) -> bool:
     """
     if ast.literal_eval(repr(value)) != value:
         raise FaultError(f"an input of {target.name} cannot be kept: {value!r}")
-    with tempfile.TemporaryDirectory() as folder, _bounded():
+    with tempfile.TemporaryDirectory() as folder, bounded(LIMIT_S, MEMORY_BYTES):
         try:
             target.act(value, Path(folder))
             taken = True
@@ -109,11 +109,11 @@ def check_printed(code: int, out: str, err: str) -> None:
 
 
 @contextlib.contextmanager
-def _bounded() -> Generator[None]:
-    """Whatever takes too long, or too much memory, is raised inside."""
+def bounded(seconds: int, memory_bytes: int) -> Generator[None]:
+    """Raise inside where it takes longer, or more memory beyond what the process has."""
 
     def late(*_: object) -> None:
-        raise TimeoutError(f"it takes more than {LIMIT_S} s")
+        raise TimeoutError(f"it takes more than {seconds} s")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -121,8 +121,8 @@ def _bounded() -> Generator[None]:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, late)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, before[1]))
-    signal.alarm(LIMIT_S)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory_bytes, before[1]))
+    signal.alarm(seconds)
     try:
         yield
     finally:
