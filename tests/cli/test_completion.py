@@ -50,35 +50,6 @@ def test_bash_with_the_script_that_it_is_given(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("latentedit edit me.png --placement g", "_arguments '*: :((\"groups\"))'"),
-        ("latentedit edit some/picture", "_files"),
-    ],
-)
-def test_zsh(program: Path, tmp_path: Path, typed: str, offered: str) -> None:
-    asked = {"_LATENTEDIT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": typed}
-    assert printed(program, str(program), home=tmp_path, **asked).strip() == offered
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("shell", "file"),
-    [
-        ("bash", ".bash_completions/latentedit.sh"),
-        ("zsh", ".zfunc/_latentedit"),
-        ("fish", ".config/fish/completions/latentedit.fish"),
-    ],
-)
-def test_installing_writes_what_is_shown(program: Path, tmp_path: Path, shell: str, file: str) -> None:
-    shown = printed(program, str(program), "--show-completion", shell, home=tmp_path)
-    assert "_LATENTEDIT_COMPLETE" in shown
-    printed(program, str(program), "--install-completion", shell, home=tmp_path)
-    assert (tmp_path / file).read_text().strip() == shown.strip()
-
-
-@pytest.mark.nightly
 def test_nothing_heavy_is_imported() -> None:
     typed = ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"]
     code = (
