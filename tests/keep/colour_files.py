@@ -57,16 +57,6 @@ def far() -> NDArray[np.bool_]:
     return np.hypot(x - 170, y - 120) > 32
 
 
-def deep(image: Image.Image, name: str) -> NDArray[np.uint16]:
-    """An sRGB picture in 16 bits of another space, by the definitions of both."""
-    values = np.asarray(image) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    srgb = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
-    *primaries, gamma = PRIMARIES[name]
-    own = linear @ (np.linalg.inv(_to_xyz(primaries)) @ _to_xyz(srgb)).T
-    return np.rint(65535 * own.clip(0, 1) ** (1 / gamma)).astype(np.uint16)
-
-
 def in_space(image: Image.Image, profile: bytes, *, back: bool = False) -> Image.Image:
     """From sRGB into the space of a profile by LittleCMS, or back."""
     own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
