@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPTokenizer
 
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, vocabulary
@@ -69,12 +68,8 @@ def test_joint_training_moves_text_and_transformer(
     assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
 
 
-@pytest.fixture(scope="module")
-def tokenizer(captions: CaptionBatches) -> CLIPTokenizer:
-    return captions.tokenizer
-
-
-def test_every_word_is_one_token(tokenizer: CLIPTokenizer) -> None:
+def test_every_word_is_one_token(captions: CaptionBatches) -> None:
+    tokenizer = captions.tokenizer
     for word in vocabulary():
         assert len(tokenizer(word).input_ids) == 3, word  # start, word, end
     ids = tokenizer("a xylophone é 5").input_ids
