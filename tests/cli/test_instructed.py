@@ -42,22 +42,3 @@ def test_commands_take_instructions(tmp_path: Path, command: Command) -> None:
     run("direction", "make", image, "--instruction", HAT, "-o", hat)
     run("direction", "apply", hat, "--on", image, "-o", tmp_path / "applied.png")
     run("edit", image, "--from", "a wall", "--change", "=> a hat", "-o", tmp_path / "captioned.png")
-
-
-@pytest.mark.nightly
-def test_a_folder_is_instructed_as_one_picture_is(tmp_path: Path, command: Command) -> None:
-    """The instruction is part of the run: another one does not go on with it."""
-    folder, image = written(tmp_path)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    picture().save(photos / "a.png")
-    picture().rotate(180).save(photos / "b.png")
-    out = tmp_path / "out"
-    done = command("edit", photos, "--instruction", HAT, "--model", folder, "--batch", 1, "--workers", 1, "-o", out)
-    assert done.code == 0, done.err
-    assert command("edit", image, "--instruction", HAT, "--model", folder, "-o", tmp_path / "one.png").code == 0
-    many, one = (np.asarray(Image.open(path)) for path in (out / "pictures" / "a.edited.png", tmp_path / "one.png"))
-    assert np.array_equal(many, one)
-    other = command("edit", photos, "--instruction", "add a coat", "--model", folder, "--batch", 1, "-o", out)
-    assert other.code == 2
-    assert "instructions" in other.err

@@ -43,7 +43,7 @@ def told(path: Path) -> dict[str, Any]:
     return json.loads(read_record(path).to_json())
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tmp_path: Path) -> None:
     outcome = command("replay", edited, "--model", miniature)
     assert outcome.code == 0, outcome.err
@@ -52,16 +52,11 @@ def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tm
     assert again.read_bytes() == edited.read_bytes()
     names = sorted(place.name for place in tmp_path.iterdir())
     assert names == ["me.edited.again.json", "me.edited.again.png", "me.edited.png", "me.png"]
-
-
-@pytest.mark.slow
-def test_the_same_picture_from_another_encoder(command: Command, edited: Path, miniature: Path) -> None:
-    """As the viewer saves it."""
     with Image.open(edited) as image:
         image.load()
         image.save(edited, compress_level=0, pnginfo=pack_chunks(*read_chunks(edited)))
     outcome = command("replay", edited, "--model", miniature)
-    assert "yes, every pixel and what is said beside them" in outcome.out
+    assert "yes, every pixel and what is said beside them" in outcome.out, "from another encoder, as the viewer's"
 
 
 @pytest.mark.nightly
@@ -79,14 +74,6 @@ def test_every_format_and_method(
         "same": True,
         "differences": [],
     }
-
-
-@pytest.mark.nightly
-def test_a_sheet_again(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
-    sheet = tmp_path / "sheet.png"
-    arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature, "--sheet", sheet)
-    assert command("edit", *arguments).code == 0
-    assert "yes, byte for byte" in command("replay", sheet, "--model", miniature).out
 
 
 @pytest.mark.nightly

@@ -1,7 +1,6 @@
 """What is said of a result: every row, on numbers that are known."""
 
 import dataclasses
-import json
 import math
 import shlex
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.api.outputs import plain
 from latentedit.api.result import EditResult
 from latentedit.api.verbs import edit, identify, manipulate
 from latentedit.cli.model_choice import ModelChoice
@@ -117,18 +115,6 @@ def test_cross_talk_is_a_table_with_names() -> None:
     ]
     assert body == table_rows(TALK, ["a hat", "a very long name of a direction"])
     assert cross_talk_rows(TALK)[0][1].endswith(": 1, 2")
-
-
-def test_json_holds_the_same(result: EditResult) -> None:
-    told = plain(result_json(result, effect=result.effect, picture=Path("me.png")))
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["picture"] == "me.png"
-    assert (told["caption"], told["target"], told["method"]) == ("grey", "red", "eim")
-    assert (told["strength"], told["verdict"]["word"], told["verdict"]["share"]) == (0.5, "partly done", 0.4)
-    assert told["effect"]["rest_psnr_db"] is None
-    assert told["cross_talk"] is None
-    assert told["cost"]["evaluations"] == 48
-    assert told["record"]["directions"][0]["target_caption"] == "red"
 
 
 def test_the_command_that_makes_a_file_again_names_what_it_needs(bundled: Path, tmp_path: Path) -> None:
