@@ -28,7 +28,8 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
         "import os, sys\nfrom latentedit.cli.main import run\n"
         f"for arguments, typed in {[*((one, '') for one in asked), *(([], one) for one in typed)]}:\n"
         "    if typed:\n"
-        "        os.environ |= {'_TYPER_COMPLETE_ARGS': 'latentedit ' + typed, '_LATENTEDIT_COMPLETE': 'complete_zsh'}\n"
+        "        os.environ['_LATENTEDIT_COMPLETE'] = 'complete_zsh'\n"
+        "        os.environ['_TYPER_COMPLETE_ARGS'] = 'latentedit ' + typed\n"
         "    run(arguments)\n"
         f"    print('\\nHEAVY', sorted(set(sys.modules) & set({HEAVY})))"
     )
