@@ -13,14 +13,7 @@ from latentedit_portraits.render import render
 
 DIST = Path(__file__).parent.parent / "dist"
 LARGEST_BYTES = 90_000_000
-NAMES = [
-    "latentedit_keep",
-    "latentedit",
-    "latentedit_portraits",
-    "latentedit_scenes",
-    "latentedit_models",
-    "latentedit_bench",
-]
+NAMES = ["latentedit", *(f"latentedit_{name}" for name in ("keep", "portraits", "scenes", "models", "bench"))]
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(not DIST.is_dir(), reason="no wheels; make wheels builds them")]
 

@@ -110,6 +110,7 @@ def test_calibrate_keeps_what_show_tells_and_forgets_it(
     ("options", "words"),
     [
         (["--from", "other.json"], "calibrates another model, of the fingerprint 'abc'"),
+        (["--from", "half.json"], "is no calibration: pictures is missing"),
         (["--from", "other.json", "--forget"], "exclude each other"),
         (["--from", "other.json", "--in-folder", "--prefer"], "--prefer and --in-folder cannot be used here"),
         (["--captions", "empty.txt"], "has no captions"),
@@ -129,6 +130,7 @@ def test_wrong_input_of_calibrate_is_refused(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LATENTEDIT_DATA", str(read_only_folder / "data"))
     Path("other.json").write_text('{"fingerprint": "abc"}')
+    Path("half.json").write_text('{"fingerprint": "abc", "guard": {}}')
     Path("empty.txt").write_text("\n \n")
     assert words in refused("models", "calibrate", miniature, *options)
 

@@ -122,7 +122,7 @@ def test_the_command_that_makes_a_file_again_names_what_it_needs(bundled: Path, 
     near = tmp_path / "out.png"
     assert replay_command(near, picture=picture, choice=ModelChoice(model="portraits")) == f"latentedit replay {near}"
     directions = [tmp_path / "a.safetensors", tmp_path / "it's.safetensors"]
-    choice = ModelChoice(model="org/name", dtype="float32", placement="model")
+    choice = ModelChoice(model="org/name", device="cpu", dtype="float32", placement="model")
     mask = tmp_path / "a mask.png"
     command = replay_command(other, picture=picture, choice=choice, mask=mask, directions=directions)
     words = shlex.split(command)

@@ -15,7 +15,6 @@ BOX = (150, 100, 190, 140)
 PRIMARIES = {
     "adobe": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), 2.2),
     "linear": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.0),
-    "dark": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.8),
     "p3": ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), 2.4),
 }
 """Red, green and blue, all with the white of daylight, and gamma."""
@@ -92,11 +91,13 @@ def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:
-    """The chunks of a PNG by their names."""
+    """The chunks of a PNG by their names, in their order, by the grammar of the specification."""
     found, place = dict[bytes, bytes](), 8
     while place < len(png):
         (length,) = struct.unpack_from(">I", png, place)
-        found[png[place + 4 : place + 8]] = png[place + 8 : place + 8 + length]
+        kind, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        assert struct.unpack_from(">I", png, place + 8 + length) == (zlib.crc32(kind + body),)
+        found[kind] = body
         place += length + 12
     return found
 

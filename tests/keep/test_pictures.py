@@ -37,6 +37,7 @@ from latentedit_keep.pictures import (
     save_image,
     to_eight_bit,
 )
+from tests.keep.colour_files import chunk, chunks
 from tests.keep.pairs import scene
 
 PROFILE = b"not read by anyone, kept as it is" * 4
@@ -47,10 +48,6 @@ def gradient(width: int = 12, height: int = 8) -> Image.Image:
     y, x = np.mgrid[0:height, 0:width]
     red, green, blue = 20 * x, 30 * y, np.where((x < width / 2) ^ (y < height / 2), 200, 40)
     return Image.fromarray(np.stack([red, green, blue], axis=-1).clip(0, 255).astype(np.uint8))
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -246,22 +243,10 @@ def itxt(text: bytes, keyword: bytes = b"latentedit") -> bytes:
     return chunk(b"iTXt", keyword + b"\0\x01\0\0\0" + zlib.compress(text))
 
 
-def with_chunks(*chunks: bytes) -> bytes:
+def with_chunks(*more: bytes) -> bytes:
     """A small PNG with chunks between its header, which ends at byte 33, and its pixels."""
     plain = png_header(3, 2)
-    return plain[:33] + b"".join(chunks) + plain[33:]
-
-
-def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Kind and body of every chunk, by the grammar of the PNG specification, checksums checked."""
-    found, place = [], 8
-    while place < len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        assert struct.unpack_from(">I", data, place + 8 + length) == (zlib.crc32(kind + body),)
-        found.append((kind, body))
-        place += 12 + length
-    return found
+    return plain[:33] + b"".join(more) + plain[33:]
 
 
 @given(record=st.none() | TEXTS, payload=st.none() | st.binary())
@@ -277,17 +262,17 @@ def test_what_is_saved_is_read_again(
 
 def test_the_chunks_are_what_the_specification_says(tmp_path: Path) -> None:
     save_image(gradient(), tmp_path / "out.png", record='{"a": "é"}', payload=b"\0\xff")
-    found = chunks_of((tmp_path / "out.png").read_bytes())
-    assert [kind for kind, _ in found] == [b"IHDR", b"iTXt", b"leDt", b"IDAT", b"IEND"]
-    head, text = found[1][1][:15], found[1][1][15:]
+    found = chunks((tmp_path / "out.png").read_bytes())
+    assert list(found) == [b"IHDR", b"iTXt", b"leDt", b"IDAT", b"IEND"]
+    head, text = found[b"iTXt"][:15], found[b"iTXt"][15:]
     assert head == b"latentedit\0\x01\0\0\0"  # compressed, by the one method there is; no language, no translation
     assert zlib.decompress(text) == '{"a": "é"}'.encode()
-    assert found[2][1] == b"\0\xff"
+    assert found[b"leDt"] == b"\0\xff"
 
 
 def test_what_a_record_changes_in_a_file(tmp_path: Path) -> None:
     save_image(gradient(), tmp_path / "ours.png")
-    assert [kind for kind, _ in chunks_of((tmp_path / "ours.png").read_bytes())] == [b"IHDR", b"IDAT", b"IEND"]
+    assert list(chunks((tmp_path / "ours.png").read_bytes())) == [b"IHDR", b"IDAT", b"IEND"]
     assert pack_chunks(None, None).chunks == []
     assert read_chunks(tmp_path / "ours.png") == (None, None)
     for name, record in (("a", "one"), ("b", "one"), ("c", "two")):
