@@ -71,7 +71,7 @@ def test_unknown_words_are_refused_before_anything_is_loaded(given: dict[str, st
     with pytest.raises(ConfigError, match=line):
         ModelChoice(**given)
     for name in DTYPES[1:]:
-        assert known_dtype(ModelChoice(dtype=name).dtype)
+        assert (ModelChoice(dtype=name).dtype, known_dtype(name).is_floating_point) == (name, True)
     for policy in POLICIES:
         assert ModelChoice(placement=policy).placement == policy
 

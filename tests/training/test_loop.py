@@ -19,7 +19,8 @@ def network() -> nn.Module:
     """Of a memory format that checkpoints do not have: moments must be paired with weights all the same."""
     with seeded(0):
         net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 3, padding=1))
-    return nn.Module.to(net, memory_format=torch.channels_last)
+    nn.Module.to(net, memory_format=torch.channels_last)
+    return net
 
 
 def train(folder: Path, *, killed_at: int | None = None) -> tuple[nn.Module, list[float]]:
