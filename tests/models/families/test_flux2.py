@@ -97,7 +97,7 @@ class TestKleinBase(TestDev):
 class TestKlein(TestKleinBase):
     weights = (1.0,)
     guidance = (1.0, "none")
-    guided_by_settings = True
+    kind_at_one = "none"
 
     def build(self) -> Any:
         return flux2_klein(distilled=True)

@@ -36,7 +36,7 @@ class TestRaw(Packed):
 class TestTurbo(TestRaw):
     weights = (1.0,)
     guidance = (1.0, "none")
-    guided_by_settings = True
+    kind_at_one = "none"
 
     def build(self) -> Any:
         return krea2(turbo=True)

@@ -54,7 +54,7 @@ class TestTurbo(VPContract):
     null_is_the_empty_text = False
     weights = (1.0,)
     guidance = (1.0, "none")
-    guided_by_settings = True
+    kind_at_one = "cfg"
 
     def build(self) -> Any:
         return sdxl(EulerDiscreteScheduler, settings=TRAILING)

@@ -28,7 +28,7 @@ class TestZImage(FamilyContract):
 class TestTurbo(TestZImage):
     weights = (1.0,)
     guidance = (1.0, "none")
-    guided_by_settings = True
+    kind_at_one = "none"
 
     def build(self) -> Any:
         return zimage(turbo=True)
