@@ -40,21 +40,25 @@ def test_every_pipeline_with_an_adapter_says_what_it_is_made_of() -> None:
             assert set(adapter.parts["scheduler"]) <= replaced
 
 
+def test_what_is_not_there_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An unknown name with the nearest, a folder, and a single file."""
+    with pytest.raises(RegistryError, match="did you mean 'tiny'"):
+        registry.load("tini")
+    for place in ("./nowhere", "/nowhere/at/all", Path("nowhere")):
+        with pytest.raises(ModelError, match="nowhere"):
+            registry.load(place)
+    with pytest.raises(ModelError, match="is a file"):
+        registry.load(bundle / "tiny" / "model_index.json")
+    carry(monkeypatch, tmp_path / "none")
+    assert registry.bundled_names() == []
+    with pytest.raises(RegistryError, match=r"pip install \./packages/portraits"):
+        registry.load("portraits")
+
+
 @pytest.mark.slow
-def test_bundled_names_are_folders_with_an_index(bundle: Path) -> None:
+def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.bundled_names() == ["tiny"]
     assert registry.bundled_folder("tiny") == bundle / "tiny"
-    assert registry.load("tiny", device="cpu").name == "tiny"
-
-
-def test_an_unknown_name_gets_the_nearest(bundle: Path) -> None:
-    for ask in (registry.bundled_folder, registry.load):
-        with pytest.raises(RegistryError, match="did you mean 'tiny'"):
-            ask("tini")
-
-
-@pytest.mark.nightly
-def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = registry.load(bundle / "tiny", device="cpu")
     by_text = registry.load(str(bundle / "tiny"), device="cpu")
     assert by_path.name == by_text.name == "tiny"
@@ -62,25 +66,6 @@ def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(bundle)
     assert registry.load("./tiny", device="cpu").fingerprint == by_path.fingerprint
     assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
-
-
-@pytest.mark.parametrize("place", ["./nowhere", "/nowhere/at/all", Path("nowhere")])
-def test_a_folder_that_is_not_there_is_named(place: str | Path) -> None:
-    with pytest.raises(ModelError, match="nowhere"):
-        registry.load(place)
-
-
-def test_a_single_file_is_refused(bundle: Path) -> None:
-    with pytest.raises(ModelError, match="is a file"):
-        registry.load(bundle / "tiny" / "model_index.json")
-
-
-def test_no_bundled_models_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    carry(monkeypatch, tmp_path / "none")
-    assert registry.bundled_names() == []
-    for ask in (registry.bundled_folder, registry.load):
-        with pytest.raises(RegistryError, match=r"pip install \./packages/portraits"):
-            ask("portraits")
 
 
 class Strange:
