@@ -49,14 +49,6 @@ def test_pictures_are_edited_by_functions_alone() -> None:
     assert edits[0].tobytes() != picture.tobytes()
 
 
-def test_a_model_without_pictures_says_so() -> None:
-    mixture = example_mixture()
-    model = le.CallableBackbone(mixture.velocity, embed=mixture.embed, latent_shape=mixture.latent_shape, name="mine")
-    assert not model.capabilities.pixels
-    with pytest.raises(ConfigError, match="mine has no pictures: it was made without decode"):
-        model.decode(torch.zeros(1, *mixture.latent_shape(1, 1)))
-
-
 def small_device(most: int) -> tuple[le.CallableBackbone, list[int]]:
     """A model on a device that has memory for so many rows, and the rows of each call that was tried."""
     mixture, tried = example_mixture(), list[int]()
@@ -98,10 +90,10 @@ def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
     model.velocity(z, s, condition)
     assert tried == [3, 3, 3, 2]
     assert torch.equal(model.velocity(*rows(model, 2)), mixture.velocity(*rows(model, 2))), "a small one as it is"
-
-
-def test_one_row_too_large_for_the_device_is_an_error() -> None:
     model, tried = small_device(0)
     with pytest.raises(torch.OutOfMemoryError):
         model.velocity(*rows(model, 4))
     assert tried == [4, 2, 1]
+    assert not model.capabilities.pixels
+    with pytest.raises(ConfigError, match="has no pictures: it was made without decode"):
+        model.decode(torch.zeros(1, *mixture.latent_shape(1, 1)))

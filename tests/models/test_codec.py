@@ -20,7 +20,9 @@ from latentedit.testing.tolerances import relative_error
 def test_a_tiny_autoencoder_has_no_posterior_and_no_scale(build: Any) -> None:
     """Its latents are those that the network wants, as the stock pipelines decode them."""
     pipeline = build()
-    pipeline.vae = drawn_tiny()
+    with seeded(0):
+        pipeline.vae = autoencoder_tiny(4).eval()
+    draw_weights(pipeline.vae, torch.Generator().manual_seed(0))
     model = le.from_pipeline(pipeline, settings={"sizes": [64, 64, 96]})
     pixels = draw((2, 3, 64, 64), seed=0, purpose="pixels").clamp(-1, 1)
     with torch.no_grad():
@@ -29,14 +31,6 @@ def test_a_tiny_autoencoder_has_no_posterior_and_no_scale(build: Any) -> None:
         assert relative_error(z, pipeline.vae.encode(pixels).latents) <= 1e-5
         assert relative_error(model.decode(z), pipeline.vae.decode(z).sample) <= 1e-5
     assert not model.decode(z).requires_grad
-
-
-def drawn_tiny() -> Any:
-    """With seeded weights."""
-    with seeded(0):
-        network = autoencoder_tiny(4)
-    draw_weights(network, torch.Generator().manual_seed(0))
-    return network.eval()
 
 
 def in_float16() -> Any:

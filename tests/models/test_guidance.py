@@ -62,13 +62,11 @@ def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
     assert rows == [3, 6, 6]
 
 
-@pytest.mark.parametrize("weight", [math.nan, math.inf])
-def test_weights_that_are_no_numbers_are_refused(backbone: GaussianMixtureBackbone, weight: float) -> None:
-    with pytest.raises(ConfigError):
-        GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
-
-
-def test_texts_of_another_length_are_refused(backbone: GaussianMixtureBackbone) -> None:
+def test_what_makes_no_sense_is_refused(backbone: GaussianMixtureBackbone) -> None:
+    """Weights that are no numbers, and a negative text of another length."""
+    for weight in (math.nan, math.inf):
+        with pytest.raises(ConfigError):
+            GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
     short = Condition(tokens=torch.zeros(1, 2, 3, dtype=torch.float64), pooled=torch.zeros(1, 0, dtype=torch.float64))
     with pytest.raises(ShapeError):
         GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=2.0, unconditional=short)

@@ -1,6 +1,5 @@
 """What the adapters share, on the smallest of each family."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.placement import existing_device, half_or_float32, known_dtype, placed, suited_dtype
+from latentedit.models.placement import existing_device, known_dtype, placed, suited_dtype
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
@@ -127,19 +126,3 @@ def test_what_there_is_not_is_named(folder: Path) -> None:
     for device in ("cuda:99", "abacus"):
         with pytest.raises(DeviceError, match=device):
             load(folder, device=device)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(("processor", "slow"), [("AVX512", False), ("AVX2", True), ("DEFAULT", True)])
-def test_half_precision_is_slow_on_a_processor_without_avx512(
-    folder_without_t5: Path, monkeypatch: pytest.MonkeyPatch, processor: str, slow: bool
-) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
-    assert half_or_float32("cpu") == (torch.float32 if slow else torch.bfloat16)
-    for dtype, warned in (("bfloat16", slow), ("float16", slow), ("float32", False), ("auto", False)):
-        with warnings.catch_warnings(record=True) as noted:
-            warnings.simplefilter("always")
-            load(folder_without_t5, device="cpu", dtype=dtype)
-        said = [str(one.message) for one in noted if "AVX-512" in str(one.message)]
-        assert len(said) == warned
-        assert all(dtype in one and one.endswith("Use dtype float32") for one in said)

@@ -1,13 +1,12 @@
 """Derivatives of networks as people run them: in half precision, with weights stored in eight bits, or offloaded."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentedit.core.linalg.autodiff import Mode
 from latentedit.core.rng import draw
@@ -17,6 +16,7 @@ from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error, tolerance
+from tests.models.families.family import change
 
 pytestmark = pytest.mark.slow
 
@@ -70,12 +70,8 @@ def test_differences_of_half_precision_step_further(
     )
     by_latent = jacobian(half, "finite_difference", rms=2.2e-4).matvec(u)
     assert relative_error(by_latent, truth) > 1, "the step of float32 drowns in rounding"
-
-
-def test_features_step_further_too(folder_without_t5: Path, without_t5: Backbone) -> None:
-    half, v = load(folder_without_t5, device="cpu", dtype=torch.bfloat16), tangent(without_t5)
-    truth = feature_jacobian(without_t5, "forward").matmat(v)
-    assert relative_error(feature_jacobian(half, "finite_difference").matmat(v), truth) <= 0.06
+    features = feature_jacobian(half, "finite_difference").matmat(u)
+    assert relative_error(features, feature_jacobian(exact, "forward").matmat(u)) <= 0.08
 
 
 @pytest.mark.parametrize(("name", "throughout"), [("sd", True), ("without_t5", False)])
@@ -95,38 +91,23 @@ def test_differences_of_float64_step_as_the_network_computes(
     assert (long if throughout else short) > 2 * default
 
 
-def stored_in_eight_bits(network: Any) -> None:
-    network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
-
-
-def offloaded(network: Any) -> None:
-    here = torch.device("cpu")
-    network.enable_group_offload(onload_device=here, offload_device=here, offload_type="leaf_level")
-
-
-def rounded(network: nn.Module, like: nn.Module) -> None:
-    """Round the parameters that another copy stores in eight bits."""
-    stored = dict(like.named_parameters())
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.copy_(parameter.to(stored[name].dtype))
-
-
-@pytest.fixture(params=[stored_in_eight_bits, offloaded])
+@pytest.fixture(params=["fp8", "groups"])
 def hooked(request: pytest.FixtureRequest, folder_without_t5: Path) -> tuple[Backbone, Backbone]:
-    """A model under hooks that cast or move its parameters, and the same without them."""
-    prepare: Callable[[Any], None] = request.param
+    """A model under hooks that cast or move its parameters, and the same without them, its parameters rounded alike."""
     model, plain = (load(folder_without_t5, device="cpu") for _ in range(2))
     networks: Any = model, plain
-    prepare(networks[0]._network)
-    rounded(networks[1]._network, networks[0]._network)
+    change(None, networks[0]._network, request.param)
+    stored = dict(networks[0]._network.named_parameters())
+    with torch.no_grad():
+        for name, parameter in networks[1]._network.named_parameters():
+            parameter.copy_(parameter.to(stored[name].dtype))
     return model, plain
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["forward", "double_backward"])
 def test_derivatives_pass_hooks_that_cast_or_move_parameters(hooked: tuple[Backbone, Backbone], mode: Mode) -> None:
-    """Products one after the other, and the transpose, are those of the network without hooks."""
+    """Products one after the other, the transpose, and features, whose pass ends early, are those without hooks."""
     model, plain = hooked
     u = tangent(model)
     first, other = jacobian(model, mode), jacobian(plain, mode)
@@ -134,17 +115,8 @@ def test_derivatives_pass_hooks_that_cast_or_move_parameters(hooked: tuple[Backb
         assert relative_error(first.matvec(w), other.matvec(w)) <= 1e-6
         assert relative_error(first.rmatvec(w), other.rmatvec(w)) <= 1e-6
     assert first.note == ""
-    differences = jacobian(plain, "finite_difference").matvec(u)
-    assert relative_error(first.matvec(u), differences) <= 1e-3
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("mode", ["forward", "double_backward"])
-def test_features_pass_them_too(hooked: tuple[Backbone, Backbone], mode: Mode) -> None:
-    """The forward pass that ends at the site leaves the hooks as they were."""
-    model, plain = (feature_jacobian(backbone, mode) for backbone in hooked)
-    v = tangent(hooked[0])
-    product = model.matmat(v)
-    assert relative_error(product, plain.matmat(v)) <= 1e-6
-    assert relative_error(model.rmatmat(product), plain.rmatmat(product)) <= 1e-6
-    assert relative_error(jacobian(hooked[0]).matvec(v), jacobian(hooked[1]).matvec(v)) <= 1e-6
+    features, others = (feature_jacobian(backbone, mode) for backbone in hooked)
+    product = features.matmat(u)
+    assert relative_error(product, others.matmat(u)) <= 1e-6
+    assert relative_error(features.rmatmat(product), others.rmatmat(product)) <= 1e-6
+    assert relative_error(jacobian(model, mode).matvec(u), other.matvec(u)) <= 1e-6, "hooks are as they were"

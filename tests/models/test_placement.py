@@ -54,11 +54,10 @@ def half(pipeline: Any) -> None:
     [
         ({"storage": FP8}, cast, False),
         ({"placement": "groups"}, grouped, True),
-        ({"placement": "model"}, lambda _: None, True),
+        ({"placement": "model", "dtype": "auto"}, lambda _: None, True),
         ({"dtype": "bfloat16"}, half, False),
-        ({"dtype": "auto"}, lambda _: None, True),
     ],
-    ids=["fp8", "groups", "model", "bfloat16", "auto"],
+    ids=["fp8", "groups", "model", "bfloat16"],
 )
 def test_edits_of_a_loaded_model_are_those_of_the_live_pipeline(
     folder: Path, options: dict[str, Any], change: Any, is_plain: bool

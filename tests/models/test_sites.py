@@ -69,10 +69,7 @@ def test_errors_pass_and_leave_no_hook() -> None:
         read(Site(module=network.unused), "unused", lambda: network(X))
     with pytest.raises(ModelError, match="'unused'"), shifted(Site(module=network.unused), "unused", X):
         network(X)
-    with (
-        pytest.raises((ShapeError, TypeError)),
-        shifted(Site(module=network.last), "last", torch.zeros(1, 3)),
-    ):
+    with pytest.raises((ShapeError, TypeError)), shifted(Site(module=network.last), "last", torch.zeros(1, 3)):
         network(X)
     assert hooks(network) == 0
 

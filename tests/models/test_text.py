@@ -9,7 +9,7 @@ from transformers import ByT5Tokenizer
 
 from latentedit.core.errors import ConfigError
 from latentedit.models.loading import open_folder
-from latentedit.models.notes import dropped_note, dropped_words, listed, room, unseen_note, unseen_words, word_pieces
+from latentedit.models.notes import dropped_words, room, unseen_note, unseen_words, word_pieces
 from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from tests.models.folders import folder_with
@@ -74,6 +74,9 @@ def test_words_lose_a_token_or_are_kept(sd: Any) -> None:
     ):
         assert dropped_words(clip, text, 6) == words
     assert dropped_words(clip, "red", 2) == ["red"]
+    assert unseen_words("A T-shirt 10, a hat; a hat.", word_pieces(["a", "t-shirt", "01"])) == ["hat"]
+    assert unseen_words("a hat", None) == []
+    assert unseen_note("hat", frozenset()) == ["the word 'hat' was never seen by the model in training"]
 
 
 def test_a_tokenizer_that_does_not_say_where_words_are_is_counted() -> None:
@@ -84,17 +87,3 @@ def test_a_tokenizer_that_does_not_say_where_words_are_is_counted() -> None:
     assert dropped_words(slow, "red hair, a hat.", 16) == ["hat"]
     assert dropped_words(slow, "red hair, a hat.", 9) == ["hair", "a", "hat"]
     assert dropped_words(slow, "red", 2) == ["red"]
-
-
-def test_pieces_are_runs_of_letters_and_single_digits() -> None:
-    assert word_pieces(["T-shirt", "10"]) == {"t", "shirt", "1", "0"}
-    assert unseen_words("A T-shirt, a hat; a hat.", word_pieces(["a", "t-shirt"])) == ["hat"]
-    assert unseen_words("a hat", None) == []
-
-
-def test_notes_are_sentences() -> None:
-    assert listed(["a"]) == "the word 'a' was"
-    assert dropped_note(["a", "b"], 7) == ["the words 'a', 'b' were dropped: the text encoder takes 7 tokens"]
-    assert dropped_note([], 7) == []
-    assert unseen_note("hat", frozenset()) == ["the word 'hat' was never seen by the model in training"]
-    assert unseen_note("hat", None) == []

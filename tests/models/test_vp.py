@@ -27,7 +27,7 @@ ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_pred
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
-@pytest.mark.parametrize("steps", [1, 7, 28, 50, 999])
+@pytest.mark.parametrize("steps", [1, 28, 999])
 def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> None:
     settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing}
     scheduler: Any = DDIMScheduler(**settings)
@@ -119,18 +119,18 @@ def test_zero_terminal_snr_starts_in_pure_noise() -> None:
         ({"prediction_type": "flow_prediction"}, "flow_prediction"),
         ({"beta_schedule": "sigmoid"}, "sigmoid"),
         ({"trained_betas": [0.1, 0.0, 0.2]}, "betas"),
+        (FlowMatchEulerDiscreteScheduler(shift=3.0), "is a FlowMatchEulerDiscreteScheduler, which has no betas"),
     ],
-    ids=["zero SNR", "flow", "unknown betas", "a time without noise"],
 )
-def test_configurations_of_another_kind_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_configurations_of_another_kind_are_refused(settings: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         VPSchedule.from_config(settings)
 
 
-@pytest.mark.parametrize(("settings", "steps"), [(STABLE, 0), (STABLE, 1000), ({}, 1001)])
-def test_steps_that_the_training_has_no_times_for_are_refused(settings: dict[str, Any], steps: int) -> None:
-    with pytest.raises(CoordinateError, match=f"got {steps}"):
-        VPSchedule.from_config(settings).grid(steps)
+def test_steps_that_the_training_has_no_times_for_are_refused() -> None:
+    for settings, steps in ((STABLE, 0), (STABLE, 1000), ({}, 1001)):
+        with pytest.raises(CoordinateError, match=f"got {steps}"):
+            VPSchedule.from_config(settings).grid(steps)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,3 @@ def test_consistency_models_start_in_noise_and_need_no_guidance(kind: Any) -> No
     assert schedule.few_step
     asked = schedule.time(torch.tensor(schedule.grid(4).levels[:-1]))
     assert (asked - own.timesteps).abs().max() <= 10
-
-
-def test_a_scheduler_without_betas_is_refused() -> None:
-    """It was read as one with the default betas of DDIM."""
-    with pytest.raises(ModelError, match="is a FlowMatchEulerDiscreteScheduler, which has no betas"):
-        VPSchedule.from_config(FlowMatchEulerDiscreteScheduler(shift=3.0))
