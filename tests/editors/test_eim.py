@@ -23,13 +23,9 @@ LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, a
 
 
 CASES: list[tuple[EIM, float]] = [
-    (EIM(arm="image", search=HSDS(steps=4)), 0.8),
     (EIM(arm="image", search=HSDS(steps=4)), -1.3),
-    (EIM(arm="image", search=HSDS(steps=4)), 1.6),
-    (EIM(arm="image", search=LOCAL), 0.8),
+    (EIM(arm="image", search=LOCAL), 1.6),
     (EIM(arm="text", steps=7, level=0.8), -0.3),
-    (EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6), 0.8),
-    (EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6), -0.7),
     (EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6), 1.4),
     (EIM(arm="joint", search=dataclasses.replace(LOCAL, gamma=-0.5), steps=6), 1.0),
 ]
@@ -78,15 +74,6 @@ def test_the_text_arm_searches_nothing(latent: JointLatent, target: Condition) -
     assert torch.equal((latent.condition + direction.condition).tokens, target.expand(3).tokens)
     assert direction.level == 0.6
     assert direction.settings == {"seed": 5}, "of the noises by which the slider judges"
-    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
-
-
-def test_the_slider_has_the_editors_settings_and_the_models_judge(latent: JointLatent, target: Condition) -> None:
-    latent.backbone.defaults = {"judge": {"damage": 3.5}}
-    editor = EIM(arm="joint", search=HSDS(steps=1), level=0.6, steps=8)
-    slider = editor.slider(latent, editor.direction(latent, target, seed=4), seed=4)
-    assert (slider.arm, slider.level, slider.steps, slider.seed) == ("joint", 0.6, 8, 4)
-    assert slider.judge == Judge(damage=3.5)
 
 
 def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
@@ -99,16 +86,13 @@ def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
 @pytest.mark.parametrize(
     ("editor", "strength", "expected"),
     [
-        (EIM(), 1.0, 32),
         (EIM(), 0.5, 32),
         (EIM(), 2.0, 32 + 2 + 5 * 4),
         (EIM(), -1.0, 32 + 2 + 5 * 4),
         (EIM(search=LOCAL), 1.0, 12),
-        (EIM(arm="text", level=0.75, steps=28), 1.0, 2 * 21),
         (EIM(arm="text", level=0.75, steps=28), 0.5, 7 * 21),
         (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), 1.0, 8 + 2 * 21),
         (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), -0.5, 8 + 12 * 21 + 2 + 5 * 4),
-        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.0, 64 + 2 * 8),
         (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 2 + 5 * 4),
     ],
 )

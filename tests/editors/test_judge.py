@@ -55,10 +55,6 @@ def said(
     return (judge or Judge()).judge(latent, target, z, strength=strength, seed=0)
 
 
-def words(verdicts: list[Verdict]) -> set[str]:
-    return {verdict.word for verdict in verdicts}
-
-
 @pytest.mark.parametrize("level", [0.3, 0.7, 1.0])
 @pytest.mark.parametrize("pairs", [1, 3])
 def test_the_losses_written_out(level: float, pairs: int) -> None:
@@ -97,30 +93,7 @@ def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbon
     assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for a picture at the mean
 
 
-def test_a_counterfactual_is_a_change(apart: GaussianMixtureBackbone) -> None:
-    latent = pictures(apart, "a")
-    verdicts = said(latent, "b", apart.counterfactual(latent.z, 0, 1))
-    for verdict in verdicts:
-        assert verdict.share == pytest.approx(1, abs=0.3)
-        assert verdict.residual == pytest.approx(1, abs=1e-3)  # as good a picture of b as it was one of a
-        assert verdict.text == "done"
-
-
-@pytest.mark.parametrize(("part", "word"), [(1 / 10, "partly done"), (1 / 30, "not done")])
-def test_less_than_half_of_what_was_asked_for_has_a_remedy(
-    apart: GaussianMixtureBackbone, part: float, word: str
-) -> None:
-    """Whatever was asked for, the word and the share are the same."""
-    latent, patient = pictures(apart, "a"), Judge(damage=1000.0)
-    z = latent.z + part * (apart.counterfactual(latent.z, 0, 1) - latent.z)
-    little, much = (said(latent, "b", z, strength=strength, judge=patient) for strength in (part, 1.0))
-    assert words(little) == words(much) == {word}
-    assert [one.share for one in little] == [one.share for one in much]
-    assert {one.remedy for one in little} == {""}
-    assert {one.remedy for one in much} == {"more strength, or a higher level"}
-
-
-@pytest.mark.parametrize("strength", [-2.0, -0.3, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("strength", [-0.3, 1.0])
 def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureBackbone, strength: float) -> None:
     latent = pictures(apart, "a")
     off = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
@@ -128,10 +101,11 @@ def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureB
     for verdict in verdicts:
         assert verdict.word == "damaged"
         assert verdict.residual > 2
-        assert f"off-manifold residual {verdict.residual:.1f} x the source's" in verdict.reason
         assert verdict.remedy == "less strength"
     patient = said(latent, "b", latent.z + off, strength=strength, judge=Judge(damage=1000.0))
-    assert "damaged" not in words(patient)
+    assert "damaged" not in {verdict.word for verdict in patient}
+    still = said(latent, "b", latent.z + off, strength=0.0)
+    assert all((one.word, "strength 0" in one.reason) == ("not done", True) for one in still)
 
 
 @pytest.mark.parametrize(
@@ -152,25 +126,6 @@ def test_why_nothing_changed_is_named(
         assert reason in verdict.reason
         assert remedy in verdict.remedy
         assert verdict.share == (None if step else 0)
-
-
-@pytest.mark.parametrize("moved", [False, True])
-def test_strength_zero_is_the_picture(apart: GaussianMixtureBackbone, moved: bool) -> None:
-    latent = pictures(apart, "a")
-    for verdict in said(latent, "b", latent.z + 10 if moved else latent.z, strength=0.0):
-        assert verdict.text.startswith("not done: strength 0")
-        assert "strength 0" in verdict.reason
-
-
-def test_away_from_the_target_is_not_done(apart: GaussianMixtureBackbone) -> None:
-    """A step away from the target, of a tenth of the way; a judge with patience, for there are no pictures there."""
-    latent, patient = dataclasses.replace(pictures(apart, "a"), condition=apart.only(0).expand(3)), Judge(damage=1000.0)
-    target, step = apart.only(1).expand(3), (apart.counterfactual(pictures(apart, "a").z, 0, 1) - latent.z) / 10
-    away = patient.judge(latent, target, latent.z - step, strength=-0.1, seed=0)
-    assert {verdict.text for verdict in away} == {"not done: the picture moved away from the target caption"}
-    assert {verdict.share for verdict in away} == {0}
-    towards = patient.judge(latent, target, latent.z + step, strength=-0.1, seed=0)
-    assert words(towards) == {"partly done"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -219,18 +174,14 @@ def test_the_rules_as_they_are_written(own: float, other: float, after: tuple[fl
 @pytest.mark.parametrize(
     ("after", "strength", "label", "share"),
     [
-        ((1.5, 0.5), 1.0, "done", 1.0),
         ((1.25, 0.75), 1.0, "done", 0.75),
         ((1.2, 0.72), 1.0, "partly done (74 %)", 0.74),
         ((1.0, 1.0), 1.0, "partly done (50 %)", 0.5),
-        ((1.0, 1.2), 1.0, "partly done (40 %)", 0.4),
         ((1.0, 1.9), 1.0, "partly done (5 %)", 0.05),
         ((1.0, 1.92), 1.0, "not done", 0.04),
         ((2.9, 0.9), 3.0, "done", 1.0),  # share 1.5: beyond a full edit there is no percentage
         ((0.7, 2.7), -1.0, "not done", 0.0),  # share -0.5
         ((1.5, 0.5), -1.0, "done", 1.0),  # the other way than was asked for, and towards the target
-        ((2.1, 2.1), 1.0, "damaged", None),
-        ((0.5, 9.0), 1.0, "not done", 0.0),
     ],
 )
 def test_the_scale_by_hand(after: tuple[float, float], strength: float, label: str, share: float | None) -> None:
@@ -240,23 +191,12 @@ def test_the_scale_by_hand(after: tuple[float, float], strength: float, label: s
     assert found.share == pytest.approx(share)
 
 
-@pytest.mark.parametrize(
-    ("before", "reason"),
-    [
-        ((1.0, 0.98), "fits the source"),
-        ((1.0, 0.995), "no effect"),
-        ((1.0, 1.0), "no effect"),
-        ((1.0, 1.009), "no effect"),
-    ],
-)
-def test_margins_near_nothing(before: tuple[float, float], reason: str) -> None:
-    assert reason in verdict_of(before, before, 1.0).reason
-
-
-def test_a_perfect_source_divides_by_no_zero() -> None:
+def test_margins_near_nothing() -> None:
+    """And a perfect source, which divides by no zero."""
+    for margin, reason in ((-0.02, "fits the source"), (-0.005, "no effect"), (0.0, "no effect"), (0.009, "no effect")):
+        assert reason in verdict_of((1.0, 1.0 + margin), (1.0, 1.0 + margin), 1.0).reason
     found = verdict_of((0.0, 1.0), (0.0, 0.0), 1.0)
-    assert found.label == "partly done (50 %)"
-    assert found.residual == 0
+    assert (found.label, found.residual) == ("partly done (50 %)", 0)
     assert verdict_of((0.0, 1.0), (1.0, 1.0), 1.0).word == "damaged"
 
 

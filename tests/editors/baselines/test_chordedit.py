@@ -45,23 +45,6 @@ def test_is_the_published_loop(steps: int, levels: list[float], strength: float)
     assert relative_error(found, published(backbone, latent.z, levels, noises.flip(0) * 0.9, strength)) > 1e-2
 
 
-def test_between_gaussians_of_one_covariance_it_is_a_matrix_times_the_counterfactual() -> None:
-    """``D(s) = (I - (1-s)^2 C C_s^-1) (mu_1 - mu_0)``: the noise cancels, so a step is known without it."""
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    covariance, eye = backbone.mixture.covariances[0], torch.eye(6, dtype=torch.float64)
-    means = backbone.mixture.means[1] - backbone.mixture.means[0]
-
-    def difference(s: float) -> Tensor:
-        return means - (1 - s) ** 2 * covariance @ torch.linalg.solve((1 - s) ** 2 * covariance + s**2 * eye, means)
-
-    chord = (0.8 * difference(0.6) + 0.2 * difference(0.8)) / 1.0
-    editor = ChordEdit(levels=(0.8, 0.3), gap=0.2)
-    for seed in (0, 1):
-        found = editor.edit(latent, backbone.only(1), [1.0], seed=seed)[0].z - latent.z
-        assert relative_error(found, chord.expand_as(found)) < 1e-11
-
-
 def test_levels_are_cut_to_what_the_model_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked from 1 to 0 with a gap, a model whose levels end before is asked at its own ends."""
     model, seen = vp_model(latent=None), list[float]()

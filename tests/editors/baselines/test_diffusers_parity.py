@@ -48,7 +48,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
-from latentedit.testing.miniature import miniature_sd, miniature_sd3
+from latentedit.testing.miniature import miniature_sd
 from latentedit.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow
@@ -121,13 +121,6 @@ def test_sdedit_equals_the_stock_image_to_image_pipeline(
     backbone: Backbone, parts: dict[str, Any], guidance: float
 ) -> None:
     compare_sdedit(backbone, opened(StableDiffusionImg2ImgPipeline, parts), guidance)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_sdedit_equals_the_stock_pipeline_of_sd3(tmp_path: Path, guidance: float) -> None:
-    place = miniature_sd3(tmp_path / "sd3", t5=False)
-    compare_sdedit(load(place, device="cpu"), opened_sd3(place), guidance, max_sequence_length=1)
 
 
 @pytest.mark.nightly

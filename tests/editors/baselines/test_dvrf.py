@@ -1,7 +1,5 @@
 """DVRF against its published loop, and its two ends: FlowEdit, and delta denoising score."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -12,9 +10,8 @@ from latentedit.editors.baselines.dds import DDS
 from latentedit.editors.baselines.dvrf import DVRF
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
+from tests.directions.mixtures import levels_of
 
 
 def test_is_the_published_loop(latent: JointLatent) -> None:
@@ -76,22 +73,3 @@ def test_without_a_shift_it_is_delta_denoising_score(
 
     assert relative_error(found((0.0, 0.0)), expected) < 1e-7
     assert relative_error(found((0.1, 0.1)), expected) > 1e-3
-
-
-def test_between_gaussians_of_one_covariance_the_change_is_a_linear_recursion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``v(z, c) = J (z - (1-s) mu_c) - mu_c``, ``J = (I - (1-s) C C_s^-1)/s``: whatever the noise, dv is linear."""
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    covariance, eye = backbone.mixture.covariances[0], torch.eye(6, dtype=torch.float64)
-    means, moved = backbone.mixture.means[1] - backbone.mixture.means[0], torch.zeros(6, dtype=torch.float64)
-    for index, (s, s_next) in enumerate(itertools.pairwise([0.9, 0.6, 0.3, 0.0])):
-        share = 0.2 + 0.6 * index / 3
-        gain = (1 - s) * torch.linalg.solve((1 - s) ** 2 * covariance + s**2 * eye, covariance)
-        jacobian = (eye - gain) / s
-        dv = jacobian @ ((1 - s + share * s) * moved - (1 - s) * means) - means
-        moved = moved - (s - s_next) * (dv + (1 - share) * moved)
-    editor = DVRF(level=0.9, steps=10, shift=(0.2, 0.8), target_guidance=1.0)
-    grid = LevelGrid(levels=(0.9, 0.6, 0.3, 0.0))
-    monkeypatch.setattr(backbone, "grid", lambda steps, height_px=0, width_px=0: grid)
-    found = editor.edit(latent, backbone.only(1), [1.0])[0].z - latent.z
-    assert relative_error(found, moved.expand_as(found)) < 1e-11

@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from latentedit.editors.baselines.freesliders import FreeSliders
-from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
+from tests.directions.mixtures import levels_of
 
 LEVELS = [0.0, 0.2, 0.4, 0.6]
 
@@ -31,23 +29,6 @@ def test_is_the_published_field_on_an_aligned_way_back(latent: JointLatent, stre
         z = z - step * (base + 1.5 * strength * (positive - base))
     found = FreeSliders(level=0.6, steps=5, scale=1.5).edit(latent, latent.backbone.embed(["c"]), [strength])[0].z
     assert relative_error(found, z) < 1e-12
-
-
-def test_at_a_scale_of_one_it_returns_under_the_target(latent: JointLatent) -> None:
-    """``v0 + (v1 - v0)`` is v1 but for rounding: the aligned inversion."""
-    target = latent.backbone.embed(["c"])
-    slider = FreeSliders(level=0.8, steps=7, scale=1.0).edit(latent, target, [1.0])[0].z
-    assert relative_error(slider, AlignedInversion(level=0.8, steps=7).edit(latent, target, [1.0])[0].z) < 1e-13
-
-
-def test_where_the_field_is_linear_the_range_is_even_already() -> None:
-    """Two Gaussians of one covariance: the change is a multiple of the scale, so the curve is a straight line."""
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    plain, mapped = (FreeSliders(steps=6, scale=3.0, probes=probes) for probes in (0, 3))
-    for strength in (0.3, -0.8):
-        one, other = (each.edit(latent, backbone.only(1), [strength])[0].z for each in (plain, mapped))
-        assert relative_error(one - latent.z, other - latent.z) < 1e-10
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
-from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.splitflow import SplitFlow, agreeing_mean, projected
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.tolerances import relative_error
@@ -104,21 +103,3 @@ def test_each_picture_has_its_own_sub_targets(latent: JointLatent) -> None:
         alone = SplitFlow(steps=5, captions=(own[index],)).edit(latent, target, [1.0], seed=1)[0].z
         assert relative_error(together[index], alone[index]) < 1e-12
         assert relative_error(together[index], alone[index - 1]) > 1e-3
-
-
-def test_with_one_part_and_no_step_apart_it_is_flowedit(latent: JointLatent) -> None:
-    same = {"level": 0.9, "steps": 7, "source_guidance": 1.5, "target_guidance": 2.5}
-    target = latent.backbone.embed(["c"])
-    split = SplitFlow.from_dict({**same, "until": 1.0, "parts": 1})
-    expected = FlowEdit.from_dict(same).edit(latent, target, [0.7], seed=3)[0].z
-    assert relative_error(split.edit(latent, target, [0.7], seed=3)[0].z, expected) < 1e-13
-
-
-def test_all_steps_apart_end_in_the_projection(latent: JointLatent) -> None:
-    """With one part, the target itself, two flows of other noises are put together at the end."""
-    target = latent.backbone.embed(["c"])
-    editor = SplitFlow(level=0.8, steps=5, until=0.0, parts=1)
-    found = editor.edit(latent, target, [1.0], seed=3)[0].z
-    plain = FlowEdit(level=0.8, steps=5).edit(latent, target, [1.0], seed=3)[0].z
-    assert 1e-2 < relative_error(found, plain) < 1
-    assert editor.evaluations(latent) == 4 * 2 * 3
