@@ -1,6 +1,8 @@
-"""Every registered editor: its laws on miniature networks, with each kind of guidance."""
+"""Editors by name: their settings, and the laws of all on miniature networks, with each kind of guidance."""
 
 import dataclasses
+import importlib.metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,15 +10,16 @@ import torch
 
 import latentedit as le
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import editor_class, make_editor
+from latentedit.editors.registry import default_method, default_note, editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.models.calibrations import store_calibration
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
@@ -103,3 +106,46 @@ def test_settings_and_weights_are_those_of_the_family() -> None:
     assert (plain.source_guidance, plain.target_guidance) == (1.0, 1.0)
     with pytest.raises(ConfigError, match="FluxPipeline was distilled to need no guidance"):
         editor_class("flowedit")(steps=2).edit(latent_of(model, "a"), model.embed(["b"]), [1.0])
+
+
+def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(EDITORS.names())
+    assert all(editor_class(name).name == name for name in EDITORS.names())
+    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=EDITORS.group)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    with pytest.raises(RegistryError, match="subclass of Editor"):
+        editor_class("odd")
+
+
+def test_the_models_settings_come_first() -> None:
+    backbone = example_mixture(dimension=2)
+    assert make_editor("eim", backbone) == EIM()
+    backbone.defaults = {"editors": {"eim": {"arm": "joint", "search": {"levels": [0.9, 0.5]}}}}
+    assert make_editor("eim", backbone) == EIM(arm="joint", search=HSDS(levels=(0.9, 0.5)))
+    backbone.defaults = {"editors": {"eim": {"search": {"level": [0.9, 0.5]}}}}
+    with pytest.raises(ConfigError, match="HSDS has no setting 'level': did you mean 'levels'"):
+        make_editor("eim", backbone)
+    backbone.defaults = {"editors": {"eim": {"arms": "joint"}}}
+    with pytest.raises(ConfigError, match="did you mean 'arm'"):
+        make_editor("eim", backbone)
+
+
+def test_the_default_is_eim_only_where_somebody_tuned_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path))
+    backbone = example_mixture(dimension=2)
+    assert default_method(backbone) == make_editor(None, backbone).name == "flowedit"
+    assert default_method(backbone, instructed=True) == "eim"
+    (note,) = default_note(None, backbone)
+    assert "flowedit" in note
+    assert "`method`" in note
+    assert default_note("flowedit", backbone) == default_note(None, backbone, instructed=True) == ()
+    store_calibration(backbone.fingerprint, {"guard": {}})
+    assert default_method(backbone) == "flowedit", "that says which pictures it knows, not how to edit"
+    store_calibration(backbone.fingerprint, {"settings": {"eim": {}}})
+    assert default_method(backbone) == "eim"
+    backbone = example_mixture(dimension=2)
+    backbone.defaults = {"editors": {"sdedit": {"level": 0.5}}}
+    assert default_method(backbone) == "eim"
+    assert default_note(None, backbone) == ()

@@ -102,19 +102,6 @@ def test_pooling_sums_over_space(without_t5: StableDiffusion3Backbone) -> None:
         flat(torch.zeros(1, 5, dtype=torch.float64))
 
 
-@pytest.mark.nightly
-def test_a_mask_and_its_complement_share_out_the_feature(without_t5: StableDiffusion3Backbone) -> None:
-    v = directions(without_t5, 2)
-    for site in ("clean", "velocity", "picture"):
-        whole = jacobian_of(without_t5, site).matmat(v)
-        mask = torch.zeros(whole.shape[2:], dtype=torch.bool)
-        mask[1:3, :2] = True
-        inside = jacobian_of(without_t5, site, mask=mask).matmat(v)
-        outside = jacobian_of(without_t5, site, mask=~mask).matmat(v)
-        assert torch.allclose(inside, whole[:, :, mask], atol=1e-5 * float(whole.abs().max()))
-        assert torch.allclose(outside, whole[:, :, ~mask], atol=1e-5 * float(whole.abs().max()))
-
-
 def test_masks_are_reduced_by_any_pixel_inside() -> None:
     mask = torch.zeros(4, 6, dtype=torch.bool)
     mask[0, 5] = mask[2, 0] = True

@@ -1,17 +1,20 @@
 """Downloads from a hub that is a folder here: what is fetched and what is not, and errors that say what to do."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.hub import download, download_model
+from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.registry import load
 from tests.models.folders import change_json
 
@@ -154,3 +157,24 @@ def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkey
         with pytest.raises(ModelError, match=advice) as caught:
             way()
         assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelError, match="no class Nothing"):
+        library_class("diffusers", "Nothing")
+    with pytest.raises(ModelError, match="'os'"):
+        library_class("os", "system")
+
+
+def test_libraries_are_quiet_until_the_last_thread_leaves() -> None:
+    """Whoever came first may leave first; the random state is as it was."""
+    logger, state = logging.getLogger("diffusers"), torch.random.get_rng_state()
+    before, first, second = logger.level, quiet_libraries(), quiet_libraries()
+    first.__enter__()
+    second.__enter__()
+    torch.randn(3)
+    first.__exit__(None, None, None)
+    assert logger.level == logging.ERROR
+    second.__exit__(None, None, None)
+    assert logger.level == before
+    assert torch.equal(torch.random.get_rng_state(), state)

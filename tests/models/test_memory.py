@@ -153,14 +153,6 @@ def test_a_model_is_refused_before_its_weights_are_read(
         load(folder_flux, device="cpu")
 
 
-def test_a_configuration_of_which_nothing_can_be_built(folder_flux: Path, tmp_path: Path) -> None:
-    place = tmp_path / "strange"
-    shutil.copytree(folder_flux, place, ignore=shutil.ignore_patterns("*.safetensors"))
-    (place / "transformer" / "config.json").write_text(json.dumps({"num_layers": "many"}))
-    with pytest.raises(ModelError, match=r"no FluxTransformer2DModel can be built from .*config.json"):
-        model_needs(read_index(place))
-
-
 def test_what_cannot_fit_is_refused_with_what_does(free: Callable[..., None]) -> None:
     """Weights pass through the memory of the CPU whatever the device."""
     float32, half = (Placement(device=CPU, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))

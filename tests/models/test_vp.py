@@ -43,43 +43,6 @@ def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> No
     assert relative_error(torch.tensor(grid.levels[:-1]), sigma / (alphas.sqrt() + sigma)) < 1e-7
 
 
-def ddim(network: Any, x_t: Tensor, scheduler: Any) -> Tensor:
-    """DDIM for noise prediction from each time of the list to the next, the last to the clean end (eq. 12, eta 0)."""
-    after = [float(scheduler.alphas_cumprod[time]) for time in scheduler.timesteps[1:]] + [1.0]
-    for time, next_alpha in zip(scheduler.timesteps, after, strict=True):
-        alpha, e = float(scheduler.alphas_cumprod[time]), network(x_t, time.double())
-        x = (x_t - (1 - alpha) ** 0.5 * e) / alpha**0.5
-        x_t = next_alpha**0.5 * x + (1 - next_alpha) ** 0.5 * e
-    return x_t
-
-
-@pytest.mark.parametrize(
-    ("spacing", "steps", "same"), [("trailing", 20, True), ("trailing", 28, False), ("linspace", 20, False)]
-)
-def test_steps_end_at_the_next_time_also_where_the_stock_ones_do_not(spacing: str, steps: int, same: bool) -> None:
-    settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing, "clip_sample": False}
-    scheduler: Any = DDIMScheduler(**settings)
-    scheduler.set_timesteps(steps)
-    schedule = VPSchedule.from_config(settings)
-
-    def network(x_t: Tensor, time: Tensor) -> Tensor:
-        return torch.sin(x_t + time / 500)
-
-    grid = schedule.grid(steps)
-    noise = draw((2, 5), seed=0, purpose="start").double()
-    first = grid.levels[0]
-    z = noise * ((1 - first) ** 2 + first**2) ** 0.5
-    for s, s_next in zip(grid.levels, grid.levels[1:], strict=False):
-        level = torch.full((2,), s, dtype=torch.float64)
-        z = z + (s_next - s) * schedule.velocity(lambda x, time: network(x, time[:, None].double()), z, level)
-    expected = ddim(network, noise, scheduler)
-    assert relative_error(z, expected) < 1e-6
-    stock = noise
-    for time in scheduler.timesteps:
-        stock = scheduler.step(network(stock, time.double()), time, stock).prev_sample
-    assert (relative_error(stock, expected) < 1e-6) == same
-
-
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_velocity_is_what_the_prediction_stands_for(prediction: Prediction) -> None:
     schedule = VPSchedule.from_config({**STABLE, "prediction_type": prediction})

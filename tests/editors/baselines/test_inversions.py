@@ -1,7 +1,6 @@
 """Editors that invert, against the published loops and the flows of Gaussians."""
 
 import itertools
-import math
 
 import pytest
 import torch
@@ -10,11 +9,9 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, shifted_grid
 from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.dnaedit import DNAEdit, align_noise
-from latentedit.editors.baselines.fireflow import FireFlow, reuse_midpoints
+from latentedit.editors.baselines.dnaedit import DNAEdit
+from latentedit.editors.baselines.fireflow import FireFlow
 from latentedit.editors.baselines.inversion import Inversion
 from latentedit.editors.baselines.rf_inversion import RFInversion
 from latentedit.editors.baselines.rf_solver import RFSolver
@@ -24,40 +21,6 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.vp_models import vp_model
-
-
-@pytest.fixture
-def only() -> JointLatent:
-    """Latents of the first Gaussian alone."""
-    backbone = example_mixture(dimension=6)
-    return mixture_latent(backbone, condition=backbone.only(0))
-
-
-def missed(only: JointLatent, editor: Editor, seed: int = 0) -> float:
-    """Of the displacement by the flow of the first Gaussian up to 0.6, and by that of the second down."""
-    backbone = only.backbone
-    truth = backbone.flow_map(backbone.flow_map(only.z, 0.0, 0.6, 0), 0.6, 0.0, 1) - only.z
-    return relative_error(editor.edit(only, backbone.only(1), [1.0], seed=seed)[0].z - only.z, truth)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("editor", "finer", "order", "close", "gain"),
-    [
-        (RFSolver(level=0.6, steps=100), RFSolver(level=0.6, steps=200), 3.9, 1e-3, 10),
-        (FireFlow(level=0.6, steps=100), FireFlow(level=0.6, steps=200), 3.5, 1e-2, 5),
-    ],
-    ids=["rf-solver", "fireflow"],
-)
-def test_on_gaussians_it_converges_to_the_flow_up_and_down_faster_than_euler(
-    only: JointLatent, editor: Editor, finer: Editor, order: float, close: float, gain: float
-) -> None:
-    """Of order two: half the step, a quarter of the error; at the cost of RF-Solver it is nearer than Euler."""
-    euler = Inversion(level=0.6, steps=200)
-    assert missed(only, finer) < missed(only, editor) / order < close
-    assert missed(only, editor) < missed(only, euler) / gain
-    assert euler.evaluations(only) >= editor.evaluations(only)
-    assert missed(only, Inversion(steps=400, level=0.6)) < 2e-2
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.6])
@@ -86,21 +49,6 @@ def test_is_the_published_walk(latent: JointLatent, editor: Editor, strength: fl
     expected = walk(walk(latent.z, latent.condition, levels), text, levels[::-1])
     assert relative_error(editor.edit(latent, target, [strength])[0].z, expected) < 1e-12
     assert relative_error(Inversion(level=0.8, steps=5).edit(latent, target, [strength])[0].z, expected) > 1e-2
-
-
-@pytest.mark.parametrize("uneven", [False, True])
-def test_it_is_of_second_order(uneven: bool) -> None:
-    """``dz/ds = z cos(s)``, so ``z = exp(sin s)``: half the step, a quarter of the error; Euler's is the half."""
-
-    def field(z: Tensor, s: Tensor) -> Tensor:
-        return z * s.cos()[:, None]
-
-    def error(steps: int) -> float:
-        nodes = [(index / steps) ** (2 if uneven else 1) for index in range(steps + 1)]
-        found = reuse_midpoints(field, torch.ones(1, 1, dtype=torch.float64), nodes)
-        return abs(float(found) - math.exp(math.sin(1.0)))
-
-    assert 3.7 < error(100) / error(200) < 4.3
 
 
 def test_is_the_published_method(places: JointLatent) -> None:
@@ -181,25 +129,6 @@ def test_t7_the_straight_way_returns_the_picture_exactly(gamma: float, model: st
     assert relative_error(most.edit(latent, target, [1.0])[0].z, latent.z) > 1e-2
 
 
-def test_without_control_it_is_the_inversion_under_the_empty_text(latent: JointLatent) -> None:
-    target = latent.backbone.embed(["c"])
-    plain = Inversion(steps=8, level=0.8, guidance=1.7).edit(latent.under(""), target, [1.0])[0].z
-    found = RFInversion(steps=8, level=0.8, gamma=0.0, eta=0.0, guidance=1.7).edit(latent, target, [1.0])[0].z
-    assert relative_error(found, plain) < 1e-13
-
-
-@pytest.mark.parametrize("level", [1.0, 0.8])
-def test_a_whole_control_of_the_way_up_adds_the_noise_that_sdedit_adds(latent: JointLatent, level: float) -> None:
-    """``gamma = 1`` goes along ``(1 - s) x + s e``, in one step or many, on which Euler is exact."""
-    noise = draw((6,), seed=5, purpose="rf-inversion").to(latent.z)
-    target, start = latent.backbone.embed(["c"]).expand(3), (1 - level) * latent.z + level * noise
-    walk = sample(
-        lambda z, s: latent.backbone.velocity(z, s, target), start, latent.path(8, level), EulerSolver()
-    ).final
-    found = RFInversion(steps=8, level=level, gamma=1.0, eta=0.0).edit(latent, target, [1.0], seed=5)[0].z
-    assert relative_error(found, walk) < 1e-12
-
-
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 
@@ -225,14 +154,3 @@ def test_dnaedit_is_the_published_method(latent: JointLatent, eta: float, streng
         z = z + (s_next - s) * (eta * wanted + (1 - eta) * (z - reference) / s)
     found = DNAEdit(level=0.8, steps=5, eta=eta).edit(latent, latent.backbone.embed(["c"]), [strength], seed=2)[0].z
     assert relative_error(found, z) < 1e-11
-
-
-def test_the_noise_is_aligned_with_the_network_after_each_step(latent: JointLatent) -> None:
-    """The straight line from z to e has the velocity that the network gave, and a first line that leads to e."""
-    noise = draw((6,), seed=0, purpose="tests").to(latent.z)
-    way = align_noise(latent, LEVELS, noise)
-    for index, s in enumerate(LEVELS[1:]):
-        assert relative_error((way.noise[index] - way.states[index + 1]) / (1 - s), way.velocities[index]) < 1e-12
-    assert relative_error(way.points[0], 0.8 * latent.z + 0.2 * noise) < 1e-12
-    straight = latent.backbone.velocity(way.points[0], levels_of(latent.z, 0.2), latent.condition)
-    assert torch.equal(way.velocities[0], straight)

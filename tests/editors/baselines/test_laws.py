@@ -228,13 +228,6 @@ def test_equal_texts_give_something(name: str, settings: dict[str, Any], strengt
     assert relative_error(editor.edit(latent, latent.condition, [strength])[0].z, latent.z) > least
 
 
-@pytest.mark.parametrize("name", ["flowslider", "steering-fields", "rf-inversion"])
-def test_towards_strength_zero_it_is_the_picture_exactly(latent: JointLatent, name: str) -> None:
-    """The hook itself, which `edit` does not call at strength 0."""
-    hook = made(name, {"steps": 6})._edit
-    assert torch.equal(hook(latent, latent.backbone.embed(["c"]), strength=0.0, seed=0, progress=None), latent.z)
-
-
 def test_sdedit_starts_at_a_share_of_its_level_and_nowhere_else(latent: JointLatent) -> None:
     editor = made("sdedit", {"level": 0.8, "steps": 5})
     assert editor.evaluations(latent, strength=1.25) == 2 * 5

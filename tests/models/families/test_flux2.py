@@ -12,10 +12,6 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.rng import draw
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
-from latentedit.editors.baselines.flowedit import FlowEdit
-from latentedit.latents.joint import JointLatent
 from latentedit.models.flux2 import Flux2Backbone
 from latentedit.models.patches import patchify, unpack, unpatchify
 from latentedit.testing.miniatures.flux2 import flux2_dev, flux2_klein
@@ -175,23 +171,3 @@ def test_a_processor_reads_as_its_tokenizer() -> None:
     tokenizer._tokenizer.post_processor = marking(single="<s> $A", special_tokens=marks)  # type: ignore[call-arg]
     assert tokenizer.num_special_tokens_to_add() == 1
     assert second.caption_notes(["x" * 600]) == notes
-
-
-@pytest.mark.nightly
-def test_several_instructed_pictures_are_guided_as_each_alone() -> None:
-    """Each has its own reference in the unconditional branch too, noise by noise."""
-    backbone = le.from_pipeline(flux2_klein(), settings=SETTINGS)
-    z = draw((2, *backbone.latent_shape(64, 64)), seed=0, purpose="pictures")
-
-    def edits(rows: slice) -> list[Tensor]:
-        count = len(z[rows])
-        condition = dataclasses.replace(backbone.embed(["change nothing"]).expand(count), reference=(z[rows],))
-        latent = JointLatent(backbone=backbone, z=z[rows], condition=condition, captions=("change nothing",) * count)
-        target = latent.told(["add glasses"]).expand(count)
-        found = identify(latent, target, HSDS(guidance=3.0, steps=1, noises=2), seed=0)
-        editor = FlowEdit(level=0.6, steps=2, noises=2, source_guidance=1.5, target_guidance=4.0)
-        return [found.z, editor.edit(latent, target, [1.0])[0].z]
-
-    alone = [edits(slice(row, row + 1)) for row in range(2)]
-    for both, *rows in zip(edits(slice(0, 2)), *alone, strict=True):
-        assert relative_error(both, torch.cat(rows)) <= PARITY
