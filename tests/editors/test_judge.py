@@ -290,10 +290,10 @@ def test_the_models_thresholds_come_first() -> None:
     backbone.defaults = {"judge": {"levels": 0.5}}
     with pytest.raises(ConfigError, match="did you mean 'level'"):
         Judge.of(backbone)
-    for field, values in (("level", (0.0, 1.1)), ("pairs", (0,)), ("least_share", (0.0,)), ("damage", (1.0, math.nan))):
-        for value in values:
-            with pytest.raises(ConfigError, match=f"^{field} must be"):
-                Judge(**{field: value})
+    wrong: list[dict[str, Any]] = [{"level": 0.0}, {"level": 1.1}, {"pairs": 0}, {"least_share": 0.0}]
+    for setting in (*wrong, {"damage": 1.0}, {"damage": math.nan}):
+        with pytest.raises(ConfigError, match=f"^{next(iter(setting))} must be"):
+            Judge(**setting)
 
 
 @pytest.mark.parametrize(

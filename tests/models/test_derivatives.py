@@ -129,9 +129,9 @@ def test_modes_are_those_that_the_model_declares() -> None:
         assert torch.equal(default.matvec(u), mixture_jacobian(mode).matvec(u))
     with pytest.raises(UnsupportedDerivativeError, match="transpose"):
         default.rmatvec(u)
-    for mode in ("forward", "double_backward"):
+    for lacking in ("forward", "double_backward"):
         with pytest.raises(UnsupportedDerivativeError, match=r"gaussian-mixture.*finite_difference"):
-            VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=mode)
+            VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=lacking)
 
 
 def attention_backbone(monkeypatch: pytest.MonkeyPatch, *, own_kernel: bool) -> GaussianMixtureBackbone:
