@@ -17,8 +17,8 @@ import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
-TOOLS = ("dev", "docs")
-"""Extras with programs that are run and not imported."""
+TOOLS = ("dev", "docs", "photographs")
+"""Extras with programs and files that are used and not imported."""
 
 UNDER_ANOTHER_NAME = {
     "markdown-it-py": "markdown_it",
@@ -96,7 +96,7 @@ def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
 def test_metadata_of_a_distribution(name: str) -> None:
     facts, folder = project(name), DISTRIBUTIONS[name]
     assert (facts["name"], facts["license"]) == (name, "Apache-2.0")
-    assert facts["version"] == latentedit.__version__ == importlib.metadata.version(name)
+    assert latentedit.__version__ == importlib.metadata.version(name) == facts.get("version", latentedit.__version__)
     assert [(folder / file).read_bytes() for file in facts["license-files"]] == [(ROOT / "LICENSE").read_bytes()]
     assert set(facts["classifiers"]) <= trove_classifiers.classifiers
     typed = "Typing :: Typed" in facts["classifiers"]
