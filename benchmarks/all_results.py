@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 
 from latentedit.models.registry import bundled_folder
-from latentedit_bench.tuning.search_spaces import BUDGET, SEARCH_SPACES
+from latentedit_bench.tuning.search_spaces import BUDGET, OURS, SEARCH_SPACES
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS, STORED = Path("out/results"), Path("results/benchmark")
@@ -87,8 +87,9 @@ def comparison(name: str, plan: Mapping[str, Any], settings: Mapping[str, str]) 
 
 
 def methods(names: Any) -> list[str]:
-    """The options that choose them."""
-    return [word for name in names for word in ("--method", name)]
+    """The options that choose them; rows that the benchmark no longer has are left out."""
+    known = {OURS, *(one.name for one in SEARCH_SPACES)}
+    return [word for name in names if name in known for word in ("--method", name)]
 
 
 def read(path: Path) -> Any:

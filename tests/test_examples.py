@@ -1,7 +1,10 @@
-"""Every example with cells runs, in few steps of few layers."""
+"""The examples, and the commands and Python of the README, run in few steps of few layers."""
 
 import importlib.util
+import re
 import runpy
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import latentedit as le
+from latentedit.cli.main import run
 from latentedit.models.registry import load
+from latentedit.testing.miniatures.flux2 import flux2_klein
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+YOURS, BUNDLED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+SMALL = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 WRITTEN = {
     "directions": ["glasses.safetensors", "you-glasses.png", "you-both.png"],
     "new_editor": ["one-noisy-step.png"],
@@ -34,7 +44,7 @@ def quick(*arguments: Any, **options: Any) -> Any:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", WRITTEN)
-def test_it_runs(
+def test_an_example_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("latentedit.load", quick, raising=False)
@@ -49,7 +59,7 @@ def test_it_runs(
     assert capsys.readouterr().out.strip()
 
 
-def test_every_example_with_cells_is_tried() -> None:
+def test_every_example_with_cells_is_tested() -> None:
     scripts = {place.stem: place.read_text(encoding="utf-8") for place in EXAMPLES.glob("*.py")}
     assert {name for name, text in scripts.items() if text.startswith("# %%")} == set(WRITTEN)
 
@@ -64,3 +74,34 @@ def _new_editor() -> Any:
 
 
 TestOneNoisyStep = _new_editor().TestOneNoisyStep
+
+
+@pytest.mark.nightly
+def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "docs/pictures", "docs/pictures")
+    (block,) = re.findall(r"After `make demo`.*?```console\n(.*?)```", README, flags=re.DOTALL)
+    for line in re.findall(r"^\$ latentedit (.+)$", block, flags=re.MULTILINE):
+        name, *words = shlex.split(line)
+        assert run([name, "--help"] if name == "app" else [name, *words]) == 0  # `app` serves until it is interrupted
+
+
+@pytest.mark.nightly
+def test_the_readme_edits_with_your_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a random FLUX.2 of a few hundred kilobytes as ``pipe``."""
+    from_pipeline = le.from_pipeline
+    monkeypatch.setattr("latentedit.from_pipeline", lambda pipe: from_pipeline(pipe, settings=SMALL), raising=False)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
+    exec(compile(YOURS, "README.md", "exec"), {"pipe": flux2_klein()})
+    assert Image.open("edited.png").size == (64, 64)
+
+
+@pytest.mark.nightly
+def test_the_readme_edits_with_the_bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.load", quick, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("docs/pictures").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/pictures/me.png", "docs/pictures")
+    exec(compile(BUNDLED, "README.md", "exec"), {"le": le})
+    assert "<latentedit-viewer" in Path("slider.html").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from latentedit_portraits.render import render
 
 DIST = Path(__file__).parent.parent / "dist"
 LARGEST_BYTES = 90_000_000
+NAMES = ["latentedit", *(f"latentedit_{name}" for name in ("keep", "portraits", "scenes", "models", "bench"))]
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(not DIST.is_dir(), reason="no wheels; make wheels builds them")]
 
@@ -61,14 +62,7 @@ def picture(tmp_path: Path) -> Path:
 
 def test_six_wheels_of_a_size_that_the_index_takes() -> None:
     sizes = {path.name.split("-")[0]: path.stat().st_size for path in DIST.glob("*.whl")}
-    assert set(sizes) == {
-        "latentedit",
-        "latentedit_bench",
-        "latentedit_keep",
-        "latentedit_models",
-        "latentedit_portraits",
-        "latentedit_scenes",
-    }
+    assert set(sizes) == set(NAMES)
     assert max(sizes.values()) < LARGEST_BYTES
 
 
@@ -88,10 +82,7 @@ def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], p
     assert "pip install ./packages/portraits" in run("models", "list").stdout
     for arguments, said in (
         (("bench", "run"), "pip install ./packages/bench"),
-        (
-            ("edit", picture, "--change", "=> glasses"),
-            "pip install ./packages/portraits",
-        ),
+        (("edit", picture, "--change", "=> glasses"), "pip install ./packages/portraits"),
         (("edit", picture, "--to", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
     ):
         refused = run(*arguments)
@@ -110,13 +101,6 @@ def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., R
 
 
 def test_all_six(installed: Callable[..., Run]) -> None:
-    run = installed(
-        "latentedit_keep",
-        "latentedit",
-        "latentedit_portraits",
-        "latentedit_scenes",
-        "latentedit_models",
-        "latentedit_bench",
-    )
+    run = installed(*NAMES)
     assert "portraits-unet" in run("models", "list").stdout
     assert run("bench", "methods").returncode == 0

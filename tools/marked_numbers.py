@@ -56,7 +56,7 @@ class _Style(string.Formatter):
         if isinstance(value, Mapping):
             mean = next(value[name] for name in ("mean", "estimate", "value") if name in value)
             bounds = [self.format_field(value.get(name), digits) for name in ("low", "high")]
-            interval = f" [{', '.join(bounds)}]" if format_spec.endswith(" interval") else ""
+            interval = f" [{', '.join(bounds)}]" if format_spec.endswith(" interval") and all(bounds) else ""
             return " ".join([self.format_field(mean, digits), *unit]) + interval
         return "" if value is None else " ".join([format(value, digits), *unit])
 

@@ -8,38 +8,30 @@ import torch
 from latentedit.api.carrying import transport_to
 from latentedit.core.errors import ConfigError
 from latentedit.directions.base import Direction
-from latentedit.directions.local_basis import local_basis
+from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.directions.transport import DAMPING
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
-from tests.api.discoveries import gain, halves, known_basis, read_surely
-from tests.editors.colours import ColourBackbone
+from tests.api.discoveries import gain, halves
 from tests.editors.edits import grey
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
-    model = ColourBackbone()
-    read_surely(monkeypatch, model)
-    return model
+def direction(basis: LocalBasis) -> Direction:
+    return basis.direction(0, step=5.0)
 
 
 @pytest.fixture
-def direction(model: ColourBackbone) -> Direction:
-    return known_basis(model).direction(0, step=5.0)
-
-
-@pytest.fixture
-def other(model: ColourBackbone) -> JointLatent:
-    return encode(model, grey(seed=7), caption="grey").under("")
+def other(basis: LocalBasis) -> JointLatent:
+    return encode(basis.latent.backbone, grey(seed=7), caption="grey").under("")
 
 
 def test_it_makes_the_same_change_there(
-    direction: Direction, other: JointLatent, monkeypatch: pytest.MonkeyPatch
+    basis: LocalBasis, direction: Direction, other: JointLatent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is linear, so the true direction is the same at every picture: all of it, where the basis has it."""
-    basis = dataclasses.replace(known_basis(other.backbone), latent=other)  # type: ignore[arg-type]
+    basis = dataclasses.replace(basis, latent=other)
     asked: dict[str, object] = {}
 
     def known(latent: JointLatent, **wanted: object) -> object:

@@ -1,31 +1,24 @@
 """Discoveries on a linear model: what is walked, named, calibrated, compared with chance, and what it costs."""
 
 import dataclasses
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 import latentedit as le
+from latentedit.api import discovery_files
 from latentedit.api.discovery import CONTROLS, SCALES, Discovery, discover, probability_reader, undamaged_scale
+from latentedit.api.discovery_files import check_folder, file_names, write_discovery
 from latentedit.api.result import EditResult
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.directions.direction_file import load_direction
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
-from tests.api.discoveries import gain, halves, known_basis, read_surely, widen
+from tests.api.discoveries import gain, halves, known_basis, widen
 from tests.editors.colours import ColourBackbone
-
-
-@pytest.fixture
-def basis(monkeypatch: pytest.MonkeyPatch) -> LocalBasis:
-    model = ColourBackbone()
-    read_surely(monkeypatch, model)
-    return known_basis(model)
-
-
-@pytest.fixture
-def discovery(basis: LocalBasis) -> Discovery:
-    return discover(basis)
 
 
 def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discovery: Discovery) -> None:
@@ -114,3 +107,98 @@ def test_the_last_sound_scale(damage: tuple[float, ...], ends: tuple[float, floa
     """Linear between 0, where the residual is the picture's own, and the scales tried; the first crossing counts."""
     found = tuple(undamaged_scale(SCALES, damage, sign=sign, nothing=0.25) for sign in (-1, 1))
     assert found == pytest.approx(ends)
+
+
+NAMES = ["01-top-light-dark.safetensors", "02-bottom-light-dark.safetensors"]
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.slow
+def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
+    told = write_discovery(discovery, tmp_path / "out")
+    assert listed(tmp_path) == ["out"]
+    assert listed(tmp_path / "out") == [*NAMES, "directions.png", "discovered.json"]
+    assert json.loads((tmp_path / "out" / "discovered.json").read_text()) == told
+    assert [row["file"] for row in told["directions"]] == NAMES == file_names(discovery)
+    assert [row["singular_value"] for row in told["directions"]] == [2.0, 1.0]
+    assert told["directions"][0]["name"] == "top: light (+), dark (-)"
+    assert set(told["random"]) == {"equal length", "equal effect"}
+    assert told["record"]["prompt"] == told["record"]["caption"] == ""
+    assert (told["record"]["rank"], told["record"]["seed"]) == (2, 3)
+    assert told["cost"]["evaluations"] == discovery.cost.evaluations
+    for one, name in zip(discovery.directions, NAMES, strict=True):
+        loaded = load_direction(tmp_path / "out" / name)
+        assert torch.equal(loaded.z, one.direction.z)
+        assert loaded.calibration is not None
+
+
+@pytest.mark.slow
+def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_discovery(discovery, out)
+    write_discovery(dataclasses.replace(discovery, directions=discovery.directions[:1]), out)
+    assert listed(out) == [NAMES[0], "directions.png", "discovered.json"]
+    assert listed(tmp_path) == ["out"]
+    facts = json.loads((out / "discovered.json").read_text())
+    facts["directions"][0]["file"] = ["diary.txt"]  # no text, and so no name of a file
+    (out / "discovered.json").write_text(json.dumps(facts))
+    with pytest.raises(OutputError, match=f"it holds '{NAMES[0]}'"):
+        check_folder(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["a stranger", "a stranger beside a discovery", "json of something else"])
+def test_folders_of_others_are_refused(discovery: Discovery, tmp_path: Path, what: str) -> None:
+    out = tmp_path / "out"
+    if what == "a stranger beside a discovery":
+        write_discovery(discovery, out)
+    else:
+        out.mkdir()
+    (out / ("discovered.json" if what.startswith("json") else "diary.txt")).write_text('{"record": 1}')
+    before = listed(out)
+    with pytest.raises(OutputError, match=r"it holds '(diary\.txt|discovered\.json)'\. Choose another folder"):
+        write_discovery(discovery, out)
+    assert listed(out) == before
+    assert listed(tmp_path) == ["out"]
+
+
+@pytest.mark.slow
+def test_places_that_cannot_be_written_are_refused(tmp_path: Path, read_only_folder: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file, and a folder is written"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match="does not exist"):
+        check_folder(tmp_path / "missing" / "out")
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_folder(read_only_folder / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["interrupted", "a full disk", "renaming"])
+def test_what_is_broken_off_leaves_the_old_folder_alone(
+    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    write_discovery(discovery, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    rename, calls = Path.rename, list[Path]()
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt if what == "interrupted" else OSError(28, "No space left on device")
+
+    def second_fails(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == 2:
+            fail()
+        return rename(self, target)
+
+    if what == "renaming":
+        monkeypatch.setattr(Path, "rename", second_fails)
+    else:
+        monkeypatch.setattr(discovery_files, "save_image", fail)
+    with pytest.raises((KeyboardInterrupt, OutputError)):
+        write_discovery(discovery, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert listed(tmp_path) == ["out"]

@@ -57,23 +57,20 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
     assert latent.condition.reference is not None
     assert torch.equal(latent.condition.reference[0], latent.z)
     assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
+    with pytest.raises(ConfigError, match="an instruction is needed"):
+        le.identify(latent, to="a man")
     described = le.encode(model, picture(), caption="a wall")
     assert described.condition.reference is None
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("method", ["velocity-steering", "flowslider", "veloedit", "eim"])
-def test_editors_follow_instructions(method: str) -> None:
-    """Whatever the editor: it asks for velocities under two conditions, and both hold the picture."""
-    follows(le.from_pipeline(flux(kontext=True), settings=SETTINGS), method)
-
-
-@pytest.mark.nightly
-def test_every_family_follows_instructions(model: Backbone) -> None:
-    follows(model, "velocity-steering")
-
-
-def follows(model: Backbone, method: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [("kontext", name) for name in ("flowslider", "veloedit", "eim")]
+    + [(name, "velocity-steering") for name in FAMILIES],
+    indirect=["model"],
+)
+def test_editors_and_families_follow_instructions(model: Backbone, method: str) -> None:
     """Strength 0 is the picture, bit for bit; more does more; the record makes it again."""
     editor: Any = make_editor(method, model)
     editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))
@@ -176,20 +173,3 @@ def test_models_of_captions_take_no_instructions() -> None:
     told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
     with pytest.raises(ShapeError, match="takes no reference pictures"):
         dev.velocity(z, torch.tensor([0.5]), told)
-
-
-@pytest.mark.parametrize(
-    ("told", "problem"),
-    [
-        ({"instruction": HAT, "to": "a man"}, "`to` and `instruction` exclude each other"),
-        ({"instruction": HAT, "caption": "a man"}, "`instruction` goes without `caption`"),
-        ({"instruction": " "}, "`instruction` is an empty"),
-        ({"instruction": HAT, "strength": [1.0, 0.5]}, "`strength` is one number"),
-    ],
-)
-def test_requests_that_make_no_sense_are_refused(model: Backbone, told: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        le.edit(model, picture(), **told)
-    latent = le.encode(model, picture())
-    with pytest.raises(ConfigError, match="an instruction is needed"):
-        le.identify(latent, to="a man")

@@ -17,17 +17,12 @@ from latentedit.api.measure import measured, metered
 from latentedit.api.result import EditResult
 from latentedit.api.verbs import edit
 from latentedit.core.errors import ModelError
-from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import StrengthResult
-from latentedit.editors.eim import EIM
 from latentedit.editors.local_change import local_change
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
-from latentedit.models.base import Backbone
-from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_sd3
 from tests.editors.colours import COLOURS, ColourBackbone
 
 pytestmark = pytest.mark.slow
@@ -104,11 +99,7 @@ def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
             assert result.method == "a way"
             assert result.record.settings == {"k": 1}
             assert result.record.seed == 3
-    assert [row[0].effect.read_after for row in rows] == [
-        {"colour": "green"},
-        {"colour": "red"},
-        rows[2][1].effect.read_after,
-    ]
+    assert [row[0].effect.read_after for row in rows[:2]] == [{"colour": "green"}, {"colour": "red"}]
     assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
 
 
@@ -123,6 +114,9 @@ def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
     clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
     assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
     assert second.notes == ("found oddly",)
+    for strength, limit, clamped in ((1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)):
+        ((result, _),) = results(latent, at(latent, strength, limits=(limit, limit)))
+        assert bool(result.notes) == clamped
 
 
 def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
@@ -139,14 +133,6 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
         evaluations, seconds = meter.read()
     assert evaluations == 12 + 6 * 4
     assert 0 < 6 * rows[0][0].cost.seconds <= seconds
-
-
-@pytest.mark.parametrize(("strength", "limit", "clamped"), [(1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)])
-def test_only_strengths_beyond_the_limit_were_clamped(
-    latent: JointLatent, strength: float, limit: float, clamped: bool
-) -> None:
-    ((result, _),) = results(latent, at(latent, strength, limits=(limit, limit)))
-    assert bool(result.notes) == clamped
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -190,15 +176,12 @@ def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> N
     assert torch.allclose(found.condition.tokens, text[None, None])
     assert found.frames == latent.frames[1:]
     assert found.provenance is result.record
-
-
-def test_nothing_was_made_at_strength_0(latent: JointLatent) -> None:
-    ((result, _),) = results(latent, at(latent, 0.0))
-    assert result.latent.captions == ("red",)
-    assert torch.equal(result.latent.condition.tokens, latent.condition.tokens[:1])
-    ((result, _),) = results(latent, at(latent, 1.0), targets=("", ""))
-    assert result.latent.captions == ("red",)  # what it shows now has no words
-    assert (result.target_caption, result.notes) == ("", ())
+    ((still, _),) = results(latent, at(latent, 0.0))
+    assert still.latent.captions == ("red",)
+    assert torch.equal(still.latent.condition.tokens, latent.condition.tokens[:1])
+    ((wordless, _),) = results(latent, at(latent, 1.0), targets=("", ""))
+    assert wordless.latent.captions == ("red",)  # what it shows now has no words
+    assert (wordless.target_caption, wordless.notes) == ("", ())
 
 
 def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
@@ -235,7 +218,7 @@ def test_a_record_holds_what_was_asked_for(latent: JointLatent) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("/home/me/models/portraits", "portraits"), ("portraits", "portraits"), ("org/name@main", "org/name@main")],
+    [("/home/me/models/portraits", "portraits"), ("org/name@main", "org/name@main")],
 )
 def test_a_record_names_no_place(
     colours: ColourBackbone, tmp_path: Path, name: str, told: str, monkeypatch: pytest.MonkeyPatch
@@ -247,35 +230,7 @@ def test_a_record_names_no_place(
     assert result.record.model.name == told
     assert result.record.picture.name == "me.png"
     text = result.record.to_json()
+    odd = Picture(image=Image.new("RGB", (8, 8), (204, 76, 76)), path=Path(os.fsdecode(b"m\xff.png")))
+    assert edit(colours, odd, to="green").record.picture.name == "m?.png"
     for secret in (str(tmp_path), str(Path.home()), "/home", "sk-secret", os.sep + "me.png"):
         assert secret not in text
-
-
-def test_a_name_that_is_no_text_is_recorded_all_the_same(colours: ColourBackbone) -> None:
-    picture = Picture(image=Image.new("RGB", (8, 8), (204, 76, 76)), path=Path(os.fsdecode(b"m\xff.png")))
-    result = edit(colours, picture, to="green")
-    assert result.record.picture.name == "m?.png"
-    assert RunRecord.from_json(result.record.to_json(), "it") == result.record
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    folder: Path = miniature_sd3(tmp_path_factory.mktemp("sd3"), t5=False)
-    return load(folder, device="cpu")
-
-
-@pytest.mark.nightly
-def test_a_real_architecture_goes_the_whole_line(miniature: Backbone) -> None:
-    """The joint arm with the Hessian term, forward mode, guided, on a random SD3; equal texts leave the picture."""
-    pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
-    source = Image.fromarray(pixels)
-    editor = EIM(arm="joint", search=HSDS(gamma=1.0, steps=2, guidance=2.0), steps=3, level=0.6)
-    result = edit(miniature, source, to="a person with glasses", caption="a person", method=editor)
-    assert result.image.size == (70, 50)
-    assert not np.array_equal(np.asarray(result.image), pixels)
-    walk = miniature.grid(3).below(0.6).steps
-    assert result.cost.evaluations == 2 * 6 + 2 * walk
-    still = edit(miniature, source, to="a person", caption="a person", method=editor)
-    assert np.array_equal(np.asarray(still.image), pixels)
-    none = edit(miniature, source, to="a person with glasses", caption="a person", method=editor, strength=0.0)
-    assert np.array_equal(np.asarray(none.image), pixels)

@@ -13,7 +13,6 @@ from PIL import Image
 from latentedit.api import outputs
 from latentedit.api import result as results
 from latentedit.api.outputs import (
-    beside,
     check_beside,
     plain,
     read_record,
@@ -24,8 +23,8 @@ from latentedit.api.undo import difference
 from latentedit.api.verbs import edit, identify, sweep
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
 from latentedit.latents.encode import encode
-from latentedit.latents.record import FORMAT, MAX_EDITS
-from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks, read_image
+from latentedit.latents.record import MAX_EDITS
+from latentedit_keep.pictures import read_chunks, read_image
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
@@ -72,14 +71,6 @@ def test_a_picture_is_written_with_its_record_and_what_was_measured(result: Edit
     assert measured["effect"]["rest_psnr_db"] is None  # infinite, for which JSON has no word
 
 
-def test_the_picture_of_the_same_edit_is_the_same_file(colours: ColourBackbone, tmp_path: Path) -> None:
-    noisy().save(tmp_path / "me.png")
-    for name, seed in (("a.png", 3), ("b.png", 3), ("c.png", 4)):
-        edit(colours, tmp_path / "me.png", to="green", seed=seed).save(tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()
-
-
 def test_a_sheet_comes_with_the_picture(result: EditResult, tmp_path: Path) -> None:
     result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
     assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
@@ -90,7 +81,7 @@ def test_a_sheet_comes_with_the_picture(result: EditResult, tmp_path: Path) -> N
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.gif", "s.webp", "s.html"])
+@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp", "s.html"])
 def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_path: Path, name: str) -> None:
     write_sweep(swept, tmp_path / name)
     record = read_record(tmp_path / name)
@@ -99,20 +90,16 @@ def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_p
     assert [row["strength"] for row in told] == [1.0, 0.0, 0.5]
 
 
-@pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.bmp", "out.tiff"])
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.bmp", "out.tiff"])
 def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tmp_path: Path, name: str) -> None:
     result.save(tmp_path / name)
-    assert read_chunks(tmp_path / name) == (None, None)
+    result.save(tmp_path / name)  # our own files are overwritten
+    assert (read_chunks(tmp_path / name) == (None, None)) == (name != "out.png")
     assert read_record(tmp_path / name) == result.record
     assert read_record(str(tmp_path / name)) == result.record
-
-
-def test_the_record_in_the_picture_counts_more_than_that_beside_it(result: EditResult, tmp_path: Path) -> None:
-    result.save(tmp_path / "out.png")
-    (tmp_path / "out.json").write_text("{}")
-    assert read_record(tmp_path / "out.png") == result.record
-    (tmp_path / "out.png").rename(tmp_path / "moved.png")
-    assert read_record(tmp_path / "moved.png") == result.record
+    if name == "out.png":
+        (tmp_path / "out.json").write_text("{}")
+        assert read_record(tmp_path / name) == result.record, "what is in the picture counts more"
 
 
 def test_no_record_at_all(tmp_path: Path) -> None:
@@ -125,24 +112,21 @@ def test_no_record_at_all(tmp_path: Path) -> None:
         read_record(tmp_path / "no.png")
 
 
-OTHERS: dict[str, bytes] = {
-    "another object": b'{"name": "a package"}',
-    "a record that is none": b'{"record": [1, 2]}',
-    "a record of another program": b'{"record": {"artist": "me"}}',
-    "a list": b"[1]",
-    "a text": b"dear diary",
-    "nothing": b"",
-    "no UTF-8": b'{"record": "\xff"}',
-    "far too much": b'{"record": "' + b"a" * (4 * MAX_RECORD_BYTES) + b'"}',
-    "far too deep": b'{"record":' * 100_000,
-}
+OTHERS = [
+    b'{"name": "a package"}',
+    b'{"record": [1, 2]}',
+    b'{"record": {"artist": "me"}}',
+    b"[1]",
+    b"",
+    b'{"record": "\xff"}',
+]
 
 
-@pytest.mark.parametrize("case", OTHERS)
+@pytest.mark.parametrize("content", OTHERS)
 def test_json_of_another_program_is_neither_read_nor_overwritten(
-    result: EditResult, swept: list[EditResult], tmp_path: Path, case: str
+    result: EditResult, swept: list[EditResult], tmp_path: Path, content: bytes
 ) -> None:
-    (tmp_path / "out.json").write_bytes(OTHERS[case])
+    (tmp_path / "out.json").write_bytes(content)
     noisy().save(tmp_path / "out.jpg")
     before = (tmp_path / "out.jpg").read_bytes()
     assert "no record in " in refusal(lambda: read_record(tmp_path / "out.jpg"))
@@ -155,37 +139,13 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
         lambda: write_sweep(swept, place),
     ):
         assert "holds something else. Choose another name" in refusal(act)
-    assert (tmp_path / "out.json").read_bytes() == OTHERS[case]
+    assert (tmp_path / "out.json").read_bytes() == content
     assert place.read_bytes() == before
     assert names(tmp_path) == ["me.png", "out.jpg", "out.json"]
 
 
-def test_a_record_beside_is_read_with_distrust(result: EditResult, tmp_path: Path) -> None:
-    result.save(tmp_path / "out.jpg")
-    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    for damage, words in (({"format": FORMAT + 1}, "newer latentedit"), ({"seed": "x"}, "'seed'")):
-        (tmp_path / "out.json").write_text(json.dumps({"record": told["record"] | damage}))
-        found = refusal(lambda: read_record(tmp_path / "out.jpg"))
-        assert words in found
-        assert "out.json" in found
-
-
-def test_our_own_json_is_overwritten(result: EditResult, tmp_path: Path) -> None:
-    for _ in range(2):
-        check_beside(tmp_path / "out.png")
-        result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
-    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise OutputError("expected space; there is none. Free some")
-
-    monkeypatch.setattr(outputs if name == "write_text" else results, name, fail)
-
-
 @pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("name", ["save_image", "draw_sheet", "write_text", "save_sweep"])
+@pytest.mark.parametrize("name", ["save_image", "draw_sheet", "write_text", "draw_sweep"])
 def test_all_files_or_none(
     result: EditResult, swept: list[EditResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: bool
 ) -> None:
@@ -194,10 +154,13 @@ def test_all_files_or_none(
     folder.mkdir()
 
     def write() -> None:
-        if name == "save_sweep":
+        if name == "draw_sweep":
             write_sweep(swept, folder / "s.png")
         else:
             result.save(folder / "a.png", sheet=folder / "b.png")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
 
     if old:
         write()
@@ -205,45 +168,20 @@ def test_all_files_or_none(
             noisy(9).save(place)
     before = {place.name: place.read_bytes() for place in folder.iterdir()}
     assert bool(before) == old
-    failing(monkeypatch, name)
-    assert "Free some" in refusal(write)
+    monkeypatch.setattr(outputs if name == "write_text" else results, name, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert {place.name: place.read_bytes() for place in folder.iterdir()} == before
 
 
 def test_a_full_disk_leaves_nothing_and_names_the_place(
-    result: EditResult, swept: list[EditResult], tmp_path: Path, request: pytest.FixtureRequest
+    swept: list[EditResult], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("full_disk")
     place = tmp_path / "out.png"
-    for act in (
-        lambda: result.save(place),
-        lambda: result.save_sheet(place),
-        lambda: write_sweep(swept, place),
-    ):
+    for act in (lambda: swept[0].save(place), lambda: swept[0].save_sheet(place), lambda: write_sweep(swept, place)):
         assert f"{place} cannot be written: No space left on device" in refusal(act)
         assert names(tmp_path) == ["me.png"]
-
-
-def test_an_interrupted_write_leaves_nothing(
-    result: EditResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(outputs, "write_text", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        result.save(tmp_path / "out.png")
-    assert names(tmp_path) == ["me.png"]
-
-
-@pytest.mark.parametrize(
-    ("path", "sheet"), [("a.png", "a.png"), ("a.png", "a.jpg"), ("a.png", "./a.webp"), ("a.png", "x/../a.png")]
-)
-def test_files_that_would_be_one_are_refused(result: EditResult, tmp_path: Path, path: str, sheet: str) -> None:
-    (tmp_path / "x").mkdir()
-    found = refusal(lambda: result.save(tmp_path / path, sheet=tmp_path / sheet))
-    assert "would have one name" in found
-    assert names(tmp_path) == ["me.png", "x"]
 
 
 def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) -> None:
@@ -254,10 +192,12 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) ->
         ("no/out.png", "does not exist. Create it first"),
         ("out.psd", "'out.psd'"),
         ("blocked.png", "is a folder"),
-        (".", "is a folder"),
     ):
         assert words in refusal(lambda name=name: result.save(tmp_path / name))
-    assert "is a folder" in refusal(lambda: result.save(""))
+    for sheet in ("a.png", "a.jpg", "folder.png/../a.png"):
+        assert "would have one name" in refusal(
+            lambda sheet=sheet: result.save(tmp_path / "a.png", sheet=tmp_path / sheet)
+        )
     assert names(tmp_path) == ["blocked.json", "folder.png", "me.png"]
 
 
@@ -279,34 +219,25 @@ def test_edits_without_end_are_refused_before_anything_is_written(
     assert names(tmp_path) == ["me.png"]
 
 
-def test_the_place_beside() -> None:
-    assert beside("a/b.edited.png") == Path("a/b.edited.json")
-    assert beside("b") == Path("b.json")
-
-
-@pytest.mark.nightly
 def test_pictures_of_one_name_but_for_the_ending_keep_their_records(
-    colours: ColourBackbone, swept: list[EditResult], result: EditResult, tmp_path: Path
+    swept: list[EditResult], result: EditResult, tmp_path: Path
 ) -> None:
+    """Also after all of them were renamed; a file whose owner is gone is nobody's any more."""
     result.save(tmp_path / "out.jpg")
     write_sweep(swept, tmp_path / "out.webp")
     assert names(tmp_path) == ["me.png", "out.jpg", "out.json", "out.webp", "out.webp.json"]
     sweep = swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
-    assert read_record(tmp_path / "out.jpg") == result.record
-    assert read_record(tmp_path / "out.webp") == sweep
-    other = edit(colours, tmp_path / "me.png", to="red")
-    other.save(tmp_path / "out.jpg")
-    assert read_record(tmp_path / "out.jpg") == other.record
-    assert read_record(tmp_path / "out.webp") == sweep
+    assert (read_record(tmp_path / "out.jpg"), read_record(tmp_path / "out.webp")) == (result.record, sweep)
+    swept[0].save(tmp_path / "out.jpg")
     for name in ("out.jpg", "out.json", "out.webp", "out.webp.json"):
         (tmp_path / name).rename(tmp_path / name.replace("out", "moved"))
-    assert read_record(tmp_path / "moved.jpg") == other.record
+    assert read_record(tmp_path / "moved.jpg") == swept[0].record
     assert read_record(tmp_path / "moved.webp") == sweep
     (tmp_path / "moved.webp.json").unlink()
     assert "moved.webp.json does not lie beside it" in refusal(lambda: read_record(tmp_path / "moved.webp"))
     (tmp_path / "moved.jpg").unlink()
     result.save(tmp_path / "moved.webp")
-    assert read_record(tmp_path / "moved.webp") == result.record, "nobody else's any more"
+    assert read_record(tmp_path / "moved.webp") == result.record
 
 
 def test_plain_values_are_what_json_knows(result: EditResult) -> None:
@@ -326,12 +257,3 @@ def test_pictures_are_the_same_where_size_mode_and_pixels_are() -> None:
     changed = np.array(first)
     changed[0, 0, 0] += 1
     assert not same_picture(first, Image.fromarray(changed))
-
-
-def test_a_result_goes_to_the_home_folder(result: EditResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    result.save("~/out.png")
-    assert names(tmp_path / "home") == ["out.json", "out.png"]
-    (tmp_path / "home" / "other.json").write_text("{}")
-    assert "holds something else" in refusal(lambda: result.save("~/other.png"))

@@ -1,8 +1,8 @@
 """A request makes sense when it is made, and does what the verbs do; what does not go together is refused."""
 
-import dataclasses
 import math
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 CHANGES = ("no glasses => glasses", "=> a smile")
+HAT = "add a hat"
 FILE = Path("a.safetensors")
 
 
@@ -45,54 +46,44 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
     ("fields", "words"),
     [
         ({"to": "a man", "change": ("=> a hat",)}, "`to` and `change` exclude each other"),
-        ({"to": "a man", "direction": (FILE,)}, "`to` and `direction` exclude each other"),
         ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "`to` and `change` and `direction` exclude"),
-        ({"to": ""}, "`to` is an empty caption"),
+        ({"to": "a man", "instruction": (HAT,)}, "`to` and `instruction` exclude each other"),
+        ({"instruction": (HAT,), "caption": "a man"}, "`instruction` goes without `caption`"),
+        ({"instruction": (HAT,), "captioner": "a reader"}, "`instruction` goes without `caption`"),
+        ({"instruction": (" ",)}, "`instruction` is an empty"),
         ({"to": ("a man", " \n")}, "`to` is an empty caption"),
         ({"caption": "  "}, "`caption` is an empty caption"),
-        ({"change": ("",)}, "`change`"),
-        ({"change": ("=>",)}, "`change`"),
         ({"change": ("a hat",)}, "`change`"),
-        ({"change": ("a => b => c",)}, "`change`"),
-        ({"change": ("a hat => A  HAT",)}, "are the same"),
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
         ({"to": "a man \udcff"}, "`to` is not in UTF-8"),
-        ({"caption": "a \udc80"}, "`caption` is not in UTF-8"),
-        ({"change": ("a hat => a \udcff",)}, "`change` is not in UTF-8"),
+        ({"caption": "a \ud800"}, "`caption` is not in UTF-8"),
+        ({"change": ("a hat => a \udfff",)}, "`change` is not in UTF-8"),
         ({"strength": (math.nan,)}, "finite"),
         ({"strength": (1.0, -math.inf)}, "finite"),
+        ({"strength": (True,)}, "finite"),
         ({"strength": ()}, "got 0"),
         ({"to": "a man", "strength": (1.0, 0.5)}, "one for each of 1 changes; got 2"),
+        ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength` is one number"),
         ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "one for each of 2 changes; got 3"),
+        ({"method": "flowedits"}, "did you mean 'flowedit'"),
         ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' cannot move along a `direction`"),
-        (
-            {"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"},
-            "'flowedit' cannot give each change a `strength` of its own",
-        ),
-        (
-            {"change": CHANGES, "mixing": "inverse", "method": "flowedit"},
-            "'flowedit' cannot mix directions",
-        ),
+        ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "cannot give each change a `strength`"),
+        ({"change": CHANGES, "mixing": "inverse", "method": "flowedit"}, "'flowedit' cannot mix directions"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises((ConfigError, RegistryError), match=re.escape(words)) as caught:
         EditRequest(**fields)
-    assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_names_are_known(model: Backbone) -> None:
-    with pytest.raises(RegistryError, match="did you mean 'flowedit'"):
-        EditRequest(method="flowedits")
-    with pytest.raises(ConfigError, match="mixing"):
-        verbs.edit_pictures(model, [], EditRequest(to=TO, mixing="summ"))
-
-
-def test_something_has_to_be_wanted(model: Backbone) -> None:
-    """By then: the pictures of a manifest bring their own."""
+def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) -> None:
+    """By then: the pictures of a manifest bring their own targets."""
     with pytest.raises(ConfigError, match="nothing says what the picture should show"):
         verbs.edit_pictures(model, pictures(), EditRequest(caption=FROM))
+    with pytest.raises(ConfigError, match="mixing"):
+        verbs.edit_pictures(model, [], EditRequest(to=TO, mixing="summ"))
+    assert pickle.loads(pickle.dumps(EditRequest(change=CHANGES, seed=3))).change == CHANGES
 
 
 @pytest.mark.parametrize(
@@ -135,12 +126,6 @@ def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
     for way in ways:
         with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
             way()
-
-
-def test_a_request_travels() -> None:
-    request = EditRequest(change=CHANGES, strength=(0.5, 0.2), seed=3, local=False)
-    again = pickle.loads(pickle.dumps(request))
-    assert all(getattr(again, field.name) == getattr(request, field.name) for field in dataclasses.fields(request))
 
 
 def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loaded() -> None:
@@ -191,11 +176,3 @@ def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(mod
     save_direction(found, tmp_path / "it.safetensors")
     (filed,) = verbs.edit(model, alike[1:], direction=[tmp_path / "it.safetensors"], caption=FROM, strength=0.6)
     assert filed.image.tobytes() == alone.image.tobytes()
-
-
-@pytest.mark.nightly
-def test_a_direction_of_another_model_is_refused(model: Backbone, tmp_path: Path) -> None:
-    other = load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
-    found = verbs.identify(encode(other, pictures()[0], caption=FROM), to=TO)
-    with pytest.raises(ConfigError, match="the direction was found in another model"):
-        verbs.edit(model, pictures(), direction=found, caption=FROM)

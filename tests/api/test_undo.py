@@ -1,6 +1,5 @@
 """The way back: from the file, from what earlier files had, and by a direction, where the codec is the identity."""
 
-import contextlib
 import dataclasses
 import io
 import math
@@ -20,7 +19,7 @@ from latentedit.api.outputs import same_picture
 from latentedit.api.result import EditResult
 from latentedit.api.undo import difference, undo, undo_direction, undo_stored
 from latentedit.api.verbs import edit, identify, manipulate
-from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, ShapeError
+from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.strength import measure_effect
@@ -35,7 +34,6 @@ from tests.editors.edits import grey, levels, noisy
 pytestmark = pytest.mark.slow
 
 PARTS = ("difference", "start", "moved", "allowed", "missed")
-SIZES = [(8, 8), (37, 21), (5, 30)]
 MODES = ["RGB", "RGBA"]
 
 
@@ -46,8 +44,12 @@ def half_mask(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(mask)
 
 
+def tensor_of(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
 def squeezed(values: np.ndarray) -> Tensor:
-    return torch.frombuffer(bytearray(zlib.compress(values.astype(np.uint8).tobytes())), dtype=torch.uint8)
+    return tensor_of(zlib.compress(values.astype(np.uint8).tobytes()))
 
 
 def old_payload(result: EditResult) -> bytes:
@@ -64,20 +66,12 @@ def old_payload(result: EditResult) -> bytes:
     }
     if frame.region is not None:
         about["region"] = " ".join(map(str, frame.region))
-    rough = undone(result.latent.backbone, result, pack(tensors, about))
+    rough = undone(result, pack(tensors, about))
     return pack(tensors | {"missed": squeezed(levels(result.source) - levels(rough))}, about)
 
 
-def undone(model: Backbone, result: EditResult, payload: bytes) -> Image.Image:
-    return undo_stored(Picture.from_image(result.image), payload, model=model)
-
-
-def refusal(error: type[LatentEditError], model: Backbone, result: EditResult, payload: bytes) -> str:
-    with pytest.raises(error) as caught:
-        undone(model, result, payload)
-    assert len(str(caught.value).splitlines()) == 1
-    assert len(str(caught.value)) < 400
-    return str(caught.value)
+def undone(result: EditResult, payload: bytes) -> Image.Image:
+    return undo_stored(Picture.from_image(result.image), payload, model=result.latent.backbone)
 
 
 def changed(result: EditResult, tensors: dict[str, Tensor] | None = None, *, without: str = "", **about: str) -> bytes:
@@ -105,37 +99,32 @@ def shift(model: Backbone, amount: Tensor, caption: str = "grey") -> Direction:
     )
 
 
-@pytest.mark.nightly
-@given(
-    seed=st.integers(0, 1000),
-    size=st.sampled_from(SIZES),
-    mode=st.sampled_from(MODES),
-    strength=st.sampled_from([1.0, 0.3, -0.6, 0.0]),
-    local=st.booleans(),
-    masked=st.booleans(),
-    pale=st.booleans(),
+def redder(model: Backbone, amount: float) -> Direction:
+    return shift(model, torch.tensor([amount, 0.0, 0.0])[None, :, None, None].expand(1, 3, 8, 8).clone())
+
+
+@pytest.mark.parametrize(
+    ("picture", "to", "strength", "local", "masked"),
+    [
+        (grey(1, (37, 21), "RGBA"), "red", 0.3, False, True),
+        (noisy(2, (5, 30)), "green", 1.0, True, False),
+        (grey(3), "red", 0.0, True, True),
+        (grey(4), "", 1.0, False, False),
+    ],
 )
 def test_latents_of_earlier_files_give_back_the_picture(
-    seed: int, size: tuple[int, int], mode: str, strength: float, local: bool, masked: bool, pale: bool
+    colours: ColourBackbone, picture: Image.Image, to: str, strength: float, local: bool, masked: bool
 ) -> None:
     """Bit for bit; half precision alone falls one level off at most, where nothing was clipped."""
-    model = ColourBackbone()
-    source = grey(seed, size, mode) if not pale else noisy(seed, size, mode)
-    latent = encode(model, source, caption="grey", mask=half_mask(size) if masked else None)
-    direction = identify(latent, to="red" if not pale else "green", seed=seed)
-    result = manipulate(latent, direction, strength=strength, local=local)
-    assert same_picture(undone(model, result, old_payload(result)), source)
-    rough = undone(model, result, changed(result, without="missed"))
-    error = np.abs(levels(rough) - levels(source))
+    latent = encode(colours, picture, caption="grey", mask=half_mask(picture.size) if masked else None)
+    ramp = shift(colours, torch.linspace(0, 0.4, 8)[None, None, None].expand(1, 3, 8, 8).clone())
+    result = manipulate(latent, identify(latent, to=to) if to else ramp, strength=strength, local=local)
+    assert same_picture(undone(result, old_payload(result)), picture)
+    rough = undone(result, changed(result, without="missed"))
+    error = np.abs(levels(rough) - levels(picture))
     assert error[unclipped(result.image)].max(initial=0) <= 1
-    if strength == 0:
-        assert error.max() == 0
-    if masked:
-        assert error[:, size[0] // 2 :].max() == 0
-
-
-def _red(model: Backbone, amount: float) -> Direction:
-    return shift(model, torch.tensor([amount, 0.0, 0.0])[None, :, None, None].expand(1, 3, 8, 8).clone())
+    assert error.max() == 0 or strength
+    assert error[:, picture.width // 2 :].max() == 0 or not masked
 
 
 @pytest.fixture
@@ -149,7 +138,7 @@ def test_the_file_gives_back_the_source_without_a_model(colours: ColourBackbone,
     source = noisy(1, (60, 40), mode, mean=(250, 128, 128), deviation=2)
     source.info["icc_profile"] = b"a profile" * 20
     first = edit(colours, source, to="red", caption="grey", mask=half_mask((60, 40)))
-    again = manipulate(first.latent, _red(colours, 0.4), local=False)
+    again = manipulate(first.latent, redder(colours, 0.4), local=False)
     for made in (first, again, edit(colours, source, to="red", caption="grey", method="sdedit", strength=0.5)):
         assert not same_picture(made.image, source)
         made.save(tmp_path / "edited.png")
@@ -168,24 +157,12 @@ def test_what_the_file_carries_is_small_where_little_changed() -> None:
     assert len(difference(source, edited)) < 4_000
 
 
-def test_a_grey_picture_of_16_bits_comes_back_as_it_was_read(colours: ColourBackbone, tmp_path: Path) -> None:
-    values = np.random.default_rng(0).integers(0, 65536, (30, 20)).astype(np.uint16)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    edit(colours, tmp_path / "deep.png", to="red", caption="grey").save(tmp_path / "edited.png")
-    assert same_picture(undo(tmp_path / "edited.png"), Picture.open(tmp_path / "deep.png").image)
-
-
-def test_a_file_without_what_undo_needs_is_refused(result: EditResult, tmp_path: Path) -> None:
-    result.image.save(tmp_path / "plain.png")
-    result.save(tmp_path / "edited.jpg")
-    for name in ("plain.png", "edited.jpg"):
-        with pytest.raises(FileFormatError, match="does not carry the picture before"):
-            undo(tmp_path / name)
-
-
-def test_a_picture_whose_pixels_were_changed_since_is_refused(
+def test_a_file_without_the_difference_or_with_other_pixels_is_refused(
     colours: ColourBackbone, result: EditResult, tmp_path: Path
 ) -> None:
+    result.image.save(tmp_path / "plain.png")
+    with pytest.raises(FileFormatError, match="does not carry the picture before"):
+        undo(tmp_path / "plain.png")
     pixels = np.array(result.image)
     pixels[0, 0, 0] ^= 1
     for payload in (difference(result.source, result.image), old_payload(result)):
@@ -194,103 +171,46 @@ def test_a_picture_whose_pixels_were_changed_since_is_refused(
             undo(tmp_path / "x.png", model=colours)
 
 
-def packed(image: Image.Image) -> Tensor:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(0, dtype=torch.uint8),
-        torch.zeros(8, 8),
-        torch.full((64,), 255, dtype=torch.uint8),
-        packed(Image.new("RGB", (8, 8)))[:-40],
-        packed(Image.new("RGB", (8, 8), (1, 0, 0))),
-        packed(Image.new("RGB", (9, 8))),
-        packed(Image.new("RGBA", (8, 8))),
-        packed(Image.new("L", (8, 8))),
-    ],
-)
-def test_a_difference_that_does_not_lead_to_the_source_is_refused(result: EditResult, tensor: Tensor) -> None:
+@pytest.mark.parametrize("image", [None, *(Image.new(mode, (8, 8), 1) for mode in ("RGB", "RGBA", "L"))])
+def test_a_difference_that_does_not_lead_to_the_source_is_refused(
+    result: EditResult, image: Image.Image | None
+) -> None:
     _, about = unpack(difference(result.source, result.image), "it", allowed=PARTS)
+    file = io.BytesIO(b"no picture")
+    if image is not None:
+        image.save(file, "PNG")
     with pytest.raises(FileFormatError, match="damaged in the picture"):
-        undo_stored(Picture.from_image(result.image), pack({"difference": tensor}, about))
+        undone(result, pack({"difference": tensor_of(file.getvalue())}, about))
 
 
-def test_a_file_of_an_earlier_version_needs_its_model(
+def test_a_file_of_an_earlier_version_needs_the_model_of_its_edit(
     colours: ColourBackbone, result: EditResult, tmp_path: Path
 ) -> None:
     save_image(result.image, tmp_path / "old.png", record=result.record.to_json(), payload=old_payload(result))
+    assert same_picture(undo(tmp_path / "old.png", model=colours), result.source)
     with pytest.raises(ConfigError, match="Give it with `model`"):
         undo(tmp_path / "old.png")
-    assert same_picture(undo(tmp_path / "old.png", model=colours), result.source)
-
-
-def test_a_picture_of_another_model_is_refused_by_both_fingerprints(
-    colours: ColourBackbone, result: EditResult
-) -> None:
-    refusal(FileFormatError, colours, result, changed(result, picture="0" * 16))
-    found = refusal(ConfigError, colours, result, changed(result, model="another-2"))
-    assert "colours-1" in found
-    assert "'another-2'" in found
-    refusal(ConfigError, colours, result, changed(result, model="a\n\x1b[31m" * 1000))
-
-
-def test_a_damaged_payload_is_refused(colours: ColourBackbone, result: EditResult) -> None:
-    for payload in (difference(result.source, result.image), old_payload(result)):
-        half = payload[: len(payload) // 2]
-        for damaged in (b"", b"\0" * 8, payload[:-1], payload + b"\0", half, b"x" * len(payload)):
-            refusal(FileFormatError, colours, result, damaged)
-
-
-@pytest.mark.nightly
-@given(place=st.integers(0, 10_000), value=st.integers(1, 255), old=st.booleans())
-def test_any_byte_may_be_wrong(place: int, value: int, old: bool) -> None:
-    """A difference is refused then, or still leads to the source."""
-    model = ColourBackbone()
-    result = edit(model, grey(), to="red", caption="grey", strength=0.0, mask=half_mask((8, 8)))
-    payload = bytearray(old_payload(result) if old else difference(result.source, result.image))
-    payload[place % len(payload)] ^= value
-    with contextlib.suppress(LatentEditError):
-        found = undone(model, result, bytes(payload))
-        assert found.size == (8, 8)
-        assert old or same_picture(found, result.source)
+    with pytest.raises(ConfigError, match=r"colours-1.*'another-2'"):
+        undone(result, changed(result, model="another-2"))
 
 
 @pytest.mark.parametrize(
-    "tensors",
+    ("tensors", "told"),
     [
-        {"start": torch.zeros(1, 3, 8, 4)},
-        {"moved": torch.zeros(2, 3, 8, 8)},
-        {"moved": torch.zeros(3, 8, 8)},
-        {"start": torch.zeros(0)},
-        {"missed": torch.full((64,), 255, dtype=torch.uint8)},
-        {"missed": torch.frombuffer(bytearray(zlib.compress(bytes(64))), dtype=torch.uint8)},
-        {"allowed": torch.full((64,), 255, dtype=torch.uint8)},
-        {"allowed": torch.zeros(0, dtype=torch.uint8)},
-        {"allowed": torch.zeros(8, 8)},
-        {"allowed": torch.zeros(64, dtype=torch.bfloat16)},
-        {"allowed": torch.frombuffer(bytearray(zlib.compress(bytes(63))), dtype=torch.uint8)},
-        {"allowed": torch.frombuffer(bytearray(zlib.compress(bytes(10**7))), dtype=torch.uint8)},
-        {"allowed": torch.frombuffer(bytearray(zlib.compress(bytes(64))[:-8]), dtype=torch.uint8)},
+        ({"start": torch.zeros(1, 3, 8, 4)}, "latents"),
+        ({"moved": torch.zeros(2, 3, 8, 8)}, "latents"),
+        ({"missed": squeezed(np.zeros(64))}, "what is missed"),
+        ({"allowed": torch.full((64,), 255, dtype=torch.uint8)}, "the mask"),
+        ({"allowed": torch.zeros(64, dtype=torch.bfloat16)}, "the mask"),
+        ({"allowed": squeezed(np.zeros(63))}, "the mask"),
+        ({"allowed": squeezed(np.zeros(65))}, "the mask"),
     ],
 )
-def test_tensors_of_other_shapes_are_refused(
-    colours: ColourBackbone, result: EditResult, tensors: dict[str, Tensor]
-) -> None:
-    assert "Undo with the direction's file" in refusal(FileFormatError, colours, result, changed(result, tensors))
-
-
-def test_a_payload_without_latents_is_refused(colours: ColourBackbone, result: EditResult) -> None:
-    _, about = unpack(old_payload(result), "it", allowed=PARTS)
-    assert "not of shape [1, 3, 8, 8]" in refusal(FileFormatError, colours, result, pack({}, about))
-
-
-def test_latents_beyond_all_pictures_are_refused_or_clipped(colours: ColourBackbone, result: EditResult) -> None:
-    far = {"start": torch.full((1, 3, 8, 8), 1e38), "moved": torch.full((1, 3, 8, 8), -3e38)}
-    assert "nan or infinity" in refusal(ShapeError, colours, result, changed(result, far))
+def test_tensors_of_other_shapes_are_refused(result: EditResult, tensors: dict[str, Tensor], told: str) -> None:
+    with pytest.raises(FileFormatError, match=f"{told} in .* Undo with the direction's file"):
+        undone(result, changed(result, tensors))
+    with pytest.raises(FileFormatError, match=r"not of shape \[1, 3, 8, 8\]"):
+        undone(result, changed(result, without="start"))
 
 
 @given(
@@ -314,8 +234,7 @@ def test_a_direction_is_taken_back_by_the_closed_form(seed: int, strength: float
 
 
 @pytest.mark.parametrize("local", [True, False])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA"), ((5, 30), "RGB")])
 @pytest.mark.parametrize("strength", [1.0, 0.4, -0.3])
 def test_an_edit_is_taken_back_by_its_direction(
     colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
@@ -359,33 +278,21 @@ def test_a_curved_codec_takes_rounds(
     assert error(0) <= 2 if kept == 1 else error(0) > 3
 
 
-def test_a_direction_of_another_model_is_refused_by_both_fingerprints(colours: ColourBackbone) -> None:
-    foreign = dataclasses.replace(_red(colours, 0.1), model_fingerprint="another-2")
+def test_directions_and_strengths_that_do_not_fit_are_refused(colours: ColourBackbone) -> None:
+    picture, red = Picture.from_image(grey()), redder(colours, 0.1)
     with pytest.raises(ConfigError, match=r"another-2.*colours-1"):
-        undo_direction(colours, Picture.from_image(grey()), foreign)
-
-
-@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
-def test_strengths_that_are_no_numbers_are_refused(colours: ColourBackbone, strength: float) -> None:
+        undo_direction(colours, picture, dataclasses.replace(red, model_fingerprint="another-2"))
     with pytest.raises(ConfigError, match="finite number"):
-        undo_direction(colours, Picture.from_image(grey()), _red(colours, 0.1), strength=strength)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 3, 4, 4), (1, 192)])
-def test_directions_of_several_pictures_or_other_shapes_are_refused(
-    colours: ColourBackbone, shape: tuple[int, ...]
-) -> None:
-    with pytest.raises(ShapeError, match=r"does not fit latents of shape \[1, 3, 8, 8\]"):
-        undo_direction(colours, Picture.from_image(grey()), shift(colours, torch.zeros(shape)))
-
-
-REGION = (14, 6, 24, 24)
+        undo_direction(colours, picture, red, strength=math.nan)
+    for shape in ((2, 3, 8, 8), (1, 3, 4, 4)):
+        with pytest.raises(ShapeError, match=r"does not fit latents of shape \[1, 3, 8, 8\]"):
+            undo_direction(colours, picture, shift(colours, torch.zeros(shape)))
 
 
 @pytest.fixture
 def framed(colours: ColourBackbone) -> EditResult:
     """Of a picture of which the model saw a region alone."""
-    frame = Picture.from_image(grey(6, (60, 40))).fit(colours.capabilities, region=REGION)
+    frame = Picture.from_image(grey(6, (60, 40))).fit(colours.capabilities, region=(14, 6, 24, 24))
     z = frame.pixels[None]
     latent = JointLatent(
         backbone=colours, z=z, condition=colours.embed(["grey"]), captions=("grey",), frames=(frame,), decoded=z
@@ -393,44 +300,23 @@ def framed(colours: ColourBackbone) -> EditResult:
     return manipulate(latent, identify(latent, to="red"), local=False)
 
 
-def test_a_region_is_stored_with_its_latent(colours: ColourBackbone, framed: EditResult) -> None:
+def test_a_region_is_stored_with_its_latent(framed: EditResult) -> None:
     """Inside, the change is taken back; far outside there was none; between, it is carried on along other colours."""
-    error = np.abs(levels(undone(colours, framed, changed(framed, without="missed"))) - levels(framed.source))
+    error = np.abs(levels(undone(framed, changed(framed, without="missed"))) - levels(framed.source))
     moved = np.abs(levels(framed.image) - levels(framed.source))
     assert moved[10:26, 18:34, 0].min() > 30
     assert error[10:26, 18:34].max() <= 1
     assert error[:, :2].max() == error[:, 50:].max() == 0
-    whole = changed(framed, without="missed", region="0 0 60 40")
-    other = undone(colours, framed, whole)
+    other = undone(framed, changed(framed, without="missed", region="0 0 60 40"))
     assert np.abs(levels(other) - levels(framed.source))[:, 50:].max() > 30
 
 
 @pytest.mark.parametrize(
     "region",
-    [
-        "",
-        "1 2 3",
-        "1 2 3 4 5",
-        "14 6 24 0",
-        "14 6 -24 24",
-        "14 6 24 24.0",
-        "--5 1 1 1",
-        "a b c d",
-        "1" * 5000,
-        "60 6 24 24",
-        "-24 6 24 24",
-        "14 40 24 24",
-        "0 0 999999 999999",
-        "0 0 4 999",
-        "\u0661 1 4 4",
-    ],
+    ["", "1 2 3", "1 2 3 4 5", "14 6 24 0", "14 6 24 24.0", "60 6 24 24", "-24 6 24 24", "14 40 24 24", "0 0 4 241"],
 )
-def test_a_region_that_makes_no_sense_is_refused(colours: ColourBackbone, framed: EditResult, region: str) -> None:
-    found = refusal(FileFormatError, colours, framed, changed(framed, region=region))
-    assert "is not four numbers" in found
-
-
-@pytest.mark.parametrize("region", ["-20 -20 24 24", "59 39 3 3", "0 0 1 1", "0 0 240 240", "-100 0 160 1"])
-def test_any_region_that_overlaps_is_undone_somehow(colours: ColourBackbone, framed: EditResult, region: str) -> None:
-    payload = changed(framed, region=region)
-    assert undone(colours, framed, payload).size == (60, 40)
+def test_a_region_that_makes_no_sense_is_refused(framed: EditResult, region: str) -> None:
+    with pytest.raises(FileFormatError, match="is not four numbers"):
+        undone(framed, changed(framed, region=region))
+    for overlapping in ("-20 -20 24 24", "59 39 3 3", "0 0 240 240"):
+        assert undone(framed, changed(framed, region=overlapping)).size == (60, 40)

@@ -1,13 +1,12 @@
 """The front door, on a model of coloured pictures whose edits have a closed form."""
 
 import dataclasses
-import re
-import threading
+import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from PIL import Image
@@ -20,7 +19,6 @@ from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.api.viewer.from_results import view
 from latentedit.core.errors import (
     ConfigError,
-    ImageError,
     LatentEditError,
     ModelError,
     RegistryError,
@@ -33,20 +31,17 @@ from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
-from tests.api.test_undo import half_mask, shift
+from tests.api.test_undo import half_mask
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
 from tests.latents.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
-METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
 
-
-@pytest.mark.parametrize("long", ["red room, a hat, a wall", "red " * 200 + "room\x1b[31m, a hat, a wall"])
-def test_what_is_printed_is_one_line(colours: ColourBackbone, long: str) -> None:
+def test_what_is_printed_is_one_line(colours: ColourBackbone) -> None:
     """Of everything that a person has in hand: no number of a tensor, and nothing that a terminal obeys."""
-    latent = encode(colours, grey(), caption="grey room, a hat, a wall")
+    latent, long = encode(colours, grey(), caption="grey room, a hat"), "red " * 200 + "room\x1b[31m, a hat"
     direction = identify(latent, to=long)
     results = [*sweep(latent, direction, strengths=[0.0, 1.0]), edit(colours, grey(), to=long, method="sdedit")]
     anonymous = dataclasses.replace(direction, target_captions=())
@@ -56,7 +51,6 @@ def test_what_is_printed_is_one_line(colours: ColourBackbone, long: str) -> None
         assert text.isprintable(), text
         assert len(text) < 120, text
         assert "tensor" not in text
-    assert "1.00" in repr(results[1])
     assert results[1].verdict.label in repr(results[1])
 
 
@@ -88,8 +82,10 @@ def test_cost_and_record_say_what_was_done(colours: ColourBackbone) -> None:
         assert {"latentedit", "torch", "diffusers", "transformers", "python"} <= set(result.record.versions)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA")])
+@pytest.mark.parametrize(
+    ("method", "size", "mode"),
+    [("eim", (37, 21), "RGBA"), ("flowedit", (37, 21), "RGBA"), ("sdedit", (8, 8), "RGB")],
+)
 def test_strength_zero_is_the_file_bit_for_bit(
     colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
@@ -101,6 +97,10 @@ def test_strength_zero_is_the_file_bit_for_bit(
     assert changed.image.size == source.size
     assert not same_picture(changed.image, source)
     assert same_picture(edit(colours, source, to="green", method=method).image, changed.image)
+    if method == "sdedit":
+        assert changed.record.settings["level"] == 0.5, "stored with the model"
+        given = edit(colours, source, to="green", method=SDEdit(level=0.9, steps=3))
+        assert given.record.settings["level"] == 0.9
 
 
 def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
@@ -145,12 +145,6 @@ def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, arm: str) 
     assert same_picture(swept[1].image, noisy())
 
 
-def test_a_sweep_needs_strengths(colours: ColourBackbone) -> None:
-    latent = encode(colours, noisy())
-    with pytest.raises(ConfigError, match="at least one strength"):
-        sweep(latent, identify(latent, to="green"), strengths=[])
-
-
 def test_strengths_beyond_what_is_sound_are_clamped_with_a_note(colours: ColourBackbone) -> None:
     latent = encode(colours, noisy())
     result = manipulate(latent, identify(latent, to="green"), strength=50.0)
@@ -160,33 +154,15 @@ def test_strengths_beyond_what_is_sound_are_clamped_with_a_note(colours: ColourB
     assert result.verdict.word != "damaged"
 
 
-def test_captions_given_beat_captions_read(colours: ColourBackbone) -> None:
-    assert encode(colours, noisy(), caption="blue").captions == ("blue",)
-    result = edit(colours, noisy(), to="mauve", caption="blue")
-    assert result.notes == ("unknown colour in 'mauve'",)
-
-
-def test_stored_settings_and_given_ones(colours: ColourBackbone) -> None:
-    stored = edit(colours, noisy(), to="green", method="sdedit")
-    assert stored.record.settings["level"] == 0.5
-    given = edit(colours, noisy(), to="green", method=SDEdit(level=0.9, steps=3))
-    assert given.record.settings["level"] == 0.9
-
-
-def test_no_gradients_are_kept(colours: ColourBackbone) -> None:
-    latent = encode(colours, noisy())
-    latent = dataclasses.replace(latent, z=latent.z.clone().requires_grad_())
-    assert not identify(latent, to="green", method=HSDS(gamma=1.0, steps=2)).z.requires_grad
-    assert torch.is_grad_enabled()
-
-
-def test_a_model_without_a_reader_needs_captions() -> None:
+def test_a_model_without_a_reader_needs_captions(colours: ColourBackbone) -> None:
     model = ColourBackbone()
     with pytest.raises(ConfigError, match="`caption`"):
         edit(model, noisy(), to="green")
     result = edit(model, noisy(), to="green", caption="red")
     assert result.effect.read_before is None
     assert result.effect.read_after is None
+    told = edit(colours, noisy(), to="mauve", caption="blue")
+    assert (told.caption, told.notes) == ("blue", ("unknown colour in 'mauve'",)), "what is given beats what is read"
 
 
 def test_missing_forward_derivatives_are_noted_in_every_result(
@@ -200,31 +176,21 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
     direction = identify(latent, to="green", method=search)
-    results = [
-        manipulate(latent, direction),
-        manipulate(latent, direction, arm="joint", level=0.5, steps=4, strength=0.5),
-        *sweep(latent, direction, strengths=[0.0, 0.5]),
-        edit(colours, noisy(), to="green", method=EIM(search=search)),
-    ]
-    for result in results:
-        assert len(result.notes) == 1
-        assert "forward-mode derivatives of colours are not available (no tangent rule)" in result.notes[0]
-    plain = edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=2)))
-    assert plain.notes == ()
+    along = [manipulate(latent, direction, arm="joint", level=0.5, steps=4), *sweep(latent, direction, strengths=[0.5])]
+    for result in (*along, edit(colours, noisy(), to="green", method=EIM(search=search))):
+        (note,) = result.notes
+        assert "forward-mode derivatives of colours are not available (no tangent rule)" in note
+    assert edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=2))).notes == ()
 
 
-@pytest.mark.parametrize(
-    ("method", "arm"), [("eim", "image"), ("eim", "text"), ("eim", "joint")] + [(m, "") for m in METHODS[1:]]
-)
+@pytest.mark.parametrize(("method", "arm"), [("eim", "image"), ("eim", "joint"), ("flowedit", ""), ("sdedit", "")])
 def test_a_damaged_network_is_named_in_one_line(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, method: str, arm: str
 ) -> None:
     monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
     editor = EIM(arm=arm, steps=4) if arm else method
-    for strength in (1.0, 0.5):
-        with pytest.raises(ModelError, match="Check its weights") as found:
-            edit(colours, noisy(), to="green", caption="red", method=editor, strength=strength)
-        assert "\n" not in str(found.value)
+    with pytest.raises(ModelError, match="Check its weights"):
+        edit(colours, noisy(), to="green", caption="red", method=editor, strength=0.5)
     with pytest.raises(ModelError, match="Check its weights"):
         identify(encode(colours, noisy()), to="green")
 
@@ -242,45 +208,75 @@ def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone
     assert "the two captions mean the same" in result.verdict.reason
 
 
-@pytest.mark.parametrize("strength", [float("nan"), float("inf"), -float("inf")])
-def test_strengths_that_are_no_numbers_are_refused_everywhere(colours: ColourBackbone, strength: float) -> None:
-    latent = encode(colours, noisy())
-    direction = identify(latent, to="green")
-    with colours.count() as counted:
-        for method in METHODS:
-            with pytest.raises(ConfigError, match="finite"):
-                edit(colours, noisy(), to="green", strength=strength, method=method)
-        with pytest.raises(ConfigError, match="finite"):
-            manipulate(latent, direction, strength=strength)
-        with pytest.raises(ConfigError, match="finite") as found:
-            sweep(latent, direction, strengths=[0.5, strength], arm="joint")
-        assert isinstance(found.value, LatentEditError)
+SCENE = "grey room, a hat"
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"to": "  "}, "`to` is an empty caption"),
+    ({"to": ["green", "blue"]}, "1 pictures take one"),
+    ({"to": "green", "method": "flowedits"}, "did you mean 'flowedit'"),
+    ({"to": "green", "strength": math.inf}, "finite"),
+    ({"change": "grey => grey"}, "are the same"),
+    ({"change": "blue => red"}, "is not words of the caption"),
+    ({"change": ["grey => red", "grey => blue"]}, "is not words of the caption"),
+    ({"to": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
+    ({"to": "red", "mask": Image.new("L", (8, 8), 0)}, "black everywhere"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "words"), REFUSED)
+def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
+    colours: ColourBackbone, wanted: dict[str, Any], words: str
+) -> None:
+    with colours.count() as counted, pytest.raises(LatentEditError, match=words) as found:
+        edit(colours, grey(), caption=SCENE, **wanted)
+    assert "\n" not in str(found.value)
     assert counted.evaluations == 0
 
 
-def test_bad_input_is_refused_in_words(colours: ColourBackbone, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="empty caption"):
-        edit(colours, noisy(), to="  ")
-    with pytest.raises(ConfigError, match="empty caption"):
-        edit(colours, noisy(), to="green", caption="")
-    with pytest.raises(ConfigError, match=r"1 pictures take one .*; got 2"):
-        edit(colours, noisy(), to=["green", "blue"])
-    with pytest.raises(ConfigError, match="no picture to encode"):
-        encode(colours, [])
-    with pytest.raises(RegistryError, match="did you mean 'flowedit'"):
-        edit(colours, noisy(), to="green", method="flowedits")
-    with pytest.raises(ImageError):
-        edit(colours, tmp_path / "none.png", to="green")
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"strengths": []}, "at least one strength"),
+        ({"strengths": [0.5, math.nan]}, "finite"),
+        ({"to": "red"}, "exclude each other"),
+        ({"method": "flowslider"}, "'flowslider' cannot move along a `direction`"),
+        (
+            {"direction": None, "to": "red", "method": "flowslider", "arm": "text", "steps": 4},
+            "cannot set `arm` or set",
+        ),
+        ({"direction": None, "to": "red", "mixing": "inverse"}, "several directions"),
+        ({"direction": None}, "neither is given"),
+    ],
+)
+def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
+    latent = encode(colours, grey(), caption=SCENE)
+    found = {"direction": identify(latent, change="grey => red"), "strengths": [1.0]}
+    with pytest.raises(ConfigError, match=words):
+        sweep(latent, **(found | wanted))
 
 
-SCENE = "grey room, a hat"
+@pytest.mark.parametrize(
+    ("count", "strength", "words"),
+    [
+        (2, [1.0], "2 directions take one strength, or one each; got 1"),
+        (2, [1.0, 0.5, 0.2], "got 3"),
+        (2, [1.0, math.nan], "finite number"),
+        (1, math.inf, "finite number"),
+        (0, 1.0, "no direction to put together"),
+    ],
+)
+def test_as_many_strengths_as_directions(colours: ColourBackbone, count: int, strength: Any, words: str) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    directions = [identify(latent, to=to) for to in ("red", "blue")]
+    with pytest.raises(ConfigError, match=words):
+        manipulate(latent, directions[:count], strength=strength)
+    assert manipulate(latent, directions[:1], strength=[0.5]).strength == 0.5
 
 
 @pytest.mark.parametrize(
     ("change", "target"),
     [
         ("grey => red", "red room, a hat"),
-        (["grey => red", "a hat =>"], "red room"),
         (["grey room => red room", "=> a scarf", "hat => cap"], "red room, a cap, a scarf"),
         (Change(old="grey", new="red"), "red room, a hat"),
     ],
@@ -292,41 +288,17 @@ def test_a_change_is_the_caption_that_it_makes(
     found, expected = identify(latent, change=change, seed=2), identify(latent, to=target, seed=2)
     assert found.target_captions == (target,)
     assert found.fingerprint == expected.fingerprint
-    if isinstance(change, list):
-        return  # each is a direction of its own in an edit, see tests/api/test_request.py
-    result = edit(colours, grey(), change=change, caption=SCENE, seed=2)
-    assert result.target_caption == target
-    assert same_picture(result.image, edit(colours, grey(), to=target, caption=SCENE, seed=2).image)
 
 
 def test_a_change_is_made_in_every_caption(colours: ColourBackbone) -> None:
-    pictures, captions = [grey(1), grey(2)], ["grey room, a hat", "a dog, grey"]
-    results = edit(colours, pictures, change="grey => red", caption=captions)
+    pictures, captions = [grey(1), grey(2)], [SCENE, "a dog, grey"]
+    results = edit(colours, pictures, change="grey => red", caption=captions, seed=2)
     assert [result.target_caption for result in results] == ["red room, a hat", "a dog, red"]
+    alone = edit(colours, grey(1), to="red room, a hat", caption=SCENE, seed=2)
+    assert same_picture(results[0].image, alone.image)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "words"),
-    [
-        ({"change": "red"}, "OLD => NEW"),
-        ({"change": "=>"}, "OLD => NEW"),
-        ({"change": "grey => grey"}, "are the same"),
-        ({"change": "blue => red"}, "is not words of the caption"),
-        ({"change": ["grey => red", "grey => blue"]}, "is not words of the caption"),
-    ],
-)
-def test_changes_that_cannot_be_made_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
-    latent = encode(colours, grey(), caption=SCENE)
-    with colours.count() as counted:
-        for act in (lambda: identify(latent, **wanted), lambda: edit(colours, grey(), caption=SCENE, **wanted)):
-            with pytest.raises(ConfigError, match=re.escape(words)) as found:
-                act()
-            assert "\n" not in str(found.value)
-    assert counted.evaluations == 0
-
-
-@pytest.mark.parametrize("method", ["eim", "flowedit"])
-@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA")])
+@pytest.mark.parametrize(("method", "size", "mode"), [("eim", (8, 8), "RGB"), ("flowedit", (37, 21), "RGBA")])
 def test_a_mask_keeps_everything_else_as_it_was(
     colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
@@ -339,39 +311,6 @@ def test_a_mask_keeps_everything_else_as_it_was(
     whole = edit(colours, source, to="red", caption="grey", method=method)
     assert whole.record.picture.mask is None
     assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
-
-
-@pytest.mark.parametrize(
-    ("mask", "words"),
-    [
-        (Image.new("L", (9, 8), 255), "9x8 pixels, the picture 8x8"),
-        (Image.new("L", (8, 8), 255), "white everywhere"),
-        (Image.new("L", (8, 8), 0), "black everywhere"),
-        ("no.png", "no such file"),
-    ],
-)
-def test_a_mask_that_makes_no_sense_is_refused(colours: ColourBackbone, mask: Any, words: str) -> None:
-    with colours.count() as counted:
-        with pytest.raises(ImageError, match=words) as found:
-            edit(colours, grey(), to="red", mask=mask)
-        assert "\n" not in str(found.value)
-    assert counted.evaluations == 0
-
-
-@pytest.mark.nightly
-def test_only_eim_is_local_unless_it_is_said(colours: ColourBackbone) -> None:
-    for method in METHODS:
-        for local in (None, True, False):
-            result = edit(colours, noisy(), to="green", method=method, local=local)
-            assert result.record.local is (method == "eim" if local is None else local)
-    ramp = shift(colours, torch.linspace(0, 0.4, 8)[None, None, None].expand(1, 3, 8, 8).clone())
-    latent = encode(colours, grey(), caption="grey")
-    kept, free = (manipulate(latent, ramp, local=local) for local in (True, False))
-    change = np.abs(levels(free.image) - levels(grey()))
-    assert change[:, 1].min() >= 6
-    assert np.abs(levels(kept.image) - levels(grey()))[:, 1].max() <= 4  # faint beside the strongest
-    assert np.abs(levels(kept.image) - levels(free.image))[:, 7].max() <= 1
-    assert torch.equal(kept.latent.z, free.latent.z)
 
 
 class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
@@ -394,22 +333,9 @@ def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, mo
         edit(colours, noisy(), to="green", captioner=Blind(colours))
 
 
-@pytest.mark.parametrize("strengths", [[1.0, 0.5, 0.2], []])
-def test_as_many_strengths_as_directions(colours: ColourBackbone, strengths: list[float]) -> None:
-    latent = encode(colours, grey(), caption="grey")
-    directions = [identify(latent, to=to) for to in ("red", "blue")]
-    with pytest.raises(ConfigError, match=f"one for each of 2 changes; got {len(strengths)}"):
-        manipulate(latent, directions, strength=strengths)
-    with pytest.raises(ConfigError, match="finite number"):
-        manipulate(latent, directions, strength=[1.0, float("nan")])
-    assert manipulate(latent, directions[:1], strength=[0.5]).strength == 0.5
-    with pytest.raises(ConfigError, match="nothing says what"):
-        manipulate(latent, [])
-
-
 @pytest.mark.parametrize("strength", [1.0, 0.3])
 @pytest.mark.parametrize("local", [True, False])
-@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA"), ((5, 30), "RGB"), ((64, 64), "RGBA")])
+@pytest.mark.parametrize(("size", "mode"), [((37, 21), "RGBA"), ((5, 30), "RGB")])
 def test_there_and_back_again_is_the_picture(
     colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
 ) -> None:
@@ -445,14 +371,6 @@ def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) ->
     assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
 
 
-def test_several_directions_are_taken_back_together(colours: ColourBackbone) -> None:
-    latent = encode(colours, grey(), caption="grey")
-    directions = [identify(latent, to=to) for to in ("red", "blue")]
-    there = manipulate(latent, directions, strength=[0.6, 0.3])
-    back = manipulate(there.latent, directions, strength=[-0.6, -0.3])
-    assert same_picture(back.image, grey())
-
-
 def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
     """One after the other is both at once, for what is written is always the change of the first picture."""
     latent = encode(colours, grey(), caption="grey")
@@ -463,29 +381,20 @@ def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
     assert torch.allclose(both.latent.z, second.latent.z, atol=1e-6)
     assert np.abs(levels(both.image) - levels(second.image)).max() <= 1
     assert np.array_equal(levels(second.source), levels(grey()))
-    assert len(first.latent) == 1
+    assert same_picture(manipulate(both.latent, [red, blue], strength=[-0.5, -0.3]).image, grey())
 
 
 def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A model of one kind of pictures says which, and what to use for others."""
     not_known(monkeypatch, number=9.5, reason="style")
-    for asked in ({"to": "green"}, {"change": "red => green"}):
-        with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
-            edit(colours, noisy(), anyway=False, **asked)
-        assert cost.evaluations == 0
-
-
-def test_a_model_of_one_kind_of_pictures_says_which_and_what_to_use_for_others(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    not_known(monkeypatch)
+    with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
+        edit(colours, noisy(), anyway=False, to="green")
+    assert cost.evaluations == 0
     monkeypatch.setattr(colours, "defaults", {**colours.defaults, "knows": "plain colours"})
-    with pytest.raises(UnknownPictureError) as refused:
-        edit(colours, noisy(), to="green", anyway=False)
-    places = [str(refused.value).find(one) for one in ("only knows plain colours", "FLUX.2", "latentedit keep")]
-    assert places == sorted(places)
-    assert -1 not in places
+    with pytest.raises(UnknownPictureError, match=r"only knows plain colours.*FLUX\.2.*latentedit keep"):
+        edit(colours, noisy(), change="red => green", anyway=False)
 
 
 def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
@@ -499,45 +408,13 @@ def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
     assert result.notes[:2] == knowledge.doubts
     assert result.cost.guard_evaluations == 6
     assert result.measures["knowledge"] == knowledge
+    for state, notes in (("doubtful", 2), ("known", 0)):
+        not_known(monkeypatch, state=state, caption_fits=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UnknownPictureWarning)
+            other = edit(colours, noisy(), to="green", anyway=False)
+        assert (other.verdict.word, len(other.notes)) == ("done", notes)
+        assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
     after = Session(result.latent).run(EditRequest(to="blue"))[0][0]
     assert after.verdict.word == "not known", "what follows on an unknown picture is one"
     assert after.cost.guard_evaluations == 0
-
-
-@pytest.mark.parametrize(("state", "notes"), [("doubtful", 2), ("known", 0)])
-def test_other_pictures_are_edited_without_a_warning(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, state: str, notes: int
-) -> None:
-    not_known(monkeypatch, state=state, caption_fits=True)
-    result = edit(colours, noisy(), to="green", anyway=False)
-    assert not [one for one in recwarn if one.category is UnknownPictureWarning]
-    assert result.verdict.word == "done"
-    assert ("doubtful" in result.verdict.reason) is (state == "doubtful")
-    assert len(result.notes) == notes
-
-
-@pytest.mark.nightly
-def test_edits_leave_nothing_open_and_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same files, threads and temporary files after ten edits as after the first."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    process, held = psutil.Process(), set[tuple[int, int, int]]()
-    for seed in range(10):
-        edit(ColourBackbone(), grey(seed), caption="grey", to="red", seed=seed).save(tmp_path / "edited.png")
-        held.add((len(process.open_files()), threading.active_count(), len(list(tmp_path.iterdir()))))
-    assert held == {(len(process.open_files()), threading.active_count(), 2)}
-
-
-def test_what_is_put_together_goes_by_the_editor_that_is_given(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    editor = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
-    source, caption = grey(), "grey room, a hat"
-    latent = encode(colours, source, caption=caption)
-    red, blue = (identify(latent, to=f"{colour} room, a hat") for colour in ("red", "blue"))
-    asked: dict[str, Any] = {"caption": caption, "method": editor}
-    found, searches = iter([red, blue]), list[HSDS]()
-    monkeypatch.setattr(Session, "identify", lambda _, method, **__: searches.append(method) or next(found))
-    together = edit(colours, source, change=["grey => red", "a hat => a scarf"], **asked)
-    assert searches == [editor.search] * 2
-    for result in (together, edit(colours, source, direction=red, **asked)):
-        assert result.record.settings == {"arm": "joint", "level": 0.5, "steps": 4}

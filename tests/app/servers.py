@@ -1,7 +1,8 @@
-"""The page's server on the colour model, in this process, and pages of it in a browser."""
+"""Visits on the colour model, whose tasks take no time, and the page's server in this process."""
 
 import contextlib
 import importlib.metadata
+import io
 import socket
 import tempfile
 import threading
@@ -10,12 +11,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from torch import Tensor
 
 from latentedit.app.models import Models
 from latentedit.app.serve import serving
+from latentedit.app.visit import Visit, Wish
 from latentedit.core.plugins import CAPTIONERS
 from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey
+
+SCENE = "grey room, a hat, a wall"
+"""The colour model reads the first word; the rest is for the words of changes."""
+
+RED = Wish(text="grey => red")
+EIM = {"model": "colours", "method": "eim", "caption": SCENE}
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def opened(model: ColourBackbone) -> Visit:
+    """A visit with a grey picture."""
+    visit = Visit(Models(model))
+    visit.open(png(grey()), "a grey <one>.png", model="colours")
+    return visit
 
 
 class PausedBackbone(ColourBackbone):

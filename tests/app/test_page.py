@@ -1,6 +1,5 @@
 """The page in a browser, used as visitors do, against a server that really runs."""
 
-import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +11,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.app.visit import Visit
 from latentedit.directions.direction_file import load_direction
-from latentedit.directions.local_basis import local_basis
-from tests.app.servers import PausedBackbone, free_port, served
-from tests.app.visits import SCENE, png
+from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy
 from tests.latents.unknown import not_known
@@ -62,17 +59,6 @@ class Visitor:
 
     def wish(self, change: str) -> None:
         self.page.get_by_label("What should change").fill(change)
-
-    def number(self, label: str, value: str) -> None:
-        """Until it stays: a slider that is just being drawn may put its own number over what is typed."""
-        box = self.page.get_by_label(f"number input for {label}")
-        for _ in range(5):
-            box.fill(value)
-            box.press("Tab")
-            self.page.wait_for_timeout(200)
-            if box.input_value() == value:
-                return
-        expect(box).to_have_value(value)
 
     def press(self, name: str) -> None:
         self.page.locator(f"#le-{name}").click()
@@ -183,34 +169,13 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
 
 
 @pytest.mark.nightly
-def test_directions_that_nobody_named(guest: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=4))
-    monkeypatch.setattr("tests.editors.colours.VARIANCE", 1.0)
-    guest.bring(png(grey()))
-    guest.page.get_by_role("tab", name="Discover").click()
-    guest.number("How many", "1")
-    guest.press("discover")
-    found = guest.page.locator("#le-discovered button")
-    expect(found).to_have_count(1, timeout=PATIENCE_MS)
-    found.first.click()
-    expect(guest.page.get_by_label("What should change")).to_have_value("01-all-over.safetensors")
-    guest.describe(SCENE)
-    guest.edit("01-all-over.safetensors")
-
-
-@pytest.mark.nightly
-def test_files_that_are_no_pictures(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
+def test_files_that_are_no_pictures(guest: Visitor, tmp_path: Path) -> None:
     guest.drop("text.png", b"only a text")
     guest.says("text.png is no picture")
-    guest.drop("cut.png", png(noisy(size=(40, 40)))[:200])
-    guest.says("cut.png")
     with (tmp_path / "large.png").open("wb") as large:
         large.truncate(30_000_000)
     guest.page.locator("#le-upload input[type=file]").set_input_files(tmp_path / "large.png")
     expect(guest.page.get_by_test_id("toast-body")).to_contain_text("20")
-    guest.bring(png(grey()))
-    guest.edit("grey => red")
-    assert [path for path in server[1].rglob("*") if path.is_file() and path.stat().st_size] == []
 
 
 @pytest.mark.nightly
@@ -310,18 +275,3 @@ def test_a_page_that_is_closed_is_forgotten_at_once(
             break
         waiting.page.wait_for_timeout(100)
     assert forgotten()
-
-
-@pytest.mark.nightly
-def test_after_a_restart_an_old_page_says_so(visitor: NewPage) -> None:
-    port, one = free_port(), visitor()
-    with served(PausedBackbone(), port=port) as (address, _):
-        one.come(address)
-        one.bring(png(grey()))
-    with served(PausedBackbone(), port=port) as (address, _):
-        one.wish("grey => red")
-        one.press("edit")
-        one.says("of an earlier run of the server")
-        one.come(address)
-        one.bring(png(grey()))
-        one.edit("grey => red")

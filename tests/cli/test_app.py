@@ -81,16 +81,6 @@ def test_it_serves_until_it_is_interrupted_and_leaves_nothing(miniature: Path, t
     assert [path.name for path in tmp_path.iterdir() if "latentedit" in path.name or "gradio" in path.name] == []
 
 
-@pytest.mark.nightly
-def test_a_port_in_use_is_told(refused: Refused, miniature: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        said = refused("app", "--model", miniature, "--port", port)
-    assert said == f"port {port} is in use at 127.0.0.1. Choose another --port\n"
-
-
 def free_port() -> str:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

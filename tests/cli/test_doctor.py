@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.core.errors import ModelError
 from tests.commands import Command, Refused
 
 
@@ -34,16 +33,6 @@ def test_doctor_misses_a_package(command: Command, bundled: Path, monkeypatch: p
     outcome = command("doctor", "--no-sample")
     assert outcome.code == 1
     assert "pip install no-such-package" in outcome.out
-
-
-def test_the_models_error_is_what_the_doctor_prints(
-    command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: Path) -> list[str]:
-        raise ModelError("expected a whole model; got half")
-
-    monkeypatch.setattr("latentedit.cli.doctor.verification", fail)
-    assert "expected a whole model; got half" in command("doctor").out
 
 
 def test_how_a_model_is_loaded_goes_with_one(refused: Refused) -> None:

@@ -1,8 +1,8 @@
-"""``latentedit edit`` on a folder and a manifest: failures are told, what is stopped goes on, the rest is refused."""
+"""``latentedit edit`` on a folder and a manifest: failures are told, and what is stopped goes on."""
 
 import csv
 import json
-import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record
-from latentedit.api.runs.executors import run_here
 from latentedit.api.runs.folder import RunFolder
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
@@ -60,47 +59,30 @@ def table(folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.nightly
-def test_a_folder_is_edited_but_for_what_is_damaged(
-    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
+def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
+    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
 ) -> None:
     outcome = command(*words)
     run = tmp_path / "photos.edited"
     assert outcome.code == 1
     assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
     assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
-    assert "warning: 1 could not be done\n" in outcome.err
-    assert "b.png, sdedit: " in outcome.err
-    assert "damaged or cut short" in outcome.err
+    assert re.search("b.png, sdedit: .*damaged or cut short", outcome.err)
     rows = table(run)
     assert list(rows["id"]) == ["a.jpg", "a.png"]
     assert list(rows["output"]) == ["pictures/a.jpg.edited.png", "pictures/a.png.edited.png"]
     assert not {"seconds", "peak_bytes"} & set(rows)
-    for name, output in zip(rows["id"], rows["output"], strict=True):
-        assert Picture.open(run / output).size == Picture.open(photos / name).size
-        record = read_record(run / output)
-        assert (record.picture.name, record.caption, record.target_caption) == (name, FROM, TO)
+    record = read_record(run / "pictures/a.jpg.edited.png")
+    assert (record.picture.name, record.caption, record.target_caption) == ("a.jpg", FROM, TO)
     assert sorted(path.suffix for path in (run / "pictures").iterdir()) == [".json", ".json", ".png", ".png"]
-    status = command("bench", "status", run)
-    assert status.code == 0
-    assert "finished: 3 of 3 parts done" in status.out
-    assert "b.png, sdedit: " in status.out
-
-
-@pytest.mark.nightly
-def test_what_is_written_is_made_again_and_undone(
-    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
-) -> None:
-    """The same file as that of an edit of the one picture."""
-    assert command(*words, "--quiet").code == 1
-    output = tmp_path / "photos.edited" / "pictures" / "a.png.edited.png"
+    assert "finished: 3 of 3 parts done" in command("bench", "status", run).out
+    output = run / "pictures" / "a.png.edited.png"
     asked = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
     assert command("edit", photos / "a.png", *asked, "-o", tmp_path / "one.png").code == 0
     assert (tmp_path / "one.png").read_bytes() == output.read_bytes()
     again = command("replay", output, "--picture", photos / "a.png", "--model", miniature)
-    assert again.code == 0, again.err
     assert "yes, byte for byte" in again.out
-    undone = command("undo", output, "-o", tmp_path / "undone.png")
-    assert undone.code == 0, undone.err
+    assert command("undo", output, "-o", tmp_path / "undone.png").code == 0
     assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
 
 
@@ -131,22 +113,14 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_pictures_of_kinds_that_cannot_be_read_are_told(
-    command: Command, words: tuple[object, ...], photos: Path
-) -> None:
-    for name in ("c.HEIC", "d.heic", "e.dng", "f.avif", ".g.heic"):
-        (photos / name).write_bytes(b"a picture")
-    outcome = command(*words, "--strength", 0)
-    told = "warning: left out, for pictures of their kinds cannot be read: c.HEIC, d.heic, e.dng and 1 more."
-    assert told in outcome.err
-    assert "2 edited" in outcome.out
-    assert "left out" not in command(*words, "--strength", 0, "--quiet").err
-
-
 def test_another_command_on_the_same_folder_is_refused(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
-    assert command(*words, "--strength", 0).code == 1
+    for name in ("c.HEIC", "d.heic", "e.dng", "f.avif", ".g.heic"):
+        (photos / name).write_bytes(b"a picture")
+    first = command(*words, "--strength", 0)
+    assert first.code == 1
+    assert "cannot be read: c.HEIC, d.heic, e.dng and 1 more." in first.err
     other = command(*words)
     assert (other.code, other.out) == (2, "")
     assert "holds another run, with other strengths\nhint: Name another folder with -o" in other.err
@@ -177,12 +151,6 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     assert command(*some, "-o", tmp_path / "anew").code == 0
     for name in ("rows.csv", "pictures/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
-    mended = (photos / "b.png").read_bytes()
-    for content in (save(photos / "b.png", 7).read_bytes(), mended):
-        (photos / "b.png").write_bytes(content)
-        assert command(*some).code == 0
-    for name in ("rows.csv", "pictures/b.edited.png"):
-        assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes(), "also when it is as it once was"
 
 
 def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:
@@ -195,33 +163,6 @@ def test_json_is_one_object(command: Command, words: tuple[object, ...], photos:
     (photos / "b.png").unlink()
     outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
-
-
-def test_nothing_could_be_edited(command: Command, words: tuple[object, ...], photos: Path) -> None:
-    for name in ("a.png", "a.jpg"):
-        (photos / name).write_bytes(b"none")
-    outcome = command(*words)
-    assert outcome.code == 1
-    assert "none edited, 3 failed" in outcome.out
-
-
-@pytest.mark.nightly
-def test_processes_make_the_same(
-    command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They get a plan that was sent, and load the model for themselves; one of two dies."""
-
-    def sent(folder: RunFolder, work: Any, count: int, **_: object) -> int:
-        run_here(folder, pickle.loads(pickle.dumps(work)))
-        return count - 1
-
-    monkeypatch.setattr("latentedit.api.runs.executors.run_processes", sent)
-    assert command(*words, "-o", tmp_path / "one").code == 1
-    outcome = command(*words, "--workers", 2, "-o", tmp_path / "two")
-    assert outcome.code == 1
-    assert "warning: 1 of 2 workers died; the others did their part\n" in outcome.err
-    for name in ("rows.csv", "pictures/a.jpg.edited.png"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 @pytest.fixture
@@ -260,70 +201,42 @@ def test_a_manifest_says_what_each_picture_should_show(
     )
 
 
+@pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize(
-    ("option", "value"),
+    ("place", "options", "words"),
     [
-        ("--to", TO),
-        ("--change", "=> a smile"),
-        ("--from", FROM),
-        ("--direction", "d"),
-        ("--captioner", "portraits"),
-        ("--instruction", "smile"),
+        *(
+            ("list.csv", [option, "=> x"], f"{option} cannot be used here: a manifest says of each picture")
+            for option in ("--to", "--change", "--from", "--direction", "--captioner", "--instruction")
+        ),
+        ("list.csv", ["--mask", "x.png"], "--mask cannot be used here: they are for a single picture"),
+        ("masked.csv", [], "has masks"),
+        ("no.csv", [], "no such file"),
+        *(
+            ("photos", ["--to", TO, option, "x.png"], f"{option} cannot be used here: they are for a single picture")
+            for option in ("--sheet", "--view", "--mask")
+        ),
+        ("photos", [], "nothing says what the picture should show"),
+        ("photos", ["--to", TO, "--batch", 0], "--batch must be 1 or more; got 0"),
+        ("photos", ["--to", TO, "--workers", 0], "--workers must be 1 or more; got 0"),
+        ("photos", ["--to", TO, "-o", "photos"], "would be one folder"),
+        ("photos", ["--to", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
+        ("empty", ["--to", TO], "there are no pictures in the folder"),
     ],
 )
-def test_what_a_manifest_says_already_is_refused(
-    refused: Refused, unloaded: None, manifest: Path, option: str, value: str
+def test_wrong_input_is_refused_before_the_model_is_loaded(
+    refused: Refused, manifest: Path, monkeypatch: pytest.MonkeyPatch, place: str, options: list[object], words: str
 ) -> None:
-    line = refused("edit", manifest, option, value)
-    assert f"{option} cannot be used here: a manifest says of each picture what it shows" in line
+    monkeypatch.chdir(manifest.parent)
+    Path("empty").mkdir()
+    Image.new("L", (56, 40), 255).save("photos/mask.png")
+    rows = f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
+    Path("masked.csv").write_text(rows)
+    source = [] if place.endswith("csv") else ["--from", FROM]
+    assert words in refused("edit", place, *source, *options)
 
 
-def test_a_manifest_with_masks_is_refused(refused: Refused, unloaded: None, manifest: Path) -> None:
-    mask = manifest.parent / "photos" / "mask.png"
-    Image.new("L", (56, 40), 255).save(mask)
-    manifest.write_text(f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n")
-    assert "has masks, and many pictures are edited without any" in refused("edit", manifest)
-
-
-@pytest.mark.parametrize("option", ["--sheet", "--view", "--mask"])
-def test_what_is_for_one_picture_is_refused_for_many(
-    refused: Refused, unloaded: None, photos: Path, manifest: Path, option: str
-) -> None:
-    for place in (photos, manifest):
-        line = refused("edit", place, "--from", FROM, "--to", TO, option, place.parent / "x.png")
-        assert f"{option} cannot be used here: they are for a single picture" in line
-
-
-@pytest.mark.parametrize("option", ["--batch", "--workers", "--ray"])
-def test_what_is_for_many_is_refused_for_one_picture(
-    refused: Refused, unloaded: None, photos: Path, option: str
-) -> None:
-    line = refused("edit", photos / "a.png", "--from", FROM, "--to", TO, option, 1)
-    assert f"{option} cannot be used here: they are for a folder or a manifest" in line
-
-
-def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
-    refused: Refused, unloaded: None, photos: Path, tmp_path: Path
-) -> None:
-    words = ("edit", photos, "--from", FROM)
-    (tmp_path / "empty").mkdir()
-    assert "nothing says what the picture should show" in refused(*words)
-    assert "--batch must be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
-    assert "--workers must be 1 or more; got 0" in refused(*words, "--to", TO, "--workers", 0)
-    assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
-    assert "would be one folder" in refused(*words, "--to", TO, "-o", photos)
-    assert "is a file, and a folder is written" in refused(*words, "--to", TO, "-o", photos / "a.png")
-    assert "there are no pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
-    assert "there is no such file" in refused("edit", tmp_path / "no.csv")
-    assert "no such file" in refused(*words, "--direction", tmp_path / "no.safetensors")
-
-
-def test_a_model_that_cannot_read_needs_a_caption(refused: Refused, photos: Path, options: tuple[object, ...]) -> None:
-    assert "nobody can say what the pictures show" in refused("edit", photos, "--to", TO, *options)
-    assert "'reader'" in refused("edit", photos, "--to", TO, "--captioner", "reader", *options)
-
-
-def test_where_a_run_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_many_and_where_its_run_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my.photos").mkdir()
     assert default_folder(tmp_path / "my.photos") == tmp_path / "my.photos.edited"
     assert default_folder(Path("some/list.csv")) == Path("some/list.edited")
@@ -331,9 +244,6 @@ def test_where_a_run_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert default_folder(Path()) == tmp_path / "my.photos.edited"
     with pytest.raises(ConfigError, match="Give one with -o"):
         default_folder(Path("/"))
-
-
-def test_what_is_many(tmp_path: Path) -> None:
     assert is_many(tmp_path)
     assert is_many(Path("a.CSV"))
     assert not is_many(tmp_path / "a.png")

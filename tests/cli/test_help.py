@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from latentedit.cli import main
 from latentedit.cli.help_pages import EXAMPLES
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
-from tests.commands import Command
 
 
 def commands(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -75,22 +73,6 @@ def test_examples_are_command_lines_that_the_parser_takes(name: str) -> None:
         assert unknown(parsed(shlex.split(line))) == []
 
 
-@pytest.mark.parametrize("options", ["--chnage glasses", "--seed much", "--to"])
-def test_an_example_with_a_wrong_option_is_not_taken(options: str) -> None:
-    with pytest.raises(Exception, match=r"No such option|valid integer|requires an argument"):
-        parsed(["latentedit", "edit", "me.png", *options.split()])
-
-
-@pytest.mark.slow
-def test_values_of_options_have_plain_names(command: Command) -> None:
-    for words in ([], ["edit"], ["bench", "run"]):
-        assert not re.search(r"<(bool|list)|\[str\]", command(*words, "--help").out)
-
-
-def test_an_example_with_a_wrong_name_is_not_taken() -> None:
-    assert unknown(parsed(["latentedit", "edit", "me.png", "--method", "flowedti"])) == ["flowedti"]
-
-
 @pytest.mark.parametrize(("name", "columns"), [*((name, 80) for name in PAGES), ("latentedit edit", 120)])
 def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -103,17 +85,3 @@ def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytes
     start = lines.index(f" {EXAMPLES}") + 1
     assert lines[start : start + len(wanted)] == wanted
     assert not any("\b" in line for line in lines)
-
-
-def test_the_first_page_tells_exit_codes() -> None:
-    codes = [line.split()[0] for line in section(PAGES["latentedit"].help, "Exit codes:")]
-    assert codes == ["0", "1", "2", "70", "130"]
-
-
-@pytest.mark.parametrize("name", ["edit", "sweep", "direction apply"])
-def test_options_stand_in_panels(name: str) -> None:
-    command = PAGES[f"latentedit {name}"]
-    panels = {one.name: one.rich_help_panel for one in command.params if one.param_type_name == "option"}
-    wanted = {"local": "Change", "source": "Caption", "dtype": "Model", "output": "Output", "quiet": "Output"}
-    assert {option: panels[option] for option in wanted} == wanted
-    assert [option for option, panel in panels.items() if panel is None and option != "on"] == ["debug"]

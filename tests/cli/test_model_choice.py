@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import typer
 
 from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.options import DTYPES
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import COMMANDS
+from latentedit.models.placement import POLICIES, known_dtype
 from tests.commands import Command
 
 OPTIONS = ("--model", "--device", "--dtype", "--placement", "--text-encoders", "--revision", "--lora")
@@ -23,7 +24,7 @@ def options_of(command: Any) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts}
 
 
-@pytest.mark.parametrize("name", [*LOADING, "direction make", "direction preview", "direction apply"])
+@pytest.mark.parametrize("name", [*LOADING, "direction make", "direction preview"])
 def test_every_command_that_loads_a_model_has_all_the_options(name: str) -> None:
     first, *below = name.split()
     found = COMMANDS.load(first)
@@ -39,10 +40,14 @@ def test_what_is_not_given_is_left_to_load(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: told.append((given, more)))
     ModelChoice().load()
     ModelChoice(model="org/name", dtype="float16", text_encoders="required", revision="v1").load()
+    adapted = ModelChoice(lora=("a.safetensors", "C:/b.safetensors:0.5", "c:d.safetensors:-1"))
+    adapted.load()
     assert told == [
         (("portraits",), {}),
         (("org/name",), {"dtype": "float16", "text_encoders": "required", "revision": "v1"}),
+        (("portraits",), {"lora": [("a.safetensors", 1.0), ("C:/b.safetensors", 0.5), ("c:d.safetensors", -1.0)]}),
     ]
+    assert adapted.arguments()[:4] == ["--lora", "a.safetensors", "--lora", "C:/b.safetensors:0.5"]
 
 
 def test_a_choice_can_be_sent_and_filled_in() -> None:
@@ -65,6 +70,10 @@ def test_a_choice_can_be_sent_and_filled_in() -> None:
 def test_unknown_words_are_refused_before_anything_is_loaded(given: dict[str, str], line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         ModelChoice(**given)
+    for name in DTYPES[1:]:
+        assert (ModelChoice(dtype=name).dtype, known_dtype(name).is_floating_point) == (name, True)
+    for policy in POLICIES:
+        assert ModelChoice(placement=policy).placement == policy
 
 
 def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,38 +98,3 @@ def test_the_options_reach_the_network(command: Command, picture: Path, miniatur
     other = json.loads(command("replay", place, *again, "--dtype", "float32").out)
     assert not other["same"]
     assert any("dtype" in line for line in other["differences"])
-
-
-@pytest.mark.nightly
-def test_a_folder_is_edited_as_told(
-    command: Command, picture: Path, miniature: Path, tmp_path: Path, forked: None
-) -> None:
-    """Also in other processes, of which each loads the model."""
-    pictures = tmp_path / "many"
-    pictures.mkdir()
-    for name in ("a.png", "b.png"):
-        (pictures / name).write_bytes(picture.read_bytes())
-    wanted = ("--from", "a person", "--to", "a person with glasses", "--method", "sdedit", "--model", miniature)
-    where = ("--dtype", "bfloat16", "--device", "cpu", "--workers", 2, "--batch", 1, "-o", tmp_path / "run")
-    outcome = command("edit", pictures, *wanted, *where)
-    assert outcome.code == 0, outcome.err
-    records = [json.loads(file.read_text()) for file in (tmp_path / "run/pictures").glob("*.json")]
-    assert [record["record"]["model"]["dtype"] for record in records] == ["bfloat16", "bfloat16"]
-
-
-def test_the_command_line_knows_dtypes_and_policies_as_the_library_does() -> None:
-    from latentedit.cli.model_choice import _KNOWN
-    from latentedit.cli.options import DTYPES
-    from latentedit.models.placement import POLICIES, known_dtype
-
-    assert {known_dtype(name) for name in DTYPES[1:]} == {torch.float32, torch.float64, torch.bfloat16, torch.float16}
-    assert _KNOWN["placement"] == POLICIES
-
-
-def test_a_lora_is_a_file_with_or_without_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr("latentedit.models.registry.load", lambda *_, lora: told.extend(lora))
-    choice = ModelChoice(lora=("a.safetensors", "C:/b.safetensors:0.5", "c:d.safetensors:-1"))
-    choice.load()
-    assert told == [("a.safetensors", 1.0), ("C:/b.safetensors", 0.5), ("c:d.safetensors", -1.0)]
-    assert choice.arguments()[:4] == ["--lora", "a.safetensors", "--lora", "C:/b.safetensors:0.5"]

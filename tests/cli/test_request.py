@@ -10,7 +10,6 @@ from PIL import Image
 
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.request import (
-    check_apart,
     check_arrows,
     default_output,
     open_checked,
@@ -61,11 +60,8 @@ def test_an_arrow_that_the_shell_took_is_told_with_the_file_that_it_made(
     os.close(os.open("other", os.O_CREAT))
     assert "glasses" not in refusal(ConfigError, lambda: check_arrows(["edit", *left.split()]))
     os.close(made)
-
-
-@pytest.mark.parametrize("line", ["edit --change =>x", "edit --change a=>", "keep a -", "edit --to =", "edit -o a="])
-def test_other_words_are_no_arrows(line: str) -> None:
-    check_arrows(line.split())
+    for line in ("edit --change =>x", "edit --change a=>", "keep a -", "edit --to =", "edit -o a="):
+        check_arrows(line.split())
 
 
 @pytest.mark.parametrize(
@@ -88,30 +84,6 @@ def test_a_result_of_a_very_long_name_can_be_written(letter: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("output", "sheet"),
-    [("a.png", "a.png"), ("a.png", "x/../a.png"), ("a.png", "a.jpg"), ("link/a.png", "a.png"), ("a.png", "a.json")],
-)
-def test_two_outputs_need_two_names_and_two_json_files(tmp_path: Path, output: str, sheet: str) -> None:
-    (tmp_path / "x").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path)
-    places: dict[str, Path] = {"output": tmp_path / output, "sheet": tmp_path / sheet}
-    assert "Choose another --sheet" in refusal(OutputError, lambda: check_apart(**places))
-
-
-def test_outputs_apart(tmp_path: Path) -> None:
-    check_apart(output=tmp_path / "a.png", sheet=None)
-    check_apart(output=tmp_path / "a.png", sheet=tmp_path / "a.sheet.png", third=tmp_path / "b.png")
-
-
-def test_a_picture_is_opened_when_all_places_are_good(picture: Path, tmp_path: Path) -> None:
-    before = sorted(tmp_path.iterdir())
-    opened = open_checked(picture, output=tmp_path / "o.png", sheet=tmp_path / "s.png", mask=None)
-    assert opened.size == (56, 40)
-    assert sorted(tmp_path.iterdir()) == before
-    assert open_checked(picture, output=tmp_path / "o.png", mask=mask_file(tmp_path)).path == picture
-
-
-@pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
         ({"picture": "no.png"}, ImageError, "no such file"),
@@ -129,25 +101,27 @@ def test_a_picture_is_opened_when_all_places_are_good(picture: Path, tmp_path: P
         ({"sheet": "other.png"}, OutputError, "holds something else"),
         ({"sheet": "o.png"}, OutputError, "would be one file"),
         ({"sheet": "o.jpg"}, OutputError, "would be one file"),
+        ({"sheet": "x/../o.png"}, OutputError, "Choose another --sheet"),
+        ({"sheet": "link/o.png"}, OutputError, "would be one file"),
+        ({"sheet": "o.json"}, OutputError, "o.json"),
+        ({"picture": "clear.png", "output": "o.jpg"}, OutputError, "transparency"),
+        ({"picture": "tall.png"}, ImageError, "56x40"),
     ],
 )
 def test_places_that_are_not_good(
     picture: Path, tmp_path: Path, changes: dict[str, str], error: type[LatentEditError], words: str
 ) -> None:
     (tmp_path / "other.json").write_text('{"name": "a package"}')
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    Image.open(picture).convert("RGBA").save(tmp_path / "clear.png")
+    Image.open(picture).rotate(90, expand=True).save(tmp_path / "tall.png")
     asked: dict[str, Any] = {"picture": picture, "output": tmp_path / "o.png", "mask": mask_file(tmp_path)}
+    assert open_checked(**asked, sheet=tmp_path / "s.png").size == (56, 40)
     asked |= {name: tmp_path / place for name, place in changes.items()}
     before = sorted(tmp_path.iterdir())
     assert words in refusal(error, lambda: open_checked(asked.pop("picture"), **asked))
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_masks_and_pictures_that_do_not_fit(picture: Path, tmp_path: Path) -> None:
-    Image.open(picture).convert("RGBA").save(picture)
-    refusal(OutputError, lambda: open_checked(picture, output=tmp_path / "o.jpg"))
-    open_checked(picture, output=tmp_path / "o.png", sheet=tmp_path / "s.jpg")
-    mask = mask_file(tmp_path, (40, 56))
-    assert "40x56" in refusal(ImageError, lambda: open_checked(picture, output=tmp_path / "o.png", mask=mask))
 
 
 @pytest.mark.parametrize("named", [None, "org/name", "./folder", ""])

@@ -8,18 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from latentedit.api.undo import undo_direction
-from latentedit.api.verbs import edit
 from latentedit.cli.main import run
 from latentedit.directions.direction_file import load_direction
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import FORMAT
 from latentedit.models.registry import load
-from latentedit_keep.pictures import pack_chunks, read_chunks, save_image
-from tests.api.test_undo import old_payload
-from tests.cli.test_direction import HOSTILE, rewritten
 from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -27,13 +21,6 @@ FROM, TO = "a person with no glasses", "a person with glasses"
 
 def levels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(int)
-
-
-def with_chunks(path: Path, info: PngInfo) -> None:
-    """The same pixels with other things beside them."""
-    with Image.open(path) as image:
-        image.load()
-        image.save(path, format="PNG", pnginfo=info)
 
 
 @pytest.fixture
@@ -83,19 +70,7 @@ def test_an_edit_is_taken_back_from_its_file_alone(
         assert told == {"picture": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
 
 
-@pytest.mark.nightly
-def test_a_file_of_an_earlier_version_is_undone_with_its_model(
-    command: Command, refused: Refused, picture: Path, miniature: Path, tmp_path: Path
-) -> None:
-    model = load(miniature, device="cpu")
-    result = edit(model, picture, caption=FROM, to=TO, strength=0.3)
-    save_image(result.image, tmp_path / "old.png", record=result.record.to_json(), payload=old_payload(result))
-    assert "--model" in refused("undo", tmp_path / "old.png")
-    assert command("undo", tmp_path / "old.png", "--model", miniature).code == 0
-    assert np.array_equal(levels(tmp_path / "old.undone.png"), levels(picture))
-
-
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_picture_without_its_latent_needs_the_direction(
     command: Command, edited: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -109,101 +84,35 @@ def test_a_picture_without_its_latent_needs_the_direction(
     expected = undo_direction(model, Picture.open(edited), found, strength=0.3)
     assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected))
     assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
-
-
-@pytest.mark.slow
-def test_the_direction_counts_where_it_is_given(
-    command: Command, edited: Path, direction: Path, miniature: Path
-) -> None:
-    outcome = command("undo", edited, "--direction", direction, "--model", miniature, "--json")
-    assert json.loads(outcome.out)["how"] == "direction"
-
-
-def test_how_a_direction_was_applied_goes_with_one(refused: Refused, edited: Path) -> None:
-    """The latent in the file knows its own strength: half of it cannot be taken back."""
-    line = refused("undo", edited, "--strength", 0.5, "--no-local")
-    assert "--strength and --local/--no-local cannot be used here" in line
-
-
-def test_quiet_prints_nothing(command: Command, edited: Path, miniature: Path) -> None:
-    outcome = command("undo", edited, "--model", miniature, "--quiet")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
-
-
-def test_a_picture_that_carries_nothing(refused: Refused, picture: Path) -> None:
-    assert "--direction" in refused("undo", picture)
-
-
-def test_a_model_that_is_not_bundled_has_to_be_named(refused: Refused, edited: Path, direction: Path) -> None:
-    line = refused("undo", edited, "--direction", direction)
-    assert "the record names 'miniature', which is no bundled model" in line
-
-
-def test_damaged_records_and_payloads(refused: Refused, edited: Path) -> None:
-    text, payload = read_chunks(edited)
-    assert text is not None
-    assert payload is not None
-    newer = text.replace('"format":1', f'"format":{FORMAT + 1}')
-    for info, words in (
-        (pack_chunks("{}", payload), "'method'"),
-        (pack_chunks("dear diary", payload), "no JSON"),
-        (pack_chunks(newer, payload), "newer latentedit"),
-        (pack_chunks(text, payload[:-10]), "file not fully covered"),
-        (pack_chunks(text, b""), "cut short"),
-        (pack_chunks(None, b"x" * 100), "safetensors"),
-    ):
-        with_chunks(edited, info)
-        assert words in refused("undo", edited)
-
-
-@pytest.mark.nightly
-def test_sheets_and_sweeps_are_no_edited_pictures(
-    command: Command, refused: Refused, picture: Path, direction: Path, miniature: Path, tmp_path: Path
-) -> None:
-    arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature)
-    assert command("edit", *arguments, "--strength", 0, "--sheet", tmp_path / "sheet.png").code == 0
-    assert command("sweep", *arguments, "--strengths", "0,1").code == 0
-    for name, kind in (("sheet.png", "sheet"), ("me.sweep.png", "sweep")):
-        for more in ((), ("--direction", direction)):
-            assert f"is a {kind}, and no edited picture" in refused(
-                "undo", tmp_path / name, *more, "--model", miniature
-            )
+    told = json.loads(command("undo", edited, "--direction", direction, "--model", miniature, "--json").out)
+    assert told["how"] == "direction", "although the file has its latent"
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
+        ((), None),
         (("-o", "me.edited.png"), "another name"),
-        (("-o", "no/o.png"), "does not exist. Create it"),
+        (("-o", "no/o.png"), "does not exist"),
         (("-o", "o.psd"), "o.psd"),
         (("--device", "gpu7"), "gpu7"),
         (("--direction", "no.safetensors"), "no such file"),
+        (("--strength", "0.5", "--no-local"), "--strength and --local/--no-local cannot be used here"),
     ],
 )
-def test_wrong_input_is_one_line(
-    refused: Refused, edited: Path, miniature: Path, tmp_path: Path, more: tuple[str, str], words: str
+def test_wrong_input_is_refused(
+    refused: Refused,
+    edited: Path,
+    direction: Path,
+    miniature: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+    words: str | None,
 ) -> None:
-    value = tmp_path / more[1] if "." in more[1] else more[1]
-    assert words in refused("undo", edited, more[0], value, "--model", miniature)
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_directions(refused: Refused, edited: Path, direction: Path, miniature: Path, case: str) -> None:
-    rewritten(direction, case)
-    assert direction.name in refused("undo", edited, "--direction", direction, "--model", miniature)
-
-
-@pytest.mark.usefixtures("edited", "unloaded")
-@pytest.mark.parametrize("output", ["no/o.png", "o.psd", "me.edited.png"])
-def test_outputs_are_checked_before_the_model_is_loaded(
-    command: Command, miniature: Path, tmp_path: Path, output: str
-) -> None:
-    arguments = ("undo", tmp_path / "me.edited.png", "--model", miniature)
-    assert command(*arguments, "-o", tmp_path / output).code == 2
-    with pytest.raises(AssertionError, match="loaded"):
-        command(*arguments)
-
-
-@pytest.mark.parametrize("name", [".", "/", "", "no.png"])
-def test_pictures_that_are_none(refused: Refused, miniature: Path, name: str) -> None:
-    refused("undo", name, "--model", miniature)
+    monkeypatch.chdir(edited.parent)
+    if words is None:
+        assert "--direction" in refused("undo", "me.png")
+        assert "no such file" in refused("undo", "no.png", "--model", miniature)
+        assert "the record names 'miniature'" in refused("undo", edited, "--direction", direction)
+    else:
+        assert words in refused("undo", edited, *more, "--model", miniature)

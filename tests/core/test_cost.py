@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from latentedit.core.cost import Cost, counting, spend, spending
+from latentedit.core.cost import counting, spend, spending
 
 
 def failing(model: object) -> None:
@@ -59,7 +59,3 @@ def test_a_count_ends_with_its_context_though_it_fails() -> None:
         failing(model)
     spend(model, 1)
     assert count.evaluations == 1
-
-
-def test_what_is_not_judged_costs_no_judgement() -> None:
-    assert Cost(evaluations=2.0, seconds=0.1, peak_bytes=1).verdict_evaluations == 0

@@ -7,12 +7,6 @@ from latentedit.core import errors
     ("kind", "builtin"),
     [
         (errors.ConfigError, ValueError),
-        (errors.ShapeError, ValueError),
-        (errors.CoordinateError, ValueError),
-        (errors.DeviceError, ValueError),
-        (errors.ImageError, ValueError),
-        (errors.ModelError, ValueError),
-        (errors.FileFormatError, ValueError),
         (errors.OutputError, OSError),
         (errors.MissingDependencyError, ImportError),
         (errors.UnsupportedDerivativeError, NotImplementedError),

@@ -30,22 +30,10 @@ def test_uniform_grid_has_equal_steps_and_exact_ends(steps: int) -> None:
     assert torch.allclose(gaps, torch.full_like(gaps, 0.8 / steps), rtol=1e-9)
 
 
-def test_uniform_grid_refuses_no_steps() -> None:
-    with pytest.raises(CoordinateError):
-        uniform_grid(0)
-
-
 @given(s=st.floats(0, 1), shift=SHIFTS)
 def test_shift_is_undone_by_its_inverse_and_keeps_the_ends(s: float, shift: float) -> None:
     assert shift_level(shift_level(s, shift), 1 / shift) == pytest.approx(s, abs=1e-12)
     assert (shift_level(0.0, shift), shift_level(1.0, shift)) == (0.0, 1.0)
-
-
-@given(steps=STEPS, shift=SHIFTS)
-def test_shifted_grid_falls_from_one_to_zero(steps: int, shift: float) -> None:
-    grid = shifted_grid(steps, shift)
-    assert grid.steps == steps
-    assert (grid.levels[0], grid.levels[-1]) == (1, 0)
 
 
 def test_shift_is_the_one_of_the_stock_scheduler() -> None:
@@ -65,6 +53,9 @@ def test_below_starts_exactly_at_the_level_and_keeps_the_lower_nodes(steps: int,
 
 
 def test_below_and_above_the_grid() -> None:
+    assert shifted_grid(2, 3.0).levels == (1.0, 0.75, 0.0)
+    with pytest.raises(CoordinateError):
+        uniform_grid(0)
     with pytest.raises(CoordinateError):
         uniform_grid(4, start=0.9, end=0.2).below(0.2)
     grid = uniform_grid(4, start=0.9, end=0.2)

@@ -81,21 +81,9 @@ def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixi
     for index in range(batch):
         expected = composed(rows[:, index], strengths, mixing)
         assert np.allclose(whole.z[index], expected, rtol=1e-9, atol=1e-9)
-
-
-@given(st.integers(2, 4), st.sampled_from(["inverse", "projection"]), st.sampled_from([0.0, 1e-9, 0.1, 0.3]), SEEDS)
-def test_no_mixing_blows_up(count: int, mixing: Mixing, apart: float, seed: int) -> None:
-    """Its length is at most ``|s_j |d_j|| / sqrt(0.02)``, or it is refused: also where one is made of the others."""
-    generator = np.random.default_rng(seed)
-    rows = generator.normal(size=(count, 1, 6))
-    rows[-1] = generator.normal(size=count - 1) @ rows[:-1, 0] + apart * rows[-1]
-    strengths = generator.normal(size=count)
-    try:
-        z = compose(together(rows), strengths.tolist(), mixing).z
-    except ConfigError:
-        return
-    assert apart > 1e-9
-    assert z.norm() <= np.linalg.norm(strengths * np.linalg.norm(rows[:, 0], axis=1)) / 0.02**0.5
+    numbers = whole.condition.tokens[:, 0, :count].numpy()  # each text is its own unit vector: it shows the numbers
+    assert np.allclose(np.einsum("bk,kbd->bd", numbers, rows), whole.z, rtol=1e-9, atol=1e-9)
+    assert np.array_equal(whole.condition.pooled, -2 * whole.condition.tokens[:, 0])
 
 
 @given(st.integers(1, 4), st.integers(1, 3), SEEDS)
@@ -109,18 +97,6 @@ def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
             for j in range(count):
                 expected = rows[i, index] @ rows[j, index] / np.square(rows[j, index]).sum()
                 assert talk[index, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
-                ratio = np.square(rows[i, index]).sum() / np.square(rows[j, index]).sum()
-                assert talk[index, i, j] == pytest.approx(ratio * talk[index, j, i], rel=1e-9, abs=1e-12)
-
-
-@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
-def test_texts_are_mixed_by_the_same_numbers(count: int, batch: int, mixing: Mixing, seed: int) -> None:
-    """Each direction's text is its own unit vector, so the composed text shows the numbers."""
-    rows = random_rows(count, batch, 8, seed)
-    whole = compose(together(rows), [1.0, -0.5, 2.0, 0.25][:count], mixing)
-    numbers = whole.condition.tokens[:, 0, :count].numpy()
-    assert np.allclose(np.einsum("bk,kbd->bd", numbers, rows), whole.z, rtol=1e-9, atol=1e-9)
-    assert np.array_equal(whole.condition.pooled, -2 * whole.condition.tokens[:, 0])
 
 
 @pytest.mark.parametrize("mixing", MIXINGS)
@@ -132,6 +108,8 @@ def test_one_for_all_goes_with_one_a_picture(mixing: Mixing, one: int) -> None:
     whole = compose(parts, [1.0, -0.5], mixing)
     talk = cross_talk(parts)
     assert len(whole) == len(whole.condition) == len(talk) == 3
+    shared = [dataclasses.replace(part, condition=part.condition[:1]) for part in parts]
+    assert torch.equal(compose(shared, [1.0, -0.5], mixing).condition.tokens, whole.condition.tokens)
     for index in range(3):
         alone = compose([part.row(index) for part in parts], [1.0, -0.5], mixing)
         assert torch.allclose(whole.z[index], alone.z[0], rtol=1e-12)
@@ -139,19 +117,11 @@ def test_one_for_all_goes_with_one_a_picture(mixing: Mixing, one: int) -> None:
         assert torch.allclose(talk[index], cross_talk([part.row(index) for part in parts])[0], rtol=1e-12)
 
 
-def test_a_text_for_all_goes_with_a_displacement_a_picture() -> None:
-    pair = together(np.random.default_rng(4).normal(size=(2, 3, 6)))
-    shared = [dataclasses.replace(part, condition=part.condition[:1]) for part in pair]
-    whole = compose(shared, [1.0, 2.0], "inverse")
-    assert torch.equal(whole.condition.tokens, compose(pair, [1.0, 2.0], "inverse").condition.tokens)
-
-
-@pytest.mark.parametrize("mixing", MIXINGS)
-def test_latents_have_any_shape(mixing: Mixing) -> None:
+def test_latents_have_any_shape() -> None:
     rows = np.random.default_rng(5).normal(size=(2, 3, 24)).astype(np.float32)
-    flat = compose(together(rows), [1.0, 2.0], mixing)
+    flat = compose(together(rows), [1.0, 2.0], "inverse")
     parts = [dataclasses.replace(p, z=p.z.to(torch.float32).reshape(3, 2, 3, 4)) for p in together(rows)]
-    whole = compose(parts, [1.0, 2.0], mixing)
+    whole = compose(parts, [1.0, 2.0], "inverse")
     assert whole.z.shape == (3, 2, 3, 4)
     assert whole.z.dtype == torch.float32
     assert torch.allclose(whole.z.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
@@ -179,7 +149,6 @@ def at_angle(cosine: float) -> list[Direction]:
     return [direction([1.0, 0.0]), direction([3 * cosine, 3 * (1 - cosine**2) ** 0.5], index=1)]
 
 
-@pytest.mark.parametrize("mixing", MIXINGS)
 @pytest.mark.parametrize(
     ("cosine", "strengths", "refused"),
     [
@@ -193,24 +162,13 @@ def at_angle(cosine: float) -> list[Direction]:
         (0.89, [2.0, -1.0], False),
     ],
 )
-def test_what_contradicts_each_other_is_refused(
-    mixing: Mixing, cosine: float, strengths: list[float], refused: bool
-) -> None:
+def test_what_contradicts_each_other_is_refused(cosine: float, strengths: list[float], refused: bool) -> None:
     pair = [direction([0.0, 0.0, 1.0]), *(direction([*d.z[0].tolist(), 0.0]) for d in at_angle(cosine))]
     if not refused:
-        assert compose(pair, [1.0, *strengths], mixing).length.all()
+        assert compose(pair, [1.0, *strengths]).length.all()
         return
     with pytest.raises(ConfigError, match=re.escape("directions 2 and 3 contradict each other (cosine -0.91)")):
-        compose(pair, [1.0, *strengths], mixing)
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_contradiction_of_one_picture_is_told(sign: float) -> None:
-    """Not the cosine of another picture, whichever the signs."""
-    angles = [at_angle(-sign * cosine) for cosine in (0.1, 0.95, -0.5)]
-    pair = [direction(*(angle[index].z[0].tolist() for angle in angles), index=index) for index in range(2)]
-    with pytest.raises(ConfigError, match=re.escape("(cosine -0.95)")):
-        compose(pair, [1.0, sign])
+        compose(pair, [1.0, *strengths])
 
 
 @pytest.mark.parametrize(("cosine", "refused"), [(0.985, True), (0.975, False), (-0.985, True), (-0.975, False)])
@@ -218,6 +176,10 @@ def test_the_contradiction_of_one_picture_is_told(sign: float) -> None:
 def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, refused: bool) -> None:
     pair, strengths = at_angle(cosine), [1.0, 1.0 if cosine > 0 else -1.0]
     assert compose(pair, strengths).length.all()
+    angles = [at_angle(-strengths[1] * cosine) for cosine in (0.1, 0.95, -0.5)]
+    batch = [direction(*(angle[index].z[0].tolist() for angle in angles), index=index) for index in range(2)]
+    with pytest.raises(ConfigError, match=re.escape("(cosine -0.95)")):  # of the picture that contradicts
+        compose(batch, strengths)
     if not refused:
         assert compose(pair, strengths, mixing).length.all()
         return
@@ -240,36 +202,34 @@ def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: floa
         compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)
 
 
-def test_directions_of_another_model_are_refused() -> None:
+FLAT, ZERO, THREE = direction([1.0, 0.0]), direction([0.0, 0.0]), direction(*[[1.0, 0.0]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "words"),
+    [
+        ([FLAT, ZERO], ConfigError, "direction 2 has no length"),
+        ([direction([0.0, 0.0], [1.0, 0.0]), FLAT], ConfigError, "direction 1 has no length"),
+        ([], ConfigError, "no direction to put together"),
+        ([FLAT, direction([1.0, 0.0, 0.0])], ShapeError, r"must have one shape .* got \[1, 2\], \[1, 3\]"),
+        ([THREE, FLAT, direction(*[[1.0, 0.0]] * 2)], ShapeError, r"got \[3, 2\], \[1, 2\], \[2, 2\]"),
+    ],
+)
+def test_directions_that_cannot_be_put_together_are_refused(
+    parts: list[Direction], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        compose(parts, [1.0] * len(parts))
+    with pytest.raises(error, match=words):
+        cross_talk(parts)
+
+
+def test_models_strengths_and_mixings_are_checked() -> None:
     other = direction([0.0, 1.0], model_name="n", model_fingerprint="g")
     with pytest.raises(ConfigError, match=r"another model, 'n' \(g\), than 'm' \(f\)"):
-        compose([direction([1.0, 0.0]), other], [1.0, 1.0])
-
-
-def test_directions_without_length_are_refused() -> None:
-    zero, half = direction([0.0, 0.0]), direction([0.0, 0.0], [1.0, 0.0])
-    for index, parts in ((2, [direction([1.0, 0.0]), zero]), (1, [half, direction([0.0, 1.0])])):
-        with pytest.raises(ConfigError, match=f"direction {index} has no length"):
-            compose(parts, [1.0, 1.0])
-        with pytest.raises(ConfigError, match=f"direction {index} has no length"):
-            cross_talk(parts)
-    with pytest.raises(ConfigError, match="no direction to put together"):
-        cross_talk([])
-    with pytest.raises(ConfigError, match="no direction to put together"):
-        compose([], [])
-
-
-def test_directions_have_one_shape_and_a_strength_each() -> None:
-    flat, long, three = direction([1.0, 0.0]), direction([1.0, 0.0, 0.0]), direction(*[[1.0, 0.0]] * 3)
-    with pytest.raises(ShapeError, match=r"must have one shape to be put together; got \[1, 2\], \[1, 3\]"):
-        compose([flat, long], [1.0, 1.0])
-    with pytest.raises(ShapeError, match=r"must have one shape to be put together; got \[3, 2\], \[1, 2\], \[2, 2\]"):
-        cross_talk([three, flat, direction(*[[1.0, 0.0]] * 2)])
+        compose([FLAT, other], [1.0, 1.0])
     with pytest.raises(ShapeError, match="2 directions take one strength each; got 1"):
-        compose([flat, flat], [1.0])
-
-
-def test_mixings_are_known_by_name() -> None:
+        compose([FLAT, FLAT], [1.0])
     assert [check_mixing(mixing) for mixing in MIXINGS] == list(MIXINGS)
     with pytest.raises(ConfigError, match="there is no mixing 'project': did you mean 'projection'"):
         check_mixing("project")
@@ -279,12 +239,9 @@ def test_mixings_are_known_by_name() -> None:
     ("source", "target", "name"),
     [
         (("a man with a hat, a smile",), ("a man with a hat, a grimace",), "a grimace"),
-        (("a man with a hat",), ("a man with a hat, glasses, a scarf",), "glasses, a scarf"),
         (("a man with a hat, glasses",), ("a man with a hat",), "no glasses"),
-        (("a man with a hat", "a b"), ("a man with a cap", "a c"), "a cap"),
         (("a man with a hat",), ("a man with a hat",), "direction 2"),
         ((), ("a man",), "direction 2"),
-        (("a man",), (), "direction 2"),
     ],
 )
 def test_directions_are_named_by_what_they_say(source: tuple[str, ...], target: tuple[str, ...], name: str) -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.core.linalg.algebra import Mean
 from latentedit.directions.filters import (
     Filter,
+    Filtered,
     WatchedOperator,
     apply_filter,
     gamma_family,
@@ -21,11 +21,9 @@ from latentedit.directions.filters import (
     summarise,
     unfiltered,
 )
-from latentedit.models.derivatives import VelocityJacobian, curvature
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, symmetric, vectors
-from tests.directions.mixtures import dense_solve, levels_of, scaled_hessian, times
+from tests.directions.mixtures import dense_solve, times
 
 DERIVATIVE = tolerance("derivative", torch.float64)
 SOLVED = 1e-9
@@ -44,7 +42,7 @@ def residuals(noises: int = 1, *, seed: int = 0) -> Tensor:
     return vectors(noises, 3, 6, seed=seed)
 
 
-@pytest.mark.parametrize("gamma", [-1.0, -0.4, 0.7, 1.0])
+@pytest.mark.parametrize("gamma", [-1.0, 0.0, 0.7])
 def test_gamma_family_takes_each_noises_own_hessian(gamma: float) -> None:
     matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
     rows = r.flatten(0, 1)
@@ -52,14 +50,7 @@ def test_gamma_family_takes_each_noises_own_hessian(gamma: float) -> None:
     expected = (rows + gamma * (rows - times(matrices, rows))).reshape(2, 3, 6).mean(0)
     assert relative_error(filtered.value, expected) < DERIVATIVE
     averaged = r.mean(0) + gamma * (r.mean(0) - times(matrices.reshape(2, 3, 6, 6).mean(0), r.mean(0)))
-    assert relative_error(filtered.value, averaged) > 1e-2
-
-
-def test_gamma_minus_one_is_the_hessian_itself() -> None:
-    matrices, r = symmetric(INDEFINITE), residuals()
-    curved = times(matrices, r[0])[None]
-    assert relative_error(gamma_family(r, curved, -1.0).value, curved[0]) < DERIVATIVE
-    assert relative_error(gamma_family(r, curved, 0.0).value, r[0]) < DERIVATIVE
+    assert relative_error(filtered.value, averaged) > 1e-2 or not gamma
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.1, 1.0])
@@ -72,23 +63,13 @@ def test_newton_solves_the_damped_system(damping: float) -> None:
 
 
 @pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
-@pytest.mark.parametrize("damping", [0.3, 1.0])
+@pytest.mark.parametrize("damping", [0.0, 0.3, 1.0])
 def test_levenberg_marquardt_solves_its_system_also_where_a_is_indefinite(spectrum: Tensor, damping: float) -> None:
     matrices, r = symmetric(spectrum), residuals()[0]
     found = levenberg_marquardt(r, Dense(matrices), damping=damping, iterations=ENOUGH)
     expected = dense_solve(matrices @ matrices + damping**2 * EYE, times(matrices, r))
-    assert relative_error(found.value, expected) < SOLVED
+    assert relative_error(found.value, expected) < (SOLVED if damping else 1e-6)  # squared condition numbers
     assert not found.fell_back.any()
-
-
-def test_limits_of_levenberg_marquardt() -> None:
-    """To infinity ``A r / mu^2``, with a relative error of ``h^2 / mu^2``; to 0 Newton without damping."""
-    matrices, r = symmetric(DEFINITE), residuals()[0]
-    wide = levenberg_marquardt(r, Dense(matrices), damping=1000.0, iterations=3).value
-    assert relative_error(1e6 * wide, times(matrices, r)) < 1e-6
-    bare = levenberg_marquardt(r, Dense(matrices), damping=0.0, iterations=30).value
-    assert relative_error(bare, dense_solve(matrices, r)) < 1e-6  # the condition number is squared
-    assert relative_error(bare, newton(r, Dense(matrices), damping=0.0, iterations=ENOUGH).value) < 1e-6
 
 
 @pytest.mark.parametrize("terms", [1, 2, 5])
@@ -97,18 +78,6 @@ def test_neumann_is_a_power_sum(terms: int) -> None:
     expected = sum(times(torch.linalg.matrix_power(EYE - matrices, power), r) for power in range(terms + 1))
     assert isinstance(expected, Tensor)
     assert relative_error(neumann(r, Dense(matrices), terms=terms).value, expected) < DERIVATIVE
-
-
-def test_neumann_tends_to_newton_where_curvature_is_in_reach() -> None:
-    """``|1 - h|^K`` with h in [0.1, 1.9]: 200 terms leave 1e-9, one is gamma = 1; at negative h it blows up."""
-    r = residuals()[0]
-    matrices = symmetric(torch.tensor([0.1, 0.5, 0.9, 1.2, 1.6, 1.9], dtype=torch.float64).expand(3, 6))
-    assert relative_error(neumann(r, Dense(matrices), terms=200).value, dense_solve(matrices, r)) < 1e-7
-    assert relative_error(neumann(r, Dense(matrices), terms=20).value, dense_solve(matrices, r)) > 1e-2
-    first = gamma_family(r[None], times(matrices, r)[None], 1.0).value
-    assert relative_error(neumann(r, Dense(matrices), terms=1).value, first) < DERIVATIVE
-    outside = symmetric(INDEFINITE)
-    assert relative_error(neumann(r, Dense(outside), terms=60).value, dense_solve(outside, r)) > 1e3
 
 
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt", "neumann"])
@@ -124,21 +93,6 @@ def test_solvers_average_over_noises_before_they_solve(kind: Filter) -> None:
     assert relative_error(found(r, matrices), found(r.mean(0, keepdim=True), mean)) < SOLVED
     each = (found(r[:1], matrices[:3]) + found(r[1:], matrices[3:])) / 2
     assert relative_error(found(r, matrices), each) > 1e-2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("level", [0.1, 0.4, 0.8])
-def test_newton_and_levenberg_marquardt_on_the_exact_hessian(level: float) -> None:
-    """Through the network's own products, against ``torch.linalg.solve`` with the mixture's Hessian."""
-    backbone = example_mixture(dimension=6, latent=(2, 3))
-    z, text, r = vectors(6, 2, 3), backbone.only(0), vectors(2, 3, 2, 3, seed=1)
-    rows = curvature(VelocityJacobian(backbone, z, levels_of(z, level), text), level)
-    dense = scaled_hessian(backbone, z, level, text).reshape(2, 3, 6, 6).mean(0)
-    mean = r.mean(0)
-    found = newton(mean, Mean(rows, 2), damping=0.1, iterations=ENOUGH)
-    assert relative_error(found.value, dense_solve(dense + 0.1 * EYE, mean)) < SOLVED
-    found = levenberg_marquardt(mean, Mean(rows, 2), damping=0.1, iterations=ENOUGH)
-    assert relative_error(found.value, dense_solve(dense @ dense + 0.01 * EYE, times(dense, mean))) < SOLVED
 
 
 def test_negative_curvature_at_once_leaves_the_residual() -> None:
@@ -217,26 +171,22 @@ def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_neighbours_do_not_matter(kind: Filter) -> None:
+def test_the_first_quotient_is_that_of_the_residual_and_neighbours_do_not_matter(kind: Filter) -> None:
     matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
 
-    def found(which: slice) -> tuple[Tensor, Tensor]:
+    def found(which: slice) -> Filtered:
         rows = torch.arange(6).reshape(2, 3)[:, which].flatten()
-        step = apply_filter(
+        return apply_filter(
             kind, r[:, which], Dense(matrices[rows]), gamma=0.5, damping=0.1, iterations=4, measured=False
         )
-        return step.value, step.rayleigh
 
-    for alone, together in zip(found(slice(1, 2)), found(slice(None)), strict=True):
-        assert relative_error(alone, together[1:2]) < tolerance("batch", torch.float64)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_first_quotient_is_that_of_the_residual(kind: Filter) -> None:
-    matrices, r = symmetric(INDEFINITE), residuals()
-    found = apply_filter(kind, r, Dense(matrices), gamma=0.5, damping=0.1, iterations=4, measured=False)
-    expected = (r[0] * times(matrices, r[0])).sum(1) / r[0].square().sum(1)
-    assert relative_error(found.rayleigh, expected) < DERIVATIVE
+    together, alone = found(slice(None)), found(slice(1, 2))
+    assert relative_error(alone.value, together.value[1:2]) < tolerance("batch", torch.float64)
+    assert relative_error(alone.rayleigh, together.rayleigh[1:2]) < tolerance("batch", torch.float64)
+    if kind != "gamma":  # which takes each noise's own
+        mean = r.mean(0)
+        curved = times(matrices.reshape(2, 3, 6, 6).mean(0), mean)
+        assert relative_error(together.rayleigh, (mean * curved).sum(1) / mean.square().sum(1)) < DERIVATIVE
 
 
 def test_products_after_convergence_are_not_counted() -> None:
@@ -274,11 +224,3 @@ def test_a_search_is_summarised_over_its_steps() -> None:
     half = summarise([steps[0], dataclasses.replace(steps[0], fell_back=torch.ones(3, dtype=torch.bool))])
     assert half is not None
     assert half.fallback_share.tolist() == [0.5] * 3
-
-
-def test_single_precision_is_double_precision_rounded() -> None:
-    matrices, r = symmetric(DEFINITE), residuals(2)
-    wide = newton(r.mean(0), Dense(matrices), damping=0.3, iterations=ENOUGH).value
-    narrow = newton(r.mean(0).float(), Dense(matrices.float()), damping=0.3, iterations=ENOUGH)
-    assert narrow.value.dtype == torch.float32
-    assert relative_error(narrow.value, wide) < tolerance("derivative", torch.float32)

@@ -4,15 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.global_directions import (
-    GlobalDirections,
     Mean,
     agreement,
     global_directions,
@@ -73,31 +70,6 @@ def test_the_mean_of_two_lines_halves_their_angle(mean: Mean) -> None:
     assert found.homogeneity.flatten().tolist() == pytest.approx([math.cos(0.4)] * 2)
 
 
-@pytest.mark.parametrize("mean", MEANS)
-def test_what_is_shared_comes_first(mean: Mean) -> None:
-    """All three have the same third vector; the first two are turned apart."""
-    eye = torch.eye(8, dtype=torch.float64)
-    turned = [math.cos(a) * eye[:2] + math.sin(a) * eye[[2 + 2 * i, 3 + 2 * i]] for i, a in ((0, 0.5), (1, 0.5))]
-    sets = [torch.cat([one, eye[7:]]) for one in (eye[:2], *turned)]
-    found = mean_directions(sets, mean=mean)
-    assert abs(float(found.u[0, 7])) == pytest.approx(1, abs=1e-9)
-    means = found.captured.mean(0)
-    assert bool((means.diff() <= 1e-12).all())
-    assert float(means[0]) > float(means[1]) + 0.05
-
-
-@given(seed=st.integers(0, 1000), turn=st.floats(-3, 3))
-def test_energy_in_a_space_does_not_depend_on_its_basis(seed: int, turn: float) -> None:
-    """`agreement` against a projector, with a basis that is sheared within the space."""
-    u, one = random_set(seed), random_set(seed + 1)
-    shear = torch.eye(3, dtype=torch.float64)
-    shear[0, 1] = turn
-    captured, cosines = agreement(u, [one, shear @ one])
-    exact = (u @ one.T @ one).square().sum(1)
-    assert torch.allclose(captured, exact.expand(2, 3), atol=1e-10)
-    assert bool((cosines[0] ** 2 <= captured[0] + 1e-12).all())
-
-
 def test_of_pictures(bases: list[LocalBasis]) -> None:
     found = global_directions(bases)
     assert len(found) == 2
@@ -105,6 +77,10 @@ def test_of_pictures(bases: list[LocalBasis]) -> None:
     assert (found.captured.shape, found.homogeneity.shape, found.spread.shape) == ((4, 2), (4, 2), (4,))
     exact = torch.stack([(found.u @ basis.u.T).square().sum(1) for basis in bases])
     assert torch.allclose(found.captured, exact, atol=1e-6)
+    shear = torch.tensor([[1.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
+    captured, cosines = agreement(found.u, [shear @ basis.u for basis in bases])
+    assert torch.allclose(captured, exact, atol=1e-6), "energy in a space does not depend on its basis"
+    assert bool((cosines[0] ** 2 <= captured[0] + 1e-12).all())
     assert (found.mean, found.site, found.level, found.prompt) == ("frechet", "mid", LEVEL, "")
     assert found.notes == ()
     loose = dataclasses.replace(found, converged=False)
@@ -130,12 +106,8 @@ def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_picture(
     assert local.feature is not None
     assert torch.allclose(local.feature, wanted / wanted.norm(), atol=1e-9)
     assert local.method == "global"
-    told = {
-        name: local.settings[name] for name in ("site", "level", "mean", "rank", "samples", "index", "seed", "step")
-    }
-    assert told == {
-        "site": "mid", "level": LEVEL, "mean": mean, "rank": 2, "samples": 3, "index": 1, "seed": 0, "step": 2.5,
-    }  # fmt: skip
+    told = {"site": "mid", "level": LEVEL, "mean": mean, "rank": 2, "samples": 3, "index": 1, "seed": 0, "step": 2.5}
+    assert local.settings.items() >= told.items()
     assert local.settings["captured"] == pytest.approx(float((there.u @ found.u[1]).square().sum()))
     save_direction(local, tmp_path / "one.safetensors")
     assert load_direction(tmp_path / "one.safetensors").settings["mean"] == mean
@@ -151,41 +123,33 @@ def test_damping_holds_weak_directions_back(bases: list[LocalBasis]) -> None:
     assert not torch.allclose(wide, plain, rtol=1e-2)
 
 
-def test_bases_that_do_not_belong_together_are_refused(bases: list[LocalBasis]) -> None:
-    model = NetworkBackbone()
+def test_what_does_not_belong_together_is_refused(bases: list[LocalBasis]) -> None:
+    model, other, narrow = NetworkBackbone(), NetworkBackbone(), NetworkBackbone(hidden=7)
+    other.fingerprint = "network-2"
+    lower, foreign = basis_of(model, 1, level=0.3), basis_of(other, 1)
+    projected, elsewhere = (
+        dataclasses.replace(bases[1], **change) for change in ({"projected": True}, {"site": "clean"})
+    )
+    for second, words in (
+        (lower, r"different levels, 0\.6 and 0\.3"),
+        (basis_of(model, 1, rank=3), "different ranks, 2 and 3"),
+        (basis_of(model, 1, prompt="abc"), "different texts, '' and 'abc'"),
+        (elsewhere, "different sites"),
+        (projected, "projected"),
+        (foreign, "different models"),
+        (basis_of(narrow, 1), "differ in rank or feature"),
+    ):
+        with pytest.raises((ConfigError, ShapeError), match=words):
+            global_directions([bases[0], second])
     with pytest.raises(ConfigError, match="several pictures; got 1"):
         global_directions(bases[:1])
-    with pytest.raises(ConfigError, match="several pictures; got 0"):
-        mean_directions([])
-    with pytest.raises(ConfigError, match=r"different levels, 0\.6 and 0\.3"):
-        global_directions([bases[0], basis_of(model, 1, level=0.3)])
-    with pytest.raises(ConfigError, match="different ranks, 2 and 3"):
-        global_directions([bases[0], basis_of(model, 1, rank=3)])
-    with pytest.raises(ConfigError, match="different texts, '' and 'abc'"):
-        global_directions([bases[0], basis_of(model, 1, prompt="abc")])
-    with pytest.raises(ConfigError, match="different sites"):
-        global_directions([bases[0], dataclasses.replace(bases[1], site="clean")])
-    with pytest.raises(ConfigError, match="projected"):
-        global_directions([bases[0], dataclasses.replace(bases[1], projected=True)])
-    other = NetworkBackbone(hidden=7)
-    with pytest.raises(ShapeError, match="differ in rank or feature"):
-        global_directions([bases[0], basis_of(other, 1)])
-    other.fingerprint = "network-2"
-    with pytest.raises(ConfigError, match="different models"):
-        global_directions([bases[0], basis_of(other, 1)])
-
-
-def test_a_place_where_the_directions_mean_nothing_is_refused(bases: list[LocalBasis]) -> None:
-    found: GlobalDirections = global_directions(bases)
-    with pytest.raises(ConfigError, match="the last one is 1"):
-        found.local(bases[0], 2)
-    with pytest.raises(ConfigError, match="projected"):
-        found.local(dataclasses.replace(bases[0], projected=True), 0)
-    with pytest.raises(ConfigError, match=r"at the site 'mid' and level 0\.3, the directions at .* and 0\.6"):
-        found.local(basis_of(NetworkBackbone(), 1, level=0.3), 0)
-    with pytest.raises(ConfigError, match="the directions at 'mid'"):
-        found.local(dataclasses.replace(bases[0], site="clean"), 0)
-    other = NetworkBackbone()
-    other.fingerprint = "network-2"
-    with pytest.raises(ConfigError, match="the directions of 'network'"):
-        found.local(basis_of(other, 1), 0)
+    found = global_directions(bases)
+    for there, index, words in (
+        (bases[0], 2, "the last one is 1"),
+        (projected, 0, "projected"),
+        (lower, 0, r"at the site 'mid' and level 0\.3, the directions at .* and 0\.6"),
+        (elsewhere, 0, "the directions at 'mid'"),
+        (foreign, 0, "the directions of 'network'"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            found.local(there, index)

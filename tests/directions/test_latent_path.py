@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.geometry.geodesic import shortest_curve
+from latentedit.core.geometry.interpolation import lerp, slerp
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
-from latentedit.directions.latent_path import METHODS, LatentPath, PathsBetween, check_methods, paths_between
-from latentedit.latents.inversion import invert, replay
+from latentedit.directions.latent_path import METHODS, LatentPath, PathsBetween, paths_between
+from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.feature_jacobian import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
@@ -57,11 +57,9 @@ def test_ends_are_the_pictures_bit_for_bit(latent: JointLatent, between: PathsBe
 
 def test_straight_and_arc(between: PathsBetween) -> None:
     paths, (a, b) = by_method(between), between.trace.top
-    weights = torch.linspace(0, 1, FRAMES).double()[:, None, None]
-    assert torch.allclose(paths["lerp"].points, (1 - weights) * a + weights * b)
-    angle = math.acos(float((a * b).sum() / a.norm() / b.norm()))
-    arc = ((1 - weights) * angle).sin() * a + (weights * angle).sin() * b
-    assert torch.allclose(paths["slerp"].points, arc / math.sin(angle))
+    weights = torch.linspace(0, 1, FRAMES).double()
+    assert torch.allclose(paths["lerp"].points, lerp(a, b, weights))
+    assert torch.allclose(paths["slerp"].points, slerp(a, b, weights))
 
 
 def test_the_geodesic_has_the_least_energy(
@@ -90,25 +88,7 @@ def test_one_tangent_space_that_is_not_settled_is_told(latent: JointLatent, monk
     assert [note.partition(";")[0] for note in found.paths[0].notes] == ["some tangent spaces are not settled"]
 
 
-def test_a_network_without_forward_mode_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise NotImplementedError("no tangent rule")
-
-    monkeypatch.setattr(forward_ad, "make_dual", refuse)
-    found = paths_between(latent, methods=["lerp"], frames=3, level=LEVEL, steps=2, rank=1)
-    assert found.paths[0].notes[-1].endswith("(no tangent rule); used two reverse passes")
-
-
-def test_lengths_are_those_of_the_feature_under_no_text(between: PathsBetween) -> None:
-    feature = feature_map(between)
-    for path in between.paths:
-        values = feature(path.points)
-        expected = [float((b - a).norm()) for a, b in itertools.pairwise(values)]
-        assert path.speeds.tolist() == pytest.approx(expected)
-        assert path.length == pytest.approx(sum(expected))
-
-
-def test_turns_are_angles_of_the_networks_own_tangent_spaces(between: PathsBetween) -> None:
+def test_lengths_and_turns_are_those_of_the_feature_under_no_text(between: PathsBetween) -> None:
     """Against LAPACK on the derivative by autograd; a quarter of a degree is the search's own tolerance."""
     feature = feature_map(between)
 
@@ -118,6 +98,9 @@ def test_turns_are_angles_of_the_networks_own_tangent_spaces(between: PathsBetwe
         return torch.linalg.svd(jacobian.reshape(9, 6))[0][:, :RANK].T
 
     for path in between.paths:
+        speeds = [float((b - a).norm()) for a, b in itertools.pairwise(feature(path.points))]
+        assert path.speeds.tolist() == pytest.approx(speeds)
+        assert path.length == pytest.approx(sum(speeds))
         spaces = [tangent(point) for point in path.points]
         expected = [float(principal_angles(a, b).norm()) for a, b in itertools.pairwise(spaces)]
         assert path.turns.tolist() == pytest.approx(expected, abs=math.radians(0.5))
@@ -141,16 +124,6 @@ def test_the_way_back_is_the_networks_flow_from_each_point(latent: JointLatent, 
             assert torch.allclose(path.z[place], z[0], atol=1e-12)
 
 
-@pytest.mark.nightly
-def test_a_way_back_from_near_an_end_comes_out_near_it(latent: JointLatent, between: PathsBetween) -> None:
-    """The pictures themselves are given back as they are, and nothing jumps there: `replay` would do the same."""
-    back = replay(latent, between.trace, latent.condition)
-    assert torch.equal(back, latent.z)
-    fine = paths_between(latent, methods=["lerp"], frames=50, level=LEVEL, steps=STEPS, rank=1)
-    steps = fine.paths[0].z.diff(dim=0).flatten(1).norm(dim=1)
-    assert float(steps.max()) < 3 * float(steps.mean())
-
-
 @pytest.mark.slow
 def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) -> None:
     told = list[tuple[str, int, int]]()
@@ -166,26 +139,20 @@ def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) ->
 
 
 def test_bad_requests_are_refused(latent: JointLatent) -> None:
-    for methods, frames, words in (
-        (["slrep"], 5, "'slrep': did you mean 'slerp'"),
-        ([], 5, "no method is named"),
-        (["lerp"], 2, "frames must be at least 3"),
-        (["lerp"], 51, "frames must be at most 50"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            check_methods(methods, frames)
-    with pytest.raises(ConfigError, match="slerp"):
-        paths_between(latent, methods=["slrep"])
-    with pytest.raises(ConfigError, match="between two pictures; got 3"):
-        paths_between(network_latent(NetworkBackbone(), 3))
     same = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
-    with pytest.raises(ConfigError, match="the same one twice"):
-        paths_between(same)
-    for level in (0.0, 1.5):
-        with pytest.raises(ConfigError, match=r"^level must be"):
-            paths_between(latent, level=level)
-    for rank, words in ((0, "rank must be"), (7, "from 1 to 6")):
+    cases: list[tuple[JointLatent, dict[str, Any], str]] = [
+        (latent, {"methods": ["slrep"]}, "'slrep': did you mean 'slerp'"),
+        (latent, {"methods": []}, "no method is named"),
+        (latent, {"frames": 2}, "frames must be at least 3"),
+        (latent, {"frames": 51}, "frames must be at most 50"),
+        (network_latent(NetworkBackbone(), 3), {}, "between two pictures; got 3"),
+        (same, {}, "the same one twice"),
+        (latent, {"level": 0.0}, r"^level must be"),
+        (latent, {"level": 1.5}, r"^level must be"),
+        (latent, {"rank": 0, "steps": 2}, "rank must be"),
+        (latent, {"rank": 7, "steps": 2}, "from 1 to 6"),
+        (latent, {"site": "mud"}, "did you mean 'mid'"),
+    ]
+    for pair, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
-            paths_between(latent, rank=rank, steps=2)
-    with pytest.raises(ConfigError, match="did you mean 'mid'"):
-        paths_between(latent, site="mud")
+            paths_between(pair, **wanted)

@@ -1,11 +1,9 @@
 """Where a change takes place: the laws of the share, and its value on displacements whose energy is known."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
@@ -23,20 +21,13 @@ def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
     return z
 
 
-@given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([1e-30, 1e-3, 7.0, 1e30]), st.booleans())
-def test_the_size_and_the_sign_of_the_displacement_do_not_matter(
-    shape: tuple[int, ...], seed: int, floor: float, factor: float, flip: bool
+@given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([-1e-30, 1e-3, -7.0, 1e30]))
+def test_pictures_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
+    shape: tuple[int, ...], seed: int, floor: float, factor: float
 ) -> None:
-    moved = displacement(shape, seed)
-    scaled = change_share((-factor if flip else factor) * moved, floor)
-    assert torch.allclose(scaled, change_share(moved, floor), rtol=1e-12, atol=0)
-
-
-@given(SHAPES, st.integers(0, 50), FLOORS)
-def test_pictures_are_looked_at_one_by_one(shape: tuple[int, ...], seed: int, floor: float) -> None:
     """Another scale for each picture: an energy compared across the batch would show."""
     moved = displacement(shape, seed) * torch.logspace(0, 4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
-    together = change_share(moved, floor)
+    together = change_share(factor * moved, floor)
     for index in range(shape[0]):
         assert torch.allclose(together[index : index + 1], change_share(moved[index : index + 1], floor), rtol=1e-12)
 
@@ -68,14 +59,7 @@ def test_the_average_is_over_as_many_places_as_asked_for(
     energy = torch.from_numpy(uniform_filter(moved.square().sum(1, keepdim=True).numpy(), size, mode="nearest"))
     expected = energy / (energy + floor * energy.amax((1, 2, 3), keepdim=True)).clamp_min(1e-300)
     assert torch.allclose(change_share(moved, floor, width=width), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_three_places_where_nothing_is_said_and_none_for_a_vector() -> None:
-    moved = displacement((2, 4, 7, 6), 0)
-    assert torch.equal(change_share(moved, 0.1), change_share(moved, 0.1, width=3))
-    assert not torch.allclose(change_share(moved, 0.1), change_share(moved, 0.1, width=5))
-    vector = displacement((2, 9), 0)
-    assert torch.equal(change_share(vector, 0.1, width=1), change_share(vector, 0.1, width=9))
+    assert width != 3 or torch.equal(change_share(moved, floor), change_share(moved, floor, width=3))
 
 
 @given(st.integers(0, 50), st.sampled_from([1e-20, 1.0, -3.0, 1e20]))
@@ -86,13 +70,6 @@ def test_what_lies_along_a_displacement_is_a_projection_at_each_place(seed: int,
     assert torch.allclose(((part - found) * moved).sum(-3), torch.zeros(2, 3, 5, dtype=torch.float64), atol=1e-13)
     assert torch.allclose(along(found, moved), found, rtol=1e-12, atol=1e-14)
     assert torch.allclose(along(part, size * moved), found, rtol=1e-12, atol=1e-14)
-    assert torch.allclose(found[0, 1, :, 2, 4], torch.from_numpy(_line(part[0, 1, :, 2, 4], moved[1, :, 2, 4])))
-
-
-def _line(part: Tensor, moved: Tensor) -> NDArray[np.float64]:
-    """The same at one place, by least squares."""
-    design = moved.numpy()[:, None]
-    return design[:, 0] * np.linalg.lstsq(design, part.numpy())[0]
 
 
 def test_nothing_lies_along_what_has_not_moved_and_all_of_a_vector_where_it_has() -> None:

@@ -1,5 +1,3 @@
-import itertools
-import random
 from collections import Counter
 
 import pytest
@@ -11,8 +9,6 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.rng import stream
 from latentedit.directions.text import align_captions, changed_phrases, embed_aligned, text_direction
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.captions import full_caption, parse
 
 PHRASES = st.sampled_from(["a hat", "a red hat", "no hat", "blue eyes", "A  Smile", "smiling", "on a wall", "2 cats"])
 LISTS = st.lists(PHRASES, max_size=7)
@@ -20,21 +16,10 @@ DISTINCT = st.lists(PHRASES, max_size=7, unique=True)
 TEXTS = st.text(st.sampled_from("ab ,.wih\n1"), max_size=30) | LISTS.map(", ".join)
 
 
-def phrases_of(caption: str) -> Counter[str]:
-    return Counter(" ".join(phrase.split()) for phrase in caption.split(",") if phrase.strip())
-
-
-@given(LISTS, LISTS)
-def test_phrases_are_kept_and_the_source_is_left_alone(source: list[str], target: list[str]) -> None:
-    old, new = ", ".join(source), ", ".join(target)
-    same, aligned = align_captions(old, new)
-    assert same == old
-    assert phrases_of(aligned) == phrases_of(new)
-
-
 @given(DISTINCT, DISTINCT)
 def test_shared_phrases_keep_the_sources_order_and_added_ones_come_last(source: list[str], target: list[str]) -> None:
     aligned = align_captions(", ".join(source), ", ".join(target))[1]
+    assert align_captions(", ".join(source), aligned)[1] == aligned
     found = [phrase for phrase in aligned.split(", ") if phrase]
     places = [source.index(phrase) for phrase in found if phrase in source]
     assert places == sorted(places)
@@ -50,23 +35,10 @@ def test_any_text_keeps_its_words(source: str, target: str) -> None:
     same, aligned = align_captions(source, target)
     assert same == source
     assert letters(aligned) == letters(target)
-
-
-@given(TEXTS)
-def test_equal_captions_come_back_equal(caption: str) -> None:
-    assert align_captions(caption, caption) == (caption, caption)
-    assert changed_phrases(caption, caption) == ((), ())
-
-
-@given(TEXTS, TEXTS.filter(lambda text: "," not in text))
-def test_captions_without_commas_come_back_as_they_are(source: str, target: str) -> None:
-    assert align_captions(source, target) == (source, target)
-
-
-@given(DISTINCT, DISTINCT)
-def test_an_aligned_caption_is_aligned(source: list[str], target: list[str]) -> None:
-    aligned = align_captions(", ".join(source), ", ".join(target))[1]
-    assert align_captions(", ".join(source), aligned)[1] == aligned
+    assert align_captions(source, source) == (source, source)
+    assert changed_phrases(source, source) == ((), ())
+    if "," not in target:
+        assert aligned == target
 
 
 @pytest.mark.parametrize(
@@ -100,23 +72,6 @@ def test_an_aligned_caption_is_aligned(source: list[str], target: list[str]) -> 
 )
 def test_examples(source: str, target: str, aligned: str) -> None:
     assert align_captions(source, target)[1] == aligned
-
-
-@pytest.mark.slow
-def test_one_change_in_a_shuffled_caption_of_portraits_is_put_in_its_place() -> None:
-    """From the text alone, the target in the canonical order: every other phrase where it was."""
-    captions = [full_caption(item).removeprefix("a person with ") for item in draw_split("test", 60, seed=0)]
-    generator = random.Random(0)
-    for one, other in itertools.pairwise(captions):
-        phrases = one.split(", ")
-        index = generator.randrange(len(phrases))
-        phrases[index] = other.split(", ")[index]
-        wanted = "a person with " + ", ".join(phrases)
-        generator.shuffle(phrases)
-        shuffled = "a person with " + ", ".join(phrases)
-        aligned = align_captions("a person with " + one, shuffled)[1]
-        assert aligned == wanted
-        assert parse(aligned) == parse(shuffled)
 
 
 def test_changed_phrases() -> None:

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
@@ -19,13 +17,13 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from tests.editors.colours import ColourBackbone
 
 WORDS = [
     text
     for word in ("a", "cat", "dog", "with", "smile", "frown", "hat", "cap", "fur", "glasses", "no", "red", "blue")
     for text in (word, f"{word},")
 ]
+CHANGED = {"condition", "source_captions", "target_captions"}
 CAT, DOG, BARE = "a cat with fur, smile, hat", "a dog with glasses, smile", "a dog with fur"
 
 
@@ -91,7 +89,11 @@ def test_another_caption_says_the_change_in_its_own_words(model: Backbone) -> No
     """So that at strength 1 the text is that of the changed caption, its phrases where they were."""
     direction = found(model, [CAT], ["a cat with frown, fur, hat"])
     latent = pictures(model, DOG)
-    here = transferred(direction, latent)
+    with model.count() as cost:
+        here = transferred(direction, latent)
+    assert cost.evaluations == 0
+    for field in {field.name for field in dataclasses.fields(Direction)} - CHANGED:
+        assert getattr(here, field) is getattr(direction, field)
     assert here.source_captions == (DOG,)
     assert here.target_captions == ("a dog with glasses, frown",)
     assert equal(here.condition, text_direction(model, [DOG], ["a dog with glasses, frown"]))
@@ -99,26 +101,6 @@ def test_another_caption_says_the_change_in_its_own_words(model: Backbone) -> No
     assert torch.allclose(reached.tokens, wanted.tokens, rtol=0, atol=1e-14)
     assert here.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
     assert direction.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
-
-
-def test_all_but_the_text_is_kept_and_nothing_is_evaluated(model: Backbone) -> None:
-    direction = found(model, [CAT], [frown(CAT)])
-    with model.count() as cost:
-        here = transferred(direction, pictures(model, DOG, BARE))
-    assert cost.evaluations == 0
-    assert here.z is direction.z
-    for field in dataclasses.fields(Direction):
-        if field.name not in ("condition", "source_captions", "target_captions"):
-            assert getattr(here, field.name) is getattr(direction, field.name)
-
-
-def test_one_direction_serves_several_pictures(model: Backbone) -> None:
-    latent = pictures(model, CAT, DOG, "a cat with smile")
-    here = transferred(found(model, [CAT], [frown(CAT)]), latent)
-    targets = [frown(caption) for caption in latent.captions]
-    assert list(here.target_captions) == targets
-    assert equal(here.condition, text_direction(model, latent.captions, targets))
-    assert len(here) == 1
 
 
 def test_several_go_to_several_one_by_one(model: Backbone) -> None:
@@ -171,15 +153,11 @@ def test_it_can_be_transferred_again(model: Backbone) -> None:
         assert back.target_captions == ("",)
         assert equal(back.condition, -1.0 * direction.condition)
     moved = transferred(direction, pictures(model, "a dog with hat, smile"))
+    direction_back = -found(model, [CAT], [frown(CAT)])  # it starts from what was reached
+    assert transferred(direction_back, pictures(model, frown(DOG), DOG)).target_captions == (DOG, "")
     home = transferred(moved, pictures(model, CAT))
     assert home.target_captions == direction.target_captions
     assert equal(home.condition, direction.condition)
-
-
-def test_the_way_back_starts_from_what_was_reached(model: Backbone) -> None:
-    direction = found(model, [CAT], [frown(CAT)])
-    assert transferred(-direction, pictures(model, frown(DOG))).target_captions == (DOG,)
-    assert transferred(-direction, pictures(model, DOG)).target_captions == ("",)
 
 
 def test_what_does_not_fit_is_refused(model: Backbone) -> None:
@@ -198,12 +176,10 @@ def test_what_does_not_fit_is_refused(model: Backbone) -> None:
         # in place of what it replaces, added, removed
         ("a dog with a smile, fur", "a cat with a smile", "a cat with a frown", "a dog with a frown, fur"),
         ("a dog with fur", "a cat with a smile", "a cat with a frown", "a dog with fur, a frown"),
-        ("a dog with fur", "a cat with a smile", "a cat with a smile, a hat", "a dog with fur, a hat"),
         ("a dog with no hat", "a cat with a smile", "a cat with a smile, a hat", "a dog with a hat"),
         ("a dog with fur, a smile", "a cat with a smile, a hat", "a cat with a hat", "a dog with fur"),
         # several at once
         ("a dog, a smile, a hat", "a cat, a smile, a hat", "a cat, a frown, a cap", "a dog, a frown, a cap"),
-        ("a dog with a smile, a hat", "a cat with a smile, a hat", "a cat with a frown", "a dog with a frown"),
         ("a dog with fur", "a cat with fur", "a cat with fur, a hat, a cap", "a dog with fur, a hat, a cap"),
         # the source itself, whatever its words
         ("anything", "anything", "something else", "something else"),
@@ -211,43 +187,20 @@ def test_what_does_not_fit_is_refused(model: Backbone) -> None:
         ("a dog with fur", "a cat with a smile, fur", "a cat with fur", None),
         ("a dog with a smile", "a cat with a smile, a hat", "a cat with a frown", None),
         ("a dog with a frown", "a cat with a smile", "a cat with a frown", None),
-        ("a dog with fur", "a cat with fur", "a cat with fur", None),
         # a subject is replaced, never added
         ("a cat with fur", "a cat with a hat", "a dog with a hat", "a dog with fur"),
         ("a bird with fur", "a cat with a hat", "a dog with a hat", None),
-        ("a bird, fur", "a cat, a hat", "a dog, a hat", None),
         ("green", "red", "blue", None),
         ("red and green", "red", "blue", "blue and green"),
         ("a bird on a wall", "a red cat on a sofa", "a blue cat on a sofa", None),
         # what is not known
         ("a cat with a smile", "a cat with a smile, a hat", "", None),
-        ("a cat, a smile", "a cat", "", None),
         ("a cat", "", "a hat", None),
         ("a cat", ",", "a hat", "a cat, a hat"),
     ],
 )
 def test_changes_in_plain_text(model: Backbone, caption: str, source: str, target: str, changed: str | None) -> None:
     assert changed_by(model, caption, source, target) == changed
-
-
-PHRASES = st.sampled_from(["a hat", "a cap", "fur", "glasses", "a smile", "a frown"])
-
-
-@given(
-    st.lists(PHRASES, min_size=1, max_size=5, unique=True),
-    st.lists(PHRASES, min_size=1, max_size=5, unique=True),
-    PHRASES,
-)
-def test_one_more_phrase_is_said_once_at_the_end(own: list[str], theirs: list[str], new: str) -> None:
-    """Added where it is not said, whatever else the two captions say; and taken back again."""
-    caption, source = f"a dog with {', '.join(own)}", f"a cat with {', '.join(p for p in theirs if p != new) or 'fur'}"
-    target = f"{source}, {new}"
-    if source.endswith(new):
-        return
-    changed = changed_by(ColourBackbone(), caption, source, target)
-    assert changed == (None if new in own else f"{caption}, {new}")
-    if changed is not None:
-        assert changed_by(ColourBackbone(), changed, target, source) == caption
 
 
 FULL = (
@@ -277,12 +230,3 @@ def test_changes_by_the_grammar_of_portraits(
     """What is said of an attribute takes the place of what was said of it, though the old words are not there."""
     changed = changed_by(portraits, OTHER, FULL, FULL.replace(old, new))
     assert changed == (None if instead is None else OTHER.replace(*instead))
-
-
-def test_a_portrait_of_another_lead_is_not_given_a_second_one(portraits: Backbone) -> None:
-    woman = FULL.replace("a person", "a woman")
-    assert changed_by(portraits, OTHER, woman, FULL.replace("a person", "a man")) is None
-    both = FULL.replace("a person", "a man").replace("no glasses", "glasses")
-    assert changed_by(portraits, OTHER, FULL, both) == OTHER.replace("a person", "a man").replace(
-        "an eyepatch", "glasses"
-    )

@@ -1,16 +1,13 @@
 import dataclasses
 import math
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.core.rng import stream
-from latentedit.directions.base import Direction
-from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.directions.transport import DAMPING, Carried, feature_of, transport
 from latentedit.latents.joint import JointLatent
@@ -68,6 +65,7 @@ def test_the_negative_and_its_own_picture(here: LocalBasis, there: LocalBasis) -
         assert carried.direction.feature is not None
         assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
     direction = here.direction(2)
+    assert direction.mean().feature is direction.feature  # of several pictures there is none, see test_base.py
     assert torch.allclose(transport(-direction, there).direction.z, -transport(direction, there).direction.z)
 
 
@@ -103,19 +101,6 @@ def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
     assert (plain["inverse"], plain["damping"]) == (False, None)
 
 
-def test_it_goes_through_a_file_and_on_to_a_third_picture(here: LocalBasis, there: LocalBasis, tmp_path: Path) -> None:
-    """Files hold float32: 1e-6 of a unit vector, and a little more behind the inverse."""
-    save_direction(here.direction(0), tmp_path / "one.safetensors")
-    read = load_direction(tmp_path / "one.safetensors")
-    carried = transport(read, there)
-    assert torch.allclose(carried.direction.z, transport(here.direction(0), there).direction.z, atol=1e-4)
-    save_direction(carried.direction, tmp_path / "two.safetensors")
-    back = transport(load_direction(tmp_path / "two.safetensors"), here)
-    assert back.captured > carried.captured**2
-    with_itself = float(displacement(back) @ here.v[0].flatten())
-    assert with_itself > 0.5
-
-
 def test_across_levels_only_where_it_is_wanted(model: NetworkBackbone, here: LocalBasis) -> None:
     lower = basis_of(picture(model, 1), level=0.3)
     with pytest.raises(ConfigError, match=r"at level 0\.3, the direction at 0\.6\. Take the basis with level=0\.6"):
@@ -129,39 +114,28 @@ def test_across_levels_only_where_it_is_wanted(model: NetworkBackbone, here: Loc
     assert transport(nearly, here).captured == pytest.approx(1)
 
 
-def text_direction(basis: LocalBasis) -> Direction:
-    return dataclasses.replace(basis.direction(0), feature=None, method="hsds", settings={})
-
-
-def test_bad_requests_are_refused(model: NetworkBackbone, here: LocalBasis, there: LocalBasis) -> None:
+def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
     direction = here.direction(0)
-    many = dataclasses.replace(direction, z=direction.z.repeat(2, 1, 1))
-    for unfit in (text_direction(here), dataclasses.replace(direction, settings={"site": 3}), many):
+    unfit: list[dict[str, Any]] = [
+        {"feature": None, "method": "hsds", "settings": {}},
+        {"settings": {"site": 3}},
+        {"z": direction.z.repeat(2, 1, 1)},
+    ]
+    for changes in unfit:
         with pytest.raises(ConfigError, match=r"`latentedit discover`; one found from text needs no transport"):
-            transport(unfit, there)
+            transport(dataclasses.replace(direction, **changes), there)
         with pytest.raises(ConfigError, match="know its change"):
-            feature_of(unfit)
-    with pytest.raises(ConfigError, match="found in another model"):
-        transport(dataclasses.replace(direction, model_fingerprint="other"), there)
-    with pytest.raises(ConfigError, match=r"site 'clean', the direction at 'mid'\. Take the basis with site='mid'"):
-        transport(direction, basis_of(there.latent, site="clean"))
-    with pytest.raises(LatentEditError, match=r"shape \[9\], those of the direction \[3, 3\]"):
-        transport(dataclasses.replace(direction, feature=torch.eye(3)), there)
-    for damping in (-0.1, math.nan):
-        with pytest.raises(ConfigError, match="damping"):
-            transport(direction, there, damping=damping)
-    with pytest.raises(ConfigError, match="projected"):
-        transport(direction, dataclasses.replace(there, projected=True))
+            feature_of(dataclasses.replace(direction, **changes))
+    elsewhere, projected = basis_of(there.latent, site="clean"), dataclasses.replace(there, projected=True)
     outside = torch.linalg.svd(jacobian(there))[0][:, -1]
-    with pytest.raises(ConfigError, match="nothing"):
-        transport(dataclasses.replace(direction, feature=outside), there)
-
-
-def test_directions_that_are_made_of_several_know_no_change_of_a_feature(here: LocalBasis) -> None:
-    """The mean of several pictures' has none, the mean of one picture's is itself."""
-    direction = here.direction(0)
-    assert direction.mean().feature is direction.feature
-    two = dataclasses.replace(
-        direction, z=direction.z.repeat(2, 1, 1), condition=Condition.cat([direction.condition] * 2)
-    )
-    assert two.mean().feature is None
+    for changes, basis, damping, words in (
+        ({"model_fingerprint": "other"}, there, 0.1, "found in another model"),
+        ({}, elsewhere, 0.1, r"site 'clean', the direction at 'mid'\. Take the basis with site='mid'"),
+        ({"feature": torch.eye(3)}, there, 0.1, r"shape \[9\], those of the direction \[3, 3\]"),
+        ({}, there, -0.1, "damping"),
+        ({}, there, math.nan, "damping"),
+        ({}, projected, 0.1, "projected"),
+        ({"feature": outside}, there, 0.1, "nothing"),
+    ):
+        with pytest.raises(LatentEditError, match=words):
+            transport(dataclasses.replace(direction, **changes), basis, damping=damping)

@@ -1,18 +1,20 @@
 """Every registered editor with settings that cost little."""
 
+from typing import Any
+
 from latentedit.editors.base import Editor
-from latentedit.editors.registry import editor_class
+from latentedit.editors.registry import make_editor
+from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
 
-_OWN = {
-    "eim": {"search": {"steps": 2}},
-    "sds": {"steps": 2},
-    "dds": {"steps": 2},
-    "diffedit": {"steps": 3, "maps": 1},
-    "pullback": {"steps": 3, "rank": 2, "iterations": 1, "repeats": 1},
-    "loco": {"steps": 3, "rank": 2, "iterations": 1, "maps": 1},
-}
+SMALL: dict[str, Any] = {"steps": 3, "maps": 1, "rank": 2, "iterations": 1, "repeats": 1, "probes": 1}
 
 
-def few_steps(name: str) -> Editor:
-    """Three steps, but for those that need other settings."""
-    return editor_class(name).from_dict(_OWN.get(name, {"steps": 3}))
+def few_steps(name: str, backbone: Backbone | None = None) -> Editor:
+    """As a model's settings have it, but with few steps, maps and vectors where the editor has such settings."""
+    editor = make_editor(name, backbone or example_mixture(dimension=2))
+    known = editor.to_dict()
+    small = {key: value for key, value in SMALL.items() if key in known}
+    if "search" in known:
+        small["search"] = {**known["search"], "steps": 2}
+    return type(editor).from_dict({**known, **small})

@@ -1,72 +1,151 @@
-"""Every registered editor: its laws on miniatures of both kinds of network."""
+"""Editors by name: their settings, and the laws of all on miniature networks, with each kind of guidance."""
 
+import dataclasses
+import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+import latentedit as le
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
+from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import default_method, default_note, editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.registry import load
+from latentedit.models.calibrations import store_calibration
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit.testing.miniature import miniature_sd, miniature_sd3
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
+from latentedit.testing.miniatures.flux import flux
+from tests.directions.mixtures import mixture_latent, weight_as_input
+from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
 
-pytestmark = pytest.mark.nightly
+pytestmark = pytest.mark.slow
+
+TEXTS = ("a person with black hair", "a person, red wall")
+ELSEWHERE = {name for name, *_ in CONTRACTS} | {"eim"}
+"""Whose contract runs on models with known answers."""
 
 
-@pytest.fixture(scope="session")
-def miniatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
-    folder: Path = tmp_path_factory.mktemp("miniatures")
-    return {
-        "transformer": load(miniature_sd3(folder / "sd3", t5=False), device="cpu"),
-        "unet": load(miniature_sd(folder / "sd"), device="cpu"),
-    }
-
-
-def latent_of(backbone: Backbone, side: int, texts: tuple[str, ...]) -> JointLatent:
+def latent_of(backbone: Backbone, *texts: str) -> JointLatent:
     """Latents of the model's scale."""
-    z = draw((len(texts), *backbone.latent_shape(side, side)), seed=0, purpose="contract").to(backbone.dtype)
+    z = draw((len(texts), *backbone.latent_shape(64, 64)), seed=0, purpose="contract").to(backbone.dtype)
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(texts), captions=texts)
 
 
-@pytest.fixture(scope="session")
-def questions(miniatures: dict[str, Backbone]) -> dict[str, tuple[JointLatent, Condition]]:
-    """Two latents of each network without training, and a text for both, read once for all tests."""
-    texts = ("a person with black hair", "a person, red wall")
-    return {
-        kind: (latent_of(backbone, 64, texts), backbone.embed(["a person with glasses"]))
-        for kind, backbone in miniatures.items()
-    }
+class TestTransformer(EditorContract):
+    """What needs attention, and what is registered by others."""
 
-
-class TestMiniatureTransformer(EditorContract):
-    @pytest.fixture(params=EDITORS.names())
+    @pytest.fixture(params=[name for name in EDITORS.names() if name not in ELSEWHERE])
     def editor(self, request: pytest.FixtureRequest) -> Editor:
         return few_steps(request.param)
 
-    @pytest.fixture
-    def latent(self, questions: dict[str, tuple[JointLatent, Condition]]) -> JointLatent:
-        return questions["transformer"][0]
+    @pytest.fixture(scope="class")
+    def latent(self) -> JointLatent:
+        return latent_of(le.from_pipeline(sd3_pipeline(t5=False)), *TEXTS)
 
-    @pytest.fixture
-    def target(self, questions: dict[str, tuple[JointLatent, Condition]]) -> Condition:
-        return questions["transformer"][1]
+    @pytest.fixture(scope="class")
+    def target(self, latent: JointLatent) -> Condition:
+        return latent.backbone.embed(["a person with glasses"])
 
 
+@pytest.fixture(scope="module", params=["unet", "embedded", "none"])
+def latent(request: pytest.FixtureRequest) -> JointLatent:
+    """Of a U-Net that predicts noise, and of transformers whose weight is an input, or that need none."""
+    pipeline = sd_pipeline() if request.param == "unet" else flux(guidance_embeds=request.param == "embedded")
+    backbone = le.from_pipeline(pipeline, settings={"sizes": [64, 64, 96]})
+    return latent_of(backbone, *TEXTS[: 2 if request.param == "unet" else 1])
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", EDITORS.names())
-def test_laws_1_3_and_4_on_a_unet(name: str, questions: dict[str, tuple[JointLatent, Condition]]) -> None:
-    """What another kind of network can break: other layers, other levels, and noise that is predicted."""
-    editor, contract, (latent, target) = few_steps(name), EditorContract(), questions["unet"]
-    with latent.backbone.count() as counted:
-        contract.test_law_3_neighbours_do_not_matter(editor, latent, target)
-    assert counted.evaluations == 2 * len(latent) * editor.evaluations(latent, strength=contract.strength)
+def test_laws_1_3_and_4_on_a_network(name: str, latent: JointLatent) -> None:
+    """What another kind of network can break: other layers, other levels, noise that is predicted, and one branch."""
+    editor, contract, target = few_steps(name, latent.backbone), EditorContract(), latent.backbone.embed(["a face"])
     contract.test_law_1_a_strength_changes_something(editor, latent, target)
+    contract.test_law_4_costs_what_it_says(editor, latent, target)
+    if len(latent) > 1:
+        contract.test_law_3_neighbours_do_not_matter(editor, latent, target)
 
 
-def test_there_are_editors() -> None:
-    """Twenty-four ship with the package; a new one is tested here as soon as it is registered."""
-    assert len(EDITORS.names()) >= 24
+@pytest.mark.parametrize("name", ["asyrp", "freesliders", "sega"])
+def test_ways_back_retrace_the_inversion_whatever_weight_a_network_was_published_with(name: str) -> None:
+    """The inversion goes up with a weight of 1, and so must what its velocities are taken from."""
+    mixture = example_mixture(dimension=8, latent=(2, 2, 2))
+    latent = dataclasses.replace(mixture_latent(mixture), backbone=weight_as_input(mixture))
+    editor = editor_class(name).from_dict({"steps": 4, **({"reference": "source"} if name == "sega" else {})})
+    assert editor.keeps_equal_texts
+    assert torch.equal(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z)
+
+
+def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:
+    mixture = example_mixture(dimension=8, latent=(2, 2, 2))
+    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=weight_as_input(mixture))
+    editor = EIM(search=HSDS(steps=2, guidance=2.0))
+    with latent.backbone.count() as cost:
+        editor.edit(latent, mixture.embed(["c"]), [1.0])
+    assert cost.evaluations == editor.evaluations(latent) == 4
+
+
+def test_settings_and_weights_are_those_of_the_family() -> None:
+    """Published settings are its defaults; a weight that a distilled model cannot have is refused."""
+    dev: Any = make_editor("flowedit", le.from_pipeline(flux()))
+    assert (dev.steps, dev.source_guidance, dev.target_guidance) == (28, 1.5, 5.5)
+    tuned: Any = make_editor("flowedit", le.from_pipeline(flux(), settings={"editors": {"flowedit": {"steps": 9}}}))
+    assert (tuned.steps, tuned.target_guidance) == (9, 2.0)
+    model = le.from_pipeline(flux(guidance_embeds=False))
+    plain: Any = make_editor("flowedit", model)
+    assert (plain.source_guidance, plain.target_guidance) == (1.0, 1.0)
+    with pytest.raises(ConfigError, match="FluxPipeline was distilled to need no guidance"):
+        editor_class("flowedit")(steps=2).edit(latent_of(model, "a"), model.embed(["b"]), [1.0])
+
+
+def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(EDITORS.names())
+    assert all(editor_class(name).name == name for name in EDITORS.names())
+    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=EDITORS.group)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    with pytest.raises(RegistryError, match="subclass of Editor"):
+        editor_class("odd")
+
+
+def test_the_models_settings_come_first() -> None:
+    backbone = example_mixture(dimension=2)
+    assert make_editor("eim", backbone) == EIM()
+    backbone.defaults = {"editors": {"eim": {"arm": "joint", "search": {"levels": [0.9, 0.5]}}}}
+    assert make_editor("eim", backbone) == EIM(arm="joint", search=HSDS(levels=(0.9, 0.5)))
+    backbone.defaults = {"editors": {"eim": {"search": {"level": [0.9, 0.5]}}}}
+    with pytest.raises(ConfigError, match="HSDS has no setting 'level': did you mean 'levels'"):
+        make_editor("eim", backbone)
+    backbone.defaults = {"editors": {"eim": {"arms": "joint"}}}
+    with pytest.raises(ConfigError, match="did you mean 'arm'"):
+        make_editor("eim", backbone)
+
+
+def test_the_default_is_eim_only_where_somebody_tuned_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path))
+    backbone = example_mixture(dimension=2)
+    assert default_method(backbone) == make_editor(None, backbone).name == "flowedit"
+    assert default_method(backbone, instructed=True) == "eim"
+    (note,) = default_note(None, backbone)
+    assert "flowedit" in note
+    assert "`method`" in note
+    assert default_note("flowedit", backbone) == default_note(None, backbone, instructed=True) == ()
+    store_calibration(backbone.fingerprint, {"guard": {}})
+    assert default_method(backbone) == "flowedit", "that says which pictures it knows, not how to edit"
+    store_calibration(backbone.fingerprint, {"settings": {"eim": {}}})
+    assert default_method(backbone) == "eim"
+    backbone = example_mixture(dimension=2)
+    backbone.defaults = {"editors": {"sdedit": {"level": 0.5}}}
+    assert default_method(backbone) == "eim"
+    assert default_note(None, backbone) == ()

@@ -1,13 +1,11 @@
-"""Files that people send each other: directions, records, lists of edits, joint latents, calibrations."""
+"""Files that people send each other: directions, records, differences, lists of edits, calibrations."""
 
-import io
+import contextlib
 import json
 import os
 import tempfile
-import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
@@ -16,10 +14,8 @@ from PIL import Image
 
 from latentedit.api.manifests.manifest import load_manifest
 from latentedit.api.undo import difference, undo_stored
-from latentedit.cli.model_choice import ModelChoice
-from latentedit.cli.request import recorded_model
 from latentedit.core.condition import Condition
-from latentedit.core.files.tensors import pack
+from latentedit.core.errors import LatentEditError
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.calibrated import CalibratedSettings
@@ -30,7 +26,7 @@ from latentedit.latents.guard import Guard
 from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
-from latentedit.models.calibrations import VARIABLE, adopt_calibration
+from latentedit.models.calibrations import VARIABLE, calibration_file
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.pictures import save_image
 from tests.editors.colours import ColourBackbone
@@ -42,7 +38,7 @@ _RECORD = json.loads(
         method="eim",
         settings={"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
         seed=3,
-        model=ModelRecord(name="portraits", fingerprint="0" * 16, dtype="float32", device="cpu"),
+        model=ModelRecord(name="elsewhere", fingerprint="0" * 16, dtype="float32", device="cpu"),
         versions={"latentedit": "0.1.0"},
         picture=PictureRecord(name="me.png", fingerprint="0" * 16),
         caption="a man",
@@ -81,11 +77,6 @@ def _direction() -> bytes:
         return (Path(folder) / "d.safetensors").read_bytes()
 
 
-def _packed(header: Any, data: bytes) -> bytes:
-    text = as_json(header)
-    return len(text).to_bytes(8, "little") + text + data
-
-
 @st.composite
 def safetensors(draw: st.DrawFn, whole: bytes, key: str) -> bytes:
     """A safetensors file whose header, or what lies as JSON under a key of its metadata, was changed, or its bytes."""
@@ -98,19 +89,8 @@ def safetensors(draw: st.DrawFn, whole: bytes, key: str) -> bytes:
             return draw(bent(whole))
         case _:
             header = draw(damaged(header))
-    return _packed(header, whole[end:])
-
-
-def _show_direction(data: bytes, folder: Path) -> None:
-    (folder / "d.safetensors").write_bytes(data)
-    told("direction", "show", str(folder / "d.safetensors"))
-
-
-def _read_record(data: bytes, folder: Path) -> None:
-    text = data.decode("utf-8", "replace")
-    record = RunRecord.from_json(text, "me.png")
-    assert RunRecord.from_json(record.to_json(), "again") == record
-    recorded_model(record, ModelChoice())
+    text = as_json(header)
+    return len(text).to_bytes(8, "little") + text + whole[end:]
 
 
 @cache
@@ -128,19 +108,6 @@ def _difference() -> bytes:
     return difference(_picture().image.rotate(90), _picture().image)
 
 
-@cache
-def _latents() -> bytes:
-    """As files of earlier versions carry them."""
-    half = torch.zeros(1, 3, 8, 8, dtype=torch.float16)
-    tensors = {
-        "start": half,
-        "moved": half + 0.5,
-        "missed": torch.frombuffer(bytearray(zlib.compress(bytes(192))), dtype=torch.uint8),
-    }
-    about = {"model": _model().fingerprint, "picture": _picture().fingerprint, "local": "1", "region": "0 0 8 8"}
-    return pack(tensors, about)
-
-
 def _undo(data: bytes, folder: Path) -> None:
     undo_stored(_picture(), data, model=_model())
 
@@ -148,23 +115,10 @@ def _undo(data: bytes, folder: Path) -> None:
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
 _CELLS = st.sampled_from([
     "a.png", "a.png", "", "a man", "a man with a hat", "../a.png", "/dev/zero", "nothing.png", "1", "edit", "=cmd|x",
-    '"', "\x1b[31m",
-    "x" * 3000, " " * 9000, "\u202e", ".", "a.png\x00", "pipe",
+    '"', "\x1b[31m", "x" * 3000, " " * 9000, "\u202e", ".", "a.png\x00", "pipe",
 ]) | st.text(max_size=10)  # fmt: skip
 _ENTRY = {name: "a.png" if name in ("picture", "truth", "mask") else "a man" for name in _COLUMNS} | {
     "target_caption": "b"
-}
-_FLOWEDIT = [
-    {"input_img": "a.png", "source_prompt": "a man", "target_prompts": ["a hat", "a dog"], "target_codes": ["x", "y"]}
-]
-_PIE = {
-    "1": {
-        "image_path": "a.png",
-        "original_prompt": "a [man]",
-        "editing_prompt": "a [dog]",
-        "editing_type_id": "0",
-        "mask": [0, 5],
-    }
 }
 _CSV = st.builds(
     lambda head, rows: ("\n".join(",".join(row) for row in [head, *rows])).encode("utf-8", "surrogatepass"),
@@ -179,34 +133,32 @@ _LISTS = st.one_of(
         st.just("m.yaml"),
         NODES.map(lambda text: f"- picture: a.png\n  source_caption: {text}\n".encode("utf-8", "ignore")),
     ),
-    st.tuples(st.just("m.yaml"), documents(_FLOWEDIT)),
-    st.tuples(st.just("mapping_file.json"), documents(_PIE)),
 )
-
-
-def _picture_beside(folder: Path) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4), (9, 9, 9)).save(file, "PNG")
-    (folder / "a.png").write_bytes(file.getvalue())
-    (folder / "annotation_images").mkdir()
-    (folder / "annotation_images" / "a.png").write_bytes(file.getvalue())
-    (folder / "pipe").symlink_to("/dev/zero")
 
 
 def _load(given: tuple[str, bytes], folder: Path) -> None:
     name, data = given
-    _picture_beside(folder)
-    (folder / name).write_bytes(data)
-    told("bench", "data", str(folder if name == "mapping_file.json" else folder / name))
-    found = load_manifest(folder / name) if name in ("m.csv", "m.json") else load_dataset(folder)
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(folder / "a.png")
+    (folder / "pipe").symlink_to("/dev/zero")
+    _told_of(data, folder / name, "bench", "data")
+    found = load_dataset(folder) if name == "m.yaml" else load_manifest(folder / name)
     for item in found.items:
         item.picture()
 
 
-def _read_png_record(data: bytes, folder: Path) -> None:
-    """As `replay` meets it, up to the model, which a record cannot bring along."""
-    save_image(_picture().image, folder / "r.png", record=data.decode("utf-8", "replace")[:900_000])
-    told("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
+def _replay(data: bytes, folder: Path) -> None:
+    """Up to the model, which a record cannot bring along."""
+    text = data.decode("utf-8", "replace")
+    save_image(_picture().image, folder / "r.png", record=text[:900_000])
+    with contextlib.suppress(LatentEditError):
+        told("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
+    record = RunRecord.from_json(text, "me.png")
+    assert RunRecord.from_json(record.to_json(), "again") == record
+
+
+def _told_of(data: bytes, place: Path, *words: str) -> None:
+    place.write_bytes(data)
+    told(*words, str(place))
 
 
 _CALIBRATION = {
@@ -235,10 +187,11 @@ _CALIBRATION = {
 
 
 def _adopt(data: bytes, folder: Path) -> None:
-    """Taken over from somebody else, and used by all that ask for it."""
-    (folder / "theirs.json").write_bytes(data)
+    """Somebody else's, used by all that ask for it."""
     with mock.patch.dict(os.environ, {VARIABLE: str(folder)}):
-        adopt_calibration(_model().fingerprint, folder / "theirs.json")
+        place = calibration_file(_model().fingerprint)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
         Guard.of(_model())
         Judge.of(_model())
         no_change(_model())
@@ -247,18 +200,14 @@ def _adopt(data: bytes, folder: Path) -> None:
         CalibratedSettings.of(_model())
 
 
-_ELSEWHERE = _RECORD | {"model": _RECORD["model"] | {"name": "elsewhere"}}
-
 TARGETS = [
     Target(
         name="directions",
         inputs=st.deferred(lambda: safetensors(_direction(), "latentedit.direction")),
-        act=_show_direction,
+        act=lambda data, folder: _told_of(data, folder / "d.safetensors", "direction", "show"),
     ),
-    Target(name="records", inputs=documents(_RECORD), act=_read_record),
-    Target(name="records in pictures", inputs=documents(_ELSEWHERE), act=_read_png_record),
+    Target(name="records in pictures", inputs=documents(_RECORD), act=_replay),
     Target(name="differences", inputs=st.deferred(lambda: safetensors(_difference(), "")), act=_undo),
-    Target(name="joint latents", inputs=st.deferred(lambda: safetensors(_latents(), "")), act=_undo),
     Target(name="lists of edits", inputs=_LISTS, act=_load),
     Target(name="calibrations", inputs=documents(_CALIBRATION), act=_adopt),
 ]

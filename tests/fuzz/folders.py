@@ -1,4 +1,4 @@
-"""Folders of others: models, runs, and entries of the open task, of which a file or two were changed."""
+"""Folders of models and of runs, of which a file or two were changed."""
 
 import atexit
 import json
@@ -16,8 +16,6 @@ from latentedit.models.loading import open_folder
 from latentedit.models.memory import model_needs
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
-from latentedit_bench.open_task.folder import write_task
-from latentedit_bench.open_task.task import TaskSpec, task_items
 from tests.bench.report.report_runs import made_run
 from tests.fuzz.judge import Target, told
 from tests.fuzz.texts import HOSTILE, as_json, bent, damaged
@@ -29,17 +27,7 @@ def _place() -> Path:
     return Path(folder)
 
 
-@cache
-def _miniature() -> Path:
-    return miniature_sd3(_place() / "model", t5=False)
-
-
-@cache
-def _run() -> Path:
-    return made_run(_place() / "run")
-
-
-_RECOMMENDED = {
+_SETTINGS: dict[str, Any] = {
     "description": "a model",
     "captioner": None,
     "sizes": [64, 64, 128],
@@ -52,16 +40,26 @@ _RECOMMENDED = {
 }
 
 
+@cache
+def _miniature() -> Path:
+    folder = miniature_sd3(_place() / "model", t5=False)
+    (folder / "latentedit.json").write_text(json.dumps(_SETTINGS))
+    return folder
+
+
+@cache
+def _run() -> Path:
+    return made_run(_place() / "run")
+
+
 @st.composite
-def _changes(draw: st.DrawFn, whole: Path, *, extra: dict[str, Any], endings: tuple[str, ...]) -> dict[str, bytes]:
-    """New contents by name of one or two files; an empty name is a file that goes."""
+def _changes(draw: st.DrawFn, whole: Path, endings: tuple[str, ...]) -> dict[str, bytes]:
+    """New contents by name of one or two files."""
     names = sorted(str(place.relative_to(whole)) for place in whole.rglob("*") if place.suffix in endings)
     made: dict[str, bytes] = {}
     for _ in range(draw(st.integers(1, 2))):
-        name = draw(st.sampled_from([*names, *extra]))
-        if name in extra:
-            made[name] = as_json(draw(damaged(extra[name])))
-        elif name.endswith(".json") and draw(st.integers(0, 4)):
+        name = draw(st.sampled_from(names))
+        if name.endswith(".json") and draw(st.integers(0, 4)):
             made[name] = as_json(draw(damaged(_without_long(json.loads((whole / name).read_bytes())))))
         elif name.endswith(".safetensors"):
             made[name] = draw(_bent_header((whole / name).read_bytes()))
@@ -113,9 +111,9 @@ def _look(changes: dict[str, bytes], folder: Path) -> None:
 @st.composite
 def _configurations(draw: st.DrawFn) -> dict[str, bytes]:
     """One value of one configuration is another: what gets past the first look."""
-    names = sorted(str(p.relative_to(_miniature())) for p in _miniature().rglob("*config.json"))
-    name = draw(st.sampled_from([*names, "latentedit.json"]))
-    whole = _RECOMMENDED if name == "latentedit.json" else json.loads((_miniature() / name).read_bytes())
+    places = [*sorted(_miniature().rglob("*config.json")), _miniature() / "latentedit.json"]
+    place = draw(st.sampled_from(places))
+    name, whole = str(place.relative_to(_miniature())), json.loads(place.read_bytes())
     key = draw(st.sampled_from(sorted(whole)))
     return {name: as_json(whole | {key: draw(st.sampled_from(HOSTILE) | st.integers(-3, 40))})}
 
@@ -139,38 +137,12 @@ def _report(changes: dict[str, bytes], folder: Path) -> None:
     told("bench", "resume", str(run))
 
 
-@cache
-def _entry() -> Path:
-    """A task of two items with an edit of each, which is the picture itself."""
-    spec = TaskSpec.of("portraits", size=64, items=2)
-    items, folder = task_items(spec), _place() / "task"
-    write_task(spec, items, folder)
-    for item in items:
-        for strength in item.answers:
-            shutil.copy(folder / item.picture_file, folder / item.output_file(strength))
-    return folder
-
-
-def _score(changes: dict[str, bytes], folder: Path) -> None:
-    told("bench", "score", str(_copied(_entry(), changes, folder)), "--no-keep", "--json")
-
-
-_OF_MODELS = (".json", ".safetensors")
 TARGETS = [
     Target(
         name="model folders, looked at",
-        inputs=st.deferred(lambda: _changes(_miniature(), extra={"latentedit.json": _RECOMMENDED}, endings=_OF_MODELS)),
+        inputs=st.deferred(lambda: _changes(_miniature(), (".json", ".safetensors"))),
         act=_look,
     ),
     Target(name="model folders, loaded", inputs=st.deferred(_configurations), act=_load),
-    Target(
-        name="run folders",
-        inputs=st.deferred(lambda: _changes(_run(), extra={}, endings=(".json", ".jsonl", ".webp"))),
-        act=_report,
-    ),
-    Target(
-        name="entries of the open task",
-        inputs=st.deferred(lambda: _changes(_entry(), extra={}, endings=(".json", ".jsonl", ".png", ".html"))),
-        act=_score,
-    ),
+    Target(name="run folders", inputs=st.deferred(lambda: _changes(_run(), (".json", ".jsonl", ".webp"))), act=_report),
 ]

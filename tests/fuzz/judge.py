@@ -34,28 +34,19 @@ class FaultError(AssertionError):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A door of the program.
-
-    Args:
-        name: of the kind of input.
-        inputs: what may come in, as plain Python literals.
-        act: goes through the door with one of them, in an empty folder; raises `LatentEditError` where it refuses.
-    """
+    """A door of the program: what may come in, as plain Python literals, and what is done with it."""
 
     name: str
     inputs: SearchStrategy[Any]
     act: Callable[[Any, Path], None]
+    """Gets an input and an empty folder; raises `LatentEditError` where the input is refused."""
 
 
 def judged(target: Target, value: Any) -> bool:
-    """Whether the input was taken; it may be refused as well.
-
-    Raises:
-        FaultError: a crash, a wait of more than `LIMIT_S`, more than `MEMORY_BYTES`, half a file, raw characters.
-    """
+    """Whether the input was taken and not refused; raise where the program was not sound."""
     if ast.literal_eval(repr(value)) != value:
         raise FaultError(f"an input of {target.name} cannot be kept: {value!r}")
-    with tempfile.TemporaryDirectory() as folder, _bounded():
+    with tempfile.TemporaryDirectory() as folder, bounded(LIMIT_S, MEMORY_BYTES):
         try:
             target.act(value, Path(folder))
             taken = True
@@ -74,15 +65,7 @@ def judged(target: Target, value: Any) -> bool:
 
 
 def told(*arguments: str) -> int:
-    """Run a command line, and look at what it printed.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        FaultError: another code than 0, 1 or 2, control characters, a traceback, or wrong input that is not one line.
-        LatentEditError: the command line was refused.
-    """
+    """Run a command line, look at what it printed, and raise `LatentEditError` where it is refused."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(list(arguments))
@@ -93,11 +76,7 @@ def told(*arguments: str) -> int:
 
 
 def check_printed(code: int, out: str, err: str) -> None:
-    """Look at what a command printed.
-
-    Raises:
-        FaultError: as `told`.
-    """
+    """Raise for another code than 0, 1 or 2, control characters, a traceback, or wrong input without an error line."""
     if code not in (0, 1, 2):
         raise FaultError(f"the exit code {code}")
     if found := _RAW.search(out) or _RAW.search(err):
@@ -109,11 +88,11 @@ def check_printed(code: int, out: str, err: str) -> None:
 
 
 @contextlib.contextmanager
-def _bounded() -> Generator[None]:
-    """Whatever takes too long, or too much memory, is raised inside."""
+def bounded(seconds: int, memory_bytes: int) -> Generator[None]:
+    """Raise inside where it takes longer, or more memory beyond what the process has."""
 
     def late(*_: object) -> None:
-        raise TimeoutError(f"it takes more than {LIMIT_S} s")
+        raise TimeoutError(f"it takes more than {seconds} s")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -121,8 +100,8 @@ def _bounded() -> Generator[None]:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     handler = signal.signal(signal.SIGALRM, late)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, before[1]))
-    signal.alarm(LIMIT_S)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory_bytes, before[1]))
+    signal.alarm(seconds)
     try:
         yield
     finally:

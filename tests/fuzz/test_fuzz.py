@@ -14,16 +14,8 @@ from tests.fuzz.judge import FaultError, Target, judged, told
 
 pytestmark = pytest.mark.slow
 
-SLOW = {
-    "model folders, loaded": 0,
-    "writers of one file": 0,
-    "kept changes": 2,
-    "entries of the open task": 2,
-    "run folders": 1,
-    "endpoint answers": 3,
-    "environments": 3,
-}
-"""Inputs of the kinds that take long; of the others a few more."""
+SLOW = {"model folders, loaded": 0, "run folders": 0, "endpoint answers": 3, "environments": 3}
+"""Inputs of the kinds that take long; the others have 6."""
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if SLOW.get(name, 1)])

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 STEERING = "\x1b]0;pwned\x07\x1b[31m\u202e\x9b\n\r"
 
 HOSTILE: list[Any] = [
-    None, True, False, -1, 0, 1, 7, 2**31, 2**63, 10**30, -0.5, 0.5, 1e308, float("nan"), float("inf"),
-    "", " ", "x", "0", STEERING, "a" * 5000, " " * 20_000, "and " * 3000, "../../../etc/passwd", "/dev/zero",
-    "~nobody/x", "\x00",
+    None, True, False, -1, 0, 1, 7, 2** 31, 2** 63, 10** 30, -0.5, 0.5, 1e308, float("nan"), float("inf"), "", " ", "x",
+    "0", STEERING, "a" * 5000, " " * 20_000, "and " * 3000, "../../../etc/passwd", "/dev/zero", "~nobody/x", "\x00",
     "meta", "cuda:99", "http://[::1", "=1+1", "\ud83d\ude00", "e\u0301", [], {}, [[]], [None], [1, 2], {"x": {}},
-    {"": []},
-    ["x"] * 300, "x\ud800",
+    {"": []}, ["x"] * 300, "x\ud800",
 ]  # fmt: skip
 """Values that stand where others should."""
 
@@ -92,10 +90,8 @@ def documents(whole: Any) -> st.SearchStrategy[bytes]:
 NODES = st.recursive(
     st.sampled_from([
         "x", "", "~", "1", "0x" + "f" * 300, "!!int ''", "!!bool foo", "!!timestamp foo", "!!float _", "!!binary x",
-        "*a", "&a b",
-        "!!python/object/apply:os.system [x]", "1_000", ".inf", "2001-02-30", "<<", '"\\e[31m"', "'x'", "|", ">-",
-        "? :", "12:30:61",
-        "9" * 400, "!!set {a, b}", "!!omap [a: 1]", "\ufeff", "é", "- ", "{", "[",
+        "*a", "&a b", "!!python/object/apply:os.system [x]", "1_000", ".inf", "2001-02-30", "<<", '"\\e[31m"', "'x'",
+        "|", ">-", "? :", "12:30:61", "9" * 400, "!!set {a, b}", "!!omap [a: 1]", "\ufeff", "é", "- ", "{", "[",
     ]) | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=4).map(lambda parts: f"[{', '.join(parts)}]")
     | st.lists(st.tuples(inner, inner), max_size=4).map(

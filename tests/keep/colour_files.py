@@ -15,7 +15,6 @@ BOX = (150, 100, 190, 140)
 PRIMARIES = {
     "adobe": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), 2.2),
     "linear": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.0),
-    "dark": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.8),
     "p3": ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), 2.4),
 }
 """Red, green and blue, all with the white of daylight, and gamma."""
@@ -57,16 +56,6 @@ def far() -> NDArray[np.bool_]:
     return np.hypot(x - 170, y - 120) > 32
 
 
-def deep(image: Image.Image, name: str) -> NDArray[np.uint16]:
-    """An sRGB picture in 16 bits of another space, by the definitions of both."""
-    values = np.asarray(image) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    srgb = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
-    *primaries, gamma = PRIMARIES[name]
-    own = linear @ (np.linalg.inv(_to_xyz(primaries)) @ _to_xyz(srgb)).T
-    return np.rint(65535 * own.clip(0, 1) ** (1 / gamma)).astype(np.uint16)
-
-
 def in_space(image: Image.Image, profile: bytes, *, back: bool = False) -> Image.Image:
     """From sRGB into the space of a profile by LittleCMS, or back."""
     own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
@@ -102,11 +91,13 @@ def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:
-    """The chunks of a PNG by their names."""
+    """The chunks of a PNG by their names, in their order, by the grammar of the specification."""
     found, place = dict[bytes, bytes](), 8
     while place < len(png):
         (length,) = struct.unpack_from(">I", png, place)
-        found[png[place + 4 : place + 8]] = png[place + 8 : place + 8 + length]
+        kind, body = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        assert struct.unpack_from(">I", png, place + 8 + length) == (zlib.crc32(kind + body),)
+        found[kind] = body
         place += length + 12
     return found
 

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit_keep.api import KeepResult, keep, kept
+from latentedit_keep.api import KeepResult, _bounds, keep, kept
 from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
 from latentedit_keep.record import KeepRecord
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -56,12 +56,6 @@ def test_strength_nothing_is_the_original_and_half_lies_between(result: KeepResu
     assert np.abs(2 * half - scene() - np.asarray(result.image)).max() <= 2
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
-def test_a_strength_outside_is_refused(strength: float) -> None:
-    with pytest.raises(ConfigError, match="strength is from 0"):
-        keep(Image.fromarray(scene()), edited(), strength=strength)
-
-
 @pytest.mark.nightly
 def test_changes_are_kept_one_by_one() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
@@ -69,6 +63,7 @@ def test_changes_are_kept_one_by_one() -> None:
     small = np.asarray(keep(original, second, only=[2]).image)
     np.testing.assert_array_equal(small[80:], scene()[80:])
     np.testing.assert_array_equal(small[36:44, 36:44], two[36:44, 36:44])
+    assert "<iframe" in keep(original, second, only=[1])._repr_html_()
     with pytest.raises(ConfigError, match="no change 3: there are 2"):
         keep(original, second, only=[3])
 
@@ -159,17 +154,36 @@ def test_a_pipeline_keeps_what_it_was_not_asked_to_change() -> None:
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 
 
-def test_it_shows_itself_in_a_notebook(result: KeepResult) -> None:
-    assert "<iframe" in result._repr_html_()
-
-
-def test_a_mask_of_another_size_is_refused() -> None:
+def test_wrong_input_is_refused() -> None:
+    for strength in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="strength is from 0"):
+            keep(Image.fromarray(scene()), edited(), strength=strength)
     with pytest.raises(ImageError, match="32x32 pixels, the original 160x160"):
         keep(Image.fromarray(scene()), edited(), mask=Image.new("L", (32, 32), 255))
 
 
+def test_bounds_soften_inwards_and_black_stays_black() -> None:
+    drawn = np.zeros((100, 120), dtype=np.uint8)
+    drawn[30:70, 30:90] = 255
+    bounds = _bounds(read_pixels(Image.fromarray(drawn)), (120, 100))
+    assert bounds[drawn == 0].max() == 0
+    assert bounds[50, 60] == 1
+    with pytest.raises(ImageError, match="120x100 pixels, the original 100x100"):
+        _bounds(read_pixels(Image.fromarray(drawn)), (100, 100))
+    with pytest.raises(ImageError, match="black everywhere"):
+        _bounds(read_pixels(Image.fromarray(0 * drawn)), (120, 100))
+
+
+def test_a_mask_of_thin_lines_is_refused() -> None:
+    """Where the soft edges from both sides meet, nothing is let through."""
+    drawn = np.zeros((500, 600), dtype=np.uint8)
+    drawn[250:258, 100:500] = 255
+    with pytest.raises(ImageError, match="only a few pixels wide"):
+        _bounds(read_pixels(Image.fromarray(drawn)), (600, 500))
+
+
 @pytest.mark.nightly
-def test_it_is_at_the_front_door_and_needs_no_torch() -> None:
+def test_keep_needs_no_torch() -> None:
     assert le.keep is keep
     code = "import sys, latentedit as le; le.keep; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

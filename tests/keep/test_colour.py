@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
@@ -21,11 +21,9 @@ from latentedit_keep import colour
 from latentedit_keep.api import keep
 from latentedit_keep.errors import ImageError
 from latentedit_keep.pictures import PixelPicture, read_image, read_pixels, save_image
-from tests.commands import Command
 from tests.keep.colour_files import (
     SIZE,
     chunks,
-    deep,
     edited,
     far,
     grey_png,
@@ -46,15 +44,6 @@ def saved(image: Image.Image, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", **options)
     return file.getvalue()
-
-
-def agree(found: NDArray[Any], right: NDArray[Any], *, name: str, bits: int) -> None:
-    """Within 2 levels, but for what the rounding to 8 bits of another space moves, where those are far apart."""
-    assert np.sqrt(np.mean((found - right) ** 2)) <= (2 if name == "linear" else 1)
-    assert np.abs(found - right).max() <= (2 if bits == 16 else 14 if name == "linear" else 5)
-
-
-# 1. What the tags of a TIFF say of its numbers.
 
 
 def sixteen(image: Image.Image) -> NDArray[np.uint16]:
@@ -106,24 +95,16 @@ def twelve_bits(levels: NDArray[np.uint8], order: str) -> bytes:
         (np.uint16, {"photometric": 2, "kind": 2}),
         (np.uint8, {"photometric": 2, "kind": 2}),
         (np.uint16, {"photometric": 8}),
+        (np.uint32, {"photometric": 1}),
+        (np.int32, {"photometric": 0, "kind": 2}),
     ],
 )
 def test_a_tiff_that_is_not_read_is_refused_with_a_remedy(depth: type, options: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "me.tif").write_bytes(tiff(np.full((20, 30, 3), 100, dtype=depth), **options))
-    for read in (read_pixels, read_image):
+    channels = 1 if options["photometric"] < 2 else 3
+    (tmp_path / "me.tif").write_bytes(tiff(np.full((20, 30, channels), 100, dtype=depth), **options))
+    for read in (read_image,) if channels == 1 else (read_pixels, read_image):
         with pytest.raises(ImageError, match=r"me\.tif .*Save it again as PNG"):
             read(tmp_path / "me.tif")
-
-
-def test_grey_tiffs_of_more_than_sixteen_bits_are_read_right_or_refused(tmp_path: Path) -> None:
-    levels = np.asarray(picture().convert("L"))[..., None]
-    for data, options in (
-        (levels.astype(np.uint32) * 0x1010101, {"photometric": 1}),
-        (255 - levels.astype(np.int32), {"photometric": 0, "kind": 2}),
-    ):
-        (tmp_path / "me.tif").write_bytes(tiff(data, **options))
-        with pytest.raises(ImageError, match="Save it again as PNG"):
-            read_image(tmp_path / "me.tif")
 
 
 def test_eight_bits_are_read_as_their_tags_say(tmp_path: Path) -> None:
@@ -137,9 +118,6 @@ def test_eight_bits_are_read_as_their_tags_say(tmp_path: Path) -> None:
         (tmp_path / "me.tif").write_bytes(content)
         found = read_pixels(tmp_path / "me.tif").pixels[..., 0].astype(int)
         assert np.abs(found - shown[..., 0]).max() <= 1
-
-
-# 2. Two colour spaces in keep.
 
 
 @pytest.mark.nightly
@@ -177,18 +155,6 @@ def test_colours_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
     assert found.verdict == KEPT
     np.testing.assert_array_equal(found.kept.pixels[far()], own[far()])
     assert np.abs(in_srgb(found.image) - np.asarray(second))[inside()].max() <= 2
-
-
-@pytest.mark.nightly
-def test_a_change_beyond_srgb_is_kept_where_both_pictures_have_the_space() -> None:
-    wide, vivid = rgb_profile("adobe"), (20, 250, 30)
-    first = in_space(picture(), wide)
-    second = edited(first, vivid)
-    for image in (first, second):
-        image.info["icc_profile"] = wide
-    found = keep(first, second)
-    assert found.verdict == KEPT
-    assert np.abs(found.kept.pixels[inside()].astype(int) - vivid).max() <= 1
 
 
 @pytest.mark.nightly
@@ -280,8 +246,6 @@ def test_no_profile_ends_in_an_error(content: bytes, at: int, bad: bytes) -> Non
         colour.of_grey(profile)
 
 
-# 3. What a model is shown.
-
 SMALL = Capabilities(size_multiple=16, sizes=(128, 128, 128))
 
 
@@ -297,7 +261,8 @@ def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp
     own.save(tmp_path / "own.png", icc_profile=profile)
     frames = [Picture.from_image(plain).fit(SMALL), Picture.open(tmp_path / "own.png").fit(SMALL)]
     seen = [np.asarray(frame.picture.on_white(), dtype=int) for frame in frames]
-    agree(seen[1], seen[0], name=name, bits=8)
+    assert np.sqrt(np.mean((seen[1] - seen[0]) ** 2)) <= (2 if name == "linear" else 1)
+    assert np.abs(seen[1] - seen[0]).max() <= (14 if name == "linear" else 5), "by rounding to 8 bits of another space"
     assert (frames[0].pixels - frames[1].pixels).square().mean().sqrt() * 127.5 <= 2
     change = torch.zeros(3, 128, 128)
     change[0, 40:80, 40:80] = 0.5
@@ -309,8 +274,6 @@ def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp
     assert rms < 2
     assert np.array_equal(frames[1].restore(torch.zeros_like(change)), own)
 
-
-# 4. What the file says of its colours.
 
 SAID = {
     b"gAMA": struct.pack(">I", 100_000),
@@ -339,11 +302,6 @@ def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) 
     assert np.abs(shown - right).mean() < 2
 
 
-def test_unknown_spaces_are_told(tmp_path: Path) -> None:
-    (tmp_path / "me.png").write_bytes(with_chunk(saved(picture()), b"cICP", bytes([9, 16, 0, 1])))
-    assert read_image(tmp_path / "me.png").info["notes"]
-
-
 @pytest.mark.parametrize("bits", [8, 16])
 def test_grey_looks_as_it_did(bits: int, tmp_path: Path) -> None:
     grey = picture().convert("L")
@@ -369,16 +327,6 @@ def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: P
     assert bool(told) == bool(lost)
 
 
-def test_cmyk_is_told(tmp_path: Path) -> None:
-    picture().convert("CMYK").save(tmp_path / "me.tif")
-    found = read_image(tmp_path / "me.tif")
-    assert found.info["notes"]
-    assert np.abs(np.asarray(found, dtype=int) - np.asarray(picture())).max() <= 2
-
-
-# 6. One clear level.
-
-
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_one_level_of_grey_is_clear_at_any_depth(bits: int, tmp_path: Path) -> None:
     wide = np.asarray(picture().convert("L")).astype(np.uint32) * 257
@@ -392,7 +340,13 @@ def test_one_level_of_grey_is_clear_at_any_depth(bits: int, tmp_path: Path) -> N
         assert np.abs(pixels[..., 0] / whole - plane / top).max() <= 0.5 / 255
 
 
-# 7. Several frames.
+def test_other_inks_and_unknown_spaces_are_told(tmp_path: Path) -> None:
+    picture().convert("CMYK").save(tmp_path / "me.tif")
+    (tmp_path / "me.png").write_bytes(with_chunk(saved(picture()), b"cICP", bytes([9, 16, 0, 1])))
+    found = read_image(tmp_path / "me.tif")
+    assert found.info["notes"]
+    assert read_image(tmp_path / "me.png").info["notes"]
+    assert np.abs(np.asarray(found, dtype=int) - np.asarray(picture())).max() <= 2
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
@@ -401,23 +355,8 @@ def test_frames_that_are_left_out_are_told(ending: str, tmp_path: Path) -> None:
     first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second, first])
     (note,) = Picture.open(tmp_path / f"a.{ending}").notes
     assert note.startswith(f"a.{ending} has 3 ")
-
-
-def test_the_second_picture_of_a_camera_needs_no_word(tmp_path: Path) -> None:
-    picture().save(tmp_path / "me.jpg", format="MPO", save_all=True, append_images=[picture()])
-    assert Picture.open(tmp_path / "me.jpg").notes == ()
-
-
-@pytest.mark.nightly
-def test_keep_tells_of_frames_in_both_pictures(tmp_path: Path, command: Command) -> None:
-    for name, image in (("a.gif", picture()), ("b.gif", edited(picture()))):
-        image.save(tmp_path / name, save_all=True, append_images=[picture(seed=5), image])
-    done = command("keep", tmp_path / "a.gif", tmp_path / "b.gif", "-o", tmp_path / "k.png")
-    assert done.err.count("has 3 frames") == 2
-    assert "3 frames" in command("keep", tmp_path / "a.gif", tmp_path / "b.gif", "-o", tmp_path / "k.png", "--json").out
-
-
-# 8. Resolution, EXIF, XMP, and how a JPEG was compressed.
+    first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[second])
+    assert Picture.open(tmp_path / "camera.jpg").notes == (), "the second picture of a camera"
 
 
 @pytest.mark.parametrize("source", ["png", "jpg", "tif"])
@@ -488,19 +427,6 @@ def test_a_jpeg_is_written_as_its_original(quality: int, subsampling: int, tmp_p
         assert JpegImagePlugin.get_sampling(second) == subsampling
 
 
-# 9. A name near the limit.
-
-
-@pytest.mark.nightly
-def test_a_long_name_is_shortened(tmp_path: Path, command: Command) -> None:
-    original = tmp_path / f"{'b' * 251}.png"
-    picture().save(original)
-    edited(picture()).save(tmp_path / "e.png")
-    done = command("keep", original, tmp_path / "e.png")
-    assert (done.code, done.err) == (0, "")
-    assert len([place for place in tmp_path.iterdir() if place.name.endswith(".kept.png")]) == 1
-
-
 # An alpha channel that is a mask.
 
 
@@ -539,48 +465,3 @@ def keep_array(pixels: NDArray[Any], second: Image.Image, folder: Path) -> Any:
 
 
 # The property: a picture and its twin in another space mean the same.
-
-
-def twin(image: Image.Image, name: str, bits: int, kind: str, place: Path) -> Path:
-    """The picture in another space, as a file."""
-    profile, numbers = rgb_profile(name), deep(image, name)
-    numbers = numbers if bits == 16 else np.rint(numbers / 257).astype(np.uint8)
-    place = place.with_suffix(f".{kind}")
-    if kind == "tif":
-        place.write_bytes(tiff(numbers, photometric=2, profile=profile))
-    else:
-        save_image(PixelPicture(pixels=numbers, info={"icc_profile": profile}), place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return keep(picture(), edited(picture()))
-
-
-@pytest.mark.nightly
-@settings(max_examples=24)
-@given(
-    name=st.sampled_from(["adobe", "p3", "dark", "linear"]),
-    bits=st.sampled_from([8, 16]),
-    kind=st.sampled_from(["png", "tif", "webp"]),
-    entry=st.sampled_from(["original", "edited", "model"]),
-)
-def test_a_twin_in_another_space_means_the_same(
-    right: Any, tmp_path_factory: pytest.TempPathFactory, name: str, bits: int, kind: str, entry: str
-) -> None:
-    bits = 8 if kind == "webp" else 16 if name == "linear" else bits
-    if name == "linear" and bits == 8:
-        return  # 8 linear bits are far apart in the dark
-    place = tmp_path_factory.mktemp("twin") / "me"
-    if entry == "model":
-        seen = Picture.open(twin(picture(), name, bits, kind, place)).on_white()
-        agree(np.asarray(seen, dtype=int), np.asarray(picture()), name=name, bits=8)
-        return
-    if entry == "original":
-        found = keep(twin(picture(), name, bits, kind, place), edited(picture()))
-    else:
-        found = keep(picture(), twin(edited(picture()), name, bits, kind, place))
-    assert found.verdict == right.verdict
-    place = inside() | far()
-    agree(found.kept.levels[place], right.kept.levels[place], name=name, bits=bits)

@@ -1,7 +1,6 @@
 """A server on this machine that answers as an endpoint does, well or badly, and keeps what it was asked."""
 
 import base64
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -22,7 +21,6 @@ class Answer:
     Args:
         silent: it waits for two seconds first.
         cut: it closes the line half-way.
-        raw: these bytes again and again instead, a pause after each, for as long as somebody listens.
     """
 
     status: int = 200
@@ -30,7 +28,6 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     silent: bool = False
     cut: bool = False
-    raw: tuple[bytes, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,13 +85,6 @@ def fake_endpoint() -> Iterator[FakeEndpoint]:
                 Request(path=self.path, headers={name.title(): text for name, text in self.headers.items()}, body=body)
             )
             if answer.silent and endpoint.closing.wait(2):
-                return
-            if answer.raw is not None:
-                with contextlib.suppress(OSError):
-                    self.wfile.write(answer.body)
-                    while not endpoint.closing.wait(answer.raw[1]):
-                        self.wfile.write(answer.raw[0])
-                self.close_connection = True
                 return
             self.send_response(answer.status)
             for name, value in answer.headers:

@@ -22,10 +22,6 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     Qwen2Tokenizer,
-    Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
-    Qwen2VLImageProcessor,
-    Qwen2VLProcessor,
 )
 
 from latentedit.core.rng import seeded
@@ -111,32 +107,6 @@ def save_llava(folder: Path) -> Path:
         vision_feature_layer=-1,
     )
     return _save(LlavaForConditionalGeneration(config), processor, folder)
-
-
-@seeded(0)
-def save_qwen(folder: Path) -> Path:
-    """A model that chats; its processor takes videos too, for which transformers needs torchvision."""
-    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
-
-    marks = ("<|im_start|>", "<|vision_start|>", "<|image_pad|>", "<|video_pad|>", "<|vision_end|>")
-    vocabulary = _byte_vocabulary("<|endoftext|>", "<|im_end|>", *marks)
-    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], eos_token="<|im_end|>", extra_special_tokens=list(marks))
-    processor = Qwen2VLProcessor(
-        Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=56 * 56),
-        tokenizer,
-        Qwen2VLVideoProcessor(),
-        chat_template=CHAT.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>"),
-    )
-    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
-    config = Qwen2VLConfig(
-        text_config=_chat_text(len(tokenizer)) | {"rope_parameters": rope},
-        vision_config={"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 14},
-        image_token_id=vocabulary["<|image_pad|>"],
-        video_token_id=vocabulary["<|video_pad|>"],
-        vision_start_token_id=vocabulary["<|vision_start|>"],
-        vision_end_token_id=vocabulary["<|vision_end|>"],
-    )
-    return _save(Qwen2VLForConditionalGeneration(config), processor, folder)
 
 
 def _chat_text(vocabulary: int) -> dict[str, Any]:

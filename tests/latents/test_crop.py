@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.verbs import edit
 from latentedit.core.plugins import FRAMERS
 from latentedit.latents.crop import Box, Framer, carry_on, cut, framer_for, put_back, resize
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_portraits.captions import full_caption
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 
@@ -58,11 +56,6 @@ def test_a_cut_shows_the_box_with_edges_repeated(box: Box) -> None:
 
 
 @given(box=boxes)
-def test_no_change_is_put_back_as_exactly_none(box: Box) -> None:
-    assert not restored(torch.zeros(3, 16, 16), noise(*SIZE), box).any()
-
-
-@given(box=boxes)
 def test_a_change_reaches_half_a_box_beyond_it_at_most(box: Box) -> None:
     change = restored(torch.ones(3, 16, 16), Image.new("RGB", SIZE, (90, 90, 90)), box)
     left, top, width, height = box
@@ -70,6 +63,7 @@ def test_a_change_reaches_half_a_box_beyond_it_at_most(box: Box) -> None:
     outside = np.maximum(np.maximum(left - x, x - left - width + 1), 0) > width // 2
     outside |= np.maximum(np.maximum(top - y, y - top - height + 1), 0) > height // 2
     assert not change[:, torch.from_numpy(outside)].any()
+    assert not restored(torch.zeros(3, 16, 16), noise(*SIZE), box).any()
     assert -0.1 < change.min() <= change.max() < 1.1  # bicubic planes swing over a little
 
 
@@ -168,43 +162,15 @@ FACE = {
 
 
 @pytest.mark.parametrize("name", STANDARD)
-def test_portraits_by_other_programs_are_framed(name: str) -> None:
+def test_portraits_by_other_programs_are_framed_and_read(portraits: Backbone, name: str) -> None:
     left, top, side, drawn, width = STANDARD[name]
     expected = np.array([left, top, side]) * width / drawn
     found = np.array(framed(name)[1], dtype=float)
     middle, wanted = found[:2] + found[2] / 2, expected[:2] + expected[2] / 2
     assert np.abs(middle - wanted).max() < 0.03 * expected[2]
     assert abs(np.log(found[2] / expected[2])) < 0.06
-
-
-@pytest.mark.parametrize("name", FACE)
-def test_framed_they_are_read_right_and_whole_they_are_not(portraits: Backbone, name: str) -> None:
     truth = FACE[name] | {"accessory": "none", "facial_hair": "none"}
     views = [Picture.from_image(image).fit(portraits.capabilities).pixels for image in (framed(name)[0], foreign(name))]
     read, misread = PortraitReader.from_folder(bundled_folder("portraits")).read(torch.stack(views))
     assert read | truth == read
     assert misread | truth != misread
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("name", "word", "change", "error"),
-    [
-        ("dicebear-plain", "glasses", {"accessory": "glasses"}, 0.6),
-        ("dicebear-disc", "red-shirt", {"clothes_color": "red"}, 0.4),
-        ("avataaars-disc", "beard", {"facial_hair": "beard", "facial_hair_color": "black"}, 0.7),
-    ],
-)
-def test_an_edit_comes_near_the_truth(
-    portraits: Backbone, name: str, word: str, change: dict[str, str], error: float
-) -> None:
-    """The error left, to that of no edit at all; the red shirt goes on below the box."""
-    view, box = framed(name)
-    pixels = Picture.from_image(view).fit(portraits.capabilities).pixels[None]
-    seen = PortraitReader.from_folder(bundled_folder("portraits")).attributes(pixels)[0]
-    result = edit(portraits, view, to=full_caption(seen.replace(**change)), caption=full_caption(seen))
-    moved = np.asarray(result.image, dtype=np.float32) - np.asarray(view, dtype=np.float32)
-    whole = restored(torch.from_numpy(moved).permute(2, 0, 1), foreign(name).convert("RGB"), box).permute(1, 2, 0)
-    source, truth = (np.asarray(foreign(stem).convert("RGB"), dtype=np.float32) for stem in (name, f"{name}-{word}"))
-    edited = (source + whole.numpy()).clip(0, 255)
-    assert np.sqrt(np.mean((edited - truth) ** 2) / np.mean((source - truth) ** 2)) < error

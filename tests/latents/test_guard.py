@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from torch import Tensor
 from latentedit.core.errors import FileFormatError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.latents.crop import Box, Framer
 from latentedit.latents.encode import encode
 from latentedit.latents.guard import KEY, Guard, examined, losses
 from latentedit.latents.harms import HARMS
@@ -100,7 +99,9 @@ def test_what_is_like_its_own_is_known_and_what_is_far_off_is_not(colours: Colou
     assert all(one.caption_fits and one.caption_read for one in knowledge[:2])
 
 
-def test_a_caption_that_does_not_fit_is_told_and_does_not_make_the_picture_unknown(colours: ColourBackbone) -> None:
+def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_picture_unknown(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (found,) = examined(encode(colours, picture("red"), caption="blue")).knowledge
     assert (found.state, found.caption_fits, found.caption_read) == ("known", False, False)
     assert found.evaluations == 8
@@ -108,6 +109,10 @@ def test_a_caption_that_does_not_fit_is_told_and_does_not_make_the_picture_unkno
     (again,) = examined(encode(colours, picture("red"), caption="red indeed")).knowledge
     assert again.caption_fits
     assert not again.caption_read
+    blind = SimpleNamespace(sees=lambda images: [False] * len(images))  # a framer that sees no subject
+    monkeypatch.setattr("latentedit.latents.guard.framer_for", lambda _: blind)
+    (found,) = examined(encode(colours, picture("red"), caption="red")).knowledge
+    assert (found.state, found.reason) == ("unknown", "subject")
 
 
 def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,23 +133,7 @@ def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.Mon
     assert asked == [2, 1], "what the user said is compared with what is read"
 
 
-class Blind(Framer):
-    """Sees nothing anywhere."""
-
-    def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
-        return [None] * len(images)
-
-    def sees(self, images: Sequence[Image.Image]) -> list[bool]:
-        return [False] * len(images)
-
-
-def test_a_framer_that_sees_no_subject_is_heard(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit.latents.guard.framer_for", lambda _: Blind())
-    (found,) = examined(encode(colours, picture("red"), caption="red")).knowledge
-    assert (found.state, found.reason) == ("unknown", "subject")
-
-
-def test_nothing_is_asked_twice_nor_without_pictures_nor_without_a_guard(colours: ColourBackbone) -> None:
+def test_the_guard_runs_once_and_only_with_pictures_and_a_calibration(colours: ColourBackbone) -> None:
     latent = examined(encode(colours, picture("red"), caption="red"))
     assert examined(latent) is latent
     bare = dataclasses.replace(latent, frames=(), knowledge=())

@@ -27,8 +27,3 @@ def test_no_square_stays_and_none_is_lost(name: str, cells: int) -> None:
     moved = HARMS[name].make(numbered.repeat_interleave(4, 2).repeat_interleave(4, 3))[0, 0, ::4, ::4]
     assert sorted(moved.flatten().tolist()) == list(range(cells * cells))
     assert not (moved == numbered[0, 0]).any()
-
-
-def test_there_are_mild_and_severe_ones_and_one_for_each_reason() -> None:
-    assert {harm.severe for harm in HARMS.values()} == {False, True}
-    assert {harm.reason for harm in HARMS.values()} == {"colours", "size", "framing", "style"}

@@ -17,9 +17,10 @@ from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import levels_of, mixture_latent
 
 
-@pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
-def latent(request: pytest.FixtureRequest) -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6, latent=(2, 3), dtype=request.param))
+@pytest.fixture
+def latent() -> JointLatent:
+    """In the precision of networks, where bits are lost."""
+    return mixture_latent(example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32))
 
 
 def test_the_trace_is_an_euler_walk_with_its_velocities(latent: JointLatent) -> None:
@@ -61,21 +62,18 @@ def test_the_aligned_return_is_directedits_step(latent: JointLatent) -> None:
     assert relative_error(replay(latent, trace, target), z) > 1e-3
 
 
-def test_the_way_back_can_be_guided(latent: JointLatent) -> None:
-    target, trace = latent.backbone.embed(["c"]), invert(latent, latent.path(4))
-    with latent.backbone.count() as cost:
-        guided = replay(latent, trace, target, guidance=2.0)
-    assert cost.evaluations == 2 * 4 * len(latent)
-    assert relative_error(guided, replay(latent, trace, target)) > 1e-3
-
-
-def test_costs_one_evaluation_a_step_each_way_and_keeps_to_its_picture(latent: JointLatent) -> None:
+def test_costs_one_evaluation_a_step_each_way_and_two_where_it_is_guided(latent: JointLatent) -> None:
     with latent.backbone.count() as cost:
         trace = invert(latent, latent.path(5))
-        assert cost.evaluations == 5 * len(latent)
-        replay(latent, trace, latent.condition)
-    assert cost.evaluations == 10 * len(latent)
-    trace = invert(latent, latent.path(3))
+    assert cost.evaluations == 5 * len(latent)
+    target = latent.backbone.embed(["c"])
+    with latent.backbone.count() as cost:
+        plain = replay(latent, trace, target)
+    assert cost.evaluations == 5 * len(latent)
+    with latent.backbone.count() as cost:
+        guided = replay(latent, trace, target, guidance=2.0)
+    assert cost.evaluations == 2 * 5 * len(latent)
+    assert relative_error(guided, plain) > 1e-3
     with pytest.raises(CoordinateError, match="other latents"):
         replay(dataclasses.replace(latent, z=latent.z + 1), trace, latent.condition)
     with pytest.raises(ShapeError, match="one velocity fewer"):

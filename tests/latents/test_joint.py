@@ -40,13 +40,9 @@ def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
         assert twice.captions[index] == named.captions[index % 3]
     assert twice.backbone is named.backbone
     assert twice.path(4).levels == named.path(4).levels
-
-
-def test_frames_repeat_with_their_pictures() -> None:
-    model = ColourBackbone(sizes=(4, 8, 12))
-    latent = encode(model, [Image.new("RGB", (12, 4), (200, 70, 70)), Image.new("RGB", (12, 4))], caption="red")
-    thrice = latent.repeat(3)
-    assert thrice.frames == latent.frames * 3
+    pictures = encode(ColourBackbone(sizes=(4, 8, 12)), [Image.new("RGB", (12, 4))] * 2, caption="red")
+    thrice = pictures.repeat(3)
+    assert thrice.frames == pictures.frames * 3
     assert thrice.decoded is None
     assert thrice.z.shape == (6, 3, 4, 12)
 

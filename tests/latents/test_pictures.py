@@ -66,12 +66,6 @@ def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, heigh
         assert abs(np.log((w / h) / (width / height))) < 0.12
 
 
-def test_a_picture_of_the_models_size_is_taken_as_it_is() -> None:
-    picture = Picture.from_image(noise(128, 128))
-    expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
-    assert np.abs(picture.fit(FIXED).pixels.numpy() - expected).max() < 1e-6
-
-
 def test_large_pictures_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = Picture(image=noise(50, 40, "RGBA"))
     mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))
@@ -82,31 +76,29 @@ def test_large_pictures_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyP
     assert picture.fit(FIXED, mask=mask).restore(change) == whole
 
 
-def test_padding_repeats_the_edge() -> None:
-    frame = Picture.from_image(noise(128, 64)).fit(FIXED)
+def test_what_the_model_sees() -> None:
+    """Edges are repeated, the picture is taken as it is, what is transparent is white; a mask changes none of it."""
+    picture = Picture.from_image(noise(128, 64))
+    frame = picture.fit(FIXED)
     assert frame.box == (0, 32, 128, 64)
+    expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
+    assert np.abs(frame.pixels[:, 32:96].numpy() - expected).max() < 1e-6
     assert (frame.pixels[:, :32] == frame.pixels[:, 32:33]).all()
     assert (frame.pixels[:, 96:] == frame.pixels[:, 95:96]).all()
+    assert frame.allowed is None
+    masked = picture.fit(FIXED, mask=Image.fromarray(half_white(128, 64)))
+    assert torch.equal(frame.pixels, masked.pixels)
+    assert frame.box == masked.box
+    clear = Picture.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
+    assert (clear.fit(FIXED).pixels == 1).all()
 
 
-def test_transparent_parts_are_shown_on_white() -> None:
-    picture = Picture.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
-    assert (picture.fit(FIXED).pixels == 1).all()
-
-
-@pytest.mark.parametrize("size", [(128, 128), (40, 40), (500, 500), (300, 200), (90, 250)])
+@pytest.mark.parametrize("size", [(40, 40), (300, 200), (90, 250)])
 def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> None:
     picture = Picture.from_image(Image.new("RGB", size, (100, 100, 100)))
     frame = picture.fit(FIXED)
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 20 / 127.5)))
     assert set(np.unique(restored)) == {120}
-
-
-def test_so_many_levels_of_change_are_so_many_levels() -> None:
-    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    frame = Picture.from_image(Image.new("RGB", (16, 16))).fit(Capabilities(sizes=(16, 16, 16)))
-    restored = np.asarray(frame.restore(torch.from_numpy(levels / np.float32(127.5)).expand(3, -1, -1)))
-    assert np.array_equal(restored, np.stack([levels] * 3, axis=2))
 
 
 def test_a_change_lands_where_it_was_made() -> None:
@@ -120,29 +112,14 @@ def test_a_change_lands_where_it_was_made() -> None:
     assert not moved[160:].any()
 
 
-def test_a_change_below_half_a_level_changes_nothing() -> None:
-    picture = Picture.from_image(noise(200, 100))
-    frame = picture.fit(FIXED)
-    signs = torch.where(torch.arange(128) % 2 == 0, 1.0, -1.0).expand(3, 128, 128)
-    assert np.array_equal(frame.restore(signs / 510), picture.image)
-    assert not np.array_equal(frame.restore(torch.ones(3, 128, 128) / 250), picture.image)
-
-
-def test_alpha_and_what_is_wholly_transparent_stay() -> None:
-    pixels = np.asarray(noise(60, 60, "RGBA")).copy()
-    pixels[:30, :, 3] = 0
-    pixels[30:, :, 3] = 128
-    frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED)
-    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, -0.5)))
-    assert np.array_equal(restored[..., 3], pixels[..., 3])
-    assert np.array_equal(restored[:30], pixels[:30])
-    assert not np.array_equal(restored[30:], pixels[30:])
-
-
-def test_restoring_clips() -> None:
-    frame = Picture.from_image(Image.new("RGB", (128, 128), (250, 5, 128))).fit(FIXED)
-    change = torch.tensor([1.0, -1.0, 0.0])[:, None, None].expand(3, 128, 128)
-    assert np.asarray(frame.restore(change))[64, 64].tolist() == [255, 0, 128]
+def test_levels_of_change_are_levels_rounded_and_clipped() -> None:
+    levels = np.arange(-255, 257, 2).reshape(16, 16)
+    grey = np.full((16, 16, 3), 100, dtype=np.uint8)
+    frame = Picture.from_image(Image.fromarray(grey)).fit(Capabilities(sizes=(16, 16, 16)))
+    for shift in (-0.45, 0.0, 0.45):
+        change = torch.from_numpy((levels + shift).astype(np.float32)) / 127.5
+        restored = np.asarray(frame.restore(change.expand(3, -1, -1)))
+        assert np.array_equal(restored, (grey + levels[..., None]).clip(0, 255))
 
 
 def test_changes_that_do_not_fit_are_refused() -> None:
@@ -151,13 +128,6 @@ def test_changes_that_do_not_fit_are_refused() -> None:
         frame.restore(torch.zeros(3, 64, 64))
     with pytest.raises(ShapeError, match="nan or infinity"):
         frame.restore(torch.full((3, 128, 128), torch.nan))
-
-
-def test_opening_a_file_keeps_its_path(tmp_path: Path) -> None:
-    noise(9, 7).save(tmp_path / "me.png")
-    picture = Picture.open(tmp_path / "me.png")
-    assert picture.path == tmp_path / "me.png"
-    assert picture.size == (9, 7)
 
 
 def half_white(width: int, height: int) -> np.ndarray:
@@ -194,14 +164,6 @@ def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_insi
     assert np.array_equal(frame.restore(torch.zeros_like(change)), picture.image)
 
 
-def test_a_mask_does_not_change_what_the_model_sees() -> None:
-    picture = Picture.from_image(noise(90, 60))
-    plain, masked = picture.fit(FIXED), picture.fit(FIXED, mask=Image.fromarray(half_white(90, 60)))
-    assert plain.allowed is None
-    assert torch.equal(plain.pixels, masked.pixels)
-    assert plain.box == masked.box
-
-
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
     """25 levels at a grey of 51 / 255 are 5."""
@@ -213,13 +175,14 @@ def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
 
 def test_a_mask_and_transparency_both_protect() -> None:
     pixels = np.full((60, 60, 4), 100, dtype=np.uint8)
-    pixels[:30, :, 3] = 0
+    pixels[:30, :, 3], pixels[30:, :, 3] = 0, 128
     frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED, mask=Image.fromarray(half_white(60, 60)))
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 0.5)))
     changed = (restored != pixels).any(2)
     assert changed[30:, 31:].all()
     assert not changed[:30].any()
     assert not changed[:, :30].any()
+    assert np.array_equal(restored[..., 3], pixels[..., 3])
 
 
 def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
@@ -227,7 +190,9 @@ def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
     exif[0x0112] = 6
     noise(30, 20).save(tmp_path / "phone.png", exif=exif)
     Image.fromarray(half_white(20, 30)).save(tmp_path / "mask.png")
-    frame = Picture.open(tmp_path / "phone.png").fit(FIXED, mask=tmp_path / "mask.png")
+    picture = Picture.open(tmp_path / "phone.png")
+    assert (picture.path, picture.size) == (tmp_path / "phone.png", (20, 30))
+    frame = picture.fit(FIXED, mask=tmp_path / "mask.png")
     assert np.array_equal(frame.allowed, half_white(20, 30))
 
 
@@ -241,10 +206,6 @@ def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:
         assert Picture.open(tmp_path / name).fingerprint == known
     image.info["icc_profile"] = b"profile"
     assert Picture.from_image(image).fingerprint == known
-
-
-def test_the_fingerprint_tells_pictures_apart() -> None:
-    image = noise(12, 8)
     nudged = image.copy()
     red, green, blue = np.asarray(image)[7, 11]
     nudged.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))

@@ -9,8 +9,7 @@ from latentedit.core.errors import ModelError
 from latentedit.latents import reference
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.reference import verify, write_reference
-from latentedit.models.base import Backbone
-from latentedit.models.registry import bundled_folder, load
+from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings, write_settings
 
 pytestmark = pytest.mark.slow
@@ -22,21 +21,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.nightly
-def test_the_bundled_model_verifies_and_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[Path] = []
-
-    def counted(folder: Path, **options: str) -> Backbone:
-        loaded.append(folder)
-        return load(folder, **options)
-
-    monkeypatch.setattr(reference, "load", counted)
-    lines = verify(bundled_folder("portraits"))
-    assert any("fingerprint" in line for line in lines)
-    assert loaded == [bundled_folder("portraits")]
-
-
-@pytest.mark.nightly
-def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_and_picture_are_stored_and_others_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
     facts = read_settings(copy)
     (copy / "reference.png").unlink()
@@ -44,11 +29,6 @@ def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.Monk
     write_reference(copy, facts["reference_caption"])
     assert read_settings(copy) == facts
     assert len(verify(copy)) == 2
-
-
-@pytest.mark.nightly
-def test_another_fingerprint_or_picture_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
     Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
     with pytest.raises(ModelError, match=r"differs by [0-9.]+ levels"):
         verify(copy)

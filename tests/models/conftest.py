@@ -35,11 +35,6 @@ def folder_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def folder_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return miniature_sd(tmp_path_factory.mktemp("sd") / "v", prediction="v_prediction", seed=1)
-
-
-@pytest.fixture(scope="session")
 def folder_ddpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return miniature_ddpm(tmp_path_factory.mktemp("ddpm") / "pixels")
 
@@ -47,11 +42,6 @@ def folder_ddpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sd(folder_sd: Path) -> Any:
     return load(folder_sd, device="cpu")
-
-
-@pytest.fixture(scope="session")
-def sd_v(folder_sd_v: Path) -> Any:
-    return load(folder_sd_v, device="cpu")
 
 
 @pytest.fixture(scope="session")

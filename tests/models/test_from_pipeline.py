@@ -1,5 +1,6 @@
 """Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,7 @@ import torch
 from diffusers import (
     FirstBlockCacheConfig,
     FluxPipeline,
-    StableDiffusion3Pipeline,
-    StableDiffusionPipeline,
+    UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
 from peft import LoraConfig
@@ -19,31 +19,13 @@ from peft import LoraConfig
 import latentedit as le
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import seeded
+from latentedit.models.loading import open_folder
+from latentedit.models.sd import StableDiffusionBackbone
+from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.miniatures.flux import flux
-from tests.models.stock import CAPTION, start
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(("kind", "name"), [(StableDiffusion3Pipeline, "with_t5"), (StableDiffusionPipeline, "sd")])
-def test_a_live_pipeline_is_the_model_that_its_folder_is(kind: Any, name: str, request: pytest.FixtureRequest) -> None:
-    loaded = request.getfixturevalue(name)
-    pipeline = kind.from_pretrained(request.getfixturevalue(f"folder_{name}"))
-    live = le.from_pipeline(pipeline)
-    assert live.name == str(request.getfixturevalue(f"folder_{name}"))
-    assert live.capabilities == loaded.capabilities
-    assert live.grid(5) == loaded.grid(5)
-    assert live.fingerprint == loaded.fingerprint
-    z, s = start(live), torch.tensor([0.6])
-    v, expected = (model.velocity(z, s, model.embed([CAPTION])) for model in (live, loaded))
-    assert float((v - expected).norm() / expected.norm()) <= 1e-6
-    assert not v.requires_grad
-    assert all(parameter.requires_grad for parameter in live._network.parameters())  # type: ignore[attr-defined]
-    z.requires_grad_()
-    assert live.velocity(z, s, live.embed([CAPTION])).requires_grad
-    assert le.from_pipeline(pipeline, name="mine", settings={"guidance": 2.0}).capabilities.guidance == 2.0
 
 
 @pytest.mark.nightly
@@ -68,6 +50,8 @@ def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     """In whatever dtype it was loaded."""
     flux().save_pretrained(tmp_path)
     known = le.load(tmp_path, device="cpu").fingerprint
+    plain = le.from_pipeline(flux(), name="mine", settings={"guidance": 2.0})
+    assert (plain.name, plain.capabilities.guidance, plain.fingerprint) == ("mine", 2.0, known)
     changed = [FluxPipeline.from_pretrained(tmp_path, torch_dtype=dtype) for _ in range(5)]
     assert le.from_pipeline(changed[0]).fingerprint == known
     changed[1].transformer.proj_out.bias.data[0] += 1
@@ -90,11 +74,14 @@ def test_a_compiled_network_is_the_one_that_was_compiled() -> None:
     assert live.sites == expected.sites
 
 
-def spoilt(**changes: Any) -> Any:
-    """A pipeline that has other parts than it should."""
+def spoilt(*, denoiser: dict[str, Any] | None = None, cached: bool = False, **parts: Any) -> Any:
+    """A pipeline with other parts, or other modules in its denoiser, than it should have."""
     pipeline = flux()
-    for part, value in changes.items():
-        setattr(pipeline, part, value)
+    for whole, changes in ((pipeline, parts), (pipeline.transformer, denoiser or {})):
+        for name, value in changes.items():
+            setattr(whole, name, value)
+    if cached:
+        pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
     return pipeline
 
 
@@ -103,32 +90,20 @@ def a_class(name: str) -> Any:
     return type(name, (SimpleNamespace,), {})()
 
 
-def caching() -> Any:
-    """A pipeline with first-block caching."""
-    pipeline = flux()
-    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
-    return pipeline
-
-
-def adapted() -> Any:
-    """A pipeline with an IP-Adapter, as `load_ip_adapter` leaves it."""
-    pipeline = flux()
-    pipeline.transformer.encoder_hid_proj = torch.nn.Identity()
-    return pipeline
-
-
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        (adapted, r"the transformer of this FluxPipeline has an IP-Adapter.*Call pipeline\.unload_ip_adapter\(\)"),
+        (
+            lambda: spoilt(denoiser={"encoder_hid_proj": torch.nn.Identity()}),
+            r"has an IP-Adapter.*Call pipeline\.unload_ip_adapter\(\)",
+        ),
         (lambda: a_class("FluxFillPipeline"), "FluxFillPipeline, which fills a masked part.*text-to-image model"),
-        (lambda: a_class("FluxControlPipeline"), "is steered by a control picture"),
         (lambda: a_class("LatentConsistencyModelPipeline"), "flow map.*Use the base model"),
         (lambda: a_class("FluxxPipeline"), "FluxxPipeline, which is not supported.*FluxPipeline.*CallableBackbone"),
         (lambda: a_class("WanPipeline"), "WanPipeline, which is not supported.*latentedit models families"),
         (lambda: spoilt(tokenizer_2=None), "the FluxPipeline has no tokenizer_2"),
         (lambda: spoilt(vae=flux().transformer), "the vae of this FluxPipeline is a FluxTransformer2DModel"),
-        (caching, r"reuses what it computed.*Call pipeline\.transformer\.disable_cache\(\)"),
+        (lambda: spoilt(cached=True), r"reuses what it computed.*Call pipeline\.transformer\.disable_cache\(\)"),
         (lambda: spoilt(vae=flux().vae.to("meta")), "lie on two devices: transformer on cpu, vae on meta"),
         (lambda: spoilt(text_encoder_2=flux().text_encoder_2.to("meta")), "transformer on cpu, text_encoder_2 on meta"),
     ],
@@ -163,3 +138,53 @@ def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
     levels = le.from_pipeline(pipeline).grid(7).levels
     assert levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
     assert levels != before.levels
+
+
+ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hidden_size=32))
+
+
+@pytest.fixture(scope="module")
+def sd3_parts(folder_without_t5: Path) -> Mapping[str, Any]:
+    return open_folder(folder_without_t5).components(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def sd_parts(folder_sd: Path) -> Mapping[str, Any]:
+    return open_folder(folder_sd).components(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text_encoder_2": None}, "takes 24 pooled features"),
+        ({"vae": SimpleNamespace(config=SimpleNamespace(latent_channels=4))}, "8 channels in and 8 out, .* have 4"),
+        ({"text_encoder": ENCODER_OF_ANOTHER}, "reads text of width 32; the CLIP encoders give 48"),
+        ({"scheduler": {"invert_sigmas": True}}, "invert_sigmas"),
+    ],
+)
+def test_sd3_refuses_parts_of_different_models(
+    sd3_parts: Mapping[str, Any], change: dict[str, Any], message: str
+) -> None:
+    bare = StableDiffusion3Backbone({**sd3_parts, "scheduler": {"shift": 3.0}}, name="defaults", device="cpu")
+    whole = StableDiffusion3Backbone(sd3_parts, name="in training", device="cpu", max_sequence_length=1)
+    assert bare.grid(7) == whole.grid(7), "missing settings of a scheduler are its defaults"
+    with pytest.raises(ModelError, match=message):
+        StableDiffusion3Backbone({**sd3_parts, **change}, name="parts of two", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in_channels": 9}, "takes 9 channels, .* as models for inpainting"),
+        ({"in_channels": 8, "out_channels": 8}, "8 channels in and 8 out, the VAE's latents have 4"),
+        ({"cross_attention_dim": [16, 8]}, "one width in every block"),
+        ({"num_class_embeds": 3}, "class labels"),
+        ({"cross_attention_dim": 24}, "text of width 24, and the text encoders give 16"),
+    ],
+)
+def test_sd_refuses_a_u_net_of_another_kind(sd_parts: Mapping[str, Any], changes: dict[str, Any], message: str) -> None:
+    build: Any = UNet2DConditionModel
+    with seeded(0):
+        unet = build.from_config(dict(sd_parts["unet"].config) | changes)
+    with pytest.raises(ModelError, match=message):
+        StableDiffusionBackbone({**sd_parts, "unet": unet}, name="parts of two", device="cpu")

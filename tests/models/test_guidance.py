@@ -12,6 +12,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import model_from_canonical, prediction_from_velocity, velocity_from_prediction
 from latentedit.core.rng import draw
 from latentedit.core.schedule import linear_schedule
+from latentedit.models.capabilities import Capabilities, GuidanceKind
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -62,13 +63,18 @@ def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
     assert rows == [3, 6, 6]
 
 
-@pytest.mark.parametrize("weight", [math.nan, math.inf])
-def test_weights_that_are_no_numbers_are_refused(backbone: GaussianMixtureBackbone, weight: float) -> None:
-    with pytest.raises(ConfigError):
-        GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
-
-
-def test_texts_of_another_length_are_refused(backbone: GaussianMixtureBackbone) -> None:
+def test_what_makes_no_sense_is_refused(backbone: GaussianMixtureBackbone) -> None:
+    """Weights that are no numbers, and a negative text of another length."""
+    for weight in (math.nan, math.inf):
+        with pytest.raises(ConfigError):
+            GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
     short = Condition(tokens=torch.zeros(1, 2, 3, dtype=torch.float64), pooled=torch.zeros(1, 0, dtype=torch.float64))
     with pytest.raises(ShapeError):
         GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=2.0, unconditional=short)
+
+
+@pytest.mark.parametrize(("kind", "branches"), [("cfg", 2), ("renormalised", 2), ("embedded", 1), ("none", 1)])
+def test_guidance_takes_a_second_branch_where_the_network_knows_one(kind: GuidanceKind, branches: int) -> None:
+    known = Capabilities(guidance_kind=kind)
+    assert known.branches(1.0) == 1
+    assert known.branches(0.0) == known.branches(3.5) == branches

@@ -1,7 +1,6 @@
 """Model folders that are incomplete, damaged or unsafe, each refused in one line that names the fault."""
 
 import json
-import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -27,127 +26,87 @@ def folder(folder_without_t5: Path, tmp_path: Path) -> Path:
     return shutil.copytree(folder_without_t5, tmp_path / "model")
 
 
-def change_tensor(file: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
-    tensors = load_file(file)
-    changed = change(tensors.pop(name))
-    save_file({**tensors, **({} if changed is None else {name: changed})}, file, metadata={"format": "pt"})
+def configuration(file: str, **changes: Any) -> Callable[[Path], object]:
+    return lambda folder: change_json(folder / file, **changes)
 
 
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-10])
+def index(**changes: Any) -> Callable[[Path], object]:
+    return configuration("model_index.json", **changes)
 
 
-def to_pickle(file: Path) -> None:
-    file.rename(file.with_suffix(".bin"))
+def missing(file: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / file).unlink()
 
 
-def pipe_at(file: Path) -> None:
-    file.unlink(missing_ok=True)
-    os.mkfifo(file)
+def text(file: str, content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / file).write_text(content)
 
 
-def link_at(file: Path, target: str) -> None:
-    file.unlink()
-    file.symlink_to(target)
+def tensor(file: str, name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        tensors = load_file(folder / file)
+        changed = change(tensors.pop(name))
+        kept = {**tensors, **({} if changed is None else {name: changed})}
+        save_file(kept, folder / file, metadata={"format": "pt"})
+
+    return spoil
 
 
-FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no index": (lambda f: (f / "model_index.json").unlink(), "no model_index.json"),
-    "index that is no JSON": (lambda f: (f / "model_index.json").write_text("{"), "no sound JSON|not sound JSON"),
-    "another pipeline": (
-        lambda f: change_json(f / "model_index.json", _class_name="FluxPriorPipeline"),
-        "holds a FluxPriorPipeline, which is not supported.*FluxPipeline.*CallableBackbone",
-    ),
-    "a variance-exploding pipeline": (
-        lambda f: change_json(f / "model_index.json", _class_name="ScoreSdeVePipeline"),
-        "a ScoreSdeVePipeline, which is variance-exploding.*no bound",
-    ),
-    "a pipeline without gradients": (
-        lambda f: change_json(f / "model_index.json", _class_name="HiDreamImagePipeline"),
-        "a HiDreamImagePipeline, which runs its experts without gradients",
-    ),
-    "another transformer": (
-        lambda f: change_json(f / "model_index.json", transformer=["diffusers", "FluxTransformer2DModel"]),
-        "a FluxTransformer2DModel, not a SD3Transformer2DModel",
-    ),
-    "null part": (lambda f: change_json(f / "model_index.json", text_encoder_2=[None, None]), "text_encoder_2.*None"),
-    "half a T5": (
-        lambda f: change_json(f / "model_index.json", text_encoder_3=["transformers", "T5EncoderModel"]),
-        "text_encoder_3",
-    ),
-    "missing parts": (
-        lambda f: [shutil.rmtree(f / part) for part in ("vae", "tokenizer")],
-        "has no folder tokenizer, vae,",
-    ),
-    "missing weights": (lambda f: (f / TRANSFORMER).unlink(), "no weights"),
-    "missing configuration": (lambda f: (f / "vae/config.json").unlink(), r"vae.config\.json"),
-    "missing scheduler": (lambda f: (f / "scheduler/scheduler_config.json").unlink(), r"scheduler_config\.json"),
-    "missing tokenizer": (lambda f: (f / "tokenizer/tokenizer.json").unlink(), r"tokenizer\.json"),
-    "broken tokenizer": (lambda f: (f / "tokenizer/tokenizer.json").write_text("{}"), "tokenizer"),
-    "truncated weights": (lambda f: cut(f / TRANSFORMER), f"{TRANSFORMER}.*truncated"),
-    "wrong shape": (
-        lambda f: change_tensor(f / TRANSFORMER, "proj_out.weight", lambda w: w[:-1].clone()),
+ENCODER = "text_encoder/model.safetensors"
+FAULTS: list[tuple[Callable[[Path], object], str]] = [
+    (missing("model_index.json"), "no model_index.json"),
+    (text("model_index.json", "{"), "no sound JSON|not sound JSON"),
+    (index(_class_name="FluxPriorPipeline"), "a FluxPriorPipeline, which is not supported.*FluxPipeline"),
+    (index(_class_name="ScoreSdeVePipeline"), "a ScoreSdeVePipeline, which is variance-exploding.*no bound"),
+    (index(_class_name="HiDreamImagePipeline"), "which runs its experts without gradients"),
+    (index(transformer=["diffusers", "FluxTransformer2DModel"]), "a FluxTransformer2DModel, not a SD3Transformer2DM"),
+    (index(text_encoder_2=[None, None]), "text_encoder_2.*None"),
+    (index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),
+    (index(vae=["os", "AutoencoderKL"]), "vae in .* is a"),
+    (lambda f: [shutil.rmtree(f / part) for part in ("vae", "tokenizer")], "has no folder tokenizer, vae,"),
+    (missing(TRANSFORMER), "no weights"),
+    (missing("vae/config.json"), r"vae.config\.json"),
+    (missing("scheduler/scheduler_config.json"), r"scheduler_config\.json"),
+    (missing("tokenizer/tokenizer.json"), r"tokenizer\.json"),
+    (text("tokenizer/tokenizer.json", "{}"), "tokenizer"),
+    (text("tokenizer/tokenizer.json", "[" * 200_000), "does not load"),
+    (text("latentedit.json", "{'a': 1}"), r"latentedit\.json"),
+    (lambda f: (f / TRANSFORMER).write_bytes((f / TRANSFORMER).read_bytes()[:-10]), f"{TRANSFORMER}.*truncated"),
+    (lambda f: (f / TRANSFORMER).rename((f / TRANSFORMER).with_suffix(".bin")), r"\.bin.*not loaded"),
+    (
+        tensor(TRANSFORMER, "proj_out.weight", lambda w: w[:-1].clone()),
         rf"tensor proj_out\.weight in .*{TRANSFORMER} has shape \[31, 16\], and .* \[32, 16\]",
     ),
-    "wrong shape of a text encoder": (
-        lambda f: change_tensor(
-            f / "text_encoder/model.safetensors", "text_projection.weight", lambda w: w[1:].clone()
-        ),
+    (
+        tensor(ENCODER, "text_projection.weight", lambda w: w[1:].clone()),
         r"text_projection\.weight in .*text_encoder.model\.safetensors has shape \[7, 8\]",
     ),
-    "missing tensor": (
-        lambda f: change_tensor(f / TRANSFORMER, "proj_out.weight", lambda w: None),
-        r"tensor proj_out\.weight is missing in",
+    (tensor(TRANSFORMER, "proj_out.weight", lambda w: None), r"tensor proj_out\.weight is missing in"),
+    (configuration("transformer/config.json", num_layers=3), "do not belong together"),
+    (
+        configuration("transformer/config.json", num_layers=10**7),
+        "says num_layers 10000000, where 0 to 1000 make sense",
     ),
-    "another configuration": (
-        lambda f: change_json(f / "transformer/config.json", num_layers=3),
-        "do not belong together",
-    ),
-    "impossible scheduler": (
-        lambda f: change_json(f / "scheduler/scheduler_config.json", time_shift_type="cubic"),
-        "time_shift_type",
-    ),
-    "pickle instead of safetensors": (lambda f: to_pickle(f / TRANSFORMER), r"\.bin.*not loaded"),
-    "a pipe in a part": (lambda f: pipe_at(f / "vae/config.json"), "no regular file"),
-    "a pipe beside a part": (lambda f: pipe_at(f / "tokenizer/special_tokens_map.json"), "no regular file"),
-    "a pipe for the index": (lambda f: pipe_at(f / "model_index.json"), "no regular file"),
-    "a pipe for the weights": (lambda f: pipe_at(f / TRANSFORMER), "no regular file"),
-    "an endless file": (lambda f: link_at(f / "vae/config.json", "/dev/zero"), "no regular file"),
-    "endless weights": (lambda f: link_at(f / TRANSFORMER, "/dev/zero"), "no regular file"),
-    "a deep index": (lambda f: (f / "model_index.json").write_text("[" * 200_000), "nested too deeply"),
-    "a deep configuration": (lambda f: (f / "text_encoder/config.json").write_text("[" * 200_000), "nested too deeply"),
-    "deep settings": (lambda f: (f / "latentedit.json").write_text('{"a":' * 200_000), "nested too deeply"),
-    "a deep tokenizer": (lambda f: (f / "tokenizer/tokenizer.json").write_text("[" * 200_000), "does not load"),
-    **{
-        f"text encoder with {change}": (
-            lambda f, change=change: change_json(f / "text_encoder/config.json", **change),
-            "text_encoder does not load as the text_encoder",
-        )
-        for change in ({"hidden_size": None}, {"hidden_size": 0}, {"hidden_size": "x"}, {"hidden_act": 0})
-    },
-    "weights of another library": (
-        lambda f: change_json(f / "model_index.json", vae=["os", "AutoencoderKL"]),
-        "vae in .* is a",
-    ),
-    "damaged settings": (lambda f: (f / "latentedit.json").write_text("{'a': 1}"), r"latentedit\.json"),
-}
+    (configuration("transformer/config.json", deep={"num_layers": 10**7}), "says num_layers 10000000"),
+    (configuration("transformer/config.json", patch_size=0), "cannot be made of .*division|does not load .*division"),
+    (configuration("text_encoder/config.json", num_hidden_layers=-1), "num_hidden_layers -1, where 1 to 1000"),
+    (configuration("text_encoder/config.json", hidden_size=0), "text_encoder does not load as the text_encoder"),
+    (configuration("vae/config.json", down_block_types=["x"] * 1001), "lists more than 1000 down_block_types"),
+    (configuration("vae/config.json", scaling_factor="x"), "Pipeline cannot be made of .*: could not convert"),
+    (configuration("vae/config.json", block_out_channels=[[]]), "an estimate of its memory cannot be made of "),
+    (configuration("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
+]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_folder_is_refused_in_one_line(folder: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil, message = FAULTS[fault]
+@pytest.mark.parametrize(("spoil", "message"), FAULTS, ids=range(len(FAULTS)))
+def test_a_bad_folder_is_refused_in_one_line(
+    folder: Path, spoil: Callable[[Path], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spoil(folder)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     with pytest.raises(ModelError, match=message) as caught:
         load(folder, device="cpu")
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
-def test_a_pickle_that_nothing_reads_does_no_harm(folder: Path, without_t5: Any) -> None:
-    (folder / "vae/extra.pt").write_bytes(b"")
-    (folder / "transformer/diffusion_pytorch_model.bin").write_bytes(b"")
-    assert load(folder, device="cpu").fingerprint == without_t5.fingerprint
 
 
 def test_a_good_folder_is_described(folder_with_t5: Path, folder_without_t5: Path) -> None:
@@ -190,64 +149,38 @@ def test_sharded_weights_load(folder: Path, without_t5: Any) -> None:
 
 @pytest.mark.slow
 def test_local_folders_never_ask_the_network_and_load_in_silence(
-    folder_with_t5: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    folder: Path, without_t5: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Pickles that nothing reads do no harm."""
+
     def refuse(*_: Any, **__: Any) -> None:
         pytest.fail("a local folder opened a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    load(folder_with_t5, device="cpu")
+    (folder / "vae/extra.pt").write_bytes(b"")
+    (folder / "transformer/diffusion_pytorch_model.bin").write_bytes(b"")
+    assert load(folder, device="cpu").fingerprint == without_t5.fingerprint
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("file", "change", "said"),
-    [
-        ("text_encoder/config.json", {"num_hidden_layers": -1}, "says num_hidden_layers -1, where 1 to 1000"),
-        ("text_encoder/config.json", {"num_hidden_layers": 10**7}, "says num_hidden_layers 10000000, where 1 to 1000"),
-        ("transformer/config.json", {"num_layers": 10**7}, "says num_layers 10000000, where 0 to 1000 make sense"),
-        ("transformer/config.json", {"deep": {"num_layers": 10**7}}, "says num_layers 10000000"),
-        ("vae/config.json", {"down_block_types": ["x"] * 1001}, "lists more than 1000 down_block_types"),
-        (
-            "vae/config.json",
-            {"scaling_factor": "x"},
-            "Pipeline cannot be made of .*: could not convert",
-        ),
-        ("transformer/config.json", {"patch_size": 0}, "cannot be made of .*division|does not load .*division"),
-        ("vae/config.json", {"block_out_channels": [[]]}, "an estimate of its memory cannot be made of "),
-    ],
-)
-def test_configurations_that_make_no_network(folder: Path, file: str, change: dict[str, Any], said: str) -> None:
-    """M2 of the fuzzing: neither a traceback, nor a network of ten million layers."""
-    change_json(folder / file, **change)
-    with pytest.raises(ModelError, match=said):
-        load(folder, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"editors": 3}, "latentedit.json are unsound, 'editors': input should be"),
+        ({"editors": 3}, "are unsound, 'editors': input should be"),
         ({"editors": {"eim": []}}, "'editors.eim': input should be"),
         ({"captioner": 5}, "'captioner': input should be a valid string. Correct that one, or leave it out"),
         ({"sizes": [64, "x", 64]}, "'sizes.1': "),
-        ({"sizes": [64, 64]}, "'sizes': "),
         ({"sizes": [64, 64, 10**9]}, "'sizes.2': "),
         ({"guidance": float("inf")}, "'guidance': "),
-        ({"zero_tokens": 10**9}, "'zero_tokens': "),
-        ({"vocabulary": "abc"}, "'vocabulary': "),
         ({"quality": 1}, "'quality': "),
     ],
 )
 def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], said: str) -> None:
     (folder / "latentedit.json").write_text(json.dumps(change | {"history": [1, "whatever"]}))
-    with pytest.raises(ModelError, match=said):
-        open_folder(folder)
-    with pytest.raises(ModelError, match=said):
-        read_settings(folder)
-    with pytest.raises(ModelError, match="settings of mine are unsound"):
-        check_settings(change, "mine")
+    for check in (lambda: open_folder(folder), lambda: read_settings(folder), lambda: check_settings(change, "mine")):
+        with pytest.raises(ModelError, match=said):
+            check()
 
 
 @pytest.mark.slow

@@ -1,18 +1,23 @@
-"""What `load` does to a model, and what a person does to a live pipeline, give the same edits."""
+"""What is done to a model or a live pipeline, its autoencoder included, leaves its edits as they are."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import latentedit as le
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, seeded
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.testing.miniature import draw_weights
 from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.parts import autoencoder_tiny
+from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair"
@@ -54,11 +59,10 @@ def half(pipeline: Any) -> None:
     [
         ({"storage": FP8}, cast, False),
         ({"placement": "groups"}, grouped, True),
-        ({"placement": "model"}, lambda _: None, True),
+        ({"placement": "model", "dtype": "auto"}, lambda _: None, True),
         ({"dtype": "bfloat16"}, half, False),
-        ({"dtype": "auto"}, lambda _: None, True),
     ],
-    ids=["fp8", "groups", "model", "bfloat16", "auto"],
+    ids=["fp8", "groups", "model", "bfloat16"],
 )
 def test_edits_of_a_loaded_model_are_those_of_the_live_pipeline(
     folder: Path, options: dict[str, Any], change: Any, is_plain: bool
@@ -87,3 +91,68 @@ def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, mo
     sent.clear()
     model.embed([CAPTION])
     assert sent == ["cpu"]
+
+
+@pytest.mark.parametrize("build", [flux, sdxl])
+def test_a_tiny_autoencoder_has_no_posterior_and_no_scale(build: Any) -> None:
+    """Its latents are those that the network wants, as the stock pipelines decode them."""
+    pipeline = build()
+    with seeded(0):
+        pipeline.vae = autoencoder_tiny(4).eval()
+    draw_weights(pipeline.vae, torch.Generator().manual_seed(0))
+    model = le.from_pipeline(pipeline, settings={"sizes": [64, 64, 96]})
+    pixels = draw((2, 3, 64, 64), seed=0, purpose="pixels").clamp(-1, 1)
+    with torch.no_grad():
+        z = model.encode(pixels)
+        assert z.shape[1:] == model.latent_shape(64, 64)
+        assert relative_error(z, pipeline.vae.encode(pixels).latents) <= 1e-5
+        assert relative_error(model.decode(z), pipeline.vae.decode(z).sample) <= 1e-5
+    assert not model.decode(z).requires_grad
+
+
+def in_float16() -> Any:
+    """As the stock pipeline of SDXL is loaded in float16: its autoencoder is to be cast while it runs."""
+    pipeline = sdxl()
+    pipeline.vae.to(torch.float16)
+    pipeline.vae.register_to_config(force_upcast=True)
+    return pipeline
+
+
+@pytest.mark.slow
+def test_derivatives_pass_through_an_autoencoder_that_is_cast() -> None:
+    """They are those of the same weights in float32, and it is in float16 again before they are asked for."""
+    pipeline, wide = in_float16(), sdxl()
+    wide.vae.to(torch.float16).to(torch.float32)
+    gradients: list[Tensor] = []
+    for one in (pipeline, wide):
+        model = le.from_pipeline(one)
+        z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="latents").requires_grad_()
+        gradients += torch.autograd.grad(model.decode(z).square().sum(), z)
+    assert pipeline.vae.dtype == torch.float16
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.nightly
+def test_threads_take_turns_at_an_autoencoder_that_is_cast() -> None:
+    """One that ends casts it back, under the hands of another."""
+    pipeline = in_float16()
+    model, second, done = le.from_pipeline(pipeline), threading.Event(), threading.Event()
+    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="latents")
+    found: list[Tensor] = []
+    other = threading.Thread(target=lambda: found.append(model.decode(z)))
+
+    def meet(*_: object) -> None:
+        if threading.current_thread() is other:
+            second.set()
+            done.wait(5)
+        else:
+            other.start()
+            second.wait(0.3)
+
+    hook = pipeline.vae.decoder.register_forward_pre_hook(meet)
+    with torch.no_grad():
+        mine = model.decode(z)
+    done.set()
+    other.join()
+    hook.remove()
+    assert torch.equal(found[0], mine)

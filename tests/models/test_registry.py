@@ -1,4 +1,4 @@
-"""Names, folders and hub ids."""
+"""Models by name, folder and hub id, and such as are given as functions."""
 
 import importlib.metadata
 import shutil
@@ -8,15 +8,20 @@ import diffusers
 import pytest
 import torch
 import transformers
+from PIL import Image
 
-from latentedit.core.errors import ModelError, RegistryError
+import latentedit as le
+from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
+from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
 from latentedit.models.loading import ModelFolder
 from latentedit.models.placement import Placement
+from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
+from tests.editors.colours import ColourBackbone
 
 
 @pytest.fixture
@@ -40,21 +45,25 @@ def test_every_pipeline_with_an_adapter_says_what_it_is_made_of() -> None:
             assert set(adapter.parts["scheduler"]) <= replaced
 
 
+def test_what_is_not_there_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An unknown name with the nearest, a folder, and a single file."""
+    with pytest.raises(RegistryError, match="did you mean 'tiny'"):
+        registry.load("tini")
+    for place in ("./nowhere", "/nowhere/at/all", Path("nowhere")):
+        with pytest.raises(ModelError, match="nowhere"):
+            registry.load(place)
+    with pytest.raises(ModelError, match="is a file"):
+        registry.load(bundle / "tiny" / "model_index.json")
+    carry(monkeypatch, tmp_path / "none")
+    assert registry.bundled_names() == []
+    with pytest.raises(RegistryError, match=r"pip install \./packages/portraits"):
+        registry.load("portraits")
+
+
 @pytest.mark.slow
-def test_bundled_names_are_folders_with_an_index(bundle: Path) -> None:
+def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.bundled_names() == ["tiny"]
     assert registry.bundled_folder("tiny") == bundle / "tiny"
-    assert registry.load("tiny", device="cpu").name == "tiny"
-
-
-def test_an_unknown_name_gets_the_nearest(bundle: Path) -> None:
-    for ask in (registry.bundled_folder, registry.load):
-        with pytest.raises(RegistryError, match="did you mean 'tiny'"):
-            ask("tini")
-
-
-@pytest.mark.nightly
-def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = registry.load(bundle / "tiny", device="cpu")
     by_text = registry.load(str(bundle / "tiny"), device="cpu")
     assert by_path.name == by_text.name == "tiny"
@@ -62,25 +71,6 @@ def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(bundle)
     assert registry.load("./tiny", device="cpu").fingerprint == by_path.fingerprint
     assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
-
-
-@pytest.mark.parametrize("place", ["./nowhere", "/nowhere/at/all", Path("nowhere")])
-def test_a_folder_that_is_not_there_is_named(place: str | Path) -> None:
-    with pytest.raises(ModelError, match="nowhere"):
-        registry.load(place)
-
-
-def test_a_single_file_is_refused(bundle: Path) -> None:
-    with pytest.raises(ModelError, match="is a file"):
-        registry.load(bundle / "tiny" / "model_index.json")
-
-
-def test_no_bundled_models_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    carry(monkeypatch, tmp_path / "none")
-    assert registry.bundled_names() == []
-    for ask in (registry.bundled_folder, registry.load):
-        with pytest.raises(RegistryError, match=r"pip install \./packages/portraits"):
-            ask("portraits")
 
 
 class Strange:
@@ -103,3 +93,89 @@ def test_a_strangers_backbone_opens_its_own_folders(monkeypatch: pytest.MonkeyPa
     point = importlib.metadata.EntryPoint("StrangePipeline", f"{__name__}:Strange", BACKBONES.group)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
     assert registry.load(tmp_path).name == f"StrangePipeline in {tmp_path.name}"
+
+
+class TestContract(BackboneContract):
+    texts = ("a", "b")
+
+    @pytest.fixture(scope="class")
+    def backbone(self) -> Backbone:
+        """The functions of the analytic mixture, whose answers are known."""
+        mixture = example_mixture()
+        return le.CallableBackbone(
+            mixture.velocity,
+            embed=mixture.embed,
+            latent_shape=mixture.latent_shape,
+            capabilities=mixture.capabilities,
+            dtype=mixture.dtype,
+        )
+
+
+def test_pictures_are_edited_by_functions_alone() -> None:
+    colours = ColourBackbone(sizes=(4, 8, 12))
+    model = le.CallableBackbone(
+        colours.velocity,
+        embed=colours.embed,
+        latent_shape=colours.latent_shape,
+        encode=colours.encode,
+        decode=colours.decode,
+        capabilities=colours.capabilities,
+        dtype=colours.dtype,
+        name="mine",
+    )
+    picture = Image.new("RGB", (8, 8), (90, 90, 90))
+    edits = [
+        le.edit(made, picture, caption="red", to="blue", method=FlowEdit(steps=3)).image for made in (model, colours)
+    ]
+    assert edits[0].tobytes() == edits[1].tobytes()
+    assert edits[0].tobytes() != picture.tobytes()
+
+
+def small_device(most: int) -> tuple[le.CallableBackbone, list[int]]:
+    """A model on a device that has memory for so many rows, and the rows of each call that was tried."""
+    mixture, tried = example_mixture(), list[int]()
+
+    def velocity(z: torch.Tensor, s: torch.Tensor, condition: le.Condition) -> torch.Tensor:
+        tried.append(len(z))
+        if len(z) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 8 GiB")
+        return mixture.velocity(z, s, condition)
+
+    model = le.CallableBackbone(
+        velocity,
+        embed=mixture.embed,
+        latent_shape=mixture.latent_shape,
+        capabilities=mixture.capabilities,
+        dtype=mixture.dtype,
+    )
+    return model, tried
+
+
+def rows(model: Backbone, count: int) -> tuple[torch.Tensor, torch.Tensor, le.Condition]:
+    """So many different latents, levels and texts."""
+    numbers = torch.Generator().manual_seed(count)
+    z = torch.randn(count, *model.latent_shape(8, 8), generator=numbers, dtype=model.dtype)
+    return z, torch.linspace(0.2, 0.9, count, dtype=model.dtype), model.embed(["ab"[i % 2] for i in range(count)])
+
+
+def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
+    """Every row once, in its order, and what fits is tried first the next time."""
+    mixture = example_mixture()
+    model, tried = small_device(3)
+    z, s, condition = rows(model, 11)
+    with model.count() as cost:
+        found = model.velocity(z, s, condition)
+    assert torch.allclose(found, mixture.velocity(z, s, condition), rtol=1e-12, atol=0)
+    assert tried == [11, 6, 3, 3, 3, 2]
+    assert cost.evaluations == 11
+    tried.clear()
+    model.velocity(z, s, condition)
+    assert tried == [3, 3, 3, 2]
+    assert torch.equal(model.velocity(*rows(model, 2)), mixture.velocity(*rows(model, 2))), "a small one as it is"
+    model, tried = small_device(0)
+    with pytest.raises(torch.OutOfMemoryError):
+        model.velocity(*rows(model, 4))
+    assert tried == [4, 2, 1]
+    assert not model.capabilities.pixels
+    with pytest.raises(ConfigError, match="has no pictures: it was made without decode"):
+        model.decode(torch.zeros(1, *mixture.latent_shape(1, 1)))

@@ -1,10 +1,18 @@
+"""Passes that are read or changed inside a network, also in a compiled one."""
+
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.linalg.autodiff import Derivative
 from latentedit.core.rng import seeded
+from latentedit.models.attention import differentiable_attention
 from latentedit.models.sites import Site, giving, keeping, projections, read, shifted
+from latentedit.models.uncompiled import uncompiled
 
 
 class Pair(nn.Module):
@@ -69,10 +77,7 @@ def test_errors_pass_and_leave_no_hook() -> None:
         read(Site(module=network.unused), "unused", lambda: network(X))
     with pytest.raises(ModelError, match="'unused'"), shifted(Site(module=network.unused), "unused", X):
         network(X)
-    with (
-        pytest.raises((ShapeError, TypeError)),
-        shifted(Site(module=network.last), "last", torch.zeros(1, 3)),
-    ):
+    with pytest.raises((ShapeError, TypeError)), shifted(Site(module=network.last), "last", torch.zeros(1, 3)):
         network(X)
     assert hooks(network) == 0
 
@@ -120,3 +125,67 @@ def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
     with pytest.raises(KeyError), keeping(sites):
         raise KeyError("inside")
     assert hooks(network) == 0
+
+
+Y, U = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 1.0]])
+
+
+class Compiled(nn.Module):
+    """Two modules in a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.last = nn.Tanh(), nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.block(x))
+
+
+def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
+    """A backend whose code, as that of compiled kernels, reads numbers and no tangents."""
+    return lambda *inputs: graph(*(part.detach() for part in inputs))
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
+    network = Compiled()
+    build: Any = torch.compile
+    compiled = build(network, backend=kernels)
+    site, plain = Site(module=network.block), compiled(Y)
+    moved = network.last(network.block(Y) + U)
+    with shifted(site, "block", U):
+        assert torch.equal(compiled(Y), moved), "the shift was left out"
+    assert torch.equal(compiled(Y), plain)
+    assert torch.equal(read(site, "block", lambda: compiled(Y)), network.block(Y))
+
+    def field(z: Tensor) -> Tensor:
+        with differentiable_attention():
+            return compiled(z)
+
+    expected = Derivative(network, Y, mode="forward").forward(U)
+    assert torch.equal(Derivative(field, Y, mode="forward").forward(U), expected)
+
+
+@pytest.mark.slow
+def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
+    ran: list[int] = []
+
+    def counted(graph: Any, _inputs: Any) -> Callable[..., Any]:
+        def run(*inputs: Tensor) -> Any:
+            ran.append(1)
+            return graph(*inputs)
+
+        return run
+
+    build: Any = torch.compile
+    compiled = build(Compiled(), backend=counted)
+    outer, inner = uncompiled(), uncompiled()
+    with outer:
+        inner.__enter__()
+        compiled(Y)
+    compiled(Y)
+    inner.__exit__(None, None, None)
+    assert not ran, "one of the two was still open"
+    compiled(Y)
+    assert ran == [1]

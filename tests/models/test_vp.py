@@ -27,7 +27,7 @@ ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_pred
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
-@pytest.mark.parametrize("steps", [1, 7, 28, 50, 999])
+@pytest.mark.parametrize("steps", [1, 28, 999])
 def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> None:
     settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing}
     scheduler: Any = DDIMScheduler(**settings)
@@ -41,43 +41,6 @@ def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> No
     alphas = scheduler.alphas_cumprod[scheduler.timesteps].double()
     sigma = (1 - alphas).sqrt()
     assert relative_error(torch.tensor(grid.levels[:-1]), sigma / (alphas.sqrt() + sigma)) < 1e-7
-
-
-def ddim(network: Any, x_t: Tensor, scheduler: Any) -> Tensor:
-    """DDIM for noise prediction from each time of the list to the next, the last to the clean end (eq. 12, eta 0)."""
-    after = [float(scheduler.alphas_cumprod[time]) for time in scheduler.timesteps[1:]] + [1.0]
-    for time, next_alpha in zip(scheduler.timesteps, after, strict=True):
-        alpha, e = float(scheduler.alphas_cumprod[time]), network(x_t, time.double())
-        x = (x_t - (1 - alpha) ** 0.5 * e) / alpha**0.5
-        x_t = next_alpha**0.5 * x + (1 - next_alpha) ** 0.5 * e
-    return x_t
-
-
-@pytest.mark.parametrize(
-    ("spacing", "steps", "same"), [("trailing", 20, True), ("trailing", 28, False), ("linspace", 20, False)]
-)
-def test_steps_end_at_the_next_time_also_where_the_stock_ones_do_not(spacing: str, steps: int, same: bool) -> None:
-    settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing, "clip_sample": False}
-    scheduler: Any = DDIMScheduler(**settings)
-    scheduler.set_timesteps(steps)
-    schedule = VPSchedule.from_config(settings)
-
-    def network(x_t: Tensor, time: Tensor) -> Tensor:
-        return torch.sin(x_t + time / 500)
-
-    grid = schedule.grid(steps)
-    noise = draw((2, 5), seed=0, purpose="start").double()
-    first = grid.levels[0]
-    z = noise * ((1 - first) ** 2 + first**2) ** 0.5
-    for s, s_next in zip(grid.levels, grid.levels[1:], strict=False):
-        level = torch.full((2,), s, dtype=torch.float64)
-        z = z + (s_next - s) * schedule.velocity(lambda x, time: network(x, time[:, None].double()), z, level)
-    expected = ddim(network, noise, scheduler)
-    assert relative_error(z, expected) < 1e-6
-    stock = noise
-    for time in scheduler.timesteps:
-        stock = scheduler.step(network(stock, time.double()), time, stock).prev_sample
-    assert (relative_error(stock, expected) < 1e-6) == same
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
@@ -119,18 +82,18 @@ def test_zero_terminal_snr_starts_in_pure_noise() -> None:
         ({"prediction_type": "flow_prediction"}, "flow_prediction"),
         ({"beta_schedule": "sigmoid"}, "sigmoid"),
         ({"trained_betas": [0.1, 0.0, 0.2]}, "betas"),
+        (FlowMatchEulerDiscreteScheduler(shift=3.0), "is a FlowMatchEulerDiscreteScheduler, which has no betas"),
     ],
-    ids=["zero SNR", "flow", "unknown betas", "a time without noise"],
 )
-def test_configurations_of_another_kind_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_configurations_of_another_kind_are_refused(settings: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         VPSchedule.from_config(settings)
 
 
-@pytest.mark.parametrize(("settings", "steps"), [(STABLE, 0), (STABLE, 1000), ({}, 1001)])
-def test_steps_that_the_training_has_no_times_for_are_refused(settings: dict[str, Any], steps: int) -> None:
-    with pytest.raises(CoordinateError, match=f"got {steps}"):
-        VPSchedule.from_config(settings).grid(steps)
+def test_steps_that_the_training_has_no_times_for_are_refused() -> None:
+    for settings, steps in ((STABLE, 0), (STABLE, 1000), ({}, 1001)):
+        with pytest.raises(CoordinateError, match=f"got {steps}"):
+            VPSchedule.from_config(settings).grid(steps)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +118,3 @@ def test_consistency_models_start_in_noise_and_need_no_guidance(kind: Any) -> No
     assert schedule.few_step
     asked = schedule.time(torch.tensor(schedule.grid(4).levels[:-1]))
     assert (asked - own.timesteps).abs().max() <= 10
-
-
-def test_a_scheduler_without_betas_is_refused() -> None:
-    """It was read as one with the default betas of DDIM."""
-    with pytest.raises(ModelError, match="is a FlowMatchEulerDiscreteScheduler, which has no betas"):
-        VPSchedule.from_config(FlowMatchEulerDiscreteScheduler(shift=3.0))

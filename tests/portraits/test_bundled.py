@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 from PIL import Image, ImageOps
 
 import latentedit
-from latentedit.cli.main import run
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.editors.registry import make_editor
@@ -67,17 +65,6 @@ def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guid
     assert (ours - theirs).abs().max() < 1e-4
 
 
-def test_a_stock_user_gets_the_same_picture_by_default(pipeline: Any, portraits: Backbone) -> None:
-    """256 zero tokens, the pipeline's default, against the 1 of our adapter: about the same picture."""
-    noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    theirs = pipeline(prompt=TARGET, num_inference_steps=6, guidance_scale=2.0, latents=noise.clone()).images[0]
-    with torch.no_grad():
-        field = GuidedField(backbone=portraits, condition=portraits.embed([TARGET]), guidance=2.0)
-        final = sample(field, noise, portraits.grid(6), EulerSolver()).final
-        ours = portraits.decode(final).clamp(-1, 1)[0].permute(1, 2, 0).add(1).mul(127.5).numpy()
-    assert np.abs(ours - np.asarray(theirs)).mean() < 12  # other noise or another caption: above 40
-
-
 def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     result = latentedit.edit(portraits, render(PORTRAIT), to=TARGET)
     before, after = result.effect.read_before, result.effect.read_after
@@ -86,30 +73,6 @@ def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     assert {name for name in before if before[name] != after[name]} == {"accessory"}
     assert after["accessory"] == "glasses"
     assert result.caption == full_caption(PORTRAIT)  # read from the picture
-
-
-def test_strength_0_returns_the_pixels_bit_for_bit(tmp_path: Path) -> None:
-    source, edited = tmp_path / "source.png", tmp_path / "edited.png"
-    render(PORTRAIT, 200).convert("RGBA").save(source)
-    arguments = ["edit", str(source), "--to", TARGET, "--strength", "0", "-o", str(edited)]
-    assert run([*arguments, "--quiet"]) == 0
-    with Image.open(source) as a, Image.open(edited) as b:
-        assert a.mode == b.mode
-        assert np.array_equal(np.asarray(a), np.asarray(b))
-
-
-def test_words_the_model_never_saw_are_named(portraits: Backbone) -> None:
-    notes = portraits.caption_notes(["a person with a xylophone and glasses"])
-    assert any("xylophone" in note for note in notes)
-    assert not any("glasses" in note for note in notes)
-
-
-def test_a_picture_has_its_own_noise_whatever_the_batch(portraits: Backbone) -> None:
-    captions = [full_caption(item) for item in draw_split("test", 2, 8)]
-    both = draw_pictures(portraits, captions, steps=4)
-    # batched kernels round differently: 1e-3 of a range of 2, far below one of 255 levels
-    assert (both[:1] - draw_pictures(portraits, captions[:1], steps=4)).abs().max() < 1e-3
-    assert (both[0] - both[1]).abs().max() > 0.1
 
 
 def test_the_bundled_model_listens(portraits: Backbone) -> None:

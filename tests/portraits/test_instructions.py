@@ -9,20 +9,10 @@ from latentedit.latents.instructions import WORDINGS
 from latentedit_portraits.attributes import Attributes, draw_split, split_of
 from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
 
-MAN = Attributes(
-    skin="pale",
-    hair="short",
-    hair_color="brown",
-    eyes="open",
-    eyebrows="flat",
-    mouth="serious",
-    accessory="none",
-    facial_hair="none",
-    facial_hair_color="none",
-    clothes="t-shirt",
-    clothes_color="blue",
+MAN = next(one for one in draw_split("train", 1, 0)).replace(
+    hair="short", hair_color="brown", accessory="none", facial_hair="none", clothes="t-shirt", clothes_color="blue",
     background="white",
-)
+)  # fmt: skip
 
 
 def said(source: Attributes, answer: Attributes, count: int = 200) -> Counter[str]:

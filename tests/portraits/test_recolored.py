@@ -1,18 +1,75 @@
-"""Recoloured portraits: what is painted, said and left out."""
+"""Recoloured portraits: what is painted and said, and their domain."""
 
+import dataclasses
 import random
 
-from latentedit_portraits.attributes import NONE, VALUES
-from latentedit_portraits.captions import full_caption, parse, vocabulary, words_of
+import numpy as np
+import pytest
+
+from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.domains.base import differences, domain
+from latentedit_portraits.attributes import NONE, VALUES, split_of
+from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
 from latentedit_portraits.recolored import NAMED, UNSEEN, draw_recolored
+from latentedit_portraits.recolored_domain import RECOLORED
+from latentedit_portraits.render import COLORS
+
+pytestmark = pytest.mark.slow
+
+SCENES = RECOLORED.draw("test", 12, seed=3)
 
 
-def test_colours_that_are_kept_for_measuring_are_never_drawn() -> None:
+def test_it_is_found_by_name_and_draws_the_same_again() -> None:
+    assert domain("recolored-portraits") is RECOLORED
+    again = RECOLORED.draw("test", 12, seed=3)
+    assert again == SCENES
+    assert [hash(one) for one in again] == [hash(one) for one in SCENES]
+    assert {split_of(one) for one in SCENES} == {"test"}
+    assert not {*SCENES} & {*RECOLORED.draw("calibration", 12, seed=3)}
+    assert any(RECOLORED.attributes(one)["clothes_color"] not in VALUES["clothes_color"] for one in SCENES)
+
+
+@pytest.mark.parametrize("scene", SCENES[:4], ids=str)
+def test_a_change_is_what_was_asked_for_and_painted_plainly(scene: object) -> None:
+    one = next(known for known in SCENES if known is scene)
+    for name, values in RECOLORED.alternatives(one).items():
+        changed = RECOLORED.change(one, {name: values[0]})
+        assert RECOLORED.attributes(changed)[name] == values[0]
+        assert set(differences(RECOLORED, one, changed)) <= {name, COLOR_OF.get(name, name)}
+        assert changed.framing == one.framing
+        for color, paint in changed.paints.items():
+            known = COLORS[color].get(RECOLORED.attributes(changed)[color])
+            same = RECOLORED.attributes(changed)[color] == RECOLORED.attributes(one)[color]
+            assert paint == (one.paints[color] if same else known)
+
+
+def test_a_picture_shows_its_paints_in_its_framing() -> None:
+    one = SCENES[0]
+    drawn = RECOLORED.render(dataclasses.replace(one, paints={**one.paints, "background": "#123456"}))
+    assert tuple(drawn[1, 1]) == (0x12, 0x34, 0x56)
+    assert not np.array_equal(
+        RECOLORED.render(one), RECOLORED.render(dataclasses.replace(one, framing=SCENES[1].framing))
+    )
+
+
+@pytest.mark.nightly
+def test_counterfactuals_of_them_have_answers() -> None:
+    for item in counterfactual("recolored-portraits", "test", captions="partial").items[:6]:
+        assert item.truth is not None
+        assert item.mask is not None
+        changed = np.asarray(item.picture()) != np.asarray(item.truth())
+        assert np.array_equal(changed.any(axis=2), item.mask())
+        assert changed.any() == (item.kind != "nothing")
+        assert item.source_caption != item.target_caption
+
+
+def test_colours_are_drawn_but_for_those_kept_for_measuring() -> None:
     drawn = [draw_recolored(random.Random(index)) for index in range(400)]
     for name, words in UNSEEN.items():
         shown = {getattr(one, name) for one in drawn}
         assert not shown & {*words}
         assert len(shown & {*NAMED}) > 4
+    assert all((one.hair == "bald") == (one.hair_color == NONE) for one in drawn)
 
 
 def test_captions_of_any_colour_are_of_known_words_and_state_what_they_say() -> None:
@@ -26,8 +83,3 @@ def test_captions_of_any_colour_are_of_known_words_and_state_what_they_say() -> 
             assert value == getattr(one, name)
         shapes = {name for name in VALUES if not name.endswith("color") and name != "background"}
         assert shapes - {*stated} <= {"hair", "facial_hair", "clothes"}, "left out with a colour that no value names"
-
-
-def test_what_is_not_there_has_no_other_colour() -> None:
-    drawn = [draw_recolored(random.Random(index)) for index in range(200)]
-    assert all((one.hair == "bald") == (one.hair_color == NONE) for one in drawn)

@@ -6,9 +6,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_scenes.attributes import (
     HELD_OUT,
     NONE,
-    ORDERED,
     PART_OF,
-    PLACES,
     VALUES,
     Attributes,
     draw_split,
@@ -71,9 +69,3 @@ def test_one_two_and_three_objects_are_equally_frequent() -> None:
     """A third each of 300 draws; the deviation of a share is 0.027."""
     for count in (1, 2, 3):
         assert sum(len(one.places()) == count for one in SCENES) / 300 == pytest.approx(1 / 3, abs=0.1)
-
-
-def test_orders_are_of_values() -> None:
-    for name, places in ORDERED.items():
-        assert [value for value in VALUES[name] if value != NONE] == list(places)
-    assert {name.partition("_")[0] for name in PART_OF} == set(PLACES)

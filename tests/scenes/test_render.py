@@ -1,4 +1,4 @@
-"""Pictures repeat bit for bit, whatever the threads, and what no change reaches is the same."""
+"""Pictures repeat bit for bit, what no change reaches is the same, and masks tell a change from its effects."""
 
 import dataclasses
 
@@ -6,12 +6,17 @@ import drjit
 import numpy as np
 import pytest
 
-from latentedit_scenes.attributes import draw_split
-from latentedit_scenes.masks import coverage
-from latentedit_scenes.parameters import NUMBERS, parameters_of
+from latentedit_scenes.attributes import NONE, draw_split
+from latentedit_scenes.domain import SCENES
+from latentedit_scenes.masks import changed_pixels, coverage
+from latentedit_scenes.parameters import NUMBERS, linear_color, parameters_of
 from latentedit_scenes.render import render_array, scene, to_bytes
 
 SIDE = 32
+BALL = next(one for one in draw_split("train", 200, 4) if one.places() == ["middle"]).replace(
+    middle_shape="ball", middle_size="large", middle_material="rubber", floor_texture="plain", floor_color="gray",
+    wall_texture="plain", lamp_side="left", lamp_softness="hard", time="night", camera="high",
+)  # fmt: skip
 SCENE = next(one for one in draw_split("train", 60, 3) if one.left_shape == "ball" and one.places() == ["left"])
 
 
@@ -76,3 +81,33 @@ def test_bytes_are_srgb() -> None:
     assert shown[:2] == [0, 128]
     assert shown == sorted(shown)
     assert shown[3] < 255
+    assert linear_color("#ff00bc") == pytest.approx((1, 0, 0.503), abs=0.001), "0xbc is about half of the light"
+
+
+@pytest.mark.slow
+def test_taking_an_object_away_takes_its_shadow() -> None:
+    scenes = BALL, BALL.replace(middle_shape=NONE)
+    before, after = map(parameters_of, scenes)
+    change, seen = changed_pixels(before, after, SIDE), coverage(before, {"middle"}, SIDE)
+    effects = SCENES.side_effects(*scenes, *(SCENES.render_at(scene, SIDE) for scene in scenes))
+    assert np.array_equal(change, seen > 0)
+    assert np.array_equal(changed_pixels(after, before, SIDE), seen > 0)
+    assert 0.02 < seen.mean() < 0.2
+    assert not (change & effects).any()
+    assert effects.mean() > 0.01
+    columns = np.flatnonzero(effects.any(axis=0))
+    assert columns.mean() > np.flatnonzero(change.any(axis=0)).mean() + 1, "the lamp is on the left"
+
+
+def test_light_has_no_place_of_its_own() -> None:
+    for change in ({"time": "day"}, {"lamp_side": "right"}, {"camera": "low"}):
+        assert changed_pixels(parameters_of(BALL), parameters_of(BALL.replace(**change)), SIDE).all()
+
+
+def test_floor_and_wall_and_objects_share_the_picture() -> None:
+    parts = [coverage(parameters_of(BALL), {name}, SIDE) for name in ("floor", "wall", "middle")]
+    assert np.allclose(sum(parts), 1, atol=1e-5)
+
+
+def test_nothing_changes_nothing() -> None:
+    assert not changed_pixels(parameters_of(BALL), parameters_of(BALL), SIDE).any()

@@ -8,19 +8,14 @@ from latentedit_scenes.attributes import VALUES, Attributes, draw_split
 from latentedit_scenes.captions import full_caption, parse
 from latentedit_scenes.rewriting import rewrite
 
+OBJECTS = {
+    "left": ("ball", "red", "rubber", "large"),
+    "middle": ("none", "none", "none", "none"),
+    "right": ("cube", "red", "metal", "small"),
+}
+PARTS = ("shape", "color", "material", "size")
 SCENE = Attributes(
-    left_shape="ball",
-    left_color="red",
-    left_material="rubber",
-    left_size="large",
-    middle_shape="none",
-    middle_color="none",
-    middle_material="none",
-    middle_size="none",
-    right_shape="cube",
-    right_color="red",
-    right_material="metal",
-    right_size="small",
+    **{f"{place}_{part}": value for place, parts in OBJECTS.items() for part, value in zip(PARTS, parts, strict=True)},
     floor_texture="plain",
     floor_color="gray",
     wall_texture="striped",

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from latentedit.latents.classifier import to_pixels
 from latentedit_portraits.attributes import draw_split
@@ -20,7 +19,7 @@ from tests.training.runs import run_in
 from training.classifiers import fit_framer, fit_reader
 from training.loop import FitSettings
 from training.quality import agreement
-from training.views import draw_any_framing, draw_views, framings_of, render_other, render_view
+from training.views import draw_any_framing, draw_views, framings_of, render_view
 
 pytestmark = pytest.mark.slow
 
@@ -59,27 +58,6 @@ def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_sources_take_turns(tmp_path: Path) -> None:
-    """A source of other pictures changes what is learnt from the second step on."""
-    attributes, networks = draw_split("train", 6, 0), [PortraitReader.build(0) for _ in range(4)]
-    pixels = np.stack([render_array(item) for item in attributes])
-    for index, network in enumerate(networks):
-        settings = FitSettings(steps=1 + index % 2, batch=2, learning_rate=2e-3, warm_up=1, average=0.0)
-        second = pixels if index < 2 else pixels[:3] // 2
-        fit_reader(network, [pixels, second], attributes, settings, run_in(tmp_path / str(index)))
-    same = [torch.equal(networks[i].head.weight, networks[i + 2].head.weight) for i in (0, 1)]
-    assert same == [True, False]
-
-
-@pytest.mark.nightly
-def test_pictures_without_a_portrait_stay_whole() -> None:
-    generator = random.Random("other")
-    images = [Image.fromarray(render_other(generator)) for _ in range(40)]
-    images += [Image.new("RGB", (50, 80), color) for color in ("white", "black", "navy")]
-    assert PortraitFramer.bundled().boxes(images).count(None) >= 42
-
-
-@pytest.mark.nightly
 def test_training_learns_a_few_views_by_heart(tmp_path: Path) -> None:
     generator = random.Random("views")
     framings = [draw_any_framing(generator) for _ in range(12)]
@@ -115,15 +93,6 @@ def test_framing_says_where_the_portrait_sits() -> None:
     far = render_view(Framing(zoom=0.5, shift_x=1 / 16, shift_y=-1 / 8), random.Random(0), size=128)
     assert np.abs(far[16:80, 40:104].astype(int) - near.astype(int)).max() < 16
     assert np.abs(far[32:96, 32:96].astype(int) - near.astype(int)).mean() > 5
-
-
-def test_half_of_the_framings_are_about_standard_and_the_rest_reach_far() -> None:
-    generator = random.Random(5)
-    framings = [draw_any_framing(generator) for _ in range(400)]
-    near = [item for item in framings if max(abs(item.shift_x), abs(item.shift_y)) <= 0.1 and 0.8 < item.zoom < 1.25]
-    assert 0.5 < len(near) / len(framings) < 0.7
-    assert min(item.zoom for item in framings) < 0.4
-    assert max(item.zoom for item in framings) > 1.6
 
 
 def test_one_view_in_six_shows_no_portrait() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array
 from tests.training.runs import run_in
 from training import data
-from training.data import kept_array, portrait_pictures, render_kept
+from training.data import portrait_pictures, render_kept
 from training.loop import Plan
 
 
@@ -47,15 +46,3 @@ def test_portraits_and_recoloured_ones_belong_to_their_descriptions(tmp_path: Pa
     for picture, portrait in zip(pixels, portraits, strict=True):
         if portrait in draw_split("train", 3, 0):
             assert np.abs(picture.astype(int) - render_array(portrait)).mean() < 25, "up to framing and tint"
-
-
-def test_another_process_may_make_the_same_array_in_the_meantime(tmp_path: Path) -> None:
-    path = tmp_path / "values.npy"
-
-    class SavedByAnother:
-        def __array__(self, *_: object, **__: object) -> np.ndarray:
-            kept_array(path, lambda: np.arange(3))
-            return np.arange(3)
-
-    assert kept_array(path, lambda: cast("np.ndarray", SavedByAnother())).tolist() == [0, 1, 2]
-    assert list(tmp_path.iterdir()) == [path]

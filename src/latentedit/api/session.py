@@ -115,11 +115,7 @@ class Session:
         search = method if method is not None else stored_eim(latent.backbone).search
         target = embed_targets(latent, targets)
         direction = identify(latent, target, search, seed=seed, progress=progress)
-        if not bool(direction.length.any()):
-            raise ConfigError(
-                f"the target text says the same as the source text to this model: {targets[0]!r} after "
-                f"{latent.captions[0]!r} gives a direction of zero length. Name what should change"
-            )
+        self._check_moves(direction, targets)
         return dataclasses.replace(direction, target_captions=targets)
 
     @torch.no_grad()
@@ -281,8 +277,8 @@ class Session:
     ) -> "_Made":
         """Along directions, by `EIM`."""
         latent = self.latent
-        apart = request.several and strengths is None
-        directions = request.loaded or self._identified(request, editor, progress, apart=apart)
+        swept = strengths is not None
+        directions = request.loaded or self._identified(request, editor, progress, swept=swept)
         if strengths is None:
             shares, strengths = self._shares(directions, request.strength)
         else:
@@ -308,11 +304,18 @@ class Session:
             cross_talk=cross_talk(slid.parts) if len(slid.parts) > 1 else None,
         )
 
+    def _check_moves(self, direction: Direction, targets: Sequence[str]) -> None:
+        if not bool(direction.length.any() or direction.condition.tokens.any() or direction.condition.pooled.any()):
+            raise ConfigError(
+                f"the target text says the same as the source text to this model: {targets[0]!r} after "
+                f"{self.latent.captions[0]!r} gives a direction of zero length. Name what should change"
+            )
+
     def _identified(
-        self, request: EditRequest, editor: EIM, progress: Progress | None, *, apart: bool
+        self, request: EditRequest, editor: EIM, progress: Progress | None, *, swept: bool
     ) -> list[Direction]:
-        """The direction to the text of a request; or one for each of its changes or instructions."""
-        wanted = [_wanted(request)]
+        """The direction to the text of a request; of several changes or instructions one each, unless swept as one."""
+        wanted, apart = [_wanted(request)], request.several and not swept
         if apart:
             wanted_texts(self.latent, **wanted[0])  # refuses changes that contradict each other
             wanted = [{"change": one} for one in request.change] or [
@@ -327,6 +330,8 @@ class Session:
                 direction = identify(self.latent, target, editor.search, **how)
             else:
                 direction = editor.direction(self.latent, target, **how)
+            if swept:
+                self._check_moves(direction, targets)
             found.append(dataclasses.replace(direction, target_captions=targets))
         return found
 

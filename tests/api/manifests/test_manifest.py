@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit.api.manifests.documents import read_csv, read_document, read_text
+from latentedit.api.manifests.entries import MOST_FAULTS, Checker, Entry, Text
 from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import FILE_NAME, load_manifest, write_manifest
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
@@ -52,6 +54,8 @@ def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
     dataset = load_manifest(manifest(folder, [full, bare], kind))
     first, second = dataset.items
     assert dataset.name == "edits"
+    if kind != "csv":
+        assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]}, kind)).items[0].id == "7"
     assert (first.id, first.kind, first.group) == ("x", "pair", "g")
     assert (first.source_caption, first.target_caption) == ("a cat", "a dog")
     assert first.picture().getpixel((0, 0)) == (10, 20, 30)
@@ -64,10 +68,6 @@ def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
     assert pickle.loads(pickle.dumps(dataset)).fingerprint == dataset.fingerprint
 
 
-def test_items_may_stand_under_a_name(folder: Path) -> None:
-    assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]})).items[0].id == "7"
-
-
 FAULTS = [
     ({"picture": "missing.png"}, "row {n} (id '{n}'): picture missing.png does not exist"),
     ({"picture": "text.png"}, "row {n} (id '{n}'): picture text.png cannot be used"),
@@ -76,7 +76,8 @@ FAULTS = [
     ({"id": "twin"}, None),
     ({"id": "twin"}, "row {n} (id 'twin'): row 5 has this id too"),
     ({"id": True}, "row {n}: id is yes or no, not text"),
-    ({"source_caption": 12}, "row {n} (id '{n}'): source_caption is a number, not text"),
+    ({"source_caption": 2.5}, "row {n} (id '{n}'): source_caption is a number, not text"),
+    ({"source_caption": {"a": 1}}, "row {n} (id '{n}'): source_caption is an object, not text"),
     ({"target_caption": ["a dog"]}, "row {n} (id '{n}'): target_caption is a list, not text"),
     ({"source_caption": " "}, "row {n} (id '{n}'): source_caption is empty"),
     ({"target_caption": ""}, "row {n} (id '{n}'): target_caption is empty"),
@@ -105,17 +106,6 @@ def test_every_fault_is_told_at_once(folder: Path, kind: str) -> None:
     assert [text for text in told if text not in message] == []
     assert f"has faults ({len(told)}): " in message  # and nothing else was found
     assert "\n" not in message
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chosen=st.lists(st.sampled_from([fault for fault in FAULTS if "id" not in fault[0]]), min_size=1, max_size=8))
-def test_any_faults_together_are_all_told(folder: Path, chosen: list[tuple[dict[str, Any], str]]) -> None:
-    path = manifest(folder, [SOUND, *(SOUND | change for change, _ in chosen)])
-    with pytest.raises(ConfigError) as caught:
-        load_manifest(path)
-    assert f"has faults ({len(chosen)}): " in str(caught.value)
-    for number, (_, text) in enumerate(chosen, 2):
-        assert text.format(n=number) in str(caught.value)
 
 
 def test_faults_of_a_table_are_told_with_those_of_its_rows(folder: Path) -> None:
@@ -150,49 +140,19 @@ def test_files_without_items_are_told(tmp_path: Path, name: str, text: str, said
         load_manifest(tmp_path / name)
 
 
-def test_a_malformed_file_is_one_error(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('[{"picture": }]')
-    with pytest.raises(FileFormatError, match="line 1"):
-        load_manifest(tmp_path / "a.json")
-
-
 def picture_of(pixels: NDArray[np.uint8]) -> Any:
     return lambda: Image.fromarray(pixels)
 
 
-def answer_of(pixels: NDArray[np.bool_]) -> Any:
-    return lambda: pixels
-
-
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
-
-
-@st.composite
-def items(draw: st.DrawFn) -> list[Item]:
-    made: list[Item] = []
-    for name in draw(st.lists(text, min_size=1, max_size=4, unique=True)):
-        rng = np.random.default_rng(draw(st.integers(0, 5)))  # few, so that some pictures are shared
-        mask = rng.random((3, 5)) < 0.5
-        mask[0, 0] = True
-        made.append(
-            Item(
-                id=name,
-                picture=picture_of(rng.integers(0, 256, (3, 5, 3), dtype=np.uint8)),
-                source_caption=draw(text),
-                target_caption=draw(text),
-                kind=draw(text),
-                group=draw(st.just("") | text),
-                truth=draw(st.none() | st.just(picture_of(rng.integers(0, 256, (3, 5, 3), dtype=np.uint8)))),
-                mask=draw(st.none() | st.just(answer_of(mask))),
-            )
-        )
-    return made
-
-
-@pytest.mark.nightly
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(made=items())
-def test_what_is_written_is_read_back(tmp_path: Path, made: list[Item]) -> None:
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first, second = (picture_of(rng.integers(0, 256, (3, 5, 3), dtype=np.uint8)) for _ in range(2))
+    mask = rng.random((3, 5)) < 0.5
+    words = {"source_caption": 'a "cat", été', "target_caption": " two\nlines: - [x]"}
+    made = [
+        Item(id="a/b: 'c'", picture=first, truth=second, mask=mask.copy, kind="pair, # odd", group="7", **words),
+        Item(id="true", picture=second, **words),
+    ]
     again = load_manifest(write_manifest(made, tmp_path / "new" / "folder")).items
     for item, read in zip(made, again, strict=True):
         for name in ("id", "source_caption", "target_caption", "kind", "group"):
@@ -210,12 +170,103 @@ def test_items_of_one_picture_share_its_file(tmp_path: Path) -> None:
     write_manifest(made, tmp_path)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME, "pictures"]
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    made = [
-        Item(id="x", picture=picture_of(np.zeros((3, 5, 3), dtype=np.uint8)), source_caption="a", target_caption="b")
-    ]
     with pytest.raises(OutputError, match="cannot be made"):
-        write_manifest(made, tmp_path / "file")
+        write_manifest(made, tmp_path / FILE_NAME)
+
+
+class Said(Entry):
+    caption: Text
+
+
+@given(count=st.integers(0, 3 * MOST_FAULTS))
+def test_faults_are_told_in_one_line_up_to_a_limit_and_the_rest_counted(count: int) -> None:
+    checker = Checker("a.csv")
+    for index in range(count):
+        checker.add(f"row {index}", f"<fault\r\n {index}>")
+    assert len(checker) == count
+    if not count:
+        checker.check()
+        return
+    with pytest.raises(ConfigError) as caught:
+        checker.check()
+    message = str(caught.value)
+    assert message.startswith(f"a.csv has faults ({count}): row 0: <fault 0>")
+    for index in range(count):
+        assert (f"row {index}: <fault {index}>" in message) == (index < MOST_FAULTS)
+    assert message.endswith(f"; and {count - MOST_FAULTS} more") == (count > MOST_FAULTS)
+
+
+def test_a_caption_is_kept_as_it_is() -> None:
+    checker = Checker("a.csv")
+    assert checker.entry(Said, "row 1", {"caption": " été ", "other": 5}) == Said(caption=" été ")
+    assert checker.entry(Said, "row 2", {}, noted=("caption",)) is None
+    assert not checker
+    assert checker.entry(Said, "row 3", {"caption": "\ud800"}) is None
+    with pytest.raises(ConfigError, match="row 3: caption holds half a character"):
+        checker.check()
+
+
+def test_a_picture_that_many_share_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checker, path = Checker("a.csv"), write_picture(tmp_path / "b" / "a.png")
+    assert checker.picture("row 1", "picture", tmp_path / "a.png", path) == path, "the first place with a file"
+    monkeypatch.setattr("latentedit.api.manifests.entries.read_image", lambda _: pytest.fail("decoded again"))
+    assert checker.picture("row 2", "picture", path) == path
+    assert checker.picture("row 2", "a", tmp_path / ("x" * 5000)) is None
+
+
+def written(tmp_path: Path, name: str, data: bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return path
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", '﻿picture,été\r\n\r\n"a,b","c\nd"\r\n'.encode())
+    assert read_csv(path) == [["picture", "été"], ["a,b", "c\nd"]]
+
+
+BOMB = "\n".join(["- &a0 {x: 1}", *(f"- &a{n} {{x: *a{n - 1}, y: *a{n - 1}}}" for n in range(1, 28))]).encode()
+"""A YAML file whose every line means the line before twice."""
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.csv", b'picture\n"a"b\n', "sound CSV.*line 2"),
+        ("a.csv", b'picture\n"a', "sound CSV.*unexpected end"),
+        ("a.csv", b"picture\ncaf\xe9\n", "UTF-8: the byte 0xe9 stands in line 2"),
+        ("a.json", b"[1,\n2,\n", "sound JSON.*line 3"),
+        ("a.json", b'{"a": 1, "a": 2}', "sound JSON.*'a' twice"),
+        ("a.json", b"[" * 100_000, "sound JSON"),
+        ("a.yaml", b"a: 1\nb: [\n", "sound YAML.*line 3"),
+        ("a.yaml", b"a: 2001-99-99\n", "sound YAML.*month"),
+        ("a.yaml", b"!!python/object/apply:os.getcwd []\n", "sound YAML.*python/object"),
+        ("a.yaml", b"- 1\n- !!bool foo\n", "sound YAML: 'foo' cannot be read as bool.* in line 2"),
+        ("a.yaml", b'- !!int "_"\n', "cannot be read as int"),
+        ("a.yaml", b"a: 0x" + b"f" * 5000, "number of more than"),
+        ("a.yaml", b"[" * 100_000, "nested too deeply, more than 128 times in line 1"),
+        ("a.yaml", b"- &a [*a]\n", "its aliases unfold to too many values"),
+        ("a.yaml", BOMB, "its aliases unfold to too many values"),
+    ],
+)
+def test_malformed_files_are_told_with_their_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    path = written(tmp_path, name, data)
+    with pytest.raises(FileFormatError, match=said) as caught:
+        _ = read_csv(path) if name.endswith("csv") else read_document(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing.csv", ".", "a\0b"])
+def test_what_is_no_file_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileFormatError, match=r"Check the path|Name a file in it"):
+        read_text(tmp_path / name)
+
+
+def test_the_name_says_which_kind(tmp_path: Path) -> None:
+    assert read_document(written(tmp_path, "a.yml", b"a: yes")) == {"a": True}
+    assert read_document(written(tmp_path, "a.yml", b"- &a {x: 1}\n- {<<: *a, y: [*a, *a]}")) == [
+        {"x": 1},
+        {"x": 1, "y": [{"x": 1}, {"x": 1}]},
+    ]
+    assert read_document(written(tmp_path, "a.yml", b"")) is None
+    assert read_document(written(tmp_path, "a.JSON", b'{"a": [1]}')) == {"a": [1]}

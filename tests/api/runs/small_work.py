@@ -21,19 +21,13 @@ FORK = multiprocessing.get_context("fork")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SmallWork:
-    """Units of a number each, whose rows, files and failures follow from it and from a file of bytes.
-
-    Args:
-        notes: folder that gets a file for every time that a unit is begun, and holds ``source``.
-        count: of units.
-        fate: unit to what befalls its worker there: "killed" the first time, "deadly" every time, "refused".
-        pause_s: that each unit takes.
-        before: what a worker that starts finds wrong.
-    """
+    """Units of a number each, whose rows, files and failures follow from it and from a file of bytes."""
 
     notes: Path
+    """Gets a file for every time that a unit is begun, and holds `source`."""
     count: int = 8
     fate: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    """What befalls the worker of a unit: "killed" the first time, "deadly" every time, "refused"."""
     pause_s: float = 0.0
     before: str = ""
 

@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,7 @@ from latentedit.api.runs import cluster as cluster_module
 from latentedit.api.runs.cluster import _Worker, run_on_ray
 from latentedit.api.runs.executors import run_here
 from latentedit.core.errors import ConfigError, OutputError
-from tests.api.runs.conftest import undisturbed
-from tests.api.runs.fake_ray import FakeRay
 from tests.api.runs.small_work import SmallWork, begin, made, small_work
-
-__all__ = ["undisturbed"]
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")]
 
@@ -68,85 +64,17 @@ def test_killed_workers_are_survived_and_errors_are_what_they_were(
     assert made(folder) == undisturbed
 
 
-class Unfit:
-    """A worker on a machine without the package."""
-
-    def __init__(self, *_: object) -> None:
-        raise ModuleNotFoundError("No module named 'latentedit'")
-
-    def start(self) -> None:
-        """Never."""
-
-
-def test_a_machine_without_the_package_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = small_work(tmp_path / "notes")
-    monkeypatch.setattr(cluster_module, "_Worker", Unfit)
-    with pytest.raises(
-        ConfigError, match=r"worker of the cluster cannot begin: .*No module named 'latentedit'. Install"
-    ) as caught:
-        run_on_ray(begin(tmp_path / "run", work), work, address=cluster.address, workers=1)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts a `FakeRay` in Ray's place."""
-
-    def install(**options: int) -> None:
-        ray = FakeRay(**options)
-        monkeypatch.setattr(cluster_module, "require", lambda *_: ray)
-        monkeypatch.setattr(cluster_module, "PAUSE_S", 0.01)
-
-    return install
-
-
-def test_all_workers_share_the_work(fake: Callable[..., None], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    fake()
-    work = small_work(tmp_path / "notes", pause_s=0.05)
-    folder = begin(tmp_path / "run", work)
-    run_on_ray(folder, work, address="auto")
-    assert made(folder) == undisturbed
-    assert work.begun() == list(work.units)
-    assert len({record.model_dump()["process"] for record in folder.records().values()}) == 2
-
-
-def test_a_machine_that_never_comes_back_is_done_without(
-    fake: Callable[..., None], tmp_path: Path, undisturbed: dict[str, bytes]
-) -> None:
-    """There is no room for a new worker in place of the lost one."""
-    fake(room=2)
-    work = small_work(tmp_path / "notes", fate={"003-unit": "killed"}, pause_s=0.05)
-    folder = begin(tmp_path / "run", work)
-    run_on_ray(folder, work, address="auto")
-    assert made(folder) == undisturbed
-    assert work.begun().count("003-unit") == 2
-
-
-class Newer(_Worker):
-    """A worker that is asked by another version."""
-
-    def __init__(self, _: str, work: list[Any]) -> None:
-        super().__init__("99.0", work)
-
-
-def test_another_version_is_refused(fake: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake()
-    monkeypatch.setattr(cluster_module, "_Worker", Newer)
-    work = small_work(tmp_path / "notes")
+def test_another_version_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"has latentedit \d.*, this run 99.0\. Install the same"):
-        run_on_ray(begin(tmp_path / "run", work), work, address="auto", workers=1)
+        _Worker("99.0", []).start()
 
 
-def test_a_unit_that_no_worker_survives_is_named(
-    fake: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake()
+def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "TRIES", 2)
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
     folder = begin(tmp_path / "run", work)
-    with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* `batch`") as caught:
-        run_on_ray(folder, work, address="auto", workers=1)
-    assert "\n" not in str(caught.value)
+    with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* `batch`"):
+        run_on_ray(folder, work, address=cluster.address, workers=1)
     assert folder.finished() == ["000-unit"]
     assert work.begun().count("001-unit") == 2
 
@@ -170,15 +98,3 @@ def test_an_address_that_does_not_answer_is_refused_within_seconds(
         assert "\n" not in str(caught.value)
     assert time.monotonic() - started < 30
     assert work.begun() == []
-
-
-def test_auto_without_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    def refuse(**_: object) -> None:
-        raise ConnectionError("Could not find any running Ray instance")
-
-    monkeypatch.setattr(ray, "init", refuse)
-    work = small_work(tmp_path / "notes")
-    with pytest.raises(ConfigError, match="no Ray cluster answers at 'auto'"):
-        run_on_ray(begin(tmp_path / "run", work), work, address="auto")

@@ -11,20 +11,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import latentedit
 from latentedit.api.outputs import same_picture
-from latentedit.api.viewer import Frame, View, pictures
-from latentedit.api.viewer.page import viewer_element, viewer_script
+from latentedit.api.result import EditResult
+from latentedit.api.verbs import edit, identify, manipulate, sweep
+from latentedit.api.viewer import Frame, View, from_results, pictures
+from latentedit.api.viewer.from_results import view as results_view
+from latentedit.api.viewer.page import viewer_script
 from latentedit.core.errors import ConfigError, OutputError, ShapeError
+from latentedit.latents.encode import encode
 from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import noisy
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-@pytest.mark.parametrize("strengths", [[1.0], [1.0, -1.0], [0.5, -0.25, 1.5, 1.0], list(np.linspace(-1, 2, 12))])
+@pytest.mark.parametrize("strengths", [[1.0], [0.5, -0.25, 0.0, 1.5, 1.0]])
 def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     told = data_of(view.html)
     assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
     images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
+    assert view.html == dataclasses.replace(view, frames=list(reversed(view.frames))).html
     for frame in told["frames"]:
         assert same_picture(rebuilt(told, frame), images[frame["strength"]])
 
@@ -51,12 +59,6 @@ def test_of_a_change_only_its_box_is_there() -> None:
     frame = data_of(View(source=source, frames=[Frame(strength=1.0, image=image)]).html)["frames"][1]
     assert frame["box"] == [10, 7, 20, 14]
     assert opened(frame["rgb"]).size == (20, 14)
-
-
-def test_strength_0_is_the_source_whatever_is_given() -> None:
-    told = data_of(view_of([0.0, 1.0]).html)
-    assert told["frames"][0]["rgb"] == ""
-    assert same_picture(rebuilt(told, told["frames"][0]), picture())
 
 
 def test_alpha_that_changes_is_there_too() -> None:
@@ -90,13 +92,9 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
     assert box_width * box_height < width * height / 2
     told = data_of(view_of([1.0], size=(80, 50)).html)
     assert (told["size"], told["notes"]) == ([80, 50], [])
-
-
-def test_many_whole_pictures_are_reduced_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_PIXELS_TOGETHER", 4000)
-    source = picture((40, 30))
-    frames = [Frame(strength=float(seed), image=picture((40, 30), seed=seed)) for seed in range(1, 12)]
-    told = data_of(View(source=source, frames=frames).html)
+    frames = [Frame(strength=float(seed), image=picture(seed=seed)) for seed in range(1, 12)]
+    told = data_of(View(source=picture(), frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
 
 
@@ -130,41 +128,26 @@ def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
     assert "</script" not in viewer_script()
 
 
-def test_the_page_is_small_but_for_its_pictures() -> None:
-    view = view_of([1.0])
-    shell = view.html.replace(viewer_element(view.data()), "")
-    assert len(shell.encode()) < 60_000
+CHANGES = [
+    ("a man, no glasses, a hat", "a man, glasses, a hat", ("a man, [no glasses, ]a hat", "a man, [glasses, ]a hat")),
+    ("a, b", "a, b, c", ("a, b", "a, b, [c]")),
+    ("a small cat on my chair", "a small dog on my chair", ("a small [cat ]on my chair", "a small [dog ]on my chair")),
+    ("a red cat", "a blue dog", ("[a red cat]", "[a blue dog]")),
+]
 
 
-def test_the_order_of_frames_is_no_matter_and_the_page_is_the_same() -> None:
-    view = view_of([1.0, 0.5])
-    assert view.html == View(source=view.source, frames=list(reversed(view.frames))).html
-
-
-@pytest.mark.parametrize(
-    ("caption", "target", "marked"),
-    [
-        (
-            "a man, no glasses, a hat",
-            "a man, glasses, a hat",
-            ("a man, [no glasses, ]a hat", "a man, [glasses, ]a hat"),
-        ),
-        ("a, b", "a, b, c", ("a, b", "a, b, [c]")),
-        (
-            "a small cat on my chair",
-            "a small dog on my chair",
-            ("a small [cat ]on my chair", "a small [dog ]on my chair"),
-        ),
-        ("a red cat", "a blue dog", ("[a red cat]", "[a blue dog]")),
-    ],
-)
+@pytest.mark.parametrize(("caption", "target", "marked"), CHANGES)
 def test_changed_phrases_are_marked_and_words_of_long_ones(caption: str, target: str, marked: tuple[str, str]) -> None:
     view = dataclasses.replace(view_of([1.0]), caption=caption, target_caption=target)
     found = view.data()["captions"]
     assert tuple("".join(f"[{text}]" if new else text for text, new in one) for one in found) == marked
 
 
-def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="results of 2"):
+        results_view([edit(colours, noisy(seed), to="green") for seed in (1, 2)])
+    with pytest.raises(ConfigError, match="got none"):
+        results_view([])
     with pytest.raises(ConfigError, match="got no frames"):
         View(source=picture(), frames=[])
     with pytest.raises(ConfigError, match="finite number; got nan"):
@@ -175,3 +158,47 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
         view_of([1.0]).save(tmp_path / "no" / "x.html")
     view_of([1.0]).save(tmp_path / "x.html")
     assert (tmp_path / "x.html").read_text("utf-8") == view_of([1.0]).html
+
+
+@pytest.fixture
+def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+    noisy().save(tmp_path / "me.png")
+    latent = encode(colours, tmp_path / "me.png")
+    return sweep(latent, identify(latent, to="green"), strengths=[1.0, -0.5, 0.5])
+
+
+@pytest.mark.slow
+def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> None:
+    told = data_of(latentedit.view(swept).html)
+    assert (told["title"], told["name"]) == ("me.png: green", "me")
+    assert told["captions"] == [[["red", True]], [["green", True]]]
+    assert [frame["strength"] for frame in told["frames"]] == [-0.5, 0, 0.5, 1]
+    whole, result = told["frames"][-1], swept[0]
+    labels = {one.strength: one.verdict.label for one in swept}
+    assert {frame["strength"]: frame["verdict"] for frame in told["frames"] if frame["strength"]} == labels
+    assert whole["lines"][0] == "colour red -> green"
+    assert "% of the pixels changed" in whole["lines"][1]
+    assert same_picture(rebuilt(told, whole), result.image)
+    assert results_view(swept, title="mine").title == "mine"
+
+
+@pytest.mark.slow
+def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(from_results, "MOST_UNDO_PIXELS", 100)
+    result = edit(colours, noisy(size=(20, 6)), to="green")
+    monkeypatch.setattr(ColourBackbone, "decode", lambda *_: pytest.fail("decoded"))
+    (frame,) = results_view(result).frames
+    assert frame.payload is None
+    assert frame.record == result.record
+
+
+@pytest.mark.slow
+def test_what_goes_on_from_an_edit_begins_there(colours: ColourBackbone) -> None:
+    """In the latent: the file shows neither change."""
+    latent = encode(colours, noisy())
+    there = manipulate(latent, identify(latent, to="green"), strength=0.5)
+    further = sweep(there.latent, identify(there.latent, to="blue"), strengths=[0.0, 1.0])
+    told = data_of(results_view(further).html)
+    assert not same_picture(there.image, there.source)
+    assert same_picture(rebuilt(told, told["frames"][0]), there.image)
+    assert same_picture(rebuilt(told, told["frames"][1]), further[1].image)

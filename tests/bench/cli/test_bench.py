@@ -20,9 +20,7 @@ pytestmark = pytest.mark.slow
 def test_the_list_names_every_method(command: Command) -> None:
     outcome = command("bench", "methods")
     assert outcome.code == 0
-    lines = outcome.out.splitlines()
-    assert [line[:46].strip() for line in lines] == [one.name for one in SEARCH_SPACES]
-    assert {line.split(" tried")[0].split()[-1] for line in lines} == {"16", "1"}, "the factorial is not tuned"
+    assert [line[:46].strip() for line in outcome.out.splitlines()] == [one.name for one in SEARCH_SPACES]
     told = json.loads(command("bench", "methods", "--json").out)["methods"]
     assert [one["name"] for one in told] == [one.name for one in SEARCH_SPACES]
     assert told[0] == {"name": "eim tuned", "editor": "eim", "tries": 16, "evaluations": 28}
@@ -39,27 +37,9 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
     assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint == lines[2].split()[-1]
     assert told["manifest"] is None
-
-
-@pytest.mark.nightly
-def test_kinds_of_captions_take_turns(command: Command) -> None:
-    told = [json.loads(command("bench", "data", "--captions", one, "--json").out) for one in ("partial+full", "full")]
-    assert told[0]["name"] == "counterfactual-portraits/test/partial by turns with counterfactual-portraits/test/full"
-    assert told[0]["items"] == told[1]["items"] == 480
-    assert told[0]["fingerprint"] != told[1]["fingerprint"]
-
-
-@pytest.mark.nightly
-def test_a_set_that_is_written_is_read_again(command: Command, tmp_path: Path) -> None:
-    """The first ten, one of which asks for nothing: its mask is empty."""
-    written = json.loads(command("bench", "data", "--items", 10, "-o", tmp_path / "set", "--json").out)
-    assert written["manifest"] == str(tmp_path / "set" / "manifest.csv")
-    again = command("bench", "data", written["manifest"], "--json")
-    assert again.code == 0, again.err
-    read = json.loads(again.out)
-    assert read["kinds"] == written["kinds"]
-    assert "nothing" in read["kinds"]
-    assert read["items"] == 10
+    turns = json.loads(command("bench", "data", "--captions", "partial+full", "--json").out)
+    assert turns["name"] == "counterfactual-portraits/test/partial by turns with counterfactual-portraits/test/full"
+    assert turns["items"] == 480
 
 
 def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tmp_path: Path) -> None:
@@ -87,8 +67,8 @@ def test_tuning_and_a_run_with_what_it_found(
     again = command("bench", "tune", manifest, "--method", "sdedit", "--items", 1, "-o", settings, *where)
     assert (again.code, again.out) == (0, ""), "what is known is not tried again"
     assert settings.read_bytes() == before
-    words = ("--settings", settings, "--strengths", "0.5,1", "-o", folder, "--pictures")
-    ran = command("bench", "run", manifest, *words, *where)
+    words = ("--method", "sdedit", "--settings", settings, "--strengths", "0.5,1", "--seeds", "1", "-o", folder)
+    ran = command("bench", "run", manifest, *words, *where, "--pictures")
     assert ran.code == 0, ran.err
     assert ran.out.splitlines()[0] == f"6 rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}"
     assert len(list((folder / "pictures" / "sdedit").rglob("*.png"))) == 4
@@ -119,28 +99,11 @@ def test_a_run_compares_ours_with_the_baselines_and_goes_on(
     assert alone.out.startswith("6 rows;"), "at strength 1 alone"
 
 
-@pytest.mark.parametrize("name", ["data", "run", "tune"])
-def test_every_fault_of_a_manifest_is_in_the_line(refused: Refused, tmp_path: Path, name: str) -> None:
-    write_picture(tmp_path / "a.png", (64, 64))
-    sound = {"id": "x", "picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
-    (tmp_path / "edits.json").write_text(json.dumps([sound, sound | {"picture": "missing.png", "target_caption": 7}]))
-    more = () if name == "data" else ("-o", tmp_path / "out.json")
-    line = refused("bench", name, tmp_path / "edits.json", *more)
-    for fault in ("has this id too", "missing.png", "target_caption is a number"):
-        assert fault in line, fault
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("data", "--items", "0"), "--items is 0, and must be 1 or more"),
-        (("data", "--split", "train"), "calibration, test"),
-        (("data", "nowhere.csv"), "nothing that is there"),
-        (("tune", "--method", "flowedits"), "flowedit"),
-        (("run", "--items", "1", "--workers", "0"), "--workers must be 1 or more"),
         (("run", "--items", "1", "--batch", "0"), "--batch is 0, and must be 1 or more"),
-        (("run", "--items", "1", "--dtype", "float8"), "no --dtype is called 'float8'"),
-        (("run", "--items", "1", "--strengths", "1;2"), "for --strengths"),
         (("run", "--items", "1", "--seeds", "1;2"), "--seeds is '1;2'. Give whole numbers"),
     ],
 )
@@ -151,31 +114,6 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(
     assert expected in refused("bench", *arguments, *more)
 
 
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        (("--method", "eim tuned"), "there are no settings of 'eim tuned' in the folder of miniature"),
-        (("--settings", "OTHER"), "of another model than miniature. Tune again"),
-        (("--settings", "nowhere.json"), "there is no such file: nowhere.json"),
-        (("--settings", "SETTINGS", "--strengths", "0.5,2"), "some with 1 among them"),
-    ],
-)
-def test_a_run_without_its_settings_is_refused(
-    refused: Refused,
-    manifest: Path,
-    where: tuple[str, ...],
-    tmp_path: Path,
-    settings_of: Callable[..., Path],
-    more: tuple[str, ...],
-    expected: str,
-) -> None:
-    settings = settings_of(METHOD)
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps(json.loads(settings.read_text()) | {"fingerprint": "somebody else's"}))
-    told = [{"SETTINGS": settings, "OTHER": other}.get(one, one) for one in more]
-    assert expected in refused("bench", "run", manifest, *told, *where, "-o", tmp_path / "out")
-
-
 @pytest.mark.nightly
 def test_data_without_right_answers_is_not_ranked(
     command: Command, tmp_path: Path, where: tuple[str, ...], settings_of: Callable[..., Path]
@@ -183,8 +121,8 @@ def test_data_without_right_answers_is_not_ranked(
     write_picture(tmp_path / "a.png", (64, 64))
     row = {"picture": "a.png", "source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
     (tmp_path / "edits.json").write_text(json.dumps([row]))
-    words = ("--settings", settings_of(METHOD), "--strengths", "1,2", "-o", tmp_path / "out")
-    outcome = command("bench", "run", tmp_path / "edits.json", *words, *where)
+    words = ("--method", METHOD, "--settings", settings_of(METHOD), "--strengths", "1,2", "--seeds", "1")
+    outcome = command("bench", "run", tmp_path / "edits.json", *words, *where, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"2 rows, without right answers to rank by, in {tmp_path / 'out' / 'rows.csv'}\n"
     names = {path.name for path in (tmp_path / "out").iterdir()}

@@ -4,15 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.core.errors import ConfigError
-from latentedit_bench.cli.bench_options import DATA, lasting, open_dataset
-
-
-@pytest.mark.nightly
-def test_the_first_items_of_a_data_set() -> None:
-    assert len(open_dataset(DATA, split="test", captions="full", items=3).items) == 3
-    with pytest.raises(ConfigError, match="--items is 0, and must be 1 or more"):
-        open_dataset(DATA, split="test", captions="full", items=0)
+from latentedit_bench.cli.bench_options import DATA, lasting, parse_seeds
 
 
 def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +12,4 @@ def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert lasting("mine.csv") == str((tmp_path / "mine.csv").resolve())
     assert lasting(DATA) == DATA
+    assert parse_seeds("3, 1") == (3, 1)

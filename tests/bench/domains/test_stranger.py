@@ -15,9 +15,8 @@ from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains import base
 from latentedit_bench.domains.areas import measured_areas
 from latentedit_bench.domains.base import Domain, domain, scalable
-from latentedit_bench.open_task.folder import write_task
 from latentedit_bench.open_task.scoring import score_item
-from latentedit_bench.open_task.task import TaskSpec, task_items
+from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "stranger" / "src" / "stranger" / "domain.py"
 
@@ -65,7 +64,7 @@ def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.Monke
     assert items[0].instruction.startswith("Change the ")
     write_task(spec, items, tmp_path)
     items[0].answers[1.0]().save(tmp_path / items[0].output_file(1))
-    (row,) = score_item(items[0], tmp_path, keep=False).rows
+    (row,) = score_item(items[0], tmp_path, keep=False)
     assert (row["error"], row["effect"]) == (0, 1)
     assert math.isnan(row["done"]), "this world has no classifier"
     monkeypatch.delattr(type(domain("squares")), "render_at")

@@ -9,7 +9,7 @@ from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.geometry.interpolation import slerp
 from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.experiments.curvedness import _noised, curvedness
+from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import gaussian, study_of
@@ -23,7 +23,7 @@ def looked(study: Study, picture: int = 0) -> dict[tuple[str, str], Row]:
 def test_ends_have_a_noise_of_their_own() -> None:
     """Of many numbers, near noise: nearly at a right angle, 1 / sqrt(400) of the cosine."""
     study = study_of(gaussian(torch.ones(1), torch.eye(400)[:1], (400,)), 2, levels=(0.95,), rank=1)
-    ends = [_noised(study, picture, 0.95) for picture in range(2)]
+    ends = [study.noised(picture, 0.95) for picture in range(2)]
     noises = [(end - 0.05 * study.latents[index].z[0]) / 0.95 for index, end in enumerate(ends)]
     assert float(torch.cosine_similarity(*noises, dim=0).abs()) < 4 / 20
     assert [float(noise.square().mean()) for noise in noises] == pytest.approx([1, 1], abs=5 * (2 / 400) ** 0.5)
@@ -53,7 +53,7 @@ def test_lengths_in_a_curved_space_are_those_of_the_whole_jacobian() -> None:
     study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=2)
     rows = looked(study)
     feature = FeatureMap(backbone=study.backbone, site="clean", level=0.5, condition=study.backbone.embed([""]))
-    ends = [_noised(study, picture, 0.5) for picture in range(2)]
+    ends = [study.noised(picture, 0.5) for picture in range(2)]
     points = slerp(ends[0], ends[1], torch.linspace(0, 1, 4, dtype=torch.float64))
     spaces, values = list[torch.Tensor](), feature(points).detach()
     for point in points:

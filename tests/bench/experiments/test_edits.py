@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from latentedit_bench.experiments import edits as module
-from latentedit_bench.experiments.edits import _where_read, coarseness, edits
-from latentedit_bench.experiments.signed_edits import SignedEdit
+from latentedit_bench.experiments.edits import _where_read, edits
+from latentedit_bench.experiments.signed_edits import SignedEdit, coarseness
 from latentedit_bench.experiments.study import Study
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey

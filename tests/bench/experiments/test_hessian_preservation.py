@@ -1,10 +1,9 @@
-"""Changes outside that are known, and what is left of a search without its Hessian."""
+"""Changes outside that are known."""
 
 import pandas as pd
 import pytest
 
-from latentedit.directions.hsds import HSDS
-from latentedit_bench.experiments.hessian_preservation import outside, without_hessian
+from latentedit_bench.experiments.hessian_preservation import outside
 
 
 def test_the_change_outside_is_an_energy() -> None:
@@ -14,9 +13,3 @@ def test_the_change_outside_is_an_energy() -> None:
     assert list(found["change outside"]) == pytest.approx([0.125, 0.0, 1.0])
     assert list(found["at equal effect"]) == pytest.approx([0.5, 0.0, 1.0])
     assert list(found["error"]) == [0.3, 1.0, 0.1]
-
-
-def test_without_the_hessian_nothing_else_changes() -> None:
-    search = HSDS(gamma=-0.5, steps=3, keep=0.1)
-    assert without_hessian(search) == HSDS(gamma=0.0, steps=3, keep=0.1)
-    assert without_hessian(HSDS(filter="newton", damping=0.1)) == HSDS(damping=0.1)

@@ -10,7 +10,8 @@ import torch
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.linear_strength import Scaled, gradual, straight
+from latentedit_bench.experiments.decisions import gradual, straight
+from latentedit_bench.experiments.linear_strength import Scaled
 from tests.bench.rendered_network import prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
@@ -41,7 +42,7 @@ def test_known_curves(effects: np.ndarray, smooth: float, line: float) -> None:
 def test_the_text_arm_scaled_is_the_aligned_inversion() -> None:
     """Both go up under the source text and return under ``c0 + strength n``."""
     batch = prepared(2, reads=False)
-    scaled, other = Scaled(of=EIM(arm="text", level=0.8, steps=5)), AlignedInversion(level=0.8, steps=5)
+    scaled, other = Scaled(arm="text", level=0.8, steps=5), AlignedInversion(level=0.8, steps=5)
     for strength in (0.3, 1.0):
         ours, theirs = (one.edit(batch.latent, batch.target, [strength])[0].z for one in (scaled, other))
         torch.testing.assert_close(ours, theirs)
@@ -51,7 +52,7 @@ def test_the_text_arm_scaled_is_the_aligned_inversion() -> None:
 def test_at_strength_one_it_is_the_editor_and_costs_what_it_says(arm: str) -> None:
     batch = prepared(2, reads=False)
     editor = EIM.from_dict({"arm": arm, "steps": 4, "search": HSDS(steps=2)})
-    scaled = Scaled(of=editor)
+    scaled = Scaled.from_dict(editor.to_dict())
     ours, theirs = (one.edit(batch.latent, batch.target, [1.0], seed=3)[0].z for one in (scaled, editor))
     torch.testing.assert_close(ours, theirs)
     with batch.latent.backbone.count() as cost:

@@ -7,7 +7,8 @@ from latentedit.directions.text import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.domains.base import domain
 from latentedit_bench.experiments.items import CAPTIONS, Edits, asking
-from latentedit_bench.experiments.single_attribute import asking_another, margins
+from latentedit_bench.experiments.single_attribute import margins
+from latentedit_bench.experiments.texts import asking_another
 
 NAMES = ("hair", "hair_color", "skin")
 

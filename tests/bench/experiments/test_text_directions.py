@@ -11,14 +11,9 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit_bench.experiments.text_directions import (
-    caption_pairs,
-    changed_words,
-    differences,
-    effective_dimension,
-    mean_cosines,
-    text_directions,
-)
+from latentedit_bench.experiments.subspaces import effective_dimension
+from latentedit_bench.experiments.text_directions import differences, mean_cosines, text_directions
+from latentedit_bench.experiments.texts import caption_pairs, changed_words
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import parse
 from latentedit_portraits.domain import PORTRAITS as DOMAIN
@@ -72,7 +67,8 @@ def test_the_effective_dimension_is_an_average_over_four_different_rows() -> Non
 
 def test_a_text_of_ones_is_orthogonal_and_beats_its_random_captions() -> None:
     """A caption is a one for each value that it states, so a change of an attribute has an axis of its own."""
-    rows = list(text_directions.look(RenderedNetwork(reads=False), DOMAIN, PORTRAITS, seed=0))
+    pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
+    rows = list(text_directions.look(RenderedNetwork(reads=False), DOMAIN, pairs))
     assert [row["portrait"] for row in rows] == [0, 1, 2]
     assert [row["cosine"] for row in rows] == pytest.approx([0.0] * 3)
     assert {row["text"] for row in rows} == {"tokens summed over places"}

@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -6,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float
-from scipy.integrate import quad
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.matched import _paths, curve_area, leakage_at, matched_error
+from latentedit_bench.metrics.matched import _paths, leakage_at, matched_error
 
 Path = tuple[Float[np.ndarray, "1 k"], Float[np.ndarray, "1 k"]]
 
@@ -90,44 +88,14 @@ def test_the_matched_error_is_bounded_and_its_formula(steps: list[tuple[float, f
     assert found == (1.0 if math.isinf(leak) else pytest.approx(min(1, (1 - wanted) ** 2 + leak**2), rel=1e-12))
 
 
-@given(st.floats(0.01, 10), st.floats(0.06, 3))
-def test_a_straight_path_has_the_area_of_its_closed_form(slope: float, length: float) -> None:
-    """Where the path ends before an effect of 1 it is carried on: the area is that of the whole line."""
-    expected = slope / 2 if slope <= 1 else 1 - 1 / (2 * slope)
-    steps = [(share * length, share * length * slope) for share in (0.3, 0.7, 1.0)]
-    assert curve_area(*path(*steps)).item() == pytest.approx(expected, rel=1e-10)
-
-
-def test_areas_at_the_ends() -> None:
-    assert curve_area(*path((0.5, 0.0), (1.5, 0.0))).item() == 0
-    assert curve_area(*path((0.0, 0.0))).item() == 1
-    assert curve_area(*path((-1.0, 0.0), (0.04, 0.0))).item() == pytest.approx(0.96, rel=1e-12)  # its start is clean
-    assert curve_area(*path((1e-9, 5.0), (1.0, 5.0))).item() == pytest.approx(1, abs=1e-8)
-
-
-@pytest.mark.nightly
-@given(points)
-def test_the_area_is_the_integral_of_the_capped_leakage(steps: list[tuple[float, float]]) -> None:
-    """Against quadrature between the effects on the path, where the integrand has its jumps."""
-    effects, leakages = path(*steps)
-    ends = sorted({0.0, 1.0, *(effect for effect in effects[0] if 0 < effect < 1)})
-    expected = sum(
-        quad(lambda w: min(1.0, leakage_at(effects, leakages, float(w))[0].item()), low, high, epsabs=1e-5, limit=20)[0]
-        for low, high in itertools.pairwise(ends)
-    )
-    # a kink where the cap begins costs quadrature some 1e-5 a piece
-    assert curve_area(effects, leakages).item() == pytest.approx(expected, abs=5e-4)
-
-
 @pytest.mark.slow
 @given(points, points)
 def test_pictures_do_not_see_each_other(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
     count = min(len(first), len(second))
     pair = [path(*steps[:count]) for steps in (first, second)]
     effects, leakages = (np.concatenate(parts) for parts in zip(*pair, strict=True))
-    for measure in (curve_area, matched_error):
-        expected = [measure(*single).item() for single in pair]
-        assert measure(effects, leakages).tolist() == pytest.approx(expected, rel=1e-14)
+    expected = [matched_error(*single).item() for single in pair]
+    assert matched_error(effects, leakages).tolist() == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_path_that_is_not_known_is_nan_and_not_reached() -> None:
@@ -135,8 +103,7 @@ def test_a_path_that_is_not_known_is_nan_and_not_reached() -> None:
     found, reached = leakage_at(effects, leakages, 1.0)
     assert math.isnan(found[0])
     assert reached.tolist() == [False, True]
-    for measure in (curve_area, matched_error):
-        assert np.isnan(measure(effects, leakages)).tolist() == [True, False]
+    assert np.isnan(matched_error(effects, leakages)).tolist() == [True, False]
 
 
 def test_what_is_no_path_is_refused() -> None:

@@ -12,7 +12,6 @@ from latentedit_bench.metrics.statistics import (
     check_seeds,
     decide,
     estimate,
-    means,
     over_groups,
     ratio_over_groups,
     with_numbers,
@@ -124,12 +123,6 @@ def test_draws_that_leave_nothing_to_divide_by_are_left_out() -> None:
     found = ratio_over_groups(pd.Series(1.0, index=index), pd.Series([1.0, 0, 0, 0, 0, 0], index=index))
     assert found.mean == pytest.approx(6)
     assert 1 <= found.low < found.high <= 6
-
-
-def test_means_are_in_the_order_of_the_rows() -> None:
-    """Of an item with two rows, both count."""
-    rows = pd.DataFrame({"method": ["b", "a", "b"], "group": ["x", "x", "y"], "error": [1.0, 2.0, 4.0]})
-    assert [(one["method"], one["mean"]) for one in means(rows, ["method"], "error")] == [("b", 2.5), ("a", 2.0)]
 
 
 def test_only_columns_that_say_nothing_become_numbers() -> None:

@@ -11,13 +11,25 @@ from PIL import Image
 
 from latentedit.api.manifests.items import Item
 from latentedit.core.rng import item_seed
+from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.baselines.splitflow import SplitFlow
+from latentedit.editors.eim import EIM
 from latentedit.editors.local_change import local_change
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare
-from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Edits, Row, codec_rows, evaluate
+from latentedit_bench.ranking.evaluate import (
+    CHANGE,
+    CODEC,
+    TRUE_CHANGE,
+    Edits,
+    Row,
+    codec_rows,
+    evaluate,
+    total_variation,
+)
 from latentedit_bench.ranking.methods import Method
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.render import render
@@ -158,25 +170,41 @@ def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
         assert [row["error"] for row in rows if row["error"] is not None] == pytest.approx([error] * 11, abs=0.01)
 
 
-@pytest.mark.nightly
-def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
-    editor = told(batch)(highest=1.0)
-    rows, pictures = evaluate(Method(name="x", editor=editor), batch, (0.5, 1.0, 1.5), seed=0)
-    assert {row["strength"] for row in rows} == {0.5, 1.0}
-    assert len(rows) == 2 * len(batch.items)
+def test_strengths_that_are_refused_are_left_out() -> None:
+    batch = prepared(2, reads=False)
+    rows, pictures = evaluate(Method(name="x", editor=Idle(highest=1.0)), batch, (0.5, 1.0, 1.5), seed=0)
+    assert [row["strength"] for row in rows] == [0.5, 1.0] * 2
     assert list(pictures) == [0.5, 1.0]
     assert all(len(some) == len(batch.items) for some in pictures.values())
+    method = Method(name="sdedit", editor=SDEdit(level=0.7, steps=4, guidance=1.0))
+    assert method.allowed(batch.latent, [-1.0, 0.5, 1.0, 1.4, 1.5]) == [0.5, 1.0, 1.4]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("strengths", [(1.0,), (0.5, 1.0)])
-def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...]) -> None:
+def test_eim_looks_for_its_direction_once() -> None:
+    """Its image arm evaluates nothing else up to strength 1."""
+    batch, editor = prepared(2, reads=False), EIM(search=HSDS(steps=4))
+    with batch.latent.backbone.count() as cost:
+        Edits.of(Method(name="eim", editor=editor), batch, [0.25, 0.5, 1.0], seed=0)
+    assert cost.evaluations == editor.search.evaluations() * len(batch.items)
+
+
+def test_the_change_of_an_attribute_is_total_variation() -> None:
+    """Half the sum of differences: .3 moved from one value to another; all of it; nothing."""
+    before = {"hair": torch.tensor([[0.5, 0.5, 0.0]]), "eyes": torch.tensor([[1.0, 0.0]])}
+    after = {"hair": torch.tensor([[0.2, 0.6, 0.2]]), "eyes": torch.tensor([[0.0, 1.0]])}
+    found = total_variation(CHANGE, before, after)
+    assert {name: float(values) for name, values in found.items()} == pytest.approx({"tv hair": 0.3, "tv eyes": 1.0})
+    assert not total_variation(CHANGE, before, before)["tv hair"]
+
+
+def test_cost_is_the_editors_own() -> None:
+    batch = prepared(2, reads=False)
     editor = told(batch)(steps=3)
     with batch.latent.backbone.count() as cost:
-        rows = scored(batch, editor, *strengths)
-        assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
-        assert all(row["seconds"] >= 0 for row in rows)
-    assert cost.evaluations == 3 * len(strengths) * len(batch.items)
+        rows = scored(batch, editor, 0.5, 1.0)
+    assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
+    assert all(row["seconds"] >= 0 for row in rows)
+    assert cost.evaluations == 3 * 2 * len(batch.items)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def test_the_plan_says_everything() -> None:
     ("change", "named"),
     [
         ({"methods": ()}, "methods are none"),
-        ({"methods": (SLIDER, SLIDER)}, "slide, slide. Name one or more, each once"),
+        ({"methods": (SLIDER, SLIDER)}, "'slide', 'slide'. Name one or more, each once"),
         ({"strengths": (0.5, 2.0)}, "with 1 among them"),
         ({"strengths": (0.0, 1.0)}, "without 0"),
         ({"batch": 0}, "batch of 0 items"),

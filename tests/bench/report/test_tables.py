@@ -1,8 +1,6 @@
 """Cells say, sort by and show the numbers of a run."""
 
-import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +8,11 @@ import pandas as pd
 import pytest
 
 from latentedit.api.runs.folder import UnitRecord
-from latentedit.core.errors import OutputError
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import PlanSpec
-from latentedit_bench.ranking.ranking import MEAN
-from latentedit_bench.ranking.summaries import SHOWN, Summaries
+from latentedit_bench.ranking.summaries import MEAN, SHOWN, Summaries
 from latentedit_bench.report import tables
-from latentedit_bench.report.tables import Cell, Grid, markdown, number, write_csv
+from latentedit_bench.report.tables import Cell, Grid, markdown, number
 from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.report.report_runs import PLAN, SLOPES, rows_of
 
@@ -31,6 +27,10 @@ def found() -> Summaries:
 def cell(grid: Grid, row: str, column: str) -> Cell:
     line = next(cells for cells in grid.rows if cells[0].text == row)
     return line[list(grid.head).index(column)]
+
+
+def grid_of(found: Summaries, key: str) -> Grid:
+    return next(one.grid for one in tables.sections(found) if one.key == key)
 
 
 def mean_square(method: str) -> float:
@@ -52,7 +52,7 @@ def test_numbers() -> None:
 
 @pytest.mark.nightly
 def test_ranking(found: Summaries) -> None:
-    grid = tables.ranking_grid(found, found.order)
+    grid = grid_of(found, "ranking")
     assert set(grid.head[1:]) <= set(SHOWN.values())
     assert [cells[0].text for cells in grid.rows] == list(found.order)
     assert [cells[0].value for cells in grid.rows] == [1, 2, 3, 4, 5, 6]
@@ -65,7 +65,7 @@ def test_ranking(found: Summaries) -> None:
 
 
 def test_comparisons(found: Summaries) -> None:
-    grid = tables.comparison_grid(found)
+    grid = grid_of(found, "compared")
     told = cell(grid, "sdedit", "above: its less ours")
     assert told.value == pytest.approx(mean_square("sdedit") - mean_square("eim"))
     assert told.text == f"{told.value:.4f}"
@@ -77,21 +77,18 @@ def test_comparisons(found: Summaries) -> None:
     assert all(len(line) == len(grid.head) for line in grid.rows)
 
 
-def test_attributes_and_parts(found: Summaries) -> None:
-    assert cell(tables.attribute_grid(found), "eim", MEAN).value == pytest.approx(above("eim"))
-    told = {"measure": "above", "mean": -0.0123, "low": -0.02, "high": -0.01, "pictures": 8}
-    grid = tables.part_grid(dataclasses.replace(found, parts=pd.DataFrame([{"part": "keep", **told}])))
-    assert cell(grid, "keep", "above the codec") == Cell(text="-0.0123", beside="[-0.0200, -0.0100]", value=-0.0123)
+def test_attributes(found: Summaries) -> None:
+    assert cell(grid_of(found, "attributes"), "eim", MEAN).value == pytest.approx(above("eim"))
 
 
 def test_curves_kinds_and_strengths(found: Summaries) -> None:
-    assert cell(tables.curve_grid(found), "eim", "leakage at 0.5").value == pytest.approx(0.5 * (0.2 + 0.035))
-    assert cell(tables.curve_grid(found), "eim", "reaches it").value == 1
-    assert cell(tables.curve_grid(found), "eim", "matched error").value == pytest.approx(mean_square("eim"))
-    kinds = tables.kind_grid(found.kinds, found.order, marked="eim")
+    assert cell(grid_of(found, "curves"), "eim", "leakage at 0.5").value == pytest.approx(0.5 * (0.2 + 0.035))
+    assert cell(grid_of(found, "curves"), "eim", "reaches it").value == 1
+    assert cell(grid_of(found, "curves"), "eim", "matched error").value == pytest.approx(mean_square("eim"))
+    kinds = grid_of(found, "kinds")
     assert list(kinds.head) == ["method", "single"]
     assert cell(kinds, "sdedit", "single").value == pytest.approx(above("sdedit"))
-    strengths = tables.strength_grid(found)
+    strengths = grid_of(found, "strengths")
     assert strengths.head == [
         "method",
         *(f"{name} at {s}" for name in ("error", "effect", "SDE") for s in ("0.5", "1")),
@@ -118,13 +115,6 @@ def test_pie_bench_and_settings() -> None:
     assert cell(grid, "a", "legacy background_mse") == Cell(text="2.500", beside="[2.000, 3.000]", value=2.5)
     methods = tables.method_grid(PlanSpec.model_validate(PLAN).methods, marked="eim")
     assert cell(methods, "eim", "settings").text == "steps 3, search (gamma 0.5)"
-
-
-def test_csv_has_five_digits_and_gaps(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", pd.DataFrame({"name": ["a", "b"], "value": [1 / 3, None]}))
-    assert (tmp_path / "t.csv").read_bytes() == b"name,value\na,0.33333\nb,\n"
-    with pytest.raises(OutputError, match="missing"):
-        write_csv(tmp_path / "missing" / "t.csv", pd.DataFrame({"a": [1]}))
 
 
 def test_markdown_keeps_its_columns() -> None:

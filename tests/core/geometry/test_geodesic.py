@@ -53,7 +53,8 @@ def test_on_a_sphere_it_is_the_great_circle(arc: tuple[Tensor, float]) -> None:
 def test_on_a_paraboloid_it_is_shorter_than_straight_through_the_bottom() -> None:
     """Going round costs less than going down and up again; from the side, for the bottom itself is a saddle."""
     line = between(torch.tensor([-1.0, 0.05]).double(), torch.tensor([1.0, 0.05]).double(), 11)
-    found = shortest_curve(paraboloid, line, steps=200)
+    with torch.no_grad():
+        found = shortest_curve(paraboloid, line, steps=200)
     lengths = chords(paraboloid(found.points))
     assert float(lengths.sum()) < 0.9 * float(chords(paraboloid(line)).sum())
     assert float(lengths.std() / lengths.mean()) < 0.01
@@ -103,13 +104,6 @@ def test_latents_of_any_shape_and_single_precision() -> None:
     assert {what for what, _, _ in told} == {"shortest curve"}
     assert all(done <= total == 40 for _, done, total in told)
     assert len(told) == found.steps
-
-
-def test_it_works_where_gradients_are_off() -> None:
-    line = between(torch.tensor([-1.0, 0.3]), torch.tensor([1.0, 0.2]), 5)
-    with torch.no_grad():
-        found = shortest_curve(paraboloid, line)
-    assert found.energy[1] < found.energy[0]
 
 
 def test_nothing_to_do() -> None:

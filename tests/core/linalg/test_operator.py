@@ -14,16 +14,18 @@ from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import Dense, DenseBlock, random_matrices, vectors
 
 
-class TestDense(OperatorContract):
-    @pytest.fixture
-    def operator(self) -> LinearOperator:
-        return Dense(random_matrices(3, 4))
-
-
-class TestDenseOnPictures(OperatorContract):
-    @pytest.fixture
-    def operator(self) -> LinearOperator:
-        return Dense(random_matrices(2, 6).float(), latent=(1, 2, 3))
+class TestOperators(OperatorContract):
+    @pytest.fixture(
+        params=[
+            Dense(random_matrices(2, 6).float(), latent=(1, 2, 3)),
+            Affine(Dense(random_matrices(3, 4), (2, 2)), torch.tensor([2.0, -1.0, 0.5]), 0.3),
+            Mean(Dense(random_matrices(6, 4), (2, 2)), 3),
+            Product(Dense(random_matrices(2, 4)), Dense(random_matrices(2, 4, seed=1))),
+        ],
+        ids=lambda operator: type(operator).__name__,
+    )
+    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
+        return request.param
 
 
 def test_products_and_what_they_act_on() -> None:
@@ -36,17 +38,6 @@ def test_products_and_what_they_act_on() -> None:
     assert torch.equal(operator.rmatmat(u), (u.flatten(1) @ matrix).reshape(2, 2, 2))
     assert operator.products == 7
     assert operator.largest_rank == 4
-
-
-def test_a_batch_is_needed() -> None:
-    class Scalar(LinearOperator):
-        def _matvec(self, u: torch.Tensor) -> torch.Tensor:
-            return u
-
-        _rmatvec = _matvec
-
-    with pytest.raises(ShapeError, match="batch"):
-        Scalar(shape=(), dtype=torch.float32, device=torch.device("cpu"))
 
 
 def test_refusals_say_what_to_do() -> None:
@@ -76,24 +67,6 @@ CLOSE = 1e-13  # the same sums in another order: some hundred roundings of float
 
 def apply(matrices: Tensor, u: Tensor) -> Tensor:
     return torch.einsum("bij,bj->bi", matrices, u.flatten(1)).reshape(u.shape)
-
-
-class TestAffine(OperatorContract):
-    @pytest.fixture
-    def operator(self) -> LinearOperator:
-        return Affine(Dense(random_matrices(3, 4), (2, 2)), torch.tensor([2.0, -1.0, 0.5]), 0.3)
-
-
-class TestMean(OperatorContract):
-    @pytest.fixture
-    def operator(self) -> LinearOperator:
-        return Mean(Dense(random_matrices(6, 4), (2, 2)), 3)
-
-
-class TestProduct(OperatorContract):
-    @pytest.fixture
-    def operator(self) -> LinearOperator:
-        return Product(Dense(random_matrices(2, 4)), Dense(random_matrices(2, 4, seed=1)))
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10))

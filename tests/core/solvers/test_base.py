@@ -17,7 +17,7 @@ from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 
 SOLVERS: list[Solver] = [EulerSolver(), MidpointSolver()]
@@ -54,7 +54,8 @@ def test_law_1_counts_its_evaluations_between_the_two_levels(solver: Solver, s: 
 @every_solver
 def test_law_3_constant_fields_are_exact(solver: Solver) -> None:
     z, v = latents(), latents().flip(0)
-    assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), z - 0.7 * v) <= 1e-14
+    assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), latents() - 0.7 * v) <= 1e-14
+    assert torch.equal(z, latents())
 
 
 @every_solver
@@ -64,13 +65,6 @@ def test_law_4_elements_are_independent(solver: Solver) -> None:
     together = solver.step(field, latents(), 0.9, 0.5)
     alone = torch.cat([solver.step(field, z[None], 0.9, 0.5) for z in latents()])
     assert relative_error(together, alone) <= 1e-13
-
-
-@every_solver
-def test_arguments_stay_as_they_were(solver: Solver) -> None:
-    z = latents()
-    solver.step(lambda z, s: z, z, 0.5, 0.1)
-    assert torch.equal(z, latents())
 
 
 @every_solver
@@ -84,16 +78,6 @@ def test_levels_are_computed_in_float32_at_least() -> None:
     half = level_batch(0.3, torch.zeros(2, 3, dtype=torch.bfloat16))
     assert half.dtype == torch.float32
     assert float(half[0]) == pytest.approx(0.3, abs=1e-7)
-
-
-def slope(backbone: GaussianMixtureBackbone, reference: Tensor, solver: Solver, steps: list[int]) -> float:
-    """Minus the slope of log error against log steps; the reference is the closed form or a fine walk."""
-    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
-    ends = [sample(field, latents(), uniform_grid(count), solver).final for count in steps]
-    errors = torch.tensor([relative_error(end, reference) for end in ends]).log()
-    counts = torch.tensor(steps, dtype=torch.float32).log()
-    counts, errors = counts - counts.mean(), errors - errors.mean()
-    return -float((counts * errors).sum() / (counts**2).sum())
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +95,16 @@ def end_of_flow() -> Tensor:
     return torch.from_numpy(solution.y[:, -1]).reshape(latents().shape)
 
 
-@pytest.mark.slow
 @every_solver
 def test_row_16_order_of_convergence_on_a_mixture(solver: Solver, end_of_flow: Tensor) -> None:
-    assert slope(example_mixture(narrowest=0.3), end_of_flow, solver, [32, 64, 128]) == pytest.approx(
-        solver.order, abs=0.15
-    )
-
-
-@pytest.mark.slow
-def test_row_16_needs_a_mixture_because_midpoint_is_third_order_on_one_gaussian() -> None:
-    one = example_mixture(components=1, narrowest=0.3)
-    expected = one.flow_map(latents(), 1.0, 0.0, 0)
-    assert slope(one, expected, MidpointSolver(), [32, 64, 128]) == pytest.approx(3, abs=0.3)
+    """Not on one Gaussian, where the midpoint rule is of third order."""
+    backbone = example_mixture(narrowest=0.3)
+    field, steps = GuidedField(backbone=backbone, condition=backbone.embed(["a"])), (32, 64, 128)
+    errors = [
+        relative_error(sample(field, latents(), uniform_grid(count), solver).final, end_of_flow) for count in steps
+    ]
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope == pytest.approx(solver.order, abs=0.15)
 
 
 def point_field(x: Tensor):
@@ -136,20 +117,6 @@ def test_row_17_one_step_is_exact_for_a_point(s: float, s_next: float) -> None:
     x, e = draw((2, 3, 5), seed=0, purpose="point").double()
     z = EulerSolver().step(point_field(x), (1 - s) * x + s * e, s, s_next)
     assert relative_error(z, (1 - s_next) * x + s_next * e) <= 1e-12
-
-
-def test_step_is_the_formula_and_not_the_other_direction() -> None:
-    z = draw((3, 5), seed=0, purpose="z").double()
-    stepped = EulerSolver().step(lambda z, s: z * s[:, None], z, 0.8, 0.5)
-    assert relative_error(stepped, z * (1 - 0.3 * 0.8)) <= 1e-14
-    assert not torch.allclose(stepped, z * (1 + 0.3 * 0.8))
-
-
-def test_a_field_linear_in_the_level_is_beyond_euler_and_within_midpoint() -> None:
-    z = torch.zeros(1, 1, dtype=torch.float64)
-    euler = EulerSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)
-    assert float(euler) == 0
-    assert float(MidpointSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)) == pytest.approx(0.5, rel=1e-14)
 
 
 def rf_solver_step(field: Field, z: Tensor, s: float, s_next: float) -> Tensor:

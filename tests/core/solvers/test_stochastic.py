@@ -1,6 +1,5 @@
 """The stochastic step against DDIM in a model's own coordinates, and the variances that it leaves."""
 
-import itertools
 import math
 
 import pytest
@@ -59,30 +58,6 @@ def test_a_point_keeps_its_marginal_whatever_eta(pair: tuple[float, float], eta:
     kept, fresh = step(1, 0) - middle, step(0, 1) - middle
     assert middle == pytest.approx((1 - s_next) * x, abs=1e-12)
     assert kept**2 + fresh**2 == pytest.approx(s_next**2, rel=1e-9, abs=1e-12)
-
-
-def final_variance(variance: float, steps: int, eta: float) -> float:
-    """Of a chain on N(0, variance) from level 0.9 to 0.1 with the exact linear velocity; every step is linear."""
-    levels = torch.linspace(0.9, 0.1, steps + 1, dtype=torch.float64).tolist()
-    spread = 0.1**2 * variance + 0.9**2
-    for s, s_next in itertools.pairwise(levels):
-        slope = (s - (1 - s) * variance) / ((1 - s) ** 2 * variance + s**2)
-        state, noise = column(1.0), column(1.0)
-        rows = torch.cat([state, 0 * state]), torch.cat([slope * state, 0 * state]), torch.cat([0 * noise, noise])
-        kept, fresh = stochastic_step(rows[0], rows[1], s, s_next, eta=eta, noise=rows[2]).flatten().tolist()
-        spread = kept**2 * spread + fresh**2
-    return spread
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("variance", [0.2, 1.0, 2.0])
-def test_a_gaussian_keeps_its_marginal_to_first_order_in_the_step(eta: float, variance: float) -> None:
-    """Towards ``(1 - s)^2 variance + s^2`` at s = 0.1; the error halves when the steps do."""
-    exact = 0.9**2 * variance + 0.1**2
-    errors = [abs(final_variance(variance, steps, eta) - exact) for steps in (50, 100, 200)]
-    assert errors[-1] < 0.05 * exact
-    for coarse, fine in itertools.pairwise(errors):
-        assert coarse / fine == pytest.approx(2, abs=0.3)
 
 
 def test_at_the_ends() -> None:

@@ -114,14 +114,6 @@ def test_with_guidance_both_branches_have_the_values_of_the_way_up(sd3: Backbone
     assert relative_error(field(latent.z, levels), null + 3 * (given - null)) > 1e-4
 
 
-def test_in_flux_the_values_of_the_text_stay_its_own() -> None:
-    backbone = le.from_pipeline(flux(), settings={"sizes": [64, 64, 96]})
-    latent = latent_of(backbone)
-    assert backbone.attention_layers == ("double.0", "single.0")
-    _, kept = backbone.velocity_keeping(latent.z, torch.full((1,), 0.5), latent.condition, ["single.0.value"])
-    assert kept["single.0.value"].shape[1] == latent.z.shape[-1] * latent.z.shape[-2] // 4
-
-
 @contextmanager
 def rows_of_the_first(modules: list[nn.Module], before: int) -> Iterator[None]:
     """All rows of a batch have the outputs of its first row, but for so many tokens of text that stand before."""

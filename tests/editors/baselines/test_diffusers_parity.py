@@ -1,4 +1,4 @@
-"""SDEdit, SEGA and LEDITS against the pipelines of diffusers, on the bundled models and on miniatures.
+"""SDEdit, SEGA and LEDITS against the pipelines of diffusers, on a miniature.
 
 What cannot be compared, and why:
 
@@ -10,7 +10,7 @@ What cannot be compared, and why:
   order in which ``encode_prompt`` returns them), so its weight w counts as 1 - w, which a test below shows. Edits are
   compared without a source prompt; "source" as reference is ours.
 - `StableDiffusionImg2ImgPipeline` takes latents of four channels only, and those of the bundled U-Net have eight:
-  SDEdit is compared on the bundled transformer and on a miniature of each family.
+  SDEdit is compared on a miniature.
 - The second-order solver of LEDITS++, which we do not have: the pipeline runs in its DDIM mode, attention mask off.
 - `SemanticStableDiffusionPipeline` edits what it generates. So the guidance itself is compared, `SemanticGuidance` and
   Euler steps from the same noise; `test_sega` compares the editor with the guidance written out.
@@ -26,7 +26,6 @@ from diffusers import (
     DDIMScheduler,
     LEditsPPPipelineStableDiffusion,
     SemanticStableDiffusionPipeline,
-    StableDiffusion3Img2ImgPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
 )
@@ -47,8 +46,8 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
-from latentedit.models.registry import bundled_folder, load
-from latentedit.testing.miniature import miniature_sd, miniature_sd3
+from latentedit.models.registry import load
+from latentedit.testing.miniature import miniature_sd
 from latentedit.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow
@@ -91,9 +90,13 @@ def latent_of(backbone: Backbone, z: Tensor) -> JointLatent:
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed([CAPTION]), captions=(CAPTION,))
 
 
-def compare_sdedit(backbone: Backbone, pipeline: Any, guidance: float, **settings: Any) -> None:
+@pytest.mark.nightly
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_sdedit_equals_the_stock_image_to_image_pipeline(
+    backbone: Backbone, parts: dict[str, Any], guidance: float
+) -> None:
     """Two of four steps from the same noise: strength 0.5 there is the level of the third step here."""
-    side = backbone.capabilities.sizes[1]
+    side, pipeline = backbone.capabilities.sizes[1], opened(StableDiffusionImg2ImgPipeline, parts)
     latent = latent_of(backbone, draw((1, *backbone.latent_shape(side, side)), seed=1, purpose="clean"))
 
     def stock(strength: float) -> Tensor:
@@ -105,7 +108,6 @@ def compare_sdedit(backbone: Backbone, pipeline: Any, guidance: float, **setting
             guidance_scale=guidance,
             generator=stream(6, "sdedit"),
             output_type="latent",
-            **settings,
         ).images
 
     editor = SDEdit(level=latent.path(4).levels[2], steps=4, guidance=guidance)
@@ -113,35 +115,6 @@ def compare_sdedit(backbone: Backbone, pipeline: Any, guidance: float, **setting
         found = editor.edit(latent, backbone.embed([CONCEPT]), [1.0], seed=6)[0].z
     assert relative_error(found, stock(0.5)) <= PARITY
     assert relative_error(found, stock(0.75)) > 100 * PARITY, "the comparison could not fail"
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("guidance", [1.0, 7.5])
-def test_sdedit_equals_the_stock_image_to_image_pipeline(
-    backbone: Backbone, parts: dict[str, Any], guidance: float
-) -> None:
-    compare_sdedit(backbone, opened(StableDiffusionImg2ImgPipeline, parts), guidance)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_sdedit_equals_the_stock_pipeline_of_sd3(tmp_path: Path, guidance: float) -> None:
-    place = miniature_sd3(tmp_path / "sd3", t5=False)
-    compare_sdedit(load(place, device="cpu"), opened_sd3(place), guidance, max_sequence_length=1)
-
-
-@pytest.mark.nightly
-def test_sdedit_on_the_bundled_transformer_equals_the_stock_pipeline() -> None:
-    backbone = load("portraits", device="cpu")
-    length = int(backbone.defaults.get("zero_tokens", 256))
-    compare_sdedit(backbone, opened_sd3(bundled_folder("portraits")), 3.0, max_sequence_length=length)
-
-
-def opened_sd3(folder: Path) -> Any:
-    with quiet_libraries():
-        pipeline: Any = StableDiffusion3Img2ImgPipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, steps: int) -> Tensor:

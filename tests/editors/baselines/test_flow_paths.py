@@ -8,31 +8,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
+from latentedit.editors.baselines.dvrf import DVRF
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.editors.baselines.flowalign import FlowAlign
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors.baselines.splitflow import SplitFlow, agreeing_mean, projected
 from latentedit.editors.baselines.steering_fields import SteeringFields
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
+from tests.directions.mixtures import levels_of
 
 GRID = LevelGrid(levels=(0.8, 0.5, 0.45, 0.1, 0.0))
 EXACT = 1e-12
-
-
-@pytest.mark.parametrize("weight", [1.0, -0.7])
-def test_a_constant_difference_is_multiplied_by_the_length_of_the_path(places: JointLatent, weight: float) -> None:
-    pull = torch.arange(6, dtype=torch.float64).reshape(2, 3)
-    found = follow_difference(
-        places, GRID, lambda a, b, s: pull.expand_as(a), noises=2, seed=0, name="t", weight=weight
-    )
-    assert relative_error(found - places.z, -0.8 * weight * pull.expand_as(places.z)) < EXACT
 
 
 def test_constant_differences(places: JointLatent) -> None:
@@ -135,50 +128,6 @@ def test_is_the_published_loop(
         assert relative_error(found, y) < EXACT
 
 
-def test_with_shared_covariance_the_whole_path_is_the_counterfactual() -> None:
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    edited = FlowEdit(level=1.0, steps=100, target_guidance=1.0).edit(latent, backbone.only(1), [1.0])[0].z
-    assert relative_error(edited, backbone.counterfactual(latent.z, 0, 1)) < 5e-2
-
-
-@pytest.mark.parametrize("noises", [1, 3])
-def test_strength_one_is_flowedit_without_guidance(latent: JointLatent, noises: int) -> None:
-    """The two differ by the rounding of ``(p - q) + (r - p)`` against ``r - q``: some 1e-16 a step in float64."""
-    target = latent.backbone.embed(["c"])
-    flowedit = FlowEdit(level=0.8, steps=12, noises=noises, source_guidance=1.0, target_guidance=1.0)
-    slider = FlowSlider(level=0.8, steps=12, noises=noises)
-    one, more = (each.z for each in flowedit.edit(latent, target, [1.0, 1.5], seed=4))
-    assert relative_error(slider.edit(latent, target, [1.0], seed=4)[0].z, one) < 1e-13
-    # elsewhere the strengths mean different things
-    assert relative_error(slider.edit(latent, target, [1.5], seed=4)[0].z, more) > 1e-3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "editor", [FlowSlider(level=1.0, steps=20), FlowAlign(steps=20, guidance=2.0, pull=0.05)], ids=lambda one: one.name
-)
-def test_where_the_field_is_linear_the_strength_is_proportional_to_the_displacement(editor: Editor) -> None:
-    """Two Gaussians of one covariance: ``v(z, c) = J (z - (1-s) mu_c) - mu_c``.
-
-    Fidelity is ``J (y - x)`` and steering depends on the level alone, so y - x solves a linear recursion whose only
-    source is ``strength * steering``.
-    """
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    only = mixture_latent(backbone, condition=backbone.only(0))
-    one = editor.edit(only, backbone.only(1), [1.0])[0].z - only.z
-    for strength in (-2.0, 0.3, 4.0):
-        assert relative_error(editor.edit(only, backbone.only(1), [strength])[0].z - only.z, strength * one) < 1e-10
-
-
-def test_without_a_caption_a_base_that_is_the_source_makes_it_flowslider(latent: JointLatent) -> None:
-    """Where the source is the empty text, both weights act as one: FlowSlider at ``m / (1 + m - l)``."""
-    untold, target = latent.under(""), latent.backbone.embed(["c"])
-    found = SteeringFields(level=0.9, steps=8, attract=2.0, repel=0.5).edit(untold, target, [0.7], seed=1)[0].z
-    slider = FlowSlider(level=0.9, steps=8).edit(untold, target, [1.4 / (1 + 1.4 - 0.35)], seed=1)[0].z
-    assert relative_error(found, slider) < 1e-13
-
-
 @pytest.mark.parametrize(
     ("editor", "strength", "bound"),
     [(SteeringFields(attract=3.0, repel=1.0), -0.5, "above -0.5"), (SteeringFields(attract=1.0), 1.5, "below 1")],
@@ -191,3 +140,125 @@ def test_strengths_that_leave_no_weight_for_the_base_are_refused(
     with pytest.raises(ConfigError, match=bound):
         editor.evaluations(latent, strength=strength)
     assert editor.evaluations(latent, strength=-strength) > 0
+
+
+def test_dvrf_is_the_published_loop(latent: JointLatent) -> None:
+    """Equations 6 and 8, with the shift that grows from 0 and a constant step, both branches guided."""
+    backbone, x, y = latent.backbone, latent.z, latent.z
+
+    def guided(z: torch.Tensor, s: float, text: str, weight: float) -> torch.Tensor:
+        empty, there = (backbone.velocity(z, levels_of(z, s), backbone.embed([words])) for words in ("", text))
+        return empty + weight * (there - empty)
+
+    for index, t in enumerate([1.0, 0.8, 0.6, 0.4, 0.2]):
+        eta, e = index / 5, draw((6,), seed=7, purpose="flowedit", index=index).to(x)
+        z_source = (1 - t) * x + t * e
+        z_target = (1 - t) * y + t * e + eta * t * (y - x)
+        dv = guided(z_target, t, "c", 3.0) - guided(z_source, t, "a", 1.5)
+        y = y - 0.3 * (dv + (1 - eta) * (y - x))
+    editor = DVRF(steps=5, step_size=0.3, source_guidance=1.5, target_guidance=3.0)
+    assert relative_error(editor.edit(latent, backbone.embed(["c"]), [1.0], seed=7)[0].z, y) < 1e-12
+
+
+@pytest.mark.parametrize("noises", [1, 3])
+@pytest.mark.parametrize("strength", [1.0, -0.7])
+def test_with_the_whole_shift_it_is_flowedit(latent: JointLatent, noises: int, strength: float) -> None:
+    """On the path's own steps; with any less shift it is not."""
+    same = {"level": 0.85, "steps": 9, "source_guidance": 1.5, "target_guidance": 2.5, "noises": noises}
+    target = latent.backbone.embed(["c"])
+
+    def found(shift: tuple[float, float]) -> torch.Tensor:
+        return DVRF.from_dict({**same, "shift": shift}).edit(latent, target, [strength], seed=2)[0].z
+
+    flowedit = FlowEdit.from_dict(same).edit(latent, target, [strength], seed=2)[0].z
+    assert relative_error(found((1.0, 1.0)), flowedit) < 1e-13
+    assert relative_error(found((0.9, 1.0)), flowedit) > 1e-3
+
+
+def test_a_projection_by_hand() -> None:
+    """Along (3, 4)/5 the parts (1, 2) and (5, 0) have 2.2 and 3; where the whole is zero, nothing is left."""
+    whole = torch.tensor([[[3.0, 0.0], [4.0, 0.0]]])
+    parts = torch.tensor([[[[1.0, 1.0], [2.0, 1.0]]], [[[5.0, 1.0], [0.0, 1.0]]]])
+    found = projected(parts, whole)
+    assert found[0, :, 0].tolist() == pytest.approx([2.6 * 0.6, 2.6 * 0.8])
+    assert found[0, :, 1].tolist() == [0, 0]
+    assert relative_error(projected(whole[None], whole), whole) < 1e-6
+
+
+def test_an_agreeing_mean_by_hand() -> None:
+    """Two alike and one across: agreements 2, 2 and 1; one alone is itself, and two opposite ones weigh the same."""
+    parts = torch.tensor([[[2.0, 0.0]], [[1.0, 0.0]], [[0.0, 3.0]]])
+    both, other = math.e**2 / (2 * math.e**2 + math.e), math.e / (2 * math.e**2 + math.e)
+    assert agreeing_mean(parts)[0].tolist() == pytest.approx([3 * both, 3 * other])
+    assert torch.equal(agreeing_mean(parts[:1]), parts[0])
+    assert agreeing_mean(torch.tensor([[[2.0, 0.0]], [[-1.0, 0.0]]]))[0].tolist() == pytest.approx([0.5, 0])
+
+
+@pytest.mark.parametrize("captions", [("a c", "b"), ()])
+@pytest.mark.parametrize("strength", [1.0, -0.6])
+def test_splitflow_is_the_published_loop(places: JointLatent, captions: tuple[str, ...], strength: float) -> None:
+    """Three steps apart, one joined, one whole; channels and places; the weights from a matrix of cosines."""
+    backbone, x = places.backbone, places.z
+    source, whole = backbone.embed(["a"]).expand(3), backbone.embed(["c"]).expand(3)
+    subs = [backbone.embed([one]).expand(3) for one in captions] or [source + 0.5 * (whole - source), whole]
+
+    def guided(z: Tensor, s: float, text: Condition, weight: float) -> Tensor:
+        empty, there = (backbone.velocity(z, levels_of(z, s), one) for one in (backbone.embed([""]).expand(3), text))
+        return empty + weight * (there - empty)
+
+    flows, y = [x, x, x], x
+    for index, (s, s_next) in enumerate(itertools.pairwise([1.0, 0.8, 0.6, 0.4, 0.2, 0.0])):
+        texts = [*subs, whole] if index < 3 else subs if index == 3 else [whole]
+        noise = draw((len(texts), 2, 3), seed=5, purpose="flowedit", index=index).to(x)
+        differences = []
+        for text, e, at in zip(texts, noise, flows if index < 3 else [y] * 3, strict=False):
+            z = (1 - s) * x + s * e
+            differences.append(guided(at + z - x, s, text, 2.0) - guided(z, s, source, 1.5))
+        if index < 3:
+            flows = [z + strength * (s_next - s) * dv for z, dv in zip(flows, differences, strict=True)]
+            unit = flows[-1] / flows[-1].norm(dim=1, keepdim=True)
+            y = torch.stack([(one * unit).sum(1, keepdim=True) * unit for one in flows[:-1]]).mean(0)
+        elif index == 3:
+            cosine = torch.cosine_similarity(*differences, dim=1)[:, None]
+            weights = torch.softmax(torch.stack([cosine, cosine]), 0)
+            y = y + strength * (s_next - s) * (weights * torch.stack(differences)).sum(0)
+        else:
+            y = y + strength * (s_next - s) * differences[0]
+    editor = SplitFlow(
+        level=1.0,
+        steps=5,
+        until=0.5,
+        captions=(captions,) if captions else (),
+        parts=2,
+        source_guidance=1.5,
+        target_guidance=2.0,
+    )
+    found = editor.edit(places, backbone.embed(["c"]), [strength], seed=5)[0].z
+    assert relative_error(found, y) < 1e-12
+
+
+def test_sub_targets_are_read_from_the_phrases_of_each_picture(latent: JointLatent) -> None:
+    """Of three pictures; those that are given stay; other numbers of pictures or of sub-targets are refused."""
+    sources, targets = ("a, b", "a", "b, c"), ("c, b", "c", "a, b")
+    found = SplitFlow(parts=2).for_captions(sources, targets)
+    assert isinstance(found, SplitFlow)
+    assert found.captions == (("c, b", "c, b"), ("c", "c"), ("b, a", "b, a"))
+    assert found.for_captions(targets, sources) is found
+    assert SplitFlow.from_dict(found.to_dict()) == found
+    assert found.evaluations(latent) == SplitFlow(parts=2).evaluations(latent)
+    target = latent.backbone.embed(["c"])
+    with pytest.raises(ShapeError, match="each of 3 pictures"):
+        SplitFlow(captions=(("a",), ("b",))).edit(latent, target, [1.0])
+    for wrong in ((("a",), ("b", "c")), ((),)):
+        with pytest.raises(ConfigError, match="captions"):
+            SplitFlow(captions=wrong)
+
+
+def test_each_picture_has_its_own_sub_targets(latent: JointLatent) -> None:
+    """As when it is edited alone with them."""
+    target, own = latent.backbone.embed(["c"]), (("a c",), ("b",), ("c",))
+    together = SplitFlow(steps=5, captions=own).edit(latent, target, [1.0], seed=1)[0].z
+    for index in range(3):
+        alone = SplitFlow(steps=5, captions=(own[index],)).edit(latent, target, [1.0], seed=1)[0].z
+        assert relative_error(together[index], alone[index]) < 1e-12
+        assert relative_error(together[index], alone[index - 1]) > 1e-3

@@ -1,76 +1,26 @@
 """Editors that invert, against the published loops and the flows of Gaussians."""
 
 import itertools
-import math
 
 import pytest
 import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.levels import LevelGrid, shifted_grid, uniform_grid
+from latentedit.core.levels import LevelGrid, shifted_grid
 from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import integrate, sample
-from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.dnaedit import DNAEdit, align_noise
-from latentedit.editors.baselines.fireflow import FireFlow, reuse_midpoints
-from latentedit.editors.baselines.inversion import AlignedInversion, Inversion
+from latentedit.editors.baselines.dnaedit import DNAEdit
+from latentedit.editors.baselines.fireflow import FireFlow
+from latentedit.editors.baselines.inversion import Inversion
 from latentedit.editors.baselines.rf_inversion import RFInversion
 from latentedit.editors.baselines.rf_solver import RFSolver
-from latentedit.editors.baselines.uniedit import UniEdit, region_mask, uni_inv
+from latentedit.editors.baselines.uniedit import UniEdit, region_mask
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.vp_models import vp_model
-
-
-@pytest.fixture
-def only() -> JointLatent:
-    """Latents of the first Gaussian alone."""
-    backbone = example_mixture(dimension=6)
-    return mixture_latent(backbone, condition=backbone.only(0))
-
-
-def missed(only: JointLatent, editor: Editor, seed: int = 0) -> float:
-    """Of the displacement by the flow of the first Gaussian up to 0.6, and by that of the second down."""
-    backbone = only.backbone
-    truth = backbone.flow_map(backbone.flow_map(only.z, 0.0, 0.6, 0), 0.6, 0.0, 1) - only.z
-    return relative_error(editor.edit(only, backbone.only(1), [1.0], seed=seed)[0].z - only.z, truth)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("editor", [Inversion(steps=100), AlignedInversion(steps=100)])
-def test_the_whole_path_with_shared_covariance_is_the_counterfactual(editor: Editor) -> None:
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    truth = backbone.counterfactual(latent.z, 0, 1)
-    assert relative_error(editor.edit(latent, backbone.only(1), [1.0])[0].z, truth) < 5e-2
-    assert relative_error(latent.z, truth) > 0.2
-    exact = torch.equal(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z)
-    assert exact == isinstance(editor, AlignedInversion), "only the aligned way back is exact"
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("editor", "finer", "order", "close", "gain"),
-    [
-        (RFSolver(level=0.6, steps=100), RFSolver(level=0.6, steps=200), 3.9, 1e-3, 10),
-        (FireFlow(level=0.6, steps=100), FireFlow(level=0.6, steps=200), 3.5, 1e-2, 5),
-    ],
-    ids=["rf-solver", "fireflow"],
-)
-def test_on_gaussians_it_converges_to_the_flow_up_and_down_faster_than_euler(
-    only: JointLatent, editor: Editor, finer: Editor, order: float, close: float, gain: float
-) -> None:
-    """Of order two: half the step, a quarter of the error; at the cost of RF-Solver it is nearer than Euler."""
-    euler = Inversion(level=0.6, steps=200)
-    assert missed(only, finer) < missed(only, editor) / order < close
-    assert missed(only, editor) < missed(only, euler) / gain
-    assert euler.evaluations(only) >= editor.evaluations(only)
-    assert missed(only, Inversion(steps=400, level=0.6)) < 2e-2
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.6])
@@ -99,29 +49,6 @@ def test_is_the_published_walk(latent: JointLatent, editor: Editor, strength: fl
     expected = walk(walk(latent.z, latent.condition, levels), text, levels[::-1])
     assert relative_error(editor.edit(latent, target, [strength])[0].z, expected) < 1e-12
     assert relative_error(Inversion(level=0.8, steps=5).edit(latent, target, [strength])[0].z, expected) > 1e-2
-
-
-def test_one_step_is_the_midpoint_rule(latent: JointLatent) -> None:
-    def field(z: Tensor, s: Tensor) -> Tensor:
-        return latent.backbone.velocity(z, s, latent.condition)
-
-    midpoint = sample(field, latent.z, uniform_grid(1), MidpointSolver()).final
-    assert torch.equal(reuse_midpoints(field, latent.z, (1.0, 0.0)), midpoint)
-
-
-@pytest.mark.parametrize("uneven", [False, True])
-def test_it_is_of_second_order(uneven: bool) -> None:
-    """``dz/ds = z cos(s)``, so ``z = exp(sin s)``: half the step, a quarter of the error; Euler's is the half."""
-
-    def field(z: Tensor, s: Tensor) -> Tensor:
-        return z * s.cos()[:, None]
-
-    def error(steps: int) -> float:
-        nodes = [(index / steps) ** (2 if uneven else 1) for index in range(steps + 1)]
-        found = reuse_midpoints(field, torch.ones(1, 1, dtype=torch.float64), nodes)
-        return abs(float(found) - math.exp(math.sin(1.0)))
-
-    assert 3.7 < error(100) / error(200) < 4.3
 
 
 def test_is_the_published_method(places: JointLatent) -> None:
@@ -156,30 +83,6 @@ def test_the_mask_is_stretched_for_each_picture_and_shared_by_its_channels() -> 
     assert region_mask(torch.tensor([[1.0, -2.0, 3.0]])).tolist() == [[0.0, 0.5, 1.0]]
 
 
-def test_eulers_way_back_undoes_uni_inv_to_third_order_a_step(places: JointLatent) -> None:
-    """Half the step, an eighth of the error of one step and back; after Euler's own way up only a quarter."""
-
-    def field(z: Tensor, s: Tensor) -> Tensor:
-        return places.backbone.velocity(z, s, places.condition)
-
-    def missed(h: float, *, euler: bool) -> float:
-        levels = (0.5 - h, 0.5, 0.5 + h)  # the first step makes the guess
-        if euler:
-            up = integrate(field, places.z, levels, EulerSolver()).states
-            return relative_error(EulerSolver().step(field, up[2], 0.5 + h, 0.5), up[1])
-        half, whole = uni_inv(field, places.z, levels[:2]), uni_inv(field, places.z, levels)
-        return relative_error(EulerSolver().step(field, whole, 0.5 + h, 0.5), half)
-
-    assert missed(0.01, euler=False) / missed(0.005, euler=False) > 6
-    assert 3 < missed(0.01, euler=True) / missed(0.005, euler=True) < 5
-
-
-def test_equal_texts_return_nearer_to_the_picture_than_eulers_inversion(places: JointLatent) -> None:
-    found = UniEdit(level=0.8, steps=20).edit(places, places.condition, [1.0])[0].z
-    euler = Inversion(level=0.8, steps=20).edit(places, places.condition, [1.0])[0].z
-    assert relative_error(found, places.z) < relative_error(euler, places.z) / 3
-
-
 @pytest.fixture
 def shifted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> JointLatent:
     """The same pictures of a model whose grid is shifted towards the noise, as FLUX's is."""
@@ -211,14 +114,6 @@ def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool
     assert relative_error(editor.edit(shifted, target, [strength], seed=2)[0].z, y) < 1e-12
 
 
-def test_legacy_labels_matter_on_shifted_grids_only(shifted: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a uniform grid the label i/N is the level: equal up to its rounding."""
-    target, published, ours = shifted.backbone.embed(["c"]), RFInversion(steps=8, legacy=True), RFInversion(steps=8)
-    assert relative_error(published.edit(shifted, target, [1.0])[0].z, ours.edit(shifted, target, [1.0])[0].z) > 1e-2
-    monkeypatch.undo()
-    assert relative_error(published.edit(shifted, target, [1.0])[0].z, ours.edit(shifted, target, [1.0])[0].z) < 1e-12
-
-
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 @pytest.mark.parametrize("model", ["flow", "variance-preserving"])
 def test_t7_the_straight_way_returns_the_picture_exactly(gamma: float, model: str) -> None:
@@ -232,25 +127,6 @@ def test_t7_the_straight_way_returns_the_picture_exactly(gamma: float, model: st
     most = RFInversion(steps=6, gamma=gamma, eta=1.0, stop=0.8)
     assert not most.keeps_equal_texts
     assert relative_error(most.edit(latent, target, [1.0])[0].z, latent.z) > 1e-2
-
-
-def test_without_control_it_is_the_inversion_under_the_empty_text(latent: JointLatent) -> None:
-    target = latent.backbone.embed(["c"])
-    plain = Inversion(steps=8, level=0.8, guidance=1.7).edit(latent.under(""), target, [1.0])[0].z
-    found = RFInversion(steps=8, level=0.8, gamma=0.0, eta=0.0, guidance=1.7).edit(latent, target, [1.0])[0].z
-    assert relative_error(found, plain) < 1e-13
-
-
-@pytest.mark.parametrize("level", [1.0, 0.8])
-def test_a_whole_control_of_the_way_up_adds_the_noise_that_sdedit_adds(latent: JointLatent, level: float) -> None:
-    """``gamma = 1`` goes along ``(1 - s) x + s e``, in one step or many, on which Euler is exact."""
-    noise = draw((6,), seed=5, purpose="rf-inversion").to(latent.z)
-    target, start = latent.backbone.embed(["c"]).expand(3), (1 - level) * latent.z + level * noise
-    walk = sample(
-        lambda z, s: latent.backbone.velocity(z, s, target), start, latent.path(8, level), EulerSolver()
-    ).final
-    found = RFInversion(steps=8, level=level, gamma=1.0, eta=0.0).edit(latent, target, [1.0], seed=5)[0].z
-    assert relative_error(found, walk) < 1e-12
 
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -278,23 +154,3 @@ def test_dnaedit_is_the_published_method(latent: JointLatent, eta: float, streng
         z = z + (s_next - s) * (eta * wanted + (1 - eta) * (z - reference) / s)
     found = DNAEdit(level=0.8, steps=5, eta=eta).edit(latent, latent.backbone.embed(["c"]), [strength], seed=2)[0].z
     assert relative_error(found, z) < 1e-11
-
-
-def test_the_noise_is_aligned_with_the_network_after_each_step(latent: JointLatent) -> None:
-    """The straight line from z to e has the velocity that the network gave, and a first line that leads to e."""
-    noise = draw((6,), seed=0, purpose="tests").to(latent.z)
-    way = align_noise(latent, LEVELS, noise)
-    for index, s in enumerate(LEVELS[1:]):
-        assert relative_error((way.noise[index] - way.states[index + 1]) / (1 - s), way.velocities[index]) < 1e-12
-    assert relative_error(way.points[0], 0.8 * latent.z + 0.2 * noise) < 1e-12
-    straight = latent.backbone.velocity(way.points[0], levels_of(latent.z, 0.2), latent.condition)
-    assert torch.equal(way.velocities[0], straight)
-
-
-@pytest.mark.nightly
-def test_on_gaussians_it_becomes_the_flow_up_and_down_whatever_the_noise(only: JointLatent) -> None:
-    """Asking at p instead of z' is an error of order h in the velocity: half the step, half the error."""
-    for seed in (0, 1):
-        coarse, fine = (missed(only, DNAEdit(level=0.6, steps=steps, eta=1.0), seed) for steps in (100, 200))
-        assert 1.7 < coarse / fine < 2.3
-        assert fine < 4e-2

@@ -1,8 +1,10 @@
-"""Noise maps and the editors that follow them, written out in other coordinates."""
+"""Noise maps and semantic guidance, and the editors that follow them, written out in other coordinates."""
 
 import itertools
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,12 +13,19 @@ from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
 from latentedit.core.solvers.stochastic import fresh_share
+from latentedit.editors.baselines.concept_guidance import (
+    Reference,
+    SemanticGuidance,
+    strongest_per_channel,
+    strongest_places,
+)
 from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM
+from latentedit.editors.baselines.ledits import LEDITS
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
+from latentedit.editors.baselines.sega import SEGA
 from latentedit.editors.baselines.turboedit import TurboEdit, clip_factor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.vp_models import vp_model
@@ -51,45 +60,6 @@ def test_the_missed_noise_leads_from_each_state_to_the_next(latent: JointLatent)
         else:
             step = (z - s * v) + missed
         assert relative_error(step * norm, maps.states[index + 1]) < 1e-12
-
-
-@pytest.mark.parametrize("shift", [0, 1, 3])
-def test_following_without_a_difference_is_the_picture_bit_for_bit(latent: JointLatent, shift: int) -> None:
-    maps = noise_maps(latent, GRID, seed=7, shift=shift)
-    assert torch.equal(follow_maps(latent, maps, lambda a, b, levels: b - a, name="nothing"), latent.z)
-
-
-def test_following_is_the_walk_with_the_missed_noise(latent: JointLatent) -> None:
-    """``y' = mu(y, v(y, c1)) + r`` against the displacement form; the two differ by rounding."""
-    backbone, target = latent.backbone, latent.backbone.embed(["c"])
-    maps = noise_maps(latent, GRID, seed=7)
-
-    def velocity(z: Tensor, s: Tensor, *, source: bool) -> Tensor:
-        return backbone.velocity(z, s, latent.condition if source else target)
-
-    y = maps.states[0]
-    for index, s in enumerate(GRID.levels[:-1]):
-        at = levels_of(y, s)
-        missed = maps.missed(index, velocity(maps.states[index], at, source=True))
-        y = maps.mean(index, y, velocity(y, at, source=False)) + missed
-    found = follow_maps(
-        latent, maps, lambda a, b, at: velocity(b, at, source=False) - velocity(a, at, source=True), name="walk"
-    )
-    assert relative_error(found, y) < 1e-12
-    assert relative_error(found, latent.z) > 1e-2
-
-
-def test_a_shifted_state_is_x_t_of_a_cleaner_time(latent: JointLatent) -> None:
-    """In coordinates of alpha and sigma: noised at the next level, then divided by the scale of this one."""
-    maps = noise_maps(latent, GRID, seed=7, shift=1)
-    for index, (s, t) in enumerate(itertools.pairwise(GRID.levels)):
-        noise = draw((6,), seed=7, purpose="noise maps", index=index).double()
-        alpha, sigma = ((1 - t) / math.hypot(1 - t, t), t / math.hypot(1 - t, t))
-        x_t = alpha * latent.z + sigma * noise
-        assert relative_error(maps.states[index] / math.hypot(1 - s, s), x_t) < 1e-14
-    past = noise_maps(latent, GRID, seed=7, shift=9)
-    assert relative_error(past.states[1], math.hypot(0.25, 0.75) * latent.z) < 1e-14
-    assert past.states[-1] is latent.z
 
 
 def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> None:
@@ -167,28 +137,6 @@ def test_is_the_published_walk_with_the_target_scaled(latent: JointLatent, stren
     assert relative_error(editor.edit(latent, target, [strength], seed=4)[0].z, y) < 1e-11
 
 
-@pytest.mark.parametrize("strength", [-1.0, 0.5, 1.0])
-def test_where_the_field_is_linear_it_relaxes_to_the_counterfactual(strength: float) -> None:
-    """Two Gaussians of one covariance with mean difference m.
-
-    The clean displacement u obeys ``u' - m = (1 - g s / ((1-s)^2 c + s^2)) (u - m)`` along an axis of variance c, with
-    ``g = s (1 - (r'/r)^2)``, whatever the noise. The strength multiplies m.
-    """
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    variances, axes = torch.linalg.eigh(backbone.mixture.covariances[0])
-    left = torch.ones(6, dtype=torch.float64)
-    levels = latent.path(12, 0.95).levels
-    for s, s_next in itertools.pairwise(levels):
-        rate = s - s_next**2 * (1 - s) ** 2 / ((1 - s_next) ** 2 * s)
-        left = left * (1 - rate * s / ((1 - s) ** 2 * variances + s**2))
-    shift = backbone.mixture.means[1] - backbone.mixture.means[0]
-    expected = strength * ((1 - left) * (shift @ axes)) @ axes.mT
-    editor = EditFriendlyDDPM(level=0.95, steps=12, target_guidance=1.0)
-    found = editor.edit(latent, backbone.only(1), [strength], seed=1)[0].z - latent.z
-    assert relative_error(found, expected.expand(3, -1)) < 1e-10
-
-
 @pytest.mark.parametrize("strength", [-0.6, 1.0, 2.0])
 def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
     """The rule written out, with the norm clip of the last residual and the shifted states; each picture alone."""
@@ -219,18 +167,6 @@ def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
     assert set(clipped) == {False, True}, "the clip should reach some pictures only"
 
 
-@pytest.mark.parametrize("strength", [-1.0, 0.4, 1.0])
-def test_without_shift_and_clip_it_is_edit_friendly_ddpm(latent: JointLatent, strength: float) -> None:
-    """The two differ by the rounding of their sums."""
-    target = latent.backbone.embed(["c"])
-    plain = EditFriendlyDDPM(level=0.9, steps=8, target_guidance=1.0)
-    turbo = TurboEdit(level=0.9, steps=8, weight=1.0, shift=0, clip=None)
-    expected = plain.edit(latent, target, [strength], seed=3)[0].z
-    assert relative_error(turbo.edit(latent, target, [strength], seed=3)[0].z, expected) < 1e-13
-    shifted = TurboEdit(level=0.9, steps=8, weight=1.0, clip=None)
-    assert relative_error(shifted.edit(latent, target, [strength], seed=3)[0].z, expected) > 1e-3
-
-
 def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> None:
     missed = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     found = clip_factor(missed, 0.5)
@@ -238,11 +174,125 @@ def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> 
     assert clip_factor(missed, 0.0).tolist() == [0.0, 0.0, 0.0]
 
 
-def test_where_the_field_is_linear_the_weight_is_proportional_to_the_displacement() -> None:
-    """One covariance: held minus source is linear in the displacement and steering is constant, whatever the states."""
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent, target = mixture_latent(backbone, condition=backbone.only(0)), backbone.only(1)
-    one = TurboEdit(weight=1.0, clip=None).edit(latent, target, [1.0])[0].z - latent.z
-    for shift, weight in ((1, -2.0), (0, 0.3), (2, 1.5)):
-        found = TurboEdit(weight=weight, clip=None, shift=shift).edit(latent, target, [1.0], seed=5)[0].z - latent.z
-        assert relative_error(found, weight * one) < 1e-10
+Mask = Callable[[torch.Tensor, float], torch.Tensor]
+SHAPE = (2, 3, 5, 4)
+
+
+def psi_of(index: int = 0, shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
+    return draw(shape, seed=0, purpose="psi", index=index).double()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.37, 0.9, 1.0])
+def test_each_channel_keeps_its_strongest_places(threshold: float) -> None:
+    """With the quantile of NumPy, one channel at a time."""
+    psi = psi_of()
+    found = strongest_per_channel(psi, threshold)
+    for picture in range(2):
+        for channel in range(3):
+            values = psi[picture, channel].numpy()
+            keep = np.abs(values) >= np.quantile(np.abs(values), threshold) - 1e-12
+            assert np.array_equal(found[picture, channel].numpy(), values * keep)
+            assert keep.sum() == 20 - math.ceil(19 * threshold - 1e-9)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.37, 0.9])
+def test_places_are_shared_by_the_channels(threshold: float) -> None:
+    psi = psi_of()
+    found = strongest_places(psi, threshold)
+    for picture in range(2):
+        sums = np.abs(psi[picture].numpy()).sum(0)
+        keep = sums >= np.quantile(sums, threshold) - 1e-12
+        assert np.array_equal(found[picture].numpy(), psi[picture].numpy() * keep)
+
+
+@pytest.mark.parametrize("mask", [strongest_per_channel, strongest_places])
+def test_latents_without_places_are_one_channel(mask: Mask) -> None:
+    psi = torch.tensor([[3.0, -1.0, 0.5, -4.0, 2.0]])
+    assert mask(psi, 0.5).tolist() == [[3.0, 0.0, 0.0, -4.0, 2.0]]
+
+
+@pytest.mark.parametrize(("warm_up", "cool_down"), [(0, None), (2, None), (1, 3), (4, 4)])
+def test_momentum_is_gathered_from_the_first_step_and_outlives_psi(warm_up: int, cool_down: int | None) -> None:
+    """The recursion in numbers: one place, whose psi is 1, 2, 3, ..."""
+    guidance = SemanticGuidance(warm_up=warm_up, cool_down=cool_down, momentum=0.3, decay=0.6)
+    carried, nu = torch.zeros(1, 1), 0.0
+    for index in range(6):
+        found, carried = guidance.step(index, torch.full((1, 1), index + 1.0), carried)
+        wanted = (0.0 if cool_down is not None and index >= cool_down else index + 1.0) + 0.3 * nu
+        nu = 0.6 * nu + 0.4 * wanted
+        assert float(found) == pytest.approx(wanted if index >= warm_up else 0.0, rel=1e-6)
+        assert float(carried) == pytest.approx(nu, rel=1e-6)
+
+
+@pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])
+def test_is_the_published_guidance_on_the_aligned_way_back(
+    places: JointLatent, reference: Reference, strength: float
+) -> None:
+    """In noise estimates, ``e_hat = z + (1 - s) v``, with momentum, thresholds and times; masks by NumPy.
+
+    The way back is written as Euler from a point that stands off the inverted one: at strength 0 it would retrace it.
+    """
+    backbone, source, target = places.backbone, places.condition, places.backbone.embed(["c"])
+    away = backbone.embed([""]) if reference == "null" else source
+    levels = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    path = [places.z]
+    for s, above in itertools.pairwise(levels):
+        path.append(path[-1] + (above - s) * backbone.velocity(path[-1], levels_of(places.z, s), source))
+    z, nu = path[-1], torch.zeros_like(places.z)
+    for step in range(5):
+        s, above = levels[4 - step], levels[5 - step]
+        y = z + path[4 - step] - path[5 - step]
+        at = levels_of(y, s)
+        noise = {
+            name: y + (1 - s) * backbone.velocity(y, at, text)
+            for name, text in (("base", source), ("concept", target), ("away", away))
+        }
+        psi = strength * 4.0 * (noise["concept"] - noise["away"])
+        sizes = psi.abs().numpy()
+        keep = sizes >= np.quantile(sizes, 0.6, axis=2, keepdims=True) - 1e-12
+        guidance = (psi * torch.from_numpy(keep) if step < 4 else 0 * psi) + 0.3 * nu
+        nu = 0.7 * nu + 0.3 * guidance
+        estimate = noise["base"] + (guidance if step >= 1 else 0)
+        z = z + (s - above) * (estimate - y) / (1 - s)
+    editor = SEGA(
+        steps=5, scale=4.0, threshold=0.6, warm_up=0.2, cool_down=0.8, momentum=0.3, decay=0.7, reference=reference
+    )
+    assert relative_error(editor.edit(places, target, [strength])[0].z, z) < 1e-11
+    assert relative_error(z, places.z) > 1e-2
+
+
+def test_shares_become_the_published_steps() -> None:
+    guidance = SEGA().guidance(50)
+    assert (guidance.warm_up, guidance.cool_down, guidance.threshold) == (10, None, 0.9)
+    assert SEGA(cool_down=0.5).guidance(9).cool_down == 4
+
+
+@pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])
+def test_is_the_published_guidance_on_edit_friendly_maps(
+    places: JointLatent, reference: Reference, strength: float
+) -> None:
+    """In noise estimates, with the residuals as the fresh noise of DDIM at eta 1; masks by NumPy."""
+    backbone, target = places.backbone, places.backbone.embed(["c"])
+    base = backbone.embed([""]) if reference == "null" else places.condition
+    levels = (0.7, 0.6, 0.4, 0.2, 0.0)
+    noises = [draw((2, 3), seed=4, purpose="noise maps", index=index).double() for index in range(4)]
+    states = [(1 - s) * places.z + s * e for s, e in zip(levels, noises, strict=False)] + [places.z]
+    y = states[0]
+    for index, s in enumerate(levels[:-1]):
+        s_next, at = levels[index + 1], levels_of(y, s)
+        kept = s_next**2 * (1 - s) / ((1 - s_next) * s)
+
+        def mean(z: torch.Tensor, e: torch.Tensor, s: float = s, s_next: float = s_next, kept: float = kept):
+            return (1 - s_next) / (1 - s) * (z - s * e) + kept * e
+
+        def noise(z: torch.Tensor, text: Condition, s: float = s, at: torch.Tensor = at):
+            return z + (1 - s) * backbone.velocity(z, at, text)
+
+        x, plain = states[index], noise(y, base)
+        psi = strength * 4.0 * (noise(y, target) - plain)
+        sums = psi.abs().sum(1, keepdim=True).numpy()
+        keep = sums >= np.quantile(sums, 0.6, axis=2, keepdims=True) - 1e-12
+        y = mean(y, plain + psi * torch.from_numpy(keep)) + states[index + 1] - mean(x, noise(x, base))
+    editor = LEDITS(level=0.7, steps=5, scale=4.0, threshold=0.6, reference=reference)
+    assert relative_error(editor.edit(places, target, [strength], seed=4)[0].z, y) < 1e-11
+    assert relative_error(y, places.z) > 1e-2

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, CoordinateError
-from latentedit.core.rng import draw, stream
+from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
+from latentedit.editors.baselines.chordedit import ChordEdit, clean_difference
 from latentedit.editors.baselines.dds import DDS, random_levels
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.baselines.sds import SDS
@@ -18,7 +20,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
+from tests.directions.mixtures import clean_at, levels_of, mixture_latent
 from tests.editors.baselines.vp_models import vp_model
 
 
@@ -34,24 +36,6 @@ def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: Joint
     assert relative_error(found, 0.1 * (1 - s) * (guided - (e - latent.z))) < 1e-12
     assert relative_error(found, 0.1 * (z + (1 - s) * guided - e)) < 1e-12
     assert relative_error(found, 0.1 * (guided - (e - latent.z))) > 1e-2
-
-
-@pytest.mark.nightly
-def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
-    """``e_hat = s C_s^-1 (y_s - (1 - s) mu)``, so the walk is a linear recursion that forgets the source text."""
-    backbone = example_mixture(dimension=6)
-    latent, target = mixture_latent(backbone, condition=backbone.only(0)), backbone.only(1)
-    y, mean, covariance = latent.z, backbone.mixture.means[1], backbone.mixture.covariances[1]
-    for index, s in enumerate(random_levels(backbone, (0.8, 0.2), 25, seed=1, purpose="sds levels")):
-        noise = draw((6,), seed=1, purpose="sds", index=index).to(y)
-        total = (1 - s) ** 2 * covariance + s**2 * torch.eye(6, dtype=y.dtype)
-        shift = (1 - s) * (y - mean) + s * noise
-        y = y - 0.15 * (s * torch.linalg.solve(total, shift.T).T - noise)
-    editor = SDS(levels=(0.8, 0.2), steps=25, step_size=0.15, guidance=1.0)
-    assert relative_error(editor.edit(latent, target, [1.0], seed=1)[0].z, y) < 1e-10
-    # what it drifts to is the target's mean, picture or not: the spread of the pictures is lost
-    far = SDS(steps=400, step_size=0.15, guidance=1.0).edit(latent, target, [1.0], seed=1)[0].z
-    assert float(far.std(0).norm()) < 0.05 * float(latent.z.std(0).norm())
 
 
 def noise_estimate(backbone: GaussianMixtureBackbone, z: Tensor, s: float, text: str, guidance: float) -> Tensor:
@@ -77,26 +61,6 @@ def test_t3_it_is_the_published_difference_of_noise_estimates(latent: JointLaten
     # the score divides by s, the velocity does not: a few hundred roundings of float64
     assert relative_error(found, y) < 1e-11
     assert relative_error(found, other) > 1e-2
-
-
-@pytest.mark.nightly
-def test_between_gaussians_of_one_covariance_it_goes_to_the_counterfactual() -> None:
-    """The gradient is ``A_s (y - x - D)``, ``A_s = s (1 - s) C_s^-1``, D the difference of means, whatever the noise.
-
-    So the distance to the counterfactual ``x + D`` shrinks by ``I - step_size A_s`` each step.
-    """
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    target, eye = backbone.only(1), torch.eye(6, dtype=torch.float64)
-    goal = backbone.counterfactual(latent.z, 0, 1)
-    left = latent.z - goal
-    for s in random_levels(backbone, (0.95, 0.05), 30, seed=2, purpose="dds levels"):
-        covariance = (1 - s) ** 2 * backbone.mixture.covariances[0] + s**2 * eye
-        left = left - 0.4 * 0.5 * s * (1 - s) * torch.linalg.solve(covariance, left.T).T
-    found = DDS(steps=30, step_size=0.5, guidance=1.0).edit(latent, target, [0.4], seed=2)[0].z
-    assert relative_error(found - goal, left) < 1e-9
-    settled = DDS(steps=200, step_size=0.5, guidance=1.0).edit(latent, target, [1.0], seed=2)[0].z
-    assert relative_error(settled, goal) < 1e-6
 
 
 def test_levels_fill_their_range_and_are_cut_to_the_models() -> None:
@@ -156,27 +120,6 @@ def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, st
     assert relative_error(found, expected) < 1e-12
 
 
-@pytest.mark.nightly
-def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
-    """One Gaussian whose mean is linear in the text: ``y - x = strength (I - (1 - s) S^1/2 C_s^-1/2) (mu_1 - mu_0)``.
-
-    The matrix is that of the flow from s to the clean end; 400 Euler steps are within a per cent of it.
-    """
-    mixture = example_mixture(dimension=6, narrowest=0.3).mixture
-    backbone = LinearTextBackbone(mixture)
-    z = torch.randn(2, 6, generator=stream(1, "tests"), dtype=torch.float64)
-    latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(["a", "b"]), captions=("a", "b"))
-    target = backbone.embed(["c"])
-    values, vectors = torch.linalg.eigh(mixture.covariances[0])
-    share = 1 - 0.4 * (values / (0.4**2 * values + 0.6**2)).sqrt()
-    means = backbone.mean(target) - backbone.mean(latent.condition)
-    editor = TextSteering(level=0.6, steps=400)
-    one = editor.edit(latent, target, [1.0])[0].z - z
-    assert relative_error(one, (means @ vectors * share) @ vectors.T) < 1e-2
-    # proportional whatever the solver: only rounding is left, of some 400 steps
-    assert relative_error(editor.edit(latent, target, [-2.5])[0].z - z, -2.5 * one) < 1e-10
-
-
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
 def test_within_the_models_levels_it_is_the_guided_field(guidance: float, level: float) -> None:
@@ -196,3 +139,61 @@ def test_outside_them_the_nearest_level_is_asked() -> None:
         with pytest.raises(CoordinateError):
             model.velocity(z, levels_of(z, outside), latent.condition)
         assert torch.equal(field(z, levels_of(z, outside)), model.velocity(z, levels_of(z, nearest), latent.condition))
+
+
+def published(
+    backbone: GaussianMixtureBackbone, y: Tensor, levels: list[float], noises: Tensor, scale: float
+) -> Tensor:
+    """The loop with clean estimates in closed form, noise by noise; the state is noised anew in every step."""
+    for s in levels:
+        change = torch.zeros_like(y)
+        for e in noises:
+            at, below = (
+                clean_at(backbone, (1 - t) * y + t * e, t, backbone.embed(["c"]))
+                - clean_at(backbone, (1 - t) * y + t * e, t, backbone.embed(["a"]))
+                for t in (s, s - 0.15)
+            )
+            change += (0.15 * at + s * below) / (s + 0.15) / len(noises)
+        y = y + scale * change
+    return y
+
+
+@pytest.mark.parametrize("strength", [1.0, -0.6])
+@pytest.mark.parametrize(("steps", "levels"), [(1, [0.9]), (3, [0.9, 0.6, 0.3])])
+def test_chordedit_is_the_published_loop(steps: int, levels: list[float], strength: float) -> None:
+    backbone = example_mixture(dimension=6)
+    latent = mixture_latent(backbone)
+    noises = draw((2, 6), seed=4, purpose="chordedit").to(latent.z)
+    expected = published(backbone, latent.z, levels, noises, 0.7 * strength)
+    editor = ChordEdit(steps=steps, step_size=0.7, noises=2)
+    found = editor.edit(latent, backbone.embed(["c"]), [strength], seed=4)[0].z
+    # the clean estimate is z - s v here, and from the score, which divides by s, there
+    assert relative_error(found, expected) < 1e-11
+    assert relative_error(found, published(backbone, latent.z, levels, noises.flip(0) * 0.9, strength)) > 1e-2
+
+
+def test_chordedits_levels_are_cut_to_what_the_model_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked from 1 to 0 with a gap, a model whose levels end before is asked at its own ends."""
+    model, seen = vp_model(latent=None), list[float]()
+    known, latent = model.capabilities, mixture_latent(model)
+    ask = model.velocity
+
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        seen.append(float(s[0]))
+        return ask(z, s, condition)
+
+    monkeypatch.setattr(model, "velocity", velocity)
+    ChordEdit(levels=(1.0, 0.0), steps=2, gap=0.1).edit(latent, model.embed(["c"]), [1.0])
+    assert seen[::2] == [known.s_max, known.s_max - 0.1, known.s_min, known.s_min]
+
+
+def test_the_difference_of_clean_estimates_is_averaged_over_noises(latent: JointLatent) -> None:
+    """Each picture's own mean, and the velocity's factor ``-s``."""
+    backbone, target = latent.backbone, latent.backbone.embed(["c"]).expand(3)
+    noises = draw((4, 6), seed=1, purpose="tests").to(latent.z)
+    expected = torch.zeros_like(latent.z)
+    for e in noises:
+        z = 0.6 * latent.z + 0.4 * e
+        at = levels_of(z, 0.4)
+        expected -= 0.1 * (backbone.velocity(z, at, target) - backbone.velocity(z, at, latent.condition))
+    assert relative_error(clean_difference(latent, target, latent.z, 0.4, noises[:, None]), expected) < 1e-12

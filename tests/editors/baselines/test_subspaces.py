@@ -1,6 +1,5 @@
 """Editors that move at one level, with Jacobians in closed form or by autograd."""
 
-import itertools
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent, times
+from tests.directions.mixtures import levels_of, mixture_latent, times
 from tests.directions.networks import NetworkBackbone, network_latent
 
 
@@ -57,14 +56,6 @@ def test_it_is_the_span_of_the_powers(maps: Tensor, iterations: int) -> None:
     assert torch.allclose(projector(found), projector(start.flatten(2) @ powers), atol=1e-9)
     gram = found.flatten(2) @ found.flatten(2).mT
     assert torch.allclose(gram, torch.eye(2, dtype=gram.dtype).expand_as(gram), atol=1e-12)
-
-
-def test_it_tends_to_the_leading_singular_vectors(maps: Tensor) -> None:
-    """The gaps of these two maps leave less than 1e-6 after 100 iterations, and a hundred times more after one."""
-    top = torch.linalg.svd(maps)[2][:, :2]
-    start = drawn(2, 2, 8)
-    assert torch.allclose(projector(span(maps, start, 100)), projector(top), atol=1e-6)
-    assert not torch.allclose(projector(span(maps, start, 1)), projector(top), atol=1e-2)
 
 
 def test_what_is_mapped_to_nothing_is_no_direction() -> None:
@@ -124,29 +115,6 @@ def test_the_features_are_taken_where_the_walk_is() -> None:
     assert relative_error(found, latent.z + moved) < 1e-12
 
 
-def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
-    """One Gaussian whose mean is linear in the text: the displacement solves a recursion that is linear in the means.
-
-    With ``v = J z + ...`` of the same J under every text, ``u' = u + (s' - s) J u + strength scale (1 - s') s K`` where
-    K is the change of x_hat over s.
-    """
-    backbone = LinearTextBackbone(example_mixture(dimension=6).mixture)
-    latent, target = mixture_latent(backbone, condition=backbone.embed(["a"])), backbone.embed(["c"])
-    covariance, eye = backbone.mixture.covariances[:1], torch.eye(6, dtype=torch.float64)
-    means = (backbone.mean(target) - backbone.mean(latent.condition[:1])).expand(3, -1)
-    moved, levels = torch.zeros_like(latent.z), [1.0, 0.75, 0.5, 0.25, 0.0]
-
-    def slope(s: float) -> Tensor:
-        total = (1 - s) ** 2 * covariance + s**2 * eye
-        return ((s * eye - (1 - s) * covariance) @ torch.linalg.inv(total)).expand(3, -1, -1)
-
-    for s, s_next in itertools.pairwise(levels):
-        kick = -(1 - s_next) * times(slope(s_next), means) - means
-        moved = moved + (s_next - s) * times(slope(s_next), moved) - 0.8 * 0.3 * (1 - s_next) * s * kick
-    editor = AsymmetricEdit(level=1.0, steps=4, scale=0.3, until=0.0)
-    assert relative_error(editor.edit(latent, target, [0.8])[0].z - latent.z, moved) < 1e-10
-
-
 def dense_jacobian(latent: JointLatent, trace: InversionTrace, row: int, target: Condition, *, inside: bool) -> Tensor:
     """Of the middle of the small network, or of the clean estimate, by autograd; ``[feature, latent]``."""
     backbone, s = latent.backbone, trace.levels[-1]
@@ -192,33 +160,6 @@ def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: boo
     assert relative_error(found, latent.z) > 1e-2
 
 
-@pytest.mark.slow
-def test_a_basis_of_all_directions_keeps_the_change_as_it_is(latent: JointLatent) -> None:
-    """With as many vectors as numbers the projection does nothing, whatever the search."""
-    target = latent.backbone.embed(["c"])
-    one, two = (
-        Pullback(steps=6, rank=6, iterations=steps).edit(latent, target, [1.0], seed=steps)[0].z for steps in (1, 2)
-    )
-    fewer = Pullback(steps=6, rank=3, iterations=1).edit(latent, target, [1.0], seed=1)[0].z
-    assert relative_error(one, two) < 1e-9
-    assert relative_error(fewer, one) > 1e-3
-
-
-@pytest.mark.slow
-def test_t10_the_sign_flips_the_edit_to_first_order_in_the_probe(latent: JointLatent) -> None:
-    """The guidance probes on the side to which it goes, so the even part falls with the probe as the strength does."""
-    target = latent.backbone.embed(["c"])
-
-    def even_share(size: float) -> float:
-        editor = Pullback(steps=6, rank=3, iterations=1, probe=size)
-        forth = editor.edit(latent, target, [size])[0].z - latent.z
-        back = editor.edit(latent, target, [-size])[0].z - latent.z
-        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
-
-    assert even_share(1e-2) < 0.1
-    assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-9
-
-
 def denoisers(backbone: GaussianMixtureBackbone, z: Tensor, s: float, text: Condition) -> Tensor:
     """``I - s J_v`` of each picture, in closed form."""
     return torch.eye(6, dtype=z.dtype) - s * backbone.at(z, levels_of(z, s), text).jacobian
@@ -250,53 +191,6 @@ def test_is_the_null_space_projection_of_the_masked_change(latent: JointLatent, 
     # the plain powers lose the square of their condition: some 1e-12 of float64
     assert relative_error(found, expected) < 1e-9
     assert relative_error(found, latent.z) > 1e-2
-
-
-@pytest.mark.nightly
-def test_the_projection_moves_the_estimate_outside_less(latent: JointLatent) -> None:
-    """At the top, one short step: what is left of a move is what the leading singular vectors outside do not see."""
-    backbone = latent.backbone
-    target, s = backbone.embed(["c"]), 0.7
-    trace = invert(latent, latent.path(6, s))
-    mask = difference_mask(latent, target.expand(3), level=0.5, maps=2, ratio=2.0, seed=0)
-    rest = ~mask[:, :, None] * denoisers(backbone, trace.top, s, latent.condition)
-
-    def outside(rank: int) -> Tensor:
-        moves: list[Tensor] = []
-        editor = LOCO(level=s, steps=6, rank=rank, iterations=20, maps=2, ratio=2.0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                "latentedit.editors.baselines.loco.replay",
-                lambda _latent, _trace, _text, *, offset, progress: moves.append(offset) or offset,
-            )
-            editor.edit(latent, target, [1.0], seed=0)
-        return times(rest, moves[0]).norm(dim=1) / moves[0].norm(dim=1)
-
-    following = torch.linalg.svdvals(rest)[:, 2]  # 20 iterations reach it to a per cent
-    assert bool((outside(2) <= following * 1.01).all())
-    assert bool((outside(2) < outside(0)).all())
-
-
-def test_under_gaussians_of_one_covariance_and_everything_inside_it_is_linear_in_the_strength() -> None:
-    """The Jacobian is one matrix D: the move is along ``D^T D (mu_1 - mu_0)`` up to the length, whatever the picture.
-
-    The change of the clean estimate is ``s^2 C_s^-1 (mu_1 - mu_0)``, and the aligned way back is a linear map.
-    """
-    backbone = example_mixture(dimension=6, shared_covariance=True)
-    latent = mixture_latent(backbone, condition=backbone.only(0))
-    editor = LOCO(level=0.7, steps=6, scale=1.0, rank=0, ratio=1e-9)
-    one = editor.edit(latent, backbone.only(1), [1.0])[0].z - latent.z
-    assert relative_error(one, one[:1].expand_as(one)) < 1e-10
-    assert relative_error(editor.edit(latent, backbone.only(1), [-3.0])[0].z - latent.z, -3 * one) < 1e-10
-    covariance, eye = backbone.mixture.covariances[0], torch.eye(6, dtype=torch.float64)
-    means = backbone.mixture.means[1] - backbone.mixture.means[0]
-    total = 0.3**2 * covariance + 0.7**2 * eye
-    change = 0.7**2 * torch.linalg.solve(total, means)
-    along = 0.3 * covariance @ torch.linalg.solve(total, change)
-    offset = 0.3 * change.norm() * along / along.norm()
-    trace = invert(latent, latent.path(6, 0.7))
-    back = replay(latent, trace, latent.condition, offset=offset.expand(3, -1))
-    assert relative_error(latent.z + one, back) < 1e-10
 
 
 @pytest.mark.parametrize(

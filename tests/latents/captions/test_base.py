@@ -11,7 +11,6 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import (
-    INSTRUCTION,
     Captioner,
     captioner_for,
     clean_caption,
@@ -19,6 +18,7 @@ from latentedit.latents.captions.base import (
     one_line,
     to_images,
 )
+from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.latents.captions.image_text import ImageToText
 from latentedit.models.base import Backbone
@@ -49,6 +49,7 @@ def test_who_reads_is_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
     found = captioner_for(backbone)
     assert isinstance(found, Captioner)
     assert found.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
+    assert found.change("a man with no hat", Change.parse("=> a hat")) == "a man with a hat"  # without a grammar
     made = make_captioner("fixed", backbone)
     assert isinstance(made, Fixed)
     assert made.backbone is backbone
@@ -58,14 +59,11 @@ def test_who_reads_is_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
         make_captioner(str(tmp_path), backbone)
 
 
-@pytest.mark.parametrize(("name", "model"), [("openai:m", "m"), ("openai:org/m:8b", "org/m:8b")])
-def test_an_endpoint_is_made_by_its_models_name(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, name: str, model: str
-) -> None:
+def test_an_endpoint_is_made_by_its_models_name(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    made = make_captioner(name, backbone)
+    made = make_captioner("openai:org/m:8b", backbone)
     assert isinstance(made, VisionEndpoint)
-    assert (made.model, made.name) == (model, name)
+    assert (made.model, made.name) == ("org/m:8b", "openai:org/m:8b")
     with pytest.raises(ConfigError, match="openai:MODEL"):
         make_captioner("openai:", backbone)
 
@@ -103,37 +101,23 @@ def test_other_names_are_refused_with_what_there_is(backbone: Backbone, name: st
         (" \tA man\r\nwith  a beard,\u2028a wall. \n", "A man with a beard, a wall"),
         ('"a man."', "a man"),
         ('"a man".', "a man"),
-        ("'a man'", "a man"),
         ("\u201ca man\u201d", "a man"),
         ("\u2018a man.\u2019", "a man"),
         ("\u00ab a man \u00bb", "a man"),
-        ("`a man`", "a man"),
         ("\"'a man'\"", "a man"),
         ("'a man's hat'", "a man's hat"),
         ("'Tom' and 'Jerry'", "'Tom' and 'Jerry'"),
         ('"Tom" and "Jerry".', '"Tom" and "Jerry"'),
-        ('a sign "Stop"', 'a sign "Stop"'),
         ("a man...", "a man"),
         ("a man with 1.5 beards", "a man with 1.5 beards"),
         ("a man\x1b[31m, red\x00", "a man [31m, red"),
         ('"', '"'),
         ('"".', ""),
-        (" . ", ""),
         ("", ""),
     ],
 )
 def test_captions_are_cleaned(text: str, cleaned: str) -> None:
-    assert clean_caption(text) == cleaned
-
-
-@pytest.mark.slow
-@given(st.text(st.sampled_from(list("a'\"`. \n\u201c\u201d\u00ab\u00bb")), max_size=12) | st.text(max_size=20))
-def test_cleaning_twice_is_cleaning_once(text: str) -> None:
-    cleaned = clean_caption(text)
-    assert clean_caption(cleaned) == cleaned
-    assert cleaned == cleaned.strip()
-    assert not cleaned.endswith(".")
-    assert cleaned in one_line(text)
+    assert clean_caption(text) == cleaned == clean_caption(cleaned)
 
 
 @given(st.text())
@@ -152,8 +136,3 @@ def test_pixels_become_images_in_eight_bits() -> None:
     assert torch.equal(torch.from_numpy(np.stack([np.array(image) for image in images])).permute(0, 3, 1, 2), levels)
     assert to_images(torch.full((1, 3, 1, 1), 1.3))[0].getpixel((0, 0)) == (255, 255, 255)
     assert to_images(torch.full((1, 3, 1, 1), -1.3, dtype=torch.bfloat16))[0].getpixel((0, 0)) == (0, 0, 0)
-
-
-def test_the_instruction_asks_for_phrases_between_commas() -> None:
-    assert one_line(INSTRUCTION) == INSTRUCTION
-    assert "'a ... with ..., ..., ...'" in INSTRUCTION

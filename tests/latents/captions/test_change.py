@@ -1,28 +1,14 @@
 import contextlib
-import itertools
 import re
 import time
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions import change as change_module
-from latentedit.latents.captions.base import Captioner
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.phrases import MAX_LETTERS, Phrase, phrase_key, read_phrases
-
-PHRASES = st.lists(
-    st.sampled_from(
-        ["a hat", "red shoes", "an umbrella", "blue eyes", "two cats", "a long coat", "sunlight", "T-Shirt"]
-    ),
-    min_size=2,
-    max_size=7,
-    unique=True,
-)
-ENDINGS = st.sampled_from(["", ".", " !"])
 
 
 @pytest.mark.parametrize(
@@ -43,21 +29,19 @@ def test_parsing_and_its_inverse(text: str, old: str, new: str, normal: str) -> 
     assert Change.parse(str(change)) == change
 
 
-@pytest.mark.parametrize("text", ["", "glasses", "add glasses", "a => b => c", "a -> b => c", "=>", "  =>  "])
-def test_what_is_no_change_is_told_the_form(text: str) -> None:
-    with pytest.raises(ConfigError, match='"OLD => NEW"'):
-        Change.parse(text)
-
-
-@pytest.mark.parametrize("text", ["glasses", "add glasses", " remove  glasses"])
-def test_words_without_an_arrow_are_shown_the_right_forms(text: str) -> None:
-    with pytest.raises(ConfigError, match=r'"=> glasses".*"glasses =>"'):
-        Change.parse(text)
-
-
-@pytest.mark.parametrize("text", ["hat => hat", "A  Hat => a hat"])
-def test_a_change_changes_something(text: str) -> None:
-    with pytest.raises(ConfigError, match="are the same"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        *((text, '"OLD => NEW"') for text in ("", "a => b => c", "a -> b => c", "=>", "  =>  ")),
+        *(
+            (text, r'"OLD => NEW".*"=> glasses".*"glasses =>"')
+            for text in ("glasses", "add glasses", " remove  glasses")
+        ),
+        *((text, "are the same") for text in ("hat => hat", "A  Hat => a hat")),
+    ],
+)
+def test_what_is_no_change_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
         Change.parse(text)
 
 
@@ -65,7 +49,6 @@ def test_a_change_changes_something(text: str) -> None:
     ("caption", "change", "wanted"),
     [
         ("a man with a hat, a dog.", "man => woman", "a woman with a hat, a dog."),
-        ("A  Man with a hat", "man with => boy in", "A  boy in a hat"),
         ("A man with\n a hat", "with a  HAT => smiling", "A man smiling"),
         ("a man's hat, a manual", "man => woman", "a woman's hat, a manual"),
         ("a t-shirt, a shirt", "shirt => coat", "a t-shirt, a coat"),
@@ -74,52 +57,30 @@ def test_a_change_changes_something(text: str) -> None:
         # the article follows
         ("a man, a dog", "man => old man", "an old man, a dog"),
         ("An old man", "old => young", "A young man"),
-        ("AN old man", "old => young", "A young man"),
-        ("a smile", "smile => an open mouth", "an open mouth"),
         ("a hat", "hat => 3 hats", "3 hats"),
         ("sauna man", "man => owner", "sauna owner"),
-    ],
-)
-def test_replacing(caption: str, change: str, wanted: str) -> None:
-    assert Change.parse(change).apply(caption) == wanted
-
-
-@pytest.mark.parametrize(
-    ("caption", "change", "wanted"),
-    [
+        # adding
         ("a man, a dog.", "=> a hat", "a man, a dog, a hat."),
-        ("a man, a dog, ", "=> a hat", "a man, a dog, a hat "),
         ("", "=> a hat", "a hat"),
         # what denies it gives way
         ("a man, no hat, a dog", "=> a hat", "a man, a hat, a dog"),
         ("a man, No  a Hat, a dog", "=> a hat", "a man, a hat, a dog"),
         ("without glasses.", "=> glasses", "glasses."),
-        ("a man with no hat and a dog", "=> a hat", "a man with a hat and a dog"),
         ("a man without a hat in a garden", "=> hat", "a man with hat in a garden"),
         ("a man without a hat", "=> wearing a hat", "a man wearing a hat"),
         # and what does not deny it does not
         ("a man, no hat stand", "=> a hat", "a man, no hat stand, a hat"),
         ("a casino hat", "=> a hat", "a casino hat, a hat"),
-    ],
-)
-def test_adding(caption: str, change: str, wanted: str) -> None:
-    assert Change.parse(change).apply(caption) == wanted
-
-
-@pytest.mark.parametrize(
-    ("caption", "change", "wanted"),
-    [
-        ("a man, a hat, a dog.", "a man =>", "a hat, a dog."),
+        # removing
+        ("two cats, a hat !", "two cats =>", "a hat !"),
         ("a man, a hat, a dog.", "A  hat =>", "a man, a dog."),
         ("a man, a hat, a dog.", "dog =>", "a man, a hat."),
         ("a man, a hat, and a dog", "a dog =>", "a man, a hat"),
         ("a man, wearing a hat", "a hat =>", "a man"),
-        ("a man, on a horse", "on a horse =>", "a man"),
         # parts of a phrase
         ("a man with a hat", "a hat =>", "a man"),
         ("a man with a hat and a scarf", "a hat =>", "a man with a scarf"),
         ("a man with a hat and a scarf", "a scarf =>", "a man with a hat"),
-        ("a man with a hat and a scarf", "a hat and a scarf =>", "a man"),
         ("a man wearing a hat in a garden", "a hat =>", "a man in a garden"),
         ("a hat and a scarf", "a hat =>", "a scarf"),
         # a lead leads to the next phrase, if that is a thing
@@ -129,7 +90,7 @@ def test_adding(caption: str, change: str, wanted: str) -> None:
         ("a house, a man with a hat, a dog", "a hat =>", "a house, a man, a dog"),
     ],
 )
-def test_removing(caption: str, change: str, wanted: str) -> None:
+def test_replacing_adding_and_removing(caption: str, change: str, wanted: str) -> None:
     assert Change.parse(change).apply(caption) == wanted
 
 
@@ -139,11 +100,9 @@ def test_removing(caption: str, change: str, wanted: str) -> None:
         ("a man with a hat", "woman => girl", "'woman', .* did you mean 'a man'"),
         ("a man in a red hat", "hat =>", "'hat', .* a whole phrase of the caption; did you mean 'a red hat'"),
         ("long hair, no facial hair", "hair => fur", "2 times: 'long hair', 'no facial hair'. Say more"),
-        ("a hat, a man with a hat", "a hat =>", "2 times: 'a hat', 'a man with a hat'"),
         ("a man with a hat", "=> hat", "says 'hat' already"),
         ("a man with a hat", "=> no hat", "which says 'a hat'. Replace it: \"a hat => no hat\""),
         ("a hat.", "a hat =>", "leaves nothing"),
-        ("", "a hat =>", "'a hat', the OLD"),
     ],
 )
 def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> None:
@@ -152,57 +111,12 @@ def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> N
 
 
 @pytest.mark.slow
-@given(PHRASES, ENDINGS, st.data())
-def test_a_phrase_is_added_replaced_and_removed_among_others(
-    phrases: list[str], ending: str, data: st.DataObject
-) -> None:
-    """Against the list of phrases, where each change is plain."""
-    *source, new = phrases
-    caption = ", ".join(source) + ending
-    index = data.draw(st.integers(0, len(source) - 1))
-    assert Change(old="", new=new).apply(caption) == ", ".join([*source, new]) + ending
-    exchanged = [new if place == index else phrase for place, phrase in enumerate(source)]
-    assert Change(old=source[index], new=new).apply(caption) == ", ".join(exchanged) + ending
-    assert Change(old=new, new=source[index]).apply(", ".join(exchanged) + ending) == caption
-    assert Change(old=new, new="").apply(", ".join([*source, new]) + ending) == caption
-    assume(len(source) > 1)
-    left = [phrase for phrase in source if phrase != source[index]]
-    assert Change(old=source[index], new="").apply(caption) == ", ".join(left) + ending
-
-
-class Plain(Captioner):
-    def caption(self, pixels: Tensor) -> list[str]:
-        return ["a man with no hat"] * len(pixels)
-
-
-def test_captioners_without_a_grammar_change_captions_as_text() -> None:
-    assert Plain().change("a man with no hat", Change.parse("=> a hat")) == "a man with a hat"
-
-
-WORDS = st.lists(st.sampled_from(["a", "the", "hat", "red", "and", "with", "in", ",", "  "]), min_size=1, max_size=9)
-
-
-@given(WORDS, WORDS)
-def test_what_is_removed_is_found_as_by_trying_all_runs_of_parts(caption: list[str], words: list[str]) -> None:
-    text, old = " ".join(caption), " ".join(words)
-    wanted: list[str] = []
-    for phrase in read_phrases(text, lead=False).phrases:
-        parts = phrase.split(change_module._JOINT)
-        for first, last in itertools.combinations_with_replacement(parts, 2):
-            run = text[first.start : last.end]
-            wanted += [run] if change_module._bare(run) == change_module._bare(old) else []
-    assert [found.place(text).text for found in change_module._parts_like(text, old)] == wanted
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("caption", "change"),
     [
         ("a and " * 1600, "hat =>"),
         ("a and " * 1600, " and ".join("a" * 1600) + " =>"),
-        ("a" + " " * 9000 + "b", "b =>"),
         ("a" + " " * 9000 + "b", "=> a hat"),
-        ("a with " * 1400, "with => a with"),
         ("no " * 3000, "=> no hat"),
     ],
 )
@@ -214,15 +128,11 @@ def test_long_captions_take_no_time(caption: str, change: str) -> None:
     assert time.process_time() - began < 3
 
 
-def test_long_captions_and_texts_without_end_take_no_time() -> None:
+def test_captions_and_changes_have_an_end() -> None:
     assert Change.parse("a => b").apply("a" + " c" * (MAX_LETTERS // 2 - 1)).startswith("b c")
     for caption, change in (("a" * (MAX_LETTERS + 1), "a => b"), ("a", "=> " + "b" * (MAX_LETTERS + 1))):
         with pytest.raises(ConfigError, match=f"has {MAX_LETTERS + 1} letters; the most is {MAX_LETTERS}"):
             Change.parse(change).apply(caption)
-    began = time.process_time()
-    read = read_phrases("a" + " " * 1_000_000 + "b" + " ." * 1_000_000, lead=True)
-    assert [len(phrase.text) for phrase in read.phrases] == [1_000_002]
-    assert time.process_time() - began < 3
 
 
 TEXTS = st.text(st.sampled_from("ab ,.wih\n1!"), max_size=40)

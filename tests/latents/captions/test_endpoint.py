@@ -1,18 +1,14 @@
-import contextlib
 import dataclasses
 import gzip
 import json
 import re
 import socket
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from latentedit.core.errors import CaptionError, ConfigError
 from latentedit.latents.captions.base import INSTRUCTION, Captioner
@@ -74,24 +70,13 @@ def test_a_request_holds_the_picture_and_the_instruction(endpoint: FakeEndpoint)
     assert request.path == "/v1/chat/completions"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
     assert request.headers["Content-Type"] == "application/json"
-    assert {name: request.body[name] for name in ("model", "temperature", "seed")} == {
-        "model": "m",
-        "temperature": 0,
-        "seed": 0,
-    }
+    assert request.body.items() >= {"model": "m", "temperature": 0, "seed": 0}.items()
     (message,) = request.body["messages"]
     assert message["role"] == "user"
     assert [part["text"] for part in message["content"] if part["type"] == "text"] == [INSTRUCTION]
     shown = torch.from_numpy(np.array(request.picture)).permute(2, 0, 1) / 127.5 - 1
     assert request.picture.size == (7, 5)
     assert float((shown - PIXELS[0]).abs().max()) <= 0.5 / 127.5 + 1e-6
-
-
-def test_every_picture_is_a_request_of_its_own(endpoint: FakeEndpoint) -> None:
-    endpoint.answers = [says("a one"), says("a two")]
-    assert captioner().caption(torch.cat([PIXELS, -PIXELS])) == ["a one", "a two"]
-    first, second = (np.asarray(request.picture).astype(int) for request in endpoint.requests)
-    assert abs(first + second - 255).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -117,15 +102,11 @@ def test_a_busy_server_is_asked_again(endpoint: FakeEndpoint, answers: list[Answ
     ("answer", "tries", "words"),
     [
         (failing(500, "broken"), 3, "HTTP 500: broken. Try again later"),
-        (failing(429, "quota"), 3, "HTTP 429: quota. Try again later"),
         (failing(400, "not a\n vision\x1b[31m model"), 1, "HTTP 400: not a vision [31m model. Check that m takes"),
         (failing(401, "bad key"), 1, "HTTP 401: bad key. Check the key in OPENAI_API_KEY"),
         (failing(404, "no m"), 1, "HTTP 404: no m. Check the model's name and OPENAI_BASE_URL"),
         (Answer(status=418, body=b'{"detail": "a teapot"}'), 1, "HTTP 418: a teapot."),
-        (Answer(status=422, body=b'{"detail": [{"loc": "seed"}]}'), 1, 'HTTP 422: {"detail": [{"loc": "seed"}]}.'),
         (Answer(status=403, body=b"<html>\n<p>no</p>"), 1, "HTTP 403: <html> <p>no</p>. Check the key"),
-        (Answer(status=500), 3, "HTTP 500. Try"),
-        (Answer(status=502, body=b"x", cut=True), 3, "cannot be reached: "),
         (failing(400, "long " * 1000), 1, "long [...]. Check"),
         (CUT, 3, "cannot be reached: "),
     ],
@@ -144,14 +125,10 @@ def test_errors_say_what_the_server_said(endpoint: FakeEndpoint, answer: Answer,
     [
         (Answer(body=b"<html>welcome</html>"), "answers without JSON: '<html>welcome</html>'. Check OPENAI_BASE"),
         (Answer(body=b"\xff\xfe"), "without JSON"),
-        (Answer(body=b"[" * 100_000), "without JSON"),
-        (Answer(), "without JSON"),
         (Answer(body=b'{"choices": []}'), r"a choice that is a text: '\{\"choices\": \[\]\}'"),
         (Answer(body=b'{"error": {"message": "no such model"}}'), "a choice .*: 'no such model'"),
-        (Answer(body=b"[1]"), "a choice"),
         (says(["a man"]), "a choice"),
         (says(""), "openai:m gave an empty text"),
-        (says(' "."\n'), "gave an empty text"),
         (says(None), "gave an empty text"),
     ],
 )
@@ -181,35 +158,12 @@ def test_a_server_that_is_not_there_is_named(endpoint: FakeEndpoint, monkeypatch
     assert "cannot be reached" in str(failure())
 
 
-OK, NO = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 400 No\r\n"
-HEAD = OK + b"Content-Length: %s\r\n\r\n"
-CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-FLOOD = (b"x" * 65536, 0)
-GO = b"HTTP/1.1 302 Go\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n"
-BOMB = Answer(body=gzip.compress(bytes(50_000_000)), headers=(("Content-Encoding", "gzip"),))
-HOSTILE: dict[str, tuple[Answer, str]] = {
-    "a body without end": (Answer(body=HEAD % b"9999999999", raw=FLOOD), "answers with more than 1000000"),
-    "an error without end": (Answer(body=NO + b"\r\n", raw=FLOOD), "answers with more than 1000000"),
-    "a body in drops": (Answer(body=HEAD % b"9999999999", raw=(b"x", 0.1)), "no answer in time"),
-    "headers in drops": (Answer(body=OK + b"X: ", raw=(b"x", 0.1)), "no answer in time"),
-    "a length that no number holds": (Answer(body=HEAD % (b"9" * 20) + b"x"), "no answer in time|cannot be reached"),
-    "an error with such a length": (Answer(body=NO + b"Content-Length: 99999999999999999999\r\n\r\n"), ""),
-    "a negative chunk": (Answer(body=CHUNKED + b"-5\r\n"), "cannot be reached"),
-    "a huge chunk": (Answer(body=CHUNKED + b"ffffffffffffffff\r\nx"), "no answer in time|cannot be reached"),
-    "a redirection to no address": (Answer(body=GO), "HTTP 302|cannot be reached"),
-    "a packed bomb": (BOMB, "without JSON"),
-}
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("case", HOSTILE)
-def test_no_answer_takes_for_ever_or_all_memory(endpoint: FakeEndpoint, case: str) -> None:
-    answer, words = HOSTILE[case]
-    plain = answer.body.startswith(b"HTTP")
-    endpoint.answers = [dataclasses.replace(answer, raw=answer.raw or (b"", 9)) if plain else answer] * 3
-    began = time.monotonic()
-    assert re.search(words, str(failure(timeout_seconds=0.3)))
-    assert time.monotonic() - began < 4
+def test_an_answer_without_end_is_cut_off(endpoint: FakeEndpoint) -> None:
+    """As it is sent: what is packed is not unpacked."""
+    endpoint.answers = [Answer(body=b"x" * 1_000_001)] * 3
+    assert "answers with more than 1000000" in str(failure())
+    endpoint.answers = [Answer(body=gzip.compress(bytes(5_000_000)), headers=(("Content-Encoding", "gzip"),))]
+    assert "without JSON" in str(failure())
 
 
 def test_a_redirection_is_not_followed(endpoint: FakeEndpoint) -> None:
@@ -220,42 +174,32 @@ def test_a_redirection_is_not_followed(endpoint: FakeEndpoint) -> None:
         assert [request.path for request in endpoint.requests] == ["/v1/chat/completions"]
 
 
-@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize("status", [200, 401])
 @pytest.mark.parametrize(
-    "echo",
+    "body",
     [
-        lambda key: json.dumps({"error": {"message": f"Incorrect API key: {key}."}}),
-        lambda key: json.dumps({"headers": {"Authorization": f"Bearer {key}"}}),
-        lambda key: f"<p>{key}</p>{key}",
-        lambda key: "x" * 190 + key,
-        lambda key: "?key=sk-test%2Fa%2Bvery%3Dsecret-key_0123456789",
+        json.dumps({"error": {"message": f"Incorrect API key: {KEY}."}}),
+        json.dumps({"headers": {"Authorization": f"Bearer {KEY}"}}),
+        f"<p>{KEY}</p>{'x' * 150}{KEY}",
+        "?key=sk-test%2Fa%2Bvery%3Dsecret-key_0123456789",
     ],
 )
-def test_an_echoed_key_is_struck_out(endpoint: FakeEndpoint, status: int, echo: Callable[[str], str]) -> None:
-    endpoint.answers = [Answer(status=status, body=echo(KEY).encode())] * 3
+def test_an_echoed_key_is_struck_out(endpoint: FakeEndpoint, status: int, body: str) -> None:
+    endpoint.answers = [Answer(status=status, body=body.encode())]
     said = str(failure())
     assert "***" in said
     assert "secret" not in said
 
 
-@pytest.mark.parametrize("body", [f"echo {KEY}", json.dumps({"headers": KEY}), json.dumps({"error": KEY})])
-def test_an_echoed_key_is_struck_out_of_good_answers_too(endpoint: FakeEndpoint, body: str) -> None:
-    endpoint.answers = [Answer(body=body.encode())]
-    assert "***" in str(failure())
+def test_the_key_is_no_caption_and_kept_nowhere(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint.answers = [says(f"a man with {KEY}")]
     assert "gave the key back" in str(failure())
-
-
-def test_a_placeholder_of_a_key_may_stand_in_a_caption(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    endpoint.answers = [says("a man with none")]
-    assert captioner().caption(PIXELS) == ["a man with none"]
-
-
-def test_the_key_is_kept_nowhere(endpoint: FakeEndpoint) -> None:
     made = captioner()
     made.caption(PIXELS)
     assert KEY not in f"{made!r} {made} {vars(made)}"
+    monkeypatch.setenv("OPENAI_API_KEY", "none")  # a placeholder may stand in a caption
+    endpoint.answers = [says("a man with none")]
+    assert captioner().caption(PIXELS) == ["a man with none"]
 
 
 def test_a_local_server_needs_no_key(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,33 +210,30 @@ def test_a_local_server_needs_no_key(endpoint: FakeEndpoint, monkeypatch: pytest
     assert "asks for a key" in str(failure())
 
 
-@pytest.mark.parametrize("address", [None, "", "https://api.openai.com/v1/"])
-def test_the_default_address_needs_a_key(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+@pytest.mark.parametrize("address", ["", "https://api.openai.com/v1/"])
+def test_the_default_address_needs_a_key_and_settings_make_sense(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    if address is None:
-        monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    else:
-        monkeypatch.setenv("OPENAI_BASE_URL", address)
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(CaptionError, match="no key in the environment variable OPENAI_API_KEY"):
         VisionEndpoint("m")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     assert VisionEndpoint("m").url == "https://api.openai.com/v1/chat/completions"
+    with pytest.raises(ConfigError, match="openai:MODEL"):
+        VisionEndpoint(" ")
+    for seconds in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="above 0 seconds"):
+            VisionEndpoint("m", timeout_seconds=seconds)
+
+
+LOCAL = "http://localhost"
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "hidden:8000/v1",
-        "file:///etc/hidden",
-        "http://",
-        "http://:8000/hidden",
-        "http://user:hidden@localhost/v1",
-        "http://localhost/v1?key=hidden",
-        "http://localhost/v1#hidden",
-        "http://localhost/hidden v1",
-        "http://localhost:hidden/v1",
-        "http://[hidden/v1",
-        "http://hidd\u00e9n/v1",
+        *("hidden:8000/v1", "file:///etc/hidden", "http://:8000/hidden", "http://hidd\u00e9n/v1"),
+        *("http://user:hidden@localhost/v1", f"{LOCAL}/v1?key=hidden", f"{LOCAL}/v1#hidden", f"{LOCAL}/hidden v1"),
+        f"{LOCAL}:hidden/v1",
     ],
 )
 def test_addresses_that_are_none_are_refused_unshown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
@@ -302,35 +243,10 @@ def test_addresses_that_are_none_are_refused_unshown(monkeypatch: pytest.MonkeyP
     assert "hid" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("key", ["two words-secret", "line\nbreak-secret", "\u00fcmlaut-secret", "bell\x07-secret"])
-def test_a_key_that_cannot_be_sent_is_refused_unshown(
-    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY") as caught:
-        captioner().caption(PIXELS)
-    assert "secret" not in "".join(traceback.format_exception(caught.value))
+def test_keys_that_cannot_be_sent_are_refused_unshown(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("two words-secret", "\u00fcmlaut-secret", "bell\x07-secret"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with pytest.raises(ConfigError, match="OPENAI_API_KEY") as caught:
+            captioner().caption(PIXELS)
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
     assert endpoint.requests == []
-
-
-def test_settings_that_make_no_sense_are_refused(endpoint: FakeEndpoint) -> None:
-    with pytest.raises(ConfigError, match="openai:MODEL"):
-        VisionEndpoint(" ")
-    for seconds in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="above 0 seconds"):
-            VisionEndpoint("m", timeout_seconds=seconds)
-
-
-NAMES = st.sampled_from(["choices", "message", "content", "error", "detail"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=8
-)
-
-
-@given(content=JSON)
-def test_any_json_is_a_caption_or_an_error(content: object) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENAI_BASE_URL", "http://localhost/v1")
-        patch.delenv("OPENAI_API_KEY", raising=False)
-        with contextlib.suppress(CaptionError):
-            assert VisionEndpoint("m")._read(json.dumps(content).encode())

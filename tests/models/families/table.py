@@ -1,16 +1,15 @@
-"""Writes what the tests of the families found, for `latentedit models families` and its page.
+"""Writes what the tests of the families found into its page.
 
 python -m tests.models.families.table
 """
 
 import importlib
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
 import latentedit as le
-from latentedit.models.families import MEASURED, UNTRIED, Family, families
+from latentedit.models.families import UNTRIED, Family, families
 from tests.models.families.family import SETTINGS, FamilyContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
@@ -21,6 +20,7 @@ CHECKS = {
     "codec": "test_encoding_is_the_inverse_normalisation",
     "folder": "test_a_folder_gives_the_same_model",
     "edits": "test_edits_and_local_basis",
+    "derivatives": "test_jvp_agrees_with_differences",
 }
 """What is said to be tested, by the test that does it."""
 
@@ -44,8 +44,7 @@ def tested(contract: type[FamilyContract]) -> list[str]:
     """What a class tests, as it stands in the table."""
     known = [label for label, test in CHECKS.items() if getattr(contract, test, None) is not None]
     marks = getattr(getattr(contract, CHANGED, None), "pytestmark", ())
-    variants = [variant for mark in marks if mark.name == "parametrize" for variant in mark.args[1]]
-    return [*known, *variants, *(["derivatives"] if variants else [])]
+    return [*known, *(variant for mark in marks if mark.name == "parametrize" for variant in mark.args[1])]
 
 
 def measured() -> dict[str, Any]:
@@ -78,32 +77,26 @@ def measured() -> dict[str, Any]:
     return dict(sorted(table.items()))
 
 
-def page(found: list[Family]) -> str:
+def page(found: list[Family], measured: dict[str, Any]) -> str:
     """The page, in Markdown."""
     lines = ["# Families of models", "", f"{UNTRIED} Written by `python -m tests.models.families.table`.", ""]
     lines += ["| family | pipelines | network | sides | half precision | published settings | licence of the weights |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
     for one in found:
+        known = measured.get(one.module, {"denoiser": "", "half": "", "published": []})
         sides = f"{one.multiple_px} px" if one.multiple_px else "each its own"
-        cells = (", ".join(one.pipelines), one.denoiser, sides, one.half, ", ".join(one.published), one.licence)
+        published = ", ".join(known["published"])
+        cells = (", ".join(one.pipelines), known["denoiser"], sides, known["half"], published, one.licence)
         lines.append(f"| {one.name} | {' | '.join(cells)} |")
     lines += ["", "| family | miniature | guidance | text | tested |", "| --- | --- | --- | --- | --- |"]
     for one in found:
-        for member in one.members:
-            text = (
-                f"{member.window} tokens, {member.windows}" if member.window else f"the tokenizer's, {member.windows}"
-            )
-            guidance = f"{member.guidance_kind} {member.guidance:g}"
-            cells = (member.name, guidance, text, ", ".join(member.tested))
+        for member in measured.get(one.module, {"members": []})["members"]:
+            tokens = f"{member['window']} tokens" if member["window"] else "the tokenizer's"
+            guidance = f"{member['guidance_kind']} {member['guidance']:g}"
+            cells = (member["name"], guidance, f"{tokens}, {member['windows']}", ", ".join(member["tested"]))
             lines.append(f"| {one.name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Write the table and the page."""
-    MEASURED.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(families()), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page(families(), measured()), encoding="utf-8")

@@ -12,11 +12,12 @@ from tests.models.families.family import SETTINGS, FamilyContract
 
 
 class TestAuraFlow(FamilyContract):
+    guidance = (3.5, "cfg")
+
     def build(self) -> Any:
         return auraflow()
 
 
-@pytest.mark.nightly
 def test_positions_have_an_end() -> None:
     """Sizes beyond the learned positions are refused, as settings and as latents."""
     backbone = le.from_pipeline(auraflow(), settings=SETTINGS)

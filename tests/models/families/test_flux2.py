@@ -7,25 +7,25 @@ from typing import Any
 import pytest
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
-from PIL import Image
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
-from latentedit.editors.baselines.flowedit import FlowEdit
-from latentedit.latents.joint import JointLatent
 from latentedit.models.flux2 import Flux2Backbone
-from latentedit.models.guidance import GuidedField
 from latentedit.models.patches import patchify, unpack, unpatchify
 from latentedit.testing.miniatures.flux2 import flux2_dev, flux2_klein
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, PARITY, SETTINGS, STEPS, FamilyContract
+from tests.models.families.family import (
+    CAPTION,
+    NO_CHAT,
+    PARITY,
+    SETTINGS,
+    STEPS,
+    FamilyContract,
+    noise_picture,
+    sampled_beside,
+)
 
 WORDS = 200
 """Text tokens of most tests, fewer than the 512 of the family, for speed; Mistral's system message takes 172."""
@@ -50,30 +50,10 @@ def normalised(pipeline: Any, latents: Tensor) -> Tensor:
     return unpatchify(patches)
 
 
-class TestKleinBase(FamilyContract):
-    def build(self) -> Any:
-        return flux2_klein()
-
-    def stock_latents(self, z: Tensor) -> Tensor:
-        return patchify(z)
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "max_sequence_length": WORDS}
-
-    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        """Latents come back in the autoencoder's own scale."""
-        made = super().stock_picture(pipeline, weight, size, z, **settings)
-        return made if "output_type" in settings else normalised(pipeline, made)
-
-
-class TestKlein(TestKleinBase):
-    weights = (1.0,)
-
-    def build(self) -> Any:
-        return flux2_klein(distilled=True)
-
-
 class TestDev(FamilyContract):
+    guidance = (4.0, "embedded")
+    room = WORDS - 172
+
     def build(self) -> Any:
         return flux2_dev()
 
@@ -87,18 +67,48 @@ class TestDev(FamilyContract):
         return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
 
 
+class TestKleinBase(TestDev):
+    guidance = (4.0, "cfg")
+    room = WORDS - 6  # of the chat
+    misfits = (
+        NO_CHAT,
+        (
+            "takes text of width 48; the text encoder gives 24",
+            lambda pipeline: pipeline.transformer.register_to_config(joint_attention_dim=48),
+        ),
+    )
+
+    def build(self) -> Any:
+        return flux2_klein()
+
+    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+        """Latents come back in the autoencoder's own scale."""
+        made = super().stock_picture(pipeline, weight, size, z, **settings)
+        return made if "output_type" in settings else normalised(pipeline, made)
+
+    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        return output
+
+
+class TestKlein(TestKleinBase):
+    weights = (1.0,)
+    guidance = (1.0, "none")
+    kind_at_one = "none"
+
+    def build(self) -> Any:
+        return flux2_klein(distilled=True)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int]) -> None:
     """Two pictures of different sizes beside the latent, each at its own place."""
     pipeline = flux2_klein()
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
-    pictures = [draw((*shape, 3), seed=5, purpose="picture").sigmoid() for shape in ((64, 96), (80, 64))]
-    images = [Image.fromarray((picture * 255).to(torch.uint8).numpy()) for picture in pictures]
-    pixels = [torch.as_tensor(pipeline.image_processor.preprocess(image)) for image in images]
+    images = [noise_picture(64, 96), noise_picture(80, 64)]
     z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
-    reference = tuple(backbone.encode(picture) for picture in pixels)
-    told = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
+    reference = tuple(backbone.encode(torch.as_tensor(pipeline.image_processor.preprocess(image))) for image in images)
+    condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
     stock = pipeline(
         prompt=CAPTION,
         image=images,
@@ -110,14 +120,11 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
         max_sequence_length=WORDS,
         output_type="latent",
     ).images
-    field = GuidedField(backbone=backbone, condition=told, guidance=3.0)
-    grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-    assert relative_error(sample(field, z, grid, EulerSolver()).final, normalised(pipeline, stock)) <= PARITY
-    s, swapped = torch.tensor([0.5]), dataclasses.replace(told, reference=reference[::-1])
-    assert relative_error(backbone.velocity(z, s, swapped), backbone.velocity(z, s, told)) > 1e-3
+    ours = sampled_beside(backbone, condition, z, 3.0, size)
+    assert relative_error(ours, normalised(pipeline, stock)) <= PARITY
     for site in ("double.0.image", "single.0.image"):
         tokens = sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
-        assert backbone.features(z, s, told, site).shape[1] == tokens
+        assert backbone.features(z, torch.tensor([0.5]), condition, site).shape[1] == tokens
 
 
 def test_word_positions_are_exact_in_half_precision() -> None:
@@ -140,19 +147,6 @@ def test_levels_depend_on_their_number_and_on_the_picture() -> None:
             assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(("build", "room"), [(flux2_klein, 506), (flux2_dev, 340)])
-def test_long_captions_lose_their_end(build: Any, room: int) -> None:
-    """The window holds the beginning of the chat too."""
-    backbone: Any = le.from_pipeline(build())
-    backbone.window = 512
-    longest, longer = "x" * room, "x" * (room + 1)
-    assert backbone.caption_notes([longest]) == []
-    assert f"{room} tokens" in backbone.caption_notes([longer])[0]
-    assert torch.equal(backbone.embed([longer + "y"]).tokens, backbone.embed([longer + "z"]).tokens)
-    assert not torch.equal(backbone.embed([longest[:-1] + "y"]).tokens, backbone.embed([longest]).tokens)
-
-
 class Processor:
     """What reads pictures beside text: its words go to a tokenizer of its own."""
 
@@ -162,62 +156,18 @@ class Processor:
 
 
 def test_a_processor_reads_as_its_tokenizer() -> None:
-    """Dev's live pipelines have one where a folder's text needs the tokenizer alone."""
+    """Dev's live pipelines have one where a folder's text needs the tokenizer alone.
+
+    The mark of the beginning counts once, as part of the chat, also where a tokenizer would add it to a plain text.
+    """
     plain, processed = flux2_dev(), flux2_dev()
-    processed.tokenizer = Processor(processed.tokenizer)
+    tokenizer = processed.tokenizer
+    processed.tokenizer = Processor(tokenizer)
     first, second = (le.from_pipeline(pipeline, settings=SETTINGS) for pipeline in (plain, processed))
+    notes = first.caption_notes(["x" * 600])
     assert torch.equal(first.embed([CAPTION]).tokens, second.embed([CAPTION]).tokens)
-    assert first.caption_notes(["x" * 600]) == second.caption_notes(["x" * 600]) != []
-
-
-def test_parts_of_two_models_are_refused() -> None:
-    """By name, with the cure."""
-    pipeline = flux2_klein()
-    pipeline.tokenizer.chat_template = None
-    with pytest.raises(ModelError, match="has no chat template"):
-        le.from_pipeline(pipeline)
-    pipeline = flux2_klein()
-    pipeline.transformer.register_to_config(joint_attention_dim=48)
-    with pytest.raises(ModelError, match="takes text of width 48; the text encoder gives 24"):
-        le.from_pipeline(pipeline)
-
-
-@pytest.mark.nightly
-def test_several_instructed_pictures_are_guided_as_each_alone() -> None:
-    """Each has its own reference in the unconditional branch too, noise by noise."""
-    backbone = le.from_pipeline(flux2_klein(), settings=SETTINGS)
-    z = draw((2, *backbone.latent_shape(64, 64)), seed=0, purpose="pictures")
-
-    def instructed(rows: slice) -> JointLatent:
-        told = dataclasses.replace(backbone.embed(["change nothing"]).expand(len(z[rows])), reference=(z[rows],))
-        return JointLatent(backbone=backbone, z=z[rows], condition=told, captions=("change nothing",) * len(told))
-
-    def edits(latent: JointLatent) -> list[Tensor]:
-        target = latent.told(["add glasses"]).expand(len(latent))
-        found = identify(latent, target, HSDS(guidance=3.0, steps=1, noises=2), seed=0)
-        editor = FlowEdit(level=0.6, steps=2, noises=2, source_guidance=1.5, target_guidance=4.0)
-        return [found.z, editor.edit(latent, target, [1.0])[0].z]
-
-    alone = [edits(instructed(slice(row, row + 1))) for row in range(2)]
-    for both, *rows in zip(edits(instructed(slice(0, 2))), *alone, strict=True):
-        assert relative_error(both, torch.cat(rows)) <= PARITY
-
-
-def test_distilled_klein_with_a_weight_in_its_settings_is_guided() -> None:
-    """One of 1 says what it is without."""
-    pipeline = flux2_klein(distilled=True)
-    told, plain = (le.from_pipeline(pipeline, settings={"guidance": weight}).capabilities for weight in (4, 1))
-    assert (told.guidance, told.guidance_kind) == (4.0, "cfg")
-    assert (plain.guidance, plain.guidance_kind) == (1.0, "none")
-
-
-def test_the_mark_of_the_beginning_counts_once() -> None:
-    """It is part of the chat, also where the tokenizer would add it to a plain text."""
-    pipeline = flux2_dev()
-    marks = [("<s>", pipeline.tokenizer.convert_tokens_to_ids("<s>"))]
-    marking: Any = TemplateProcessing
-    plain: Any = le.from_pipeline(pipeline)
-    notes = plain.caption_notes(["x" * 600])
-    pipeline.tokenizer._tokenizer.post_processor = marking(single="<s> $A", special_tokens=marks)
-    assert pipeline.tokenizer.num_special_tokens_to_add() == 1
-    assert plain.caption_notes(["x" * 600]) == notes != []
+    assert second.caption_notes(["x" * 600]) == notes != []
+    marks, marking = [("<s>", tokenizer.convert_tokens_to_ids("<s>"))], TemplateProcessing
+    tokenizer._tokenizer.post_processor = marking(single="<s> $A", special_tokens=marks)  # type: ignore[call-arg]
+    assert tokenizer.num_special_tokens_to_add() == 1
+    assert second.caption_notes(["x" * 600]) == notes

@@ -1,27 +1,44 @@
 """Qwen-Image and its edit models against their stock pipelines."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import QwenImageImg2ImgPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
-from PIL import Image
 
 import latentedit as le
-from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.errors import ShapeError
 from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
-from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.qwen_image import qwen_image
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, PARITY, SETTINGS, STEPS, error_with_rounded_time
+from tests.models.families.family import (
+    CAPTION,
+    PARITY,
+    SETTINGS,
+    SIZES,
+    STEPS,
+    Variants,
+    noise_picture,
+    sampled_beside,
+)
 from tests.models.families.test_flux import Packed
 
 
-class TestQwenImage(Packed):
+class TestQwenImage(Packed, Variants):
     half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours: see the test of that
+    guidance = (4.0, "renormalised")
+    image_to_image = (QwenImageImg2ImgPipeline, {})
+    chat_as_published = False
+    room = 512  # the beginning of the chat takes nothing of the window
+    misfits = (
+        (
+            "takes latents of 16 channels; the VAE gives 4",
+            lambda pipeline: pipeline.transformer.register_to_config(in_channels=64),
+        ),
+    )
 
     def build(self) -> Any:
         return qwen_image()
@@ -29,14 +46,22 @@ class TestQwenImage(Packed):
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {"true_cfg_scale": weight, "negative_prompt": ""}
 
+    def test_in_half_precision_only_the_rounding_of_time_differs(self) -> None:
+        """The stock pipeline rounds 1000 s to bfloat16."""
+        pipeline = self.build().to(torch.bfloat16)
+        backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
+        backbone._time = lambda s, _z: (1000 * s).to(torch.bfloat16) / 1000
+        z = self.start(backbone, (64, 64))
+        stock = self.own_latents(self.stock_picture(pipeline, 1.0, (64, 64), z.to(torch.bfloat16)), z).float()
+        assert relative_error(self.ours(backbone, 1.0, (64, 64), z), stock) <= 0.02
 
-def test_in_half_precision_only_the_rounding_of_time_differs() -> None:
-    """The stock pipeline rounds 1000 s."""
-    assert error_with_rounded_time(TestQwenImage(), lambda s: (1000 * s).to(torch.bfloat16) / 1000) <= 0.02
+    def test_references_are_refused_where_the_model_takes_none(self, backbone: Any) -> None:
+        z = self.start(backbone, (64, 64))
+        with pytest.raises(ShapeError, match="takes no reference pictures"):
+            backbone.velocity(z, torch.tensor([0.5]), dataclasses.replace(backbone.embed([CAPTION]), reference=(z,)))
 
 
-@pytest.mark.parametrize("zero_cond_t", [False, True])
-@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+@pytest.mark.parametrize(("size", "zero_cond_t"), [(SIZES[0], False), (SIZES[1], True)])
 def test_sampling_with_references_equals_the_stock_pipeline(
     size: tuple[int, int], zero_cond_t: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,7 +75,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         for image in images
     )
     z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
-    told = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
+    condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
     texts = [pipeline.encode_prompt(text, image=None)[0] for text in (CAPTION, "")]
     stock = pipeline(
         image=images,
@@ -63,60 +88,23 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         true_cfg_scale=3.0,
         output_type="latent",
     ).images
-    field = GuidedField(backbone=backbone, condition=told, guidance=3.0, renormalised=True)
-    grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-    ours = sample(field, z, grid, EulerSolver()).final
+    ours = sampled_beside(backbone, condition, z, 3.0, size, renormalised=True)
     assert relative_error(ours, Packed().own_latents(stock, z)) <= PARITY
-    s, swapped = torch.tensor([0.5]), dataclasses.replace(told, reference=reference[::-1])
-    assert relative_error(backbone.velocity(z, s, swapped), backbone.velocity(z, s, told)) > 1e-3
 
 
-def noise_picture(height: int, width: int) -> Image.Image:
-    noise = draw((height, width, 3), seed=5, purpose="picture").sigmoid()
-    return Image.fromarray((noise * 255).to(torch.uint8).numpy())
+def test_edit_models_read_the_words_within_their_own_chat(tmp_path: Path) -> None:
+    """As the later stock pipeline embeds them without a picture; the first one has the same chat around the words.
 
-
-@pytest.mark.nightly
-def test_edit_models_read_the_words_within_their_own_chat() -> None:
-    """As the later stock pipeline embeds them without a picture; the first one has the same chat around the words."""
+    A folder needs none of the processor, which nothing here reads.
+    """
     pipeline = qwen_image("plus")
     with torch.no_grad():
         expected = pipeline.encode_prompt(CAPTION, image=None)[0]
-    for model in (pipeline, qwen_image("edit")):
-        told = le.from_pipeline(model, settings=SETTINGS).embed([CAPTION])
-        length = expected.shape[1]
-        assert relative_error(told.tokens[:, :length], expected) <= 1e-6
-        assert told.mask is not None
-        assert int(told.mask.sum()) == length
-    plain = le.from_pipeline(qwen_image(), settings=SETTINGS).embed([CAPTION])
-    assert plain.mask is not None
-    assert int(plain.mask.sum()) < length
-
-
-def test_an_edit_model_keeps_its_folder(tmp_path: Any) -> None:
-    """Without its processor, which nothing here reads."""
-    pipeline = qwen_image("plus")
     pipeline.save_pretrained(tmp_path / "model", safe_serialization=True)
-    loaded = le.load(tmp_path / "model", device="cpu")
-    expected = le.from_pipeline(pipeline).embed([CAPTION])
-    assert relative_error(loaded.embed([CAPTION]).tokens, expected.tokens) <= 1e-5
-
-
-def test_long_captions_lose_their_end() -> None:
-    """The beginning of the chat takes nothing of the window."""
-    backbone = le.from_pipeline(qwen_image(), settings=SETTINGS)
-    assert backbone.caption_notes(["x" * 512]) == []
-    assert "512 tokens" in backbone.caption_notes(["x" * 513])[0]
-
-
-def test_what_does_not_fit_is_refused() -> None:
-    """Parts of two models, and references where the model takes none, by name."""
-    pipeline = qwen_image()
-    backbone = le.from_pipeline(pipeline, settings=SETTINGS)
-    z = draw((1, *backbone.latent_shape(64, 64)), seed=4, purpose="start")
-    told = dataclasses.replace(backbone.embed([CAPTION]), reference=(z,))
-    with pytest.raises(ShapeError, match="takes no reference pictures"):
-        backbone.velocity(z, torch.tensor([0.5]), told)
-    pipeline.transformer.register_to_config(in_channels=64)
-    with pytest.raises(ModelError, match="takes latents of 16 channels; the VAE gives 4"):
-        le.from_pipeline(pipeline)
+    models = [le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, qwen_image("edit"), qwen_image())]
+    for model in (*models[:2], le.load(tmp_path / "model", device="cpu")):
+        condition: Any = model.embed([CAPTION])
+        assert relative_error(condition.tokens[:, : expected.shape[1]], expected) <= 1e-5
+        assert int(condition.mask.sum()) == expected.shape[1]
+    plain: Any = models[2].embed([CAPTION])
+    assert int(plain.mask.sum()) < expected.shape[1]

@@ -9,13 +9,11 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, SanaSprintImg2ImgPipeline
 from torch import Tensor
 
-import latentedit as le
-from latentedit.core.errors import ModelError
 from latentedit.core.flow import clean_estimate
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.sana import sana
-from tests.models.families.family import CAPTION, SETTINGS, STEPS, FamilyContract
+from tests.models.families.family import CAPTION, STEPS, FamilyContract
 
 
 class _UnroundedTimes(DPMSolverMultistepScheduler):
@@ -27,6 +25,14 @@ class _UnroundedTimes(DPMSolverMultistepScheduler):
 
 
 class TestSana(FamilyContract):
+    guidance = (4.5, "cfg")
+    misfits = (
+        (  # DPM-Solver of a model that is no flow has other levels
+            "Use DPMSolverMultistepScheduler with use_flow_sigmas",
+            lambda pipeline: setattr(pipeline, "scheduler", DPMSolverMultistepScheduler()),
+        ),
+    )
+
     def build(self) -> Any:
         return sana()
 
@@ -56,14 +62,15 @@ class TestSana(FamilyContract):
             assert room - 1 <= len(backbone._words(instruction + longest).input_ids) <= room
             assert len(backbone._words(f"{instruction}{longest} {word}").input_ids) > room
 
-    def test_the_empty_text_has_no_instruction(self, backbone: Backbone) -> None:
+    def test_the_empty_text_has_no_instruction(self, backbone: Any) -> None:
         """It is one token; other texts have the first and the last of the instruction beside their own two."""
-        mask = backbone.embed(["", "xy"]).mask
-        assert mask is not None
-        assert mask.sum(1).tolist() == [1, 4]
+        assert backbone.embed(["", "xy"]).mask.sum(1).tolist() == [1, 4]
 
 
 class TestSprint(FamilyContract):
+    guidance = (4.5, "embedded")
+    image_to_image = (SanaSprintImg2ImgPipeline, {})
+
     def build(self) -> Any:
         return sana(sprint=True)
 
@@ -91,24 +98,3 @@ class TestSprint(FamilyContract):
         angles = [math.atan2(level, 1 - level) for level in backbone.grid(4).levels]
         assert angles == pytest.approx([math.pi / 2 * part / 4 for part in (4, 3, 2, 1, 0)], abs=1e-6)
         assert math.atan2(backbone.grid(2).levels[1], 1 - backbone.grid(2).levels[1]) == pytest.approx(1.3, abs=1e-6)
-
-    def test_weight_is_an_input(self, backbone: Backbone) -> None:
-        """With the published one as default."""
-        assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == (4.5, "embedded")
-
-
-def test_the_pipeline_from_pictures_is_the_same_model() -> None:
-    """Its parts are the same, and its text is read alike."""
-    pipeline = sana(sprint=True)
-    other = le.from_pipeline(SanaSprintImg2ImgPipeline(**pipeline.components))
-    backbone = le.from_pipeline(pipeline)
-    assert torch.equal(other.embed([CAPTION]).tokens, backbone.embed([CAPTION]).tokens)
-    assert other.capabilities == backbone.capabilities
-
-
-def test_other_schedulers_are_refused() -> None:
-    """DPM-Solver of a model that is no flow has other levels."""
-    pipeline = sana()
-    pipeline.scheduler = DPMSolverMultistepScheduler()
-    with pytest.raises(ModelError, match="Use DPMSolverMultistepScheduler with use_flow_sigmas"):
-        le.from_pipeline(pipeline, settings=SETTINGS)

@@ -1,13 +1,25 @@
-"""Stable Diffusion 3 against the stock pipeline; what else is its own is in `tests.models.test_sd3`."""
+"""Stable Diffusion 3 against the stock pipeline, with three text encoders and with two."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any, ClassVar
 
-from latentedit.models.base import Backbone
-from latentedit.testing.miniature import sd3_pipeline
-from tests.models.families.family import SETTINGS, FamilyContract
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+
+import latentedit as le
+from latentedit.core.errors import CoordinateError, DeviceError, ShapeError
+from latentedit.models.registry import load
+from latentedit.testing.miniature import miniature_sd3, sd3_pipeline
+from latentedit.testing.tolerances import relative_error
+from tests.models.families.family import CAPTION, PARITY, SETTINGS, FamilyContract, Variants
+from tests.models.folders import folder_with
 
 
-class TestThreeEncoders(FamilyContract):
+class TestThreeEncoders(Variants):
+    guidance = (4.5, "cfg")
     t5: ClassVar[bool] = True
 
     def build(self) -> Any:
@@ -18,10 +30,16 @@ class TestThreeEncoders(FamilyContract):
                 part.eval()
         return pipeline
 
-    def test_the_third_encoder_is_256_tokens_of_zeros_where_there_is_none(self, backbone: Backbone) -> None:
-        third = backbone.embed(["a face"]).tokens[:, 20:]
-        assert third.shape[1] == 256
-        assert bool(third.any()) == self.t5
+    def test_prompt_embeddings_equal_the_pipelines(self, pipeline: Any, backbone: Any) -> None:
+        """The third encoder is 256 tokens, of zeros where there is none."""
+        texts = [CAPTION, "", "zebra, a very long and unknown text that no tokenizer of twenty tokens takes as a whole"]
+        with torch.no_grad():  # the kernels that PyTorch chooses with and without gradients round differently
+            tokens, _, pooled, _ = pipeline.encode_prompt(texts, None, None, do_classifier_free_guidance=False)
+            condition = backbone.embed(texts)
+        assert condition.tokens.shape == (3, 20 + 256, 32)
+        assert bool(condition.tokens[:, 20:].any()) == self.t5
+        assert relative_error(condition.tokens, tokens) <= 1e-6
+        assert relative_error(condition.pooled, pooled) <= 1e-6
 
 
 class TestTwoEncoders(TestThreeEncoders):
@@ -30,3 +48,103 @@ class TestTwoEncoders(TestThreeEncoders):
     t5: ClassVar[bool] = False
     settings: ClassVar[dict[str, Any]] = {**SETTINGS, "zero_tokens": 256}
     difference_tolerance: ClassVar[float] = 0.02  # differences in float32 are off by 0.008 before anything is changed
+
+
+@pytest.mark.nightly
+def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5: Path, tmp_path: Path) -> None:
+    """With one zero token in the place of T5, our own number."""
+    settings = {"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}
+    place = folder_with(folder_without_t5, tmp_path / "dynamic", "scheduler/scheduler_config.json", **settings)
+    backbone, family = load(place, device="cpu"), TestTwoEncoders()
+    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(place, text_encoder_3=None, tokenizer_3=None)
+    pipeline.set_progress_bar_config(disable=True)
+    for size in ((64, 64), (48, 96)):
+        z = family.start(backbone, size)
+        expected = family.stock_picture(pipeline, 4.0, size, z, max_sequence_length=1)
+        levels = backbone.grid(4, height_px=size[0], width_px=size[1]).levels
+        assert levels == tuple(pipeline.scheduler.sigmas.tolist())
+        assert relative_error(family.ours(backbone, 4.0, size, z), expected) <= PARITY
+    assert backbone.grid(5).levels == backbone.grid(5, height_px=64, width_px=64).levels
+    assert backbone.grid(5).levels != backbone.grid(5, height_px=48, width_px=96).levels
+
+
+def test_time_is_a_thousand_times_the_level_and_not_rounded(without_t5: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bfloat16 has 600 and 604, and nothing between."""
+    times: list[torch.Tensor] = []
+
+    def ask(z: torch.Tensor, time: torch.Tensor, _: object) -> torch.Tensor:
+        times.append(time)
+        return z
+
+    monkeypatch.setattr(without_t5, "_network_dtype", torch.bfloat16)
+    monkeypatch.setattr(without_t5, "_ask", ask)
+    without_t5.velocity(torch.zeros(1, 8, 8, 8), torch.tensor([0.601]), without_t5.embed([CAPTION]))
+    assert times[0].tolist() == pytest.approx([601])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 28, 1000])
+def test_grid_is_the_schedulers_and_calls_leave_no_trace(with_t5: Any, folder_with_t5: Path, steps: int) -> None:
+    scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(folder_with_t5 / "scheduler")
+    scheduler.set_timesteps(steps)
+    assert with_t5.grid(steps).levels == tuple(scheduler.sigmas.tolist())
+    assert with_t5.grid(steps).levels == with_t5.grid(steps).levels
+    if steps == 28:  # shift 3 applied to 1/1000 twice, by hand: the trap that a formula of one shift falls into
+        once = 3e-3 / (1 + 2e-3)
+        assert with_t5.grid(steps).levels[-2] == pytest.approx(3 * once / (1 + 2 * once), rel=1e-5)
+
+
+def test_capabilities_without_settings(with_t5: Any) -> None:
+    known = with_t5.capabilities
+    assert (known.size_multiple, known.sizes, known.guidance) == (16, (16, 64, 192), 4.5)
+    assert with_t5.defaults == {}
+    with pytest.raises(ShapeError, match="at most 24 x 24"):
+        with_t5.velocity(torch.zeros(1, 16, 26, 8), torch.tensor([0.5]), with_t5.embed([CAPTION]))
+    with pytest.raises(CoordinateError):
+        with_t5.grid(0)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("sd3.5-large-turbo", {}, (1.0, "none")),
+        ("sd3.5-large-turbo", {"guidance": 2.0}, (2.0, "cfg")),
+        ("turbocharged", {}, (4.5, "cfg")),
+        ("turbo/sd3.5", {}, (4.5, "cfg")),
+        ("renamed", {"guidance": 1.0}, (1.0, "cfg")),
+    ],
+)
+def test_turbo_is_known_by_its_settings_or_its_name(
+    folder_with_t5: Path, tmp_path: Path, name: str, settings: dict[str, Any], expected: tuple[float, str]
+) -> None:
+    folder = shutil.copytree(folder_with_t5, tmp_path / name)
+    if settings:
+        (folder / "latentedit.json").write_text(json.dumps(settings))
+    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(folder)
+    for backbone in (load(folder, device="cpu"), le.from_pipeline(pipeline, settings=settings)):
+        assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == expected
+
+
+def test_left_out_t5_is_replaced_by_the_stock_number_of_zero_tokens(folder_with_t5: Path, with_t5: Any) -> None:
+    backbone = load(folder_with_t5, device="cpu", text_encoders="required")
+    tokens = backbone.embed([CAPTION]).tokens
+    assert tokens.shape[1] == 20 + 256
+    assert bool((tokens[:, 20:] == 0).all())
+    assert torch.equal(tokens[:, :20], with_t5.embed([CAPTION]).tokens[:, :20])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_agrees_with_the_cpu(folder_with_t5: Path, with_t5: Any) -> None:
+    backbone, s = load(folder_with_t5, device="cuda"), torch.tensor([0.5])
+    z = FamilyContract().start(backbone, (64, 64))
+    v = backbone.velocity(z.cuda(), s.cuda(), backbone.embed([CAPTION])).cpu()
+    assert float((v - with_t5.velocity(z, s, with_t5.embed([CAPTION]))).abs().max()) < 1e-3
+    with pytest.raises(DeviceError):
+        backbone.velocity(z, s, backbone.embed([CAPTION]))
+
+
+def test_loading_leaves_the_global_random_state(folder_with_t5: Path, tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    load(folder_with_t5, device="cpu")
+    miniature_sd3(tmp_path / "another", t5=False)
+    assert torch.equal(before, torch.random.get_rng_state())

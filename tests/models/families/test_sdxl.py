@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import EDMEulerScheduler, EulerDiscreteScheduler
+from diffusers import EDMEulerScheduler, EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, SETTINGS
+from tests.models.families.family import CAPTION, SETTINGS, Variants
 from tests.models.families.vp import DDIM, VPContract
 
 TRAILING = {"timestep_spacing": "trailing"}
@@ -21,8 +21,21 @@ LARGEST = 14.6146
 """Noise over signal at the last trained time of the family's betas."""
 
 
-class TestBase(VPContract):
+class TestBase(VPContract, Variants):
     null_is_the_empty_text = False
+    guidance = (5.0, "cfg")
+    image_to_image = (StableDiffusionXLImg2ImgPipeline, {})
+    misfits = (
+        (
+            "refiner",
+            lambda pipeline: pipeline.unet.register_to_config(projection_class_embeddings_input_dim=16 + 5 * 4),
+        ),
+        (
+            "text of width 32, and the text encoders give 24",
+            lambda pipeline: pipeline.unet.register_to_config(cross_attention_dim=32),
+        ),
+        ("EDMEulerScheduler", lambda pipeline: setattr(pipeline, "scheduler", EDMEulerScheduler())),
+    )
 
     def build(self) -> Any:
         return sdxl(settings=DDIM)
@@ -40,6 +53,8 @@ class TestTurbo(VPContract):
 
     null_is_the_empty_text = False
     weights = (1.0,)
+    guidance = (1.0, "none")
+    kind_at_one = "cfg"
 
     def build(self) -> Any:
         return sdxl(EulerDiscreteScheduler, settings=TRAILING)
@@ -48,38 +63,29 @@ class TestTurbo(VPContract):
         """The scheduler starts at ``sigma`` times noise, and pictures of unit variance make ``|(1, sigma)|`` of it."""
         return z * (1 + LARGEST**2) ** 0.5 / LARGEST
 
-    def test_guidance_is_refused_unless_settings_name_a_weight(self, pipeline: Any, backbone: Backbone) -> None:
-        assert backbone.capabilities.guidance == 1
+    def test_a_weight_is_refused(self, backbone: Backbone) -> None:
         with pytest.raises(ConfigError, match="distilled"):
             GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
-        other = le.from_pipeline(pipeline, settings={"guidance": 6.0}).capabilities
-        assert (other.guidance, other.guidance_kind) == (6.0, "cfg")
 
 
 class TestFineTune(VPContract):
-    """Of Playground's latents, with the empty text under guidance, and of the class that starts from a picture."""
+    """Of Playground's latents, with the empty text under guidance; trailing times are no mark of a distilled model."""
+
+    guidance = (5.0, "cfg")
 
     def build(self) -> Any:
         zero_snr = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
         return sdxl(settings={**DDIM, **TRAILING, **zero_snr}, force_zeros=False, statistics=True)
 
-    def test_it_is_not_taken_for_a_distilled_model(self, backbone: Backbone) -> None:
-        assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == (5.0, "cfg")
+    def test_it_starts_in_pure_noise(self, backbone: Backbone) -> None:
         assert backbone.capabilities.s_max == 1
 
-    def test_the_image_to_image_pipeline_is_the_same_model(self, backbone: Backbone) -> None:
-        live = le.from_pipeline(sdxl(image_to_image=True), settings=SETTINGS)
-        base = le.from_pipeline(sdxl(), settings=SETTINGS)
-        z, s = self.start(live, self.sizes[0]), torch.tensor([0.5])
-        assert torch.equal(*(model.velocity(z, s, model.embed([CAPTION])) for model in (live, base)))
 
-
-def test_the_picture_size_is_told_to_the_network() -> None:
-    """A network that is told sizes gives other velocities to the same latents of a larger autoencoder."""
+def test_the_picture_size_is_given_to_the_network() -> None:
+    """A network that is given sizes has other velocities for the same latents of a larger autoencoder."""
     backbone: Any = le.from_pipeline(sdxl(), settings=SETTINGS)
     z, s, text = torch.zeros(1, 4, 8, 12), torch.tensor([0.5]), backbone.embed([CAPTION])
-    told = backbone._added_conditions(z, text)["time_ids"]
-    assert told.tolist() == [[64, 96, 0, 0, 64, 96]]
+    assert backbone._added_conditions(z, text)["time_ids"].tolist() == [[64, 96, 0, 0, 64, 96]]
     before = backbone.velocity(z, s, text)
     backbone._scale = 16
     assert relative_error(backbone.velocity(z, s, text), before) > 1e-3
@@ -95,17 +101,3 @@ def test_a_half_precision_autoencoder_runs_in_single_where_it_says_so() -> None:
     pipeline.vae.to(torch.float32)
     with torch.no_grad():
         assert relative_error(picture, pipeline.vae.decode(z / 0.13025).sample) <= 1e-6
-
-
-def test_parts_of_other_models_are_refused() -> None:
-    pipeline = sdxl()
-    pipeline.unet.register_to_config(projection_class_embeddings_input_dim=16 + 5 * 4)
-    with pytest.raises(ModelError, match="refiner"):
-        le.from_pipeline(pipeline)
-    pipeline.unet.register_to_config(cross_attention_dim=32)
-    with pytest.raises(ModelError, match="text of width 32, and the text encoders give 24"):
-        le.from_pipeline(pipeline)
-    pipeline = sdxl()
-    pipeline.scheduler = EDMEulerScheduler()
-    with pytest.raises(ModelError, match="EDMEulerScheduler"):
-        le.from_pipeline(pipeline)

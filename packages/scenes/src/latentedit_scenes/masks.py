@@ -13,7 +13,7 @@ VISIBLE = 6
 """Levels of 255 from which a difference outside the change counts as a side effect.
 
 The difference of two pictures is known as well as the noise of the paths that differ allows: beside an object that is
-taken away, its deviation from seed to seed is a level or two (`tests/scenes/test_masks.py`)."""
+taken away, its deviation from seed to seed is a level or two (`tests/scenes/test_render.py`)."""
 
 _SAMPLES = 16  # rays a pixel that look for an edge
 _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

@@ -9,15 +9,7 @@ from latentedit.cli import options
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli import bench_keep, bench_open, bench_run
-from latentedit_bench.cli.bench_options import (
-    DATA,
-    Captions,
-    Data,
-    Items,
-    Methods,
-    Split,
-    open_dataset,
-)
+from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, open_dataset
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
 
 app = typer.Typer(
@@ -39,16 +31,15 @@ def methods(as_json: options.Json = False) -> None:
         latentedit bench methods
         latentedit bench methods --json
     """
-    from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
+    from latentedit_bench.tuning.search_spaces import search_spaces
 
-    told = [
-        {"name": one.name, "editor": one.editor, "tries": one.tries, "evaluations": one.budget} for one in SEARCH_SPACES
-    ]
     if as_json:
-        print_json({"methods": told})
+        names = {"name": "name", "editor": "editor", "tries": "tries", "evaluations": "budget"}
+        found = [{name: getattr(one, field) for name, field in names.items()} for one in search_spaces()]
+        print_json({"methods": found})
         return
-    for one in told:
-        say(f"{one['name']:<46}{one['editor']:<20}{one['tries']:>3} tried, {one['evaluations']} evaluations")
+    for one in search_spaces():
+        say(f"{one.name:<46}{one.editor:<20}{one.tries:>3} tried, {one.budget} evaluations")
 
 
 @app.command()
@@ -57,10 +48,7 @@ def data(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output",
-            "-o",
-            help="Write pictures, truths, masks and a manifest here.",
-            rich_help_panel=options.OUTPUT,
+            "--output", "-o", help="Write pictures, truths, masks and a manifest here.", rich_help_panel=options.OUTPUT
         ),
     ] = None,
     split: Split = "test",
@@ -86,8 +74,7 @@ def data(
             raise ConfigError(
                 "a task has its own items: --domain goes with no PLACE, --split or --captions. Leave them out"
             )
-        about: dict[str, Any] = {"size": size, "keep": keep, "items": items}
-        bench_open.write_open_task(domain, output, **about, as_json=as_json)
+        bench_open.write_open_task(domain, output, size=size, keep=keep, items=items, as_json=as_json)
         return
     if (size, keep) != (None, False):
         raise ConfigError("--size and --keep are of a task that any tool can enter. Name its --domain too")
@@ -141,9 +128,8 @@ def tune(
     from itertools import groupby
 
     from latentedit.models.registry import bundled_folder
-    from latentedit_bench.tuning.search_spaces import ROLES, SEARCH_SPACES, search_space
+    from latentedit_bench.tuning.search_spaces import search_space, search_spaces
     from latentedit_bench.tuning.tuning import (
-        SCALES,
         Trials,
         already_tuned,
         prepare_all,
@@ -155,7 +141,7 @@ def tune(
 
     if store:
         bundled_folder(choice.name)  # refused before any work where there is none
-    chosen = [search_space(name) for name in method] if method else list(SEARCH_SPACES)
+    chosen = [search_space(name) for name in method] if method else search_spaces()
     found = open_dataset(place, split="calibration", captions=captions, items=items)
     backbone = choice.load()
     best: dict[str, Any] = {}
@@ -165,12 +151,10 @@ def tune(
         batches = prepare_all(backbone, found) if chosen else []
         for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
             rows = list(some)
-            fixed = rows[0].name in ROLES.parts
-            gains = (1.0,) if fixed else SCALES
-            trials = Trials(batches, {one.local for one in rows}, gains=gains, seed=seed)
+            trials = Trials(batches, {one.local for one in rows}, seed=seed)
             for one in rows:
                 tried = tune_method(one, trials, progress=progress)
-                gain, error = (1.0, tried[0].score) if fixed else tune_gain(one, trials, tried[0], progress=progress)
+                gain, error = tune_gain(one, trials, tried[0], progress=progress)
                 write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
                 best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}
                 if not (quiet or as_json):

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,10 +10,6 @@ from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
-
-if TYPE_CHECKING:
-    from latentedit_bench.open_task.outputs import Fault
-    from latentedit_bench.open_task.scoring import Entry
 
 _OPEN = "The open task"
 _SIZE = 512
@@ -45,21 +41,14 @@ Keep = Annotated[
 
 
 def write_open_task(
-    domain: str,
-    output: Path | None,
-    *,
-    size: int | None,
-    keep: bool,
-    items: int | None,
-    as_json: bool,
+    domain: str, output: Path | None, *, size: int | None, keep: bool, items: int | None, as_json: bool
 ) -> None:
     """Write the task's folder and say what is in it.
 
     Raises:
         ConfigError: no folder, or see `TaskSpec.of`.
     """
-    from latentedit_bench.open_task.folder import write_task
-    from latentedit_bench.open_task.task import ITEMS, TaskSpec, task_items
+    from latentedit_bench.open_task.task import ITEMS, TaskSpec, task_items, write_task
 
     if output is None:
         raise ConfigError("the task is a folder, and no place is given for it. Give -o FOLDER")
@@ -104,11 +93,10 @@ def score(
     """
     if workers < 1:
         raise ConfigError(f"--workers is {workers}, and must be 1 or more")
-    from latentedit_bench.open_task.folder import read_task
-    from latentedit_bench.open_task.outputs import stray_files
+    from latentedit_bench.metrics.statistics import between
     from latentedit_bench.open_task.page import score_page
-    from latentedit_bench.open_task.scoring import Entry, item_measures, score_items
-    from latentedit_bench.open_task.task import task_items
+    from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items
+    from latentedit_bench.open_task.task import read_task, task_items
     from latentedit_keep.files import check_place, plain, write_text
 
     spec = read_task(folder)
@@ -117,37 +105,24 @@ def score(
     check_place(folder / "score.json")
     items = task_items(spec)
     with progress_bar(quiet=quiet or as_json) as progress:
-        keep = keep and spec.asks == "edit"
-        rows, faults = score_items(items, folder, keep=keep, workers=workers, progress=progress)
-    faults += stray_files(folder, items)
-    measured = item_measures(rows)
+        rows = score_items(items, folder, keep=keep and spec.asks == "edit", workers=workers, progress=progress)
+    measured, wrong = item_measures(rows), faults(rows, items, folder)
     entry = Entry.of(name or folder.resolve().name, spec, rows, measured)
-    told = {"entry": entry, "faults": faults, "items": measured.to_dict("records")}
+    told = {"entry": entry, "faults": wrong, "items": measured.to_dict("records")}
     write_text(folder / "score.json", f"{json.dumps(plain(told), indent=1, ensure_ascii=False)}\n")
-    write_text(place, score_page(entry, rows=rows, items=items, faults=faults, folder=folder))
+    write_text(place, score_page(entry, wrong))
     if as_json:
         print_json({**told, "page": place})
-    elif not quiet:
-        files = sum(len(item.files) for item in items)
-        _tell(entry, faults, files=files, folder=folder, place=place)
-
-
-def _tell(entry: "Entry", faults: "list[Fault]", *, files: int, folder: Path, place: Path) -> None:
-    from latentedit_bench.metrics.statistics import between
-    from latentedit_bench.open_task.scoring import AS_IS, KEPT
-    from latentedit_bench.open_task.task import IN_A_ROW, UNDONE, in_a_row
-
+    if as_json or quiet:
+        return
     say(f"{entry.name} on {entry.task.title}")
-    rows: list[tuple[str, str]] = []
-    for scored in (AS_IS, KEPT, UNDONE, in_a_row(IN_A_ROW)):
-        found = entry.measures.get(scored, {})
-        told = [
-            f"{word} {found[name].mean:.3f} {between(found[name].low, found[name].high)}".rstrip()
-            for name, word in _TOLD.items()
-            if name in found
-        ]
-        rows += [(scored, "; ".join(told))] if told else []
-    print_rows([*rows, ("failed", f"{entry.failed} of {files} files"), ("page", str(place))])
-    some = [f"{one.file} {one.what}" for one in faults[:_TOLD_FAULTS]]
-    more = len(faults) - len(some)
-    warn([*some, *([f"and {more} more, in {folder / 'score.json'}"] if more > 0 else [])])
+    means: list[tuple[str, str]] = []
+    for scored, found in entry.measures.items():
+        known = {word: found[name] for name, word in _TOLD.items() if name in found}
+        numbers = [f"{word} {one.mean:.3f} {between(one.low, one.high)}".rstrip() for word, one in known.items()]
+        means.append((scored, "; ".join(numbers)))
+    failed = f"{entry.failed} of {sum(len(item.files) for item in items)} files"
+    print_rows([*means, ("failed", failed), ("page", str(place))])
+    warn([f"{one['file']} {one['what']}" for one in wrong[:_TOLD_FAULTS]])
+    if len(wrong) > _TOLD_FAULTS:
+        warn([f"and {len(wrong) - _TOLD_FAULTS} more, in {folder / 'score.json'}"])

@@ -1,6 +1,5 @@
 """What the benchmark's commands share: their options, and the data and models that these name."""
 
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,17 +7,15 @@ import typer
 
 from latentedit.cli.options import completed
 from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import EDITORS
 
 if TYPE_CHECKING:
     from latentedit.api.manifests.items import Dataset
 
 
 def _complete_method(incomplete: str) -> list[str]:
-    """Methods of the search spaces of one word, by the file alone: the module that reads it needs torch."""
-    import yaml
-
-    text = resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8")
-    return [name for name in yaml.safe_load(text)["methods"] if name.startswith(incomplete) and " " not in name]
+    """Installed editors, which are methods of one word too; modules that know the others need torch."""
+    return [name for name in EDITORS.points() if name.startswith(incomplete)]
 
 
 DATA = "counterfactual-portraits"
@@ -52,18 +49,14 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="A method of `bench methods`; to `bench run`, also an editor. Repeatable. Default: all.",
+        help="A method of `bench methods`, quoted where it has a comma, or any editor. Repeatable. Default: all.",
         autocompletion=_complete_method,
     ),
 ]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Whole numbers between commas.
-
-    Raises:
-        ConfigError: something else.
-    """
+    """Whole numbers between commas."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -71,11 +64,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def open_dataset(place: str, *, split: str, captions: str, items: int | None) -> "Dataset":
-    """The data set, or its first items; by turns with each of several kinds of captions, "partial+full".
-
-    Raises:
-        ConfigError: nothing there, anything wrong with its content, or no number of items.
-    """
+    """The data set, or its first items; by turns with each of several kinds of captions, "partial+full"."""
     from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.data.loading import load_dataset, taking_turns
 

@@ -26,11 +26,8 @@ from latentedit_bench.cli.bench_options import (
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from latentedit.api.runs.executors import Executor
     from latentedit_bench.ranking.plan import Plan, Request
-    from latentedit_bench.ranking.ranking import Comparison
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 
@@ -68,8 +65,8 @@ def run(
 ) -> None:
     """Edit every item by every method at every strength, measure against the right answers, and rank.
 
-    An editor is a class; a method is an editor with settings, and perhaps locality. A name that has no tuned settings
-    but is an editor runs with that editor's defaults.
+    An editor is a class; a method is an editor with settings, and perhaps locality ("flowedit, local": quote it). An
+    editor without tuned settings runs with its defaults; `bench tune` finds better ones.
 
     A run is a folder: stopped, it goes on where it was.
 
@@ -85,7 +82,7 @@ def run(
     if batch < 1:
         raise ConfigError(f"--batch is {batch}, and must be 1 or more")
     executor = Executor(workers=workers, ray=ray)
-    at, noises = _strengths(strengths), parse_seeds(seeds)
+    at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items)
     backbone = choice.load()
     notes: list[str] = []
@@ -94,14 +91,7 @@ def run(
     else:
         chosen = tuned_methods(settings, backbone, method, note=notes.append)
     warn(() if quiet else notes)
-    plan = Plan(
-        model=backbone,
-        dataset=found,
-        methods=tuple(chosen),
-        strengths=at,
-        seeds=noises,
-        batch=batch,
-    )
+    plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
         data=lasting(place),
         split=split,
@@ -218,11 +208,6 @@ def report(
         say(f"{folder} -> {output}")
 
 
-def _strengths(text: str) -> tuple[float, ...]:
-    """One strength alone is 1, the one that is ranked."""
-    return (1.0,) if text.strip() == "1" else parse_strengths(text)
-
-
 def _run(
     plan: "Plan",
     output: Path,
@@ -236,12 +221,9 @@ def _run(
     """Run, or go on; then rank, draw, and say what came of it."""
     from latentedit.api.runs.executors import Executor, suitable_workers
     from latentedit.api.runs.folder import RunFolder
-    from latentedit_bench.ranking.run import SHOWN_ITEMS, shown
     from latentedit_bench.ranking.run import run as run_plan
     from latentedit_bench.ranking.summaries import is_ranked
-    from latentedit_bench.ranking.unranked import write_unranked
-    from latentedit_bench.report.results import write_results
-    from latentedit_bench.report.sheet import draw_edits
+    from latentedit_bench.report.results import write_results, write_sheet, write_unranked
 
     if executor.ray is None and executor.workers is None:
         executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
@@ -259,32 +241,19 @@ def _run(
             note=notes.append,
         )
     warn(() if quiet else notes)
-    edited, first = shown(plan, output), plan.dataset.items[:SHOWN_ITEMS]
-    draw_edits(first, edited, output / "pictures.png", title=f"{plan.dataset.name}: strength 1, every method")
-    ranked = is_ranked(rows)
+    write_sheet(plan, output)
+    ranked, opened = is_ranked(rows), RunFolder.read(output)
     comparisons = write_results(output, rows) if ranked else []
     left_out = [] if ranked else write_unranked(output, rows)
     if as_json:
-        print_json(
-            {
-                "folder": output,
-                "rows": len(rows),
-                "comparisons": comparisons,
-                "left_out": left_out,
-                "failures": RunFolder.read(output).failures(),
-            }
-        )
+        told = {"folder": output, "rows": len(rows), "comparisons": comparisons, "left_out": left_out}
+        print_json({**told, "failures": opened.failures()})
+    elif not quiet and ranked:
+        say(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
+        for one in comparisons[:3]:
+            said = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
+            print_rows([(one.ours, f"{said}: better {one.verdict}")])
     elif not quiet:
-        _tell(output, len(rows), comparisons, ranked=ranked)
+        say(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
         warn([f"left out: {one}" for one in left_out])
-    finish(RunFolder.read(output))
-
-
-def _tell(folder: Path, rows: int, comparisons: "Sequence[Comparison]", *, ranked: bool) -> None:
-    if not ranked:
-        say(f"{rows} rows, without right answers to rank by, in {folder / 'rows.csv'}")
-        return
-    say(f"{rows} rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}")
-    for one in comparisons[:3]:
-        said = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
-        print_rows([(one.ours, f"{said}: better {one.verdict}")])
+    finish(opened)

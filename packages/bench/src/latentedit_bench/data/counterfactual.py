@@ -63,17 +63,7 @@ _PARTIAL_SHARE = 0.5
 
 
 def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
-    """The set of one domain and split: the same items in the same order on every machine.
-
-    Args:
-        name: of the domain, such as "portraits".
-        split: "calibration", to choose settings, or "test", to report.
-        captions: see `Captions`.
-
-    Raises:
-        ConfigError: another split or another kind of captions.
-        RegistryError: no domain of that name is installed.
-    """
+    """The set of one domain and split ("calibration", "test"): the same items in the same order on every machine."""
     if split not in SIZES:
         raise ConfigError(f"no split is called {split!r}. Give one of {', '.join(SIZES)}")
     if captions not in get_args(Captions):
@@ -102,9 +92,6 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
 
     Returns:
         Of each number its item; of a graded change one for every step along the order, the whole change last.
-
-    Raises:
-        RegistryError, ConfigError: see `scalable`.
     """
     world = scalable(name)
     digest = hashlib.sha256(seed.encode()).digest()
@@ -121,14 +108,7 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
 
 
 def edits_in_a_row(name: str, scene: Scene, count: int, *, seed: str) -> list[Scene]:
-    """What a scene becomes edit by edit: each changes one attribute, none a second time while there are others.
-
-    Args:
-        name: of the domain.
-        scene: before.
-        count: of edits.
-        seed: a text from which they are drawn.
-    """
+    """What a scene becomes edit by edit: each changes one attribute, none a second time while there are others."""
     world, generator, changed = domain(name), random.Random(seed), set[str]()
     found = list[Scene]()
     for _ in range(count):
@@ -142,13 +122,7 @@ def edits_in_a_row(name: str, scene: Scene, count: int, *, seed: str) -> list[Sc
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rendered:
-    """A scene, drawn when it is asked for.
-
-    Args:
-        scene: what is drawn.
-        world: name of its domain.
-        side: of the picture in pixels; None for the renderer's own size.
-    """
+    """A scene of a domain, drawn when it is needed, with sides of so many pixels; None for the renderer's own size."""
 
     scene: Scene
     world: str
@@ -184,11 +158,7 @@ class ChangedArea:
 
 
 def side_effects(item: Item) -> NDArray[np.bool_] | None:
-    """Where the right answer differs only as a consequence of the change, ``[h, w]``.
-
-    Returns:
-        None where nobody knows: the item is not rendered, or by a domain that has no side effects.
-    """
+    """Where the right answer differs only as a consequence of the change, ``[h, w]``; None where nobody knows."""
     before, after = item.picture, item.truth
     if not (isinstance(before, Rendered) and isinstance(after, Rendered)):
         return None
@@ -209,16 +179,9 @@ def _drawn(world: str, scene: Scene, side: int | None) -> NDArray[np.uint8]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
-    """Makes items of some scenes of one domain, as long as there are scenes.
+    """Makes items of some scenes of one domain, as long as there are scenes; ids begin with the label.
 
-    Args:
-        world: the domain.
-        scenes: a few more than items.
-        captions: of which kind.
-        seed: a text from which all changes are drawn.
-        label: begins the ids.
-        side: of the pictures in pixels, with a graded item for every step; None for the renderer's own size, with the
-            first step and the last.
+    With a side in pixels graded changes have an item for every step, at the renderer's own size the first and the last.
     """
 
     world: Domain
@@ -296,7 +259,7 @@ class _Maker:
         suffix: str = "",
     ) -> Item:
         """An item by its picture and answer, and by its captions."""
-        name, (source, truth) = self._name(number), shown
+        name, (source, truth) = f"{self.label}-{number:03d}", shown
         return Item(
             id=f"{name}{suffix}",
             group=name,
@@ -309,12 +272,9 @@ class _Maker:
             about=about,
         )
 
-    def _name(self, number: int) -> str:
-        return f"{self.label}-{number:03d}"
-
     def _texts(self, source: Scene, target: Scene, number: int) -> tuple[str, str]:
         """Captions of two scenes, of the kind that is asked for; equal draws for all items of one number."""
-        world, seed = self.world, f"{PREFIX}{self.world.name}/{VERSION}/{self.captions}/{self._name(number)}"
+        world, seed = self.world, f"{PREFIX}{self.world.name}/{VERSION}/{self.captions}/{self.label}-{number:03d}"
         if self.captions == "paraphrased":
             return world.paraphrase(source, random.Random(seed)), world.paraphrase(target, random.Random(seed))
         generator = random.Random(seed)

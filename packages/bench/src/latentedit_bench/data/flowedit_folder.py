@@ -1,4 +1,8 @@
-"""FlowEdit's list of edits: a YAML file whose entries give one picture and several target prompts."""
+"""FlowEdit's list of edits: a YAML file whose entries give one picture and several target prompts.
+
+Source:
+    Kulikov et al. 2024, arXiv 2412.08629, data and layout of its public repository.
+"""
 
 from pathlib import Path
 from typing import Any, cast
@@ -30,13 +34,6 @@ def load_flowedit(path: str | Path) -> Dataset:
 
     Args:
         path: of the YAML file.
-
-    Raises:
-        FileFormatError: no such file, or no YAML.
-        ConfigError: anything wrong with its content, all of it in one message.
-
-    Source:
-        Kulikov et al. 2024, arXiv 2412.08629, data and layout of its public repository.
     """
     path = Path(path)
     content = read_yaml(path)

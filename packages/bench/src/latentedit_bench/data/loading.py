@@ -23,16 +23,6 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
     """The rendered set by its name; else PIE-Bench's folder, FlowEdit's YAML file, or a manifest.
 
     Every picture of a folder or file is decoded once.
-
-    Args:
-        place: "counterfactual-portraits", or that of another domain; or the folder or file.
-        split: of the rendered set.
-        captions: of the rendered set, see `counterfactual.Captions`.
-
-    Raises:
-        RegistryError: no domain of that name is installed.
-        ConfigError: neither, nothing there, or anything wrong with its content, all of it in one message.
-        FileFormatError: a file that is not what its name says.
     """
     if str(place).startswith(PREFIX) and not Path(place).exists():
         return counterfactual(str(place).removeprefix(PREFIX), split, captions=captions)

@@ -1,4 +1,8 @@
-"""PIE-Bench as it is handed out: ``mapping_file.json`` beside ``annotation_images``; its data is not ours to ship."""
+"""PIE-Bench as it is handed out: ``mapping_file.json`` beside ``annotation_images``; its data is not ours to ship.
+
+Source:
+    Ju et al. 2024, "PnP Inversion", and its public evaluator.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -61,13 +65,6 @@ def load_pie_bench(folder: str | Path) -> Dataset:
 
     Args:
         folder: with ``mapping_file.json`` and ``annotation_images``.
-
-    Raises:
-        FileFormatError: no mapping file, or no JSON.
-        ConfigError: anything wrong with its content, all of it in one message.
-
-    Source:
-        Ju et al. 2024, "PnP Inversion", and its public evaluator.
     """
     path = Path(folder) / MAPPING
     mapping = read_json(path)

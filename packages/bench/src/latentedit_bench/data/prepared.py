@@ -20,7 +20,7 @@ from latentedit.directions.text import embed_aligned
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.encode import encode_frames, fit_all
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
 
@@ -74,17 +74,13 @@ class Prepared:
         reader = captioner_for(self.latent.backbone)
         if not isinstance(reader, ProbabilityReader):
             return None
-        return reader.probabilities((frame_pixels(self.latent.frames, change) + change).clamp(-1, 1))
+        seen = torch.stack([frame.pixels for frame in self.latent.frames]).to(change.device, change.dtype)
+        return reader.probabilities((seen + change).clamp(-1, 1))
 
 
 @torch.no_grad()
 def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
-    """Open and encode items that the model takes at one size.
-
-    Raises:
-        ConfigError: items of several sizes.
-        ImageError: a picture that cannot be read.
-    """
+    """Open and encode items that the model takes at one size."""
     pictures = [item.picture() for item in items]
     frames = fit_all(model, pictures)
     captions = tuple(item.source_caption for item in items)
@@ -98,7 +94,9 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     reader = captioner_for(model)
     reads = isinstance(reader, ProbabilityReader)
     seen = torch.stack([frame.pixels for frame in frames])
-    wanted = torch.stack([frame.pixels for frame in _framed(frames, answers, model)]) if answers else None
+    pairs = zip(frames, answers, strict=True) if answers else ()
+    framed = [Picture.from_image(one).fit(model.capabilities, region=frame.region) for frame, one in pairs]
+    wanted = torch.stack([frame.pixels for frame in framed]) if answers else None
     return Prepared(
         items=tuple(items),
         latent=latent,
@@ -117,9 +115,6 @@ def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
     """Items in batches of at most so many, in their order, as even as can be, each of pictures of one size.
 
     Those of a batch all have a right answer, or all have none; likewise a mask.
-
-    Cost:
-        Opens every picture once where there is more than one item.
     """
     sized = [((item.picture().size, item.truth is None, item.mask is None), item) for item in items]
     found: list[tuple[Item, ...]] = []
@@ -143,14 +138,3 @@ def to_tensor(images: Sequence[Image.Image]) -> Float[Tensor, "b 3 h w"]:
     """Pictures of one size as numbers in [-1, 1]."""
     arrays = np.stack([np.asarray(image.convert("RGB")) for image in images])
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
-
-
-def frame_pixels(frames: Sequence[Frame], like: Tensor) -> Float[Tensor, "b 3 h w"]:
-    """What the model sees of the pictures, on the device of another tensor."""
-    return torch.stack([frame.pixels for frame in frames]).to(like.device, like.dtype)
-
-
-def _framed(frames: Sequence[Frame], pictures: Sequence[Image.Image], model: Backbone) -> list[Frame]:
-    """Other pictures as the model would see them in the place of those of the frames."""
-    pairs = zip(frames, pictures, strict=True)
-    return [Picture.from_image(picture).fit(model.capabilities, region=frame.region) for frame, picture in pairs]

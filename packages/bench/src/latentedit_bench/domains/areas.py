@@ -24,12 +24,6 @@ def attribute_areas(name: str) -> Mapping[str, float]:
     """Attribute to the mean share of pixels that change, over its values and over a few scenes; in (0, 1).
 
     What goes with a part, as the colour of hair that is taken away, counts with the part.
-
-    Args:
-        name: of the domain.
-
-    Cost:
-        Some eighty renders, once a process: seconds.
     """
     return measured_areas(domain(name), scenes=_SCENES)
 

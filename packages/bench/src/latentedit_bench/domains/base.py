@@ -136,11 +136,7 @@ class Lit(Domain, Protocol):
 
 @functools.cache
 def domain(name: str) -> Domain:
-    """The installed domain of that name.
-
-    Raises:
-        RegistryError: there is none, with what to install; or what is registered is no domain.
-    """
+    """The installed domain of that name."""
     found: Any = DOMAINS.load(name)
     made = found() if isinstance(found, type) else found
     if not isinstance(made, Domain):
@@ -151,12 +147,7 @@ def domain(name: str) -> Domain:
 
 
 def scalable(name: str) -> Scalable:
-    """The installed domain of that name, which draws at any size.
-
-    Raises:
-        RegistryError: there is none.
-        ConfigError: it draws at one size only.
-    """
+    """The installed domain of that name, which draws at any size."""
     found: Any = domain(name)
     missing = [part for part in ("render_at", "credits") if not hasattr(found, part)]
     if missing:
@@ -184,16 +175,7 @@ def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
 
 
 def sample_pictures(model: str, count: int, *, seed: int) -> list[Image.Image]:
-    """Pictures that a bundled model has not been trained on, from the domain that knows it.
-
-    Args:
-        model: its name.
-        count: how many.
-        seed: of the draw.
-
-    Raises:
-        ConfigError: no installed domain has pictures for the model.
-    """
+    """Pictures that a bundled model has not been trained on, from the domain that knows it."""
     for name in DOMAINS.names():
         found = domain(name).pictures(model, count, seed)
         if found is not None:

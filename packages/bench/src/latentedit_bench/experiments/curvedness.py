@@ -8,19 +8,13 @@ from torch import Tensor
 from latentedit.core.geometry.curves import curve_energy, curve_length, semantic_lengths
 from latentedit.core.geometry.geodesic import shortest_curve
 from latentedit.core.geometry.interpolation import lerp, slerp
-from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.core.rng import draw, stream
 from latentedit.directions.transport import DAMPING
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import UNSUPERVISED, Row, experiment
 from latentedit_bench.experiments.pictures import QUICK, TWIN, Pictures
 from latentedit_bench.experiments.plots import Dots
 from latentedit_bench.experiments.shooting import TangentBasis, shoot
-from latentedit_bench.experiments.study import Study
-
-_DEGREES, _PRODUCTS = 1.0, 60
-"""Where a search for a tangent space ends: see `study`."""
+from latentedit_bench.experiments.study import Study, TangentSpaces
 
 _SLERP = Number(
     says="semantic length (rad) of lerp less that of slerp, between two images with noises of their own",
@@ -67,58 +61,22 @@ def curvedness(
         return
     trained = study.trained is None
     for ends in ("pair", "shot") if trained else ("pair",):
-        place = _Place(study, level, rank=tangents, index=picture)
-        a, curves, bases = _noised(study, picture, level), dict[str, Tensor](), dict[str, Sequence[TangentBasis]]()
+        place = TangentSpaces(study, level, rank=tangents, index=picture)
+        a, curves, bases = study.noised(picture, level), dict[str, Tensor](), dict[str, Sequence[TangentBasis]]()
         if ends == "pair":
-            b = _noised(study, picture + 1, level)
+            b = study.noised(picture + 1, level)
         else:
             first, length = place.basis_at(a, None), step * float(torch.linalg.vector_norm(a))
             shot = shoot(place.basis_at, a, first.u[0], step=length, segments=segments, damping=DAMPING, on_shell=True)
             curves["shooting"], bases["shooting"], b = shot.points, shot.bases, shot.points[-1]
-        weights = torch.linspace(0, 1, segments + 1, dtype=torch.float64)
         for method, way in (("lerp", lerp), ("slerp", slerp)):
-            curves[method] = way(a, b, weights)
+            curves[method] = way(a, b, torch.linspace(0, 1, segments + 1, dtype=torch.float64))
             bases[method] = place.along(curves[method])
         if ends == "pair" and trained:
             least = min((curves["lerp"], curves["slerp"]), key=lambda points: curve_energy(place.feature(points)))
             curves["geodesic"] = shortest_curve(place.feature, least, steps=descents).points
         unit = curve_length(place.feature(curves["lerp"]))
         for method, points in curves.items():
-            turns = semantic_lengths([basis.u for basis in bases[method]]).sum() if method in bases else None
             length = curve_length(place.feature(points)) / unit
-            semantic = None if turns is None else float(turns)
-            yield {"ends": ends, "method": method, "semantic": semantic, "feature": length}
-
-
-def _noised(study: Study, picture: int, level: float) -> Tensor:
-    """A picture at a level with a noise of its own."""
-    x = study.latents[picture].z[0]
-    return (1 - level) * x + level * draw(x.shape, seed=study.seed, purpose="curvedness", index=picture).to(x)
-
-
-class _Place:
-    """A feature map at one level under no text, with a tangent space at any latent."""
-
-    def __init__(self, study: Study, level: float, *, rank: int, index: int) -> None:
-        self.rank, self._draws = rank, (study.seed, "curvedness bases", index)
-        condition = study.backbone.embed([""])
-        self.feature = FeatureMap(backbone=study.backbone, site=study.site, level=level, condition=condition)
-
-    def basis_at(self, z: Tensor, before: TangentBasis | None) -> TangentBasis:
-        """The tangent space at a latent, searched from the one before it."""
-        found = truncated_svd(
-            FeatureJacobian(self.feature, z[None]),
-            self.rank,
-            generator=stream(*self._draws),
-            tolerance_degrees=_DEGREES,
-            most_products=_PRODUCTS,
-            start=None if before is None else before.v,
-        )
-        return TangentBasis(u=found.u, singular_values=found.singular_values, v=found.v)
-
-    def along(self, points: Tensor) -> list[TangentBasis]:
-        """The tangent spaces at the points of a curve."""
-        found: list[TangentBasis] = []
-        for point in points:
-            found.append(self.basis_at(point, found[-1] if found else None))
-        return found
+            turns = float(semantic_lengths([basis.u for basis in bases[method]]).sum()) if method in bases else None
+            yield {"ends": ends, "method": method, "semantic": turns, "feature": length}

@@ -8,9 +8,16 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate
 
 UNDECIDED: Verdict = "undecided at this size"
+
+FALL = 0.005
+"""What an effect may fall from one strength to the next and still count as rising: rounding of pictures."""
+
+JUMP = 0.4
+"""Share of the whole effect that one step of the strength may make at most, to be gradual."""
 
 Each = Callable[[Table], float]
 """A number from all rows of one image, such as a slope over its levels."""
@@ -217,3 +224,26 @@ def rank_correlation(y: str, x: str, *, sign: int = 1) -> Each:
         return sign * float(rows[x].corr(rows[y], method="spearman")) if varies else math.nan
 
     return found
+
+
+def gradual(rows: Table) -> float:
+    """1 where no step from 0 up falls by more than `FALL` or rises by more than `JUMP` of the last effect, else 0.
+
+    Args:
+        rows: of one item, with "strength" in equal steps and "effect".
+
+    Returns:
+        nan where the last effect is no larger than `LEAST_EFFECT`.
+    """
+    effects = rows.sort_values("strength")["effect"].to_numpy(float)
+    steps = np.diff(effects, prepend=0.0)
+    smooth = (steps >= -FALL).all() and steps.max() <= JUMP * effects[-1]
+    return float(smooth) if effects[-1] > LEAST_EFFECT else math.nan
+
+
+def straight(rows: Table) -> float:
+    """``1 - max_s |e(s) - s e(1)| / |e(1)|``: 1 on the line through 0 and the end, 0 for a jump at either end."""
+    ordered = rows.sort_values("strength")
+    effects, strengths = ordered["effect"].to_numpy(float), ordered["strength"].to_numpy(float)
+    away, end = float(np.abs(effects - strengths * effects[-1]).max()), abs(float(effects[-1]))
+    return 1 - away / end if end > LEAST_EFFECT else math.nan

@@ -1,18 +1,17 @@
 """What edits change at which level: coarse attributes or fine ones, low frequencies or high ones."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 
-from latentedit.api.naming import FLOOR
 from latentedit_bench.domains.areas import attribute_areas
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment
 from latentedit_bench.experiments.pictures import QUICK, Pictures, captioned
 from latentedit_bench.experiments.plots import Lines
 from latentedit_bench.experiments.radial_power import radial_power
-from latentedit_bench.experiments.signed_edits import random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import coarseness, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import FEWEST, Table
 
@@ -76,17 +75,3 @@ def edits(study: Study, level: float, picture: int) -> Iterator[Row]:
         energy = float(power.power.sum())
         middle = float(power.moment.sum()) / energy if energy > 0 else None
         yield {"kind": kind, "coarseness": coarseness(edit.changes, areas), "centroid": middle}
-
-
-def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
-    """The area of the attributes that change, weighted by how much they do; a share of the image.
-
-    Args:
-        changes: attribute to its change, in [0, 1].
-        areas: attribute to the share of an image that it covers.
-
-    Returns:
-        None where attributes change by less than `naming.FLOOR` in all.
-    """
-    total = sum(changes.values())
-    return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from latentedit.core.settings import to_plain
-from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
@@ -65,7 +64,7 @@ def hessian_preservation(lab: Lab) -> Iterator[Table]:
     edit makes of the image outside grows with its effect; so it also stands at equal effect.
     """
     editor = recommended(lab.model)
-    plain = without_hessian(editor.search)
+    plain = dataclasses.replace(editor.search, filter="gamma", gamma=0.0)  # no product with the Jacobian is taken
 
     def searched(change: Mapping[str, Any]) -> EIM:
         search = {name: value for name, value in {**to_plain(plain), **change}.items() if name != "steps"}
@@ -75,8 +74,3 @@ def hessian_preservation(lab: Lab) -> Iterator[Table]:
     baselines = stored_methods(loaded(lab.on.models[0], lab.at), ("dds", "sds"))
     ours = [Method(name=name, editor=searched(change)) for name, change in ((WITHOUT, {}), (WITH, MEMBER))]
     yield lab.edit([*ours, *(dataclasses.replace(one, local=False) for one in baselines)])
-
-
-def without_hessian(search: HSDS) -> HSDS:
-    """The same search with the residual as it is: no product with the denoiser's Jacobian is taken."""
-    return dataclasses.replace(search, filter="gamma", gamma=0.0)

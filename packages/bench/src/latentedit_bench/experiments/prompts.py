@@ -64,12 +64,7 @@ def graded(world: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) -> 
     """A scene, and others that differ from it in exactly so many attributes.
 
     Some attributes follow others, as colours their parts, so draws that change more or less than asked are not taken.
-
-    Args:
-        world: of the scene.
-        own: the scene.
-        counts: of attributes, the first 0.
-        seed: of the draws, which depend on nothing else but the scene.
+    The first count is 0; the draws depend on the scene and the seed alone.
     """
     generator = random.Random(f"prompts/{seed}/{full_caption(world, own)}")
     values, shown = world.values, world.attributes(own)

@@ -113,3 +113,17 @@ def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) ->
         for index in range(count)
     ]
     return torch.cat(drawn) * clean_share(basis.level)
+
+
+def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
+    """The area of the attributes that change, weighted by how much they do; a share of the image.
+
+    Args:
+        changes: attribute to its change, in [0, 1].
+        areas: attribute to the share of an image that it covers.
+
+    Returns:
+        None where attributes change by less than `naming.FLOOR` in all.
+    """
+    total = sum(changes.values())
+    return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None

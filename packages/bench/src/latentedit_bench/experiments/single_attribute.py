@@ -1,18 +1,14 @@
 """Does a direction from two texts change one attribute? What a reader sees of the one asked for and of all others."""
 
-import dataclasses
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
-from latentedit.api.manifests.items import Dataset, Item
-from latentedit_bench.data.counterfactual import Rendered
-from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
 from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, recommended
 from latentedit_bench.experiments.plots import Dots, Forest
+from latentedit_bench.experiments.texts import asking_another
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.methods import Method
@@ -66,37 +62,3 @@ def single_attribute(lab: Lab) -> Iterator[Table]:
     yield lab.edit([Method(name="eim", editor=editor, local=True)])
     swapped = asking_another(lab.data, lab.on.seed)
     yield lab.edit([Method(name=OTHER, editor=editor, local=True)], data=swapped, folder="control")
-
-
-def asking_another(data: Dataset, seed: int) -> Dataset:
-    """The same pictures, captions and answers, but that each target asks for another attribute that its caption names.
-
-    Items whose caption names no other one are left out.
-    """
-    items = [_asking_another(item, random.Random(f"{seed}/{item.id}")) for item in data.items]
-    return dataclasses.replace(data, name=f"{data.name}/another", items=tuple(item for item in items if item))
-
-
-def _asking_another(item: Item, generator: random.Random) -> Item | None:
-    picture = item.picture
-    assert isinstance(picture, Rendered)
-    world = domain(picture.world)
-    asked = set(item.about["asked"].split(","))
-    asked |= {name for pair in world.part_of.items() if asked & set(pair) for name in pair}  # one phrase says both
-    able = {name: values for name, values in world.alternatives(picture.scene).items() if name not in asked}
-    for name in generator.sample(list(able), len(able)):
-        target = _said_with(world, picture, item.source_caption, {name: generator.choice(able[name])})
-        if target is not None:
-            return dataclasses.replace(item, target_caption=target)
-    return None
-
-
-def _said_with(world: Domain, picture: Rendered, caption: str, change: Mapping[str, str]) -> str | None:
-    """The caption with the phrases of a change in the place of what it says; None where it does not say all of it."""
-    pairs = zip(world.phrases(picture.scene), world.phrases(world.change(picture.scene, change)), strict=True)
-    for old, new in pairs:
-        if old != new:
-            if old not in caption:
-                return None
-            caption = caption.replace(old, new)
-    return caption

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.core.rng import stream
+from latentedit.core.rng import draw, stream
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
@@ -21,6 +21,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.models.placement import dtype_name
+from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
@@ -36,6 +37,9 @@ _DEGREES = 1.0
 _PRODUCTS, _OF_TWINS = 20, 10
 """Most products a rank, of trained networks and of untrained ones: the spectrum of these is nearly flat, and in a flat
 one no search ends."""
+
+_OF_TANGENTS = 60
+"""Most products in all where one search begins with what the last one found."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -184,6 +188,11 @@ class Study:
         with torch.no_grad():
             return dataclasses.replace(basis, trace=invert(basis.latent, basis.latent.path(self.steps, basis.level)))
 
+    def noised(self, picture: int, level: float) -> Tensor:
+        """A picture at a level with a noise of its own: ``(1 - s) x + s e``."""
+        x = self.latents[picture].z[0]
+        return (1 - level) * x + level * draw(x.shape, seed=self.seed, purpose="curvedness", index=picture).to(x)
+
     @torch.no_grad()
     def _search(self, picture: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         """A basis as it is stored: tensors, and words."""
@@ -215,6 +224,34 @@ class Study:
         about = [self.settings[name] for name in ("model_fingerprint", "site", "steps", "dtype")]
         digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.safetensors"
+
+
+class TangentSpaces:
+    """A feature map at one level under no text, with a tangent space at any latent."""
+
+    def __init__(self, study: Study, level: float, *, rank: int, index: int) -> None:
+        self.rank, self._draws = rank, (study.seed, "curvedness bases", index)
+        condition = study.backbone.embed([""])
+        self.feature = FeatureMap(backbone=study.backbone, site=study.site, level=level, condition=condition)
+
+    def basis_at(self, z: Tensor, before: TangentBasis | None) -> TangentBasis:
+        """The tangent space at a latent, searched from the one before it."""
+        found = truncated_svd(
+            FeatureJacobian(self.feature, z[None]),
+            self.rank,
+            generator=stream(*self._draws),
+            tolerance_degrees=_DEGREES,
+            most_products=_OF_TANGENTS,
+            start=None if before is None else before.v,
+        )
+        return TangentBasis(u=found.u, singular_values=found.singular_values, v=found.v)
+
+    def along(self, points: Tensor) -> list[TangentBasis]:
+        """The tangent spaces at the points of a curve."""
+        found: list[TangentBasis] = []
+        for point in points:
+            found.append(self.basis_at(point, found[-1] if found else None))
+        return found
 
 
 def _identity(latent: JointLatent) -> str:

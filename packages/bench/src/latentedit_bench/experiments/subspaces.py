@@ -1,4 +1,4 @@
-"""Distances between the subspaces of two local bases, at several ranks."""
+"""Distances between the subspaces of two local bases, at several ranks; and how many dimensions vectors take."""
 
 import functools
 import itertools
@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from latentedit.core.geometry.grassmann import RandomLevel, geodesic_distance, random_level
 from latentedit.directions.local_basis import LocalBasis
@@ -61,3 +63,25 @@ def compared(
 @functools.cache
 def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
     return random_level(numbers, rank, seed=seed)
+
+
+def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
+    """The participation ratio ``(tr C)^2 / tr C^2`` of the covariance C of vectors.
+
+    Both parts are unbiased, whatever the distribution and its mean: they are the averages of
+    ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows. The ratio of
+    the sample covariance itself could never exceed the number of rows.
+
+    Args:
+        rows: at least 4 vectors that are not all equal.
+
+    Source:
+        The averages in closed form: Himeno and Yamada 2014, J. Multivariate Anal. 130.
+    """
+    count, centred = len(rows), rows.double() - rows.double().mean(0)
+    gram = centred @ centred.T
+    trace, square = gram.trace() / (count - 1), gram.square().sum() / (count - 1) ** 2
+    fourth = count * gram.diagonal().square().sum() / (count - 1)
+    trace_squared = 2 * square + (count**2 - 3 * count + 1) * trace**2 - fourth
+    square_traced = (count - 1) * (count - 2) * square + trace**2 - fourth
+    return float(trace_squared / square_traced)

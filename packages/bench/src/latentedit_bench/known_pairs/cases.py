@@ -1,155 +1,276 @@
-"""Pairs of an original and an editor's picture of which everything is known: what changed, and what was done to it."""
+"""Pairs of an original and an editor's image of which everything is known: what changed, and what was done to it."""
 
 import dataclasses
+import functools
+import importlib.util
+import math
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
-from latentedit_bench.known_pairs.changes import CHANGES, Picture, make_global, true_mask
-from latentedit_bench.known_pairs.damages import Damage, draw_damage
-from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, Pixels, cropped, photograph, scaled
+from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
+from latentedit_keep.warp import Picture, cv2
 
-Kind = Literal["local", "unchanged", "reframed", "global", "different"]
+Half = Literal["calibration", "test"]
+Plane = NDArray[np.floating[Any]]  # ``[height, width]``
 
-VERDICTS: dict[Kind, str] = {
+PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
+    "calibration": (
+        "skimage/data/chelsea.png", "sklearn/datasets/images/china.jpg", "skimage/data/motorcycle_left.png",
+        "skimage/data/retina.jpg", "skimage/data/camera.png", "skimage/data/gravel.png", "skimage/data/coins.png",
+        "skimage/data/text.png",
+    ),
+    "test": (
+        "skimage/data/astronaut.png", "skimage/data/coffee.png", "skimage/data/rocket.jpg",
+        "skimage/data/hubble_deep_field.jpg", "skimage/data/ihc.png",
+        "matplotlib/mpl-data/sample_data/grace_hopper.jpg", "sklearn/datasets/images/flower.jpg",
+        "skimage/data/brick.png", "skimage/data/grass.png", "skimage/data/moon.png", "skimage/data/page.png",
+        "skimage/data/cell.png", "skimage/data/clock_motion.png",
+    ),
+}  # fmt: skip
+"""Files of Matplotlib, scikit-learn and scikit-image; no photograph is in both halves."""
+
+SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
+"""The test half is drawn with a new seed each time that the command is measured again, as older rows have been read."""
+
+VERDICTS = {
     "local": "kept",
     "unchanged": "nothing changed",
     "reframed": "reframed: nothing to keep",
     "global": "global change: kept as a global change",
     "different": "different pictures",
 }
-"""The right answer of each kind."""
+"""Kind of a case to the right verdict."""
 
-DRAWN = "portrait"
-"""What a drawn portrait is called, another one in each case, where a photograph has its name."""
+DRAWN = "portrait"  # stands for the name of a photograph; another portrait in each case
 
-_LOCAL: tuple[Kind, ...] = ("local",)
-_CYCLE: tuple[Kind, ...] = (*_LOCAL * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
-"""Kinds of every so many cases; the longest is the one that the command is for."""
+CHANGES = ("paste", "paste with shadow", "drawn", "recolour", "remove", "relight")
 
-SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
-"""The test half is drawn anew, from another number, each time that the command is measured again: the rows of the times
-before, from 1 to 3, have been read."""
-
+_GRAIN_LEVELS = 1.5  # deviation of the noise in an enlarged photograph, or it would be smoother than any camera's
+_LUMA = np.array([0.299, 0.587, 0.114])
+_CYCLE = (*("local",) * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
 _PHOTOGRAPH_SIDES = (256, 320, 400, 480, 512, 640)
 _PORTRAIT_SIDES = (128, 256, 512, 1024)
 _PORTRAITS_SHARE = 0.2
-_REMOVED_SHARE = 0.5
-_LEAST_CHANGED = 0.003
-"""Of the picture, in every case with a change."""
+_REMOVED_SHARE = 0.5  # of drawn objects: original and truth change places, so that the strong edges are in the original
+_LEAST_CHANGED = 0.003  # share of the image; a change that cannot be seen, as more light on black, is drawn again
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """One pair with its truth.
+    """One pair with its truth."""
 
-    Args:
-        index: within its half.
-        kind: what should be found.
-        what: the change, in a word.
-        picture: the photograph's name, or `DRAWN`.
-        original: ``[height, width, 3]``.
-        truth: the original after the edit and nothing else, the same shape.
-        mask: where that differs, ``[height, width]`` in [0, 1].
-        edited: what the editor gives back, of any size.
-        damage: what it did to all of it; None for a different picture.
-    """
-
-    index: int
-    kind: Kind
-    what: str
-    picture: str
+    index: int  # within its half
+    kind: str  # a key of `VERDICTS`
+    what: str  # the change, in a word
+    picture: str  # name of the photograph, or `DRAWN`
     original: Pixels
-    truth: Pixels
-    mask: NDArray[np.floating[Any]]
-    edited: Pixels
-    damage: Damage | None
+    truth: Pixels  # the original after the edit and nothing else
+    mask: Plane  # where that differs, in [0, 1]
+    edited: Pixels  # what the editor gives back, of any size
+    damage: Damage | None  # what it did to all of it; None for a different image
 
 
 def make_case(half: Half, index: int, *, side: int | None = None) -> Case:
-    """The same case for the same arguments on every machine.
-
-    Args:
-        half: whose photographs and portraits are used.
-        index: of the case.
-        side: the longer side of a photograph in pixels; drawn where it is not given.
-    """
+    """The same case for the same arguments on every machine; with a side there are only photographs."""
     generator = np.random.default_rng([SEEDS[half], index])
     kind = _CYCLE[index % len(_CYCLE)]
     if side is None and kind != "different" and generator.uniform() < _PORTRAITS_SHARE:
-        name, original, truth, what = _portrait_pair(half, index, kind, generator)
+        name, (original, truth, what) = DRAWN, _portraits(half, index, kind, generator)
     else:
-        name, original, truth, what = _photograph_pair(half, kind, generator, side)
-    size = (original.shape[1], original.shape[0])
-    damage = draw_damage(size, generator, reframed=kind == "reframed")
+        names = PHOTOGRAPHS[half]
+        first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
+        name = Path(first).stem
+        original, truth, what = _photographs(photograph(first), photograph(second), kind, generator, side)
+    damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
     edited = damage.apply(truth.astype(np.float32))
     if kind == "different":
-        truth = original
+        damage, truth = None, original
+    mask = true_mask(original.astype(np.float32), truth.astype(np.float32))
     return Case(
-        index=index,
-        kind=kind,
-        what=what,
-        picture=name,
-        original=original,
-        truth=truth,
-        mask=true_mask(original.astype(np.float32), truth.astype(np.float32)),
-        edited=edited,
-        damage=None if kind == "different" else damage,
-    )
+        index=index, kind=kind, what=what, picture=name,
+        original=original, truth=truth, mask=mask, edited=edited, damage=damage,
+    )  # fmt: skip
 
 
-def _photograph_pair(
-    half: Half, kind: Kind, generator: np.random.Generator, side: int | None
-) -> tuple[str, Pixels, Pixels, str]:
-    first, second = generator.choice(len(PHOTOGRAPHS[half]), 2, replace=False)
-    name = PHOTOGRAPHS[half][first]
-    other = photograph(PHOTOGRAPHS[half][second])
+@functools.cache
+def photograph(name: str) -> Pixels:
+    """One of `PHOTOGRAPHS`, in colour.
+
+    Raises:
+        MissingDependencyError: its library is not installed.
+    """
+    package, _, rest = name.partition("/")
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise MissingDependencyError(
+            f"{package}, which brings photographs, is not installed. {to_install('latentedit-bench[photographs]')}"
+        )
+    with Image.open(Path(found.origin).parent / rest) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _photographs(
+    first: Pixels, second: Pixels, kind: str, generator: np.random.Generator, side: int | None
+) -> tuple[Pixels, Pixels, str]:
+    """Original, truth and what was changed."""
     side = int(generator.choice(_PHOTOGRAPH_SIDES)) if side is None else side
-    original = scaled(cropped(photograph(name), generator), side, generator)
-    short = name.rsplit("/", 1)[-1].partition(".")[0]
+    rows, columns = (round(length * float(generator.uniform(0.6, 1))) for length in first.shape[:2])
+    top, left = (int(generator.integers(a - b + 1)) for a, b in zip(first.shape, (rows, columns), strict=False))
+    original = scaled(first[top : top + rows, left : left + columns], side, generator)
     if kind == "different":
-        return short, original, scaled(other, side, generator), "another photograph"
-    truth, what = original.astype(np.float32), "nothing"
+        return original, scaled(second, side, generator), "another photograph"
+    plain = original.astype(np.float32)
     if kind == "global":
-        truth, what = make_global(truth, other, generator), "all of it"
-    elif kind == "local":
-        truth, what = _changed(truth, other, generator)
-        if what == "drawn" and generator.uniform() < _REMOVED_SHARE:  # its edges are stronger than what stays
-            original, truth, what = np.rint(truth).clip(0, 255).astype(np.uint8), original, "drawn thing removed"
-    return short, original, np.rint(truth).clip(0, 255).astype(np.uint8), what
+        return original, as_pixels(changed_globally(plain, second, generator)), "all of it"
+    if kind != "local":
+        return original, original, "nothing"
+    truth, what = _changed(plain, second, generator)
+    if what == "drawn" and generator.uniform() < _REMOVED_SHARE:
+        return as_pixels(truth), original, "drawn thing removed"
+    return original, as_pixels(truth), what
 
 
 def _changed(original: Picture, other: Pixels, generator: np.random.Generator) -> tuple[Picture, str]:
-    """One change, sometimes two; drawn again where it cannot be seen, as more light on black."""
+    """One change, sometimes two."""
     truth, what = original, ""
     while true_mask(original, np.rint(truth.clip(0, 255))).mean() < _LEAST_CHANGED:
         truth = original
         for _ in range(2 if generator.uniform() < 0.15 else 1):
-            what = str(generator.choice(list(CHANGES)))
-            truth = CHANGES[what](truth, other, 10 ** float(generator.uniform(-2, -0.4)), generator)
+            what = str(generator.choice(CHANGES))
+            truth = changed(what, truth, other, 10 ** float(generator.uniform(-2, -0.4)), generator)
     return truth, what
 
 
-def _portrait_pair(
-    half: Half, index: int, kind: Kind, generator: np.random.Generator
-) -> tuple[str, Pixels, Pixels, str]:
-    """A drawn portrait and the same with one attribute at another value."""
+def _portraits(half: Half, index: int, kind: str, generator: np.random.Generator) -> tuple[Pixels, Pixels, str]:
+    """A drawn portrait, the same with one attribute at another value, and the attribute."""
     world = scalable("portraits")
     scene = world.draw(half, index + 1, SEEDS[half])[index]
     side = int(generator.choice(_PORTRAIT_SIDES))
     original = world.render_at(scene, side)
     if kind == "global":
         other = photograph(PHOTOGRAPHS[half][int(generator.integers(len(PHOTOGRAPHS[half])))])
-        truth = make_global(original.astype(np.float32), other, generator)
-        return DRAWN, original, np.rint(truth).clip(0, 255).astype(np.uint8), "all of it"
+        return original, as_pixels(changed_globally(original.astype(np.float32), other, generator)), "all of it"
     if kind != "local":
-        return DRAWN, original, original, "nothing"
+        return original, original, "nothing"
     known = {name: values for name, values in world.alternatives(scene).items() if name != "background"}
     for name in generator.permutation(sorted(known)):
         value = str(generator.choice(sorted(known[name])))
         truth = world.render_at(world.change(scene, {str(name): value}), side)
         if np.any(truth != original):
-            return DRAWN, original, truth, str(name).replace("_", " ")
+            return original, truth, str(name).replace("_", " ")
     raise AssertionError("no attribute of the portrait can be seen")
+
+
+def scaled(pixels: Pixels, side: int, generator: np.random.Generator) -> Pixels:
+    """A photograph with this longer side, with grain where it grows."""
+    height, width = pixels.shape[:2]
+    factor = side / max(height, width)
+    size = (max(8, round(width * factor)), max(8, round(height * factor)))
+    if factor <= 1:
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    grown = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    grain = generator.normal(0, _GRAIN_LEVELS, (size[1], size[0], 1)) + generator.normal(0, 0.5, grown.shape)
+    return as_pixels(grown + grain)
+
+
+def blob(shape: tuple[int, int], share: float, generator: np.random.Generator) -> Plane:
+    """A smooth outline somewhere in the image that covers about this share of it; 1 inside, antialiased."""
+    height, width = shape
+    radius = math.sqrt(share * height * width / math.pi)
+    angles = np.linspace(0, 2 * math.pi, 180, endpoint=False)
+    wave = np.ones_like(angles)
+    for order in range(1, 6):
+        wave += generator.normal(0, 0.22 / order) * np.cos(order * angles + generator.uniform(0, 2 * math.pi))
+    wave = np.clip(wave, 0.35, 2.0)
+    stretch = math.exp(generator.normal(0, 0.25))
+    x = generator.uniform(0.1, 0.9) * width + radius * wave * stretch * np.cos(angles)
+    y = generator.uniform(0.1, 0.9) * height + radius * wave / stretch * np.sin(angles)
+    fine = 4
+    canvas = np.zeros((height * fine, width * fine), dtype=np.uint8)
+    cv2.fillPoly(canvas, [np.rint(np.stack([x, y], axis=1) * fine).astype(np.int32)], 255)
+    return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
+def changed(what: str, picture: Picture, other: Pixels, share: float, generator: np.random.Generator) -> Picture:
+    """One of `CHANGES` on about this share of the image; "paste" takes from the other photograph."""
+    mask = blob(picture.shape[:2], share, generator)
+    height, width = mask.shape
+    if what == "paste with shadow":
+        side = max(mask.shape)
+        shift = np.array([[1, 0, generator.uniform(-0.05, 0.05) * side], [0, 1, generator.uniform(0.01, 0.05) * side]])
+        thrown = cv2.warpAffine(mask, shift, (width, height))
+        depth = generator.uniform(0.25, 0.5)
+        picture = picture * (1 - depth * blurred(thrown, generator.uniform(0.008, 0.03) * side))[..., None]
+    if what.startswith("paste"):
+        new = _covering(other, mask.shape, generator)
+    elif what == "drawn":  # a flat object of one colour, shaded a little
+        slope = generator.uniform(-25, 25, 2)
+        light = slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)[None]
+        new = generator.uniform(20, 235, 3) + light[..., None]
+    elif what == "recolour":  # brightness stays, but for a little
+        colour = generator.uniform(0.3, 1.7, 3)
+        colour = colour / (colour @ _LUMA) * generator.uniform(0.75, 1.3)
+        new = (picture @ _LUMA.astype(np.float32))[..., None] * colour.astype(np.float32)
+    elif what == "remove":
+        new = _without(picture, mask)
+    else:  # more or less light, with a wide fade
+        mask = blurred(mask, generator.uniform(0.08, 0.2) * math.sqrt(share * height * width))
+        gain = math.exp(generator.choice([-1, 1]) * generator.uniform(0.25, 0.6))
+        return picture * (1 + (gain - 1) * mask)[..., None]
+    return picture + (new.astype(np.float32) - picture) * mask[..., None]
+
+
+def changed_globally(picture: Picture, other: Pixels, generator: np.random.Generator) -> Picture:
+    """A change of the whole image, as editors make on request."""
+    shape = picture.shape[:2]
+    kind = generator.integers(5)
+    if kind == 0:  # night, with lights
+        spots = np.zeros(shape, dtype=np.float32)
+        for _ in range(12):
+            spots = np.maximum(spots, blob(shape, 0.001, generator))
+        lights = 150 * blurred(spots, 0.01 * max(shape))[..., None] * np.array([1, 0.9, 0.6], np.float32)
+        return picture * np.array([0.25, 0.3, 0.45], np.float32) + lights
+    if kind == 1:  # a painting: flat areas of fewer colours, brush strokes
+        for _ in range(3):
+            picture = cv2.bilateralFilter(picture, 9, 60, 7)
+        strokes = blurred(generator.normal(0, 1, shape).astype(np.float32), 2.0)
+        return np.round(picture / 40.0) * 40.0 + 90 * strokes[..., None]
+    if kind == 2:  # other hues: red for blue, inverted green
+        return np.stack([picture[..., 2], 255 - picture[..., 1], picture[..., 0]], axis=-1)
+    if kind == 3:  # snow and fog
+        fog = blurred(generator.uniform(0, 1, shape).astype(np.float32), 0.05 * max(picture.shape))
+        fog = (fog - fog.min()) / max(float(np.ptp(fog)), 1e-6) * 0.5 + 0.35
+        return picture * (1 - fog)[..., None] + 235 * fog[..., None]
+    return 0.5 * picture + 0.5 * _covering(other, shape, generator)  # seen through another image
+
+
+def true_mask(original: Picture, edited: Picture) -> Plane:
+    """Where a true edit changed an image: differences of 1 to 6 levels count more and more; small gaps are closed."""
+    difference = np.abs(edited - original).max(axis=2)
+    mask = np.clip((difference - 1) / 5, 0, 1).astype(np.float32)
+    return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+
+
+def _without(picture: Picture, mask: Plane) -> Picture:
+    """The surroundings of the mask grow into it, with their grain."""
+    hole = (cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
+    small = 256 / max(256, *mask.shape)
+    size = (max(8, round(mask.shape[1] * small)), max(8, round(mask.shape[0] * small)))
+    low = cv2.resize(np.rint(picture).astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+    gone = cv2.inpaint(low, cv2.resize(hole, size, interpolation=cv2.INTER_NEAREST), 5, cv2.INPAINT_TELEA)
+    filled = cv2.resize(gone, mask.shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    fine = picture - blurred(picture, 1.5)
+    return filled + 0.6 * np.roll(fine, (int(0.37 * mask.shape[0]), int(0.23 * mask.shape[1])), axis=(0, 1))
+
+
+def _covering(other: Pixels, shape: tuple[int, ...], generator: np.random.Generator) -> Picture:
+    """A photograph that covers a frame."""
+    factor = max(shape[0] / other.shape[0], shape[1] / other.shape[1])
+    grown = scaled(other, math.ceil(factor * max(other.shape[:2])) + 2, generator)
+    return grown[: shape[0], : shape[1]].astype(np.float32)

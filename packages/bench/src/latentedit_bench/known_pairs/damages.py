@@ -1,74 +1,88 @@
-"""What editors do to a whole picture although nobody asked: frame, size, colours, sharpness, codec noise."""
+"""What editors do to a whole image although nobody asked: frame, size, colours, sharpness, codec noise."""
 
 import dataclasses
+import functools
 import io
+import itertools
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_bench.known_pairs.autoencoders import AUTOENCODERS, through_autoencoder
-from latentedit_bench.known_pairs.changes import Picture, blurred
-from latentedit_bench.known_pairs.photographs import Pixels
-from latentedit_keep.warp import cv2
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
+from latentedit_keep.warp import Matrix, Picture, cv2, scaling
+
+Pixels = NDArray[np.uint8]  # ``[height, width, 3]``
 
 CODECS = (
     "none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg", "autoencoder",
     "redrawn",
 )  # fmt: skip
 """Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail, "autoencoder"
-is a round trip through one of `AUTOENCODERS`, "redrawn" draws everything anew, as instruction editors do: things drift
-by 1 to 8 pixels, texture is made up, and each region has its own cast."""
+is a round trip through that of a bundled model, "redrawn" draws everything anew, as instruction editors do: things
+drift by 1 to 8 pixels, texture is made up, and each region has its own cast."""
+
+_AUTOENCODERS = ("portraits", "portraits-unet")
+_TILE_PX = 256
+_MARGIN_PX = 16  # not used at each side of a tile: the edge of an image is decoded less well
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Damage:
-    """One editor's damage, drawn once and then fixed.
+    """One editor's damage, drawn once and then fixed."""
 
-    Args:
-        matrix: from the original's pixels to the edited picture's, 3 x 3.
-        size: of the edited picture, width and height.
-        gamma: of each channel.
-        gain: of each channel.
-        contrast: around middle grey.
-        saturation: 1 is as it was.
-        codec: of `CODECS`.
-        amount: of the codec's loss, in [0, 1].
-        seed: of its noise.
-    """
-
-    matrix: NDArray[np.float64]
-    size: tuple[int, int]
-    gamma: NDArray[np.float64]
-    gain: NDArray[np.float64]
-    contrast: float
+    matrix: Matrix  # from the original's pixels to the edited image's
+    size: tuple[int, int]  # of the edited image, width and height
+    gamma: NDArray[np.float64]  # of each channel
+    gain: NDArray[np.float64]  # of each channel
+    contrast: float  # around middle grey
     saturation: float
-    codec: str
-    amount: float
-    seed: int
+    codec: str  # of `CODECS`
+    amount: float  # of the codec's loss, in [0, 1]
+    seed: int  # of its noise
 
     def apply(self, picture: Picture) -> Pixels:
-        """What the editor gives back for a true edit."""
-        moved = _moved(picture, self.matrix, self.size)
-        generator = np.random.default_rng(self.seed)
-        toned = self._toned(moved)
-        return _coded(toned, self.codec, self.amount, generator)
-
-    def _toned(self, picture: Picture) -> Picture:
-        toned = 255 * self.gain * (np.clip(picture, 0, 255) / 255) ** self.gamma
+        """What the editor gives back for a true edit; what lies outside of the original is mirrored."""
+        shrinks = 1 / math.sqrt(abs(float(np.linalg.det(self.matrix[:2, :2]))))
+        if shrinks > 1.02:
+            picture = blurred(picture, 0.5 * math.sqrt(shrinks**2 - 1))
+        frame = {"flags": cv2.INTER_LANCZOS4, "borderMode": cv2.BORDER_REFLECT}
+        moved = cv2.warpAffine(picture, self.matrix[:2], self.size, **frame)
+        toned = 255 * self.gain * (np.clip(moved, 0, 255) / 255) ** self.gamma
         toned = (toned - 128) * self.contrast + 128
-        grey = toned @ np.array([0.299, 0.587, 0.114])
-        return (grey[..., None] + (toned - grey[..., None]) * self.saturation).astype(np.float32)
+        grey = (toned @ np.array([0.299, 0.587, 0.114]))[..., None]
+        return self._coded((grey + (toned - grey) * self.saturation).astype(np.float32))
+
+    def _coded(self, picture: Picture) -> Pixels:
+        codec, amount, generator = self.codec, self.amount, np.random.default_rng(self.seed)
+        if "blur" in codec:
+            picture = blurred(picture, 0.5 + 0.9 * amount)
+        if codec == "down and up":
+            height, width = picture.shape[:2]
+            factor = 0.8 - 0.3 * amount
+            small = (max(8, round(width * factor)), max(8, round(height * factor)))
+            down = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+            picture = cv2.resize(down, (width, height), interpolation=cv2.INTER_CUBIC)
+        if codec == "redrawn":
+            picture = _redrawn(picture, amount, generator)
+        if "texture" in codec:
+            picture = _with_other_texture(picture, 0.25 + 0.45 * amount, generator)
+        pixels = as_pixels(picture)
+        if "jpeg" in codec:
+            file = io.BytesIO()
+            quality = round(60 - 20 * amount) if codec == "strong jpeg" else round(95 - 30 * amount)
+            Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
+            pixels = np.asarray(Image.open(file).convert("RGB"))
+        if codec == "autoencoder":
+            pixels = _through_autoencoder(pixels, _AUTOENCODERS[int(amount * len(_AUTOENCODERS))])
+        return pixels
 
 
 def draw_damage(size: tuple[int, int], generator: np.random.Generator, *, reframed: bool = False) -> Damage:
-    """Frame, size, colours and codec of one editor.
-
-    Args:
-        size: of the original, width and height.
-        reframed: the frame moves so far that no editor would call it the same.
-    """
+    """Frame, size, colours and codec of one editor, for an original of this width and height."""
     edited = _edited_size(size, generator)
     cast = generator.choice(["none", "light", "strong"], p=[0.35, 0.4, 0.25])
     spread = {"none": 0.0, "light": 0.05, "strong": 0.125}[cast]
@@ -98,9 +112,7 @@ def _edited_size(size: tuple[int, int], generator: np.random.Generator) -> tuple
     return width, height
 
 
-def _frame(
-    size: tuple[int, int], edited: tuple[int, int], generator: np.random.Generator, *, reframed: bool
-) -> NDArray[np.float64]:
+def _frame(size: tuple[int, int], edited: tuple[int, int], generator: np.random.Generator, *, reframed: bool) -> Matrix:
     """Resizing, and on it a shift, a zoom and a turn about the middle."""
     zoom, turn, shift = 1.0, 0.0, np.zeros(2)
     if reframed:
@@ -113,42 +125,10 @@ def _frame(
         turn = math.radians(float(generator.choice([0.0, 0.0, generator.uniform(-1, 1)])))
     cos, sin = zoom * math.cos(turn), zoom * math.sin(turn)
     middle = (np.array(size) - 1) / 2
-    linear = np.array([[cos, -sin], [sin, cos]])
     moved = np.eye(3)
-    moved[:2, :2] = linear
-    moved[:2, 2] = middle + shift - linear @ middle
-    x, y = edited[0] / size[0], edited[1] / size[1]
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ moved
-
-
-def _moved(picture: Picture, matrix: NDArray[np.float64], size: tuple[int, int]) -> Picture:
-    """The picture in the editor's frame; what lies outside of the original is invented by mirroring it."""
-    shrinks = 1 / math.sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
-    if shrinks > 1.02:
-        picture = blurred(picture, 0.5 * math.sqrt(shrinks**2 - 1))
-    return cv2.warpAffine(picture, matrix[:2], size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
-
-
-def _coded(picture: Picture, codec: str, amount: float, generator: np.random.Generator) -> Pixels:
-    if "blur" in codec:
-        picture = blurred(picture, 0.5 + 0.9 * amount)
-    if codec == "down and up":
-        height, width = picture.shape[:2]
-        factor = 0.8 - 0.3 * amount
-        small = (max(8, round(width * factor)), max(8, round(height * factor)))
-        down = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
-        picture = cv2.resize(down, (width, height), interpolation=cv2.INTER_CUBIC)
-    if codec == "redrawn":
-        picture = _redrawn(picture, amount, generator)
-    if "texture" in codec:
-        picture = _other_texture(picture, 0.25 + 0.45 * amount, generator)
-    pixels = np.rint(picture).clip(0, 255).astype(np.uint8)
-    if "jpeg" in codec:
-        quality = round(60 - 20 * amount) if codec == "strong jpeg" else round(95 - 30 * amount)
-        pixels = through_jpeg(pixels, quality)
-    if codec == "autoencoder":
-        pixels = through_autoencoder(pixels, AUTOENCODERS[int(amount * len(AUTOENCODERS))])
-    return pixels
+    moved[:2, :2] = [[cos, -sin], [sin, cos]]
+    moved[:2, 2] = middle + shift - moved[:2, :2] @ middle
+    return scaling(size, edited) @ moved
 
 
 def _redrawn(picture: Picture, amount: float, generator: np.random.Generator) -> Picture:
@@ -158,7 +138,7 @@ def _redrawn(picture: Picture, amount: float, generator: np.random.Generator) ->
     places = np.arange(width, dtype=np.float32)[None] + x, np.arange(height, dtype=np.float32)[:, None] + y
     moved = cv2.remap(picture, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     casts = [(3 + 6 * amount) * _field((height, width), 1 / 4, generator) for _ in range(3)]
-    return _other_texture(moved, 0.6 + 0.4 * amount, generator) + np.stack(casts, axis=-1)
+    return _with_other_texture(moved, 0.6 + 0.4 * amount, generator) + np.stack(casts, axis=-1)
 
 
 def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -167,15 +147,7 @@ def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator)
     return cv2.resize(noise / np.abs(noise).max(), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Written as JPEG and read again."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
-    with Image.open(file) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def _other_texture(picture: Picture, share: float, generator: np.random.Generator) -> Picture:
+def _with_other_texture(picture: Picture, share: float, generator: np.random.Generator) -> Picture:
     """The finest two bands give way to noise of the same local strength, as latent codecs make up texture."""
     result = picture.copy()
     for low, high in ((0.0, 1.0), (1.0, 2.0)):
@@ -186,3 +158,37 @@ def _other_texture(picture: Picture, share: float, generator: np.random.Generato
         noise *= strength / max(float(noise.std()), 1e-6)
         result += share * (0.8 * noise[..., None] - band)
     return result
+
+
+def as_pixels(picture: Picture) -> Pixels:
+    """Rounded to whole levels."""
+    return np.rint(picture).clip(0, 255).astype(np.uint8)
+
+
+def blurred(plane: Picture, sigma: float) -> Picture:
+    """Under a Gaussian of this many pixels."""
+    return cv2.GaussianBlur(plane, (0, 0), max(sigma, 0.01))
+
+
+@functools.cache
+def _model(name: str) -> Backbone:
+    return load(name, device="cpu")
+
+
+def _through_autoencoder(pixels: Pixels, name: str) -> Pixels:
+    """Encoded and decoded by a bundled model, in tiles that overlap: a larger image than it takes."""
+    core = _TILE_PX - 2 * _MARGIN_PX
+    counts = [-(-side // core) for side in pixels.shape[:2]]
+    pads = [
+        (_MARGIN_PX, count * core - side + _MARGIN_PX) for count, side in zip(counts, pixels.shape[:2], strict=True)
+    ]
+    padded = np.pad(pixels, [*pads, (0, 0)], mode="symmetric")
+    result = np.empty((counts[0] * core, counts[1] * core, 3), dtype=np.uint8)
+    for top, left in itertools.product(*(range(0, count * core, core) for count in counts)):
+        tile = padded[top : top + _TILE_PX, left : left + _TILE_PX]
+        x = torch.from_numpy(tile.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            y = _model(name).decode(_model(name).encode(x))
+        decoded = as_pixels((y[0].permute(1, 2, 0).numpy() + 1) * 127.5)
+        result[top : top + core, left : left + core] = decoded[_MARGIN_PX:-_MARGIN_PX, _MARGIN_PX:-_MARGIN_PX]
+    return result[: pixels.shape[0], : pixels.shape[1]]

@@ -1,63 +1,128 @@
-"""One case: what `latentedit.keep` makes of it, what others make of it, and how far each is from the truth."""
+"""What `latentedit.keep` makes of a pair, what others make of it, and how far each is from a known truth."""
 
+import dataclasses
+import functools
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_bench.known_pairs.baselines import (
-    THRESHOLDS,
-    above_threshold,
-    aligned_by_features,
-    pasted,
-    pasted_by_poisson,
-    resized,
-)
-from latentedit_bench.known_pairs.cases import VERDICTS, Case
-from latentedit_bench.known_pairs.photographs import Pixels
+from latentedit.api.runs.work import Measure, UnitResult
+from latentedit.core.errors import ConfigError
+from latentedit_bench.known_pairs.cases import SEEDS, VERDICTS, Case, Half, Plane, make_case
+from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.composite import composite, levels
 from latentedit_keep.registration import distance_px
 from latentedit_keep.sharpness import fit_sharpening
 from latentedit_keep.tones import fit_tones
-from latentedit_keep.warp import cv2, depth_inside, scaling, warped
+from latentedit_keep.warp import cv2, depth_inside, resized, scaling, warped
 
-FAR_PX = 12
-"""From the change on, pixels should be the original's bit for bit."""
+Row = dict[str, Any]
 
-MOST_DB = 99.0
-"""Stands for pictures that are the same."""
+THRESHOLDS = {"threshold": 50, "sift": 25}
+"""Levels of 255 from which on a baseline takes a pixel for changed: the best of 12, 25 and 50 on calibration cases."""
 
-Row = dict[str, str | int | float | None]
+_FAR_PX = 12  # from the change on, pixels should be the original's bit for bit
+_MOST_DB = 99.0  # stands for images that are the same
+_REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PairWork:
+    """Pairs as work; see `latentedit.api.runs.work.Work`."""
+
+    spec: Mapping[str, Any]
+    units: Sequence[str]
+    measure: Measure
+
+    def task(self, unit: str, *, with_bytes: bool = False) -> str:
+        """The unit itself."""
+        del with_bytes
+        return unit
+
+    def start(self) -> Measure:
+        """Nothing is loaded before."""
+        return self.measure
+
+
+def case_work(split: str, count: int) -> PairWork:
+    """The first cases of a half as work.
+
+    Raises:
+        ConfigError: no such half, or no cases.
+    """
+    if split not in SEEDS:
+        raise ConfigError(f"--split is calibration or test; got {split!r}")
+    if count < 1:
+        raise ConfigError(f"--count is {count}, and must be 1 or more")
+    units = [f"{index:04d}" for index in range(count)]
+    spec = {"split": split, "seed": SEEDS[split], "cases": count}
+    return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=split))
+
+
+def _measured_unit(unit: str, *, half: Half) -> UnitResult:
+    return UnitResult(rows=[measured(make_case(half, int(unit)))])
 
 
 def measured(case: Case) -> Row:
-    """The row of one case; what makes no sense for its kind is None."""
+    """The row of one case, without what makes no sense for its kind."""
     found = keep(Image.fromarray(case.original), Image.fromarray(case.edited))
+    size = case.original.shape[1::-1]
     row: Row = {
         "case": case.index,
         "kind": case.kind,
         "what": case.what,
         "picture": case.picture,
-        "side": max(case.original.shape[:2]),
+        "side": max(size),
         "codec": "" if case.damage is None else case.damage.codec,
-        "area": float(case.mask.mean()),
         "verdict": found.verdict,
         "right": int(found.verdict == VERDICTS[case.kind]),
-        "shift_error_px": None,
-        "uncertainty_px": found.uncertainty_px,
     }
     if case.damage is not None:
-        size, edited = case.original.shape[1::-1], case.edited.shape[1::-1]
-        back = scaling(edited, size)
+        back = scaling(case.edited.shape[1::-1], size)
         row["shift_error_px"] = distance_px(back @ found.matrix, back @ case.damage.matrix, size)
     if case.kind in ("local", "unchanged", "reframed"):
-        row |= _outside(case, np.asarray(found.image), "keep") | _outside(case, _raw(case), "editor")
-    if case.kind == "local":
-        row |= _inside(case, found)
-    return row
+        result = np.asarray(found.image)
+        far = cv2.distanceTransform((case.mask <= 0).astype(np.uint8), cv2.DIST_L2, 5) > _FAR_PX
+        far |= not (case.mask > 0).any()
+        row["keep_far_touched"] = int(((result != case.original).any(axis=2) & far).sum())
+        for name, pixels in (("keep", result), ("editor", resized(case.edited, size))):
+            row[f"{name}_outside_db"] = psnr(pixels, case.truth, case.mask == 0)
+    return row | _of_local(case, case.damage, found) if case.kind == "local" and case.damage is not None else row
+
+
+def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
+    """Agreement with the truth inside the change and masks: `keep`, its parts, the bound and the baselines.
+
+    The bound has the true mask, the true frame and colours fitted on what truly did not change. What the editor pushed
+    out of its frame cannot come back and is not counted.
+    """
+    size, edited, original = case.original.shape[1::-1], levels(case.edited), levels(case.original)
+    shown = depth_inside(damage.matrix, size, case.edited.shape[1::-1]) >= 0
+    unchanged = cv2.dilate((case.mask > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    there = warped(edited, damage.matrix, size)
+    tones = fit_tones(original, there, unchanged)
+    sharpening = fit_sharpening(tones.limited(original), tones.apply(there), unchanged)
+    images = {
+        "keep": np.asarray(found.image),
+        "editor": resized(case.edited, size),
+        "aligned": as_pixels(warped(edited, found.matrix, size)),
+        "bound": composite(
+            case.original, case.edited, case.mask, matrix=damage.matrix, tones=tones, sharpening=sharpening
+        ),
+    }
+    masks: dict[str, Plane] = {"keep": np.asarray(found.mask) / np.float32(255)}
+    row: Row = {}
+    for name, threshold in THRESHOLDS.items():
+        images[name], masks[name] = baseline(name, case.original, case.edited, threshold)
+        row[f"{name}_outside_db"] = psnr(images[name], case.truth, case.mask == 0)
+    inside = (case.mask > 0.5) & shown
+    row |= {f"{name}_inside_db": psnr(image, case.truth, inside) for name, image in images.items()}
+    return row | {f"{name}_iou": soft_iou(mask[shown], case.mask[shown]) for name, mask in masks.items()}
 
 
 def psnr(picture: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> float | None:
@@ -65,7 +130,7 @@ def psnr(picture: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -
     if not where.any():
         return None
     error = float(np.mean((picture[where].astype(np.float64) - truth[where]) ** 2))
-    return MOST_DB if error == 0 else min(MOST_DB, 10 * math.log10(255**2 / error))
+    return _MOST_DB if error == 0 else min(_MOST_DB, 10 * math.log10(255**2 / error))
 
 
 def soft_iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -74,64 +139,34 @@ def soft_iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:
     return 1.0 if larger == 0 else float(np.minimum(mask, truth).sum()) / larger
 
 
-def _raw(case: Case) -> Pixels:
-    return resized(case.edited, (case.original.shape[1], case.original.shape[0]))
+def baseline(name: str, original: Pixels, edited: Pixels, threshold: int) -> tuple[Pixels, Plane]:
+    """What people do today: the editor's image where it differs by more than a threshold, feathered; and that mask."""
+    moving = resized(edited, original.shape[1::-1])
+    moving = _aligned(original, moving) if name == "sift" else moving
+    smooth = [cv2.GaussianBlur(one, (0, 0), 1.0).astype(np.int16) for one in (original, moving)]
+    radius = max(2, round(_REACH * min(original.shape[:2])))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    speck = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    mask = (np.abs(smooth[0] - smooth[1]).max(axis=2) > threshold).astype(np.uint8)
+    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, speck), cv2.MORPH_CLOSE, disc)
+    mask = cv2.GaussianBlur(cv2.dilate(mask, disc).astype(np.float32), (0, 0), radius / 2)
+    return as_pixels(original + mask[..., None] * (moving.astype(np.float32) - original)), mask
 
 
-def _outside(case: Case, result: Pixels, name: str) -> Row:
-    """Agreement where nothing was changed, and pixels far from the change that are not the original's."""
-    far = cv2.distanceTransform((case.mask <= 0).astype(np.uint8), cv2.DIST_L2, 5) > FAR_PX
-    if not (case.mask > 0).any():
-        far = np.ones(case.mask.shape, dtype=bool)
-    touched = (result != case.original).any(axis=2)
-    return {
-        f"{name}_outside_db": psnr(result, case.truth, case.mask == 0),
-        f"{name}_far_touched": int((touched & far).sum()),
-    }
-
-
-def _inside(case: Case, found: KeepResult) -> Row:
-    """Masks and agreement inside the change, of ours, of the bound and of the baselines."""
-    assert case.damage is not None
-    size = case.original.shape[1::-1]
-    shown = _shown(case)
-    inside = (case.mask > 0.5) & shown
-    mask = np.asarray(found.mask) / np.float32(255)
-    row: Row = {
-        "shown": float(case.mask[shown].sum() / case.mask.sum()),
-        "keep_iou": soft_iou(mask[shown], case.mask[shown]),
-        "keep_inside_db": psnr(np.asarray(found.image), case.truth, inside),
-    }
-    row |= {"editor_inside_db": psnr(_raw(case), case.truth, inside)}
-    edited, original = levels(case.edited), levels(case.original)
-    aligned = np.rint(warped(edited, found.matrix, size)).clip(0, 255).astype(np.uint8)
-    row["aligned_inside_db"] = psnr(aligned, case.truth, inside)
-    disc = np.ones((9, 9), np.uint8)
-    unchanged = cv2.dilate((case.mask > 0).astype(np.uint8), disc) == 0
-    there = warped(edited, case.damage.matrix, size)
-    tones = fit_tones(original, there, unchanged)
-    sharpening = fit_sharpening(tones.limited(original), tones.apply(there), unchanged)
-    matrix = case.damage.matrix
-    bound = composite(case.original, case.edited, case.mask, matrix=matrix, tones=tones, sharpening=sharpening)
-    row["bound_inside_db"] = psnr(bound, case.truth, inside)
-    row |= _of(case, pasted_by_poisson(case.original, _raw(case), case.mask), case.mask, "poisson")
-    for name, moving in (("threshold", _raw(case)), ("sift", aligned_by_features(case.original, case.edited))):
-        for threshold in THRESHOLDS:
-            guess = above_threshold(case.original, moving, threshold)
-            row |= _of(case, pasted(case.original, moving, guess), guess, f"{name}{threshold}")
-    return row
-
-
-def _shown(case: Case) -> NDArray[np.bool_]:
-    """What of the original's frame the editor's picture shows; what it pushed out cannot come back."""
-    assert case.damage is not None
-    return depth_inside(case.damage.matrix, case.original.shape[1::-1], case.edited.shape[1::-1]) >= 0
-
-
-def _of(case: Case, result: Pixels, mask: NDArray[Any], name: str) -> Row:
-    shown = _shown(case)
-    return {
-        f"{name}_iou": soft_iou(mask[shown], case.mask[shown]),
-        f"{name}_inside_db": psnr(result, case.truth, (case.mask > 0.5) & shown),
-        f"{name}_outside_db": psnr(result, case.truth, case.mask == 0),
-    }
+def _aligned(original: Pixels, moving: Pixels) -> Pixels:
+    """By SIFT features and an affine map by RANSAC, as node packs do it; unmoved where that fails."""
+    detector = cv2.SIFT_create(4000)
+    found = [detector.detectAndCompute(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), None) for one in (original, moving)]
+    (points, words), (other_points, other_words) = found
+    if words is None or other_words is None:
+        return moving
+    matches = cv2.BFMatcher(cv2.NORM_L2, crossCheck=True).match(words, other_words)
+    here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
+    there = np.array([other_points[match.trainIdx].pt for match in matches], dtype=np.float32)
+    affine = None
+    if len(matches) >= 4:
+        affine, _ = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=3)
+    if affine is None:
+        return moving
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(moving, affine, original.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -15,14 +15,6 @@ def counterfactual_error(edited: Pictures, source: Pictures, truth: Pictures) ->
 
     Traps: what the codec loses counts as an error, and where the wanted change is small that alone can pass 1; squares
     make a mean over pictures that of the worst ones, so look at the median too.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        truth: the answer.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double`.
     """
     edited, source, truth = in_double(edited, source, truth)
     error = mean_square(edited, truth) / mean_square(source, truth)

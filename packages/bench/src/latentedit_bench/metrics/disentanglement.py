@@ -35,14 +35,6 @@ def all_scores(edited: Pictures, source: Pictures, truth: Pictures) -> dict[str,
     and so does a trace of the right one. nan where nothing changed. "effectiveness" is in [0, 1], 1 is the answer, 0 no
     edit and anything worse; leakage lowers it too. "disentanglement" is in [0, 1]: 1 for the answer itself, 0 for no
     edit, the opposite edit, and more damage than gain.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        truth: the answer.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double`.
     """
     edited, source, truth = in_double(edited, source, truth)
     made, wanted = (edited - source).flatten(1), (truth - source).flatten(1)

@@ -15,14 +15,6 @@ def outside_share(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Ten
     Traps: a share knows no size, so a trace of a change in the right place scores 0; what changes wrongly inside the
     mask is not seen; a mask of the whole picture scores 0 whatever was done; what the codec changes everywhere
     counts as outside, so give the codec's own reconstruction as the source.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        mask: true where the answer differs from the source.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
     """
     edited, source = in_double(edited, source)
     check_mask(mask, edited)
@@ -37,15 +29,6 @@ def outside_change(edited: Pictures, source: Pictures, truth: Pictures, mask: Ma
     From 0 up; lower is better. nan where nothing is wanted (0/0).
 
     Traps: it grows with the square of the strength, so compare at equal effect, or read the effect beside it.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        truth: the right answers.
-        mask: true where the answer differs from the source.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
     """
     edited, source, truth = in_double(edited, source, truth)
     check_mask(mask, edited)
@@ -60,9 +43,6 @@ def outside_psnr_db(edited: Pictures, source: Pictures, mask: Mask) -> Float64[T
 
     Traps: no edit scores best, so it rewards small edits: compare at equal effect. It is of the pixels outside alone;
     where a protocol blanks the inside and divides by all pixels, it is higher by ``10 log10(pixels / pixels outside)``.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
     """
     edited, source = in_double(edited, source)
     check_mask(mask, edited)

@@ -2,10 +2,9 @@
 
 Each picture has a path: from (0, 0), which no edit gives, through the (effect, leakage) at each strength, in order and
 joined by straight lines. `metrics.disentanglement` has both numbers. A path that holds a value that is not
-finite gives nan.
+finite gives nan. Effects and leakages are [pictures, strengths] with rising strengths.
 """
 
-import itertools
 from typing import Annotated
 
 import numpy as np
@@ -34,18 +33,6 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
     range, so report the share that was reached. Infinite where the largest effect is `LEAST_EFFECT` or less.
 
     From 0 up; lower is better.
-
-    Args:
-        effects: at each strength, strengths rising.
-        leakages: likewise, 0 or more.
-        wanted: effect, above 0; 1 is the whole change.
-
-    Returns:
-        Leakages, and whether each was reached; nan and False where a path is not finite.
-
-    Raises:
-        ConfigError: a leakage below 0, or a wanted effect of 0 or less.
-        ShapeError: not two tables of one shape with a strength or more.
     """
     check(_Effect, wanted=wanted)
     along, beside, known = _paths(effects, leakages)
@@ -65,40 +52,9 @@ def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbe
     That is the `counterfactual_error` of a picture with this effect and this leakage. In [0, 1]; lower is better. 1 is
     what no edit scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
     weighs no more than another. See `leakage_at` for paths that do not get there.
-
-    Raises:
-        ConfigError, ShapeError: see `leakage_at`.
     """
     beside, _ = leakage_at(effects, leakages, wanted)
     return np.minimum((1 - wanted) ** 2 + beside**2, 1)
-
-
-def curve_area(effects: Paths, leakages: Paths) -> Numbers:
-    """``integral from 0 to 1 of min(1, leakage_at(w)) dw``, exact: the curve is of straight pieces.
-
-    In [0, 1]; lower is better. 0 where nothing else changes at any strength, 1 where the edit has no effect or leaks
-    as much as was asked for from the start. A straight path of slope a has a / 2, or 1 - 1 / (2 a) above slope 1.
-
-    Trap: only the first way to each effect counts; what a path does when it turns back is not seen.
-
-    Raises:
-        ConfigError, ShapeError: see `leakage_at`.
-    """
-    along, beside, known = _paths(effects, leakages)
-    area, best = np.zeros(len(along)), np.zeros(len(along))
-    for i, j in itertools.pairwise(range(along.shape[1])):
-        end = np.clip(along[:, j], best, 1.0)
-        rising = end > best
-        rise = np.where(rising, along[:, j] - along[:, i], 1)
-        slope = (beside[:, j] - beside[:, i]) / rise
-        first, last = (beside[:, i] + slope * (where - along[:, i]) for where in (best, end))
-        area += np.where(rising, (end - best) * _capped_mean(first, last), 0)
-        best = end
-    steepness = _steepness(along, beside)  # of what follows the best effect; nothing does where that is 1
-    endless = np.isinf(steepness)
-    steepness = np.where(endless, 0, steepness)
-    area += (1 - best) * np.where(endless, 1, _capped_mean(steepness * best, steepness))
-    return np.where(known, area, np.nan)
 
 
 def _paths(
@@ -124,11 +80,3 @@ def _steepness(along: Float64[np.ndarray, "n points"], beside: Float64[np.ndarra
     top = along[rows, best]
     none = top <= LEAST_EFFECT
     return np.where(none, np.inf, beside[rows, best] / np.where(none, 1, top))
-
-
-def _capped_mean(first: Numbers, last: Numbers) -> Numbers:
-    """Mean of ``min(1, y)`` for y that goes straight from one number to the other."""
-    low, high = np.minimum(first, last), np.maximum(first, last)
-    crosses = (low < 1) & (high > 1)
-    under = np.where(crosses, 1 - low, 0) / np.where(crosses, high - low, 1)  # share of the way on which y is below 1
-    return np.where(high <= 1, (low + high) / 2, np.where(crosses, under * (low + 1) / 2 + (1 - under), 1.0))

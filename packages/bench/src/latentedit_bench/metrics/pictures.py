@@ -1,4 +1,7 @@
-"""Pictures as metrics take them: checked, in float64, and what counts as a difference between two."""
+"""Pictures as metrics take them: in [-1, 1], checked, in float64; and what counts as a difference between two.
+
+Every metric that takes pictures and masks raises what `in_double` and `check_mask` raise.
+"""
 
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor

@@ -58,11 +58,7 @@ def inside(mask: Mask, *, mode: Mode) -> Mask:
 
 
 def last_square(pictures: Pictures) -> Float[Tensor, "b 3 side side"]:
-    """The last 512 x 512 pixels of pictures that are not square, as the evaluator cuts rows of several pictures.
-
-    Raises:
-        ShapeError: not square, and a side below 512 pixels.
-    """
+    """The last 512 x 512 pixels of pictures that are not square, as the evaluator cuts rows of several pictures."""
     height, width = pictures.shape[2:]
     if height == width:
         return pictures
@@ -71,97 +67,36 @@ def last_square(pictures: Pictures) -> Float[Tensor, "b 3 side side"]:
     return pictures[..., -LEGACY_SIDE:, -LEGACY_SIDE:]
 
 
-def background_mse(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> Float64[Tensor, " b"]:
-    """Mean square difference outside the mask, of pictures in [0, 1].
+def scores(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> dict[str, Float64[Tensor, " b"]]:
+    """PIE-Bench's numbers of each picture by name, in the units of its tables (`SCALE`); nan without background.
 
-    ``sum outside (edited - source)^2 / (3 n)``, n all pixels in legacy mode, those outside in corrected mode.
-    In [0, 1], lower is better; nan where the mask leaves nothing outside.
+    - background_mse: ``sum outside (edited - source)^2 / (3 n)`` of pictures in [0, 1], n all pixels in legacy mode,
+      those outside in corrected mode.
+    - background_psnr_db: ``10 log10(1 / background_mse)``, at most 100: where the background is untouched the evaluator
+      gives infinity, and no mean.
+    - background_ssim: structural similarity with Gaussian windows of 11 pixels. Legacy: the mean over all windows of
+      the two pictures with a black inside. Corrected: the mean over windows whose middle is outside, of the source and
+      the edited picture with the source's inside.
 
     Traps: no edit scores best. In legacy mode a large mask scores well whatever is outside it.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        mask: true where the picture may change.
-        mode: see the module.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
     """
-    edited, source, outside = _checked(edited, source, mask, mode)
-    change = (((edited - source) / 2).square() * outside).flatten(1).sum(1)
-    pixels = outside.flatten(1).sum(1)
-    counted = pixels if mode == "corrected" else torch.full_like(pixels, mask.shape[2] * mask.shape[3])
-    return _undefined(change / (3 * counted), outside)
-
-
-def background_psnr_db(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> Float64[Tensor, " b"]:
-    """``10 log10(1 / background_mse)``, in decibels; higher is better. See `background_mse` for arguments and traps.
-
-    At most 100, in both modes: where the background is untouched the evaluator gives infinity, and no mean.
-    """
-    return psnr_db(4 * background_mse(edited, source, mask, mode=mode))
-
-
-def background_ssim(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> Float64[Tensor, " b"]:
-    """Structural similarity outside the mask, Gaussian windows of 11 pixels, of pictures in [0, 1].
-
-    Legacy: the mean over all windows of the two pictures with a black inside. Corrected: the mean over windows whose
-    middle is outside, of the source and the edited picture with the source's inside. In [-1, 1], higher is better.
-    See `background_mse` for arguments and traps.
-
-    Raises:
-        ShapeError: a side below 6 pixels, or see `background_mse`.
-    """
-    edited, source, outside = _checked(edited, source, mask, mode)
+    edited, source = in_double(last_square(edited) if mode == "legacy" else edited, source)
+    check_mask(mask, edited)
     if min(edited.shape[2:]) < _LEAST_SIDE:
         raise ShapeError(f"pictures of {list(edited.shape[2:])} pixels are smaller than 6x6. Enlarge them")
-    a, b = (_unit(picture) for picture in _prepared(edited, source, outside, mode))
+    outside = ~inside(mask, mode=mode)
+    counted = outside if mode == "corrected" else torch.ones_like(outside)
+    instead = source if mode == "corrected" else torch.full_like(source, -1)
+    a, b = ((torch.where(outside, one, instead) + 1) / 2 for one in (edited, source))
+    mse = (a - b).square().flatten(1).sum(1) / (3 * counted.flatten(1).sum(1))
     _, windows = cast(
         "tuple[Tensor, Tensor]",
         structural_similarity_index_measure(a, b, data_range=1.0, reduction="none", return_full_image=True),
     )
-    counted = outside.expand_as(windows) if mode == "corrected" else torch.ones_like(windows, dtype=torch.bool)
-    return _undefined((windows * counted).flatten(1).sum(1) / counted.flatten(1).sum(1), outside)
-
-
-def scores(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> dict[str, Float64[Tensor, " b"]]:
-    """PIE-Bench's numbers of each picture by name, in the units of its tables (`SCALE`); nan without background.
-
-    In legacy mode an edited picture that is not square is cut by `last_square` first.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: pictures and masks that do not fit.
-    """
-    if mode == "legacy":
-        edited = last_square(edited)
-    measures = {
-        "background_psnr_db": background_psnr_db,
-        "background_mse": background_mse,
-        "background_ssim": background_ssim,
+    found = {
+        "background_psnr_db": psnr_db(4 * mse),
+        "background_mse": mse,
+        "background_ssim": (windows * counted).flatten(1).sum(1) / (3 * counted.flatten(1).sum(1)),
     }
-    return {name: SCALE[name] * measure(edited, source, mask, mode=mode) for name, measure in measures.items()}
-
-
-def _checked(edited: Tensor, source: Tensor, mask: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
-    """Both pictures in float64, and what is outside."""
-    edited, source = in_double(edited, source)
-    check_mask(mask, edited)
-    return edited, source, ~inside(mask, mode=mode)
-
-
-def _prepared(edited: Tensor, source: Tensor, outside: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-    """The pictures whose inside says nothing: black in both, or the source's in both."""
-    if mode == "corrected":
-        return torch.where(outside, edited, source), source
-    black = edited.new_full((), -1)
-    return torch.where(outside, edited, black), torch.where(outside, source, black)
-
-
-def _unit(pictures: Tensor) -> Tensor:
-    return (pictures + 1) / 2
-
-
-def _undefined(values: Tensor, area: Tensor) -> Tensor:
-    """Nan where an area has no pixel."""
-    return values.masked_fill(~area.flatten(1).any(1), torch.nan)
+    nothing = ~outside.flatten(1).any(1)
+    return {name: SCALE[name] * values.masked_fill(nothing, torch.nan) for name, values in found.items()}

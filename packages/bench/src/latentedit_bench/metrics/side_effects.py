@@ -15,15 +15,6 @@ def side_effect(edited: Pictures, source: Pictures, truth: Pictures, mask: Mask)
 
     Traps: it is blind to what else happens there, which the error counts; an edit that does nothing at all scores 0, so
     read the effect beside it; where side effects are faint, the codec's noise is a large share of them.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        truth: the right answers.
-        mask: true where the right answer differs as a consequence of the change, and not by the change itself.
-
-    Raises:
-        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
     """
     edited, source, truth = in_double(edited, source, truth)
     check_mask(mask, edited)

@@ -62,7 +62,7 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
     return "" if low is None or math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
+def estimate(values: Sequence[float], pictures: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
     """The mean of values; see the module.
 
     Args:
@@ -80,7 +80,7 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed
 
 
 def apart(
-    first: tuple[Sequence[float], Sequence[Sequence[int]]], second: tuple[Sequence[float], Sequence[Sequence[int]]]
+    first: tuple[Sequence[float], Sequence[Sequence[Any]]], second: tuple[Sequence[float], Sequence[Sequence[Any]]]
 ) -> Estimate:
     """The mean of some values less that of others, whose pictures are drawn independently.
 
@@ -99,48 +99,20 @@ def apart(
 
 
 def over_groups(values: Table) -> Estimate:
-    """The mean of a column whose index has "group"; groups are drawn, as pictures are. Those that are nan are left out.
-
-    Args:
-        values: of items, such as a difference of two columns of `by_item`.
-    """
-    return estimate(values.astype(float).tolist(), group_members(values))
+    """The mean of a column whose index has "group"; groups are drawn, as pictures are. Nan is left out."""
+    return estimate(values.astype(float).tolist(), _groups(values))
 
 
 def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
-    """The mean of a column over that of another, paired: both are of the same items; see `over_groups`. nan where
-    there is nothing above 0 to divide by.
-
-    Args:
-        top: without nan, as the other one.
-        bottom: with the same index.
-    """
-    members, above, below = group_members(top), top.to_numpy(float), bottom.to_numpy(float)
+    """The mean of a column over that of another of the same items, both without nan; see `over_groups`."""
+    members, above, below = _groups(top), top.to_numpy(float), bottom.to_numpy(float)
     weights = _weights(tuple(members), 0)
     mean = above.mean() / below.mean() if below.mean() > 0 else float("nan")
     return _told(float(mean), _ratio(weights @ above, weights @ below), members)
 
 
-def group_members(values: Table) -> list[tuple[int, ...]]:
-    """The number of each row's group, as `estimate` and `drawn_weights` take it; the index has "group"."""
-    names = [str(group) for group in values.index.get_level_values("group")]
-    place = {name: index for index, name in enumerate(sorted(set(names)))}
-    return [(place[name],) for name in names]
-
-
-def means(rows: Table, by: Sequence[str], measure: str) -> list[dict[str, Any]]:
-    """`over_groups` of a column for each value of others, in the order of the rows.
-
-    Args:
-        rows: with "group".
-        by: columns that are repeated in what is found.
-        measure: the column, whose name is told as "measure"; beside "mean", "low", "high" and "pictures".
-    """
-    found: list[dict[str, Any]] = []
-    for key, part in rows.groupby(list(by), sort=False):
-        mean = over_groups(part.set_index("group")[measure])
-        found.append({**dict(zip(by, key, strict=True)), "measure": measure, **dataclasses.asdict(mean)})
-    return found
+def _groups(values: Table) -> list[tuple[Any, ...]]:
+    return [(group,) for group in values.index.get_level_values("group")]
 
 
 def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
@@ -159,16 +131,12 @@ def decide(found: Estimate) -> Verdict:
 
 
 def check_seeds(count: int) -> None:
-    """Reject a comparison of methods with too few seeds.
-
-    Raises:
-        ConfigError: fewer than `SEEDS`.
-    """
+    """Reject a comparison of methods with too few seeds."""
     if count < SEEDS:
         raise ConfigError(f"methods are compared over {SEEDS} seeds or more; got {count}. Run them with more seeds")
 
 
-def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
+def drawn_weights(members: Sequence[Sequence[Any]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
     """The weights of values in each draw of the bootstrap; see the module.
 
     Args:
@@ -183,7 +151,7 @@ def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generat
 
 
 @functools.lru_cache(maxsize=4)
-def _weights(members: tuple[tuple[int, ...], ...], seed: int) -> Float[np.ndarray, "draws n"]:
+def _weights(members: tuple[tuple[Any, ...], ...], seed: int) -> Float[np.ndarray, "draws n"]:
     """Those of `drawn_weights`, once for all measures of the same items."""
     return drawn_weights(members, np.random.default_rng(seed))
 
@@ -201,11 +169,11 @@ def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[floa
     return float(low), float(high)
 
 
-def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[int]]) -> Estimate:
+def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[Any]]) -> Estimate:
     pictures = _pictures(members)
     low, high = interval(draws if pictures >= FEWEST else [])
     return Estimate(mean=mean, low=low, high=high, pictures=pictures)
 
 
-def _pictures(members: Sequence[Sequence[int]]) -> int:
+def _pictures(members: Sequence[Sequence[Any]]) -> int:
     return len({picture for which in members for picture in which})

@@ -14,14 +14,6 @@ def linearity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> 
 
     Traps: its floor is high. A switch that is full on from the least of the strengths .25, .5, .75, 1 has .83, so read
     it next to other editors on the same strengths only. nan where there is no effect at any strength (0/0).
-
-    Args:
-        effects: at each strength, one row a picture.
-        strengths: in any order, of any sign, the same for all pictures.
-
-    Raises:
-        ConfigError: strengths that are all one number, or an effect that is not finite.
-        ShapeError: not one effect a strength, or fewer than two.
     """
     e, s = _checked(effects, strengths)
     explained = (e * s).sum(1).square() / (e.square().sum(1) * s.square().sum())
@@ -36,14 +28,6 @@ def monotonicity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) 
 
     Traps: ranks know no size, so rounding noise on an effect of 0 looks like an order, and one small step back costs
     as much as a large one. With few strengths it has few values: ``k (k^2 - 1) / 6`` steps.
-
-    Args:
-        effects: at each strength, one row a picture.
-        strengths: in any order, of any sign, the same for all pictures.
-
-    Raises:
-        ConfigError: strengths that are all one number, or an effect that is not finite.
-        ShapeError: not one effect a strength, or fewer than two.
     """
     e, s = (_ranks(part) for part in _checked(effects, strengths))
     e, s = e - e.mean(1, keepdim=True), s - s.mean(1, keepdim=True)

@@ -1,59 +1,48 @@
-"""The open task: pictures and what is asked of them, for editors that we never load; answers follow from a seed."""
+"""The open task: images and what is asked of them, for any tool; the right answers follow from a seed.
+
+A task is a folder that needs nothing of ours: images, a line of JSON an item, and a card.
+"""
 
 import dataclasses
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
 from PIL import Image
 
 from latentedit.api.manifests.items import Item
-from latentedit.core.errors import ConfigError
-from latentedit_bench.data.counterfactual import Rendered, drawn_items, edits_in_a_row
-from latentedit_bench.domains.base import domain, full_caption
+from latentedit.api.runs.folder import faults_of
+from latentedit.core.errors import ConfigError, OutputError, to_install
+from latentedit.core.files.reading import read_json
+from latentedit.core.plugins import DOMAINS
+from latentedit.core.progress import Progress
+from latentedit_bench.data.counterfactual import drawn_items
+from latentedit_bench.domains.base import scalable
+from latentedit_bench.known_pairs.damages import draw_damage
 from latentedit_bench.open_task.instructions import NOTHING, instruction
+from latentedit_bench.report.page import render
+from latentedit_keep.files import make_folder, user_path, write_text
+from latentedit_keep.pictures import save_image
 
-VERSION = "1.2.0"
-"""Of the task: the first number changes with whatever changes a score, and scores of two are never compared."""
+VERSION = "1.3.0"
+"""The first number changes with whatever changes a score; scores of two of them are never compared."""
 
 ITEMS = 180
-"""Of a whole task: ten turns through the kinds of change. Some 160 portraits give intervals of about a tenth."""
-
-PUBLIC = "public"
-"""The split whose answers everybody can make."""
+"""Ten turns through the kinds of change: some 160 portraits give intervals of about a tenth."""
 
 OUTPUTS = "outputs"
-"""The folder that a stranger fills."""
+"""The folder that an entrant fills."""
 
-IN_A_ROW = 10
-"""Edits of one picture, one after the other, the item's own the first: of every other pair of changes."""
-
-UNDONE = "undone"
-"""What three changes are once the last request was to take them back."""
-
-Asks = Literal["edit", "keep"]
-"""For edits, or to keep of an edit that is given nothing but its change."""
-
-_NAMES: Mapping[Asks, str] = {"edit": "open", "keep": "keep"}
-_SIDES = (64, 2048)
-_MOST_ITEMS = 10_000
+TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
 
 
 class TaskSpec(pydantic.BaseModel):
-    """Which task it is: what ``task.json`` holds.
-
-    Args:
-        name: such as "open-portraits".
-        version: of the task.
-        domain: whose scenes are drawn.
-        asks: see `Asks`.
-        size: of the pictures, in pixels a side.
-        split: always "public": everybody can make the answers.
-        items: how many.
-    """
+    """Which task it is: what ``task.json`` holds. It asks for edits, or to keep the change of an edit that is given."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -61,25 +50,23 @@ class TaskSpec(pydantic.BaseModel):
     name: str
     version: str
     domain: str
-    asks: Asks = "edit"
-    size: int = pydantic.Field(ge=_SIDES[0], le=_SIDES[1])
-    split: Literal["public"] = PUBLIC
-    sealed: Literal[""] = pydantic.Field(default="", exclude=True)  # in folders that were written before 2026-12
-    items: int = pydantic.Field(ge=1, le=_MOST_ITEMS)
+    asks: Literal["edit", "keep"] = "edit"
+    size: int = pydantic.Field(ge=64, le=2048)  # pixels a side
+    split: Literal["public"] = "public"  # everybody can make the answers
+    items: int = pydantic.Field(ge=1, le=10_000)
 
     @staticmethod
-    def of(domain: str, *, size: int, items: int = ITEMS, asks: Asks = "edit") -> "TaskSpec":
+    def of(domain: str, *, size: int, items: int = ITEMS, asks: Literal["edit", "keep"] = "edit") -> "TaskSpec":
         """A task of this version.
 
         Raises:
             ConfigError: a size or number out of range.
         """
-        if not _SIDES[0] <= size <= _SIDES[1]:
-            raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
-        if not 1 <= items <= _MOST_ITEMS:
-            raise ConfigError(f"`items` must be from 1 to {_MOST_ITEMS}; got {items}")
-        name = f"{_NAMES[asks]}-{domain}"
-        return TaskSpec(name=name, version=VERSION, domain=domain, asks=asks, size=size, items=items)
+        name = f"{'open' if asks == 'edit' else asks}-{domain}"
+        try:
+            return TaskSpec(name=name, version=VERSION, domain=domain, asks=asks, size=size, items=items)
+        except pydantic.ValidationError as error:
+            raise ConfigError(f"there is no such task: {faults_of(error)}") from error
 
     @property
     def title(self) -> str:
@@ -93,8 +80,8 @@ class TaskSpec(pydantic.BaseModel):
         Raises:
             ConfigError: another version's task.
         """
-        major, ours = (version.partition(".")[0] for version in (self.version, VERSION))
-        if major != ours:
+        major = self.version.partition(".")[0]
+        if major != VERSION.partition(".")[0]:
             raise ConfigError(
                 f"the task is of version {self.version}, and this latentedit scores {VERSION}. Install one that fits it"
             )
@@ -102,41 +89,13 @@ class TaskSpec(pydantic.BaseModel):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Then:
-    """A further request, of what the entrant's own edit before left.
-
-    Args:
-        name: how its scores are told: `UNDONE`, or `in_a_row`.
-        caption: what the picture should show then.
-        instruction: the same as a sentence.
-        before: the picture by which the error is measured: an edit that is no nearer to the answer than it errs by 1.
-        answer: right.
-    """
-
-    name: str
-    caption: str
-    instruction: str
-    before: Rendered
-    answer: Rendered
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskItem:
-    """One thing to do.
+    """One thing to do."""
 
-    Args:
-        whole: the picture, its captions, and the right answer at strength 1.
-        instruction: what is asked, in a sentence.
-        answers: strength to what gives the right answer; rising, the last is 1.
-        then: what is asked after that, one after the other.
-        edited: the edit that is given, where its change is to be kept; of any size.
-    """
-
-    whole: Item
+    whole: Item  # the image, its captions, and the right answer at strength 1
     instruction: str
-    answers: Mapping[float, Callable[[], Image.Image]]
-    then: Sequence[Then]
-    edited: Callable[[], Image.Image] | None
+    answers: Mapping[float, Callable[[], Image.Image]]  # by strength, rising; the last is 1
+    edited: Callable[[], Image.Image] | None = None  # the edit that is given, where its change is to be kept
 
     @property
     def id(self) -> str:
@@ -145,93 +104,104 @@ class TaskItem:
 
     @property
     def picture_file(self) -> str:
-        """Where the picture lies in the task's folder."""
+        """Place of the image in the task's folder."""
         return f"images/{self.id}.png"
 
     @property
     def edited_file(self) -> str:
-        """Where the edit that is given lies in the task's folder."""
+        """Place of the edit that is given."""
         return f"edited/{self.id}.png"
 
     def output_file(self, strength: float) -> str:
-        """Where the edit at a strength is looked for."""
-        at = "" if strength == 1 else f"@{strength:g}"
-        return f"{OUTPUTS}/{self.id}{at}.png"
-
-    @property
-    def then_files(self) -> list[str]:
-        """Where the edits of ``then`` are looked for."""
-        return [f"{OUTPUTS}/{self.id}-then-{number}.png" for number in range(1, len(self.then) + 1)]
+        """Place of the entrant's edit at a strength."""
+        return f"{OUTPUTS}/{self.id}{'' if strength == 1 else f'@{strength:g}'}.png"
 
     @property
     def files(self) -> list[str]:
         """All that an entrant writes."""
-        return [*map(self.output_file, self.answers), *self.then_files]
+        return list(map(self.output_file, self.answers))
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """What ``items.jsonl`` says: nothing from which the answer follows."""
+        return {
+            "id": self.id,
+            "image": self.picture_file,
+            **({} if self.edited is None else {"edited": self.edited_file}),
+            "source_caption": self.whole.source_caption,
+            "target_caption": self.whole.target_caption,
+            "instruction": self.instruction,
+            "strengths": list(self.answers),
+            "outputs": self.files,
+        }
 
 
 def task_items(spec: TaskSpec) -> list[TaskItem]:
     """The items of a task with their answers; nothing is drawn yet.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
-    Three changes are to be taken back afterwards, and to every other pair of changes so many others are added that
-    `IN_A_ROW` edits were made; no line tells by that where the picture is the answer. Of a task that asks to keep,
-    every answer is the whole change, and nothing is asked afterwards.
+    Of a task that asks to keep, every answer is the whole change.
 
     Raises:
         ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
         RegistryError: the domain is not installed.
     """
-    groups = drawn_items(spec.domain, spec.seed, spec.items, label=spec.split, side=spec.size)
-    if spec.asks == "keep":
-        return [_task_item(steps[-1:], edited=functools.partial(_edited, steps[-1], spec.seed)) for steps in groups]
-    pairs = [steps[-1].id for steps in groups if steps[-1].kind == "pair"]
-    return [_task_item(steps, then=_then(steps[-1], spec.seed, goes_on=steps[-1].id in pairs[::2])) for steps in groups]
-
-
-def in_a_row(number: int) -> str:
-    """How the scores of one of ten edits in a row are told."""
-    return f"edit {number} of {IN_A_ROW} in a row"
-
-
-def _task_item(
-    steps: tuple[Item, ...], *, then: Sequence[Then] = (), edited: Callable[[], Image.Image] | None = None
-) -> TaskItem:
-    whole = steps[-1]
-    answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1)}
-    asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
-    known = {strength: truth for strength, truth in answers.items() if truth is not None}
-    return TaskItem(whole=whole, instruction=asked, answers=known, then=then, edited=edited)
+    found: list[TaskItem] = []
+    for group in drawn_items(spec.domain, spec.seed, spec.items, label=spec.split, side=spec.size):
+        whole, keep = group[-1], spec.asks == "keep"
+        asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
+        steps = group[-1:] if keep else group
+        answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1) if item.truth}
+        edited = functools.partial(_edited, whole, spec.seed) if keep else None
+        found.append(TaskItem(whole=whole, instruction=asked, answers=answers, edited=edited))
+    return found
 
 
 def _edited(item: Item, seed: str) -> Image.Image:
     """The right answer, damaged as editors damage what they were not asked to change."""
-    from latentedit_bench.known_pairs.damages import draw_damage  # noqa: PLC0415  # it needs OpenCV, which is optional
-
     assert item.truth is not None
     right = item.truth()
     drawn = np.random.default_rng(list(hashlib.sha256(f"{seed}/{item.group}".encode()).digest()))
     return Image.fromarray(draw_damage(right.size, drawn).apply(np.asarray(right, dtype=np.float32)))
 
 
-def _then(whole: Item, seed: str, *, goes_on: bool) -> list[Then]:
-    before, after = whole.picture, whole.truth
-    assert isinstance(before, Rendered)
-    assert isinstance(after, Rendered)
-    if whole.kind == "triple":
-        asked = instruction(whole.target_caption, whole.source_caption)
-        return [Then(name=UNDONE, caption=whole.source_caption, instruction=asked, before=after, answer=before)]
-    if not goes_on:
-        return []
-    world = domain(before.world)
-    scenes = [after.scene, *edits_in_a_row(before.world, after.scene, IN_A_ROW - 1, seed=f"{seed}/{whole.group}")]
-    captions = [full_caption(world, scene) for scene in scenes]
-    return [
-        Then(
-            name=in_a_row(done + 1),
-            caption=captions[done],
-            instruction=instruction(captions[done - 1], captions[done]),
-            before=before,
-            answer=dataclasses.replace(before, scene=scenes[done]),
-        )
-        for done in range(1, IN_A_ROW)
-    ]
+def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
+    """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole.
+
+    Raises:
+        OutputError: another task is there, or the place cannot be written to.
+    """
+    if (folder / TASK_FILE).exists() and read_task(folder) != spec:
+        raise OutputError(f"another task is in {folder}. Choose another folder")
+    for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
+        make_folder(folder / part)
+    for number, item in enumerate(items, 1):
+        save_image(item.whole.picture(), folder / item.picture_file)
+        if item.edited is not None:
+            save_image(item.edited(), folder / item.edited_file)
+        if progress is not None:
+            progress("pictures", number, len(items))
+    point, ours = DOMAINS.points().get(spec.domain), DOMAINS.requirements(spec.domain)
+    package = point.dist.name if point is not None and point.dist is not None else spec.domain
+    install = to_install("latentedit-keep", "latentedit", "latentedit-bench", *ours) + ("" if ours else f" {package}")
+    credits_ = scalable(spec.domain).credits
+    card = render("task_card.md", spec=spec, credits=credits_, install=install, items_file=ITEMS_FILE)
+    write_text(folder / ITEMS_FILE, "".join(f"{json.dumps(item.line, ensure_ascii=False)}\n" for item in items))
+    write_text(folder / "README.md", card)
+    write_text(folder / TASK_FILE, f"{spec.model_dump_json(indent=1)}\n")
+
+
+def read_task(folder: Path) -> TaskSpec:
+    """Which task a folder holds.
+
+    Raises:
+        ConfigError: no task there.
+        FileFormatError: its ``task.json`` is damaged.
+    """
+    path = user_path(folder, error=ConfigError) / TASK_FILE
+    if not path.is_file():
+        raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one with `latentedit bench data`")
+    try:
+        return TaskSpec.model_validate(read_json(path))
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{path} is no task of ours: {faults_of(error)}. Write the folder anew") from error

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from latentedit.editors.local_change import local_change
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
-from latentedit_bench.metrics.attribute_change import attribute_change
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
@@ -37,101 +36,64 @@ CODEC = "codec alone"
 """The name under which the encoded right answers stand in the tables."""
 
 
-@dataclasses.dataclass(kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edits:
     """What an editor makes of a batch, before its change is put into the pictures.
 
     Args:
-        method: whose editor it is.
         batch: what is edited.
-        seed: of the run; each item has noise of its own (`Prepared.seeds`).
         latents: by strength; the source in the place of those that are not finite.
         failed: by strength, which those were.
         seconds: a picture and strength.
     """
 
-    method: Method
     batch: Prepared
-    seed: int
     latents: Mapping[float, Tensor]
     failed: Mapping[float, Tensor]
     seconds: float
-    _gained: dict[float, "Edits"] = dataclasses.field(default_factory=dict[float, "Edits"], init=False, repr=False)
 
     @staticmethod
     @torch.no_grad()
     def of(method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int) -> "Edits":
-        """Edit at each of the strengths that the editor takes, without the method's gain.
-
-        Cost:
-            ``Method.edits`` at the strengths.
-        """
+        """Edit at each of the strengths that the editor takes, without the method's gain; see `Prepared.seeds`."""
         latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
         started = time.perf_counter()
         editor = method.editor.for_captions(latent.captions, [item.target_caption for item in batch.items])
-        found = dataclasses.replace(method, editor=editor).edits(latent, batch.target, allowed, seed=batch.seeds(seed))
+        found = [moved.z for moved in editor.edit(latent, batch.target, allowed, seed=batch.seeds(seed))]
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
         finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
         return Edits(
-            method=method,
             batch=batch,
-            seed=seed,
             latents={strength: z for strength, (z, _) in finite.items()},
             failed={strength: failed for strength, (_, failed) in finite.items()},
             seconds=seconds,
         )
 
-    def gained(self, method: Method) -> "Edits":
-        """The same edits for a method with this editor, in its size; methods of one gain share what follows."""
-        if method.gain not in self._gained:
-            latents = {strength: method.gained(z, self.batch.latent.z) for strength, z in self.latents.items()}
-            self._gained[method.gain] = dataclasses.replace(self, method=method, latents=latents)
-        return self._gained[method.gain]
-
 
 @torch.no_grad()
 def evaluate(
-    method: Method,
-    batch: Prepared,
-    strengths: Sequence[float],
-    *,
-    seed: int,
-    edits: Edits | None = None,
+    method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, edits: Edits | None = None
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
-    """Rows of a method, item by item, one a strength, and the edited pictures at each strength.
+    """Rows of a method, item by item, one a strength that it takes, and the edited pictures at each strength.
 
     An edit that is not finite gives the picture back, which is no edit, and counts as "failed".
 
     Args:
-        method: what edits.
-        batch: what is edited.
-        strengths: at which; those that the editor refuses are left out.
-        seed: of the run; see `Edits`.
-        edits: of the same editor at the same strengths and seed, without gain, where they were made before.
-
-    Cost:
-        ``Method.edits`` at the strengths; nothing where the edits are given.
+        method, batch, strengths, seed: see `Edits.of`.
+        edits: of the same editor at the same strengths and seed, where they were made before.
     """
-    edits = (Edits.of(method, batch, strengths, seed=seed) if edits is None else edits).gained(method)
-    rows: list[list[Row]] = []
-    pictures: dict[float, list[Image.Image]] = {}
+    edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
+    source, rows, pictures = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()
     for strength, z in edits.latents.items():
-        change = _change(batch, z, local=method.local)
+        change = batch.changed(z if method.gain == 1 else source + method.gain * (z - source))
+        change = local_change(change) if method.local else change
         pictures[strength] = batch.restored(change)
-        edited = to_tensor(pictures[strength])
-        columns = _measured(batch, edited, batch.read(change)) | {"failed": edits.failed[strength].double()}
-        about = {
-            "evaluations": float(method.editor.evaluations(batch.latent, strength=strength)),
-            "seconds": edits.seconds,
-        }
+        columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change))
+        columns |= {"failed": edits.failed[strength].double()}
+        evaluations = float(method.editor.evaluations(batch.latent, strength=strength))
+        about = {"evaluations": evaluations, "seconds": edits.seconds}
         rows.append(_rows(batch, method.name, strength, seed, columns, about))
     return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures
-
-
-def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
-    """The latents, others in the place of those that are not finite, and which those are."""
-    failed = ~torch.isfinite(z).flatten(1).all(1)
-    return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
 
 
 @torch.no_grad()
@@ -148,6 +110,12 @@ def codec_rows(batch: Prepared) -> list[Row]:
     return _rows(batch, CODEC, 1.0, 0, columns, {"evaluations": 0.0, "seconds": 0.0})
 
 
+def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
+    """The latents, others in the place of those that are not finite, and which those are."""
+    failed = ~torch.isfinite(z).flatten(1).all(1)
+    return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
+
+
 def _rows(
     batch: Prepared,
     method: str,
@@ -159,15 +127,10 @@ def _rows(
     return [
         {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "change": item.change}
         | {"asked": item.about.get("asked", ""), "strength": strength, "seed": seed}
-        | {name: _plain(values[index]) for name, values in columns.items()}
+        | {name: number if math.isfinite(number := float(of[index])) else None for name, of in columns.items()}
         | dict(about)
         for index, item in enumerate(batch.items)
     ]
-
-
-def _change(batch: Prepared, z: Tensor, *, local: bool) -> Float[Tensor, "b 3 h w"]:
-    change = batch.changed(z)
-    return local_change(change) if local else change
 
 
 def _measured(
@@ -185,30 +148,21 @@ def _measured(
         if batch.truth is not None:
             columns["outside_change"] = outside_change(edited, source, batch.truth, batch.mask)
         columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)
-    if batch.truth is None:
-        columns |= pie_bench_columns(batch, edited)
+        if batch.truth is None:  # PIE-Bench's numbers need no right answer
+            for mode in MODES:
+                found = scores(edited, source, batch.mask, mode=mode)
+                columns |= {f"{mode} {name}": values for name, values in found.items()}
     if read is not None and batch.before is not None:
         columns |= _readings(batch.before, read, batch.answer)
     return columns
 
 
-def pie_bench_columns(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, " b"]]:
-    """PIE-Bench's numbers that need no network, in both modes, as "legacy background_mse"; none without masks."""
-    if batch.mask is None:
-        return {}
-    return {
-        f"{mode} {name}": values
-        for mode in MODES
-        for name, values in scores(edited, batch.source, batch.mask, mode=mode).items()
-    }
-
-
 def _readings(before: Readings, after: Readings, answer: Readings | None) -> dict[str, Float[Tensor, " b"]]:
     """The change of each attribute, whether the reader sees what was asked for, and how much else changed."""
-    columns = _changes(CHANGE, before, after)
+    columns = total_variation(CHANGE, before, after)
     if answer is None:
         return columns
-    columns |= _changes(TRUE_CHANGE, before, answer)
+    columns |= total_variation(TRUE_CHANGE, before, answer)
     was, now, wanted = (torch.stack([seen[name].argmax(1) for name in before], 1) for seen in (before, after, answer))
     asked = was != wanted
     count = asked.sum(1)
@@ -218,11 +172,9 @@ def _readings(before: Readings, after: Readings, answer: Readings | None) -> dic
     return columns
 
 
-def _changes(prefix: str, before: Readings, after: Readings) -> dict[str, Float[Tensor, " b"]]:
-    changes = attribute_change(before, after).T
-    return {f"{prefix}{name}": values for name, values in zip(before, changes, strict=True)}
+def total_variation(prefix: str, before: Readings, after: Readings) -> dict[str, Float[Tensor, " b"]]:
+    """``sum |after - before| / 2`` of each attribute's probabilities: the total variation distance, in [0, 1].
 
-
-def _plain(value: Tensor) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
+    Trap: between two readings of unsure readers it is not the share of pictures whose value changed.
+    """
+    return {f"{prefix}{name}": (after[name] - was).double().abs().sum(1) / 2 for name, was in before.items()}

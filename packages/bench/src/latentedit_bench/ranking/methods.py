@@ -3,12 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from jaxtyping import Float
-from torch import Tensor
-
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import Seed
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 
@@ -40,17 +35,3 @@ class Method:
                 continue
             found.append(strength)
         return found
-
-    def edits(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], *, seed: Seed
-    ) -> list[Float[Tensor, "b *latent"]]:
-        """Clean latents at each strength, before their gain; eim looks for its direction once.
-
-        Cost:
-            ``editor.evaluations(latent, strength=...)`` a strength, less the search that eim shares.
-        """
-        return [moved.z for moved in self.editor.edit(latent, target, strengths, seed=seed)]
-
-    def gained(self, z: Float[Tensor, "b *latent"], source: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *latent"]:
-        """An edit of a source in the size of this method; the very latents at a gain of 1."""
-        return z if self.gain == 1 else source + self.gain * (z - source)

@@ -16,8 +16,6 @@ from latentedit_bench.ranking.methods import Method
 KIND = "bench"
 """Of runs."""
 
-STRENGTHS = (0.5, 1.0, 1.5, 2.0)
-
 BATCH = 32
 """Items that are edited together by default: as many as memory allows is fastest."""
 
@@ -75,16 +73,7 @@ class StoredChoice(_Stored):
 
 
 class Request(_Stored):
-    """What makes a plan again: the options of the command that began the run.
-
-    Args:
-        data: name or path.
-        split: of the rendered set.
-        captions: of the rendered set.
-        items: the first ones only.
-        pictures: every edited picture is written too.
-        model: and how it was loaded.
-    """
+    """What makes a plan again: the options of the command that began the run."""
 
     data: str
     split: str
@@ -110,11 +99,7 @@ def read_plan(run: RunFolder) -> PlanSpec:
 
 
 def read_request(run: RunFolder) -> Request:
-    """What makes the plan of a run again.
-
-    Raises:
-        FileFormatError: something is missing, or of another type.
-    """
+    """What makes the plan of a run again; raises as `read_plan`."""
     return _validated(Request, run.manifest.request, run)
 
 
@@ -144,14 +129,15 @@ class Plan:
     model: Backbone
     dataset: Dataset
     methods: tuple[Method, ...]
-    strengths: tuple[float, ...] = STRENGTHS
+    strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     seeds: tuple[int, ...] = (0,)
     batch: int = BATCH
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]
         if not names or len(set(names)) < len(names):
-            raise ConfigError(f"the methods are {', '.join(names) or 'none'}. Name one or more, each once")
+            named = ", ".join(map(repr, names)) or "none"
+            raise ConfigError(f"the methods are {named}. Name one or more, each once")
         if 1.0 not in self.strengths or 0.0 in self.strengths:
             raise ConfigError(
                 f"the strengths are {', '.join(map(str, self.strengths))}. Give some with 1 among them, and without 0"

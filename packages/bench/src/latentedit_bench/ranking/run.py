@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from latentedit.api.runs.executors import Executor, run_work
 from latentedit.api.runs.folder import RunFolder
@@ -14,11 +13,7 @@ from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_bench.ranking.plan import KIND, Plan
-from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
-from latentedit_keep.pictures import read_image
-
-SHOWN_ITEMS = 8
-"""Items whose pictures are on the sheet."""
+from latentedit_bench.ranking.work import BenchWork
 
 
 def run(
@@ -43,8 +38,8 @@ def run(
         pictures: also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
         load: loads the plan's model in another process; can be pickled.
         executor: this process by default.
-        progress: told how many units are finished.
-        note: told what the user should know, such as workers that died on the way.
+        progress: called with the number of finished units.
+        note: called with what the user should know, such as workers that died on the way.
 
     Returns:
         Every row, see `evaluate.evaluate`; also ``rows.csv`` in the folder.
@@ -71,22 +66,5 @@ def run(
 
 
 def table_of(run: RunFolder) -> Table:
-    """Every row of the finished units; a column that says nothing anywhere holds numbers.
-
-    Raises:
-        FileFormatError: a unit's file that is damaged.
-    """
+    """Every row of the finished units; a column that says nothing anywhere holds numbers."""
     return with_numbers(pd.DataFrame(run.rows()))
-
-
-def shown(plan: Plan, folder: Path) -> dict[str, list[Image.Image | None]]:
-    """The small pictures of the first items, for a sheet: the pictures themselves, the right answers, and each method's
-    at strength 1; None where one is missing.
-    """
-    kinds = {"picture": SOURCE, "right answer": TRUTH} | {method.name: method.name for method in plan.methods}
-    first = plan.dataset.items[:SHOWN_ITEMS]
-    return {label: [_opened(folder / preview_name(kind, item.id)) for item in first] for label, kind in kinds.items()}
-
-
-def _opened(place: Path) -> Image.Image | None:
-    return read_image(place).convert("RGB") if place.exists() else None

@@ -1,23 +1,55 @@
-"""Everything that follows from the rows of a run with right answers: what the tables and the report are made of."""
+"""What the rows of a run say: rankings at strength 1, curves over strengths, and the tables of both.
+
+The primary measure is the error above the codec's,
+
+    above = min(error, 1) - min(error of the codec alone, 1)
+
+of the same item: 0 is the right answer as well as the model's codec can draw it. An edit that is worse than none counts
+as none, since a user would drop it. Errors are in units of the energy of the wanted change (`metrics.disentanglement`),
+so a small part of a portrait weighs as much as a large one. Less change is less error; so the same stands beside it for
+the change enlarged or shrunk to the whole effect ("above scaled").
+
+Everything is averaged over the seeds of an item, differences between two methods are paired, item by item, and
+intervals draw pictures, with all their items and seeds together. Curves give leakage as a function of effect; what a
+strength other than 1 means is our choice for methods that have none, so they rank nothing.
+
+Tables have "method", perhaps "kind", "attribute" or "strength", "measure" where there are several, and the fields of
+`Estimate`.
+"""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
-from latentedit_bench.metrics.statistics import SEEDS, Table
-from latentedit_bench.ranking.curves import by_strength, summary_of_curves
-from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.parts import part_effects
-from latentedit_bench.ranking.ranking import (
-    COMPARED,
-    Comparison,
-    by_attribute,
-    by_kind,
-    compare,
-    per_item,
-    still,
-    summary,
+import numpy as np
+import pandas as pd
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.experiments.decisions import Less, Number
+from latentedit_bench.metrics.matched import leakage_at, matched_error
+from latentedit_bench.metrics.pie_bench import MODES, SCALE
+from latentedit_bench.metrics.statistics import (
+    SEEDS,
+    Estimate,
+    Table,
+    Verdict,
+    between,
+    by_item,
+    check_seeds,
+    decide,
+    over_groups,
+    ratio_over_groups,
 )
+from latentedit_bench.metrics.strength_curve import linearity
+from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
+
+PRIMARY = "above"
+"""By which methods are ranked."""
+
+COMPARED = (PRIMARY, "above scaled", "error")
+"""Measures in which methods are compared pair by pair; "error" with the codec's share in it."""
 
 SHOWN = {
     "above": "above the codec",
@@ -34,26 +66,67 @@ SHOWN = {
 }
 """Measures in the ranking, and what its columns are called."""
 
+AT_ONE = (
+    *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
+    *("outside_psnr", "side_effect", "done", "others_changed", "evaluations"),
+)
+"""Measures of the items that ask for a change, at strength 1."""
+
+EFFECTS = (0.25, 0.5, 0.75, 1.0)
+"""At which curves are read; leakages count at most 1 there."""
+
+CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))
+"""What `item_curves` finds."""
+
+MEAN = "mean of attributes"
+"""The attribute of a row over all attributes, each with the same weight."""
+
+OVERALL = "all"
+"""The category of a row over all categories of PIE-Bench."""
+
+_KEYS = ("method", "item", "group", "kind", "asked")
+_BY_STRENGTH = ("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement")
+_ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Ours against another method, item by item.
+
+    Args:
+        ours, other: names.
+        measure: that is compared.
+        difference: mean of the other's less ours, above 0 where ours is better.
+        ratio: of the means, ours over the other's.
+        verdict: whether ours is better.
+    """
+
+    ours: str
+    other: str
+    measure: str
+    difference: Estimate
+    ratio: Estimate
+    verdict: Verdict
+
+    @property
+    def text(self) -> str:
+        """The difference with its interval, such as "0.0421 [0.0310, 0.0550]"."""
+        return f"{self.difference.mean:.4f} {between(self.difference.low, self.difference.high, 4)}".rstrip()
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summaries:
-    """The tables of a run.
+    """The tables of a run with right answers.
 
     Args:
         ours: the method that is compared.
         order: of the methods that are ranked, the codec alone among them, the best first.
-        apart: of those that are told apart, which are no text editors, likewise.
+        apart: of those that are no text editors, likewise.
         rivals: methods that are not of our family, likewise.
-        items: see `ranking.per_item`.
-        table: see `ranking.summary`.
-        kinds: see `ranking.by_kind`.
-        attributes: see `ranking.by_attribute`.
-        still: see `ranking.still`.
-        curves: see `curves.summary_of_curves`; None for a run at one strength.
-        strengths: see `curves.by_strength`.
+        items, table, kinds, attributes, still, strengths: from `per_item`, `summary` and so on.
+        curves: from `summary_of_curves`; None for a run at one strength.
         seeds: of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared.
         comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
-        parts: see `parts.part_effects`; likewise a comparison.
     """
 
     ours: str
@@ -69,23 +142,14 @@ class Summaries:
     strengths: Table
     seeds: int
     comparisons: Sequence[tuple[Comparison, ...]]
-    parts: Table
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
-        """Compute all of them.
-
-        Args:
-            rows: all of the run.
-            roles: of the methods; those that are not named in it are ranked.
-
-        Raises:
-            ConfigError: rows without right answers.
-        """
+        """Compute all of them; methods that are not named in the roles are ranked."""
         items = per_item(rows)
         table = summary(items)
         everyone = list(dict.fromkeys(table["method"]))
-        order = [name for name in everyone if name not in roles.apart and name not in roles.parts]
+        order = [name for name in everyone if name not in roles.apart]
         others = [name for name in order if name not in (CODEC, roles.ours)]
         seeds = int(items[items["method"] != CODEC]["seeds"].min())
         compared = seeds >= SEEDS
@@ -96,7 +160,7 @@ class Summaries:
             rivals=[name for name in others if name not in roles.family],
             items=items,
             table=table,
-            kinds=by_kind(items),
+            kinds=means(items, ["method", "kind"], PRIMARY),
             attributes=by_attribute(items),
             still=still(rows),
             curves=summary_of_curves(rows) if rows["strength"].nunique() > 1 else None,
@@ -106,8 +170,12 @@ class Summaries:
                 tuple(compare(items, roles.ours, name, measure=measure) for measure in COMPARED)
                 for name in (others if compared and roles.ours in order else [])
             ],
-            parts=part_effects(items, roles.parts if compared else {}),
         )
+
+    @property
+    def everyone(self) -> list[str]:
+        """Every method of the run, the best first."""
+        return list(dict.fromkeys(self.table["method"]))
 
     @property
     def too_few_seeds(self) -> str:
@@ -120,3 +188,153 @@ class Summaries:
 def is_ranked(rows: Table) -> bool:
     """Whether there are right answers, without which there is no ranking."""
     return "effect" in rows and bool(rows["effect"].notna().any())
+
+
+def means(rows: Table, by: Sequence[str], *measures: str) -> Table:
+    """Means of some columns for each value of others, in the order of the rows."""
+    found = [
+        {
+            **dict(zip(by, key, strict=True)),
+            "measure": name,
+            **dataclasses.asdict(over_groups(part.set_index("group")[name])),
+        }
+        for name in measures
+        for key, part in rows.groupby(list(by), sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*by, *(["measure"] if len(measures) > 1 else []), *_ESTIMATE])
+
+
+def per_item(rows: Table) -> Table:
+    """One row a method and item that asks for a change, at strength 1: means over the seeds.
+
+    Columns: "method", "item", "group", "kind", "asked", "seeds" (their number), "above", "above scaled", "scaled" (the
+    error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its
+    error counts as 0.
+
+    Raises:
+        ConfigError: rows without right answers.
+    """
+    if not is_ranked(rows):
+        raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
+    one = rows[rows["effect"].notna() & (rows["strength"] == 1)]
+    effect, leakage = (one[name].to_numpy(float)[:, None] for name in ("effect", "leakage"))
+    one = one.assign(scaled=matched_error(effect, leakage, 1.0), capped=one["error"].astype(float).clip(upper=1))
+    codec = one[one["method"] == CODEC].set_index("item")
+    for name, measure in ((PRIMARY, "capped"), ("above scaled", "scaled")):
+        floor = one["item"].map(codec[measure]) if len(codec) else 0.0
+        one[name] = one[measure] - floor
+    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE) if name in one]
+    grouped = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)
+    return grouped[measures].mean().assign(seeds=grouped["seed"].nunique()).reset_index()
+
+
+def summary(items: Table) -> Table:
+    """Every measure of every method, from `per_item`, the best by `PRIMARY` first."""
+    table = means(items, ["method"], *(name for name in items.columns if name not in (*_KEYS, "seeds")))
+    order = table[table["measure"] == PRIMARY].sort_values("mean", kind="stable")["method"]
+    return pd.concat([table[table["method"] == name] for name in order], ignore_index=True)
+
+
+def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
+    """Whether ours errs less than another method, from `per_item`.
+
+    Raises:
+        ConfigError: too few seeds of one of them, see `statistics.check_seeds`.
+    """
+    both = items[items["method"].isin((ours, other))]
+    check_seeds(int(both["seeds"].min()))
+    less = Number(says=measure, of=measure, less=(Less("method", other, ours),))
+    wide = by_item(both, measure).dropna()
+    found = less.estimate(both, ["group", "item"], ["group"])
+    return Comparison(
+        ours=ours,
+        other=other,
+        measure=measure,
+        difference=found,
+        ratio=ratio_over_groups(wide[ours], wide[other]),
+        verdict=decide(found),
+    )
+
+
+def still(rows: Table) -> Table:
+    """How far pictures move whose right answer is the picture itself, at strength 1: root mean square, white is 1."""
+    quiet = rows[rows["effect"].isna() & (rows["strength"] == 1)]
+    return means(quiet, ["method", "kind"], "changed_rms")
+
+
+def by_attribute(items: Table) -> Table:
+    """`PRIMARY` on each attribute that is asked for alone, and `MEAN`: every attribute weighs the same.
+
+    Where a part brings its colour along, the item is of the part.
+    """
+    single = items[(items["kind"] == "single") & (items["asked"] != "")]
+    keys = ["method", "attribute"]
+    single = single.assign(attribute=single["asked"].str.split(",").str[0])
+    count = single.groupby(keys)[PRIMARY].transform("size")
+    several = single.groupby("method")["attribute"].transform("nunique")
+    weight = single.groupby("method")[PRIMARY].transform("size") / (count * several)
+    whole = single.assign(attribute=MEAN, **{PRIMARY: single[PRIMARY] * weight})
+    return means(pd.concat([single, whole]), keys, PRIMARY)
+
+
+def item_curves(rows: Table) -> Table:
+    """`CURVES` of each method and item that asks for a change: means over the seeds.
+
+    The `matched_error`, the share of seeds in which the whole change is reached, and so on. An editor may
+    take one strength alone; it has no line then.
+    """
+    found = [_curves(str(name), part) for name, part in rows[rows["effect"].notna()].groupby("method", sort=False)]
+    return pd.concat(found, ignore_index=True)
+
+
+def summary_of_curves(rows: Table) -> Table:
+    """`CURVES` of every method."""
+    return means(item_curves(rows), ["method"], *CURVES)
+
+
+def _curves(method: str, part: Table) -> Table:
+    keys = ["item", "seed"]
+    effects = part.pivot_table(index=keys, columns="strength", values="effect", sort=True)
+    leakages = part.pivot_table(index=keys, columns="strength", values="leakage", sort=True).reindex(effects.index)
+    along, beside = effects.to_numpy(float), leakages.to_numpy(float)
+    strengths = torch.tensor(list(effects.columns), dtype=torch.float64)
+    lines = len(strengths) > 1
+    table = pd.DataFrame(
+        {
+            "matched": matched_error(along, beside, 1.0),
+            "reached": leakage_at(along, beside, 1.0)[1].astype(float),
+            "linearity": linearity(torch.tensor(along), strengths).numpy() if lines else np.nan,
+        }
+        | {f"leakage at {wanted:g}": np.minimum(leakage_at(along, beside, wanted)[0], 1) for wanted in EFFECTS},
+        index=effects.index,
+    )
+    about = part.drop_duplicates("item").set_index("item")[["group", "kind"]]
+    means_of_seeds: Table = table.groupby("item", sort=False).mean()
+    return means_of_seeds.join(about).reset_index().assign(method=method)[["method", "item", "group", "kind", *CURVES]]
+
+
+def by_strength(rows: Table) -> Table:
+    """What each method comes to at each strength, over the items that ask for a change."""
+    asking, keys = rows[rows["effect"].notna()], ["method", "strength"]
+    measures = [name for name in _BY_STRENGTH if name in asking]
+    return pd.concat([means(part, keys, *measures) for _, part in asking.groupby(keys, sort=False)], ignore_index=True)
+
+
+def pie_bench_table(rows: Table) -> Table | None:
+    """PIE-Bench's numbers at strength 1, by "method", "category" and "metric"; None without masks.
+
+    For each category in order and then for `OVERALL`: the estimate over the rows that have a number, all "rows", and
+    those without a number ("nan"), which PIE-Bench drops.
+    """
+    measured = [f"{mode} {name}" for mode in MODES for name in SCALE if f"{mode} {name}" in rows]
+    found: list[dict[str, Any]] = []
+    for method, of_method in rows[rows["strength"] == 1].groupby("method", sort=False) if measured else ():
+        part = of_method.assign(group=pd.factorize(of_method["group"])[0])
+        categories = [(str(kind), some) for kind, some in part.groupby("kind", sort=True)]
+        for category, some in [*categories, (OVERALL, part)]:
+            for metric in measured:
+                values = some.set_index("group")[metric].astype(float)
+                counts = {"rows": len(some), "nan": int((~np.isfinite(values)).sum())}
+                told = dataclasses.asdict(over_groups(values))
+                found.append({"method": method, "category": category, "metric": metric, **told, **counts})
+    return pd.DataFrame(found) if found else None

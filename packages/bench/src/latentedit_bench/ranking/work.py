@@ -1,6 +1,6 @@
 """A benchmark as work for runners: one batch of items, by one editor, from one seed a unit.
 
-Methods whose editors are equal, and that differ in locality, are one unit: the edit is paid once.
+Methods whose editors are equal, and that differ in locality or gain, are one unit: the edit is paid once.
 """
 
 import dataclasses
@@ -22,17 +22,13 @@ from latentedit_bench.ranking.evaluate import CODEC, Edits, codec_rows, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
 
-PICTURES = "pictures"
-PREVIEWS = "previews"
-"""Folder of small pictures for sheets and reports: of each method at strength 1, of the sources and the answers."""
-
 SOURCE, TRUTH = "source", "truth"
 """Sub-folders of the previews beside those of the methods."""
 
-_PREVIEW_PX = 192
-
 BETWEEN = " / "
 """Stands between the names of methods that share their edits."""
+
+_PREVIEW_PX = 192
 
 Task = tuple[tuple[Item, ...], tuple[Method, ...], int]
 """What a unit is made of, with its seed; no methods stand for the right answers, encoded and decoded."""
@@ -62,16 +58,7 @@ class BenchWork:
 
     @staticmethod
     def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, pictures: bool = False) -> "BenchWork":
-        """Cut a plan into units.
-
-        Args:
-            plan: what is run.
-            load: for other processes; without it the plan's own model works in this one.
-            pictures: see the class.
-
-        Cost:
-            Opens every picture once.
-        """
+        """Cut a plan into units; without ``load`` the plan's own model works in this process. Opens every picture."""
         return BenchWork(
             spec=plan.spec,
             load=functools.partial(unchanged, plan.model) if load is None else load,
@@ -102,11 +89,7 @@ class BenchWork:
         return items, self.methods[which], self.seeds[seed]
 
     def start(self) -> Measure:
-        """Load the model.
-
-        Raises:
-            ModelError: another one than the plan's.
-        """
+        """Load the model, which must be the plan's."""
         model = self.load()
         check_model(self.spec, model.fingerprint)
         return _Bench(self, model)
@@ -121,27 +104,26 @@ class _Bench:
 
     def __call__(self, task: Task) -> UnitResult:
         items, methods, seed = task
+        name = BETWEEN.join(method.name for method in methods) or CODEC
+
+        def failed(item: Item, error: Exception) -> UnitResult:
+            failure = Failure.of(item.id, name, error)
+            return UnitResult(rows=(), failures=[failure], about={"edit_seconds": 0.0})
+
         with self._model.count() as cost:
-            parts = list(self._measured(items, methods, seed))
+            parts = list(in_halves(items, lambda some: self._one(self._prepared(tuple(some)), methods, seed), failed))
         return UnitResult(
             rows=[row for part in parts for row in part.rows],
             files={name: content for part in parts for name, content in part.files.items()},
             failures=[failure for part in parts for failure in part.failures],
             about={
-                "method": _named(methods),
+                "method": name,
                 "items": len(items),
                 "evaluations": cost.evaluations,
                 "edit_seconds": sum(part.about["edit_seconds"] for part in parts),
                 "peak_bytes": peak_bytes(self._model.device),
             },
         )
-
-    def _measured(self, items: tuple[Item, ...], methods: tuple[Method, ...], seed: int) -> list[UnitResult]:
-        def failed(item: Item, error: Exception) -> UnitResult:
-            failure = Failure.of(item.id, _named(methods), error)
-            return UnitResult(rows=(), failures=[failure], about={"edit_seconds": 0.0})
-
-        return in_halves(items, lambda some: self._one(self._prepared(tuple(some)), methods, seed), failed)
 
     def _prepared(self, items: tuple[Item, ...]) -> Prepared:
         if self._ready is None or self._ready.items != items:
@@ -170,10 +152,9 @@ class _Bench:
     ) -> dict[str, bytes]:
         """Small pictures at strength 1 and, where they are wanted, all pictures."""
         files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
-        if self._work.pictures:
-            for strength, some in images.items():
-                folder = f"{PICTURES}/{file_name(method.name)}/{strength:g}"
-                files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
+        for strength, some in images.items() if self._work.pictures else ():
+            folder = f"pictures/{file_name(method.name)}/{strength:g}"
+            files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
         return files
 
 
@@ -185,19 +166,15 @@ def alike(methods: Sequence[Method]) -> tuple[tuple[Method, ...], ...]:
     return tuple(tuple(some) for some in found.values())
 
 
-def _named(methods: Sequence[Method]) -> str:
-    return BETWEEN.join(method.name for method in methods) or CODEC
-
-
 def _done(rows: Sequence[Row], files: Mapping[str, bytes], seconds: float) -> UnitResult:
-    """Seconds differ from run to run, so they are told beside the rows."""
+    """Seconds differ from run to run, so they stand beside the rows."""
     kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
     return UnitResult(rows=kept, files=files, about={"edit_seconds": seconds})
 
 
 def preview_name(kind: str, item: str) -> str:
     """Place of a small picture in the folder of a run: of a method, `SOURCE` or `TRUTH`."""
-    return f"{PREVIEWS}/{file_name(kind)}/{file_name(item)}.webp"
+    return f"previews/{file_name(kind)}/{file_name(item)}.webp"
 
 
 def _previews(kind: str, names: Sequence[str], images: Sequence[Image.Image]) -> dict[str, bytes]:

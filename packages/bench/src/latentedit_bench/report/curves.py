@@ -1,59 +1,43 @@
 """The plots of a run: leakage against effect over strengths, and the error of every method with its interval."""
 
-import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from latentedit_bench.experiments.plots import COLOURS, GREY, new_figure, panels, save_figure, sides
-from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.ranking import PRIMARY
-from latentedit_bench.ranking.summaries import Summaries
+from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
 
-_CURVES, _ERRORS = "leakage against effect", "error above the codec's at strength 1"
 _INK = "#010203"
 """Stands for the colour of the text around an SVG."""
 
 
-class Draw(Protocol):
-    """Draws a run into axes."""
-
-    def __call__(self, axis: Axes, found: Summaries) -> None:
-        """Draw."""
-        ...
-
-
 def write_curves(path: Path, found: Summaries) -> None:
-    """The plots beside each other, as a PNG.
-
-    Raises:
-        OutputError: the place cannot be written to.
-    """
+    """The plots beside each other, as a PNG."""
     plots = _plots(found)
     figure = new_figure(len(plots))
     axes = panels(figure, list(plots))[0]
     figure.set_size_inches(6 * len(plots), max(4.5, 0.26 * len(found.order) + 1.2))
-    for axis, draw in zip(axes, plots.values(), strict=True):
-        draw(axis, found)
+    for axis, (draw, _) in zip(axes, plots.values(), strict=True):
+        draw(axis)
     save_figure(figure, path)
 
 
 def curves_svg(found: Summaries) -> tuple[str, ...]:
-    """Each plot as an ``<svg>``, in the colour of the text around it and without a background."""
-    heights = {_CURVES: 5.2, _ERRORS: 0.24 * len(found.order) + 1}
-    return tuple(
-        svg(functools.partial(draw, found=found), title, heights[title]) for title, draw in _plots(found).items()
-    )
+    """Each plot as an ``<svg>``."""
+    return tuple(svg(draw, title, height) for title, (draw, height) in _plots(found).items())
 
 
-def _plots(found: Summaries) -> dict[str, Draw]:
-    """Title to plot; a run at one strength has no curves."""
-    return ({} if found.curves is None else {_CURVES: _draw_curves}) | {_ERRORS: _draw_errors}
+def _plots(found: Summaries) -> dict[str, tuple[Callable[[Axes], None], float]]:
+    """Title to plot and its height in inches; a run at one strength has no curves."""
+    curves = {} if found.curves is None else {"leakage against effect": (partial(_draw_curves, found), 5.2)}
+    errors = (partial(_draw_errors, found), 0.24 * len(found.order) + 1)
+    return curves | {"error above the codec's at strength 1": errors}
 
 
 def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
@@ -85,7 +69,7 @@ def _shown(found: Summaries) -> Sequence[str]:
     return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLOURS) - 1]
 
 
-def _draw_curves(axis: Axes, found: Summaries) -> None:
+def _draw_curves(found: Summaries, axis: Axes) -> None:
     assert found.curves is not None
     shown = _shown(found)
     for name in found.order:
@@ -103,7 +87,7 @@ def _draw_curves(axis: Axes, found: Summaries) -> None:
         axis.legend(fontsize=8)
 
 
-def _draw_errors(axis: Axes, found: Summaries) -> None:
+def _draw_errors(found: Summaries, axis: Axes) -> None:
     shown = _shown(found)
     errors = found.table[found.table["measure"] == PRIMARY].set_index("method").loc[list(found.order)[::-1]]
     colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in errors.index]

@@ -1,47 +1,55 @@
 """A run as one HTML page that a reader who knows nothing of the project can read."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from markupsafe import Markup
+from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder
+from latentedit.api.viewer import Frame, View
 from latentedit.api.viewer.page import viewer_element, viewer_script
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.plan import PlanSpec, read_plan
+from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.run import table_of
-from latentedit_bench.ranking.summaries import Summaries, is_ranked
-from latentedit_bench.ranking.unranked import pie_bench_table
+from latentedit_bench.ranking.summaries import Summaries, is_ranked, pie_bench_table
+from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
 from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render
-from latentedit_bench.report.report_pictures import examples
-from latentedit_bench.report.tables import (
-    attribute_grid,
-    comparison_grid,
-    cost_grid,
-    curve_grid,
-    kind_grid,
-    method_grid,
-    part_grid,
-    pie_bench_grid,
-    ranking_grid,
-    strength_grid,
-)
+from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
 from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.files import write_text
+from latentedit_keep.pictures import content_of, read_image
 
 GLOSSARY: Mapping[str, str] = yaml.safe_load(
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
 )
 """What the words of the page mean."""
 
+_UNDER_EDITS = {
+    "error": "error",
+    "effect": "effect",
+    "disentanglement": "SDE",
+    "changed_rms": "changed by (rms, white is 1)",
+}
+"""Columns that stand under each edit, and what they are called there."""
+
+_QUALITY = 80
+"""Of pictures in the page; they are stored with this quality too."""
+
+_FEWEST_SURE = 0.5
+"""Total variation from which the reader is taken to see an attribute change in the right answer."""
+
 
 def write_report(folder: Path, path: Path) -> None:
-    """Write a run, as far as it is, as one file that shows everything without asking any other machine.
+    """Write a run, as far as it is, as one file that needs no other machine to be shown.
 
     Args:
         folder: of a run of ``latentedit bench run``.
@@ -56,15 +64,21 @@ def write_report(folder: Path, path: Path) -> None:
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
         raise ConfigError(f"the run in {folder} has no results yet. Let it go on: latentedit bench resume {folder}")
-    title = f"Benchmark of {plan.data.name} by {plan.model}"
-    write_text(path, page(title, _body(run, plan, rows, title)))
-
-
-def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
-    records, ranked = run.records(), is_ranked(rows)
-    shown = examples(run.path, rows)
+    records, shown = run.records(), examples(folder, rows)
+    found = Summaries.of(rows) if is_ranked(rows) else None
+    tables = [] if found is None else list(sections(found))
     pie_bench = pie_bench_table(rows)
-    return render(
+    if pie_bench is not None:
+        says = (
+            "At strength 1, over all categories, in the units of PIE-Bench's tables, as its code computes them "
+            '("legacy") and with its slips mended ("corrected"). They measure what stays the same outside the mask: an '
+            "editor that does nothing is best."
+        )
+        grid = pie_bench_grid(pie_bench, marked=OURS)
+        tables.append(Section(key="pie-bench", title="PIE-Bench's numbers", says=says, grid=grid))
+    tables.append(Section(key="cost", title="Cost", says="", grid=cost_grid(rows, records, marked=OURS)))
+    title = f"Benchmark of {plan.data.name} by {plan.model}"
+    body = render(
         "report.html",
         title=title,
         plan=plan,
@@ -72,32 +86,92 @@ def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
         done=len(records),
         failures=run.failures(),
         methods=method_grid(plan.methods, marked=OURS),
-        ranked=_ranked(rows) if ranked else None,
-        pie_bench=None if pie_bench is None else pie_bench_grid(pie_bench, marked=OURS),
-        cost=cost_grid(rows, records, marked=OURS),
+        ranked=found is not None,
+        sections=tables,
+        plots=[] if found is None else [Markup(plot) for plot in curves_svg(found)],
         examples=shown,
         viewer=lambda view: Markup(viewer_element(view.data())),
         viewer_script=Markup(viewer_script()),
         first=OURS if OURS in shown else next(iter(shown), ""),
         glossary=GLOSSARY,
     )
+    write_text(path, page(title, body))
 
 
-def _ranked(rows: Table) -> dict[str, Any]:
-    """What there is to say only where there are right answers."""
-    found = Summaries.of(rows)
-    everyone = list(dict.fromkeys(found.table["method"]))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One edit.
+
+    Args:
+        place: "best", "median" or "worst" by error; empty where there is nothing to order by.
+        item: its id.
+        about: the kind of change, the captions' words, and the attributes in which a reader sees the right answer
+            differ.
+        numbers: name to text.
+        view: the edit against the picture and the right answer; None where the picture or the edit is missing.
+    """
+
+    place: str
+    item: str
+    about: str
+    numbers: Mapping[str, str]
+    view: View | None
+
+
+def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
+    """Of each method, its best, median and worst item by error; the first three where there are no right answers.
+
+    Args:
+        folder: of the run, for its small pictures.
+        rows: all of them, those of the first seed first.
+    """
+    one = rows[(rows["strength"] == 1) & (rows["method"] != CODEC)]
+    one = one.drop_duplicates(["method", "item"])  # the small pictures are those of the first seed
     return {
-        "ours": found.ours,
-        "too_few_seeds": found.too_few_seeds,
-        "ranking": ranking_grid(found, found.order),
-        "apart": ranking_grid(found, found.apart) if found.apart else None,
-        "parts": part_grid(found) if len(found.parts) else None,
-        "comparisons": comparison_grid(found) if found.comparisons else None,
-        "plots": [Markup(svg) for svg in curves_svg(found)],
-        "curves": None if found.curves is None else curve_grid(found),
-        "kinds": kind_grid(found.kinds, found.order, marked=OURS),
-        "attributes": attribute_grid(found) if len(found.attributes) else None,
-        "still": kind_grid(found.still, everyone, marked=OURS) if len(found.still) else None,
-        "strengths": strength_grid(found),
+        str(method): [_example(folder, str(method), place, row) for place, row in _chosen(part)]
+        for method, part in one.groupby("method", sort=False)
     }
+
+
+def _chosen(part: Table) -> list[tuple[str, Mapping[str, Any]]]:
+    errors = part["error"].to_numpy(float) if "error" in part else np.full(len(part), np.nan)
+    records: list[Mapping[str, Any]] = part.to_dict("records")
+    known = [int(place) for place in np.argsort(errors, kind="stable") if np.isfinite(errors[place])]
+    if not known:
+        return [("", row) for row in records[:3]]
+    if len(known) < 3:
+        return [(name, records[place]) for name, place in zip(("best", "worst"), known, strict=False)]
+    wanted = {"best": known[0], "median": known[(len(known) - 1) // 2], "worst": known[-1]}
+    return [(name, records[place]) for name, place in wanted.items()]
+
+
+def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> Example:
+    changes = {str(name).removeprefix(TRUE_CHANGE): row[name] for name in row if str(name).startswith(TRUE_CHANGE)}
+    asked = ", ".join(name for name, moved in changes.items() if moved > _FEWEST_SURE)
+    item, values = str(row["item"]), {name: row[column] for column, name in _UNDER_EDITS.items() if column in row}
+    numbers = {name: f"{value:.3f}" for name, value in values.items() if value is not None and np.isfinite(value)}
+    about = ": ".join(filter(None, [str(row["kind"]), str(row["change"])]))
+    about += f"; the right answer differs in {asked}" if asked else ""
+    return Example(
+        place=place, item=item, about=about, numbers=numbers, view=_view(folder, method, item, place, numbers)
+    )
+
+
+def _view(folder: Path, method: str, item: str, place: str, numbers: Mapping[str, str]) -> View | None:
+    source, truth, edited = (_preview(folder / preview_name(kind, item)) for kind in (SOURCE, TRUTH, method))
+    if source is None or edited is None:
+        return None
+    reason = "; ".join(f"{name} {value}" for name, value in numbers.items())
+    return View(
+        source=source,
+        frames=[Frame(strength=1.0, image=edited, reason=reason)],
+        title=f"{place}: {item}" if place else item,
+        name=f"{item}.{method}",
+        others={} if truth is None else {"right answer": truth},
+        quality=_QUALITY,
+    )
+
+
+def _preview(path: Path) -> Image.Image | None:
+    content = content_of(path)
+    return None if content is None else read_image(path, content=content)

@@ -1,42 +1,35 @@
-"""A finished run as files: tables that a person reads, tables that a program reads, and the curves as a plot."""
+"""A finished run as files: tables for a person and for a program, the curves, and a sheet of edits."""
 
 import dataclasses
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder
+from latentedit.api.sheets.drawing import draw_grid
+from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.plan import read_plan
-from latentedit_bench.ranking.ranking import PRIMARY, Comparison
-from latentedit_bench.ranking.summaries import Summaries
+from latentedit_bench.ranking.plan import Plan, read_plan
+from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, pie_bench_table
+from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
 from latentedit_bench.report.curves import write_curves
-from latentedit_bench.report.tables import (
-    attribute_grid,
-    comparison_grid,
-    curve_grid,
-    kind_grid,
-    markdown,
-    part_grid,
-    ranking_grid,
-    strength_grid,
-    write_csv,
-)
+from latentedit_bench.report.tables import markdown, sections
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 from latentedit_keep.files import write_text
+from latentedit_keep.pictures import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``: enough for every comparison, item by item."""
 
+_SHEET_ITEMS = 8
+_PANEL_PX = 72
+
 
 def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Comparison]:
     """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot.
-
-    Args:
-        folder: of the run.
-        rows: all of them.
-        roles: of the methods.
 
     Returns:
         Ours against each other method, the best first; none where ours is missing.
@@ -50,7 +43,6 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
         "summary": found.table,
         "items": found.items[list(_ITEMS)],
         "comparisons": _compared(found.comparisons),
-        "parts": found.parts,
         "kinds": found.kinds,
         "attributes": found.attributes,
         "still": found.still,
@@ -59,10 +51,48 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
     }
     for name, frame in frames.items():
         if frame is not None and len(frame):
-            write_csv(folder / f"{name}.csv", frame)
-    write_text(folder / "ranking.md", "\n".join(_page(folder, found)) + "\n")
+            _write_csv(folder / f"{name}.csv", frame)
+    lines = [*_head(folder)]
+    for one in sections(found):
+        lines += [f"## {one.title}", "", *markdown(one.grid, numbered=one.key == "ranking")]
+        lines += [one.after, ""] if one.after else []
+    write_text(folder / "ranking.md", "\n".join(lines) + "\n")
     write_curves(folder / "curves.png", found)
     return [by_error[0] for by_error in found.comparisons]
+
+
+def write_unranked(folder: Path, rows: Table) -> list[str]:
+    """Write ``pie-bench.csv`` where there are masks; give the numbers of PIE-Bench that were left out, and why."""
+    table = pie_bench_table(rows)
+    if table is None:
+        return []
+    _write_csv(folder / "pie-bench.csv", table)
+    return [f"{name}: {why}, which is not loaded" for name, why in NOT_MEASURED.items()]
+
+
+def write_sheet(plan: Plan, folder: Path) -> None:
+    """Write ``pictures.png``: rows of the first items, their right answers, and every method's edits at 1."""
+    first = plan.dataset.items[:_SHEET_ITEMS]
+    kinds = {"picture": SOURCE, "right answer": TRUTH} | {method.name: method.name for method in plan.methods}
+    places = [folder / preview_name(kind, item.id) for kind in kinds.values() for item in first]
+    found: list[Image.Image | None] = [read_image(one).convert("RGB") if one.exists() else None for one in places]
+    lines = [f"{number}. {item.kind}: {item.about.get('change', '')}" for number, item in enumerate(first, 1)]
+    sheet = draw_grid(
+        found,
+        columns=len(first),
+        title=f"{plan.dataset.name}: strength 1, every method",
+        lines=["   ".join(lines)],
+        beside=list(kinds),
+        panel_px=_PANEL_PX,
+    )
+    save_image(sheet.quantize(256, dither=Image.Dither.NONE).convert("RGB"), folder / "pictures.png")  # a third
+
+
+def _write_csv(path: Path, frame: Table) -> None:
+    """Five significant digits a number; the file is whole, or as it was."""
+    text = StringIO()
+    frame.to_csv(text, index=False, float_format="%.5g", lineterminator="\n")
+    write_text(path, text.getvalue())
 
 
 def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
@@ -74,34 +104,6 @@ def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
         for name, told in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
     ]
     return pd.DataFrame(rows)
-
-
-def _page(folder: Path, found: Summaries) -> list[str]:
-    """The lines of ``ranking.md``."""
-    lines = [*_head(folder), "## Ranking", "", *markdown(ranking_grid(found, found.order), numbered=True)]
-    if found.too_few_seeds:
-        lines += [found.too_few_seeds, ""]
-    if found.comparisons:
-        lines += [f"## {found.ours} against each other method, paired", "", *markdown(comparison_grid(found))]
-    if len(found.parts):
-        lines += ["## What each part gives on FlowEdit's path", "", *markdown(part_grid(found))]
-    if found.apart:
-        title = "## Editors that are no text editors in their papers"
-        lines += [title, "", *markdown(ranking_grid(found, found.apart))]
-    everyone = list(dict.fromkeys(found.table["method"]))
-    for title, grid in (
-        ("Error above the codec's by kind of change", kind_grid(found.kinds, found.order, marked=found.ours)),
-        ("Error above the codec's by the one attribute that is asked for", attribute_grid(found)),
-        (
-            "Where the right answer is the picture: how far it moves (rms, white is 1)",
-            kind_grid(found.still, everyone, marked=found.ours),
-        ),
-    ):
-        if len(grid.head) > 1:
-            lines += [f"## {title}", "", *markdown(grid)]
-    if found.curves is not None:
-        lines += ["## Over strengths", "", *markdown(curve_grid(found)), *markdown(strength_grid(found))]
-    return lines
 
 
 def _head(folder: Path) -> list[str]:

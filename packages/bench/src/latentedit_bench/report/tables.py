@@ -1,27 +1,27 @@
-"""The tables of a run, cell by cell, for the page and in Markdown; and tables for programs, as CSV."""
+"""The tables of a run, cell by cell; and one of them in Markdown. The page draws the same cells (grid.html.jinja)."""
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from io import StringIO
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from latentedit.api.runs.folder import UnitRecord
-from latentedit_bench.metrics.statistics import Estimate, Table, between
-from latentedit_bench.ranking.curves import EFFECTS
+from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
-from latentedit_bench.ranking.summaries import SHOWN, Summaries
+from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summaries
 from latentedit_bench.ranking.work import BETWEEN
-from latentedit_keep.files import write_text
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""
 
-_AT_STRENGTHS = ("error", "effect", "disentanglement")
-"""Measures that are told at every strength, in this order."""
+_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}
+"""Measures at every strength, in this order, and what their columns are called."""
+
+_OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"} | {
+    name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,25 @@ class Grid:
     marked: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A table with its heading.
+
+    Args:
+        key: of links to it.
+        title: its heading.
+        says: what it shows, for readers of the page.
+        grid: the table.
+        after: a line after it.
+    """
+
+    key: str
+    title: str
+    says: str
+    grid: Grid
+    after: str = ""
+
+
 def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = False) -> Cell:
     """A cell that sorts by its number; a dash where there is none."""
     if not math.isfinite(value):
@@ -64,29 +83,77 @@ def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = Fa
     return Cell(text=f"{value:.{digits}f}", beside=beside, value=value, share=share)
 
 
-def write_csv(path: Path, frame: Table) -> None:
-    """Five significant digits a number; the file is whole, or as it was.
-
-    Raises:
-        OutputError: the place cannot be written to.
-    """
-    text = StringIO()
-    frame.to_csv(text, index=False, float_format="%.5g", lineterminator="\n")
-    write_text(path, text.getvalue())
-
-
 def markdown(grid: Grid, *, numbered: bool = False) -> list[str]:
-    """The lines of a table, and an empty one.
-
-    Args:
-        grid: the table.
-        numbered: with a first column that counts the rows.
-    """
+    """The lines of a table, and an empty one; numbered, with a first column that counts the rows."""
     rows = [[*grid.head], ["---"] * len(grid.head)]
     rows += [[f"{cell.text} {cell.beside}".strip() for cell in row] for row in grid.rows]
     if numbered:
         rows = [[first, *row] for first, row in zip(["", "---", *map(str, range(1, len(rows)))], rows, strict=False)]
     return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows] + [""]
+
+
+def sections(found: Summaries) -> Iterator[Section]:
+    """Every table of a run with right answers."""
+    ours, order = found.ours, found.order
+    yield Section(
+        key="ranking",
+        title="Ranking",
+        says="By the error above the codec's at strength 1, the best first; in brackets 95 % intervals over pictures. "
+        '"codec alone" is no method but the right answer through the model\'s own encoder and decoder: the floor. '
+        '"local": the change is kept to where it is strong. Bars run from 0 to 1.',
+        grid=ranking_grid(found, order),
+        after=found.too_few_seeds,
+    )
+    if found.comparisons:
+        yield Section(
+            key="compared",
+            title=f"{ours} against each other method, paired",
+            says=f"Item by item: the other's error less that of {ours}, above 0 where {ours} is better. Whether it is "
+            "better is decided by the error above the codec's; settings of every method were chosen on other pictures.",
+            grid=comparison_grid(found),
+        )
+    if found.apart:
+        yield Section(
+            key="apart",
+            title="Editors that are no text editors in their papers",
+            says="How they are asked for a change by text is ours, and says little about the papers.",
+            grid=ranking_grid(found, found.apart),
+        )
+    if found.curves is not None:
+        yield Section(
+            key="curves",
+            title="Effect against leakage",
+            says="How much else changes on the way to the whole change: lower is better. What a strength other than 1 "
+            "means is our choice for most methods, so this is no ranking.",
+            grid=_wide(found.curves, order, ours, measure=_OF_CURVES),
+        )
+    yield Section(
+        key="kinds",
+        title="Error above the codec's by kind of change",
+        says="",
+        grid=_wide(found.kinds, order, ours, column="kind"),
+    )
+    if len(found.attributes):
+        yield Section(
+            key="attributes",
+            title="Error above the codec's by the one attribute that is asked for",
+            says="Each item's error is in units of the wanted change, so small parts of a picture weigh as much as "
+            "large ones; so does each attribute in the last column.",
+            grid=_wide(found.attributes, order, ours, column="attribute"),
+        )
+    if len(found.still):
+        yield Section(
+            key="still",
+            title="Where the right answer is the picture: how far it moves (rms, white is 1)",
+            says="",
+            grid=_wide(found.still, found.everyone, ours, column="kind"),
+        )
+    table = found.strengths.assign(
+        column=[f"{_AT_STRENGTHS.get(m, m)} at {s:g}" for m, s in found.strengths[["measure", "strength"]].to_numpy()],
+        place=found.strengths["measure"].map({name: place for place, name in enumerate(_AT_STRENGTHS)}),
+    )
+    table = table.dropna(subset="place").sort_values(["place", "strength"], kind="stable")
+    yield Section(key="strengths", title="By strength", says="", grid=_wide(table, order, ours))
 
 
 def ranking_grid(found: Summaries, methods: Sequence[str]) -> Grid:
@@ -106,72 +173,28 @@ def ranking_grid(found: Summaries, methods: Sequence[str]) -> Grid:
 def comparison_grid(found: Summaries) -> Grid:
     """Ours against each other method by each error; by the first it is decided who is better."""
     rows: list[list[Cell]] = []
-    for by_error in found.comparisons:
-        cells = [cell for one in by_error for cell in (_difference(one.difference.mean, one.text), _ratio(one.ratio))]
-        rows.append([Cell(text=by_error[0].other), *cells[:2], Cell(text=by_error[0].verdict), *cells[2:-2], cells[-1]])
+    for first, *others in found.comparisons:
+        cells = [Cell(text=first.other)]
+        for one in (first, *others):
+            less, ratio = one.difference, one.ratio
+            cells.append(number(less.mean, digits=4, beside=between(less.low, less.high, 4)))
+            cells.append(number(ratio.mean, digits=2, beside=between(ratio.low, ratio.high, 2)))
+        rows.append([*cells[:3], Cell(text=first.verdict), *cells[3:-2], cells[-1]])
     head = ["method", "above: its less ours", "ours / its", "ours is better"]
     head += ["above, scaled: its less ours", "ratio", "ratio with the codec's error"]
     return Grid(head=head, rows=rows)
 
 
-def _ratio(found: Estimate) -> Cell:
-    return number(found.mean, digits=2, beside=between(found.low, found.high, 2))
-
-
-def part_grid(found: Summaries) -> Grid:
-    """By how much each part, and each pair of them beyond the sum, changes each measure."""
-    rows: dict[str, list[Cell]] = {}
-    for row in found.parts.to_dict("records"):
-        cell = number(float(row["mean"]), digits=4, beside=between(row["low"], row["high"], 4))
-        rows.setdefault(row["part"], [Cell(text=row["part"])]).append(cell)
-    measures = list(dict.fromkeys(found.parts["measure"]))
-    return Grid(head=["part", *(SHOWN[name] for name in measures)], rows=list(rows.values()))
-
-
-def attribute_grid(found: Summaries) -> Grid:
-    """A column an attribute, each with the same weight in the last one."""
-    return _wide(found.attributes.assign(column=found.attributes["attribute"]), found.order, found.ours)
-
-
-def curve_grid(found: Summaries) -> Grid:
-    """The matched error of each method, its leakage at the effects at which curves are read, and what else they say."""
-    assert found.curves is not None
-    shown = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"}
-    shown |= {name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")}
-    told = found.curves[found.curves["measure"].isin(shown)]
-    return _wide(told.assign(column=told["measure"].map(shown)), found.order, found.ours)
-
-
-def kind_grid(table: Table, order: Sequence[str], *, marked: str) -> Grid:
-    """A column a kind, a row a method.
-
-    Args:
-        table: "method", "kind", "mean", "low", "high".
-        order: of the methods.
-        marked: the method that stands out.
-    """
-    return _wide(table.assign(column=table["kind"]), order, marked)
-
-
-def strength_grid(found: Summaries) -> Grid:
-    """Error, effect and SDE at each strength."""
-    names = {"disentanglement": "SDE"}
-    table = found.strengths[found.strengths["measure"].isin(_AT_STRENGTHS)]
-    table = table.sort_values(["measure", "strength"], key=_places, kind="stable")
-    told = [f"{names.get(row['measure'], row['measure'])} at {row['strength']:g}" for row in table.to_dict("records")]
-    return _wide(table.assign(column=told), found.order, found.ours)
-
-
 def pie_bench_grid(table: Table, *, marked: str) -> Grid:
     """PIE-Bench's numbers over all categories, a row a method."""
-    whole = table[table["category"] == "all"]
-    return _wide(whole.assign(column=whole["metric"]), list(dict.fromkeys(whole["method"])), marked)
+    whole = table[table["category"] == OVERALL]
+    return _wide(whole, list(dict.fromkeys(whole["method"])), marked, column="metric")
 
 
 def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) -> Grid:
     """What each method took, in seconds and memory, and how many of its edits were not finite.
 
-    Methods that share their edits are each told all of the time.
+    Methods that share their edits are each charged all of the time.
     """
     spent: dict[str, list[UnitRecord]] = {}
     for record in records.values():
@@ -203,9 +226,7 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
     """The settings that each method ran with."""
     rows = [
         [
-            Cell(text=one.name),
-            Cell(text=one.editor),
-            Cell(text="yes" if one.local else "no"),
+            *(Cell(text=text) for text in (one.name, one.editor, "yes" if one.local else "no")),
             number(one.gain),
             Cell(text=_plainly(one.settings)),
         ]
@@ -214,26 +235,27 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
     return Grid(head=["method", "editor", "change kept local", "gain", "settings"], rows=rows, marked=marked)
 
 
-def _wide(table: Table, order: Sequence[str], marked: str) -> Grid:
-    columns = list(dict.fromkeys(table["column"]))
-    cells = {(row["method"], row["column"]): _estimated(row) for row in table.to_dict("records")}
+def _wide(
+    table: Table,
+    order: Sequence[str],
+    marked: str,
+    *,
+    column: str = "column",
+    measure: Mapping[str, str] | None = None,
+) -> Grid:
+    """A row a method; a column a value of one of the table's, or one of some measures and what they are called."""
+    if measure is not None:
+        table = table[table["measure"].isin(measure)]
+        table = table.assign(column=table["measure"].map(measure))
+    columns = list(dict.fromkeys(table[column]))
+    cells = {(row["method"], row[column]): _estimated(row) for row in table.to_dict("records")}
     rows = [[Cell(text=name), *(cells.get((name, one), Cell(text="-")) for one in columns)] for name in order]
     return Grid(head=["method", *columns], rows=rows, marked=marked)
 
 
 def _estimated(row: Mapping[str, Any], *, digits: int = 3, measure: str = "") -> Cell:
-    beside = between(row["low"], row["high"]) if digits else ""
+    beside = between(row["low"], row["high"], digits) if digits else ""
     return number(float(row["mean"]), digits=digits, beside=beside, barred=measure in _BARRED)
-
-
-def _difference(mean: float, text: str) -> Cell:
-    shown, _, beside = text.partition(" ")
-    return Cell(text=shown, beside=beside, value=mean) if math.isfinite(mean) else Cell(text="-")
-
-
-def _places(column: Table) -> Table:
-    """The key of a sort: measures in the order in which they are told, strengths as they are."""
-    return column.map(_AT_STRENGTHS.index) if column.name == "measure" else column
 
 
 def _plainly(settings: Mapping[str, Any]) -> str:

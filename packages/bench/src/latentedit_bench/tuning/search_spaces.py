@@ -3,12 +3,15 @@
 The settings stand in ``search_spaces.yaml`` beside this file. They say everything but the number of steps, which is as
 many as the budget of network evaluations pays for: no method is given more evaluations than another. One that cannot be
 had at that price gets more, and its budget says so. Text editors have a second row whose change is kept to where it is
-strong, as ours is: what helps any method is given to every method.
+strong, as ours is: what helps any method is given to every method. An editor of another package needs no row: its
+defaults are tried, and each of its numbers a little lower and higher.
 """
 
+import copy
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Set
+import math
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib import resources
 from typing import Any
 
@@ -28,6 +31,12 @@ BUDGET = 28
 
 TRIES = 16
 """Settings that are tried of every method."""
+
+_FIRST = 12
+"""Candidates of an editor without a row, before it goes on from the best."""
+
+_DIGITS = 3
+"""Significant ones of settings that are made here."""
 
 MOST_STEPS = 60
 """Steps beyond which no candidate goes, where a step is cheap: some editors have none to spend below a low level."""
@@ -63,30 +72,53 @@ class Roles:
     Args:
         ours: the row that is compared with every other.
         family: rows of Encode, Identify, Manipulate, ours among them: no rivals.
-        parts: rows of the factorial, each with the parts that it has.
         apart: editors that are no text editors.
     """
 
     ours: str = OURS
     family: Set[str] = frozenset((OURS,))
-    parts: Mapping[str, Set[str]] = dataclasses.field(default_factory=dict[str, Set[str]])
     apart: Set[str] = frozenset()
 
 
+def search_spaces() -> list[SearchSpace]:
+    """Every method of the benchmark, and every other installed editor by itself."""
+    rows = {one.editor for one in SEARCH_SPACES}
+    return [*SEARCH_SPACES, *(around_defaults(name) for name in EDITORS.points() if name not in rows)]
+
+
 def search_space(name: str) -> SearchSpace:
-    """By the method's name.
+    """By the method's name, or that of an editor without a row.
 
     Raises:
-        RegistryError: an unknown name, with the nearest ones, or an editor of which nothing is to be tried.
+        RegistryError: an unknown name, with the nearest ones.
     """
     found = {one.name: one for one in SEARCH_SPACES}
-    if name not in found and name in EDITORS.points():
-        raise RegistryError(
-            f"no settings to try are listed for the editor {name!r}. `latentedit bench run` runs it with its defaults"
-        )
-    if name not in found:
-        raise RegistryError(f"no method of the benchmark is called {name!r}: {nearest(name, found)}")
-    return found[name]
+    if name in found:
+        return found[name]
+    if name in EDITORS.points():
+        return around_defaults(name)
+    raise RegistryError(f"no method of the benchmark is called {name!r}: {nearest(name, {*found, *EDITORS.points()})}")
+
+
+def around_defaults(name: str) -> SearchSpace:
+    """An editor's defaults, and one number at a time a quarter lower and higher, as far as it takes that."""
+    kind = editor_class(name)
+    defaults = kind.from_dict({}).to_dict()
+    found = [defaults]
+    for path in _names(defaults):
+        own = _at(defaults, path)
+        if isinstance(own, bool) or not isinstance(own, int | float) or path.rpartition(".")[2] == "steps":
+            continue
+        for factor in (0.75, 1.25):
+            value = _rounded(factor * own, whole=False) if isinstance(own, float) else own + (1 if factor > 1 else -1)
+            changed = _changed(defaults, path, value)
+            try:
+                kind.from_dict(changed)
+            except ConfigError:  # outside its range
+                continue
+            found += [changed] if changed not in found else []
+    candidates = tuple(_without_steps(one, in_search=True) for one in found[:_FIRST])
+    return SearchSpace(name=name, editor=name, candidates=candidates, local=kind.localizes)
 
 
 def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
@@ -112,30 +144,18 @@ def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
     return tuple(found)
 
 
-def part_name(parts: Set[str]) -> str:
-    """The row of the factorial that has some parts."""
-    return " + ".join(["path", *sorted(parts)])
-
-
 def _read(table: Mapping[str, Any]) -> Iterator[SearchSpace]:
-    """Ours, the factorial, text editors without and with locality, the others."""
+    """Ours, text editors without and with locality, the others."""
     for name, method in table["ours"].items():
         yield _space(name, method, local=method.get("local", False))
-    for parts in _factorial(table["parts"]):
-        told = {"editor": table["parts"]["editor"], "spaces": [_switched(table["parts"], parts)]}
-        yield _space(part_name(parts), told, local=LOCAL in parts, tries=1)
     for name, method in table["methods"].items():
         yield _space(name, method, local=False)
-        yield _space(f"{name}, {LOCAL}", method, local=True)
+        yield _space(f"{name}, local", method, local=True)
     for name, method in table["others"].items():
         yield _space(name, method, local=False)
 
 
-LOCAL = "local"
-"""The part that is no setting of the editor; and what is added to the name of a text editor that has it."""
-
-
-def _space(name: str, method: Mapping[str, Any], *, local: bool, tries: int = TRIES) -> SearchSpace:
+def _space(name: str, method: Mapping[str, Any], *, local: bool) -> SearchSpace:
     candidates = [settings for space in method["spaces"] for settings in expand(space)]
     published = expand({key: value for key, value in method.get("published", {}).items() if key != "of"})[0]
     if published and published not in candidates:
@@ -146,22 +166,7 @@ def _space(name: str, method: Mapping[str, Any], *, local: bool, tries: int = TR
         candidates=tuple(candidates),
         budget=method.get("budget", BUDGET),
         local=local,
-        tries=tries,
     )
-
-
-def _factorial(parts: Mapping[str, Any]) -> list[frozenset[str]]:
-    """Every set of the parts; those that differ in locality alone beside each other."""
-    names = [*parts["switches"], LOCAL]
-    return [
-        frozenset(name for name, on in zip(names, switched, strict=True) if on)
-        for switched in itertools.product((False, True), repeat=len(names))
-    ]
-
-
-def _switched(parts: Mapping[str, Any], on: Set[str]) -> Settings:
-    switches = [settings for name, settings in parts["switches"].items() if name in on]
-    return {name: value for settings in (parts["settings"], *switches) for name, value in settings.items()}
 
 
 _TABLE: Mapping[str, Any] = yaml.safe_load(
@@ -178,24 +183,20 @@ ENDS: Mapping[str, tuple[float | None, float | None]] = {
 
 ROLES = Roles(
     family=frozenset((OURS, *_TABLE["ours"])),
-    parts={part_name(parts): parts for parts in _factorial(_TABLE["parts"])},
     apart=frozenset(_TABLE["others"]),
 )
 """Of the rows of the benchmark."""
 
 
 def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
-    """The editor of a candidate with as many steps as its budget pays for.
-
-    Args:
-        space: whose budget it is.
-        settings: of the candidate.
-        latent: of the pictures, on whose grid of levels the cost depends.
+    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps.
 
     Raises:
         ConfigError: not even one step can be paid.
     """
     kind, best = editor_class(space.editor), None
+    if not hasattr(kind.from_dict(settings), "steps"):
+        return kind.from_dict(settings)
     for steps in range(1, MOST_STEPS + 1):
         editor = kind.from_dict(_with_steps(settings, steps))
         if editor.evaluations(latent) > space.budget:
@@ -211,10 +212,15 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
 
 def without_steps(settings: Settings, space: SearchSpace) -> dict[str, Any]:
     """Whole settings of an editor less the steps that follow from the budget; those that the space fixes stay."""
+    searched = all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates)
+    return _without_steps(settings, in_search=searched)
+
+
+def _without_steps(settings: Settings, *, in_search: bool) -> dict[str, Any]:
+    """Less those of the search where it has some and they are free, else less those of the editor."""
     search = settings.get("search")
-    if isinstance(search, Mapping) and all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates):
-        free = {name: value for name, value in search.items() if name != "steps"}
-        return {**settings, "search": free}
+    if in_search and isinstance(search, Mapping):
+        return {**settings, "search": {name: value for name, value in search.items() if name != "steps"}}
     return {name: value for name, value in settings.items() if name != "steps"}
 
 
@@ -224,3 +230,86 @@ def _with_steps(settings: Settings, steps: int) -> dict[str, Any]:
     if search is not None and "steps" not in search:
         return {**settings, "search": {**search, "steps": steps}}
     return {**settings, "steps": steps}
+
+
+def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
+    """Ordered settings whose best value is the least or largest that was tried, and the value to try beyond it.
+
+    One that has its natural end there (`ENDS`) is none, and neither is one of which one value was tried. Beyond the
+    last of some numbers lies the next of the geometric series that ends with the last two, of the arithmetic one where
+    they are not all above 0.
+
+    Args:
+        best: settings of an editor, whole.
+        tried: all that were tried, likewise, the best among them.
+    """
+    found: dict[str, float] = {}
+    for name, values in _ranges(best, tried).items():
+        own, (low, high) = _at(best, name), ENDS.get(name, ENDS.get(name.rpartition(".")[2], (None, None)))
+        for end, last, before in ((high, values[-1], values[-2]), (low, values[0], values[1])):
+            if own == last != end:
+                following = last * last / before if values[0] > 0 else 2 * last - before
+                beyond = _rounded(following, whole=isinstance(own, int))
+                passed = end is not None and (beyond > end) == (last > before) and beyond != end
+                found[name] = end if passed and end is not None else beyond
+    return found
+
+
+def neighbours(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, Any]]:
+    """Settings that have not been tried and differ from the best in one number: beyond its edges, then halfway to the
+    values on either side of it; see `edges`.
+    """
+    steps = list(edges(best, tried).items())
+    for name, values in _ranges(best, tried).items():
+        own = _at(best, name)
+        beside = [max((v for v in values if v < own), default=None), min((v for v in values if v > own), default=None)]
+        steps += [
+            (name, _rounded((own + other) / 2, whole=isinstance(own, int))) for other in beside if other is not None
+        ]
+    for name, value in steps:
+        changed = _changed(best, name, value)
+        if changed not in tried:
+            yield changed
+
+
+def _ranges(best: Settings, tried: Sequence[Settings]) -> dict[str, list[float]]:
+    """Numbers of which several values were tried, but for the steps, which follow from the budget; values rise."""
+    found: dict[str, list[float]] = {}
+    for name in _names(best):
+        values = {value for one in tried if (value := _at(one, name)) is not None}
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if numbers and len(values) > 1 and _at(best, name) is not None and name.rpartition(".")[2] != "steps":
+            found[name] = sorted(values)
+    return found
+
+
+def _names(settings: Settings, above: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+        elif not isinstance(value, list | tuple):
+            yield above + name
+
+
+def _at(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _changed(settings: Settings, name: str, value: float) -> dict[str, Any]:
+    new: dict[str, Any] = copy.deepcopy(dict(settings))
+    *above, last = name.split(".")
+    at = new
+    for part in above:
+        at = at[part]
+    at[last] = value
+    return new
+
+
+def _rounded(value: float, *, whole: bool) -> float:
+    """Such a whole number, away from 0 where it lies between two; or one of few digits."""
+    if whole:
+        return math.ceil(value) if value > 0 else math.floor(value)
+    return float(f"{value:.{_DIGITS}g}")

@@ -2,9 +2,9 @@
 
 By successive halving: the first candidates are tried on the first batch of items, and the best third of them on all.
 Then on from the best, setting by setting, on all items, until every method has had as many tries: beyond the ends of
-what was tried where the best lies there, else between (`neighbours`). Each is judged at the best of three factors of
-its change; at last that of the best is searched for, its gain. What is minimised is what is reported, the error at
-strength 1, which differs from that above the codec's by a constant.
+what was tried where the best lies there, else between (`search_spaces.neighbours`). Each is judged at the best of three
+factors of its change; at last that of the best is searched for, its gain. What is minimised is what is reported, the
+error at strength 1, which differs from that above the codec's by a constant.
 """
 
 import dataclasses
@@ -32,8 +32,15 @@ from latentedit.models.weights import read_json
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import Edits, Row, evaluate
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.tuning.neighbours import edges, neighbours
-from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES, SearchSpace, at_budget, without_steps
+from latentedit_bench.tuning.search_spaces import (
+    OURS,
+    SEARCH_SPACES,
+    SearchSpace,
+    at_budget,
+    edges,
+    neighbours,
+    without_steps,
+)
 from latentedit_keep.files import plain, write_text
 
 BATCH = 12
@@ -52,6 +59,8 @@ _GAIN_STEP = 0.06
 
 KEPT = 3
 """One candidate in so many goes on from the first batch to all."""
+
+Note = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,34 +114,21 @@ class Trials:
         self._edited: tuple[Editor, list[Edits]] | None = None
 
     def with_gain(self, space: SearchSpace, editor: Editor, gain: float) -> float:
-        """The score of an editor on all items whose change is multiplied by so much.
-
-        Cost:
-            Of all batches, but for a second factor of one editor.
-        """
+        """The score of an editor on all items whose change is multiplied by so much; edits are made once an editor."""
         method = Method(name=space.name, editor=editor, local=space.local, gain=gain)
         if self._edited is None or self._edited[0] is not editor:
             self._edited = editor, [Edits.of(method, one, [1.0], seed=self._seed) for one in self.batches]
-        return score(
-            [
-                row
-                for edits in self._edited[1]
-                for row in evaluate(method, edits.batch, [1.0], seed=self._seed, edits=edits)[0]
-            ]
-        )
+        found = [evaluate(method, one.batch, [1.0], seed=self._seed, edits=one)[0] for one in self._edited[1]]
+        return score([row for rows in found for row in rows])
 
     def tried(self, space: SearchSpace, editor: Editor, count: int) -> Tried:
-        """What an editor comes to on the first batches.
-
-        Cost:
-            Of the batches that it was not tried on before.
-        """
+        """What an editor comes to on the first batches; those that it was tried on before cost nothing."""
         known = self._rows.setdefault(json.dumps(editor.to_dict(), sort_keys=True), [])
         for batch in self.batches[len(known) : count]:
             method = Method(name=space.name, editor=editor)
             edits = Edits.of(method, batch, [1.0], seed=self._seed)
-            told = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
-            kept = [evaluate(one, batch, [1.0], seed=self._seed, edits=edits)[0] for one in told]
+            ways = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
+            kept = [evaluate(one, batch, [1.0], seed=self._seed, edits=edits)[0] for one in ways]
             known.append(dict(zip(self._ways, kept, strict=True)))
         by_gain = {
             gain: [row for of_batch in known[:count] for row in of_batch[space.local, gain]] for gain in self._gains
@@ -155,16 +151,7 @@ def tune_gain(
 ) -> tuple[float, float]:
     """The factor of a method's change at which its best settings err least, and the error there.
 
-    From 1 up and down by steps for as long as the error falls, on all items.
-
-    Args:
-        space: the method.
-        trials: of its editor.
-        best: its best settings.
-        progress: told the method's name after each factor.
-
-    Cost:
-        The edits once; a few times what it takes to decode and measure them.
+    From 1 up and down by steps for as long as the error falls, on all items; the edits are made once.
     """
     editor = editor_class(space.editor).from_dict(best.settings)
     found: dict[float, float] = {}
@@ -187,13 +174,7 @@ def _gains(found: Mapping[float, float]) -> Iterator[float]:
 
 
 def tune_method(space: SearchSpace, trials: Trials, *, progress: Progress | None = None) -> list[Tried]:
-    """Every candidate of a method: those that were tried on all items first, the best at the front.
-
-    Args:
-        space: the method.
-        trials: of its editor.
-        progress: told the method's name after each try.
-    """
+    """Every candidate of a method: those that were tried on all items first, the best at the front."""
     latent, every = trials.batches[0].latent, len(trials.batches)
     kept = math.ceil(len(space.candidates) / KEPT)
     more, done = max(0, space.tries - len(space.candidates)), 0
@@ -259,9 +240,7 @@ def write_tuning(
         OutputError: the place cannot be written to.
     """
     new: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "methods": {}}
-    known = read_json(path) if path.exists() else new
-    if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(f"{path} holds settings of another model than {model.name}. Move it away")
+    known = _read_tuning(path, model, "Move it away") if path.exists() else new
     known["methods"][space.name] = {
         "editor": space.editor,
         "local": space.local,
@@ -278,18 +257,18 @@ def write_tuning(
 
 
 def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
-    """Methods that a file holds, found on the same model and data.
-
-    Raises:
-        ConfigError: the file holds settings of another model.
-    """
+    """Methods that a file holds, found on the same model and data; of another model it is refused."""
     if not path.exists():
         return set()
+    methods, told = _read_tuning(path, model, "Move it away")["methods"], _about(dataset).items()
+    return {name for name, one in methods.items() if one.get("data") and one["data"].items() <= told}
+
+
+def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
     known = read_json(path)
     if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(f"{path} holds settings of another model than {model.name}. Move it away")
-    told = _about(dataset).items()
-    return {name for name, one in known["methods"].items() if one.get("data") and one["data"].items() <= told}
+        raise ConfigError(f"{path} holds settings of another model than {model.name}. {remedy}")
+    return known
 
 
 def _about(dataset: Dataset) -> dict[str, Any]:
@@ -303,22 +282,14 @@ def store_best(name: str, path: Path) -> None:
     Under "benchmark" those of every method; under "editors" those of every baseline without our locality, for
     ``latentedit edit --method``, without their gain.
     What the model recommends for eim stays: it was chosen with more than this benchmark in mind.
-
-    Raises:
-        RegistryError: no bundled model of that name.
-        OutputError: its folder cannot be written to.
     """
     tuned = read_json(path)["methods"]
     folder = bundled_folder(name)
     editors = dict(read_settings(folder).get("editors", {}))
-    plain_rows = {key: one for key, one in tuned.items() if key == one["editor"] != EIM.name}
-    editors |= {key: one["best"] for key, one in plain_rows.items()}
+    editors |= {key: one["best"] for key, one in tuned.items() if key == one["editor"] != EIM.name}
     best = {key: {part: one[part] for part in ("editor", "local", "gain", "best")} for key, one in tuned.items()}
     known = dict(read_settings(folder).get("benchmark", {}))
     write_settings(folder, {"editors": editors, "benchmark": known | best})
-
-
-Note = Callable[[str], None]
 
 
 def stored_methods(model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None) -> list[Method]:
@@ -342,10 +313,7 @@ def tuned_methods(
         ConfigError: settings of another model, or a method without settings.
         RegistryError: an unknown name.
     """
-    known = read_json(path)
-    if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(f"{path} holds settings of another model than {model.name}. Tune again")
-    return _methods(model, known["methods"], names, str(path), note)
+    return _methods(model, _read_tuning(path, model, "Tune again")["methods"], names, str(path), note)
 
 
 def _methods(
@@ -368,8 +336,8 @@ def _methods(
     return found
 
 
-def planned_methods(told: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
-    """Methods from what a plan tells of them: "name", "editor", "local", "gain" (1 if it says none), "settings"."""
+def planned_methods(plan: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
+    """Methods from what a plan says of them: "name", "editor", "local", "gain" (1 if it says none), "settings"."""
     return tuple(
         Method(
             name=one["name"],
@@ -377,5 +345,5 @@ def planned_methods(told: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
             local=one["local"],
             gain=one.get("gain", 1.0),
         )
-        for one in told
+        for one in plan
     )

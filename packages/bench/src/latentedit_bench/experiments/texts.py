@@ -1,0 +1,118 @@
+"""Texts as the place of an experiment: captions of portraits, and changes of these."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, ClassVar
+
+import torch
+
+from latentedit.api.manifests.items import Dataset, Item
+from latentedit_bench.data.counterfactual import Rendered
+from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
+from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
+from latentedit_bench.experiments.items import loaded
+
+_TRIES = 24
+"""Random captions of a portrait, of which those that change as many words are taken."""
+
+Pair = tuple[str, str]
+"""A full caption and another; both name all attributes in one order."""
+
+Pairs = tuple[list[Pair], list[Pair]]
+"""Captions of the changes of one portrait, one an attribute; and of random changes of as many words."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Texts(Source):
+    """Captions of portraits of the test split. The function takes a model, the world and `caption_pairs`.
+
+    Args:
+        portraits: how many.
+    """
+
+    keys: ClassVar[tuple[str, ...]] = ("portrait",)
+    images: ClassVar[tuple[str, ...]] = ("portrait",)
+
+    portraits: int = 96
+
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        """The models."""
+        del look, at
+        return [(name,) for name in self.models]
+
+    @torch.no_grad()
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        """A row a portrait."""
+        world, model = domain("portraits"), loaded(str(unit[0]), at, torch.float32)
+        drawn = enumerate(world.draw("test", self.portraits, self.seed))
+        pairs = [caption_pairs(world, one, random.Random(f"text-directions/{self.seed}/{i}")) for i, one in drawn]
+        for row in look(model, world, pairs):
+            yield {"model": str(unit[0]), **row}
+
+
+def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> Pairs:
+    """Of one portrait.
+
+    A change starts from the portrait with the attribute at the first value of `plain_changes`, a random one from
+    the same caption; it takes one to three attributes to random values.
+    """
+    ours, null = list[Pair](), list[Pair]()
+    for name, (old, new) in world.plain_changes.items():
+        source = with_value(world, portrait, name, old)
+        said = full_caption(world, source)
+        ours.append((said, full_caption(world, world.change(source, {name: new}))))
+        tried = [(said, full_caption(world, _random_change(world, source, generator))) for _ in range(_TRIES)]
+        wanted = changed_words(world, *ours[-1])
+        null.append(min(tried, key=lambda pair: abs(changed_words(world, *pair) - wanted)))
+    return ours, null
+
+
+def changed_words(world: Domain, source: str, target: str) -> int:
+    """Places at which the words of two captions differ."""
+    return sum(old != new for old, new in zip_longest(world.words(source), world.words(target)))
+
+
+def _random_change(world: Domain, source: Scene, generator: random.Random) -> Scene:
+    """One to three attributes at other values; a part and its own colour never both."""
+    able, parts = world.alternatives(source), world.part_of
+    change: dict[str, str] = {}
+    for name in generator.sample(list(able), generator.randint(1, 3)):
+        if parts.get(name) not in change and name not in {parts.get(one) for one in change}:
+            change[name] = generator.choice(able[name])
+    return world.change(source, change)
+
+
+def asking_another(data: Dataset, seed: int) -> Dataset:
+    """The same pictures, captions and answers, but that each target asks for another attribute that its caption names.
+
+    Items whose caption names no other one are left out.
+    """
+    items = [_asking_another(item, random.Random(f"{seed}/{item.id}")) for item in data.items]
+    return dataclasses.replace(data, name=f"{data.name}/another", items=tuple(item for item in items if item))
+
+
+def _asking_another(item: Item, generator: random.Random) -> Item | None:
+    picture = item.picture
+    assert isinstance(picture, Rendered)
+    world = domain(picture.world)
+    asked = set(item.about["asked"].split(","))
+    asked |= {name for pair in world.part_of.items() if asked & set(pair) for name in pair}  # one phrase says both
+    able = {name: values for name, values in world.alternatives(picture.scene).items() if name not in asked}
+    for name in generator.sample(list(able), len(able)):
+        target = _said_with(world, picture, item.source_caption, {name: generator.choice(able[name])})
+        if target is not None:
+            return dataclasses.replace(item, target_caption=target)
+    return None
+
+
+def _said_with(world: Domain, picture: Rendered, caption: str, change: Mapping[str, str]) -> str | None:
+    """The caption with the phrases of a change in the place of what it says; None where it does not say all of it."""
+    pairs = zip(world.phrases(picture.scene), world.phrases(world.change(picture.scene, change)), strict=True)
+    for old, new in pairs:
+        if old != new:
+            if old not in caption:
+                return None
+            caption = caption.replace(old, new)
+    return caption

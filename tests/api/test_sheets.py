@@ -1,0 +1,220 @@
+"""On all sheets pictures stand in their places, labels below theirs, and text stays within its width."""
+
+import dataclasses
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
+
+from latentedit.api.discovery import SCALES, Discovery
+from latentedit.api.discovery_files import draw_discovery
+from latentedit.api.outputs import plain as plain_values
+from latentedit.api.path_sheet import draw_paths, path_pictures, paths_json
+from latentedit.api.sheets import (
+    _amplified_difference,
+    _check_one_size,
+    _fitted,
+    _shortened,
+    _wrapped,
+    check_sweep_output,
+    draw_grid,
+    draw_sheet,
+    draw_sweep,
+    on_white,
+)
+from latentedit.core.errors import OutputError, ShapeError
+from latentedit.directions.latent_path import PathsBetween, paths_between
+from latentedit.latents.pair import encode_pair
+from tests.api.boxes import box_of
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
+from tests.editors.pictures import plain, series
+
+pytestmark = pytest.mark.slow
+
+WORDS = st.lists(st.text(alphabet="abcMW.,-→é", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
+WIDE = 100_000
+FRAMES = 4
+
+
+def text_width(text: str, size_px: int) -> float:
+    return ImageFont.load_default(size_px).getlength(text)
+
+
+def pixels(sheet: Image.Image) -> np.ndarray:
+    return np.asarray(sheet).astype(int)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (7, 3)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
+    images, labels = series(count)
+    texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
+    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", beside=texts, panel_px=130))
+    boxes = [box_of(sheet, image) for image in images]
+    assert {box[2:] for box in boxes} == {(130, 130)}
+    lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
+    assert [(tops.index(box[1]), lefts.index(box[0])) for box in boxes] == [divmod(i, columns) for i in range(count)]
+    left = slice(0, lefts[0] - 1)
+    for top, following in itertools.pairwise([*tops, len(sheet)]):
+        assert (sheet[top : following - 32, left] != 255).any() == beside
+
+
+def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:
+    images, labels = series(5)
+    blank, full, titled = (
+        pixels(draw_grid(images, [*labels[:2], text, *labels[3:]], columns=5, title=title, panel_px=130))
+        for text, title in (("\n", "t"), ("as asked for " * 20, "t"), ("\n", "title " * 100))
+    )
+    rows, columns = np.nonzero((blank != full).any(axis=2))
+    left, top, width, height = box_of(full, images[2])
+    assert rows.min() > top + height
+    assert left <= columns.min() < columns.max() < left + width
+    assert abs((columns.min() + columns.max()) / 2 - (left + width / 2)) <= 3
+    assert titled.shape == blank.shape
+    assert np.nonzero(titled != blank)[0].max() < top
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    with pytest.raises(ShapeError, match="needs a label; got 2"):
+        draw_grid(series(3)[0], ["", ""], columns=3)
+    with pytest.raises(ShapeError, match="none"):
+        _check_one_size([])
+    with pytest.raises(ShapeError, match=r"one size; there are \[\(3, 3\), \(40, 40\)\]"):
+        _check_one_size([plain(0), plain(1, (3, 3))])
+    with pytest.raises(ShapeError, match="one size"):
+        draw_sheet(plain(0, (40, 30)), plain(0, (30, 40)), title="t")
+
+
+def test_transparency_is_blended_with_white() -> None:
+    values = [on_white(Image.new("RGBA", (1, 1), (200, 100, 0, alpha))).getpixel((0, 0)) for alpha in (0, 51, 255)]
+    # 51/255 = 1/5 of the colour and 4/5 of white.
+    assert values == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
+    assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 4))
+def test_a_fitted_picture_fills_its_box_and_keeps_its_proportions(sides: tuple[int, int, int, int]) -> None:
+    width, height, box = sides[0], sides[1], sides[2:]
+    picture = Image.new("RGB", (width, height))
+    size = _fitted(picture, box).size
+    assert size[0] <= box[0]
+    assert size[1] <= box[1]
+    assert size[0] == box[0] or size[1] == box[1]
+    scale = min(box[0] / width, box[1] / height)
+    # Sides are whole, and at least one pixel.
+    assert abs(size[0] - max(1, scale * width)) <= 0.5 + 1e-9
+    assert abs(size[1] - max(1, scale * height)) <= 0.5 + 1e-9
+    assert _fitted(picture, (width, height + 60)) is picture
+
+
+@given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))
+@example(text="M", width=20, size=25)  # wider than what it is to fit, and nothing to cut
+def test_texts_are_shortened_or_wrapped_to_their_width(text: str, width: int, size: int) -> None:
+    whole, cut, pieces = _shortened(text, WIDE * 10, size), _shortened(text, width, size), _wrapped(text, width, size)
+    assert " ".join(pieces) == whole
+    assert all(text_width(piece, size) <= width or " " not in piece for piece in pieces)
+    if cut == whole:
+        assert text_width(whole, size) <= width or len(whole) == 1
+        return
+    assert text_width(whole, size) > width
+    kept = cut.removesuffix("…")
+    assert kept != cut
+    assert whole.startswith(kept)
+    assert text_width(cut, size) <= width or len(kept) == 1
+    longer = whole[: len(kept) + 2].rstrip()  # a blank that was cut off comes back with the letter after it
+    if len(longer) < len(whole) - 1:
+        assert text_width(f"{longer}…", size) > width - 2 * text_width("M", size)
+
+
+def test_signs_that_the_font_lacks_are_spelt() -> None:
+    assert _shortened("a → b\n− 1 ×  2", 1000, 16) == "a -> b - 1 x 2"
+    assert _wrapped("1 ≤ 2", 1000, 16) == ["1 <= 2"]
+
+
+@pytest.mark.parametrize(
+    ("by", "share", "factor"),
+    [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)],
+)
+def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, share: float, factor: int) -> None:
+    values = np.full((100, 100, 3), 90, np.uint8)
+    changed = values.copy()
+    changed[: round(100 * share), :, 0] += np.uint8(by)
+    difference, found = _amplified_difference(Image.fromarray(values), Image.fromarray(changed))
+    assert found == factor
+    assert np.asarray(difference)[0, 0].tolist() == [min(255, by * factor), 0, 0]
+    assert not np.asarray(difference)[-1].any()
+
+
+def test_source_edit_and_difference_lie_side_by_side() -> None:
+    images = [Image.new("RGB", (40, 30), colour) for colour in ((90, 120, 150), (200, 100, 150), (255, 80, 0))]
+    sheet = np.asarray(draw_sheet(*images[:2], title="t", lines=("one", "two " * 200)))
+    boxes = [box_of(sheet, image) for image in images]
+    assert len({box[1:] for box in boxes}) == 1
+    assert boxes[0][0] < boxes[1][0] < boxes[2][0]
+
+
+@pytest.fixture(scope="module")
+def between() -> PathsBetween:
+    model = ColourBackbone()
+    pair = encode_pair(model, [noisy(), grey()], ["red", "grey"])
+    return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
+
+
+def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
+    told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
+    assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
+    assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
+    for path, one in zip(told["paths"], between.paths, strict=True):
+        assert path["feature_length"] == pytest.approx(sum(path["feature_lengths"]))
+        assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
+        assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
+        assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
+        pictures = path_pictures(between, one)
+        assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
+        assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
+    assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
+    assert told["evaluations"] == between.evaluations
+
+
+def test_sheets_of_paths_and_discoveries_have_rows_and_columns(between: PathsBetween, discovery: Discovery) -> None:
+    """Of pictures 160 px wide, beside 288 px of text."""
+    assert draw_paths(between, title="a -> b").width == 2 * 32 + 288 + 172 * FRAMES - 12
+    whole, row = (
+        draw_discovery(dataclasses.replace(discovery, directions=discovery.directions[:count]), title="me.png")
+        for count in (2, 1)
+    )
+    assert whole.width == row.width == 2 * 32 + 288 + 172 * (len(SCALES) + 1) - 12
+    assert whole.height > row.height + 160
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (9, 9), (10, 5), (19, 7)])
+def test_rows_of_a_sweep_are_even_and_no_wider_than_the_sheet_of_one_edit(count: int, columns: int) -> None:
+    images, labels = series(count)
+    sheet = np.asarray(draw_sweep(images, labels, title="t"))
+    boxes = [box_of(sheet, image) for image in images]
+    lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
+    assert (len(lefts), len(tops)) == (columns, math.ceil(count / columns))
+    assert boxes[0][2] == boxes[0][3] >= 120
+    assert sheet.shape[1] <= 1256
+    assert count < 4 or sheet.shape[1] >= 1240
+
+
+def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    images, labels = series(3)
+    for some in ([], [*images, plain(4, (40, 39))]):
+        with pytest.raises(ShapeError, match="one size"):
+            draw_sweep(some, [*labels, ""][: len(some)], title="t")
+    place = tmp_path / "out.PNG"
+    check_sweep_output(place, source=tmp_path / "me.png")
+    place.write_bytes(b"a picture")
+    for name, words in {"out.gif": "cannot be written as", "no/out.png": "no", "./out.PNG": "itself"}.items():
+        with pytest.raises(OutputError, match=words):
+            check_sweep_output(tmp_path / name, source=place)

@@ -1,0 +1,158 @@
+"""Pairs with known answers: the generator keeps its word, and what is measured is in closed form or known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentedit_bench.known_pairs.cases import (
+    CHANGES,
+    DRAWN,
+    PHOTOGRAPHS,
+    VERDICTS,
+    blob,
+    changed,
+    make_case,
+    photograph,
+    scaled,
+    true_mask,
+)
+from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
+from latentedit_bench.known_pairs.measured import baseline, measured, psnr, soft_iou
+from latentedit_bench.known_pairs.summary import summary
+from latentedit_keep.warp import depth_inside, resized, warped
+
+pytestmark = pytest.mark.slow
+
+FIRST, SECOND = (photograph(name) for name in PHOTOGRAPHS["calibration"][:2])
+
+
+def small(seed: int, side: int) -> np.ndarray:
+    return scaled(FIRST, side, np.random.default_rng(seed)).astype(np.float32)
+
+
+def plain(matrix: np.ndarray, size: tuple[int, int], codec: str = "none") -> Damage:
+    ones = np.ones(3)
+    return Damage(
+        matrix=matrix, size=size, gamma=ones, gain=ones, contrast=1, saturation=1, codec=codec, amount=0.5, seed=0
+    )
+
+
+@pytest.mark.parametrize("index", [1, 13, 15, 16, pytest.param(18, marks=pytest.mark.nightly)])
+def test_a_case_is_the_same_again_and_what_it_says(index: int) -> None:
+    first, second = (make_case("calibration", index, side=96) for _ in range(2))
+    np.testing.assert_array_equal(first.edited, second.edited)
+    truly = (first.truth != first.original).any(axis=2)
+    assert first.kind in VERDICTS
+    assert truly.any() == (first.kind in ("local", "global"))
+    assert first.mask[~truly].max(initial=0) <= 1
+    assert first.kind != "local" or first.mask.mean() >= 0.003
+    assert not set(PHOTOGRAPHS["calibration"]) & set(PHOTOGRAPHS["test"])
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_stays_within_its_mask(name: str) -> None:
+    picture = small(5, 96)
+    edited = changed(name, picture, SECOND, 0.1, np.random.default_rng(5))
+    mask = true_mask(picture, edited)
+    assert edited.shape == picture.shape
+    assert 0.02 < mask.mean() < 0.6
+    assert np.abs(edited - picture)[mask == 0].max() <= 1.01
+
+
+def test_a_blob_has_about_its_share() -> None:
+    shares = [blob((200, 200), 0.05, np.random.default_rng(seed)).mean() for seed in range(20)]
+    assert 0.02 < float(np.median(shares)) < 0.08
+
+
+def test_the_matrix_of_a_damage_is_the_one_that_undoes_it_and_takes_the_middle_to_about_the_middle() -> None:
+    for seed in (4, 5, 7):
+        larger = draw_damage((128, 85), np.random.default_rng(seed))
+        middle = larger.matrix @ (63.5, 42, 1)
+        assert larger.size > (140, 90)
+        np.testing.assert_allclose(middle[:2], (np.array(larger.size) - 1) / 2, atol=10)
+    picture = small(0, 128)
+    damage = draw_damage((128, picture.shape[0]), np.random.default_rng(3))
+    clean = plain(damage.matrix, damage.size)
+    back = warped(clean.apply(picture).astype(np.float32), damage.matrix, (128, picture.shape[0]))
+    inner = np.s_[20:-20, 20:-20]
+    shifted = np.roll(picture, 1, axis=1)
+    assert np.abs(back - picture)[inner].mean() < 0.5 * np.abs(shifted - picture)[inner].mean()
+
+
+@pytest.mark.parametrize(
+    "codec", [pytest.param(one, marks=[pytest.mark.nightly] * (one == "autoencoder")) for one in CODECS]
+)
+def test_codecs_lose_something_but_not_much(codec: str) -> None:
+    picture = small(0, 128)
+    edited = plain(np.eye(3), (128, picture.shape[0]), codec).apply(picture)
+    agreement = psnr(edited, picture, np.ones(picture.shape[:2], dtype=bool))
+    assert agreement is not None
+    assert (agreement == 99) == (codec == "none")
+    assert agreement > 22
+
+
+def test_agreement_and_overlap_in_closed_form() -> None:
+    one, two = np.zeros((4, 4, 3)), np.full((4, 4, 3), 25.5)
+    everywhere = np.ones((4, 4), dtype=bool)
+    assert psnr(two, one, everywhere) == pytest.approx(20)
+    assert psnr(one, one, everywhere) == 99
+    assert psnr(one, two, ~everywhere) is None
+    assert soft_iou(np.array([1, 0.5, 0]), np.array([1, 1, 0])) == pytest.approx(0.75)
+    assert soft_iou(np.zeros(3), np.zeros(3)) == 1
+
+
+def test_the_bound_is_no_worse_than_others_and_baselines_paste_a_clean_change() -> None:
+    case = make_case("calibration", 5, side=160)
+    row = measured(case)
+    assert (row["kind"], row["verdict"], row["right"]) == ("local", "kept", 1)
+    others = [row[f"{name}_inside_db"] for name in ("editor", "threshold", "sift")]
+    assert row["bound_inside_db"] > max(others) - 1
+    assert row["keep_outside_db"] > row["editor_outside_db"] + 20
+    assert case.damage is not None
+    size = case.original.shape[1::-1]
+    shown = depth_inside(case.damage.matrix, size, case.edited.shape[1::-1]) >= 0
+    raw = resized(case.edited, size)
+    assert row["editor_inside_db"] == psnr(raw, case.truth, (case.mask > 0.5) & shown)
+    assert row["editor_outside_db"] == psnr(raw, case.truth, case.mask == 0)
+    assert row["shift_error_px"] < 1
+    for name in ("threshold", "sift"):
+        image, mask = baseline(name, case.original, case.truth, 12)
+        assert soft_iou(mask, case.mask) > 0.5, "it reaches beyond the change"
+        np.testing.assert_array_equal(image[mask == 0], case.original[mask == 0])
+        if name == "threshold":
+            np.testing.assert_array_equal(image[mask == 1], case.truth[mask == 1])
+    assert baseline("sift", case.original, np.full((30, 40, 3), 128, np.uint8), 12)[0].shape == case.original.shape
+
+
+GOOD = {
+    "picture": DRAWN, "case": 0, "what": "paste", "codec": "none", "kind": "local", "verdict": "kept", "right": 1,
+    "shift_error_px": 0.01, "keep_far_touched": 0, "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0,
+    "keep_inside_db": 30.0, "editor_inside_db": 20.0, "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
+}  # fmt: skip
+OTHER = {"picture": "cat", "case": 99, "kind": "different", "verdict": "different pictures", "right": 1}
+
+
+def test_bars_hold_where_they_are_reached() -> None:
+    good, bad = [GOOD] * 19, GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9}
+    bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0}
+    told = summary(pd.DataFrame([*good, OTHER]))
+    assert [bar["holds"] for bar in told["bars"]] == [True] * 10
+    assert [bar["cases"] for bar in told["bars"]] == [19] * 8 + [20, 1]
+    assert told["against"][0] == {"method": "keep", "iou": 0.97, "inside_db": 30, "outside_db": 60}
+    (part,) = told["parts"]["what"]
+    assert part == {"what": "paste", "cases": 19, "iou": 0.97, "iou_at_least_85": 1, "inside_below_bound_db": 0.5}
+    told = summary(pd.DataFrame([*good, bad, OTHER | {"verdict": "kept"}]))
+    assert told["worst"][0]["keep_iou"] == 0.84
+    assert not any(bar["holds"] for bar in summary(pd.DataFrame([bad] * 19 + [OTHER | {"verdict": "kept"}]))["bars"])
+
+
+@pytest.mark.parametrize("cases", [1, 4])
+def test_intervals_are_those_of_photographs_drawn_anew(cases: int) -> None:
+    """Of a share p of n photographs, p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""
+    rows = [GOOD | {"case": number, "right": number % 5 > 0} for number in range(100)]
+    if cases > 1:
+        rows = [row | {"picture": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
+    bars = summary(pd.DataFrame(rows))["bars"]
+    assert len(bars) == 9, "no different images, no bar of them"
+    assert (bars[-1]["value"], bars[-1]["cases"]) == (0.8, 100 * cases)
+    assert (bars[-1]["low"], bars[-1]["high"]) == (pytest.approx(0.722, abs=0.02), pytest.approx(0.878, abs=0.02))

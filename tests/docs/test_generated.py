@@ -1,0 +1,101 @@
+"""Generated pages and tables are what their generators write, and the reference documents every public name."""
+
+import dataclasses
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tools import claims, marked_numbers, methods
+from tools.reference import DOCS, described, reference
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.experiments import experiment
+from latentedit_bench.experiments.experiment import Experiment, make_experiment
+from latentedit_bench.experiments.run import read_records
+from latentedit_keep.files import plain
+
+DOCUMENTED = {
+    heading: defined
+    for page in sorted(DOCS.glob("reference/python/*.md"))
+    for defined, heading in re.findall(
+        r"^::: (\S+)\n    options:\n      heading: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+}
+"""Public names on the pages, and where each is said to be defined: mkdocstrings follows no lazy imports."""
+
+
+def changed(pages: dict[Path, str]) -> list[Path]:
+    return [place for place, text in pages.items() if place.read_text(encoding="utf-8") != text]
+
+
+def test_pages_are_what_their_generators_write() -> None:
+    """Where this fails: make docs-text."""
+    assert changed(reference()) == []
+    numbers = {page: page.read_text(encoding="utf-8") for page in marked_numbers.pages()}
+    assert changed({page: marked_numbers.filled(text, claims.ROOT / "results") for page, text in numbers.items()}) == []
+
+
+@pytest.mark.nightly
+def test_results_and_methods_are_what_their_generators_write() -> None:
+    """Where this fails: make docs-text."""
+    old = claims.outdated()
+    assert changed({DOCS / "results" / f"{name}.md": claims.page(name, old) for name in claims.PAGES}) == []
+    assert changed({methods.PAGE: methods.filled(methods.PAGE.read_text(encoding="utf-8"))}) == []
+
+
+def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = read_records(claims.STORED)
+    same = [dataclasses.replace(one, weights={}, plan=plain(make_experiment(one.name).plan)) for one in records]
+    monkeypatch.setattr(claims, "read_records", lambda _: same)
+    assert claims.outdated() == []
+    same[0] = dataclasses.replace(same[0], plan={**same[0].plan, "seed": 1})
+    assert claims.outdated() == [same[0].name]
+    monkeypatch.setattr(claims, "read_records", lambda _: records)
+    monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: f"{name}, trained on")
+    monkeypatch.setattr(Experiment, "plan", property(lambda one: next(r.plan for r in records if r.name == one.name)))
+    assert claims.outdated() == [one.name for one in records if one.weights] != []
+
+
+def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
+    runs = [{"steps": 90, "seconds": 2, "fits": True, "gain": {"mean": 1, "low": 0.5, "high": 2}}, {"steps": 0}]
+    (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))
+    (tmp_path / "b.csv").write_text("method,measure,mean,low,high\ncodec alone,error,0.25,,\nflowedit,error,4,3,5")
+    page = """<!--a.json runs/0/gain | .1f dB interval-->?<!--/-->
+<!--a.json runs/0/steps over runs/0/seconds | .0f--><!--/-->
+<!--b.csv codec alone/error | .3f-->1<!--/-->
+<!--table a.json runs | {key} | {steps} | {fits} | {gain:.2f}-->
+| a | table | with | head |
+| --- | --- | --- | --- |
+<!--/table-->"""
+    told = page.replace("-->?<", "-->1.0 dB [0.5, 2.0]<").replace(".0f--><", ".0f-->45<").replace("-->1<", "-->0.250<")
+    told = told.replace("<!--/table", "| 0 | 90 | holds | 1.00 |\n| 1 | 0 | | |\n<!--/table")
+    assert marked_numbers.filled(page, tmp_path) == told
+    for mark in ("nothing.json | d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"):
+        with pytest.raises(ConfigError, match="nothing"):
+            marked_numbers.filled(f"<!--{mark}", tmp_path)
+
+
+def home(name: str) -> str:
+    """Where a public name is defined."""
+    module, _, attribute = name.rpartition(".")
+    return f"{getattr(importlib.import_module(module), attribute).__module__}.{attribute}"
+
+
+def test_every_public_name_is_documented_where_it_is_defined() -> None:
+    assert {name: defined for name, defined in DOCUMENTED.items() if home(name) != defined} == {}
+    for package in ("latentedit", "latentedit.api", "latentedit.directions", "latentedit.editors"):
+        public = importlib.import_module(package)
+        names = [f"{package}.{name}" for name in public.__all__ if not hasattr(getattr(public, name), "__path__")]
+        assert [name for name in names if name != "latentedit.errors" and home(name) not in DOCUMENTED.values()] == []
+    errors = importlib.import_module("latentedit.core.errors")
+    names = [name for name, one in vars(errors).items() if getattr(one, "__module__", "") == errors.__name__]
+    classes = [name for name in names if isinstance(getattr(errors, name), type)]
+    assert [name for name in classes if f"latentedit.core.errors.{name}" not in DOCUMENTED] == []
+
+
+def test_a_docstring_is_its_paragraphs_and_its_examples() -> None:
+    text = "Edit it.\n\nExamples:\n    latentedit edit a.png\n    latentedit undo b.png\n\nCodes:\n    0 done\n"
+    examples = ["latentedit edit a.png", "latentedit undo b.png"]
+    assert described(text) == ("Edit it.\n\nCodes:\n\n* 0 done", examples)
