@@ -50,8 +50,10 @@ def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> None:
     """Have the model's pictures, now of variance 1, read by a `SureReader`, found as an installed one would be."""
     widen(monkeypatch)
     point = importlib.metadata.EntryPoint(name="sure", value="tests.api.discoveries:SureReader", group=CAPTIONERS.group)
-    found = importlib.metadata.EntryPoints([point])
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: found)
+    real = type(CAPTIONERS).points
+    monkeypatch.setattr(
+        type(CAPTIONERS), "points", lambda registry: {"sure": point} if registry is CAPTIONERS else real(registry)
+    )
     model.defaults = {"captioner": "sure"}
 
 

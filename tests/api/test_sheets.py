@@ -87,7 +87,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
         draw_grid(series(3)[0], ["", ""], columns=3)
     with pytest.raises(ShapeError, match="none"):
         _check_one_size([])
-    with pytest.raises(ShapeError, match=r"one size; there are \[\(3, 3\), \(40, 40\)\]"):
+    with pytest.raises(ShapeError, match=r"one size; got \[\(3, 3\), \(40, 40\)\]"):
         _check_one_size([plain(0), plain(1, (3, 3))])
     with pytest.raises(ShapeError, match="one size"):
         draw_sheet(plain(0, (40, 30)), plain(0, (30, 40)), title="t")

@@ -122,8 +122,8 @@ def test_directions_from_files_are_asked_for(
     command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
-    arguments = ("--on", other, "--from", FROM, "--model", miniature)
-    assert command("direction", "apply", *files, *arguments).code == 0
+    arguments = ("--direction", files[0], "--direction", files[1], "--from", FROM, "--model", miniature)
+    assert command("edit", other, *arguments).code == 0
     result = other.with_name("other.edited.png")
     wanted = [direction["fingerprint"] for direction in told(result)["directions"]]
     found = refused("replay", result, "--model", miniature)

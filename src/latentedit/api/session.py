@@ -262,9 +262,9 @@ class Session:
         )
         targets = wanted_texts(latent, **_wanted(request))
         target, strengths = embed_targets(latent, targets), request.strength[:1] if strengths is None else strengths
+        record = self._record(editor, request, seed=request.seed)
         editor = editor.for_captions(latent.captions, targets)
         moved = editor.edit(latent, target, strengths, seed=request.seed, progress=progress)
-        record = self._record(editor, request, seed=request.seed)
         return _Made(
             moved=[dataclasses.replace(one, notes=(*notes, *one.notes)) for one in moved],
             records=self._finished([record | {"target_caption": text} for text in targets]),

@@ -211,7 +211,7 @@ def test_another_manifest_is_refused_and_nothing_is_changed(
     assert everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe", b'{"a": nan}', b'{"a": 1, "a": 2}'])
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe", b'{"a": nan}'])
 def test_a_damaged_manifest_is_refused_and_nothing_is_changed(tmp_path: Path, work: SmallWork, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
     before = everything(tmp_path)

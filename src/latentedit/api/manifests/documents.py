@@ -53,7 +53,7 @@ def read_yaml(path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         where = "" if mark is None else f" in line {mark.line + 1}"
         raise _malformed(path, "YAML", f"{error.problem or error.context}{where}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # the readers of !!int, !!bool and the like raise whatever they meet
         raise _malformed(path, "YAML", str(error)) from error
 
 
