@@ -315,12 +315,12 @@ class Session:
         self, request: EditRequest, editor: EIM, progress: Progress | None, *, swept: bool
     ) -> list[Direction]:
         """The direction to the text of a request; of several changes or instructions one each, unless swept as one."""
-        wanted, apart = [_wanted(request)], request.several and not swept
+        wanted: list[dict[str, Any]] = [_wanted(request)]
+        apart = request.several and not swept
         if apart:
             wanted_texts(self.latent, **wanted[0])  # refuses changes that contradict each other
-            wanted = [{"change": one} for one in request.change] or [
-                {"instruction": one} for one in request.instruction
-            ]
+            changes: list[dict[str, Any]] = [{"change": one} for one in request.change]
+            wanted = changes or [{"instruction": one} for one in request.instruction]
         found: list[Direction] = []
         for one in wanted:
             targets = wanted_texts(self.latent, **one)

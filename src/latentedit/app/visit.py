@@ -327,8 +327,7 @@ class Visit:
             target_captions(latent.backbone, latent.captions, to=None, change=changes)  # refuses contradictions
         if len(changes) == len(texts):
             request = EditRequest(change=tuple(changes), method=method, strength=own)
-            method = request.method
-            if type(make_editor(method, latent.backbone)) is not EIM:
+            if type(make_editor(request.method, latent.backbone)) is not EIM:
                 return {}, lambda at, told: [rows[0] for rows in session.run(request, at, progress=told)]
         if len(set(texts)) < len(texts):
             raise ConfigError("the same change is asked for twice. Leave one of them out")
