@@ -34,7 +34,6 @@ def result() -> KeepResult:
     return keep(Image.fromarray(scene()), edited())
 
 
-@pytest.mark.nightly
 def test_only_the_change_is_kept(result: KeepResult) -> None:
     pixels, truth = np.asarray(result.image).astype(int), with_object(scene()).astype(int)
     assert result.verdict == "kept"
@@ -43,6 +42,8 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     assert np.abs(np.asarray(edited()).astype(int) - truth).mean() > 8
     assert result.outside_db_after == np.inf > result.outside_db_before
     np.testing.assert_allclose(result.shift_px, (2.4, -1.3), atol=0.1)
+    assert (result.zoom, result.rotation_degrees) == (pytest.approx(1.01, abs=2e-3), pytest.approx(0, abs=0.05))
+    assert result.uncertainty_px < 0.5
     assert len(result.changes) == 1
     left, top, right, bottom = result.changes[0].box
     assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
@@ -56,7 +57,6 @@ def test_strength_nothing_is_the_original_and_half_lies_between(result: KeepResu
     assert np.abs(2 * half - scene() - np.asarray(result.image)).max() <= 2
 
 
-@pytest.mark.nightly
 def test_changes_are_kept_one_by_one() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     original, second = Image.fromarray(scene()), Image.fromarray(two)
@@ -68,7 +68,6 @@ def test_changes_are_kept_one_by_one() -> None:
         keep(original, second, only=[3])
 
 
-@pytest.mark.nightly
 def test_a_mask_bounds_the_change() -> None:
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
     mask[:, :90] = 255
@@ -77,14 +76,12 @@ def test_a_mask_bounds_the_change() -> None:
     assert (pixels[60:80, 75:85] != scene()[60:80, 75:85]).any()
 
 
-@pytest.mark.nightly
 def test_different_pictures_are_never_kept() -> None:
     found = keep(Image.fromarray(scene(seed=1)), Image.fromarray(scene(seed=2)))
     assert found.verdict == "different pictures"
     np.testing.assert_array_equal(np.asarray(found.image), scene(seed=1))
 
 
-@pytest.mark.nightly
 def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     lit = np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
@@ -103,7 +100,6 @@ def test_any_size_comes_back_at_the_original_one(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 
 
-@pytest.mark.nightly
 def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     alpha = np.full((SIDE, SIDE, 1), 65535, dtype=np.uint16)
     alpha[:30] = 1234
