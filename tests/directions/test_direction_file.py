@@ -228,9 +228,8 @@ def test_features_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ({"z": torch.tensor([[1e300]], dtype=torch.float64)}, "'z' has numbers that are not finite"),
         ({"notes": ("\ud800",)}, "'notes.0': input should be a valid string, unable to parse"),
-        ({"settings": {"a": "\ud800"}}, "it is no UTF-8"),
+        ({"settings": {"a": "\ud800"}}, "not UTF-8"),
         ({"settings": {"a": torch.ones(1)}}, "'settings.a': input was not a valid json value"),
-        ({"settings": {"a": 10**100}}, "a number of 101 digits"),
         ({"settings": {"a": "x" * 2_000_000}}, "with a header of 2"),
         ({"level": math.nan}, "'level': input should be a finite number"),
         ({"preview": PNG + bytes(MAX_PREVIEW_BYTES - 7)}, "PNG file of at most 1000000 bytes"),
@@ -317,5 +316,5 @@ def test_tensors_are_checked(tmp_path: Path, changes: dict[str, Tensor], words: 
 def test_missing_tensors_and_broken_text_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="it lacks z, tokens"):
         load_direction(written(tmp_path / "bad", {"pooled": TENSORS["pooled"]}))
-    with pytest.raises(FileFormatError, match=r"under 'latentedit\.direction', it is no JSON object"):
+    with pytest.raises(FileFormatError, match=r"under 'latentedit\.direction', it is not a JSON object"):
         load_direction(written(tmp_path / "bad", told="[]"))

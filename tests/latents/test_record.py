@@ -93,8 +93,8 @@ def test_a_damaged_record_is_refused_where_it_is_damaged(damage: dict[str, Any],
 
 
 def test_other_texts_are_refused() -> None:
-    assert "no JSON" in refusal("dear diary")
-    assert "no JSON object" in refusal("[]")
+    assert "syntax error" in refusal("dear diary")
+    assert "not a JSON object" in refusal("[]")
     assert "'method'" in refusal("{}")
 
 

@@ -55,7 +55,7 @@ def tensor(file: str, name: str, change: Callable[[torch.Tensor], torch.Tensor |
 ENCODER = "text_encoder/model.safetensors"
 FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (missing("model_index.json"), "no model_index.json"),
-    (text("model_index.json", "{"), "no sound JSON|not sound JSON"),
+    (text("model_index.json", "{"), "not valid JSON"),
     (index(_class_name="FluxPriorPipeline"), "a FluxPriorPipeline, which is not supported.*FluxPipeline"),
     (index(_class_name="ScoreSdeVePipeline"), "a ScoreSdeVePipeline, which is variance-exploding.*no bound"),
     (index(_class_name="HiDreamImagePipeline"), "which runs its experts without gradients"),

@@ -79,7 +79,7 @@ def test_shards_are_found_through_their_index(file: Path) -> None:
         ({"weight_map": {"a": "gone.safetensors"}}, r"gone\.safetensors"),
         ({"weight_map": {"a": "../model.safetensors"}}, "Do not use it"),
         ({"weight_map": {}}, "weight_map"),
-        ([], "no JSON object"),
+        ([], "JSON object"),
     ):
         index.write_text(json.dumps(content))
         with pytest.raises(ModelError, match=fault):
@@ -163,8 +163,8 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no such file: .*latentedit\.json"):
         read_settings(tmp_path)
     (tmp_path / "latentedit.json").write_text("{'a': 1}")
-    with pytest.raises(ModelError, match=r"latentedit\.json is not sound JSON"):
+    with pytest.raises(ModelError, match=r"latentedit\.json is not valid JSON"):
         read_settings(tmp_path)
-    with pytest.raises(ModelError, match=r"latentedit\.json is not sound JSON"):
+    with pytest.raises(ModelError, match=r"latentedit\.json is not valid JSON"):
         write_settings(tmp_path, {"a": 1})
     assert (tmp_path / "latentedit.json").read_text() == "{'a': 1}"

@@ -97,6 +97,6 @@ def test_a_mapping_without_entries_is_told(folder: Path, entries: Any, said: str
 
 
 def test_a_malformed_mapping_is_one_error(folder: Path) -> None:
-    (folder / "mapping_file.json").write_text('{"000": {}, "000": {}}')
-    with pytest.raises(FileFormatError, match="'000' twice"):
+    (folder / "mapping_file.json").write_text('{"000": {}')
+    with pytest.raises(FileFormatError, match="syntax error"):
         load_pie_bench(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files.reading import parse_json, read_json, read_object, read_text
+from latentedit.core.files.reading import read_json, read_object, read_text
 from latentedit_keep.files import open_file, read_bytes, user_path
 
 
@@ -107,28 +107,10 @@ def test_paths_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             user_path(name, error=OutputError)
 
 
-@pytest.mark.slow
-def test_depth_is_counted_outside_texts() -> None:
-    for text, depth in (
-        ("[" * 9 + "]" * 9, 9),
-        ('{"a": {"b": []}}', 3),
-        ('["[[[", "\\\\", "{\\"{"]', 1),
-        ("[[],[],[]]", 2),
-        ("7", 0),
-    ):
-        parse_json(text, depth=depth)
-        if depth:
-            with pytest.raises(ValueError, match=f"nested too deeply, more than {depth - 1} times"):
-                parse_json(text, depth=depth - 1)
-    for text in ("[" * 200_000, '{"a":' * 200_000, "[" + "[]," * 100_000, '"' + "\\" * 100_000, '"[' * 100_000):
-        with pytest.raises(ValueError, match=r"^it is"):
-            parse_json(text)
-
-
 def test_json_files(tmp_path: Path) -> None:
     (tmp_path / "me.json").write_text('{"a": [Infinity]}')
     assert read_json(tmp_path / "me.json", allow_nan=True) == {"a": [float("inf")]}
-    with pytest.raises(ImageError, match=r"me.json is not sound JSON: it says Infinity, which is no JSON. Correct"):
+    with pytest.raises(ImageError, match=r"me.json is not valid JSON: it contains Infinity. Correct"):
         read_json(tmp_path / "me.json", error=ImageError)
     with pytest.raises(FileFormatError, match="17 bytes, which is above the limit of 16"):
         read_json(tmp_path / "me.json", limit=16)
@@ -140,6 +122,16 @@ def test_strict_objects() -> None:
         "b": {"a": -1},
     }
     assert read_object(b"{}") == {}
-    for text in ("", "1", "[]", '{"a": Infinity}', '{"a": {"b": 1, "b": 1}}', '{"a": "\\udc00"}', "\ud800", b"\xff"):
-        with pytest.raises(ValueError, match=r"^it "):
+    for text in (
+        "",
+        "1",
+        "[]",
+        '{"a": Infinity}',
+        '{"a": "\\udc00"}',
+        "\ud800",
+        b"\xff",
+        "[" * 200_000,
+        '{"a":' * 200_000,
+    ):
+        with pytest.raises(ValueError, match=r"^(it|syntax) "):
             read_object(text)
