@@ -121,8 +121,7 @@ def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     """One row a strength, and the cost."""
     rows = [(f"{result.strength:.2f}", result.verdict.text) for result in results]
     cost, count = results[0].cost, len(results)
-    after = " after the direction was known" if results[0].record.directions else ""
-    return [*rows, ("cost", f"{count * cost.evaluations:g} evaluations{after}, {count * cost.seconds:.1f} s")]
+    return [*rows, ("cost", f"{count * cost.evaluations:g} evaluations, {count * cost.seconds:.1f} s")]
 
 
 def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
