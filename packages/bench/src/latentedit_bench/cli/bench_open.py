@@ -43,11 +43,7 @@ Keep = Annotated[
 def write_open_task(
     domain: str, output: Path | None, *, size: int | None, keep: bool, items: int | None, as_json: bool
 ) -> None:
-    """Write the task's folder and say what is in it.
-
-    Raises:
-        ConfigError: no folder, or see `TaskSpec.of`.
-    """
+    """Write the task's folder and say what is in it."""
     from latentedit_bench.open_task.task import ITEMS, TaskSpec, task_items, write_task
 
     if output is None:

@@ -83,15 +83,7 @@ def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
 def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> list[tuple[Item, ...]]:
     """Items as those of `counterfactual` with full captions, of other scenes of the test split and of any size.
 
-    Args:
-        name: of a domain that draws at any size.
-        seed: a text from which scenes and changes are drawn.
-        count: how many.
-        label: begins their ids.
-        side: of the pictures, in pixels.
-
-    Returns:
-        Of each number its item; of a graded change one for every step along the order, the whole change last.
+    Of each number its item; of a graded change one for every step along the order, the whole change last.
     """
     world = scalable(name)
     digest = hashlib.sha256(seed.encode()).digest()

@@ -31,9 +31,6 @@ def load_flowedit(path: str | Path) -> Dataset:
     An item's id is its picture's name with the numbers of its entry and of its target. A picture is looked for beside
     the file, one folder up, and by its name in ``Images`` beside the file, which is where FlowEdit's repository has it
     whatever its entries say. Line breaks within a prompt become spaces; keys that are not known here are passed over.
-
-    Args:
-        path: of the YAML file.
     """
     path = Path(path)
     content = read_yaml(path)

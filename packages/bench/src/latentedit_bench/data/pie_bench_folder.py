@@ -42,12 +42,9 @@ _ABOUT = ("editing_instruction", "blended_word")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunLengths:
-    """A mask as runs of True on the grid, read row by row.
+    """A mask as runs of True on the grid, read row by row."""
 
-    Args:
-        runs: start and length of each, flat. What reaches beyond the grid is cut off, as PIE-Bench's evaluator does.
-    """
-
+    # start and length of each, flat. What reaches beyond the grid is cut off, as PIE-Bench's evaluator does
     runs: tuple[int, ...]
 
     def __call__(self) -> NDArray[np.bool_]:
@@ -62,9 +59,6 @@ def load_pie_bench(folder: str | Path) -> Dataset:
     """PIE-Bench's items, every picture decoded once. Prompts lose the square brackets around their words.
 
     The mask tells where the picture may change; no method may see it unless its table says so.
-
-    Args:
-        folder: with ``mapping_file.json`` and ``annotation_images``.
     """
     path = Path(folder) / MAPPING
     mapping = read_json(path)

@@ -54,23 +54,15 @@ _FEWEST = 4
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Context:
-    """Where an experiment works, and who hears of it.
+    """Where an experiment works, and who hears of it."""
 
-    Args:
-        folder: of its rows; made where it is missing.
-        command: that is stored with them.
-        device: where models run; None is the best there is.
-        progress: called with the experiment's name after each unit.
-        note: called with what the user should know, such as workers that died on the way.
-        made: what `once` keeps, in one process.
-    """
-
-    folder: Path
-    command: str
-    device: str | None = None
-    progress: Progress | None = None
+    folder: Path  # of its rows; made where it is missing
+    command: str  # that is stored with them
+    device: str | None = None  # where models run; None is the best there is
+    progress: Progress | None = None  # called with the experiment's name after each unit
+    # called with what the user should know, such as workers that died on the way
     note: Callable[[str], None] | None = None
-    made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])
+    made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])  # what `once` keeps, in one process
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """What several units share, such as a loaded model: made when it is asked for first."""
@@ -115,40 +107,25 @@ class Source(abc.ABC):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Experiment:
-    """A claim, and how it is measured.
+    """A claim, and how it is measured."""
 
-    Args:
-        name: as the command line knows it.
-        paper: short name and number.
-        says: the claim, in our words.
-        on: where it is measured.
-        look: measures a unit; see the source's `measure`.
-        decides: the number that decides, of each model.
-        tells: numbers that are reported beside it.
-        plots: drawn in a row.
-        keys, images: see `Source`.
-        prepare: adds or selects columns before numbers are taken.
-        settings: of the function.
-        quick: fields of the smaller plan that differ.
-        changes: fields that differ from those of the module.
-        minutes: that the full plan took on two CPU cores; 0 where that is not known.
-    """
-
-    name: str
-    paper: str
-    says: str
-    on: Source
-    look: Callable[..., Iterable[Any]]
-    decides: Statistic
-    tells: tuple[Statistic, ...] = ()
-    plots: tuple[Plot, ...] = (Forest(),)
-    keys: tuple[str, ...] = ()
+    name: str  # as the command line knows it
+    paper: str  # short name and number
+    says: str  # the claim, in our words
+    on: Source  # where it is measured
+    look: Callable[..., Iterable[Any]]  # measures a unit; see the source's `measure`
+    decides: Statistic  # the number that decides, of each model
+    tells: tuple[Statistic, ...] = ()  # numbers that are reported beside it
+    plots: tuple[Plot, ...] = (Forest(),)  # drawn in a row
+    keys: tuple[str, ...] = ()  # see `Source`
     images: tuple[str, ...] = ()
-    prepare: Callable[[Table], Table] = lambda rows: rows
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    prepare: Callable[[Table], Table] = lambda rows: rows  # adds or selects columns before numbers are taken
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of the function
+    # fields of the smaller plan that differ
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    # fields that differ from those of the module
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    minutes: int = 0
+    minutes: int = 0  # that the full plan took on two CPU cores; 0 where that is not known
 
     @property
     def notes(self) -> str:
@@ -161,11 +138,7 @@ class Experiment:
         return {**plain(self.on), **plain(self.settings)}
 
     def changed(self, **changes: Any) -> "Experiment":
-        """With other sizes or settings.
-
-        Raises:
-            ConfigError: a name that is neither.
-        """
+        """With other sizes or settings."""
         fields = {field.name for field in dataclasses.fields(self.on)}
         unknown = set(changes) - fields - set(self.settings)
         if unknown:
@@ -183,13 +156,7 @@ class Experiment:
         return {name: weights_fingerprint(name) for name in self.on.models}
 
     def rows(self, at: Context) -> Table:
-        """Every row, measured or read.
-
-        Raises:
-            ConfigError: the folder holds rows of another plan.
-            OutputError: the folder cannot be written to, or the disk is full.
-            KeyboardInterrupt: saying what is kept.
-        """
+        """Every row, measured or read."""
         return self.prepare(self.on.rows(self, at))
 
     def conclude(self, rows: Table) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
@@ -214,11 +181,7 @@ def experiment(name: str, *, on: Source, **about: Any) -> Callable[[Callable[...
 
 
 def make_experiment(name: str) -> Experiment:
-    """The installed experiment of that name, with its full plan.
-
-    Raises:
-        RegistryError: there is none, with the nearest names; or what is registered is no experiment.
-    """
+    """The installed experiment of that name, with its full plan."""
     made = EXPERIMENTS.load(name)
     if not isinstance(made, Experiment):
         raise RegistryError(f"what is registered as the experiment {name!r} is a {type(made).__name__}, which is none")

@@ -34,23 +34,16 @@ class Pictures(Source):
 
     The function takes a `Study` and, as it names them, "level" and "picture", and yields rows. A unit is what it names.
     Rows get "model", "network", and those of "level" and "picture" that are named.
-
-    Args:
-        pictures: how many, of each model.
-        levels: falling.
-        rank: of the local bases.
-        steps: of the model's whole grid.
-        twins: whether the untrained twin of each network is looked at as well.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("picture", "level")
     images: ClassVar[tuple[str, ...]] = ("picture",)
 
-    pictures: int = 24
-    levels: tuple[float, ...] = (0.95, 0.7, 0.3)
-    rank: int = 8
-    steps: int = 28
-    twins: bool = True
+    pictures: int = 24  # how many, of each model
+    levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
+    rank: int = 8  # of the local bases
+    steps: int = 28  # of the model's whole grid
+    twins: bool = True  # whether the untrained twin of each network is looked at as well
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """Of each model, what the function names."""
@@ -95,11 +88,7 @@ class Pictures(Source):
 
 
 def captioned(study: Study) -> str:
-    """The domain that reads and renders what the model draws.
-
-    Raises:
-        ConfigError: none does.
-    """
+    """The domain that reads and renders what the model draws."""
     name = study.backbone.defaults.get("captioner")
     if name is None:
         raise ConfigError(f"nobody reads the pictures of {study.backbone.name}. Name a model with a captioner")
@@ -107,11 +96,7 @@ def captioned(study: Study) -> str:
 
 
 def at_fitted_rank(rows: Table) -> Table:
-    """The rows, of each model at the rank after which the trained network's singular values fall most.
-
-    Args:
-        rows: with "rank" and "gap" as `subspaces.gaps` gives it, and "network".
-    """
+    """The rows, of each model at the rank after which the trained network's singular values fall most."""
     found: list[Table] = []
     for _, part in rows.groupby("model", sort=False):
         own = part[part["network"] == "trained"].groupby("rank")["gap"].mean()

@@ -21,29 +21,17 @@ class RadialPower:
     Bin j holds the coefficients nearest to j cycles along the shorter side: ``j = round(frequency * min(h, w) / 2)``,
     which is ``round(|k|)`` for a square picture. There are ``min(h, w) // 2`` bins up to Nyquist and one for j = 0, the
     mean of the picture. The last one also holds all that lies beyond, the corners, so that nothing is lost.
-
-    Args:
-        frequency: of each bin, in units of Nyquist.
-        power: sum of the squares of all coefficients in a bin, over all channels; the sum over the bins is ``|v|^2``.
-        moment: sum over the bin of power times the exact frequency in units of Nyquist, of which `centroid` is made.
     """
 
-    frequency: Float[Tensor, " bins"]
+    frequency: Float[Tensor, " bins"]  # of each bin, in units of Nyquist
+    # sum of the squares of all coefficients in a bin, over all channels; the sum over the bins is ``|v|^2``
     power: Float[Tensor, "k bins"]
+    # sum over the bin of power times the exact frequency in units of Nyquist, of which `centroid` is made
     moment: Float[Tensor, "k bins"]
 
 
 def radial_power(v: Float[Tensor, "k c h w"]) -> RadialPower:
     """The power spectrum of vectors that have the form of pictures, by spatial frequency.
-
-    Args:
-        v: k vectors, such as `LocalBasis.v`; a single one has k = 1.
-
-    Raises:
-        ConfigError: no vectors, sides below 2, or values that are not finite.
-
-    Cost:
-        One fast Fourier transform a vector, in float64.
 
     Source:
         The analysis is that of Park et al. 2023 (arXiv 2307.12868), section 4.2; bins and units are ours.
@@ -71,9 +59,6 @@ def centroid(power: RadialPower) -> Float[Tensor, " k"]:
 
     Each coefficient counts with its exact frequency, not with that of its bin. `white_centroid` is the level of white
     noise, which has no scale.
-
-    Raises:
-        ConfigError: a vector that is zero.
     """
     return power.moment.sum(1) / _total(power)
 
@@ -82,13 +67,6 @@ def white_centroid(height: int, width: int) -> float:
     """The centroid of a flat spectrum: the mean frequency of all coefficients, in units of Nyquist.
 
     For large pictures it tends to ``(sqrt(2) + log(1 + sqrt(2))) / 3 = 0.7652``.
-
-    Args:
-        height: of the picture, at least 2.
-        width: likewise.
-
-    Raises:
-        ConfigError: sides below 2.
     """
     if min(height, width) < 2:
         raise ConfigError(f"a picture of {height} x {width} has no frequencies. Give sides of 2 or more")

@@ -14,17 +14,11 @@ from latentedit.core.geometry.transport import transported
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TangentBasis:
-    """Singular triplets of the derivative of a feature at a point: ``J v[i] = singular_values[i] * u[i]``.
+    """Singular triplets of the derivative of a feature at a point: ``J v[i] = singular_values[i] * u[i]``."""
 
-    Args:
-        u: orthonormal changes of the feature.
-        singular_values: falling, at least 0.
-        v: orthonormal displacements of the latent.
-    """
-
-    u: Float[Tensor, "r *feature"]
-    singular_values: Float[Tensor, " r"]
-    v: Float[Tensor, "r *latent"]
+    u: Float[Tensor, "r *feature"]  # orthonormal changes of the feature
+    singular_values: Float[Tensor, " r"]  # falling, at least 0
+    v: Float[Tensor, "r *latent"]  # orthonormal displacements of the latent
 
 
 BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]
@@ -33,28 +27,23 @@ BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shot:
-    """Where shooting went.
+    """Where shooting went."""
 
-    Args:
-        points: of the latent, the start first.
-        bases: at each point.
-        captured: share of the squared change of the feature that each new tangent space kept; one a segment.
-    """
-
-    points: Float[Tensor, "l *latent"]
-    bases: tuple[TangentBasis, ...]
+    points: Float[Tensor, "l *latent"]  # of the latent, the start first
+    bases: tuple[TangentBasis, ...]  # at each point
+    # share of the squared change of the feature that each new tangent space kept; one a segment
     captured: Float[Tensor, " n"]
 
 
 def shoot(
-    basis_at: BasisAt,
-    start: Float[Tensor, "*latent"],
-    along: Float[Tensor, "*feature"],
+    basis_at: BasisAt,  # the tangent space at a point
+    start: Float[Tensor, "*latent"],  # one latent
+    along: Float[Tensor, "*feature"],  # the change of the feature that is followed
     *,
-    step: float,
-    segments: int,
-    damping: float = 0.0,
-    on_shell: bool = False,
+    step: float,  # length of each step of the latent; negative goes the other way
+    segments: int,  # how many steps
+    damping: float = 0.0,  # see `transported`
+    on_shell: bool = False,  # keep the length of the latent; the step is then that along the tangent
 ) -> Shot:
     """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
 
@@ -62,22 +51,6 @@ def shoot(
     The curve follows a geodesic to first order in the step. By itself nothing keeps its distance from the origin, and
     latents near noise, of ``n`` numbers, lie on a shell of radius ``sqrt(n)``. On the shell, the part of each v along z
     is left out and each point is given the length of the start.
-
-    Args:
-        basis_at: the tangent space at a point.
-        start: one latent.
-        along: the change of the feature that is followed.
-        step: length of each step of the latent; negative goes the other way.
-        segments: how many steps.
-        damping: see `transported`.
-        on_shell: keep the length of the latent; the step is then that along the tangent.
-
-    Raises:
-        ConfigError: a step that is 0 or no number, less than one segment, or a tangent space that has nothing of the
-            direction.
-
-    Cost:
-        ``segments + 1`` bases.
 
     Source:
         Park et al. 2023 (arXiv 2302.12469, geodesic shooting; 2307.12868, the pullback).

@@ -44,28 +44,18 @@ _OF_TANGENTS = 60
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Study:
-    """Pictures in one model, and where they are looked at.
+    """Pictures in one model, and where they are looked at."""
 
-    Args:
-        backbone: the model.
-        latents: one a picture, each under no text, so that nothing but the picture tells them apart.
-        levels: falling.
-        rank: of the local bases.
-        site: the feature.
-        steps: of the model's whole grid.
-        seed: of every search and every draw.
-        folder: where bases are kept between runs; None keeps none.
-        trained: of an untrained twin the study of the trained network, at whose latents the twin is looked at.
-    """
-
-    backbone: Backbone
+    backbone: Backbone  # the model
+    # one a picture, each under no text, so that nothing but the picture tells them apart
     latents: tuple[JointLatent, ...]
-    levels: tuple[float, ...] = LEVELS
-    rank: int = 10
-    site: str = ""
-    steps: int = 28
-    seed: int = 0
-    folder: Path | None = None
+    levels: tuple[float, ...] = LEVELS  # falling
+    rank: int = 10  # of the local bases
+    site: str = ""  # the feature
+    steps: int = 28  # of the model's whole grid
+    seed: int = 0  # of every search and every draw
+    folder: Path | None = None  # where bases are kept between runs; None keeps none
+    # of an untrained twin the study of the trained network, at whose latents the twin is looked at
     trained: "Study | None" = None
 
     def __len__(self) -> int:
@@ -73,30 +63,17 @@ class Study:
 
     @staticmethod
     def of(
-        backbone: Backbone,
-        pictures: Sequence[PictureLike],
+        backbone: Backbone,  # the model
+        pictures: Sequence[PictureLike],  # files or open pictures
         *,
-        levels: Sequence[float] = LEVELS,
-        rank: int = 10,
-        site: str | None = None,
-        steps: int = 28,
+        levels: Sequence[float] = LEVELS,  # in (0, 1], those above the model's highest become it
+        rank: int = 10,  # of the local bases
+        site: str | None = None,  # None is the model's own choice
+        steps: int = 28,  # as in the class
         seed: int = 0,
         folder: Path | None = None,
     ) -> "Study":
-        """Encode pictures one by one, for a study of them.
-
-        Args:
-            backbone: the model.
-            pictures: files or open pictures.
-            levels: in (0, 1], those above the model's highest become it.
-            rank: of the local bases.
-            site: None is the model's own choice.
-            steps, seed, folder: as in the class.
-
-        Raises:
-            ConfigError: no level, levels outside (0, 1], an unknown site, or pictures that the model takes at different
-                sizes.
-        """
+        """Encode pictures one by one, for a study of them."""
         top = backbone.grid(steps).levels[0]
         found = tuple(sorted({min(float(level), top) for level in levels}, reverse=True))
         if not found or found[-1] <= 0 or max(levels) > 1:
@@ -144,14 +121,6 @@ class Study:
 
         Each picture has a search of its own, so that what two searches have in common is the network's. Of the trace
         there is the latent at the level alone; see `walkable`.
-
-        Args:
-            picture: its index.
-            level: one of ``levels``, or another.
-            prompt: text under which to look; the picture is inverted under none.
-
-        Cost:
-            One evaluation a step below the level, and two a product; nothing where it is stored.
         """
         place = self._place(self.settings["pictures"][picture], level, prompt, self.rank, self.seed + picture)
         latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
@@ -180,11 +149,7 @@ class Study:
         )
 
     def walkable(self, basis: LocalBasis) -> LocalBasis:
-        """The same basis with the whole trace of its picture, along which edits return.
-
-        Cost:
-            One evaluation a step below the level.
-        """
+        """The same basis with the whole trace of its picture, along which edits return."""
         with torch.no_grad():
             return dataclasses.replace(basis, trace=invert(basis.latent, basis.latent.path(self.steps, basis.level)))
 

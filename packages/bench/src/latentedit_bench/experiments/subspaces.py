@@ -45,11 +45,6 @@ def compared(
 
     "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; "null" is the
     mean of random subspaces of the same dimensions, in the same unit; "gap" is that of `gaps` over all bases.
-
-    Args:
-        bases: of one rank, at one site.
-        space: one of `SPACES`.
-        seed: of the random subspaces.
     """
     sets = [basis.u if space == "h" else basis.v for basis in bases]
     for rank, gap in gaps(bases).items():
@@ -71,9 +66,6 @@ def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
     Both parts are unbiased, whatever the distribution and its mean: they are the averages of
     ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows. The ratio of
     the sample covariance itself could never exceed the number of rows.
-
-    Args:
-        rows: at least 4 vectors that are not all equal.
 
     Source:
         The averages in closed form: Himeno and Yamada 2014, J. Multivariate Anal. 130.

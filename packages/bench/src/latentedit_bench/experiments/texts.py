@@ -26,16 +26,12 @@ Pairs = tuple[list[Pair], list[Pair]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Texts(Source):
-    """Captions of portraits of the test split. The function takes a model, the world and `caption_pairs`.
-
-    Args:
-        portraits: how many.
-    """
+    """Captions of portraits of the test split. The function takes a model, the world and `caption_pairs`."""
 
     keys: ClassVar[tuple[str, ...]] = ("portrait",)
     images: ClassVar[tuple[str, ...]] = ("portrait",)
 
-    portraits: int = 96
+    portraits: int = 96  # how many
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """The models."""

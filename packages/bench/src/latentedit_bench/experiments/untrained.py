@@ -17,14 +17,6 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
 
     Weights are as the layers of PyTorch and diffusers begin by themselves, drawn from the seed: not with the output and
     the gates at zero, where training of a diffusion transformer often begins, for there the network does nothing.
-
-    Args:
-        model: a bundled name, a folder, or a hub id, as for `models.registry.load`.
-        seed: of the weights.
-        device: where it runs; None is the best there is.
-
-    Raises:
-        RegistryError, ModelError, DeviceError: as `load`.
     """
     name, path = locate(model)
     folder = open_folder(path)

@@ -100,11 +100,7 @@ def make_case(half: Half, index: int, *, side: int | None = None) -> Case:
 
 @functools.cache
 def photograph(name: str) -> Pixels:
-    """One of `PHOTOGRAPHS`, in colour.
-
-    Raises:
-        MissingDependencyError: its library is not installed.
-    """
+    """One of `PHOTOGRAPHS`, in colour."""
     package, _, rest = name.partition("/")
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:

@@ -50,11 +50,7 @@ class PairWork:
 
 
 def case_work(split: str, count: int) -> PairWork:
-    """The first cases of a half as work.
-
-    Raises:
-        ConfigError: no such half, or no cases.
-    """
+    """The first cases of a half as work."""
     if split not in SEEDS:
         raise ConfigError(f"--split is calibration or test; got {split!r}")
     if count < 1:

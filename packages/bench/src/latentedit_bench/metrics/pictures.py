@@ -23,14 +23,7 @@ HIGHEST_DB = 100.0
 
 
 def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"], ...]:
-    """The pictures in float64.
-
-    Raises:
-        ShapeError: not all are [b, 3, h, w] of one size.
-        ImageError: whole numbers, or a value that is not finite. A mean that left such a picture out would flatter the
-            editor that made it.
-        DeviceError: they are on several devices.
-    """
+    """The pictures in float64."""
     shapes = sorted({tuple(picture.shape) for picture in pictures})
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
         raise ShapeError(f"the pictures are {[list(shape) for shape in shapes]}. Give all as [b, 3, h, w] of one shape")
@@ -48,12 +41,7 @@ def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w
 
 
 def check_mask(mask: Tensor, pictures: Pictures) -> None:
-    """Refuse a mask or weights that do not belong to the pictures.
-
-    Raises:
-        ShapeError: not [b, 1, h, w] of the pictures' size.
-        DeviceError: on another device.
-    """
+    """Refuse a mask or weights that do not belong to the pictures."""
     expected = (len(pictures), 1, *pictures.shape[2:])
     if tuple(mask.shape) != expected:
         raise ShapeError(f"the mask is {list(mask.shape)}, not {list(expected)} as the pictures. Resize it")

@@ -16,10 +16,6 @@ _PLACES = ("on ", "in ", "with ")
 def instruction(source: str, target: str) -> str:
     """The change between two captions that name the same things in the same order.
 
-    Args:
-        source: what the picture shows.
-        target: what it should show.
-
     Example:
         >>> instruction("a man with no hat, a red coat", "a man with a blue hat, a green coat")
         'Add a blue hat. Change the red coat to a green coat. Keep everything else exactly as it is.'

@@ -79,18 +79,7 @@ class Entry:
 def score_items(
     items: Sequence[TaskItem], folder: Path, *, keep: bool, workers: int = 1, progress: Progress | None = None
 ) -> Table:
-    """Score every file that the items ask for, a row each; without keep it takes two renders a file.
-
-    Args:
-        items: of the task, from `task_items`.
-        folder: of the task, with its outputs.
-        keep: also bring each edit at strength 1 back by `latentedit.keep`, which finds out what was moved.
-        workers: processes.
-        progress: called after each item.
-
-    Raises:
-        ConfigError: an image of the folder is not the one that this machine draws for the item.
-    """
+    """Score every file that the items ask for, a row each; without keep it takes two renders a file."""
     rows: list[Row] = []
     one = functools.partial(score_item, folder=folder, keep=keep)
     with ProcessPoolExecutor(workers) as pool:

@@ -57,11 +57,7 @@ class TaskSpec(pydantic.BaseModel):
 
     @staticmethod
     def of(domain: str, *, size: int, items: int = ITEMS, asks: Literal["edit", "keep"] = "edit") -> "TaskSpec":
-        """A task of this version.
-
-        Raises:
-            ConfigError: a size or number out of range.
-        """
+        """A task of this version."""
         name = f"{'open' if asks == 'edit' else asks}-{domain}"
         try:
             return TaskSpec(name=name, version=VERSION, domain=domain, asks=asks, size=size, items=items)
@@ -75,11 +71,7 @@ class TaskSpec(pydantic.BaseModel):
 
     @property
     def seed(self) -> str:
-        """The text from which everything is drawn.
-
-        Raises:
-            ConfigError: another version's task.
-        """
+        """The text from which everything is drawn."""
         major = self.version.partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise ConfigError(
@@ -141,10 +133,6 @@ def task_items(spec: TaskSpec) -> list[TaskItem]:
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     Of a task that asks to keep, every answer is the whole change.
-
-    Raises:
-        ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
-        RegistryError: the domain is not installed.
     """
     found: list[TaskItem] = []
     for group in drawn_items(spec.domain, spec.seed, spec.items, label=spec.split, side=spec.size):
@@ -166,11 +154,7 @@ def _edited(item: Item, seed: str) -> Image.Image:
 
 
 def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
-    """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole.
-
-    Raises:
-        OutputError: another task is there, or the place cannot be written to.
-    """
+    """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole."""
     if (folder / TASK_FILE).exists() and read_task(folder) != spec:
         raise OutputError(f"another task is in {folder}. Choose another folder")
     for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
@@ -192,12 +176,7 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
 
 
 def read_task(folder: Path) -> TaskSpec:
-    """Which task a folder holds.
-
-    Raises:
-        ConfigError: no task there.
-        FileFormatError: its ``task.json`` is damaged.
-    """
+    """Which task a folder holds."""
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
         raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one with `latentedit bench data`")

@@ -38,19 +38,12 @@ CODEC = "codec alone"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edits:
-    """What an editor makes of a batch, before its change is put into the pictures.
+    """What an editor makes of a batch, before its change is put into the pictures."""
 
-    Args:
-        batch: what is edited.
-        latents: by strength; the source in the place of those that are not finite.
-        failed: by strength, which those were.
-        seconds: a picture and strength.
-    """
-
-    batch: Prepared
-    latents: Mapping[float, Tensor]
-    failed: Mapping[float, Tensor]
-    seconds: float
+    batch: Prepared  # what is edited
+    latents: Mapping[float, Tensor]  # by strength; the source in the place of those that are not finite
+    failed: Mapping[float, Tensor]  # by strength, which those were
+    seconds: float  # a picture and strength
 
     @staticmethod
     @torch.no_grad()
@@ -77,10 +70,6 @@ def evaluate(
     """Rows of a method, item by item, one a strength that it takes, and the edited pictures at each strength.
 
     An edit that is not finite gives the picture back, which is no edit, and counts as "failed".
-
-    Args:
-        method, batch, strengths, seed: see `Edits.of`.
-        edits: of the same editor at the same strengths and seed, where they were made before.
     """
     edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
     source, rows, pictures = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()

@@ -10,20 +10,14 @@ from latentedit.latents.joint import JointLatent
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One row of the ranking.
+    """One row of the ranking."""
 
-    Args:
-        name: in tables and on the command line.
-        editor: with its settings.
-        local: the change is kept to where it is strong (`editors.local_change`), as `latentedit edit` does with eim;
-            the other methods are left as their authors describe them.
-        gain: the change of the latents is multiplied by it, which costs nothing.
-    """
-
-    name: str
-    editor: Editor
+    name: str  # in tables and on the command line
+    editor: Editor  # with its settings
+    # the change is kept to where it is strong (`editors.local_change`), as `latentedit edit` does with eim; the other
+    # methods are left as their authors describe them
     local: bool = False
-    gain: float = 1.0
+    gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
         """Those of the strengths that the editor takes."""

@@ -17,38 +17,19 @@ from latentedit_bench.ranking.work import BenchWork
 
 
 def run(
-    plan: Plan,
-    folder: Path,
+    plan: Plan,  # what is run
+    folder: Path,  # where the run goes, see `api.runs.folder`; made where it is missing. A run that was stopped goes on
     *,
-    command: str,
-    request: Mapping[str, Any] | None = None,
-    pictures: bool = False,
-    load: Callable[[], Backbone] | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
+    command: str,  # that is stored with it
+    request: Mapping[str, Any] | None = None,  # what makes the same plan again, for ``bench resume``
+    pictures: bool = False,  # also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``
+    load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
+    executor: Executor | None = None,  # this process by default
+    progress: Progress | None = None,  # called with the number of finished units
+    # called with what the user should know, such as workers that died on the way
     note: Callable[[str], None] | None = None,
 ) -> Table:
-    """Measure what was not measured before.
-
-    Args:
-        plan: what is run.
-        folder: where the run goes, see `api.runs.folder`; made where it is missing. A run that was stopped goes on.
-        command: that is stored with it.
-        request: what makes the same plan again, for ``bench resume``.
-        pictures: also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
-        load: loads the plan's model in another process; can be pickled.
-        executor: this process by default.
-        progress: called with the number of finished units.
-        note: called with what the user should know, such as workers that died on the way.
-
-    Returns:
-        Every row, see `evaluate.evaluate`; also ``rows.csv`` in the folder.
-
-    Raises:
-        ConfigError: the folder holds another run, one of another version, or one without the pictures that are wanted.
-        OutputError: the folder cannot be written to, or the disk is full.
-        KeyboardInterrupt: saying what is kept.
-    """
+    """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, pictures=pictures)
     told = {**(request or {}), "pictures": pictures}

@@ -91,22 +91,14 @@ _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Ours against another method, item by item.
-
-    Args:
-        ours, other: names.
-        measure: that is compared.
-        difference: mean of the other's less ours, above 0 where ours is better.
-        ratio: of the means, ours over the other's.
-        verdict: whether ours is better.
-    """
+    """Ours against another method, item by item."""
 
     ours: str
     other: str
-    measure: str
-    difference: Estimate
-    ratio: Estimate
-    verdict: Verdict
+    measure: str  # that is compared
+    difference: Estimate  # mean of the other's less ours, above 0 where ours is better
+    ratio: Estimate  # of the means, ours over the other's
+    verdict: Verdict  # whether ours is better
 
     @property
     def text(self) -> str:
@@ -116,31 +108,21 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summaries:
-    """The tables of a run with right answers.
+    """The tables of a run with right answers."""
 
-    Args:
-        ours: the method that is compared.
-        order: of the methods that are ranked, the codec alone among them, the best first.
-        apart: of those that are no text editors, likewise.
-        rivals: methods that are not of our family, likewise.
-        items, table, kinds, attributes, still, strengths: from `per_item`, `summary` and so on.
-        curves: from `summary_of_curves`; None for a run at one strength.
-        seeds: of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared.
-        comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
-    """
-
-    ours: str
-    order: Sequence[str]
-    apart: Sequence[str]
-    rivals: Sequence[str]
-    items: Table
+    ours: str  # the method that is compared
+    order: Sequence[str]  # of the methods that are ranked, the codec alone among them, the best first
+    apart: Sequence[str]  # of those that are no text editors, likewise
+    rivals: Sequence[str]  # methods that are not of our family, likewise
+    items: Table  # from `per_item`, `summary` and so on
     table: Table
     kinds: Table
     attributes: Table
     still: Table
-    curves: Table | None
+    curves: Table | None  # from `summary_of_curves`; None for a run at one strength
     strengths: Table
-    seeds: int
+    seeds: int  # of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared
+    # of ours with each other method, by each of `COMPARED`; none where ours is missing
     comparisons: Sequence[tuple[Comparison, ...]]
 
     @staticmethod
@@ -210,9 +192,6 @@ def per_item(rows: Table) -> Table:
     Columns: "method", "item", "group", "kind", "asked", "seeds" (their number), "above", "above scaled", "scaled" (the
     error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its
     error counts as 0.
-
-    Raises:
-        ConfigError: rows without right answers.
     """
     if not is_ranked(rows):
         raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
@@ -236,11 +215,7 @@ def summary(items: Table) -> Table:
 
 
 def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
-    """Whether ours errs less than another method, from `per_item`.
-
-    Raises:
-        ConfigError: too few seeds of one of them, see `statistics.check_seeds`.
-    """
+    """Whether ours errs less than another method, from `per_item`."""
     both = items[items["method"].isin((ours, other))]
     check_seeds(int(both["seeds"].min()))
     less = Number(says=measure, of=measure, less=(Less("method", other, ours),))

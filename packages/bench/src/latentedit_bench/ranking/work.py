@@ -36,25 +36,15 @@ Task = tuple[tuple[Item, ...], tuple[Method, ...], int]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BenchWork:
-    """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table.
+    """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table."""
 
-    Args:
-        spec: see `Plan.spec`.
-        load: loads the model; can be pickled where other processes are to work.
-        methods: of the plan, those together that share their edits.
-        strengths: of the plan.
-        seeds: likewise.
-        batches: of its items.
-        pictures: also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
-    """
-
-    spec: Mapping[str, Any]
-    load: Callable[[], Backbone]
-    methods: tuple[tuple[Method, ...], ...]
-    strengths: tuple[float, ...]
-    seeds: tuple[int, ...]
-    batches: tuple[tuple[Item, ...], ...]
-    pictures: bool = False
+    spec: Mapping[str, Any]  # see `Plan.spec`
+    load: Callable[[], Backbone]  # loads the model; can be pickled where other processes are to work
+    methods: tuple[tuple[Method, ...], ...]  # of the plan, those together that share their edits
+    strengths: tuple[float, ...]  # of the plan
+    seeds: tuple[int, ...]  # likewise
+    batches: tuple[tuple[Item, ...], ...]  # of its items
+    pictures: bool = False  # also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``
 
     @staticmethod
     def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, pictures: bool = False) -> "BenchWork":

@@ -41,13 +41,7 @@ def _plots(found: Summaries) -> dict[str, tuple[Callable[[Axes], None], float]]:
 
 
 def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
-    """One plot as an ``<svg>``, in the colour of the text around it and without a background.
-
-    Args:
-        draw: draws into the axes.
-        title: what it shows, for who cannot see it.
-        height: in inches.
-    """
+    """One plot as an ``<svg>``, in the colour of the text around it and without a background."""
     names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(names, _INK) | {"svg.fonttype": "none", "svg.hashsalt": title, "legend.framealpha": 0}
     text = StringIO()

@@ -49,17 +49,7 @@ _FEWEST_SURE = 0.5
 
 
 def write_report(folder: Path, path: Path) -> None:
-    """Write a run, as far as it is, as one file that needs no other machine to be shown.
-
-    Args:
-        folder: of a run of ``latentedit bench run``.
-        path: of the page.
-
-    Raises:
-        ConfigError: no run of a benchmark there, or one of which nothing is finished.
-        FileFormatError: a file of the run that is damaged.
-        OutputError: the place cannot be written to.
-    """
+    """Write a run, as far as it is, as one file that needs no other machine to be shown."""
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
@@ -100,31 +90,19 @@ def write_report(folder: Path, path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One edit.
+    """One edit."""
 
-    Args:
-        place: "best", "median" or "worst" by error; empty where there is nothing to order by.
-        item: its id.
-        about: the kind of change, the captions' words, and the attributes in which a reader sees the right answer
-            differ.
-        numbers: name to text.
-        view: the edit against the picture and the right answer; None where the picture or the edit is missing.
-    """
-
-    place: str
-    item: str
+    place: str  # "best", "median" or "worst" by error; empty where there is nothing to order by
+    item: str  # its id
+    # the kind of change, the captions' words, and the attributes in which a reader sees the right answer differ
     about: str
-    numbers: Mapping[str, str]
+    numbers: Mapping[str, str]  # name to text
+    # the edit against the picture and the right answer; None where the picture or the edit is missing
     view: View | None
 
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
-    """Of each method, its best, median and worst item by error; the first three where there are no right answers.
-
-    Args:
-        folder: of the run, for its small pictures.
-        rows: all of them, those of the first seed first.
-    """
+    """Of each method, its best, median and worst item by error; the first three where there are no right answers."""
     one = rows[(rows["strength"] == 1) & (rows["method"] != CODEC)]
     one = one.drop_duplicates(["method", "item"])  # the small pictures are those of the first seed
     return {

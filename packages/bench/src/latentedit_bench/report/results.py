@@ -29,15 +29,7 @@ _PANEL_PX = 72
 
 
 def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Comparison]:
-    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot.
-
-    Returns:
-        Ours against each other method, the best first; none where ours is missing.
-
-    Raises:
-        ConfigError: rows without right answers.
-        OutputError: the folder cannot be written to.
-    """
+    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot; ours against each other method."""
     found = Summaries.of(rows, roles)
     frames = {
         "summary": found.table,

@@ -26,53 +26,32 @@ _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell.
+    """One cell."""
 
-    Args:
-        text: what it says.
-        beside: in small letters, such as an interval.
-        value: what the column is sorted by; the text where it is None.
-        share: length of the bar behind it, 0 to 1.
-    """
-
-    text: str
-    beside: str = ""
-    value: float | None = None
-    share: float | None = None
+    text: str  # what it says
+    beside: str = ""  # in small letters, such as an interval
+    value: float | None = None  # what the column is sorted by; the text where it is None
+    share: float | None = None  # length of the bar behind it, 0 to 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A table.
+    """A table."""
 
-    Args:
-        head: names of columns.
-        rows: of cells, the first of which names the row.
-        marked: name of the row that stands out.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    marked: str = ""
+    head: Sequence[str]  # names of columns
+    rows: Sequence[Sequence[Cell]]  # of cells, the first of which names the row
+    marked: str = ""  # name of the row that stands out
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A table with its heading.
+    """A table with its heading."""
 
-    Args:
-        key: of links to it.
-        title: its heading.
-        says: what it shows, for readers of the page.
-        grid: the table.
-        after: a line after it.
-    """
-
-    key: str
-    title: str
-    says: str
-    grid: Grid
-    after: str = ""
+    key: str  # of links to it
+    title: str  # its heading
+    says: str  # what it shows, for readers of the page
+    grid: Grid  # the table
+    after: str = ""  # a line after it
 
 
 def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = False) -> Cell:

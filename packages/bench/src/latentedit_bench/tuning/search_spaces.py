@@ -46,38 +46,23 @@ Settings = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """A row of the ranking before its settings are chosen.
+    """A row of the ranking before its settings are chosen."""
 
-    Args:
-        name: in tables.
-        editor: its name in the registry.
-        candidates: settings to be tried first, all but the steps.
-        budget: network evaluations a picture that each candidate may take.
-        local: its change is kept to where it is strong.
-        tries: candidates in all; those beyond the first ones go on from the best.
-    """
-
-    name: str
-    editor: str
-    candidates: tuple[Settings, ...]
-    budget: int = BUDGET
-    local: bool = False
-    tries: int = TRIES
+    name: str  # in tables
+    editor: str  # its name in the registry
+    candidates: tuple[Settings, ...]  # settings to be tried first, all but the steps
+    budget: int = BUDGET  # network evaluations a picture that each candidate may take
+    local: bool = False  # its change is kept to where it is strong
+    tries: int = TRIES  # candidates in all; those beyond the first ones go on from the best
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What the rows of a ranking are, beside the text editors that are compared with ours.
+    """What the rows of a ranking are, beside the text editors that are compared with ours."""
 
-    Args:
-        ours: the row that is compared with every other.
-        family: rows of Encode, Identify, Manipulate, ours among them: no rivals.
-        apart: editors that are no text editors.
-    """
-
-    ours: str = OURS
-    family: Set[str] = frozenset((OURS,))
-    apart: Set[str] = frozenset()
+    ours: str = OURS  # the row that is compared with every other
+    family: Set[str] = frozenset((OURS,))  # rows of Encode, Identify, Manipulate, ours among them: no rivals
+    apart: Set[str] = frozenset()  # editors that are no text editors
 
 
 def search_spaces() -> list[SearchSpace]:
@@ -87,11 +72,7 @@ def search_spaces() -> list[SearchSpace]:
 
 
 def search_space(name: str) -> SearchSpace:
-    """By the method's name, or that of an editor without a row.
-
-    Raises:
-        RegistryError: an unknown name, with the nearest ones.
-    """
+    """By the method's name, or that of an editor without a row."""
     found = {one.name: one for one in SEARCH_SPACES}
     if name in found:
         return found[name]
@@ -122,11 +103,9 @@ def around_defaults(name: str) -> SearchSpace:
 
 
 def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
-    """The settings that a space of the table stands for.
+    """The settings that a space of the table stands for; under "try" every combination, the last name changing fastest.
 
-    Args:
-        space: settings, and under "try" name to values, of which every combination is tried, the last name changing
-            fastest. "a.b" is b within a; "a, b" are two settings whose values come in pairs.
+    "a.b" is b within a; "a, b" are two settings whose values come in pairs.
     """
     fixed, tried = {name: value for name, value in space.items() if name != "try"}, space.get("try", {})
     found: list[Settings] = []
@@ -189,11 +168,7 @@ ROLES = Roles(
 
 
 def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
-    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps.
-
-    Raises:
-        ConfigError: not even one step can be paid.
-    """
+    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps."""
     kind, best = editor_class(space.editor), None
     if not hasattr(kind.from_dict(settings), "steps"):
         return kind.from_dict(settings)
@@ -238,10 +213,6 @@ def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
     One that has its natural end there (`ENDS`) is none, and neither is one of which one value was tried. Beyond the
     last of some numbers lies the next of the geometric series that ends with the last two, of the arithmetic one where
     they are not all above 0.
-
-    Args:
-        best: settings of an editor, whole.
-        tried: all that were tried, likewise, the best among them.
     """
     found: dict[str, float] = {}
     for name, values in _ranges(best, tried).items():

@@ -65,23 +65,14 @@ Note = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One candidate and what it came to.
+    """One candidate and what it came to."""
 
-    Args:
-        settings: of the editor, plain values.
-        items: on which it was tried.
-        score: mean error to the counterfactual at strength 1, each at most 1, over the items that ask for a change.
-        gain: factor of the change, of those that were tried, at which that is least.
-        moved: mean change (root mean square, white is 1) of the items whose right answer is the picture itself.
-        evaluations: a picture.
-    """
-
-    settings: Mapping[str, Any]
-    items: int
-    score: float
-    gain: float
-    moved: float
-    evaluations: float
+    settings: Mapping[str, Any]  # of the editor, plain values
+    items: int  # on which it was tried
+    score: float  # mean error to the counterfactual at strength 1, each at most 1, over the items that ask for a change
+    gain: float  # factor of the change, of those that were tried, at which that is least
+    moved: float  # mean change (root mean square, white is 1) of the items whose right answer is the picture itself
+    evaluations: float  # a picture
 
 
 def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> list[Prepared]:
@@ -90,22 +81,15 @@ def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> lis
 
 
 class Trials:
-    """Candidates of one editor, each edited once for the row as it is and for the row with our locality.
-
-    Args:
-        batches: of the calibration split.
-        localities: of the rows that are to be tuned.
-        gains: factors of its change at which each candidate is measured.
-        seed: from which each item's noise follows.
-    """
+    """Candidates of one editor, each edited once for the row as it is and for the row with our locality."""
 
     def __init__(
         self,
-        batches: Sequence[Prepared],
-        localities: Set[bool],
+        batches: Sequence[Prepared],  # of the calibration split
+        localities: Set[bool],  # of the rows that are to be tuned
         *,
-        gains: Sequence[float] = SCALES,
-        seed: int = SEED,
+        gains: Sequence[float] = SCALES,  # factors of its change at which each candidate is measured
+        seed: int = SEED,  # from which each item's noise follows
     ) -> None:
         self.batches = batches
         self._ways = tuple(itertools.product(localities, gains))
@@ -234,10 +218,6 @@ def write_tuning(
     """Add one method's candidates and gain to the file of all; what it knows of the others stays.
 
     "edges" names the settings whose best value is still an end of what was tried.
-
-    Raises:
-        ConfigError: the file holds settings of another model.
-        OutputError: the place cannot be written to.
     """
     new: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "methods": {}}
     known = _read_tuning(path, model, "Move it away") if path.exists() else new
@@ -300,19 +280,7 @@ def stored_methods(model: Backbone, names: Sequence[str] | None = None, *, note:
 def tuned_methods(
     path: Path, model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None
 ) -> list[Method]:
-    """The methods of a file of settings, each with its best.
-
-    Args:
-        path: as `write_tuning` wrote it.
-        model: they must have been found on.
-        names: those wanted, in this order; all by default.
-        note: where given, an editor without settings runs as `latentedit edit` would run it, and this is called to
-            say so.
-
-    Raises:
-        ConfigError: settings of another model, or a method without settings.
-        RegistryError: an unknown name.
-    """
+    """The methods of a file of settings, each with its best; with a note editors without settings run by defaults."""
     return _methods(model, _read_tuning(path, model, "Tune again")["methods"], names, str(path), note)
 
 
