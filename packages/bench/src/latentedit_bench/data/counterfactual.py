@@ -27,9 +27,7 @@ from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
 from latentedit_bench.domains.base import Domain, Lit, Scene, Split, differences, domain, full_caption, scalable
 
-PREFIX = "counterfactual-"
-"""Before a domain's name: what the set is called."""
-
+PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
 
 SIZES: dict[str, int] = {"calibration": 240, "test": 480}
@@ -55,11 +53,8 @@ _KEPT = 128
 """Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times.
 At 512 pixels they are 100 MB."""
 
-_SPARE = 100
-"""Scenes that are drawn beyond three an item: some cannot take a graded change."""
-
-_PARTIAL_SHARE = 0.5
-"""Probability with which a phrase that both captions share is left out of partial ones."""
+_SPARE = 100  # scenes that are drawn beyond three an item: some cannot take a graded change
+_PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share is left out of partial ones
 
 
 def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:

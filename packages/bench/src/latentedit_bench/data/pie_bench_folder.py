@@ -16,8 +16,7 @@ from latentedit.api.manifests.entries import Checker, Entry, Text, described
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
 from latentedit.core.files.reading import read_json
 
-MAPPING = "mapping_file.json"
-"""The file that makes a folder PIE-Bench's."""
+MAPPING = "mapping_file.json"  # the file that makes a folder PIE-Bench's
 
 KINDS = (
     "random",
@@ -33,9 +32,7 @@ KINDS = (
 )
 """Names of the edit types 0 to 9."""
 
-SIDE = 512
-"""Of every picture and of the grid that the masks are on, in pixels."""
-
+SIDE = 512  # of every picture and of the grid that the masks are on, in pixels
 _PICTURES = "annotation_images"
 _ABOUT = ("editing_instruction", "blended_word")
 

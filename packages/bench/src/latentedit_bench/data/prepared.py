@@ -24,8 +24,7 @@ from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
 
-Readings = Mapping[str, Float[Tensor, "b _"]]
-"""Attribute to the probabilities of its values, one row a picture."""
+Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row a picture
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

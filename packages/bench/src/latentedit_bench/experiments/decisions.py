@@ -12,15 +12,9 @@ from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate
 
 UNDECIDED: Verdict = "undecided at this size"
-
-FALL = 0.005
-"""What an effect may fall from one strength to the next and still count as rising: rounding of pictures."""
-
-JUMP = 0.4
-"""Share of the whole effect that one step of the strength may make at most, to be gradual."""
-
-Each = Callable[[Table], float]
-"""A number from all rows of one image, such as a slope over its levels."""
+FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of pictures
+JUMP = 0.4  # share of the whole effect that one step of the strength may make at most, to be gradual
+Each = Callable[[Table], float]  # a number from all rows of one image, such as a slope over its levels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,21 +35,11 @@ T = TypeVar("T")
 EIM_PAPER = "EIM (arXiv 2411.08196)"
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
-
-MODELS = ("portraits", "portraits-unet")
-"""The bundled models of portraits: a transformer and a U-Net."""
-
-SEED = 20
-"""Of every random number: one that no run before these plans has used."""
-
-Unit = tuple[str | int | float, ...]
-"""One unit of work: plain values, the same in every run of the same plan."""
-
-Row = dict[str, Any]
-"""One measured row of a table; None stands for what could not be measured."""
-
-_FEWEST = 4
-"""Units for which it is worth loading the models once more, in another process."""
+MODELS = ("portraits", "portraits-unet")  # the bundled models of portraits: a transformer and a U-Net
+SEED = 20  # of every random number: one that no run before these plans has used
+Unit = tuple[str | int | float, ...]  # one unit of work: plain values, the same in every run of the same plan
+Row = dict[str, Any]  # one measured row of a table; None stands for what could not be measured
+_FEWEST = 4  # units for which it is worth loading the models once more, in another process
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,11 +65,8 @@ class Context:
 class Source(abc.ABC):
     """What is looked at: models, images, sizes. Everything in its fields is part of the plan."""
 
-    keys: ClassVar[tuple[str, ...]]
-    """Columns by which rows are paired, unless the experiment names others."""
-
-    images: ClassVar[tuple[str, ...]]
-    """Columns that name the images of a row."""
+    keys: ClassVar[tuple[str, ...]]  # columns by which rows are paired, unless the experiment names others
+    images: ClassVar[tuple[str, ...]]  # columns that name the images of a row
 
     models: tuple[str, ...] = MODELS
     seed: int = SEED

@@ -33,16 +33,10 @@ from latentedit_bench.ranking.run import run
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL = "partial", "full"
-CAPTIONS = (PARTIAL, FULL)
-"""What captions say, see `data.counterfactual`."""
-
+CAPTIONS = (PARTIAL, FULL)  # what captions say, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage")
-
-_SIZE = 16
-"""Items that are encoded together."""
-
-_FEWEST = 4
-"""Items for which it is worth loading the model once more."""
+_SIZE = 16  # items that are encoded together
+_FEWEST = 4  # items for which it is worth loading the model once more
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,11 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table
 
-TWIN = Less("network", "trained", "untrained")
-"""A trained network less its untrained twin at the same latents."""
-
+TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
 QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
 """What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
 
-BASES = "bases"
-"""Folder, beside those of the experiments, for the local bases that they share; it may be deleted."""
+BASES = "bases"  # folder, beside those of the experiments, for the local bases that they share; it may be deleted
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,7 @@ from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.step_length import EFFECT, Walk, effect_of, step_lengths
 from latentedit_bench.domains.areas import CHANGED
 
-SCALES = (1.0, -1.0)
-"""Multiples of the length at which a direction has the effect."""
+SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

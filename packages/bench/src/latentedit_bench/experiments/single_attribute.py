@@ -14,9 +14,7 @@ from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.methods import Method
 
 OTHER = "another attribute's direction"
-
-_ASKED = 0.5
-"""Total variation in the right answer from which on an attribute counts as asked for."""
+_ASKED = 0.5  # total variation in the right answer from which on an attribute counts as asked for
 
 _MARGIN = Number(
     says="change of the attribute asked for less the largest of another, less the same of the control direction",

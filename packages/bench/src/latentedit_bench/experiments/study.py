@@ -24,9 +24,7 @@ from latentedit.models.placement import dtype_name
 from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside
 
-LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
-"""From almost noise to almost the picture."""
-
+LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)  # from almost noise to almost the picture
 _TENSORS = ("u", "singular_values", "v", "residuals")
 _COUNTS = ("iterations", "products", "evaluations")
 """Fields of a basis that are stored as tensors, and as whole numbers; beside them its latent, "top"."""
@@ -38,8 +36,7 @@ _PRODUCTS, _OF_TWINS = 20, 10
 """Most products a rank, of trained networks and of untrained ones: the spectrum of these is nearly flat, and in a flat
 one no search ends."""
 
-_OF_TANGENTS = 60
-"""Most products in all where one search begins with what the last one found."""
+_OF_TANGENTS = 60  # most products in all where one search begins with what the last one found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,8 +18,7 @@ RANKS = (1, 2, 4, 7)
 """Ranks of which all statements are tried, where the bases have them; 7 because the gap after the last vector of a
 basis of 8 is not known."""
 
-DISTANCE = "geodesic distance / largest possible"
-"""What plots call the distance."""
+DISTANCE = "geodesic distance / largest possible"  # what plots call the distance
 
 
 def ranks_of(rank: int) -> tuple[int, ...]:

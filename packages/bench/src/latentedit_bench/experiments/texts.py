@@ -14,12 +14,8 @@ from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, w
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.items import loaded
 
-_TRIES = 24
-"""Random captions of a portrait, of which those that change as many words are taken."""
-
-Pair = tuple[str, str]
-"""A full caption and another; both name all attributes in one order."""
-
+_TRIES = 24  # random captions of a portrait, of which those that change as many words are taken
+Pair = tuple[str, str]  # a full caption and another; both name all attributes in one order
 Pairs = tuple[list[Pair], list[Pair]]
 """Captions of the changes of one portrait, one an attribute; and of random changes of as many words."""
 

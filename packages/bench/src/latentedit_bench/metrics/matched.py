@@ -15,12 +15,8 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.settings import check
 
-_Effect = Annotated[float, Field(gt=0)]
-"""A size of change; 1 is the whole one."""
-
-LEAST_EFFECT = 0.05
-"""Best effect of a path up to which it is none: nothing is scaled up from there."""
-
+_Effect = Annotated[float, Field(gt=0)]  # a size of change; 1 is the whole one
+LEAST_EFFECT = 0.05  # best effect of a path up to which it is none: nothing is scaled up from there
 Paths = Float[np.ndarray, "n k"]
 Numbers = Float[np.ndarray, " n"]
 

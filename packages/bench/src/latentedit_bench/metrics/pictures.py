@@ -18,8 +18,7 @@ Above what single precision rounds (6e-8 of 1), below the smallest change that 8
 channel of one pixel is 4e-6 of a picture of 1024 x 1024.
 """
 
-HIGHEST_DB = 100.0
-"""Signal-to-noise ratio above which none is told; see `psnr_db`."""
+HIGHEST_DB = 100.0  # signal-to-noise ratio above which none is told; see `psnr_db`
 
 
 def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"], ...]:

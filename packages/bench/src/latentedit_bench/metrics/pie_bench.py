@@ -40,11 +40,8 @@ NOT_MEASURED = {
 }
 """PIE-Bench's other numbers, and the network of each; latentedit loads none of these to measure with."""
 
-LEGACY_SIDE = 512
-"""Side of PIE-Bench's pictures, px."""
-
-_LEAST_SIDE = 6
-"""Shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border."""
+LEGACY_SIDE = 512  # side of PIE-Bench's pictures, px
+_LEAST_SIDE = 6  # shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border
 
 
 def inside(mask: Mask, *, mode: Mode) -> Mask:

@@ -20,9 +20,7 @@ from jaxtyping import Float
 
 from latentedit.core.errors import ConfigError
 
-FEWEST = 6
-"""Pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)."""
-
+FEWEST = 6  # pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
 SEEDS = 5
 """Seeds that a comparison of methods needs: one seed moves a mean over 96 items by as much as good methods differ."""
 

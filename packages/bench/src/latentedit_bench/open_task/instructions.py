@@ -9,8 +9,7 @@ NOTHING = "Change nothing: keep the whole picture exactly as it is."
 
 _REST = "Keep everything else exactly as it is."
 _ABSENT = "no "
-_PLACES = ("on ", "in ", "with ")
-"""Words that a phrase of a caption may begin with, and that an instruction leaves out."""
+_PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin with, and that an instruction leaves out
 
 
 def instruction(source: str, target: str) -> str:

@@ -39,8 +39,7 @@ from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_keep.api import keep as keep_change
 from latentedit_keep.pictures import read_image
 
-AS_IS, KEPT = "as it is", "after keep"
-"""How the images are scored."""
+AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
 
 MEASURES = (
     "error", "effect", "leakage", "outside_change", "side_effect", "untouched", "done", "others_changed", "still_error",

@@ -29,15 +29,9 @@ from latentedit_bench.report.page import render
 from latentedit_keep.files import make_folder, user_path, write_text
 from latentedit_keep.pictures import save_image
 
-VERSION = "1.3.0"
-"""The first number changes with whatever changes a score; scores of two of them are never compared."""
-
-ITEMS = 180
-"""Ten turns through the kinds of change: some 160 portraits give intervals of about a tenth."""
-
-OUTPUTS = "outputs"
-"""The folder that an entrant fills."""
-
+VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared
+ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
+OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
 
 

@@ -23,17 +23,10 @@ from latentedit_bench.metrics.pie_bench import MODES, scores
 from latentedit_bench.metrics.side_effects import side_effect
 from latentedit_bench.ranking.methods import Method
 
-Row = dict[str, Any]
-"""One item, method and strength: plain values; None stands for what could not be measured."""
-
-CHANGE = "tv "
-"""Prefix of the columns that hold the total variation of each attribute."""
-
-TRUE_CHANGE = "true tv "
-"""Prefix of those of the right answer."""
-
-CODEC = "codec alone"
-"""The name under which the encoded right answers stand in the tables."""
+Row = dict[str, Any]  # one item, method and strength: plain values; None stands for what could not be measured
+CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
+TRUE_CHANGE = "true tv "  # prefix of those of the right answer
+CODEC = "codec alone"  # the name under which the encoded right answers stand in the tables
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

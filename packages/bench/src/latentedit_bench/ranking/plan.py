@@ -13,11 +13,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
 from latentedit_bench.ranking.methods import Method
 
-KIND = "bench"
-"""Of runs."""
-
-BATCH = 32
-"""Items that are edited together by default: as many as memory allows is fastest."""
+KIND = "bench"  # of runs
+BATCH = 32  # items that are edited together by default: as many as memory allows is fastest
 
 
 class _Stored(pydantic.BaseModel):

@@ -45,9 +45,7 @@ from latentedit_bench.metrics.strength_curve import linearity
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
-PRIMARY = "above"
-"""By which methods are ranked."""
-
+PRIMARY = "above"  # by which methods are ranked
 COMPARED = (PRIMARY, "above scaled", "error")
 """Measures in which methods are compared pair by pair; "error" with the codec's share in it."""
 
@@ -72,18 +70,12 @@ AT_ONE = (
 )
 """Measures of the items that ask for a change, at strength 1."""
 
-EFFECTS = (0.25, 0.5, 0.75, 1.0)
-"""At which curves are read; leakages count at most 1 there."""
-
+EFFECTS = (0.25, 0.5, 0.75, 1.0)  # at which curves are read; leakages count at most 1 there
 CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))
 """What `item_curves` finds."""
 
-MEAN = "mean of attributes"
-"""The attribute of a row over all attributes, each with the same weight."""
-
-OVERALL = "all"
-"""The category of a row over all categories of PIE-Bench."""
-
+MEAN = "mean of attributes"  # the attribute of a row over all attributes, each with the same weight
+OVERALL = "all"  # the category of a row over all categories of PIE-Bench
 _KEYS = ("method", "item", "group", "kind", "asked")
 _BY_STRENGTH = ("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement")
 _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]

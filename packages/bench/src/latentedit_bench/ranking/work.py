@@ -22,12 +22,8 @@ from latentedit_bench.ranking.evaluate import CODEC, Edits, codec_rows, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
 
-SOURCE, TRUTH = "source", "truth"
-"""Sub-folders of the previews beside those of the methods."""
-
-BETWEEN = " / "
-"""Stands between the names of methods that share their edits."""
-
+SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews beside those of the methods
+BETWEEN = " / "  # stands between the names of methods that share their edits
 _PREVIEW_PX = 192
 
 Task = tuple[tuple[Item, ...], tuple[Method, ...], int]

@@ -41,11 +41,8 @@ _UNDER_EDITS = {
 }
 """Columns that stand under each edit, and what they are called there."""
 
-_QUALITY = 80
-"""Of pictures in the page; they are stored with this quality too."""
-
-_FEWEST_SURE = 0.5
-"""Total variation from which the reader is taken to see an attribute change in the right answer."""
+_QUALITY = 80  # of pictures in the page; they are stored with this quality too
+_FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an attribute change in the right answer
 
 
 def write_report(folder: Path, path: Path) -> None:

@@ -26,18 +26,10 @@ from latentedit.latents.joint import JointLatent
 OURS = "eim"
 """The row that is compared with the baselines: what `latentedit edit` runs, with the model's stored settings."""
 
-BUDGET = 28
-"""Network evaluations a picture of one edit."""
-
-TRIES = 16
-"""Settings that are tried of every method."""
-
-_FIRST = 12
-"""Candidates of an editor without a row, before it goes on from the best."""
-
-_DIGITS = 3
-"""Significant ones of settings that are made here."""
-
+BUDGET = 28  # network evaluations a picture of one edit
+TRIES = 16  # settings that are tried of every method
+_FIRST = 12  # candidates of an editor without a row, before it goes on from the best
+_DIGITS = 3  # significant ones of settings that are made here
 MOST_STEPS = 60
 """Steps beyond which no candidate goes, where a step is cheap: some editors have none to spend below a low level."""
 

@@ -44,22 +44,14 @@ from latentedit_bench.tuning.search_spaces import (
 from latentedit_keep.files import plain, write_text
 
 BATCH = 12
-
-SEED = 1000
-"""Of tuning; runs that are reported draw their noise from others."""
-
+SEED = 1000  # of tuning; runs that are reported draw their noise from others
 SCALES = (0.95, 1.05, 1.15)
 """Factors of its change at the best of which each candidate is judged: settings that change too little with all else
 right are not worse than others. They cost no network evaluation."""
 
-GAINS = (0.7, 1.5)
-"""Least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`."""
-
+GAINS = (0.7, 1.5)  # least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`
 _GAIN_STEP = 0.06
-
-KEPT = 3
-"""One candidate in so many goes on from the first batch to all."""
-
+KEPT = 3  # one candidate in so many goes on from the first batch to all
 Note = Callable[[str], None]
 
 
