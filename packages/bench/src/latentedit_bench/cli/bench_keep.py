@@ -43,9 +43,8 @@ def keep(
     """
     from latentedit.api.runs.executors import Executor, run_work
     from latentedit.api.runs.folder import RunFolder
-    from latentedit_bench.known_pairs.measured import case_work
+    from latentedit_bench.known_pairs.measured import case_work, summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
-    from latentedit_bench.known_pairs.summary import summary
     from latentedit_bench.ranking.run import table_of
     from latentedit_keep.files import plain, write_text
 

@@ -94,19 +94,6 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
     return [tuple(items) for _, items in itertools.islice(groups, count)]
 
 
-def edits_in_a_row(name: str, scene: Scene, count: int, *, seed: str) -> list[Scene]:
-    """What a scene becomes edit by edit: each changes one attribute, none a second time while there are others."""
-    world, generator, changed = domain(name), random.Random(seed), set[str]()
-    found = list[Scene]()
-    for _ in range(count):
-        able = world.alternatives(scene)
-        attribute = generator.choice([one for one in able if one not in changed] or list(able))
-        changed.add(attribute)
-        scene = world.change(scene, {attribute: generator.choice(able[attribute])})
-        found.append(scene)
-    return found
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rendered:
     """A scene of a domain, drawn when it is needed, with sides of so many pixels; None for the renderer's own size."""

@@ -12,7 +12,7 @@ from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, loaded, reco
 from latentedit_bench.experiments.plots import Dots, Forest
 from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Method
 from latentedit_bench.tuning.tuning import stored_methods
 
 WITH, WITHOUT = "with Hessian", "without Hessian"

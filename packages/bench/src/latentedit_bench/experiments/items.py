@@ -26,8 +26,7 @@ from latentedit_bench.experiments.experiment import Context, Experiment, Row, So
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import CODEC, Method
 from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.models.registry import load
+from latentedit.core.rng import seeded
+from latentedit.models.base import Backbone
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.loading import open_folder
+from latentedit.models.placement import Placement, existing_device, place
+from latentedit.models.registry import load, locate
 from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.experiments.decisions import Less
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table
 
 TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
@@ -105,3 +110,27 @@ def at_fitted_rank(rows: Table) -> Table:
 def _axes(look: Callable[..., Any]) -> list[str]:
     """Which of "level" and "picture" a function names."""
     return [name for name in ("level", "picture") if name in inspect.signature(look).parameters]
+
+
+def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:
+    """A model whose denoiser is built anew from its configuration; text encoders, codec and schedule stay as they are.
+
+    Weights are as the layers of PyTorch and diffusers begin by themselves, drawn from the seed: not with the output and
+    the gates at zero, where training of a diffusion transformer often begins, for there the network does nothing.
+    """
+    name, path = locate(model)
+    folder = open_folder(path)
+    components = folder.components(torch.float32)
+    part, on = folder.adapter.denoiser, existing_device(device)
+    with quiet_libraries(), seeded(seed):
+        components[part] = type(components[part]).from_config(components[part].config)
+    place(components, Placement(device=on, dtype=torch.float32), denoiser=part)
+    return folder.adapter(
+        components,
+        name=f"{name}, untrained",
+        fingerprint=f"{folder.fingerprint}, untrained {seed}",
+        settings=folder.settings,
+        pipeline=folder.pipeline,
+        configuration=folder.configuration,
+        device=on,
+    )

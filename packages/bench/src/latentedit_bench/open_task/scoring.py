@@ -30,9 +30,8 @@ from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
-from latentedit_bench.metrics.locality import outside_change
+from latentedit_bench.metrics.locality import outside_change, side_effect
 from latentedit_bench.metrics.pictures import mean_square
-from latentedit_bench.metrics.side_effects import side_effect
 from latentedit_bench.metrics.statistics import Estimate, Table, over_groups
 from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec

@@ -6,6 +6,7 @@ A task is a folder that needs nothing of ours: images, a line of JSON an item, a
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,10 +22,10 @@ from latentedit.core.errors import ConfigError, OutputError, to_install
 from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
+from latentedit.directions.text import changed_phrases
 from latentedit_bench.data.counterfactual import drawn_items
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
-from latentedit_bench.open_task.instructions import NOTHING, instruction
 from latentedit_bench.report.page import render
 from latentedit_keep.files import make_folder, user_path, write_text
 from latentedit_keep.pictures import save_image
@@ -33,6 +34,12 @@ VERSION = "1.3.0"  # the first number changes with whatever changes a score; sco
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
 OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
+NOTHING = "Change nothing: keep the whole picture exactly as it is."
+"""The instruction of an item whose right answer is the picture."""
+
+_REST = "Keep everything else exactly as it is."
+_ABSENT = "no "
+_PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin with, and that an instruction leaves out
 
 
 class TaskSpec(pydantic.BaseModel):
@@ -178,3 +185,28 @@ def read_task(folder: Path) -> TaskSpec:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} is no task of ours: {faults_of(error)}. Write the folder anew") from error
+
+
+def instruction(source: str, target: str) -> str:
+    """The change between two captions that name the same things in the same order.
+
+    Example:
+        >>> instruction("a man with no hat, a red coat", "a man with a blue hat, a green coat")
+        'Add a blue hat. Change the red coat to a green coat. Keep everything else exactly as it is.'
+    """
+    removed, added = changed_phrases(source, target)
+    sentences = [_sentence(_bare(old), _bare(new)) for old, new in itertools.zip_longest(removed, added, fillvalue="")]
+    return " ".join([*sentences, _REST])
+
+
+def _sentence(old: str, new: str) -> str:
+    if not old or old.startswith(_ABSENT):
+        return f"Add {new}."
+    known = f"the {old.removeprefix('a ').removeprefix('an ')}"
+    return f"Remove {known}." if not new or new.startswith(_ABSENT) else f"Change {known} to {new}."
+
+
+def _bare(phrase: str) -> str:
+    for place in _PLACES:
+        phrase = phrase.removeprefix(place)
+    return phrase

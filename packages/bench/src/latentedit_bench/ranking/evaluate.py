@@ -14,19 +14,43 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError
+from latentedit.editors.base import Editor
 from latentedit.editors.local_change import local_change
+from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
-from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
+from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.pie_bench import MODES, scores
-from latentedit_bench.metrics.side_effects import side_effect
-from latentedit_bench.ranking.methods import Method
 
 Row = dict[str, Any]  # one item, method and strength: plain values; None stands for what could not be measured
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
 TRUE_CHANGE = "true tv "  # prefix of those of the right answer
 CODEC = "codec alone"  # the name under which the encoded right answers stand in the tables
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One row of the ranking."""
+
+    name: str  # in tables and on the command line
+    editor: Editor  # with its settings
+    # the change is kept to where it is strong (`editors.local_change`), as `latentedit edit` does with eim; the other
+    # methods are left as their authors describe them
+    local: bool = False
+    gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
+
+    def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
+        """Those of the strengths that the editor takes."""
+        found: list[float] = []
+        for strength in strengths:
+            try:
+                self.editor.evaluations(latent, strength=strength)
+            except ConfigError:
+                continue
+            found.append(strength)
+        return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from latentedit.api.runs.folder import MANIFEST, RunFolder, faults_of
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Method
 
 KIND = "bench"  # of runs
 BATCH = 32  # items that are edited together by default: as many as memory allows is fastest

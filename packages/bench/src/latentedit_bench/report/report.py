@@ -18,9 +18,8 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
-from latentedit_bench.ranking.run import table_of
+from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
 from latentedit_bench.ranking.summaries import Summaries, is_ranked, pie_bench_table
-from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
 from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections

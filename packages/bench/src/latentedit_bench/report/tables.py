@@ -10,8 +10,8 @@ from latentedit.api.runs.folder import UnitRecord
 from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
+from latentedit_bench.ranking.run import BETWEEN
 from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summaries
-from latentedit_bench.ranking.work import BETWEEN
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""

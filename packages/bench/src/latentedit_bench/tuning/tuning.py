@@ -30,8 +30,7 @@ from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings, write_settings
 from latentedit.models.weights import read_json
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
-from latentedit_bench.ranking.evaluate import Edits, Row, evaluate
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Edits, Method, Row, evaluate
 from latentedit_bench.tuning.search_spaces import (
     OURS,
     SEARCH_SPACES,
