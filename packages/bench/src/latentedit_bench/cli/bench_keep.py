@@ -7,17 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit_bench.cli.bench_options import Split
+from latentedit_bench.cli.bench_options import Split, goes_to
 from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
 
 
 def keep(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="The folder of the run; a stopped one goes on.", rich_help_panel=options.OUTPUT
-        ),
-    ] = Path("out/keep"),
+    output: Annotated[Path, goes_to("The folder of the run; a stopped one goes on.")] = Path("out/keep"),
     split: Split = "test",
     count: Annotated[int, typer.Option("--count", help="Cases.")] = 209,
     pairs: Annotated[

@@ -9,6 +9,7 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
+from latentedit_bench.cli.bench_options import goes_to
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 _OPEN = "The open task"
@@ -63,10 +64,7 @@ def write_open_task(
 
 def score(
     folder: Annotated[Path, typer.Argument(help="The folder of a task, with edits in outputs/.", show_default=False)],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The page; FOLDER/score.html by default.", rich_help_panel=options.OUTPUT),
-    ] = None,
+    output: Annotated[Path | None, goes_to("The page; FOLDER/score.html by default.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Of the tool; the folder's by default.")] = None,
     keep: Annotated[
         bool,

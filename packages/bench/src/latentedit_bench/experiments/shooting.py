@@ -31,8 +31,6 @@ class Shot:
 
     points: Float[Tensor, "l *latent"]  # of the latent, the start first
     bases: tuple[TangentBasis, ...]  # at each point
-    # share of the squared change of the feature that each new tangent space kept; one a segment
-    captured: Float[Tensor, " n"]
 
 
 def shoot(
@@ -59,18 +57,16 @@ def shoot(
         raise ConfigError(f"a step of {step} goes nowhere. Give a number other than 0")
     if segments < 1:
         raise ConfigError(f"{segments} segments are no curve. Give 1 or more")
-    points, bases, captured = [start], [basis_at(start, None)], list[Tensor]()
+    points, bases = [start], [basis_at(start, None)]
     for segment in range(segments + 1):
         basis = bases[-1]
         heading = transported(along[None], basis.u, basis.singular_values, basis.v, damping=damping)
         along = heading.u[0]
-        if segment:
-            captured.append(heading.captured[0])
         if segment < segments:
             ahead = heading.v[0].to(start.device, start.dtype)
             points.append(_on_shell(points[-1], ahead, step) if on_shell else points[-1] + step * ahead)
             bases.append(basis_at(points[-1], basis))
-    return Shot(points=torch.stack(points), bases=tuple(bases), captured=torch.stack(captured))
+    return Shot(points=torch.stack(points), bases=tuple(bases))
 
 
 def _on_shell(z: Float[Tensor, "*latent"], ahead: Float[Tensor, "*latent"], step: float) -> Float[Tensor, "*latent"]:
