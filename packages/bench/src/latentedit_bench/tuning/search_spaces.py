@@ -148,7 +148,7 @@ SEARCH_SPACES = tuple(_read(_TABLE))
 """Every method of the benchmark; those that share an editor and its candidates beside each other."""
 
 ENDS: Mapping[str, tuple[float | None, float | None]] = {
-    name: (low, high) for name, (low, high) in _TABLE["ends"].items()
+    name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
 }
 """Natural ends of settings, by their names or the last part of them."""
 
