@@ -88,8 +88,7 @@ def score(
     if workers < 1:
         raise ConfigError(f"--workers is {workers}, and must be 1 or more")
     from latentedit_bench.metrics.statistics import between
-    from latentedit_bench.open_task.page import score_page
-    from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items
+    from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items, score_page
     from latentedit_bench.open_task.task import read_task, task_items
     from latentedit_keep.files import check_place, plain, write_text
 

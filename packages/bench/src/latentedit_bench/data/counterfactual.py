@@ -29,30 +29,16 @@ from latentedit_bench.domains.base import Domain, Lit, Scene, Split, differences
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
-
-SIZES: dict[str, int] = {"calibration": 240, "test": 480}
-"""Items of each split; there is no training split, for nothing is trained on edits."""
+SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items of each split; nothing is trained on edits
 
 Captions = Literal["full", "partial", "paraphrased", "wrong"]
-"""What captions say; those of an item differ in what is asked for alone.
-
-- full: every attribute, in the canonical words.
-- partial: what changes and about half of the others, as people write.
-- paraphrased: every attribute, in other words, the same ones in both captions.
-- wrong: as full, but for one attribute that is not asked for, about which both captions say the same wrong thing.
-
-"nothing" keeps its two full captions in all of them.
-"""
+"""In turn: all attributes in canonical words; what changes and about half of the others; all in other words, the same in
+both captions; one that is not asked for wrong in both. "nothing" keeps its two full captions."""
 
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
-_TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")
-"""Kinds in their turn; "graded" stands for two items of one scene."""
-
+_TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene
 _SEED = 2412
-_KEPT = 128
-"""Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times.
-At 512 pixels they are 100 MB."""
-
+_KEPT = 128  # scenes that are kept once drawn, of two batches: 100 MB at 512 pixels
 _SPARE = 100  # scenes that are drawn beyond three an item: some cannot take a graded change
 _PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share is left out of partial ones
 

@@ -41,8 +41,7 @@ _ABOUT = ("editing_instruction", "blended_word")
 class RunLengths:
     """A mask as runs of True on the grid, read row by row."""
 
-    # start and length of each, flat. What reaches beyond the grid is cut off, as PIE-Bench's evaluator does
-    runs: tuple[int, ...]
+    runs: tuple[int, ...]  # start and length of each, flat; what reaches beyond the grid is cut off
 
     def __call__(self) -> NDArray[np.bool_]:
         """The mask, ``[512, 512]``; the border is as drawn, see `metrics.pie_bench` for the legacy rule."""

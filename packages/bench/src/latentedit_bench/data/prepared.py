@@ -37,12 +37,10 @@ class Prepared:
     source: Float[Tensor, "b 3 h w"]  # the pictures in [-1, 1] at their own size
     truth: Float[Tensor, "b 3 h w"] | None  # the right answers, likewise; None where an item has none
     mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its picture; None where an item has none
-    # where the right answers differ only as a consequence of the change; None where that is not known
-    consequences: Bool[Tensor, "b 1 h w"] | None
+    consequences: Bool[Tensor, "b 1 h w"] | None  # where right answers differ only as a consequence
     before: Readings | None  # what the model's reader sees of the pictures; None where there is no reader
     answer: Readings | None  # what it sees of the right answers; None without truths
-    # the right answers as the model would be shown them, in [-1, 1]; None without truths
-    answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
+    answer_pixels: Float[Tensor, "b 3 h2 w2"] | None  # right answers as the model is shown them, in [-1, 1]
 
     def seeds(self, seed: int) -> list[int]:
         """The seed of each item in a run with this seed: own noise for each item, whatever batch it is in."""

@@ -82,13 +82,11 @@ class Number:
     """A mean over images of what a column says of each."""
 
     says: str  # what the number is, with its unit
-    # the column, whose values are averaged over the rows that share their keys, or what makes a number of these
-    of: str | Each
+    of: str | Each  # the column, averaged over the rows that share their keys, or what makes a number of these
     # column to the value that rows must have, or several; a level may be the "highest" or the "lowest"
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     less: tuple[Less, ...] = ()  # differences, the first one taken last
-    # "mean" over levels, or the "rise" from the highest level to the lowest, or the "fall"
-    over: Literal["mean", "rise", "fall"] = "mean"
+    over: Literal["mean", "rise", "fall"] = "mean"  # over levels; from the highest to the lowest
     bar: float = 0.0  # subtracted, for shares and thresholds
     sign: int = 1  # -1 where less is better
     within: str = "model"  # the column whose values are looked at one by one; empty for all rows together

@@ -50,8 +50,7 @@ class Context:
     command: str  # that is stored with them
     device: str | None = None  # where models run; None is the best there is
     progress: Progress | None = None  # called with the experiment's name after each unit
-    # called with what the user should know, such as workers that died on the way
-    note: Callable[[str], None] | None = None
+    note: Callable[[str], None] | None = None  # called with what the user should know
     made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])  # what `once` keeps, in one process
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -108,10 +107,8 @@ class Experiment:
     images: tuple[str, ...] = ()
     prepare: Callable[[Table], Table] = lambda rows: rows  # adds or selects columns before numbers are taken
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of the function
-    # fields of the smaller plan that differ
-    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    # fields that differ from those of the module
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # fields of the smaller plan
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # from the module
     minutes: int = 0  # that the full plan took on two CPU cores; 0 where that is not known
 
     @property

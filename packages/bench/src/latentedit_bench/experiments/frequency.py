@@ -33,10 +33,7 @@ from latentedit_bench.experiments.subspaces import gaps
     ),
     tells=(
         Number(
-            says="the same growth of the latent itself",
-            of="latent_centroid",
-            over="rise",
-            where={"network": "trained"},
+            says="the same growth of the latent itself", of="latent_centroid", over="rise", where={"network": "trained"}
         ),
     ),
     plots=(Lines(y="centroid", label="mean frequency / Nyquist", null="white"),),

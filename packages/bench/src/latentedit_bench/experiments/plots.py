@@ -51,8 +51,7 @@ class Lines:
     label: str  # of the vertical axis, with its unit
     x: str = "level"  # along which; levels fall to the right
     by: str = "network"  # what tells lines apart
-    # column to the value that rows must have
-    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
     null: str = ""  # the column of what chance gives, drawn in grey
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
@@ -86,8 +85,7 @@ class Dots:
     y: str  # the column of names
     by: str  # what colours tell apart
     label: str  # of the horizontal axis, with its unit
-    # column to the value that rows must have
-    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One a model."""

@@ -38,8 +38,7 @@ class Record:
     tells: tuple[Claim, ...] = ()  # numbers that are reported beside
     notes: str = ""  # what a reader must know
     failure: str | None = None  # why nothing was found; None where something was
-    # fingerprints of the models' weights by their names; none where they were not stored
-    weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])  # fingerprints, where known
     command: str  # that was typed
     seconds: float  # wall time, without that of runs that were stopped before
     peak_bytes: int  # highest resident memory of the process (CPU) or allocation (CUDA)

@@ -21,8 +21,7 @@ class TangentBasis:
     v: Float[Tensor, "r *latent"]  # orthonormal displacements of the latent
 
 
-BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]
-"""The basis at a point, and the one before it, from which a search may start."""
+BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]  # the basis at a point, by the one before it
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,12 +45,8 @@ def shoot(
     """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
 
     ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalised.
-    The curve follows a geodesic to first order in the step. By itself nothing keeps its distance from the origin, and
-    latents near noise, of ``n`` numbers, lie on a shell of radius ``sqrt(n)``. On the shell, the part of each v along z
-    is left out and each point is given the length of the start.
-
-    Source:
-        Park et al. 2023 (arXiv 2302.12469, geodesic shooting; 2307.12868, the pullback).
+    The curve follows a geodesic to first order in the step. On the shell, where latents near noise lie, the part of v
+    along z is left out and each point is given the length of the start. After Park et al. 2023, arXiv 2302.12469.
     """
     if not (math.isfinite(step) and step):
         raise ConfigError(f"a step of {step} goes nowhere. Give a number other than 0")

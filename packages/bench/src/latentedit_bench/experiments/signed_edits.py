@@ -24,10 +24,8 @@ class SignedEdit:
     """One direction at one picture, walked to both of `SCALES`."""
 
     effect: float  # reached, see `editors.walks.step_length`
-    # of the pixels as the model decodes them, edited minus source, in units in which [-1, 1] is all
-    change: Float[Tensor, "2 3 h w"]
-    # attribute to the change of the probability of each of its values; empty without a reader
-    shifts: Mapping[str, Float[Tensor, "2 _"]]
+    change: Float[Tensor, "2 3 h w"]  # of the pixels, edited minus source, in units in which [-1, 1] is all
+    shifts: Mapping[str, Float[Tensor, "2 _"]]  # changes of the probabilities of its values; empty without a reader
 
     @property
     def changes(self) -> dict[str, float]:

@@ -26,16 +26,9 @@ from latentedit_keep.files import written_beside
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)  # from almost noise to almost the picture
 _TENSORS = ("u", "singular_values", "v", "residuals")
-_COUNTS = ("iterations", "products", "evaluations")
-"""Fields of a basis that are stored as tensors, and as whole numbers; beside them its latent, "top"."""
-
-_DEGREES = 1.0
-"""Largest principal angle between the space that is found and the true one; of 90 between orthogonal ones."""
-
-_PRODUCTS, _OF_TWINS = 20, 10
-"""Most products a rank, of trained networks and of untrained ones: the spectrum of these is nearly flat, and in a flat
-one no search ends."""
-
+_COUNTS = ("iterations", "products", "evaluations")  # fields of a basis that are stored as whole numbers
+_DEGREES = 1.0  # largest principal angle between the space that is found and the true one
+_PRODUCTS, _OF_TWINS = 20, 10  # most products a rank, of trained networks and of untrained ones with their flat spectra
 _OF_TANGENTS = 60  # most products in all where one search begins with what the last one found
 
 
@@ -44,16 +37,14 @@ class Study:
     """Pictures in one model, and where they are looked at."""
 
     backbone: Backbone  # the model
-    # one a picture, each under no text, so that nothing but the picture tells them apart
-    latents: tuple[JointLatent, ...]
+    latents: tuple[JointLatent, ...]  # one a picture, each under no text
     levels: tuple[float, ...] = LEVELS  # falling
     rank: int = 10  # of the local bases
     site: str = ""  # the feature
     steps: int = 28  # of the model's whole grid
     seed: int = 0  # of every search and every draw
     folder: Path | None = None  # where bases are kept between runs; None keeps none
-    # of an untrained twin the study of the trained network, at whose latents the twin is looked at
-    trained: "Study | None" = None
+    trained: "Study | None" = None  # the study of the trained network, at whose latents a twin is looked at
 
     def __len__(self) -> int:
         return len(self.latents)

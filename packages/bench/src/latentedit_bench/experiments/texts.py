@@ -16,8 +16,7 @@ from latentedit_bench.experiments.items import loaded
 
 _TRIES = 24  # random captions of a portrait, of which those that change as many words are taken
 Pair = tuple[str, str]  # a full caption and another; both name all attributes in one order
-Pairs = tuple[list[Pair], list[Pair]]
-"""Captions of the changes of one portrait, one an attribute; and of random changes of as many words."""
+Pairs = tuple[list[Pair], list[Pair]]  # captions of the changes of one portrait, one an attribute; and random ones
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,8 +95,7 @@ def measured(case: Case) -> Row:
 def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
     """Agreement with the truth inside the change and masks: `keep`, its parts, the bound and the baselines.
 
-    The bound has the true mask, the true frame and colours fitted on what truly did not change. What the editor pushed
-    out of its frame cannot come back and is not counted.
+    The bound has the true mask, the true frame and colours fitted on what truly did not change.
     """
     size, edited, original = case.original.shape[1::-1], levels(case.edited), levels(case.original)
     shown = depth_inside(damage.matrix, size, case.edited.shape[1::-1]) >= 0

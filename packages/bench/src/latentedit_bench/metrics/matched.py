@@ -24,11 +24,8 @@ Numbers = Float[np.ndarray, " n"]
 def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers, Bool[np.ndarray, " n"]]:
     """The leakage at the first point of each path that has the wanted effect, and whether the path gets there.
 
-    Where it does not, the point of the largest effect is scaled from the origin, ``leakage * wanted / effect``: what
-    the editor would leak if more strength gave more of the same. That flatters an editor that breaks down beyond its
-    range, so report the share that was reached. Infinite where the largest effect is `LEAST_EFFECT` or less.
-
-    From 0 up; lower is better.
+    Where it does not, the point of the largest effect is scaled from the origin, ``leakage * wanted / effect``, which
+    flatters an editor that breaks down beyond its range. Infinite where that effect is `LEAST_EFFECT` or less.
     """
     check(_Effect, wanted=wanted)
     along, beside, known = _paths(effects, leakages)

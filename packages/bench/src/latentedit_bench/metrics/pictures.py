@@ -12,11 +12,8 @@ Pictures = Float[Tensor, "b 3 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 
 SAME = 1e-6
-"""Root mean square difference up to which two pictures are the same one.
-
-Above what single precision rounds (6e-8 of 1), below the smallest change that 8 bits know: one step, 2/255, of one
-channel of one pixel is 4e-6 of a picture of 1024 x 1024.
-"""
+"""Root mean square difference up to which two pictures are the same one: above what single precision rounds (6e-8),
+below one step of 8 bits, 2/255, in one channel of one pixel of 1024 x 1024 (4e-6)."""
 
 HIGHEST_DB = 100.0  # signal-to-noise ratio above which none is told; see `psnr_db`
 

@@ -4,9 +4,8 @@ A value belongs to one picture or to several (a distance belongs to two). The bo
 picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
 that share a picture are not counted as independent.
 
-An edit also depends on its seed. In a run each item has noise of its own for each seed, and its value is the mean over
-the seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. It would not if
-items shared their noise.
+In a run each item has noise of its own for each seed, and its value is the mean over the seeds. Items that are drawn
+bring their noise along, so the interval covers pictures and seeds.
 """
 
 import dataclasses
@@ -21,15 +20,10 @@ from jaxtyping import Float
 from latentedit.core.errors import ConfigError
 
 FEWEST = 6  # pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
-SEEDS = 5
-"""Seeds that a comparison of methods needs: one seed moves a mean over 96 items by as much as good methods differ."""
-
+SEEDS = 5  # that a comparison takes: one moves a mean over 96 items by as much as good methods differ
 _DRAWS = 2000
 _PERCENTILES = (2.5, 97.5)
-
-Table = Any
-"""A pandas DataFrame. Its annotations give a union for every selection, and strict checks would report each use."""
-
+Table = Any  # a pandas DataFrame, whose own annotations give a union for every selection
 Verdict = Literal["holds", "does not hold", "undecided at this size"]
 
 

@@ -34,9 +34,7 @@ VERSION = "1.3.0"  # the first number changes with whatever changes a score; sco
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
 OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
-NOTHING = "Change nothing: keep the whole picture exactly as it is."
-"""The instruction of an item whose right answer is the picture."""
-
+NOTHING = "Change nothing: keep the whole picture exactly as it is."  # of an item whose answer is the picture
 _REST = "Keep everything else exactly as it is."
 _ABSENT = "no "
 _PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin with, and that an instruction leaves out

@@ -36,9 +36,7 @@ class Method:
 
     name: str  # in tables and on the command line
     editor: Editor  # with its settings
-    # the change is kept to where it is strong (`editors.local_change`), as `latentedit edit` does with eim; the other
-    # methods are left as their authors describe them
-    local: bool = False
+    local: bool = False  # the change is kept to where it is strong (`editors.local_change`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:

@@ -112,11 +112,8 @@ class Plan:
     dataset: Dataset  # what is edited
     methods: tuple[Method, ...]  # by which
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)  # at which
-    # every item is edited once with each; its noise follows from the seed and the item (`core.rng.item_seed`)
-    seeds: tuple[int, ...] = (0,)
-    # items that are edited together; more take more memory, and change rows by rounding at most: by nothing where the
-    # network rounds rows of small batches like those of large ones
-    batch: int = BATCH
+    seeds: tuple[int, ...] = (0,)  # every item is edited with each; see `core.rng.item_seed`
+    batch: int = BATCH  # items that are edited together; changes rows by rounding at most
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]

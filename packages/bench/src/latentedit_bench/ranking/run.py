@@ -30,9 +30,7 @@ from latentedit_bench.ranking.plan import KIND, Plan
 SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews beside those of the methods
 BETWEEN = " / "  # stands between the names of methods that share their edits
 _PREVIEW_PX = 192
-
-Task = tuple[tuple[Item, ...], tuple[Method, ...], int]
-"""What a unit is made of, with its seed; no methods stand for the right answers, encoded and decoded."""
+Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # of a unit, and its seed; no methods: the right answers
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -193,8 +191,7 @@ def run(
     load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
     executor: Executor | None = None,  # this process by default
     progress: Progress | None = None,  # called with the number of finished units
-    # called with what the user should know, such as workers that died on the way
-    note: Callable[[str], None] | None = None,
+    note: Callable[[str], None] | None = None,  # called with what the user should know
 ) -> Table:
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor

@@ -5,16 +5,10 @@ The primary measure is the error above the codec's,
     above = min(error, 1) - min(error of the codec alone, 1)
 
 of the same item: 0 is the right answer as well as the model's codec can draw it. An edit that is worse than none counts
-as none, since a user would drop it. Errors are in units of the energy of the wanted change (`metrics.disentanglement`),
-so a small part of a portrait weighs as much as a large one. Less change is less error; so the same stands beside it for
-the change enlarged or shrunk to the whole effect ("above scaled").
+as none. Less change is less error; so "above scaled" is the same of the change enlarged or shrunk to the whole effect.
 
 Everything is averaged over the seeds of an item, differences between two methods are paired, item by item, and
-intervals draw pictures, with all their items and seeds together. Curves give leakage as a function of effect; what a
-strength other than 1 means is our choice for methods that have none, so they rank nothing.
-
-Tables have "method", perhaps "kind", "attribute" or "strength", "measure" where there are several, and the fields of
-`Estimate`.
+intervals draw pictures, with all their items and seeds. Curves give leakage as a function of effect, and rank nothing.
 """
 
 import dataclasses
@@ -46,8 +40,7 @@ from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
-COMPARED = (PRIMARY, "above scaled", "error")
-"""Measures in which methods are compared pair by pair; "error" with the codec's share in it."""
+COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it
 
 SHOWN = {
     "above": "above the codec",
@@ -114,8 +107,7 @@ class Summaries:
     curves: Table | None  # from `summary_of_curves`; None for a run at one strength
     strengths: Table
     seeds: int  # of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared
-    # of ours with each other method, by each of `COMPARED`; none where ours is missing
-    comparisons: Sequence[tuple[Comparison, ...]]
+    comparisons: Sequence[tuple[Comparison, ...]]  # of ours, by each of `COMPARED`
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -245,11 +237,7 @@ def by_attribute(items: Table) -> Table:
 
 
 def item_curves(rows: Table) -> Table:
-    """`CURVES` of each method and item that asks for a change: means over the seeds.
-
-    The `matched_error`, the share of seeds in which the whole change is reached, and so on. An editor may
-    take one strength alone; it has no line then.
-    """
+    """`CURVES` of each method and item that asks for a change: means over the seeds."""
     found = [_curves(str(name), part) for name, part in rows[rows["effect"].notna()].groupby("method", sort=False)]
     return pd.concat(found, ignore_index=True)
 

@@ -13,8 +13,7 @@ from latentedit_bench.experiments.plots import COLOURS, GREY, new_figure, panels
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
 
-_INK = "#010203"
-"""Stands for the colour of the text around an SVG."""
+_INK = "#010203"  # stands for the colour of the text around an SVG
 
 
 def write_curves(path: Path, found: Summaries) -> None:

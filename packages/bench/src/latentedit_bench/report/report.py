@@ -90,11 +90,9 @@ class Example:
 
     place: str  # "best", "median" or "worst" by error; empty where there is nothing to order by
     item: str  # its id
-    # the kind of change, the captions' words, and the attributes in which a reader sees the right answer differ
-    about: str
+    about: str  # the kind of change, and the attributes in which a reader sees the right answer differ
     numbers: Mapping[str, str]  # name to text
-    # the edit against the picture and the right answer; None where the picture or the edit is missing
-    view: View | None
+    view: View | None  # the edit against the picture and the right answer; None where a file is missing
 
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:

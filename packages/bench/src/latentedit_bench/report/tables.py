@@ -16,8 +16,7 @@ from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summarie
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""
 
-_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}
-"""Measures at every strength, in this order, and what their columns are called."""
+_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}  # what their columns are called
 
 _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"} | {
     name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")
@@ -215,12 +214,7 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
 
 
 def _wide(
-    table: Table,
-    order: Sequence[str],
-    marked: str,
-    *,
-    column: str = "column",
-    measure: Mapping[str, str] | None = None,
+    table: Table, order: Sequence[str], marked: str, *, column: str = "column", measure: Mapping[str, str] | None = None
 ) -> Grid:
     """A row a method; a column a value of one of the table's, or one of some measures and what they are called."""
     if measure is not None:

@@ -1,10 +1,8 @@
 """Every method of the benchmark before its settings are chosen: what is tried, and what an edit may cost.
 
-The settings stand in ``search_spaces.yaml`` beside this file. They say everything but the number of steps, which is as
-many as the budget of network evaluations pays for: no method is given more evaluations than another. One that cannot be
-had at that price gets more, and its budget says so. Text editors have a second row whose change is kept to where it is
-strong, as ours is: what helps any method is given to every method. An editor of another package needs no row: its
-defaults are tried, and each of its numbers a little lower and higher.
+The settings stand in ``search_spaces.yaml``. They say everything but the steps, as many as the budget of evaluations
+pays for. Text editors have a second row whose change is kept to where it is strong, as ours is. An editor of another
+package needs no row: its defaults are tried, and each of its numbers a little lower and higher.
 """
 
 import copy
@@ -23,16 +21,12 @@ from latentedit.editors.base import Editor
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 
-OURS = "eim"
-"""The row that is compared with the baselines: what `latentedit edit` runs, with the model's stored settings."""
-
+OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
 BUDGET = 28  # network evaluations a picture of one edit
 TRIES = 16  # settings that are tried of every method
 _FIRST = 12  # candidates of an editor without a row, before it goes on from the best
 _DIGITS = 3  # significant ones of settings that are made here
-MOST_STEPS = 60
-"""Steps beyond which no candidate goes, where a step is cheap: some editors have none to spend below a low level."""
-
+MOST_STEPS = 60  # of a candidate, where a step is cheap: some editors have none to spend below a low level
 Settings = Mapping[str, Any]
 
 
@@ -152,10 +146,7 @@ ENDS: Mapping[str, tuple[float | None, float | None]] = {
 }
 """Natural ends of settings, by their names or the last part of them."""
 
-ROLES = Roles(
-    family=frozenset((OURS, *_TABLE["ours"])),
-    apart=frozenset(_TABLE["others"]),
-)
+ROLES = Roles(family=frozenset((OURS, *_TABLE["ours"])), apart=frozenset(_TABLE["others"]))
 """Of the rows of the benchmark."""
 
 

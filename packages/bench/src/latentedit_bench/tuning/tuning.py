@@ -1,10 +1,8 @@
 """The best setting of each method on the calibration split, all searched alike.
 
-By successive halving: the first candidates are tried on the first batch of items, and the best third of them on all.
-Then on from the best, setting by setting, on all items, until every method has had as many tries: beyond the ends of
-what was tried where the best lies there, else between (`search_spaces.neighbours`). Each is judged at the best of three
-factors of its change; at last that of the best is searched for, its gain. What is minimised is what is reported, the
-error at strength 1, which differs from that above the codec's by a constant.
+The first candidates are tried on the first batch of items, and the best third of them on all. Then on from the best, on
+all items, until every method has had as many tries (`search_spaces.neighbours`). Each is judged at the best of three
+factors of its change; at last that of the best is searched for, its gain. Minimised is the error at strength 1.
 """
 
 import dataclasses
@@ -44,10 +42,7 @@ from latentedit_keep.files import plain, write_text
 
 BATCH = 12
 SEED = 1000  # of tuning; runs that are reported draw their noise from others
-SCALES = (0.95, 1.05, 1.15)
-"""Factors of its change at the best of which each candidate is judged: settings that change too little with all else
-right are not worse than others. They cost no network evaluation."""
-
+SCALES = (0.95, 1.05, 1.15)  # of its change, at the best of which each candidate is judged; they cost no evaluation
 GAINS = (0.7, 1.5)  # least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`
 _GAIN_STEP = 0.06
 KEPT = 3  # one candidate in so many goes on from the first batch to all
@@ -250,9 +245,8 @@ def _about(dataset: Dataset) -> dict[str, Any]:
 def store_best(name: str, path: Path) -> None:
     """Make the best settings of a file a bundled model's own, in its ``latentedit.json``.
 
-    Under "benchmark" those of every method; under "editors" those of every baseline without our locality, for
-    ``latentedit edit --method``, without their gain.
-    What the model recommends for eim stays: it was chosen with more than this benchmark in mind.
+    Under "benchmark" those of every method; under "editors", for ``latentedit edit``, those of every baseline without
+    our locality and without their gain. What the model recommends for eim stays.
     """
     tuned = read_json(path)["methods"]
     folder = bundled_folder(name)
