@@ -32,8 +32,8 @@ VERSION = "2"
 SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items of each split; nothing is trained on edits
 
 Captions = Literal["full", "partial", "paraphrased", "wrong"]
-"""In turn: all attributes in canonical words; what changes and about half of the others; all in other words, the same in
-both captions; one that is not asked for wrong in both. "nothing" keeps its two full captions."""
+"""In turn: all attributes in canonical words; what changes and about half of the others; all in other words, the same
+in both captions; one that is not asked for wrong in both. "nothing" keeps its two full captions."""
 
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
 _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene

@@ -26,8 +26,8 @@ def is_flowedit(content: object) -> bool:
 def load_flowedit(path: str | Path) -> Dataset:
     """One item for each target prompt of each entry, every picture decoded once. Items of one picture share a group.
 
-    A picture is looked for beside the file, one folder up, and by its name in ``Images`` beside the file, where FlowEdit's
-    repository has it whatever its entries say. Keys that are not known here are passed over.
+    A picture is looked for beside the file, one folder up, and by its name in ``Images`` beside the file, where
+    FlowEdit's repository has it whatever its entries say. Keys that are not known here are passed over.
     """
     path = Path(path)
     content = read_yaml(path)

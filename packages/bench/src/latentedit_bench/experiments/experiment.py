@@ -3,8 +3,8 @@
     @experiment("name", paper=EIM_PAPER, says="the claim", on=Items(...), decides=Number(...), quick={...})
     def name(batch, *, level=0.5): ...
 
-The function yields what is measured of one unit of work. Its keyword arguments are the plan's settings, its docstring
-says what a reader of the result must know. `quick` changes fields of `on` and settings.
+The function yields what is measured of one unit; its keyword arguments are settings of the plan, its docstring is read
+beside the result. `quick` changes fields of `on` and settings.
 """
 
 import abc

@@ -44,11 +44,7 @@ class Texts(Source):
 
 
 def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> Pairs:
-    """Of one portrait.
-
-    A change starts from the portrait with the attribute at the first value of `plain_changes`, a random one from
-    the same caption; it takes one to three attributes to random values.
-    """
+    """Of one portrait, each from the attribute at the first value of `plain_changes`; random ones from the same caption."""
     ours, null = list[Pair](), list[Pair]()
     for name, (old, new) in world.plain_changes.items():
         source = with_value(world, portrait, name, old)

@@ -8,7 +8,7 @@
 
 "corrected" takes the mask as drawn, divides by the background's pixels, and lays the source into the inside, so that
 neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves no
-background gives nan; the evaluator drops such rows, `latentedit_bench.ranking.unranked` counts them.
+background gives nan.
 
 Source:
     Ju et al. 2024, "PnP Inversion", and its public evaluator; the corrected forms are ours.
@@ -27,7 +27,6 @@ from latentedit_bench.metrics.pictures import Mask, Pictures, check_mask, in_dou
 
 Mode = Literal["legacy", "corrected"]
 MODES: tuple[Mode, ...] = ("legacy", "corrected")
-
 
 SCALE = {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 1e2}
 """The numbers that need no network, and what PIE-Bench's tables multiply each by."""

@@ -240,8 +240,7 @@ def _still_errors(rows: Table) -> Table:
 def item_measures(rows: Table) -> Table:
     """One row an item and way of scoring: "scored", "item", "group", "kind", "asked", "failed", those of `MEASURES`.
 
-    Errors count at most 1. "error_between" is the mean over strengths below 1 of the error to their own answers,
-    "strength_error" the mean over all strengths of how far the effect is from that of the right answer.
+    Errors count at most 1, "error_between" over strengths below 1; "strength_error" is that of the effect.
     """
     capped = rows.assign(error=rows["error"].clip(upper=1))
     one = capped[capped["strength"] == 1].drop(columns=["strength", "file", "true_effect", "change", "wanted"])

@@ -278,8 +278,7 @@ def by_strength(rows: Table) -> Table:
 def pie_bench_table(rows: Table) -> Table | None:
     """PIE-Bench's numbers at strength 1, by "method", "category" and "metric"; None without masks.
 
-    For each category in order and then for `OVERALL`: the estimate over the rows that have a number, all "rows", and
-    those without a number ("nan"), which PIE-Bench drops.
+    For each category and then `OVERALL`: the estimate over rows with a number, all "rows", and those without ("nan").
     """
     measured = [f"{mode} {name}" for mode in MODES for name in SCALE if f"{mode} {name}" in rows]
     found: list[dict[str, Any]] = []
