@@ -115,8 +115,7 @@ def _axes(look: Callable[..., Any]) -> list[str]:
 def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:
     """A model whose denoiser is built anew from its configuration; text encoders, codec and schedule stay as they are.
 
-    Weights are as the layers of PyTorch and diffusers begin, drawn from the seed: not with the gates at zero, where
-    training of a diffusion transformer often begins and the network does nothing.
+    Weights are as layers begin, drawn from the seed: not with gates at zero, where a transformer does nothing.
     """
     name, path = locate(model)
     folder = open_folder(path)

@@ -107,8 +107,7 @@ class Study:
     def basis(self, picture: int, level: float, *, prompt: str = "") -> LocalBasis:
         """The local basis of one picture at a level, read from the folder where it was computed before.
 
-        Each picture has a search of its own, so that what two searches have in common is the network's. Of the trace
-        there is the latent at the level alone; see `walkable`.
+        Each picture has a search of its own. Of the trace there is the latent at the level alone; see `walkable`.
         """
         place = self._place(self.settings["pictures"][picture], level, prompt, self.rank, self.seed + picture)
         latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)

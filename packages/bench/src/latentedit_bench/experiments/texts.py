@@ -44,7 +44,7 @@ class Texts(Source):
 
 
 def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> Pairs:
-    """Of one portrait, each from the attribute at the first value of `plain_changes`; random ones from the same caption."""
+    """Of one portrait, each attribute from its first value of `plain_changes`; random ones from the same caption."""
     ours, null = list[Pair](), list[Pair]()
     for name, (old, new) in world.plain_changes.items():
         source = with_value(world, portrait, name, old)

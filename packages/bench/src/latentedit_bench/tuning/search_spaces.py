@@ -141,10 +141,9 @@ _TABLE: Mapping[str, Any] = yaml.safe_load(
 SEARCH_SPACES = tuple(_read(_TABLE))
 """Every method of the benchmark; those that share an editor and its candidates beside each other."""
 
-ENDS: Mapping[str, tuple[float | None, float | None]] = {
+ENDS: Mapping[str, tuple[float | None, float | None]] = {  # by names of settings, or the last part of them
     name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
 }
-"""Natural ends of settings, by their names or the last part of them."""
 
 ROLES = Roles(family=frozenset((OURS, *_TABLE["ours"])), apart=frozenset(_TABLE["others"]))
 """Of the rows of the benchmark."""
