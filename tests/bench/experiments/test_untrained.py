@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from latentedit.models.registry import load
-from latentedit_bench.experiments.untrained import untrained_twin
+from latentedit_bench.experiments.pictures import untrained_twin
 
 
 def weights(model: object) -> dict[str, torch.Tensor]:

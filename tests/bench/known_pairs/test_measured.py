@@ -17,8 +17,7 @@ from latentedit_bench.known_pairs.cases import (
     true_mask,
 )
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
-from latentedit_bench.known_pairs.measured import baseline, measured, psnr, soft_iou
-from latentedit_bench.known_pairs.summary import summary
+from latentedit_bench.known_pairs.measured import baseline, measured, psnr, soft_iou, summary
 from latentedit_keep.warp import depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import ShapeError
-from latentedit_bench.metrics.side_effects import side_effect
+from latentedit_bench.metrics.locality import side_effect
 from tests.bench.metrics.constructed import noise
 
 

@@ -11,8 +11,17 @@ import latentedit as le
 from latentedit.core.errors import ConfigError
 from latentedit_bench.domains.base import domain, scalable
 from latentedit_bench.metrics.statistics import Estimate, Table
-from latentedit_bench.open_task.page import WORDS, score_page
-from latentedit_bench.open_task.scoring import AS_IS, KEPT, Entry, faults, item_measures, score_item, score_items
+from latentedit_bench.open_task.scoring import (
+    AS_IS,
+    KEPT,
+    WORDS,
+    Entry,
+    faults,
+    item_measures,
+    score_item,
+    score_items,
+    score_page,
+)
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 from tests.bench.open_task.conftest import CHANGING, GRADED, ITEMS, PAIR, SIZE, STEP, STILL, Entered
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_bench.open_task.instructions import NOTHING, instruction
-from latentedit_bench.open_task.task import TaskItem, TaskSpec, read_task, task_items, write_task
+from latentedit_bench.open_task.task import NOTHING, TaskItem, TaskSpec, instruction, read_task, task_items, write_task
 from tests.bench.open_task.conftest import CHANGING, GRADED, SIZE, STILL, Entered
 
 

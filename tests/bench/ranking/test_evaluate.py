@@ -25,12 +25,12 @@ from latentedit_bench.ranking.evaluate import (
     CODEC,
     TRUE_CHANGE,
     Edits,
+    Method,
     Row,
     codec_rows,
     evaluate,
     total_variation,
 )
-from latentedit_bench.ranking.methods import Method
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.render import render
 from tests.bench.rendered_network import Idle, Knowing, RenderedNetwork, _truth, prepared, some_items, told

@@ -15,9 +15,9 @@ from latentedit.api.manifests.items import Dataset, Item, PictureFile
 from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import ModelError
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.ranking import work as work_module
-from latentedit_bench.ranking.methods import Method
-from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
+from latentedit_bench.ranking import run as work_module
+from latentedit_bench.ranking.evaluate import Method
+from latentedit_bench.ranking.run import SOURCE, TRUTH, BenchWork, preview_name
 from tests.bench.ranking.small_plan import DATA, NOISY, SLIDER, small_plan
 from tests.bench.rendered_network import some_items
 

@@ -11,7 +11,7 @@ from latentedit.api.runs.work import Failure, UnitResult
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import KIND
-from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
+from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name
 from tests.bench.rendered_network import constructed
 
 SLOPES = {CODEC: 0.05, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}

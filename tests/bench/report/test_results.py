@@ -14,8 +14,8 @@ from PIL import Image, ImageColor
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit_bench.metrics.statistics import SEEDS
+from latentedit_bench.ranking.run import preview_name
 from latentedit_bench.ranking.summaries import Comparison
-from latentedit_bench.ranking.work import preview_name
 from latentedit_bench.report.results import write_results, write_sheet
 from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.ranking.small_plan import DATA, NOISY, SLIDER, small_plan

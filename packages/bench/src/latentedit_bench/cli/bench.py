@@ -9,7 +9,7 @@ from latentedit.cli import options
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli import bench_keep, bench_open, bench_run
-from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, open_dataset
+from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
 
 app = typer.Typer(
@@ -45,12 +45,7 @@ def methods(as_json: options.Json = False) -> None:
 @app.command()
 def data(
     place: Data = DATA,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Write pictures, truths, masks and a manifest here.", rich_help_panel=options.OUTPUT
-        ),
-    ] = None,
+    output: Annotated[Path | None, goes_to("Write pictures, truths, masks and a manifest here.")] = None,
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
@@ -101,10 +96,7 @@ def data(
 @chooses_model
 def tune(
     place: Data = DATA,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="The file of all that was tried.", rich_help_panel=options.OUTPUT),
-    ] = Path("out/benchmark/tuning.json"),
+    output: Annotated[Path, goes_to("The file of all that was tried.")] = Path("out/benchmark/tuning.json"),
     method: Methods = None,
     items: Items = 24,
     captions: Captions = "partial+full",

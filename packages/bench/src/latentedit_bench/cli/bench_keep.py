@@ -7,17 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit_bench.cli.bench_options import Split
+from latentedit_bench.cli.bench_options import Split, goes_to
 from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
 
 
 def keep(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="The folder of the run; a stopped one goes on.", rich_help_panel=options.OUTPUT
-        ),
-    ] = Path("out/keep"),
+    output: Annotated[Path, goes_to("The folder of the run; a stopped one goes on.")] = Path("out/keep"),
     split: Split = "test",
     count: Annotated[int, typer.Option("--count", help="Cases.")] = 209,
     pairs: Annotated[
@@ -43,9 +38,8 @@ def keep(
     """
     from latentedit.api.runs.executors import Executor, run_work
     from latentedit.api.runs.folder import RunFolder
-    from latentedit_bench.known_pairs.measured import case_work
+    from latentedit_bench.known_pairs.measured import case_work, summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
-    from latentedit_bench.known_pairs.summary import summary
     from latentedit_bench.ranking.run import table_of
     from latentedit_keep.files import plain, write_text
 

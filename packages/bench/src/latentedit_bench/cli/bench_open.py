@@ -9,6 +9,7 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
+from latentedit_bench.cli.bench_options import goes_to
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 _OPEN = "The open task"
@@ -43,11 +44,7 @@ Keep = Annotated[
 def write_open_task(
     domain: str, output: Path | None, *, size: int | None, keep: bool, items: int | None, as_json: bool
 ) -> None:
-    """Write the task's folder and say what is in it.
-
-    Raises:
-        ConfigError: no folder, or see `TaskSpec.of`.
-    """
+    """Write the task's folder and say what is in it."""
     from latentedit_bench.open_task.task import ITEMS, TaskSpec, task_items, write_task
 
     if output is None:
@@ -67,10 +64,7 @@ def write_open_task(
 
 def score(
     folder: Annotated[Path, typer.Argument(help="The folder of a task, with edits in outputs/.", show_default=False)],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The page; FOLDER/score.html by default.", rich_help_panel=options.OUTPUT),
-    ] = None,
+    output: Annotated[Path | None, goes_to("The page; FOLDER/score.html by default.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Of the tool; the folder's by default.")] = None,
     keep: Annotated[
         bool,
@@ -94,8 +88,7 @@ def score(
     if workers < 1:
         raise ConfigError(f"--workers is {workers}, and must be 1 or more")
     from latentedit_bench.metrics.statistics import between
-    from latentedit_bench.open_task.page import score_page
-    from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items
+    from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items, score_page
     from latentedit_bench.open_task.task import read_task, task_items
     from latentedit_keep.files import check_place, plain, write_text
 

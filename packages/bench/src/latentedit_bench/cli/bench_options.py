@@ -1,11 +1,11 @@
 """What the benchmark's commands share: their options, and the data and models that these name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.options import completed
+from latentedit.cli.options import OUTPUT, completed
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def _complete_method(incomplete: str) -> list[str]:
     """Installed editors, which are methods of one word too; modules that know the others need torch."""
     return [name for name in EDITORS.points() if name.startswith(incomplete)]
+
+
+def goes_to(what: str) -> Any:
+    """The option that says where a result goes."""
+    return typer.Option("--output", "-o", help=what, rich_help_panel=OUTPUT)
 
 
 DATA = "counterfactual-portraits"

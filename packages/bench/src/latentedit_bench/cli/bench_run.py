@@ -19,6 +19,7 @@ from latentedit_bench.cli.bench_options import (
     Items,
     Methods,
     Split,
+    goes_to,
     lasting,
     open_dataset,
     parse_seeds,
@@ -35,12 +36,7 @@ Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_defaul
 @chooses_model
 def run(
     place: Data = DATA,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="The folder of the run; a stopped one goes on.", rich_help_panel=options.OUTPUT
-        ),
-    ] = Path("out/benchmark/run"),
+    output: Annotated[Path, goes_to("The folder of the run; a stopped one goes on.")] = Path("out/benchmark/run"),
     method: Methods = None,
     settings: Annotated[
         Path | None, typer.Option("--settings", help="A file of `bench tune`; by default what the model's folder has.")
@@ -185,9 +181,7 @@ def status(folder: Folder, as_json: options.Json = False) -> None:
 
 def report(
     folder: Folder,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.", rich_help_panel=options.OUTPUT)] = Path(
-        "report.html"
-    ),
+    output: Annotated[Path, goes_to("The page.")] = Path("report.html"),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
+from latentedit_bench.cli.bench_options import goes_to
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
 
 if TYPE_CHECKING:
@@ -27,10 +28,7 @@ def reproduce(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Measure all of them.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes each, and less is decided.")] = False,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="The folder; a stopped run goes on there.", rich_help_panel=options.OUTPUT),
-    ] = Path("out/claims"),
+    output: Annotated[Path, goes_to("The folder; a stopped run goes on there.")] = Path("out/claims"),
     page: Annotated[
         Path | None,
         typer.Option(

@@ -27,39 +27,20 @@ from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
 from latentedit_bench.domains.base import Domain, Lit, Scene, Split, differences, domain, full_caption, scalable
 
-PREFIX = "counterfactual-"
-"""Before a domain's name: what the set is called."""
-
+PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
-
-SIZES: dict[str, int] = {"calibration": 240, "test": 480}
-"""Items of each split; there is no training split, for nothing is trained on edits."""
+SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items of each split; nothing is trained on edits
 
 Captions = Literal["full", "partial", "paraphrased", "wrong"]
-"""What captions say; those of an item differ in what is asked for alone.
-
-- full: every attribute, in the canonical words.
-- partial: what changes and about half of the others, as people write.
-- paraphrased: every attribute, in other words, the same ones in both captions.
-- wrong: as full, but for one attribute that is not asked for, about which both captions say the same wrong thing.
-
-"nothing" keeps its two full captions in all of them.
-"""
+"""In turn: all attributes in canonical words; what changes and about half of the others; all in other words, the same
+in both captions; one that is not asked for wrong in both. "nothing" keeps its two full captions."""
 
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
-_TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")
-"""Kinds in their turn; "graded" stands for two items of one scene."""
-
+_TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene
 _SEED = 2412
-_KEPT = 128
-"""Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times.
-At 512 pixels they are 100 MB."""
-
-_SPARE = 100
-"""Scenes that are drawn beyond three an item: some cannot take a graded change."""
-
-_PARTIAL_SHARE = 0.5
-"""Probability with which a phrase that both captions share is left out of partial ones."""
+_KEPT = 128  # scenes that are kept once drawn, of two batches: 100 MB at 512 pixels
+_SPARE = 100  # scenes that are drawn beyond three an item: some cannot take a graded change
+_PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share is left out of partial ones
 
 
 def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
@@ -83,15 +64,7 @@ def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
 def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> list[tuple[Item, ...]]:
     """Items as those of `counterfactual` with full captions, of other scenes of the test split and of any size.
 
-    Args:
-        name: of a domain that draws at any size.
-        seed: a text from which scenes and changes are drawn.
-        count: how many.
-        label: begins their ids.
-        side: of the pictures, in pixels.
-
-    Returns:
-        Of each number its item; of a graded change one for every step along the order, the whole change last.
+    Of each number its item; of a graded change one for every step along the order, the whole change last.
     """
     world = scalable(name)
     digest = hashlib.sha256(seed.encode()).digest()
@@ -105,19 +78,6 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
     )
     groups = itertools.groupby(maker.items(), key=lambda item: item.group)
     return [tuple(items) for _, items in itertools.islice(groups, count)]
-
-
-def edits_in_a_row(name: str, scene: Scene, count: int, *, seed: str) -> list[Scene]:
-    """What a scene becomes edit by edit: each changes one attribute, none a second time while there are others."""
-    world, generator, changed = domain(name), random.Random(seed), set[str]()
-    found = list[Scene]()
-    for _ in range(count):
-        able = world.alternatives(scene)
-        attribute = generator.choice([one for one in able if one not in changed] or list(able))
-        changed.add(attribute)
-        scene = world.change(scene, {attribute: generator.choice(able[attribute])})
-        found.append(scene)
-    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

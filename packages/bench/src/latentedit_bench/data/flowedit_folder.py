@@ -13,9 +13,7 @@ from latentedit.api.manifests.documents import read_yaml
 from latentedit.api.manifests.entries import Checker, Entry, Text, described
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
 
-PICTURE_KEYS = ("init_img", "input_img", "image", "img", "picture")
-"""Under which an entry may name its picture; the first two are FlowEdit's own."""
-
+PICTURE_KEYS = ("init_img", "input_img", "image", "img", "picture")  # the first two are FlowEdit's own
 _IMAGES = "Images"
 
 
@@ -28,12 +26,8 @@ def is_flowedit(content: object) -> bool:
 def load_flowedit(path: str | Path) -> Dataset:
     """One item for each target prompt of each entry, every picture decoded once. Items of one picture share a group.
 
-    An item's id is its picture's name with the numbers of its entry and of its target. A picture is looked for beside
-    the file, one folder up, and by its name in ``Images`` beside the file, which is where FlowEdit's repository has it
-    whatever its entries say. Line breaks within a prompt become spaces; keys that are not known here are passed over.
-
-    Args:
-        path: of the YAML file.
+    A picture is looked for beside the file, one folder up, and by its name in ``Images`` beside the file, where
+    FlowEdit's repository has it whatever its entries say. Keys that are not known here are passed over.
     """
     path = Path(path)
     content = read_yaml(path)

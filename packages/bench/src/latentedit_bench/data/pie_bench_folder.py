@@ -16,8 +16,7 @@ from latentedit.api.manifests.entries import Checker, Entry, Text, described
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
 from latentedit.core.files.reading import read_json
 
-MAPPING = "mapping_file.json"
-"""The file that makes a folder PIE-Bench's."""
+MAPPING = "mapping_file.json"  # the file that makes a folder PIE-Bench's
 
 KINDS = (
     "random",
@@ -33,22 +32,16 @@ KINDS = (
 )
 """Names of the edit types 0 to 9."""
 
-SIDE = 512
-"""Of every picture and of the grid that the masks are on, in pixels."""
-
+SIDE = 512  # of every picture and of the grid that the masks are on, in pixels
 _PICTURES = "annotation_images"
 _ABOUT = ("editing_instruction", "blended_word")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunLengths:
-    """A mask as runs of True on the grid, read row by row.
+    """A mask as runs of True on the grid, read row by row."""
 
-    Args:
-        runs: start and length of each, flat. What reaches beyond the grid is cut off, as PIE-Bench's evaluator does.
-    """
-
-    runs: tuple[int, ...]
+    runs: tuple[int, ...]  # start and length of each, flat; what reaches beyond the grid is cut off
 
     def __call__(self) -> NDArray[np.bool_]:
         """The mask, ``[512, 512]``; the border is as drawn, see `metrics.pie_bench` for the legacy rule."""
@@ -62,9 +55,6 @@ def load_pie_bench(folder: str | Path) -> Dataset:
     """PIE-Bench's items, every picture decoded once. Prompts lose the square brackets around their words.
 
     The mask tells where the picture may change; no method may see it unless its table says so.
-
-    Args:
-        folder: with ``mapping_file.json`` and ``annotation_images``.
     """
     path = Path(folder) / MAPPING
     mapping = read_json(path)

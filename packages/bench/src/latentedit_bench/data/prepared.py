@@ -24,37 +24,23 @@ from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
 
-Readings = Mapping[str, Float[Tensor, "b _"]]
-"""Attribute to the probabilities of its values, one row a picture."""
+Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row a picture
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """Items of one size, encoded.
+    """Items of one size, encoded."""
 
-    Args:
-        items: what is edited.
-        latent: the pictures under their source captions.
-        target: the target captions, embedded in the order of the source's phrases.
-        source: the pictures in [-1, 1] at their own size.
-        truth: the right answers, likewise; None where an item has none.
-        mask: where a right answer differs from its picture; None where an item has none.
-        consequences: where the right answers differ only as a consequence of the change; None where that is not known.
-        before: what the model's reader sees of the pictures; None where there is no reader.
-        answer: what it sees of the right answers; None without truths.
-        answer_pixels: the right answers as the model would be shown them, in [-1, 1]; None without truths.
-    """
-
-    items: tuple[Item, ...]
-    latent: JointLatent
-    target: Condition
-    source: Float[Tensor, "b 3 h w"]
-    truth: Float[Tensor, "b 3 h w"] | None
-    mask: Bool[Tensor, "b 1 h w"] | None
-    consequences: Bool[Tensor, "b 1 h w"] | None
-    before: Readings | None
-    answer: Readings | None
-    answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
+    items: tuple[Item, ...]  # what is edited
+    latent: JointLatent  # the pictures under their source captions
+    target: Condition  # the target captions, embedded in the order of the source's phrases
+    source: Float[Tensor, "b 3 h w"]  # the pictures in [-1, 1] at their own size
+    truth: Float[Tensor, "b 3 h w"] | None  # the right answers, likewise; None where an item has none
+    mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its picture; None where an item has none
+    consequences: Bool[Tensor, "b 1 h w"] | None  # where right answers differ only as a consequence
+    before: Readings | None  # what the model's reader sees of the pictures; None where there is no reader
+    answer: Readings | None  # what it sees of the right answers; None without truths
+    answer_pixels: Float[Tensor, "b 3 h2 w2"] | None  # right answers as the model is shown them, in [-1, 1]
 
     def seeds(self, seed: int) -> list[int]:
         """The seed of each item in a run with this seed: own noise for each item, whatever batch it is in."""

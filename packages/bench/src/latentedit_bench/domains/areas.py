@@ -7,15 +7,9 @@ import numpy as np
 
 from latentedit_bench.domains.base import Domain, domain
 
-CHANGED = 10
-"""Levels of 255 beyond which a pixel counts as changed."""
-
-_SCENES = 2
-"""Scenes over which the mean is taken: those in which every attribute can change."""
-
-_DRAWN = 20
-"""Scenes of the calibration split among which they are looked for."""
-
+CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
+_SCENES = 2  # scenes over which the mean is taken: those in which every attribute can change
+_DRAWN = 20  # scenes of the calibration split among which they are looked for
 _SEED = 5
 
 

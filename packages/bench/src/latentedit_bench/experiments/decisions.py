@@ -12,37 +12,22 @@ from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate
 
 UNDECIDED: Verdict = "undecided at this size"
-
-FALL = 0.005
-"""What an effect may fall from one strength to the next and still count as rising: rounding of pictures."""
-
-JUMP = 0.4
-"""Share of the whole effect that one step of the strength may make at most, to be gradual."""
-
-Each = Callable[[Table], float]
-"""A number from all rows of one image, such as a slope over its levels."""
+FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of pictures
+JUMP = 0.4  # share of the whole effect that one step of the strength may make at most, to be gradual
+Each = Callable[[Table], float]  # a number from all rows of one image, such as a slope over its levels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A number that was found, and what it says.
+    """A number that was found, and what it says."""
 
-    Args:
-        model: where it was measured.
-        measure: what the number is, with its unit; the claim holds where it is above 0.
-        estimate: of that number.
-        low, high: its 95 % interval; nan where there are too few images.
-        images: behind it.
-        verdict: by the interval.
-    """
-
-    model: str
-    measure: str
-    estimate: float
-    low: float
+    model: str  # where it was measured
+    measure: str  # what the number is, with its unit; the claim holds where it is above 0
+    estimate: float  # of that number
+    low: float  # its 95 % interval; nan where there are too few images
     high: float
-    images: int
-    verdict: Verdict
+    images: int  # behind it
+    verdict: Verdict  # by the interval
 
     @property
     def text(self) -> str:
@@ -70,13 +55,7 @@ class Statistic(Protocol):
     """A number of each model, and the same of each side by itself."""
 
     def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
-        """What the rows say.
-
-        Args:
-            rows: of all models, with "model".
-            keys: columns by which rows are paired.
-            images: columns that name the images of a row; the bootstrap draws these.
-        """
+        """What the rows say; the bootstrap draws images."""
         ...
 
     def sides(self) -> "Sequence[Statistic]":
@@ -86,17 +65,11 @@ class Statistic(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Less:
-    """One value of a column less another: ``Less("network", "trained", "untrained")``.
+    """One value of a column less another: ``Less("network", "trained", "untrained")``."""
 
-    Args:
-        by: the column.
-        of: its value.
-        than: the other one; of several the largest, taken image by image, so that it is a gain over the best.
-    """
-
-    by: str
-    of: Any
-    than: Any
+    by: str  # the column
+    of: Any  # its value
+    than: Any  # the other one; of several the largest, taken image by image, so that it is a gain over the best
 
     @property
     def others(self) -> tuple[Any, ...]:
@@ -106,29 +79,18 @@ class Less:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A mean over images of what a column says of each.
+    """A mean over images of what a column says of each."""
 
-    Args:
-        says: what the number is, with its unit.
-        of: the column, whose values are averaged over the rows that share their keys, or what makes a number of these.
-        where: column to the value that rows must have, or several; a level may be the "highest" or the "lowest".
-        less: differences, the first one taken last.
-        over: "mean" over levels, or the "rise" from the highest level to the lowest, or the "fall".
-        bar: subtracted, for shares and thresholds.
-        sign: -1 where less is better.
-        within: the column whose values are looked at one by one; empty for all rows together.
-        undecided: why no interval over images can decide; empty where it can.
-    """
-
-    says: str
-    of: str | Each
+    says: str  # what the number is, with its unit
+    of: str | Each  # the column, averaged over the rows that share their keys, or what makes a number of these
+    # column to the value that rows must have, or several; a level may be the "highest" or the "lowest"
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    less: tuple[Less, ...] = ()
-    over: Literal["mean", "rise", "fall"] = "mean"
-    bar: float = 0.0
-    sign: int = 1
-    within: str = "model"
-    undecided: str = ""
+    less: tuple[Less, ...] = ()  # differences, the first one taken last
+    over: Literal["mean", "rise", "fall"] = "mean"  # over levels; from the highest to the lowest
+    bar: float = 0.0  # subtracted, for shares and thresholds
+    sign: int = 1  # -1 where less is better
+    within: str = "model"  # the column whose values are looked at one by one; empty for all rows together
+    undecided: str = ""  # why no interval over images can decide; empty where it can
 
     def at(self, says: str, **where: Any) -> "Number":
         """The same of other rows, or by another measure."""
@@ -182,16 +144,10 @@ class Number:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Between:
-    """A number in one model less the same in another; their images are drawn independently.
+    """A number in one model less the same in another; their images are drawn independently."""
 
-    Args:
-        says: what the number is, with its unit.
-        number: of each model.
-        more, less: the models.
-    """
-
-    says: str
-    number: Number
+    says: str  # what the number is, with its unit
+    number: Number  # of each model
     more: str
     less: str
 
@@ -229,11 +185,7 @@ def rank_correlation(y: str, x: str, *, sign: int = 1) -> Each:
 def gradual(rows: Table) -> float:
     """1 where no step from 0 up falls by more than `FALL` or rises by more than `JUMP` of the last effect, else 0.
 
-    Args:
-        rows: of one item, with "strength" in equal steps and "effect".
-
-    Returns:
-        nan where the last effect is no larger than `LEAST_EFFECT`.
+    Of the rows of one item, with "strength" in equal steps; nan where the last effect is `LEAST_EFFECT` or less.
     """
     effects = rows.sort_values("strength")["effect"].to_numpy(float)
     steps = np.diff(effects, prepend=0.0)

@@ -8,9 +8,9 @@ import torch
 from latentedit_bench.domains.areas import attribute_areas
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment
+from latentedit_bench.experiments.frequency import centroid
 from latentedit_bench.experiments.pictures import QUICK, Pictures, captioned
 from latentedit_bench.experiments.plots import Lines
-from latentedit_bench.experiments.radial_power import radial_power
 from latentedit_bench.experiments.signed_edits import coarseness, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import FEWEST, Table
@@ -71,7 +71,6 @@ def edits(study: Study, level: float, picture: int) -> Iterator[Row]:
     found = signed_edits(basis, torch.cat([basis.v[:1], control.to(basis.v)]))
     areas = attribute_areas(captioned(study))
     for kind, edit in zip(("basis", "random"), found, strict=True):
-        power = radial_power(edit.change.double())
-        energy = float(power.power.sum())
-        middle = float(power.moment.sum()) / energy if energy > 0 else None
+        change = edit.change.flatten(0, 1)[None]
+        middle = float(centroid(change)) if bool(change.any()) else None
         yield {"kind": kind, "coarseness": coarseness(edit.changes, areas), "centroid": middle}

@@ -3,8 +3,8 @@
     @experiment("name", paper=EIM_PAPER, says="the claim", on=Items(...), decides=Number(...), quick={...})
     def name(batch, *, level=0.5): ...
 
-The function yields what is measured of one unit of work. Its keyword arguments are the plan's settings, its docstring
-says what a reader of the result must know. `quick` changes fields of `on` and settings.
+The function yields what is measured of one unit; its keyword arguments are settings of the plan, its docstring is read
+beside the result. `quick` changes fields of `on` and settings.
 """
 
 import abc
@@ -35,42 +35,23 @@ T = TypeVar("T")
 EIM_PAPER = "EIM (arXiv 2411.08196)"
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
-
-MODELS = ("portraits", "portraits-unet")
-"""The bundled models of portraits: a transformer and a U-Net."""
-
-SEED = 20
-"""Of every random number: one that no run before these plans has used."""
-
-Unit = tuple[str | int | float, ...]
-"""One unit of work: plain values, the same in every run of the same plan."""
-
-Row = dict[str, Any]
-"""One measured row of a table; None stands for what could not be measured."""
-
-_FEWEST = 4
-"""Units for which it is worth loading the models once more, in another process."""
+MODELS = ("portraits", "portraits-unet")  # the bundled models of portraits: a transformer and a U-Net
+SEED = 20  # of every random number: one that no run before these plans has used
+Unit = tuple[str | int | float, ...]  # one unit of work: plain values, the same in every run of the same plan
+Row = dict[str, Any]  # one measured row of a table; None stands for what could not be measured
+_FEWEST = 4  # units for which it is worth loading the models once more, in another process
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Context:
-    """Where an experiment works, and who hears of it.
+    """Where an experiment works, and who hears of it."""
 
-    Args:
-        folder: of its rows; made where it is missing.
-        command: that is stored with them.
-        device: where models run; None is the best there is.
-        progress: called with the experiment's name after each unit.
-        note: called with what the user should know, such as workers that died on the way.
-        made: what `once` keeps, in one process.
-    """
-
-    folder: Path
-    command: str
-    device: str | None = None
-    progress: Progress | None = None
-    note: Callable[[str], None] | None = None
-    made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])
+    folder: Path  # of its rows; made where it is missing
+    command: str  # that is stored with them
+    device: str | None = None  # where models run; None is the best there is
+    progress: Progress | None = None  # called with the experiment's name after each unit
+    note: Callable[[str], None] | None = None  # called with what the user should know
+    made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])  # what `once` keeps, in one process
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """What several units share, such as a loaded model: made when it is asked for first."""
@@ -83,11 +64,8 @@ class Context:
 class Source(abc.ABC):
     """What is looked at: models, images, sizes. Everything in its fields is part of the plan."""
 
-    keys: ClassVar[tuple[str, ...]]
-    """Columns by which rows are paired, unless the experiment names others."""
-
-    images: ClassVar[tuple[str, ...]]
-    """Columns that name the images of a row."""
+    keys: ClassVar[tuple[str, ...]]  # columns by which rows are paired, unless the experiment names others
+    images: ClassVar[tuple[str, ...]]  # columns that name the images of a row
 
     models: tuple[str, ...] = MODELS
     seed: int = SEED
@@ -115,40 +93,23 @@ class Source(abc.ABC):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Experiment:
-    """A claim, and how it is measured.
+    """A claim, and how it is measured."""
 
-    Args:
-        name: as the command line knows it.
-        paper: short name and number.
-        says: the claim, in our words.
-        on: where it is measured.
-        look: measures a unit; see the source's `measure`.
-        decides: the number that decides, of each model.
-        tells: numbers that are reported beside it.
-        plots: drawn in a row.
-        keys, images: see `Source`.
-        prepare: adds or selects columns before numbers are taken.
-        settings: of the function.
-        quick: fields of the smaller plan that differ.
-        changes: fields that differ from those of the module.
-        minutes: that the full plan took on two CPU cores; 0 where that is not known.
-    """
-
-    name: str
-    paper: str
-    says: str
-    on: Source
-    look: Callable[..., Iterable[Any]]
-    decides: Statistic
-    tells: tuple[Statistic, ...] = ()
-    plots: tuple[Plot, ...] = (Forest(),)
-    keys: tuple[str, ...] = ()
+    name: str  # as the command line knows it
+    paper: str  # short name and number
+    says: str  # the claim, in our words
+    on: Source  # where it is measured
+    look: Callable[..., Iterable[Any]]  # measures a unit; see the source's `measure`
+    decides: Statistic  # the number that decides, of each model
+    tells: tuple[Statistic, ...] = ()  # numbers that are reported beside it
+    plots: tuple[Plot, ...] = (Forest(),)  # drawn in a row
+    keys: tuple[str, ...] = ()  # see `Source`
     images: tuple[str, ...] = ()
-    prepare: Callable[[Table], Table] = lambda rows: rows
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    minutes: int = 0
+    prepare: Callable[[Table], Table] = lambda rows: rows  # adds or selects columns before numbers are taken
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of the function
+    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # fields of the smaller plan
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # from the module
+    minutes: int = 0  # that the full plan took on two CPU cores; 0 where that is not known
 
     @property
     def notes(self) -> str:
@@ -161,11 +122,7 @@ class Experiment:
         return {**plain(self.on), **plain(self.settings)}
 
     def changed(self, **changes: Any) -> "Experiment":
-        """With other sizes or settings.
-
-        Raises:
-            ConfigError: a name that is neither.
-        """
+        """With other sizes or settings."""
         fields = {field.name for field in dataclasses.fields(self.on)}
         unknown = set(changes) - fields - set(self.settings)
         if unknown:
@@ -183,13 +140,7 @@ class Experiment:
         return {name: weights_fingerprint(name) for name in self.on.models}
 
     def rows(self, at: Context) -> Table:
-        """Every row, measured or read.
-
-        Raises:
-            ConfigError: the folder holds rows of another plan.
-            OutputError: the folder cannot be written to, or the disk is full.
-            KeyboardInterrupt: saying what is kept.
-        """
+        """Every row, measured or read."""
         return self.prepare(self.on.rows(self, at))
 
     def conclude(self, rows: Table) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
@@ -214,11 +165,7 @@ def experiment(name: str, *, on: Source, **about: Any) -> Callable[[Callable[...
 
 
 def make_experiment(name: str) -> Experiment:
-    """The installed experiment of that name, with its full plan.
-
-    Raises:
-        RegistryError: there is none, with the nearest names; or what is registered is no experiment.
-    """
+    """The installed experiment of that name, with its full plan."""
     made = EXPERIMENTS.load(name)
     if not isinstance(made, Experiment):
         raise RegistryError(f"what is registered as the experiment {name!r} is a {type(made).__name__}, which is none")

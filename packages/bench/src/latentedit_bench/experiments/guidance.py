@@ -59,12 +59,7 @@ def guidance(study: Study, level: float, picture: int, *, effect: float = 0.4, r
 
 
 def distance_to_render(world: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Root mean square over pixels of pictures less the renders of the scenes that are read in them.
-
-    Args:
-        world: reads and renders at the size of the pictures.
-        pixels: in [-1, 1]; what lies beyond is cut.
-    """
+    """Root mean square over pixels of pictures less the renders of the scenes that are read in them."""
     shown = pixels.detach().clamp(-1, 1).cpu()
     renders = np.stack([world.render(scene) for scene in world.read(shown)])
     real = torch.from_numpy(renders).permute(0, 3, 1, 2).to(shown.dtype) / 127.5 - 1

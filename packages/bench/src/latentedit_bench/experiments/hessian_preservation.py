@@ -12,7 +12,7 @@ from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, loaded, reco
 from latentedit_bench.experiments.plots import Dots, Forest
 from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Method
 from latentedit_bench.tuning.tuning import stored_methods
 
 WITH, WITHOUT = "with Hessian", "without Hessian"
@@ -30,8 +30,7 @@ _OUTSIDE = Number(
 def outside(rows: Table) -> Table:
     """With the energy of the change outside in that of the wanted one, at most 1; also as if all had the whole effect.
 
-    The energy of a change is ``effect^2 + leakage^2`` in that of the wanted one, and "outside" its share outside the
-    right answer's area.
+    The energy of a change is ``effect^2 + leakage^2``, and "outside" its share outside the right answer's area.
     """
     energy = (rows["outside"].astype(float) * (rows["effect"] ** 2 + rows["leakage"] ** 2)).fillna(0)
     scaled = energy / rows["effect"].clip(lower=LEAST_EFFECT) ** 2

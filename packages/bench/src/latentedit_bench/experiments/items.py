@@ -26,43 +26,29 @@ from latentedit_bench.experiments.experiment import Context, Experiment, Row, So
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import CODEC, Method
 from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL = "partial", "full"
-CAPTIONS = (PARTIAL, FULL)
-"""What captions say, see `data.counterfactual`."""
-
+CAPTIONS = (PARTIAL, FULL)  # what captions say, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage")
-
-_SIZE = 16
-"""Items that are encoded together."""
-
-_FEWEST = 4
-"""Items for which it is worth loading the model once more."""
+_SIZE = 16  # items that are encoded together
+_FEWEST = 4  # items for which it is worth loading the model once more
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Items(Source):
-    """Counterfactual portraits. The function takes a batch, and yields what tells a latent apart, and the latent.
-
-    Args:
-        items: of the test split, of the first model.
-        others: of every other model.
-        captions: what captions say; each kind is a part of its own.
-        kinds: such as "single"; all where none are named.
-    """
+    """Counterfactual portraits. The function takes a batch, and yields what tells a latent apart, and the latent."""
 
     keys: ClassVar[tuple[str, ...]] = ("group", "item")
     images: ClassVar[tuple[str, ...]] = ("group",)
 
-    items: int = 192
-    others: int = 64
-    captions: tuple[str, ...] = CAPTIONS
-    kinds: tuple[str, ...] = ()
+    items: int = 192  # of the test split, of the first model
+    others: int = 64  # of every other model
+    captions: tuple[str, ...] = CAPTIONS  # what captions say; each kind is a part of its own
+    kinds: tuple[str, ...] = ()  # such as "single"; all where none are named
 
     def parts(self) -> Iterator[tuple[str, str, int]]:
         """Model, captions and number of items."""
@@ -117,22 +103,14 @@ class Edits(Items):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lab:
-    """One model and one kind of captions, where editors are run.
+    """One model and one kind of captions, where editors are run."""
 
-    Args:
-        on: the plan.
-        model, name: loaded, and what it was loaded by.
-        captions: what captions say.
-        count: of items.
-        at: where the experiment works; its progress is called in units of the run.
-    """
-
-    on: Edits
+    on: Edits  # the plan
     model: Backbone
-    name: str
-    captions: str
-    count: int
-    at: Context
+    name: str  # what the model was loaded by
+    captions: str  # what captions say
+    count: int  # of items
+    at: Context  # where the experiment works; its progress is called in units of the run
 
     @property
     def data(self) -> Dataset:
@@ -155,24 +133,13 @@ class Lab:
 
     def edit(
         self,
-        methods: Sequence[Method],
-        strengths: Sequence[float] = (1.0,),
+        methods: Sequence[Method],  # by which is edited
+        strengths: Sequence[float] = (1.0,),  # at which, 1 among them
         *,
-        data: Dataset | None = None,
-        folder: str = "test",
+        data: Dataset | None = None,  # what is edited, the test items by default
+        folder: str = "test",  # of the run
     ) -> Table:
-        """Rows of `evaluate.evaluate`, with "asked"; those of the codec alone are left out.
-
-        Args:
-            methods: by which is edited.
-            strengths: at which, 1 among them.
-            data: what is edited, the test items by default.
-            folder: of the run.
-
-        Raises:
-            ConfigError: the folder holds the run of another plan.
-            OutputError: the folder cannot be written to.
-        """
+        """Rows of `evaluate.evaluate`, with "asked"; those of the codec alone are left out."""
         data = self.data if data is None else data
         where = f"{Path(self.name).name}-{self.captions}-{folder}"
 
@@ -203,14 +170,7 @@ class Lab:
 
 
 def asking(on: Items, captions: str, *, first: int, split: str = "test") -> Dataset:
-    """The first items of a split that ask for a change, of some kinds or of all.
-
-    Args:
-        on: which kinds.
-        captions: see `data.counterfactual`.
-        first: how many, fewer where there are not as many.
-        split: "calibration" or "test".
-    """
+    """The first items of a split that ask for a change, of some kinds or of all."""
     data = counterfactual("portraits", split, captions=captions)
     items = [item for item in data.items if item.about["asked"] and (not on.kinds or item.kind in on.kinds)]
     return dataclasses.replace(data, name=f"{data.name}/{'+'.join(on.kinds) or 'asking'}", items=tuple(items[:first]))

@@ -17,8 +17,7 @@ from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
 from latentedit_bench.experiments.items import FULL, PARTIAL, Items, recommended
 from latentedit_bench.experiments.plots import Forest, Lines
 
-LOOK = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)
-"""A coarse direction: one level, four noises."""
+LOOK = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)  # a coarse direction: one level, four noises
 
 _GAIN = Number(
     says="SDE of the joint arm less that of the better single arm, annealed direction, level 0.5, full captions",

@@ -17,7 +17,7 @@ from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, recommended
 from latentedit_bench.experiments.joint_latent import LOOK
 from latentedit_bench.experiments.plots import Forest, Lines
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Method
 
 TEXT, SDEDIT = "text arm", "SDEdit at rising levels"
 

@@ -10,7 +10,7 @@ from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
 from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, asking
 from latentedit_bench.experiments.plots import Dots, Forest
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Method
 
 _SEARCH: Mapping[str, Any] = {"levels": (0.99, 0.0), "step_size": None, "noises": 2, "antithetic": True}
 """The flow's own steps, without the locality whose thresholds were tuned on one of the models."""

@@ -18,34 +18,14 @@ TITLE = "The papers' claims"
 
 
 def page_files(page: Path) -> tuple[Path, Path]:
-    """The Markdown and the HTML file of a page.
-
-    Args:
-        page: place of the Markdown file.
-
-    Raises:
-        ConfigError: a name without the ending .md.
-    """
+    """The Markdown and the HTML file of a page."""
     if page.suffix != ".md":
         raise ConfigError(f"the page is called {page}, and its name must end in .md: the HTML file goes beside it")
     return page, page.with_suffix(".html")
 
 
 def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
-    """Write the page of everything that a folder holds.
-
-    Args:
-        folder: of `run.reproduce`.
-        page: place of the Markdown file; its links to figures start there. The HTML file beside it needs no other.
-
-    Returns:
-        Both files.
-
-    Raises:
-        ConfigError: a name without the ending .md.
-        FileFormatError: a file of the folder that is damaged.
-        OutputError: the page cannot be written.
-    """
+    """Write the page of everything that a folder of `run.reproduce` holds, as Markdown and HTML; links start there."""
     places = page_files(page)
     records = read_records(folder)
     drawn = {one.name: folder / f"{one.name}.webp" for one in records}
@@ -61,14 +41,7 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
 
 
 def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str], *, before: str = "") -> str:
-    """The page in Markdown; experiments of one paper stand together.
-
-    Args:
-        title: of the page.
-        records: in their order.
-        figures: experiment to the address of its plots.
-        before: a paragraph above the table.
-    """
+    """The page in Markdown; experiments of one paper stand together."""
     return render("claims.md", title=title, before=before, records=records, figures=figures, words=_words)
 
 

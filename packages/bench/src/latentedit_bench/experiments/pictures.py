@@ -8,24 +8,26 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.models.registry import load
+from latentedit.core.rng import seeded
+from latentedit.models.base import Backbone
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.loading import open_folder
+from latentedit.models.placement import Placement, existing_device, place
+from latentedit.models.registry import load, locate
 from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.experiments.decisions import Less
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table
 
-TWIN = Less("network", "trained", "untrained")
-"""A trained network less its untrained twin at the same latents."""
-
+TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
 QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
 """What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
 
-BASES = "bases"
-"""Folder, beside those of the experiments, for the local bases that they share; it may be deleted."""
+BASES = "bases"  # folder, beside those of the experiments, for the local bases that they share; it may be deleted
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,23 +36,16 @@ class Pictures(Source):
 
     The function takes a `Study` and, as it names them, "level" and "picture", and yields rows. A unit is what it names.
     Rows get "model", "network", and those of "level" and "picture" that are named.
-
-    Args:
-        pictures: how many, of each model.
-        levels: falling.
-        rank: of the local bases.
-        steps: of the model's whole grid.
-        twins: whether the untrained twin of each network is looked at as well.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("picture", "level")
     images: ClassVar[tuple[str, ...]] = ("picture",)
 
-    pictures: int = 24
-    levels: tuple[float, ...] = (0.95, 0.7, 0.3)
-    rank: int = 8
-    steps: int = 28
-    twins: bool = True
+    pictures: int = 24  # how many, of each model
+    levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
+    rank: int = 8  # of the local bases
+    steps: int = 28  # of the model's whole grid
+    twins: bool = True  # whether the untrained twin of each network is looked at as well
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """Of each model, what the function names."""
@@ -95,11 +90,7 @@ class Pictures(Source):
 
 
 def captioned(study: Study) -> str:
-    """The domain that reads and renders what the model draws.
-
-    Raises:
-        ConfigError: none does.
-    """
+    """The domain that reads and renders what the model draws."""
     name = study.backbone.defaults.get("captioner")
     if name is None:
         raise ConfigError(f"nobody reads the pictures of {study.backbone.name}. Name a model with a captioner")
@@ -107,11 +98,7 @@ def captioned(study: Study) -> str:
 
 
 def at_fitted_rank(rows: Table) -> Table:
-    """The rows, of each model at the rank after which the trained network's singular values fall most.
-
-    Args:
-        rows: with "rank" and "gap" as `subspaces.gaps` gives it, and "network".
-    """
+    """The rows, of each model at the rank after which the trained network's singular values fall most."""
     found: list[Table] = []
     for _, part in rows.groupby("model", sort=False):
         own = part[part["network"] == "trained"].groupby("rank")["gap"].mean()
@@ -123,3 +110,26 @@ def at_fitted_rank(rows: Table) -> Table:
 def _axes(look: Callable[..., Any]) -> list[str]:
     """Which of "level" and "picture" a function names."""
     return [name for name in ("level", "picture") if name in inspect.signature(look).parameters]
+
+
+def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:
+    """A model whose denoiser is built anew from its configuration; text encoders, codec and schedule stay as they are.
+
+    Weights are as layers begin, drawn from the seed: not with gates at zero, where a transformer does nothing.
+    """
+    name, path = locate(model)
+    folder = open_folder(path)
+    components = folder.components(torch.float32)
+    part, on = folder.adapter.denoiser, existing_device(device)
+    with quiet_libraries(), seeded(seed):
+        components[part] = type(components[part]).from_config(components[part].config)
+    place(components, Placement(device=on, dtype=torch.float32), denoiser=part)
+    return folder.adapter(
+        components,
+        name=f"{name}, untrained",
+        fingerprint=f"{folder.fingerprint}, untrained {seed}",
+        settings=folder.settings,
+        pipeline=folder.pipeline,
+        configuration=folder.configuration,
+        device=on,
+    )

@@ -23,23 +23,16 @@ GREY = "#888888"
 
 _PANEL_INCHES = (4.6, 3.6)
 _DOTS_PER_INCH = 110
-_LINE_INCHES = 0.18
-"""Height of a name beside an axis."""
+_LINE_INCHES = 0.18  # height of a name beside an axis
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shown:
-    """What plots are drawn from.
+    """What plots are drawn from."""
 
-    Args:
-        rows: of all models.
-        claims: what was decided, of each model.
-        images: columns that name the images of a row.
-    """
-
-    rows: Table
-    claims: Sequence[Claim]
-    images: Sequence[str]
+    rows: Table  # of all models
+    claims: Sequence[Claim]  # what was decided, of each model
+    images: Sequence[str]  # columns that name the images of a row
 
 
 class Plot(Protocol):
@@ -52,23 +45,14 @@ class Plot(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Means of a column over another with 95 % intervals, a line a value of a third.
+    """Means of a column over another with 95 % intervals, a line a value of a third."""
 
-    Args:
-        y: the column of numbers.
-        x: along which; levels fall to the right.
-        by: what tells lines apart.
-        label: of the vertical axis, with its unit.
-        where: column to the value that rows must have.
-        null: the column of what chance gives, drawn in grey.
-    """
-
-    y: str
-    label: str
-    x: str = "level"
-    by: str = "network"
-    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    null: str = ""
+    y: str  # the column of numbers
+    label: str  # of the vertical axis, with its unit
+    x: str = "level"  # along which; levels fall to the right
+    by: str = "network"  # what tells lines apart
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
+    null: str = ""  # the column of what chance gives, drawn in grey
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One a model."""
@@ -95,21 +79,13 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Dots:
-    """Means of a column with 95 % intervals by name, from top to bottom, a colour a value of another column.
+    """Means of a column with 95 % intervals by name, from top to bottom, a colour a value of another column."""
 
-    Args:
-        x: the column of numbers.
-        y: the column of names.
-        by: what colours tell apart.
-        label: of the horizontal axis, with its unit.
-        where: column to the value that rows must have.
-    """
-
-    x: str
-    y: str
-    by: str
-    label: str
-    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    x: str  # the column of numbers
+    y: str  # the column of names
+    by: str  # what colours tell apart
+    label: str  # of the horizontal axis, with its unit
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One a model."""
@@ -178,11 +154,7 @@ def sides(rows: Table) -> list[Table]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """As the ending of the path says, without loss; whole or not at all.
-
-    Raises:
-        OutputError: the place cannot be written to.
-    """
+    """As the ending of the path says, without loss; whole or not at all."""
     kind = path.suffix[1:]
     exact: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
     with written_beside(path) as file:

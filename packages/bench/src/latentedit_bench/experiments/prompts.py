@@ -63,8 +63,7 @@ def prompts(study: Study, level: float, picture: int, *, replaced: tuple[int, ..
 def graded(world: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) -> list[Scene]:
     """A scene, and others that differ from it in exactly so many attributes.
 
-    Some attributes follow others, as colours their parts, so draws that change more or less than asked are not taken.
-    The first count is 0; the draws depend on the scene and the seed alone.
+    Some attributes follow others, so draws that change more or less than asked are not taken. The first count is 0.
     """
     generator = random.Random(f"prompts/{seed}/{full_caption(world, own)}")
     values, shown = world.values, world.attributes(own)

@@ -27,38 +27,22 @@ from latentedit_keep.files import make_folder, plain, write_text
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Record:
-    """An experiment that was run.
+    """An experiment that was run."""
 
-    Args:
-        name: of the experiment.
-        paper, says: what is claimed by whom.
-        quick: whether the plan was the smaller one.
-        plan: models, images, levels, seeds.
-        decides: a claim a model; none where the experiment failed.
-        tells: numbers that are reported beside.
-        notes: what a reader must know.
-        failure: why nothing was found; None where something was.
-        weights: fingerprints of the models' weights by their names; none where they were not stored.
-        command: that was typed.
-        seconds: wall time, without that of runs that were stopped before.
-        peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
-        latentedit: version.
-    """
-
-    name: str
-    paper: str
+    name: str  # of the experiment
+    paper: str  # what is claimed by whom
     says: str
-    quick: bool
-    plan: Mapping[str, Any]
-    decides: tuple[Claim, ...] = ()
-    tells: tuple[Claim, ...] = ()
-    notes: str = ""
-    failure: str | None = None
-    weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-    command: str
-    seconds: float
-    peak_bytes: int
-    latentedit: str = __version__
+    quick: bool  # whether the plan was the smaller one
+    plan: Mapping[str, Any]  # models, images, levels, seeds
+    decides: tuple[Claim, ...] = ()  # a claim a model; none where the experiment failed
+    tells: tuple[Claim, ...] = ()  # numbers that are reported beside
+    notes: str = ""  # what a reader must know
+    failure: str | None = None  # why nothing was found; None where something was
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])  # fingerprints, where known
+    command: str  # that was typed
+    seconds: float  # wall time, without that of runs that were stopped before
+    peak_bytes: int  # highest resident memory of the process (CPU) or allocation (CUDA)
+    latentedit: str = __version__  # version
 
     def verdict(self, claim: Claim) -> str:
         """Such as "holds", or "would not hold (quick run, 8 images)"."""
@@ -73,20 +57,12 @@ class Record:
         return [name for name, fingerprint in self.weights.items() if fingerprint != now.get(name)]
 
     def write(self, folder: Path) -> None:
-        """As ``NAME.json``.
-
-        Raises:
-            OutputError: the folder cannot be written to.
-        """
+        """As ``NAME.json``."""
         write_text(folder / f"{self.name}.json", json.dumps(plain(self), indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod
     def read(place: Path) -> "Record":
-        """What `write` wrote.
-
-        Raises:
-            FileFormatError: a file that is damaged, or is something else.
-        """
+        """What `write` wrote."""
         try:
             stored = read_object(place.read_bytes())
             claims = {name: tuple(_claim(one) for one in stored.pop(name)) for name in ("decides", "tells")}
@@ -98,45 +74,23 @@ class Record:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Every experiment that a folder holds, by name.
-
-    Raises:
-        FileFormatError: a file that is damaged.
-    """
+    """Every experiment that a folder holds, by name."""
     return [Record.read(place) for place in sorted(folder.glob("*.json"))]
 
 
 def reproduce(
-    experiments: Sequence[Experiment],
-    folder: Path,
+    experiments: Sequence[Experiment],  # with their full plans
+    folder: Path,  # where the results go; made where it is missing
     *,
-    command: str,
-    quick: bool = False,
-    device: str | None = None,
-    progress: Progress | None = None,
+    command: str,  # that is stored with them
+    quick: bool = False,  # run each by its smaller plan
+    device: str | None = None,  # where models run; None is the best there is
+    progress: Progress | None = None,  # see `Context`
     note: Callable[[str], None] | None = None,
 ) -> list[Record]:
     """Run what has not been run; an experiment that fails is recorded, and the others go on.
 
     It can be stopped anywhere, and goes on there.
-
-    Args:
-        experiments: with their full plans.
-        folder: where the results go; made where it is missing.
-        command: that is stored with them.
-        quick: run each by its smaller plan.
-        device: where models run; None is the best there is.
-        progress, note: see `Context`.
-
-    Returns:
-        A record of each, in the same order.
-
-    Raises:
-        ConfigError: the folder holds one of them by another plan or with other weights; nothing was run.
-        RegistryError, ModelError: a model that a finished experiment was run with, and that is no longer there.
-        DeviceError: a device that this machine lacks.
-        FileFormatError: a file of the folder that is damaged.
-        OutputError: the folder cannot be written to.
     """
     existing_device(device)
     chosen = [one.changed(**one.quick) if quick else one for one in experiments]

@@ -14,90 +14,54 @@ from latentedit.core.geometry.transport import transported
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TangentBasis:
-    """Singular triplets of the derivative of a feature at a point: ``J v[i] = singular_values[i] * u[i]``.
+    """Singular triplets of the derivative of a feature at a point: ``J v[i] = singular_values[i] * u[i]``."""
 
-    Args:
-        u: orthonormal changes of the feature.
-        singular_values: falling, at least 0.
-        v: orthonormal displacements of the latent.
-    """
-
-    u: Float[Tensor, "r *feature"]
-    singular_values: Float[Tensor, " r"]
-    v: Float[Tensor, "r *latent"]
+    u: Float[Tensor, "r *feature"]  # orthonormal changes of the feature
+    singular_values: Float[Tensor, " r"]  # falling, at least 0
+    v: Float[Tensor, "r *latent"]  # orthonormal displacements of the latent
 
 
-BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]
-"""The basis at a point, and the one before it, from which a search may start."""
+BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]  # the basis at a point, by the one before it
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shot:
-    """Where shooting went.
+    """Where shooting went."""
 
-    Args:
-        points: of the latent, the start first.
-        bases: at each point.
-        captured: share of the squared change of the feature that each new tangent space kept; one a segment.
-    """
-
-    points: Float[Tensor, "l *latent"]
-    bases: tuple[TangentBasis, ...]
-    captured: Float[Tensor, " n"]
+    points: Float[Tensor, "l *latent"]  # of the latent, the start first
+    bases: tuple[TangentBasis, ...]  # at each point
 
 
 def shoot(
-    basis_at: BasisAt,
-    start: Float[Tensor, "*latent"],
-    along: Float[Tensor, "*feature"],
+    basis_at: BasisAt,  # the tangent space at a point
+    start: Float[Tensor, "*latent"],  # one latent
+    along: Float[Tensor, "*feature"],  # the change of the feature that is followed
     *,
-    step: float,
-    segments: int,
-    damping: float = 0.0,
-    on_shell: bool = False,
+    step: float,  # length of each step of the latent; negative goes the other way
+    segments: int,  # how many steps
+    damping: float = 0.0,  # see `transported`
+    on_shell: bool = False,  # keep the length of the latent; the step is then that along the tangent
 ) -> Shot:
     """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
 
     ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalised.
-    The curve follows a geodesic to first order in the step. By itself nothing keeps its distance from the origin, and
-    latents near noise, of ``n`` numbers, lie on a shell of radius ``sqrt(n)``. On the shell, the part of each v along z
-    is left out and each point is given the length of the start.
-
-    Args:
-        basis_at: the tangent space at a point.
-        start: one latent.
-        along: the change of the feature that is followed.
-        step: length of each step of the latent; negative goes the other way.
-        segments: how many steps.
-        damping: see `transported`.
-        on_shell: keep the length of the latent; the step is then that along the tangent.
-
-    Raises:
-        ConfigError: a step that is 0 or no number, less than one segment, or a tangent space that has nothing of the
-            direction.
-
-    Cost:
-        ``segments + 1`` bases.
-
-    Source:
-        Park et al. 2023 (arXiv 2302.12469, geodesic shooting; 2307.12868, the pullback).
+    The curve follows a geodesic to first order in the step. On the shell, where latents near noise lie, the part of v
+    along z is left out and each point is given the length of the start. After Park et al. 2023, arXiv 2302.12469.
     """
     if not (math.isfinite(step) and step):
         raise ConfigError(f"a step of {step} goes nowhere. Give a number other than 0")
     if segments < 1:
         raise ConfigError(f"{segments} segments are no curve. Give 1 or more")
-    points, bases, captured = [start], [basis_at(start, None)], list[Tensor]()
+    points, bases = [start], [basis_at(start, None)]
     for segment in range(segments + 1):
         basis = bases[-1]
         heading = transported(along[None], basis.u, basis.singular_values, basis.v, damping=damping)
         along = heading.u[0]
-        if segment:
-            captured.append(heading.captured[0])
         if segment < segments:
             ahead = heading.v[0].to(start.device, start.dtype)
             points.append(_on_shell(points[-1], ahead, step) if on_shell else points[-1] + step * ahead)
             bases.append(basis_at(points[-1], basis))
-    return Shot(points=torch.stack(points), bases=tuple(bases), captured=torch.stack(captured))
+    return Shot(points=torch.stack(points), bases=tuple(bases))
 
 
 def _on_shell(z: Float[Tensor, "*latent"], ahead: Float[Tensor, "*latent"], step: float) -> Float[Tensor, "*latent"]:

@@ -16,23 +16,16 @@ from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.step_length import EFFECT, Walk, effect_of, step_lengths
 from latentedit_bench.domains.areas import CHANGED
 
-SCALES = (1.0, -1.0)
-"""Multiples of the length at which a direction has the effect."""
+SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SignedEdit:
-    """One direction at one picture, walked to both of `SCALES`.
+    """One direction at one picture, walked to both of `SCALES`."""
 
-    Args:
-        effect: reached, see `editors.walks.step_length`.
-        change: of the pixels as the model decodes them, edited minus source, in units in which [-1, 1] is all.
-        shifts: attribute to the change of the probability of each of its values; empty without a reader.
-    """
-
-    effect: float
-    change: Float[Tensor, "2 3 h w"]
-    shifts: Mapping[str, Float[Tensor, "2 _"]]
+    effect: float  # reached, see `editors.walks.step_length`
+    change: Float[Tensor, "2 3 h w"]  # of the pixels, edited minus source, in units in which [-1, 1] is all
+    shifts: Mapping[str, Float[Tensor, "2 _"]]  # changes of the probabilities of its values; empty without a reader
 
     @property
     def changes(self) -> dict[str, float]:
@@ -53,27 +46,13 @@ class SignedEdit:
 
 @torch.no_grad()
 def signed_edits(
-    basis: LocalBasis,
-    units: Float[Tensor, "k *latent"],
+    basis: LocalBasis,  # says at which picture and level
+    units: Float[Tensor, "k *latent"],  # directions there, of unit length
     *,
-    effect: float = EFFECT,
-    move: LatentWalk | None = None,
+    effect: float = EFFECT,  # that they are to have, see `editors.walks.step_length`
+    move: LatentWalk | None = None,  # how they move at the level; None is addition
 ) -> list[SignedEdit]:
-    """What directions do to a picture, each as long as it takes for the same effect.
-
-    Args:
-        basis: says at which picture and level.
-        units: directions there, of unit length.
-        effect: that they are to have, see `editors.walks.step_length`.
-        move: how they move at the level; None is addition.
-
-    Raises:
-        ConfigError: latents without a picture.
-        ModelError: the network gave values that are not finite.
-
-    Cost:
-        For each direction two ways back a round of at most `step_length.ROUNDS`, mostly three, and two more.
-    """
+    """What directions do to a picture, each as long as it takes for the same effect."""
     latent, backbone = basis.latent, basis.latent.backbone
     if not latent.frames:
         raise ConfigError("the basis is one of bare latents, without a picture. Encode a picture")
@@ -100,14 +79,7 @@ def changed_share(change: Float[Tensor, "2 3 h w"]) -> float:
 
 
 def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) -> Float[Tensor, "k *latent"]:
-    """Random directions of unit length at a picture's level: the control.
-
-    Args:
-        basis: says where.
-        count: of directions.
-        seed: of the draws.
-        first: number of the first draw, so that several pictures have directions of their own.
-    """
+    """Random directions of unit length at a picture's level: the control."""
     drawn = [
         random_direction(basis.latent, level=basis.level, steps=basis.steps, seed=seed, index=first + index).z
         for index in range(count)
@@ -118,12 +90,7 @@ def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) ->
 def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
     """The area of the attributes that change, weighted by how much they do; a share of the image.
 
-    Args:
-        changes: attribute to its change, in [0, 1].
-        areas: attribute to the share of an image that it covers.
-
-    Returns:
-        None where attributes change by less than `naming.FLOOR` in all.
+    None where attributes change by less than `naming.FLOOR` in all.
     """
     total = sum(changes.values())
     return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None

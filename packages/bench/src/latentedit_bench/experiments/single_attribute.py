@@ -10,13 +10,10 @@ from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, recommended
 from latentedit_bench.experiments.plots import Dots, Forest
 from latentedit_bench.experiments.texts import asking_another
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE, Method
 
 OTHER = "another attribute's direction"
-
-_ASKED = 0.5
-"""Total variation in the right answer from which on an attribute counts as asked for."""
+_ASKED = 0.5  # total variation in the right answer from which on an attribute counts as asked for
 
 _MARGIN = Number(
     says="change of the attribute asked for less the largest of another, less the same of the control direction",

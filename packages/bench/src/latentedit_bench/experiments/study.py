@@ -24,79 +24,44 @@ from latentedit.models.placement import dtype_name
 from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside
 
-LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
-"""From almost noise to almost the picture."""
-
+LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)  # from almost noise to almost the picture
 _TENSORS = ("u", "singular_values", "v", "residuals")
-_COUNTS = ("iterations", "products", "evaluations")
-"""Fields of a basis that are stored as tensors, and as whole numbers; beside them its latent, "top"."""
-
-_DEGREES = 1.0
-"""Largest principal angle between the space that is found and the true one; of 90 between orthogonal ones."""
-
-_PRODUCTS, _OF_TWINS = 20, 10
-"""Most products a rank, of trained networks and of untrained ones: the spectrum of these is nearly flat, and in a flat
-one no search ends."""
-
-_OF_TANGENTS = 60
-"""Most products in all where one search begins with what the last one found."""
+_COUNTS = ("iterations", "products", "evaluations")  # fields of a basis that are stored as whole numbers
+_DEGREES = 1.0  # largest principal angle between the space that is found and the true one
+_PRODUCTS, _OF_TWINS = 20, 10  # most products a rank, of trained networks and of untrained ones with their flat spectra
+_OF_TANGENTS = 60  # most products in all where one search begins with what the last one found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Study:
-    """Pictures in one model, and where they are looked at.
+    """Pictures in one model, and where they are looked at."""
 
-    Args:
-        backbone: the model.
-        latents: one a picture, each under no text, so that nothing but the picture tells them apart.
-        levels: falling.
-        rank: of the local bases.
-        site: the feature.
-        steps: of the model's whole grid.
-        seed: of every search and every draw.
-        folder: where bases are kept between runs; None keeps none.
-        trained: of an untrained twin the study of the trained network, at whose latents the twin is looked at.
-    """
-
-    backbone: Backbone
-    latents: tuple[JointLatent, ...]
-    levels: tuple[float, ...] = LEVELS
-    rank: int = 10
-    site: str = ""
-    steps: int = 28
-    seed: int = 0
-    folder: Path | None = None
-    trained: "Study | None" = None
+    backbone: Backbone  # the model
+    latents: tuple[JointLatent, ...]  # one a picture, each under no text
+    levels: tuple[float, ...] = LEVELS  # falling
+    rank: int = 10  # of the local bases
+    site: str = ""  # the feature
+    steps: int = 28  # of the model's whole grid
+    seed: int = 0  # of every search and every draw
+    folder: Path | None = None  # where bases are kept between runs; None keeps none
+    trained: "Study | None" = None  # the study of the trained network, at whose latents a twin is looked at
 
     def __len__(self) -> int:
         return len(self.latents)
 
     @staticmethod
     def of(
-        backbone: Backbone,
-        pictures: Sequence[PictureLike],
+        backbone: Backbone,  # the model
+        pictures: Sequence[PictureLike],  # files or open pictures
         *,
-        levels: Sequence[float] = LEVELS,
-        rank: int = 10,
-        site: str | None = None,
-        steps: int = 28,
+        levels: Sequence[float] = LEVELS,  # in (0, 1], those above the model's highest become it
+        rank: int = 10,  # of the local bases
+        site: str | None = None,  # None is the model's own choice
+        steps: int = 28,  # as in the class
         seed: int = 0,
         folder: Path | None = None,
     ) -> "Study":
-        """Encode pictures one by one, for a study of them.
-
-        Args:
-            backbone: the model.
-            pictures: files or open pictures.
-            levels: in (0, 1], those above the model's highest become it.
-            rank: of the local bases.
-            site: None is the model's own choice.
-            steps, seed, folder: as in the class.
-
-        Raises:
-            ConfigError: no level, levels outside (0, 1], an unknown site, or pictures that the model takes at different
-                sizes.
-        """
+        """Encode pictures one by one, for a study of them."""
         top = backbone.grid(steps).levels[0]
         found = tuple(sorted({min(float(level), top) for level in levels}, reverse=True))
         if not found or found[-1] <= 0 or max(levels) > 1:
@@ -142,16 +107,7 @@ class Study:
     def basis(self, picture: int, level: float, *, prompt: str = "") -> LocalBasis:
         """The local basis of one picture at a level, read from the folder where it was computed before.
 
-        Each picture has a search of its own, so that what two searches have in common is the network's. Of the trace
-        there is the latent at the level alone; see `walkable`.
-
-        Args:
-            picture: its index.
-            level: one of ``levels``, or another.
-            prompt: text under which to look; the picture is inverted under none.
-
-        Cost:
-            One evaluation a step below the level, and two a product; nothing where it is stored.
+        Each picture has a search of its own. Of the trace there is the latent at the level alone; see `walkable`.
         """
         place = self._place(self.settings["pictures"][picture], level, prompt, self.rank, self.seed + picture)
         latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
@@ -180,11 +136,7 @@ class Study:
         )
 
     def walkable(self, basis: LocalBasis) -> LocalBasis:
-        """The same basis with the whole trace of its picture, along which edits return.
-
-        Cost:
-            One evaluation a step below the level.
-        """
+        """The same basis with the whole trace of its picture, along which edits return."""
         with torch.no_grad():
             return dataclasses.replace(basis, trace=invert(basis.latent, basis.latent.path(self.steps, basis.level)))
 

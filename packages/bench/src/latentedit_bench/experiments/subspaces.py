@@ -13,13 +13,8 @@ from latentedit.core.geometry.grassmann import RandomLevel, geodesic_distance, r
 from latentedit.directions.local_basis import LocalBasis
 
 SPACES = {"h": "feature tangent spaces (u)", "x": "latent tangent spaces (v)"}
-
-RANKS = (1, 2, 4, 7)
-"""Ranks of which all statements are tried, where the bases have them; 7 because the gap after the last vector of a
-basis of 8 is not known."""
-
-DISTANCE = "geodesic distance / largest possible"
-"""What plots call the distance."""
+RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
+DISTANCE = "geodesic distance / largest possible"  # what plots call the distance
 
 
 def ranks_of(rank: int) -> tuple[int, ...]:
@@ -45,11 +40,6 @@ def compared(
 
     "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; "null" is the
     mean of random subspaces of the same dimensions, in the same unit; "gap" is that of `gaps` over all bases.
-
-    Args:
-        bases: of one rank, at one site.
-        space: one of `SPACES`.
-        seed: of the random subspaces.
     """
     sets = [basis.u if space == "h" else basis.v for basis in bases]
     for rank, gap in gaps(bases).items():
@@ -68,15 +58,8 @@ def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
 def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
     """The participation ratio ``(tr C)^2 / tr C^2`` of the covariance C of vectors.
 
-    Both parts are unbiased, whatever the distribution and its mean: they are the averages of
-    ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows. The ratio of
-    the sample covariance itself could never exceed the number of rows.
-
-    Args:
-        rows: at least 4 vectors that are not all equal.
-
-    Source:
-        The averages in closed form: Himeno and Yamada 2014, J. Multivariate Anal. 130.
+    Both parts are unbiased: the averages of ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and
+    ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows (Himeno and Yamada 2014, J. Multivariate Anal. 130).
     """
     count, centred = len(rows), rows.double() - rows.double().mean(0)
     gram = centred @ centred.T

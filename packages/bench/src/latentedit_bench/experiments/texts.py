@@ -14,28 +14,19 @@ from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, w
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.items import loaded
 
-_TRIES = 24
-"""Random captions of a portrait, of which those that change as many words are taken."""
-
-Pair = tuple[str, str]
-"""A full caption and another; both name all attributes in one order."""
-
-Pairs = tuple[list[Pair], list[Pair]]
-"""Captions of the changes of one portrait, one an attribute; and of random changes of as many words."""
+_TRIES = 24  # random captions of a portrait, of which those that change as many words are taken
+Pair = tuple[str, str]  # a full caption and another; both name all attributes in one order
+Pairs = tuple[list[Pair], list[Pair]]  # captions of the changes of one portrait, one an attribute; and random ones
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Texts(Source):
-    """Captions of portraits of the test split. The function takes a model, the world and `caption_pairs`.
-
-    Args:
-        portraits: how many.
-    """
+    """Captions of portraits of the test split. The function takes a model, the world and `caption_pairs`."""
 
     keys: ClassVar[tuple[str, ...]] = ("portrait",)
     images: ClassVar[tuple[str, ...]] = ("portrait",)
 
-    portraits: int = 96
+    portraits: int = 96  # how many
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """The models."""
@@ -53,11 +44,7 @@ class Texts(Source):
 
 
 def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> Pairs:
-    """Of one portrait.
-
-    A change starts from the portrait with the attribute at the first value of `plain_changes`, a random one from
-    the same caption; it takes one to three attributes to random values.
-    """
+    """Of one portrait, each attribute from its first value of `plain_changes`; random ones from the same caption."""
     ours, null = list[Pair](), list[Pair]()
     for name, (old, new) in world.plain_changes.items():
         source = with_value(world, portrait, name, old)

@@ -15,8 +15,7 @@ from latentedit_bench.experiments.plots import Dots
 from latentedit_bench.experiments.signed_edits import changed_share, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 
-_VISIBLE = 0.05
-"""Share of the pixels that an edit must change at its source, by more than `areas.CHANGED` levels, to count."""
+_VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `areas.CHANGED`
 
 _PIXELS = Number(
     says="cosine between the changes of the pixels at source and target, carried direction less a random one",

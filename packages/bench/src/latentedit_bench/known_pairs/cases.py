@@ -48,9 +48,7 @@ VERDICTS = {
 """Kind of a case to the right verdict."""
 
 DRAWN = "portrait"  # stands for the name of a photograph; another portrait in each case
-
 CHANGES = ("paste", "paste with shadow", "drawn", "recolour", "remove", "relight")
-
 _GRAIN_LEVELS = 1.5  # deviation of the noise in an enlarged photograph, or it would be smoother than any camera's
 _LUMA = np.array([0.299, 0.587, 0.114])
 _CYCLE = (*("local",) * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
@@ -100,11 +98,7 @@ def make_case(half: Half, index: int, *, side: int | None = None) -> Case:
 
 @functools.cache
 def photograph(name: str) -> Pixels:
-    """One of `PHOTOGRAPHS`, in colour.
-
-    Raises:
-        MissingDependencyError: its library is not installed.
-    """
+    """One of `PHOTOGRAPHS`, in colour."""
     package, _, rest = name.partition("/")
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:

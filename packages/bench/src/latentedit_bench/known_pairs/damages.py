@@ -21,9 +21,8 @@ CODECS = (
     "none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg", "autoencoder",
     "redrawn",
 )  # fmt: skip
-"""Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail, "autoencoder"
-is a round trip through that of a bundled model, "redrawn" draws everything anew, as instruction editors do: things
-drift by 1 to 8 pixels, texture is made up, and each region has its own cast."""
+"""Kinds of loss; "texture" is another one of the same strength, "autoencoder" a round trip through that of a bundled
+model; "redrawn", as by instruction editors: things drift by 1 to 8 pixels, texture is made up, regions have casts."""
 
 _AUTOENCODERS = ("portraits", "portraits-unet")
 _TILE_PX = 256

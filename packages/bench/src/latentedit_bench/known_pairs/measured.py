@@ -12,8 +12,9 @@ from PIL import Image
 
 from latentedit.api.runs.work import Measure, UnitResult
 from latentedit.core.errors import ConfigError
-from latentedit_bench.known_pairs.cases import SEEDS, VERDICTS, Case, Half, Plane, make_case
+from latentedit_bench.known_pairs.cases import DRAWN, SEEDS, VERDICTS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
+from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.composite import composite, levels
 from latentedit_keep.registration import distance_px
@@ -50,11 +51,7 @@ class PairWork:
 
 
 def case_work(split: str, count: int) -> PairWork:
-    """The first cases of a half as work.
-
-    Raises:
-        ConfigError: no such half, or no cases.
-    """
+    """The first cases of a half as work."""
     if split not in SEEDS:
         raise ConfigError(f"--split is calibration or test; got {split!r}")
     if count < 1:
@@ -98,8 +95,7 @@ def measured(case: Case) -> Row:
 def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
     """Agreement with the truth inside the change and masks: `keep`, its parts, the bound and the baselines.
 
-    The bound has the true mask, the true frame and colours fitted on what truly did not change. What the editor pushed
-    out of its frame cannot come back and is not counted.
+    The bound has the true mask, the true frame and colours fitted on what truly did not change.
     """
     size, edited, original = case.original.shape[1::-1], levels(case.edited), levels(case.original)
     shown = depth_inside(damage.matrix, size, case.edited.shape[1::-1]) >= 0
@@ -170,3 +166,56 @@ def _aligned(original: Pixels, moving: Pixels) -> Pixels:
         return moving
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(moving, affine, original.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def summary(rows: Table) -> dict[str, Any]:
+    """Everything; intervals are over photographs, most of which are in many cases, and over drawn portraits."""
+    group = rows["picture"].where(rows["picture"] != DRAWN, rows["case"].astype(str))
+    rows = rows.assign(group=group).set_index("group")
+    local = rows[rows["kind"] == "local"]
+    return {
+        "cases": len(rows),
+        "bars": _bars(rows, local),
+        "against": [_medians(local, name) for name in ("keep", "editor", *THRESHOLDS, "bound")],
+        "parts": {by: [_part(by, value, some) for value, some in local.groupby(by)] for by in ("what", "codec")},
+        "worst": local.nsmallest(10, "keep_iou").to_dict("records"),
+    }
+
+
+def _bars(rows: Table, local: Table) -> list[dict[str, Any]]:
+    """Share of the cases whose value is the least wanted one or more, and the bar for that share."""
+    outside = local["keep_outside_db"] - local["editor_outside_db"]
+    inside, frame, strangers = local["keep_inside_db"], -rows["shift_error_px"], rows[rows["kind"] == "different"]
+    wanted = [
+        ("outside at least 20 dB better than the editor's image", 0.95, outside, 20),
+        ("nothing touched farther than 12 px from the change", 0.99, -rows["keep_far_touched"], 0),
+        ("inside at most 1 dB below the bound (true mask, true frame)", 0.5, inside - local["bound_inside_db"], -1),
+        ("inside no worse than the aligned image", 0.9, inside - local["aligned_inside_db"], 0),
+        ("error of the frame at most 0.03 px", 0.5, frame, -0.03),
+        ("error of the frame at most 0.2 px", 0.95, frame, -0.2),
+        ("soft IoU of the mask at least 0.95", 0.5, local["keep_iou"], 0.95),
+        ("soft IoU of the mask at least 0.85", 0.9, local["keep_iou"], 0.85),
+        ("verdict right", 0.95, rows["right"], 1),
+        ("different images not called kept", 1.0, (strangers["verdict"] != "kept").astype(float), 1),
+    ]
+    told: list[dict[str, Any]] = []
+    for statement, bar, values, least in wanted:
+        known = values.dropna()
+        share = over_groups(known >= least)
+        ends = {"value": share.mean, "low": share.low, "high": share.high}
+        told.append({"statement": statement, **ends, "bar": bar, "cases": len(known), "holds": share.mean >= bar})
+    return [one for one in told if one["cases"]]
+
+
+def _medians(local: Table, method: str) -> dict[str, Any]:
+    known = [name for name in ("iou", "inside_db", "outside_db") if f"{method}_{name}" in local]
+    return {"method": method, **{name: float(local[f"{method}_{name}"].median()) for name in known}}
+
+
+def _part(by: str, value: str, some: Table) -> dict[str, Any]:
+    told = {
+        "iou": some["keep_iou"].median(),
+        "iou_at_least_85": (some["keep_iou"].dropna() >= 0.85).mean(),
+        "inside_below_bound_db": (some["bound_inside_db"] - some["keep_inside_db"]).median(),
+    }
+    return {by: value, "cases": len(some), **told}

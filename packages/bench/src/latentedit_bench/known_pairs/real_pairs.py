@@ -26,11 +26,7 @@ _METHODS = ("keep", "threshold", "sift", "diff-merge")
 
 
 def real_work(folder: Path, node: Path | None) -> PairWork:
-    """The pairs of a folder as work; ``pairs.json`` has each pair's number ``n`` and its ``kind``.
-
-    Raises:
-        ConfigError: there is no such file, or no such node.
-    """
+    """The pairs of a folder as work; ``pairs.json`` has each pair's number ``n`` and its ``kind``."""
     place = folder / "pairs.json"
     if not place.is_file():
         raise ConfigError(f"there is no {place}. Name a folder with pairs.json and a folder for each pair")

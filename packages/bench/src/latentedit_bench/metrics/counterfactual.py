@@ -12,9 +12,7 @@ def counterfactual_error(edited: Pictures, source: Pictures, truth: Pictures) ->
 
     From 0 up; lower is better. 0 is the answer, 1 what no edit scores, above 1 the edit did more harm than good. With
     effect and leakage of `disentanglement` it is ``(1 - effect)^2 + leakage^2``. nan where nothing was asked for.
-
-    Traps: what the codec loses counts as an error, and where the wanted change is small that alone can pass 1; squares
-    make a mean over pictures that of the worst ones, so look at the median too.
+    What the codec loses counts as an error, and where the wanted change is small that alone can pass 1.
     """
     edited, source, truth = in_double(edited, source, truth)
     error = mean_square(edited, truth) / mean_square(source, truth)

@@ -15,12 +15,8 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.settings import check
 
-_Effect = Annotated[float, Field(gt=0)]
-"""A size of change; 1 is the whole one."""
-
-LEAST_EFFECT = 0.05
-"""Best effect of a path up to which it is none: nothing is scaled up from there."""
-
+_Effect = Annotated[float, Field(gt=0)]  # a size of change; 1 is the whole one
+LEAST_EFFECT = 0.05  # best effect of a path up to which it is none: nothing is scaled up from there
 Paths = Float[np.ndarray, "n k"]
 Numbers = Float[np.ndarray, " n"]
 
@@ -28,11 +24,8 @@ Numbers = Float[np.ndarray, " n"]
 def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers, Bool[np.ndarray, " n"]]:
     """The leakage at the first point of each path that has the wanted effect, and whether the path gets there.
 
-    Where it does not, the point of the largest effect is scaled from the origin, ``leakage * wanted / effect``: what
-    the editor would leak if more strength gave more of the same. That flatters an editor that breaks down beyond its
-    range, so report the share that was reached. Infinite where the largest effect is `LEAST_EFFECT` or less.
-
-    From 0 up; lower is better.
+    Where it does not, the point of the largest effect is scaled from the origin, ``leakage * wanted / effect``, which
+    flatters an editor that breaks down beyond its range. Infinite where that effect is `LEAST_EFFECT` or less.
     """
     check(_Effect, wanted=wanted)
     along, beside, known = _paths(effects, leakages)

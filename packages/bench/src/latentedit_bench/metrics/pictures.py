@@ -12,25 +12,14 @@ Pictures = Float[Tensor, "b 3 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 
 SAME = 1e-6
-"""Root mean square difference up to which two pictures are the same one.
+"""Root mean square difference up to which two pictures are the same one: above what single precision rounds (6e-8),
+below one step of 8 bits, 2/255, in one channel of one pixel of 1024 x 1024 (4e-6)."""
 
-Above what single precision rounds (6e-8 of 1), below the smallest change that 8 bits know: one step, 2/255, of one
-channel of one pixel is 4e-6 of a picture of 1024 x 1024.
-"""
-
-HIGHEST_DB = 100.0
-"""Signal-to-noise ratio above which none is told; see `psnr_db`."""
+HIGHEST_DB = 100.0  # signal-to-noise ratio above which none is told; see `psnr_db`
 
 
 def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"], ...]:
-    """The pictures in float64.
-
-    Raises:
-        ShapeError: not all are [b, 3, h, w] of one size.
-        ImageError: whole numbers, or a value that is not finite. A mean that left such a picture out would flatter the
-            editor that made it.
-        DeviceError: they are on several devices.
-    """
+    """The pictures in float64."""
     shapes = sorted({tuple(picture.shape) for picture in pictures})
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
         raise ShapeError(f"the pictures are {[list(shape) for shape in shapes]}. Give all as [b, 3, h, w] of one shape")
@@ -48,12 +37,7 @@ def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w
 
 
 def check_mask(mask: Tensor, pictures: Pictures) -> None:
-    """Refuse a mask or weights that do not belong to the pictures.
-
-    Raises:
-        ShapeError: not [b, 1, h, w] of the pictures' size.
-        DeviceError: on another device.
-    """
+    """Refuse a mask or weights that do not belong to the pictures."""
     expected = (len(pictures), 1, *pictures.shape[2:])
     if tuple(mask.shape) != expected:
         raise ShapeError(f"the mask is {list(mask.shape)}, not {list(expected)} as the pictures. Resize it")

@@ -8,7 +8,7 @@
 
 "corrected" takes the mask as drawn, divides by the background's pixels, and lays the source into the inside, so that
 neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves no
-background gives nan; the evaluator drops such rows, `latentedit_bench.ranking.unranked` counts them.
+background gives nan.
 
 Source:
     Ju et al. 2024, "PnP Inversion", and its public evaluator; the corrected forms are ours.
@@ -28,7 +28,6 @@ from latentedit_bench.metrics.pictures import Mask, Pictures, check_mask, in_dou
 Mode = Literal["legacy", "corrected"]
 MODES: tuple[Mode, ...] = ("legacy", "corrected")
 
-
 SCALE = {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 1e2}
 """The numbers that need no network, and what PIE-Bench's tables multiply each by."""
 
@@ -40,11 +39,8 @@ NOT_MEASURED = {
 }
 """PIE-Bench's other numbers, and the network of each; latentedit loads none of these to measure with."""
 
-LEGACY_SIDE = 512
-"""Side of PIE-Bench's pictures, px."""
-
-_LEAST_SIDE = 6
-"""Shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border."""
+LEGACY_SIDE = 512  # side of PIE-Bench's pictures, px
+_LEAST_SIDE = 6  # shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border
 
 
 def inside(mask: Mask, *, mode: Mode) -> Mask:

@@ -4,9 +4,8 @@ A value belongs to one picture or to several (a distance belongs to two). The bo
 picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
 that share a picture are not counted as independent.
 
-An edit also depends on its seed. In a run each item has noise of its own for each seed, and its value is the mean over
-the seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. It would not if
-items shared their noise.
+In a run each item has noise of its own for each seed, and its value is the mean over the seeds. Items that are drawn
+bring their noise along, so the interval covers pictures and seeds.
 """
 
 import dataclasses
@@ -20,36 +19,22 @@ from jaxtyping import Float
 
 from latentedit.core.errors import ConfigError
 
-FEWEST = 6
-"""Pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)."""
-
-SEEDS = 5
-"""Seeds that a comparison of methods needs: one seed moves a mean over 96 items by as much as good methods differ."""
-
+FEWEST = 6  # pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
+SEEDS = 5  # that a comparison takes: one moves a mean over 96 items by as much as good methods differ
 _DRAWS = 2000
 _PERCENTILES = (2.5, 97.5)
-
-Table = Any
-"""A pandas DataFrame. Its annotations give a union for every selection, and strict checks would report each use."""
-
+Table = Any  # a pandas DataFrame, whose own annotations give a union for every selection
 Verdict = Literal["holds", "does not hold", "undecided at this size"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number with its 95 % interval.
+    """A number with its 95 % interval."""
 
-    Args:
-        mean: the statistic of all values.
-        low: end of the interval; nan where there are fewer than `FEWEST` pictures.
-        high: likewise.
-        pictures: behind it.
-    """
-
-    mean: float
-    low: float
-    high: float
-    pictures: int
+    mean: float  # the statistic of all values
+    low: float  # end of the interval; nan where there are fewer than `FEWEST` pictures
+    high: float  # likewise
+    pictures: int  # behind it
 
     @property
     def text(self) -> str:
@@ -63,13 +48,7 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
 
 
 def estimate(values: Sequence[float], pictures: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
-    """The mean of values; see the module.
-
-    Args:
-        values: those that are nan are left out.
-        pictures: to which each belongs.
-        seed: of the bootstrap.
-    """
+    """The mean of values, each of some pictures; see the module. Those that are nan are left out."""
     known = np.isfinite(values)
     told = np.asarray(values)[known]
     members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
@@ -82,14 +61,7 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[Any]], *, seed
 def apart(
     first: tuple[Sequence[float], Sequence[Sequence[Any]]], second: tuple[Sequence[float], Sequence[Sequence[Any]]]
 ) -> Estimate:
-    """The mean of some values less that of others, whose pictures are drawn independently.
-
-    Args:
-        first, second: known values, and the pictures to which each belongs.
-
-    Returns:
-        With the number of pictures of the smaller set.
-    """
+    """The mean of some values less that of others, whose pictures are drawn independently; all are known."""
     generator = np.random.default_rng(0)
     weights = [drawn_weights(members, generator) for _, members in (first, second)]
     drawn = [_ratio(w @ np.asarray(values), w.sum(1)) for w, (values, _) in zip(weights, (first, second), strict=True)]
@@ -137,12 +109,7 @@ def check_seeds(count: int) -> None:
 
 
 def drawn_weights(members: Sequence[Sequence[Any]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
-    """The weights of values in each draw of the bootstrap; see the module.
-
-    Args:
-        members: the pictures to which each value belongs, equally many each.
-        generator: of the draws.
-    """
+    """The weights of values in each draw of the bootstrap; see the module."""
     names = sorted({picture for which in members for picture in which})
     place = {name: index for index, name in enumerate(names)}
     places = np.array([[place[picture] for picture in which] for which in members])

@@ -9,11 +9,8 @@ from latentedit.core.errors import ConfigError, ShapeError
 def linearity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> Float64[Tensor, " b"]:
     """``1 - min_a |e - a s|^2 / |e|^2 = <e, s>^2 / (|e|^2 |s|^2)``: R^2 of the best line through the origin.
 
-    In [0, 1]; higher is better. 1: the effect is a multiple of the strength, of either sign. Through the origin since
-    strength 0 is the picture itself; hence the whole effect is explained, not its variance around a mean.
-
-    Traps: its floor is high. A switch that is full on from the least of the strengths .25, .5, .75, 1 has .83, so read
-    it next to other editors on the same strengths only. nan where there is no effect at any strength (0/0).
+    In [0, 1]; higher is better. nan where there is no effect at any strength (0/0). Its floor is high: a switch that is
+    full on from the least of the strengths .25, .5, .75, 1 has .83.
     """
     e, s = _checked(effects, strengths)
     explained = (e * s).sum(1).square() / (e.square().sum(1) * s.square().sum())
@@ -23,11 +20,8 @@ def linearity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> 
 def monotonicity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> Float64[Tensor, " b"]:
     """Spearman's rank correlation of effect and strength.
 
-    In [-1, 1]; higher is better. 1: every step up in strength is a step up in effect, of any size; ties share a rank.
-    nan where the effect is the same at all strengths.
-
-    Traps: ranks know no size, so rounding noise on an effect of 0 looks like an order, and one small step back costs
-    as much as a large one. With few strengths it has few values: ``k (k^2 - 1) / 6`` steps.
+    In [-1, 1]; higher is better; ties share a rank. nan where the effect is the same at all strengths. Ranks know no
+    size, so rounding noise on an effect of 0 looks like an order.
     """
     e, s = (_ranks(part) for part in _checked(effects, strengths))
     e, s = e - e.mean(1, keepdim=True), s - s.mean(1, keepdim=True)

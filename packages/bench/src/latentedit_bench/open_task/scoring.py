@@ -30,26 +30,44 @@ from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
-from latentedit_bench.metrics.locality import outside_change
+from latentedit_bench.metrics.locality import outside_change, side_effect
 from latentedit_bench.metrics.pictures import mean_square
-from latentedit_bench.metrics.side_effects import side_effect
-from latentedit_bench.metrics.statistics import Estimate, Table, over_groups
+from latentedit_bench.metrics.statistics import Estimate, Table, between, over_groups
 from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
+from latentedit_bench.report.page import page, render
+from latentedit_bench.report.tables import Cell, Grid, number
 from latentedit_keep.api import keep as keep_change
 from latentedit_keep.pictures import read_image
 
-AS_IS, KEPT = "as it is", "after keep"
-"""How the images are scored."""
+AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
 
 MEASURES = (
     "error", "effect", "leakage", "outside_change", "side_effect", "untouched", "done", "others_changed", "still_error",
     "error_between", "strength_error", "monotonicity",
 )  # fmt: skip
-"""Numbers of an item, which `page.WORDS` explains in this order."""
+"""Numbers of an item, which `WORDS` explains in this order."""
+
+_SHOWN_FAULTS = 400
+
+WORDS = {
+    "error": "squared distance to the right answer, in that of the source: 0 is the answer, 1 no edit or worse.",
+    "effect": "how much of the wanted change was made: 0 none, 1 all of it, above 1 too much, below 0 the opposite.",
+    "leakage": "length of what changed beside the wanted change, in lengths of the wanted change; 0 is best.",
+    "change outside": "squared change where the right answer changes nothing, in units of the wanted one; 0 is best.",
+    "side effects": "how much of the right shadows, reflections and bounced light is there; 1 is best, 0 is none.",
+    "rest untouched": "share of the pixels that the right answer leaves alone and that are the source's, bit for bit.",
+    "asked for, done": "share of the asked attributes in which a classifier sees the asked value, whatever the style.",
+    "others changed": "number of attributes that were not asked for and in which the classifier sees another value.",
+    "error where nothing is asked": "where the source is the answer: squared change in units of that of other "
+    "items, at most 1.",
+    "error between strengths": "of graded changes: the error at strengths below 1, each to its own right answer.",
+    "error of the strength": "of graded changes: how far the effect at a strength is from that of the right answer.",
+    "monotonicity": "of graded changes: rank correlation of effect and strength; 1 is best, 0 where nothing changes.",
+}
+"""Name and meaning of each of `MEASURES`."""
 
 _MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is told as moved
-
 Row = dict[str, Any]
 Told = Mapping[str, Mapping[str, Estimate]]
 
@@ -79,18 +97,7 @@ class Entry:
 def score_items(
     items: Sequence[TaskItem], folder: Path, *, keep: bool, workers: int = 1, progress: Progress | None = None
 ) -> Table:
-    """Score every file that the items ask for, a row each; without keep it takes two renders a file.
-
-    Args:
-        items: of the task, from `task_items`.
-        folder: of the task, with its outputs.
-        keep: also bring each edit at strength 1 back by `latentedit.keep`, which finds out what was moved.
-        workers: processes.
-        progress: called after each item.
-
-    Raises:
-        ConfigError: an image of the folder is not the one that this machine draws for the item.
-    """
+    """Score every file that the items ask for, a row each; without keep it takes two renders a file."""
     rows: list[Row] = []
     one = functools.partial(score_item, folder=folder, keep=keep)
     with ProcessPoolExecutor(workers) as pool:
@@ -233,8 +240,7 @@ def _still_errors(rows: Table) -> Table:
 def item_measures(rows: Table) -> Table:
     """One row an item and way of scoring: "scored", "item", "group", "kind", "asked", "failed", those of `MEASURES`.
 
-    Errors count at most 1. "error_between" is the mean over strengths below 1 of the error to their own answers,
-    "strength_error" the mean over all strengths of how far the effect is from that of the right answer.
+    Errors count at most 1, "error_between" over strengths below 1; "strength_error" is that of the effect.
     """
     capped = rows.assign(error=rows["error"].clip(upper=1))
     one = capped[capped["strength"] == 1].drop(columns=["strength", "file", "true_effect", "change", "wanted"])
@@ -256,3 +262,29 @@ def _curve(item: str, part: Table) -> Row:
         # The same effect at all strengths has no order, neither right nor wrong.
         "monotonicity": 0.0 if math.isnan(order) else order,
     }
+
+
+def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
+    """The page of an entry with what is wrong with its files."""
+    title = f"{entry.name} on {entry.task.title}"
+    body = render(
+        "score.html",
+        entry=entry,
+        title=title,
+        measures=_grid(entry.measures, dict(zip(MEASURES, WORDS, strict=True))),
+        kinds=_grid(entry.kinds, {kind: kind for kind in entry.kinds[AS_IS]}),
+        faults=wrong[:_SHOWN_FAULTS],
+        more=len(wrong) - _SHOWN_FAULTS,
+        glossary=WORDS,
+    )
+    return page(title, body)
+
+
+def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str]) -> Grid:
+    """A row a way of scoring."""
+    rows = [[Cell(text=scored), *(_cell(told.get(name)) for name in names)] for scored, told in found.items()]
+    return Grid(head=["scored", *names.values()], rows=rows)
+
+
+def _cell(told: Estimate | None) -> Cell:
+    return Cell(text="-") if told is None else number(told.mean, beside=between(told.low, told.high))

@@ -6,6 +6,7 @@ A task is a folder that needs nothing of ours: images, a line of JSON an item, a
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,24 +22,22 @@ from latentedit.core.errors import ConfigError, OutputError, to_install
 from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
+from latentedit.directions.text import changed_phrases
 from latentedit_bench.data.counterfactual import drawn_items
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
-from latentedit_bench.open_task.instructions import NOTHING, instruction
 from latentedit_bench.report.page import render
 from latentedit_keep.files import make_folder, user_path, write_text
 from latentedit_keep.pictures import save_image
 
-VERSION = "1.3.0"
-"""The first number changes with whatever changes a score; scores of two of them are never compared."""
-
-ITEMS = 180
-"""Ten turns through the kinds of change: some 160 portraits give intervals of about a tenth."""
-
-OUTPUTS = "outputs"
-"""The folder that an entrant fills."""
-
+VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared
+ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
+OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
+NOTHING = "Change nothing: keep the whole picture exactly as it is."  # of an item whose answer is the picture
+_REST = "Keep everything else exactly as it is."
+_ABSENT = "no "
+_PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin with, and that an instruction leaves out
 
 
 class TaskSpec(pydantic.BaseModel):
@@ -57,11 +56,7 @@ class TaskSpec(pydantic.BaseModel):
 
     @staticmethod
     def of(domain: str, *, size: int, items: int = ITEMS, asks: Literal["edit", "keep"] = "edit") -> "TaskSpec":
-        """A task of this version.
-
-        Raises:
-            ConfigError: a size or number out of range.
-        """
+        """A task of this version."""
         name = f"{'open' if asks == 'edit' else asks}-{domain}"
         try:
             return TaskSpec(name=name, version=VERSION, domain=domain, asks=asks, size=size, items=items)
@@ -75,11 +70,7 @@ class TaskSpec(pydantic.BaseModel):
 
     @property
     def seed(self) -> str:
-        """The text from which everything is drawn.
-
-        Raises:
-            ConfigError: another version's task.
-        """
+        """The text from which everything is drawn."""
         major = self.version.partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise ConfigError(
@@ -141,10 +132,6 @@ def task_items(spec: TaskSpec) -> list[TaskItem]:
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     Of a task that asks to keep, every answer is the whole change.
-
-    Raises:
-        ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
-        RegistryError: the domain is not installed.
     """
     found: list[TaskItem] = []
     for group in drawn_items(spec.domain, spec.seed, spec.items, label=spec.split, side=spec.size):
@@ -166,11 +153,7 @@ def _edited(item: Item, seed: str) -> Image.Image:
 
 
 def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
-    """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole.
-
-    Raises:
-        OutputError: another task is there, or the place cannot be written to.
-    """
+    """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole."""
     if (folder / TASK_FILE).exists() and read_task(folder) != spec:
         raise OutputError(f"another task is in {folder}. Choose another folder")
     for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
@@ -192,12 +175,7 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
 
 
 def read_task(folder: Path) -> TaskSpec:
-    """Which task a folder holds.
-
-    Raises:
-        ConfigError: no task there.
-        FileFormatError: its ``task.json`` is damaged.
-    """
+    """Which task a folder holds."""
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
         raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one with `latentedit bench data`")
@@ -205,3 +183,28 @@ def read_task(folder: Path) -> TaskSpec:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} is no task of ours: {faults_of(error)}. Write the folder anew") from error
+
+
+def instruction(source: str, target: str) -> str:
+    """The change between two captions that name the same things in the same order.
+
+    Example:
+        >>> instruction("a man with no hat, a red coat", "a man with a blue hat, a green coat")
+        'Add a blue hat. Change the red coat to a green coat. Keep everything else exactly as it is.'
+    """
+    removed, added = changed_phrases(source, target)
+    sentences = [_sentence(_bare(old), _bare(new)) for old, new in itertools.zip_longest(removed, added, fillvalue="")]
+    return " ".join([*sentences, _REST])
+
+
+def _sentence(old: str, new: str) -> str:
+    if not old or old.startswith(_ABSENT):
+        return f"Add {new}."
+    known = f"the {old.removeprefix('a ').removeprefix('an ')}"
+    return f"Remove {known}." if not new or new.startswith(_ABSENT) else f"Change {known} to {new}."
+
+
+def _bare(phrase: str) -> str:
+    for place in _PLACES:
+        phrase = phrase.removeprefix(place)
+    return phrase

@@ -14,43 +14,51 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError
+from latentedit.editors.base import Editor
 from latentedit.editors.local_change import local_change
+from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
-from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
+from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.pie_bench import MODES, scores
-from latentedit_bench.metrics.side_effects import side_effect
-from latentedit_bench.ranking.methods import Method
 
-Row = dict[str, Any]
-"""One item, method and strength: plain values; None stands for what could not be measured."""
+Row = dict[str, Any]  # one item, method and strength: plain values; None stands for what could not be measured
+CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
+TRUE_CHANGE = "true tv "  # prefix of those of the right answer
+CODEC = "codec alone"  # the name under which the encoded right answers stand in the tables
 
-CHANGE = "tv "
-"""Prefix of the columns that hold the total variation of each attribute."""
 
-TRUE_CHANGE = "true tv "
-"""Prefix of those of the right answer."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One row of the ranking."""
 
-CODEC = "codec alone"
-"""The name under which the encoded right answers stand in the tables."""
+    name: str  # in tables and on the command line
+    editor: Editor  # with its settings
+    local: bool = False  # the change is kept to where it is strong (`editors.local_change`)
+    gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
+
+    def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
+        """Those of the strengths that the editor takes."""
+        found: list[float] = []
+        for strength in strengths:
+            try:
+                self.editor.evaluations(latent, strength=strength)
+            except ConfigError:
+                continue
+            found.append(strength)
+        return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edits:
-    """What an editor makes of a batch, before its change is put into the pictures.
+    """What an editor makes of a batch, before its change is put into the pictures."""
 
-    Args:
-        batch: what is edited.
-        latents: by strength; the source in the place of those that are not finite.
-        failed: by strength, which those were.
-        seconds: a picture and strength.
-    """
-
-    batch: Prepared
-    latents: Mapping[float, Tensor]
-    failed: Mapping[float, Tensor]
-    seconds: float
+    batch: Prepared  # what is edited
+    latents: Mapping[float, Tensor]  # by strength; the source in the place of those that are not finite
+    failed: Mapping[float, Tensor]  # by strength, which those were
+    seconds: float  # a picture and strength
 
     @staticmethod
     @torch.no_grad()
@@ -77,10 +85,6 @@ def evaluate(
     """Rows of a method, item by item, one a strength that it takes, and the edited pictures at each strength.
 
     An edit that is not finite gives the picture back, which is no edit, and counts as "failed".
-
-    Args:
-        method, batch, strengths, seed: see `Edits.of`.
-        edits: of the same editor at the same strengths and seed, where they were made before.
     """
     edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
     source, rows, pictures = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()

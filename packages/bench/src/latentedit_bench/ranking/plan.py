@@ -11,13 +11,10 @@ from latentedit.api.runs.folder import MANIFEST, RunFolder, faults_of
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Method
 
-KIND = "bench"
-"""Of runs."""
-
-BATCH = 32
-"""Items that are edited together by default: as many as memory allows is fastest."""
+KIND = "bench"  # of runs
+BATCH = 32  # items that are edited together by default: as many as memory allows is fastest
 
 
 class _Stored(pydantic.BaseModel):
@@ -84,12 +81,7 @@ class Request(_Stored):
 
 
 def read_plan(run: RunFolder) -> PlanSpec:
-    """The plan of a run.
-
-    Raises:
-        ConfigError: it is no benchmark.
-        FileFormatError: something is missing, or of another type.
-    """
+    """The plan of a run."""
     if run.manifest.kind != KIND:
         raise ConfigError(
             f"{run.path} is the folder of `latentedit {run.manifest.kind}`, not of a benchmark. Go on with it by: "
@@ -114,24 +106,14 @@ def _validated(kind: type[Stored], content: object, run: RunFolder) -> Stored:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What is run; two runs whose plans are equal give equal rows.
+    """What is run; two runs whose plans are equal give equal rows."""
 
-    Args:
-        model: what edits.
-        dataset: what is edited.
-        methods: by which.
-        strengths: at which.
-        seeds: every item is edited once with each; its noise follows from the seed and the item (`core.rng.item_seed`).
-        batch: items that are edited together; more take more memory, and change rows by rounding at
-            most: by nothing where the network rounds rows of small batches like those of large ones.
-    """
-
-    model: Backbone
-    dataset: Dataset
-    methods: tuple[Method, ...]
-    strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    seeds: tuple[int, ...] = (0,)
-    batch: int = BATCH
+    model: Backbone  # what edits
+    dataset: Dataset  # what is edited
+    methods: tuple[Method, ...]  # by which
+    strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)  # at which
+    seeds: tuple[int, ...] = (0,)  # every item is edited with each; see `core.rng.item_seed`
+    batch: int = BATCH  # items that are edited together; changes rows by rounding at most
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]

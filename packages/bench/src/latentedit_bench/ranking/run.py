@@ -1,54 +1,199 @@
-"""Running a benchmark in a folder: on one machine by one process or several, or on a cluster."""
+"""A benchmark in a folder: one batch of items, by one editor, from one seed a unit, by one process or several.
 
-from collections.abc import Callable, Mapping
+Methods whose editors are equal, and that differ in locality or gain, are one unit: the edit is paid once.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
+from latentedit.api.manifests.items import Item
+from latentedit.api.measure import peak_bytes
 from latentedit.api.runs.executors import Executor, run_work
-from latentedit.api.runs.folder import RunFolder
+from latentedit.api.runs.folder import RunFolder, file_name
+from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
+from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers
+from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, codec_rows, evaluate
 from latentedit_bench.ranking.plan import KIND, Plan
-from latentedit_bench.ranking.work import BenchWork
+
+SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews beside those of the methods
+BETWEEN = " / "  # stands between the names of methods that share their edits
+_PREVIEW_PX = 192
+Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # of a unit, and its seed; no methods: the right answers
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BenchWork:
+    """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table."""
+
+    spec: Mapping[str, Any]  # see `Plan.spec`
+    load: Callable[[], Backbone]  # loads the model; can be pickled where other processes are to work
+    methods: tuple[tuple[Method, ...], ...]  # of the plan, those together that share their edits
+    strengths: tuple[float, ...]  # of the plan
+    seeds: tuple[int, ...]  # likewise
+    batches: tuple[tuple[Item, ...], ...]  # of its items
+    pictures: bool = False  # also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``
+
+    @staticmethod
+    def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, pictures: bool = False) -> "BenchWork":
+        """Cut a plan into units; without ``load`` the plan's own model works in this process. Opens every picture."""
+        return BenchWork(
+            spec=plan.spec,
+            load=functools.partial(unchanged, plan.model) if load is None else load,
+            methods=alike(plan.methods),
+            strengths=plan.strengths,
+            seeds=plan.seeds,
+            batches=tuple(same_size(plan.dataset.items, plan.batch)),
+            pictures=pictures,
+        )
+
+    @property
+    def units(self) -> Sequence[str]:
+        """In the order of work: all that is done with a batch, then the next."""
+        names = [CODEC, *(some[0].name for some in self.methods for _ in self.seeds)]
+        return [
+            f"{place:03d}-{batch:06d}-{file_name(name)}"
+            for batch in range(len(self.batches))
+            for place, name in enumerate(names)
+        ]
+
+    def task(self, unit: str, *, with_bytes: bool = False) -> Task:
+        """The unit's items, its methods, and its seed."""
+        place, batch = map(int, unit.split("-", 2)[:2])
+        items = tuple(item.with_bytes() for item in self.batches[batch]) if with_bytes else self.batches[batch]
+        if place == 0:
+            return items, (), 0
+        which, seed = divmod(place - 1, len(self.seeds))
+        return items, self.methods[which], self.seeds[seed]
+
+    def start(self) -> Measure:
+        """Load the model, which must be the plan's."""
+        model = self.load()
+        check_model(self.spec, model.fingerprint)
+        return _Bench(self, model)
+
+
+class _Bench:
+    """Measures tasks, and keeps the last batch prepared for the next method."""
+
+    def __init__(self, work: BenchWork, model: Backbone) -> None:
+        self._work, self._model = work, model
+        self._ready: Prepared | None = None
+
+    def __call__(self, task: Task) -> UnitResult:
+        items, methods, seed = task
+        name = BETWEEN.join(method.name for method in methods) or CODEC
+
+        def failed(item: Item, error: Exception) -> UnitResult:
+            failure = Failure.of(item.id, name, error)
+            return UnitResult(rows=(), failures=[failure], about={"edit_seconds": 0.0})
+
+        with self._model.count() as cost:
+            parts = list(in_halves(items, lambda some: self._one(self._prepared(tuple(some)), methods, seed), failed))
+        return UnitResult(
+            rows=[row for part in parts for row in part.rows],
+            files={name: content for part in parts for name, content in part.files.items()},
+            failures=[failure for part in parts for failure in part.failures],
+            about={
+                "method": name,
+                "items": len(items),
+                "evaluations": cost.evaluations,
+                "edit_seconds": sum(part.about["edit_seconds"] for part in parts),
+                "peak_bytes": peak_bytes(self._model.device),
+            },
+        )
+
+    def _prepared(self, items: tuple[Item, ...]) -> Prepared:
+        if self._ready is None or self._ready.items != items:
+            self._ready = None  # two batches at once would take twice the memory
+            self._ready = prepare(self._model, items)
+        return self._ready
+
+    def _one(self, batch: Prepared, methods: tuple[Method, ...], seed: int) -> UnitResult:
+        work, names = self._work, [item.id for item in batch.items]
+        if not methods:
+            truths = [item.truth() for item in batch.items if item.truth is not None]
+            files = _previews(SOURCE, names, [item.picture() for item in batch.items])
+            files |= _previews(TRUTH, names, truths) if len(truths) == len(names) else {}
+            return _done(codec_rows(batch), files, 0.0)
+        edits = Edits.of(methods[0], batch, work.strengths, seed=seed)
+        rows, files = list[Row](), dict[str, bytes]()
+        for method in methods:
+            found, images = evaluate(method, batch, work.strengths, seed=seed, edits=edits)
+            rows += found
+            if seed == work.seeds[0]:
+                files |= self._files(method, names, images)
+        return _done(rows, files, edits.seconds * len(names) * len(edits.latents))
+
+    def _files(
+        self, method: Method, names: Sequence[str], images: Mapping[float, Sequence[Image.Image]]
+    ) -> dict[str, bytes]:
+        """Small pictures at strength 1 and, where they are wanted, all pictures."""
+        files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
+        for strength, some in images.items() if self._work.pictures else ():
+            folder = f"pictures/{file_name(method.name)}/{strength:g}"
+            files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
+        return files
+
+
+def alike(methods: Sequence[Method]) -> tuple[tuple[Method, ...], ...]:
+    """Methods in the order of the first of each editor, those together whose editors are equal."""
+    found: dict[str, list[Method]] = {}
+    for method in methods:
+        found.setdefault(json.dumps([method.editor.name, method.editor.to_dict()], sort_keys=True), []).append(method)
+    return tuple(tuple(some) for some in found.values())
+
+
+def _done(rows: Sequence[Row], files: Mapping[str, bytes], seconds: float) -> UnitResult:
+    """Seconds differ from run to run, so they stand beside the rows."""
+    kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return UnitResult(rows=kept, files=files, about={"edit_seconds": seconds})
+
+
+def preview_name(kind: str, item: str) -> str:
+    """Place of a small picture in the folder of a run: of a method, `SOURCE` or `TRUTH`."""
+    return f"previews/{file_name(kind)}/{file_name(item)}.webp"
+
+
+def _previews(kind: str, names: Sequence[str], images: Sequence[Image.Image]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, image in zip(names, images, strict=True):
+        small = image.convert("RGB")
+        small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
+        found[preview_name(kind, name)] = _encoded(small, "WEBP")
+    return found
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    file = BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
 
 
 def run(
-    plan: Plan,
-    folder: Path,
+    plan: Plan,  # what is run
+    folder: Path,  # where the run goes, see `api.runs.folder`; made where it is missing. A run that was stopped goes on
     *,
-    command: str,
-    request: Mapping[str, Any] | None = None,
-    pictures: bool = False,
-    load: Callable[[], Backbone] | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
+    command: str,  # that is stored with it
+    request: Mapping[str, Any] | None = None,  # what makes the same plan again, for ``bench resume``
+    pictures: bool = False,  # also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``
+    load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
+    executor: Executor | None = None,  # this process by default
+    progress: Progress | None = None,  # called with the number of finished units
+    note: Callable[[str], None] | None = None,  # called with what the user should know
 ) -> Table:
-    """Measure what was not measured before.
-
-    Args:
-        plan: what is run.
-        folder: where the run goes, see `api.runs.folder`; made where it is missing. A run that was stopped goes on.
-        command: that is stored with it.
-        request: what makes the same plan again, for ``bench resume``.
-        pictures: also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
-        load: loads the plan's model in another process; can be pickled.
-        executor: this process by default.
-        progress: called with the number of finished units.
-        note: called with what the user should know, such as workers that died on the way.
-
-    Returns:
-        Every row, see `evaluate.evaluate`; also ``rows.csv`` in the folder.
-
-    Raises:
-        ConfigError: the folder holds another run, one of another version, or one without the pictures that are wanted.
-        OutputError: the folder cannot be written to, or the disk is full.
-        KeyboardInterrupt: saying what is kept.
-    """
+    """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, pictures=pictures)
     told = {**(request or {}), "pictures": pictures}

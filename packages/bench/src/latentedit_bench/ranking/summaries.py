@@ -5,16 +5,10 @@ The primary measure is the error above the codec's,
     above = min(error, 1) - min(error of the codec alone, 1)
 
 of the same item: 0 is the right answer as well as the model's codec can draw it. An edit that is worse than none counts
-as none, since a user would drop it. Errors are in units of the energy of the wanted change (`metrics.disentanglement`),
-so a small part of a portrait weighs as much as a large one. Less change is less error; so the same stands beside it for
-the change enlarged or shrunk to the whole effect ("above scaled").
+as none. Less change is less error; so "above scaled" is the same of the change enlarged or shrunk to the whole effect.
 
 Everything is averaged over the seeds of an item, differences between two methods are paired, item by item, and
-intervals draw pictures, with all their items and seeds together. Curves give leakage as a function of effect; what a
-strength other than 1 means is our choice for methods that have none, so they rank nothing.
-
-Tables have "method", perhaps "kind", "attribute" or "strength", "measure" where there are several, and the fields of
-`Estimate`.
+intervals draw pictures, with all their items and seeds. Curves give leakage as a function of effect, and rank nothing.
 """
 
 import dataclasses
@@ -45,11 +39,8 @@ from latentedit_bench.metrics.strength_curve import linearity
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
-PRIMARY = "above"
-"""By which methods are ranked."""
-
-COMPARED = (PRIMARY, "above scaled", "error")
-"""Measures in which methods are compared pair by pair; "error" with the codec's share in it."""
+PRIMARY = "above"  # by which methods are ranked
+COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it
 
 SHOWN = {
     "above": "above the codec",
@@ -72,18 +63,12 @@ AT_ONE = (
 )
 """Measures of the items that ask for a change, at strength 1."""
 
-EFFECTS = (0.25, 0.5, 0.75, 1.0)
-"""At which curves are read; leakages count at most 1 there."""
-
+EFFECTS = (0.25, 0.5, 0.75, 1.0)  # at which curves are read; leakages count at most 1 there
 CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))
 """What `item_curves` finds."""
 
-MEAN = "mean of attributes"
-"""The attribute of a row over all attributes, each with the same weight."""
-
-OVERALL = "all"
-"""The category of a row over all categories of PIE-Bench."""
-
+MEAN = "mean of attributes"  # the attribute of a row over all attributes, each with the same weight
+OVERALL = "all"  # the category of a row over all categories of PIE-Bench
 _KEYS = ("method", "item", "group", "kind", "asked")
 _BY_STRENGTH = ("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement")
 _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
@@ -91,22 +76,14 @@ _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Ours against another method, item by item.
-
-    Args:
-        ours, other: names.
-        measure: that is compared.
-        difference: mean of the other's less ours, above 0 where ours is better.
-        ratio: of the means, ours over the other's.
-        verdict: whether ours is better.
-    """
+    """Ours against another method, item by item."""
 
     ours: str
     other: str
-    measure: str
-    difference: Estimate
-    ratio: Estimate
-    verdict: Verdict
+    measure: str  # that is compared
+    difference: Estimate  # mean of the other's less ours, above 0 where ours is better
+    ratio: Estimate  # of the means, ours over the other's
+    verdict: Verdict  # whether ours is better
 
     @property
     def text(self) -> str:
@@ -116,32 +93,21 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summaries:
-    """The tables of a run with right answers.
+    """The tables of a run with right answers."""
 
-    Args:
-        ours: the method that is compared.
-        order: of the methods that are ranked, the codec alone among them, the best first.
-        apart: of those that are no text editors, likewise.
-        rivals: methods that are not of our family, likewise.
-        items, table, kinds, attributes, still, strengths: from `per_item`, `summary` and so on.
-        curves: from `summary_of_curves`; None for a run at one strength.
-        seeds: of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared.
-        comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
-    """
-
-    ours: str
-    order: Sequence[str]
-    apart: Sequence[str]
-    rivals: Sequence[str]
-    items: Table
+    ours: str  # the method that is compared
+    order: Sequence[str]  # of the methods that are ranked, the codec alone among them, the best first
+    apart: Sequence[str]  # of those that are no text editors, likewise
+    rivals: Sequence[str]  # methods that are not of our family, likewise
+    items: Table  # from `per_item`, `summary` and so on
     table: Table
     kinds: Table
     attributes: Table
     still: Table
-    curves: Table | None
+    curves: Table | None  # from `summary_of_curves`; None for a run at one strength
     strengths: Table
-    seeds: int
-    comparisons: Sequence[tuple[Comparison, ...]]
+    seeds: int  # of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared
+    comparisons: Sequence[tuple[Comparison, ...]]  # of ours, by each of `COMPARED`
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -210,9 +176,6 @@ def per_item(rows: Table) -> Table:
     Columns: "method", "item", "group", "kind", "asked", "seeds" (their number), "above", "above scaled", "scaled" (the
     error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its
     error counts as 0.
-
-    Raises:
-        ConfigError: rows without right answers.
     """
     if not is_ranked(rows):
         raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
@@ -236,11 +199,7 @@ def summary(items: Table) -> Table:
 
 
 def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
-    """Whether ours errs less than another method, from `per_item`.
-
-    Raises:
-        ConfigError: too few seeds of one of them, see `statistics.check_seeds`.
-    """
+    """Whether ours errs less than another method, from `per_item`."""
     both = items[items["method"].isin((ours, other))]
     check_seeds(int(both["seeds"].min()))
     less = Number(says=measure, of=measure, less=(Less("method", other, ours),))
@@ -278,11 +237,7 @@ def by_attribute(items: Table) -> Table:
 
 
 def item_curves(rows: Table) -> Table:
-    """`CURVES` of each method and item that asks for a change: means over the seeds.
-
-    The `matched_error`, the share of seeds in which the whole change is reached, and so on. An editor may
-    take one strength alone; it has no line then.
-    """
+    """`CURVES` of each method and item that asks for a change: means over the seeds."""
     found = [_curves(str(name), part) for name, part in rows[rows["effect"].notna()].groupby("method", sort=False)]
     return pd.concat(found, ignore_index=True)
 
@@ -323,8 +278,7 @@ def by_strength(rows: Table) -> Table:
 def pie_bench_table(rows: Table) -> Table | None:
     """PIE-Bench's numbers at strength 1, by "method", "category" and "metric"; None without masks.
 
-    For each category in order and then for `OVERALL`: the estimate over the rows that have a number, all "rows", and
-    those without a number ("nan"), which PIE-Bench drops.
+    For each category and then `OVERALL`: the estimate over rows with a number, all "rows", and those without ("nan").
     """
     measured = [f"{mode} {name}" for mode in MODES for name in SCALE if f"{mode} {name}" in rows]
     found: list[dict[str, Any]] = []

@@ -13,8 +13,7 @@ from latentedit_bench.experiments.plots import COLOURS, GREY, new_figure, panels
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
 
-_INK = "#010203"
-"""Stands for the colour of the text around an SVG."""
+_INK = "#010203"  # stands for the colour of the text around an SVG
 
 
 def write_curves(path: Path, found: Summaries) -> None:
@@ -41,13 +40,7 @@ def _plots(found: Summaries) -> dict[str, tuple[Callable[[Axes], None], float]]:
 
 
 def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
-    """One plot as an ``<svg>``, in the colour of the text around it and without a background.
-
-    Args:
-        draw: draws into the axes.
-        title: what it shows, for who cannot see it.
-        height: in inches.
-    """
+    """One plot as an ``<svg>``, in the colour of the text around it and without a background."""
     names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(names, _INK) | {"svg.fonttype": "none", "svg.hashsalt": title, "legend.framealpha": 0}
     text = StringIO()

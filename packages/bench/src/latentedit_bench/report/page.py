@@ -20,42 +20,25 @@ _TROUBLE = str.maketrans({letter: f"\\{letter}" for letter in "\\`*<"})
 def page(title: str, body: str) -> str:
     """A self-contained HTML5 document, light or dark as the reader's system is, that fits 360 px and prints.
 
-    Each table is put into a box of its own that scrolls sideways under a head and beside a first column that stay. A
-    click on a column's head sorts by it: by the ``data-value`` of cells that have one, by their text otherwise; cells
-    that say "-" come last.
-
-    Args:
-        title: as text.
-        body: trusted HTML, from its ``<h1>`` on.
+    Each table scrolls in a box of its own. A click on a column's head sorts by the ``data-value`` of cells, or by their
+    text; cells that say "-" come last. The body is trusted.
     """
     boxed = body.replace("<table", '<div class="table" tabindex="0"><table').replace("</table>", "</table></div>")
     return render("page.html", title=title, body=Markup(boxed))
 
 
 def picture_uri(png: bytes, kind: str = "image/png") -> str:
-    """The content of a picture's file as an address, for ``src``.
-
-    Args:
-        png: bytes of the file.
-        kind: its media type.
-    """
+    """The content of a picture's file as an address, for ``src``."""
     return f"data:{kind};base64,{base64.b64encode(png).decode('ascii')}"
 
 
 def render(name: str, **values: object) -> str:
-    """One of the package's templates.
-
-    In HTML text is escaped, and `Markup` is not. In Markdown the filter ``literal`` makes text say no more than its
-    letters, on one line, and ``cell`` keeps bars inside a cell of a table.
-
-    Args:
-        name: of ``templates/NAME.jinja``, with its kind: "report.html".
-        values: everything that it names.
-    """
+    """One of the package's templates. In HTML text is escaped, and `Markup` is not; see `_literal` and `_cell`."""
     return _TEMPLATES.get_template(f"{name}.jinja").render(**values)
 
 
 def _literal(text: object) -> str:
+    """In Markdown no more than its letters, on one line."""
     return " ".join(str(text).split()).translate(_TROUBLE)
 
 

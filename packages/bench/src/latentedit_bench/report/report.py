@@ -18,9 +18,8 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
-from latentedit_bench.ranking.run import table_of
+from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
 from latentedit_bench.ranking.summaries import Summaries, is_ranked, pie_bench_table
-from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
 from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
@@ -41,25 +40,12 @@ _UNDER_EDITS = {
 }
 """Columns that stand under each edit, and what they are called there."""
 
-_QUALITY = 80
-"""Of pictures in the page; they are stored with this quality too."""
-
-_FEWEST_SURE = 0.5
-"""Total variation from which the reader is taken to see an attribute change in the right answer."""
+_QUALITY = 80  # of pictures in the page; they are stored with this quality too
+_FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an attribute change in the right answer
 
 
 def write_report(folder: Path, path: Path) -> None:
-    """Write a run, as far as it is, as one file that needs no other machine to be shown.
-
-    Args:
-        folder: of a run of ``latentedit bench run``.
-        path: of the page.
-
-    Raises:
-        ConfigError: no run of a benchmark there, or one of which nothing is finished.
-        FileFormatError: a file of the run that is damaged.
-        OutputError: the place cannot be written to.
-    """
+    """Write a run, as far as it is, as one file that needs no other machine to be shown."""
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
@@ -100,31 +86,17 @@ def write_report(folder: Path, path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One edit.
+    """One edit."""
 
-    Args:
-        place: "best", "median" or "worst" by error; empty where there is nothing to order by.
-        item: its id.
-        about: the kind of change, the captions' words, and the attributes in which a reader sees the right answer
-            differ.
-        numbers: name to text.
-        view: the edit against the picture and the right answer; None where the picture or the edit is missing.
-    """
-
-    place: str
-    item: str
-    about: str
-    numbers: Mapping[str, str]
-    view: View | None
+    place: str  # "best", "median" or "worst" by error; empty where there is nothing to order by
+    item: str  # its id
+    about: str  # the kind of change, and the attributes in which a reader sees the right answer differ
+    numbers: Mapping[str, str]  # name to text
+    view: View | None  # the edit against the picture and the right answer; None where a file is missing
 
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
-    """Of each method, its best, median and worst item by error; the first three where there are no right answers.
-
-    Args:
-        folder: of the run, for its small pictures.
-        rows: all of them, those of the first seed first.
-    """
+    """Of each method, its best, median and worst item by error; the first three where there are no right answers."""
     one = rows[(rows["strength"] == 1) & (rows["method"] != CODEC)]
     one = one.drop_duplicates(["method", "item"])  # the small pictures are those of the first seed
     return {

@@ -13,8 +13,8 @@ from latentedit.api.sheets import draw_grid
 from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan, read_plan
+from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name
 from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, pie_bench_table
-from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
 from latentedit_bench.report.curves import write_curves
 from latentedit_bench.report.tables import markdown, sections
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
@@ -29,15 +29,7 @@ _PANEL_PX = 72
 
 
 def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Comparison]:
-    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot.
-
-    Returns:
-        Ours against each other method, the best first; none where ours is missing.
-
-    Raises:
-        ConfigError: rows without right answers.
-        OutputError: the folder cannot be written to.
-    """
+    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot; ours against each other method."""
     found = Summaries.of(rows, roles)
     frames = {
         "summary": found.table,

@@ -10,14 +10,13 @@ from latentedit.api.runs.folder import UnitRecord
 from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
+from latentedit_bench.ranking.run import BETWEEN
 from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summaries
-from latentedit_bench.ranking.work import BETWEEN
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""
 
-_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}
-"""Measures at every strength, in this order, and what their columns are called."""
+_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}  # what their columns are called
 
 _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"} | {
     name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")
@@ -26,53 +25,32 @@ _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell.
+    """One cell."""
 
-    Args:
-        text: what it says.
-        beside: in small letters, such as an interval.
-        value: what the column is sorted by; the text where it is None.
-        share: length of the bar behind it, 0 to 1.
-    """
-
-    text: str
-    beside: str = ""
-    value: float | None = None
-    share: float | None = None
+    text: str  # what it says
+    beside: str = ""  # in small letters, such as an interval
+    value: float | None = None  # what the column is sorted by; the text where it is None
+    share: float | None = None  # length of the bar behind it, 0 to 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A table.
+    """A table."""
 
-    Args:
-        head: names of columns.
-        rows: of cells, the first of which names the row.
-        marked: name of the row that stands out.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    marked: str = ""
+    head: Sequence[str]  # names of columns
+    rows: Sequence[Sequence[Cell]]  # of cells, the first of which names the row
+    marked: str = ""  # name of the row that stands out
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A table with its heading.
+    """A table with its heading."""
 
-    Args:
-        key: of links to it.
-        title: its heading.
-        says: what it shows, for readers of the page.
-        grid: the table.
-        after: a line after it.
-    """
-
-    key: str
-    title: str
-    says: str
-    grid: Grid
-    after: str = ""
+    key: str  # of links to it
+    title: str  # its heading
+    says: str  # what it shows, for readers of the page
+    grid: Grid  # the table
+    after: str = ""  # a line after it
 
 
 def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = False) -> Cell:
@@ -236,12 +214,7 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
 
 
 def _wide(
-    table: Table,
-    order: Sequence[str],
-    marked: str,
-    *,
-    column: str = "column",
-    measure: Mapping[str, str] | None = None,
+    table: Table, order: Sequence[str], marked: str, *, column: str = "column", measure: Mapping[str, str] | None = None
 ) -> Grid:
     """A row a method; a column a value of one of the table's, or one of some measures and what they are called."""
     if measure is not None:

@@ -1,10 +1,8 @@
 """Every method of the benchmark before its settings are chosen: what is tried, and what an edit may cost.
 
-The settings stand in ``search_spaces.yaml`` beside this file. They say everything but the number of steps, which is as
-many as the budget of network evaluations pays for: no method is given more evaluations than another. One that cannot be
-had at that price gets more, and its budget says so. Text editors have a second row whose change is kept to where it is
-strong, as ours is: what helps any method is given to every method. An editor of another package needs no row: its
-defaults are tried, and each of its numbers a little lower and higher.
+The settings stand in ``search_spaces.yaml``. They say everything but the steps, as many as the budget of evaluations
+pays for. Text editors have a second row whose change is kept to where it is strong, as ours is. An editor of another
+package needs no row: its defaults are tried, and each of its numbers a little lower and higher.
 """
 
 import copy
@@ -23,61 +21,34 @@ from latentedit.editors.base import Editor
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 
-OURS = "eim"
-"""The row that is compared with the baselines: what `latentedit edit` runs, with the model's stored settings."""
-
-BUDGET = 28
-"""Network evaluations a picture of one edit."""
-
-TRIES = 16
-"""Settings that are tried of every method."""
-
-_FIRST = 12
-"""Candidates of an editor without a row, before it goes on from the best."""
-
-_DIGITS = 3
-"""Significant ones of settings that are made here."""
-
-MOST_STEPS = 60
-"""Steps beyond which no candidate goes, where a step is cheap: some editors have none to spend below a low level."""
-
+OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
+BUDGET = 28  # network evaluations a picture of one edit
+TRIES = 16  # settings that are tried of every method
+_FIRST = 12  # candidates of an editor without a row, before it goes on from the best
+_DIGITS = 3  # significant ones of settings that are made here
+MOST_STEPS = 60  # of a candidate, where a step is cheap: some editors have none to spend below a low level
 Settings = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """A row of the ranking before its settings are chosen.
+    """A row of the ranking before its settings are chosen."""
 
-    Args:
-        name: in tables.
-        editor: its name in the registry.
-        candidates: settings to be tried first, all but the steps.
-        budget: network evaluations a picture that each candidate may take.
-        local: its change is kept to where it is strong.
-        tries: candidates in all; those beyond the first ones go on from the best.
-    """
-
-    name: str
-    editor: str
-    candidates: tuple[Settings, ...]
-    budget: int = BUDGET
-    local: bool = False
-    tries: int = TRIES
+    name: str  # in tables
+    editor: str  # its name in the registry
+    candidates: tuple[Settings, ...]  # settings to be tried first, all but the steps
+    budget: int = BUDGET  # network evaluations a picture that each candidate may take
+    local: bool = False  # its change is kept to where it is strong
+    tries: int = TRIES  # candidates in all; those beyond the first ones go on from the best
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What the rows of a ranking are, beside the text editors that are compared with ours.
+    """What the rows of a ranking are, beside the text editors that are compared with ours."""
 
-    Args:
-        ours: the row that is compared with every other.
-        family: rows of Encode, Identify, Manipulate, ours among them: no rivals.
-        apart: editors that are no text editors.
-    """
-
-    ours: str = OURS
-    family: Set[str] = frozenset((OURS,))
-    apart: Set[str] = frozenset()
+    ours: str = OURS  # the row that is compared with every other
+    family: Set[str] = frozenset((OURS,))  # rows of Encode, Identify, Manipulate, ours among them: no rivals
+    apart: Set[str] = frozenset()  # editors that are no text editors
 
 
 def search_spaces() -> list[SearchSpace]:
@@ -87,11 +58,7 @@ def search_spaces() -> list[SearchSpace]:
 
 
 def search_space(name: str) -> SearchSpace:
-    """By the method's name, or that of an editor without a row.
-
-    Raises:
-        RegistryError: an unknown name, with the nearest ones.
-    """
+    """By the method's name, or that of an editor without a row."""
     found = {one.name: one for one in SEARCH_SPACES}
     if name in found:
         return found[name]
@@ -122,11 +89,9 @@ def around_defaults(name: str) -> SearchSpace:
 
 
 def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
-    """The settings that a space of the table stands for.
+    """The settings that a space of the table stands for; under "try" every combination, the last name changing fastest.
 
-    Args:
-        space: settings, and under "try" name to values, of which every combination is tried, the last name changing
-            fastest. "a.b" is b within a; "a, b" are two settings whose values come in pairs.
+    "a.b" is b within a; "a, b" are two settings whose values come in pairs.
     """
     fixed, tried = {name: value for name, value in space.items() if name != "try"}, space.get("try", {})
     found: list[Settings] = []
@@ -176,24 +141,16 @@ _TABLE: Mapping[str, Any] = yaml.safe_load(
 SEARCH_SPACES = tuple(_read(_TABLE))
 """Every method of the benchmark; those that share an editor and its candidates beside each other."""
 
-ENDS: Mapping[str, tuple[float | None, float | None]] = {
-    name: (low, high) for name, (low, high) in _TABLE["ends"].items()
+ENDS: Mapping[str, tuple[float | None, float | None]] = {  # by names of settings, or the last part of them
+    name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
 }
-"""Natural ends of settings, by their names or the last part of them."""
 
-ROLES = Roles(
-    family=frozenset((OURS, *_TABLE["ours"])),
-    apart=frozenset(_TABLE["others"]),
-)
+ROLES = Roles(family=frozenset((OURS, *_TABLE["ours"])), apart=frozenset(_TABLE["others"]))
 """Of the rows of the benchmark."""
 
 
 def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
-    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps.
-
-    Raises:
-        ConfigError: not even one step can be paid.
-    """
+    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps."""
     kind, best = editor_class(space.editor), None
     if not hasattr(kind.from_dict(settings), "steps"):
         return kind.from_dict(settings)
@@ -238,10 +195,6 @@ def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
     One that has its natural end there (`ENDS`) is none, and neither is one of which one value was tried. Beyond the
     last of some numbers lies the next of the geometric series that ends with the last two, of the arithmetic one where
     they are not all above 0.
-
-    Args:
-        best: settings of an editor, whole.
-        tried: all that were tried, likewise, the best among them.
     """
     found: dict[str, float] = {}
     for name, values in _ranges(best, tried).items():

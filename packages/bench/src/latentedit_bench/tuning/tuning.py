@@ -1,10 +1,8 @@
 """The best setting of each method on the calibration split, all searched alike.
 
-By successive halving: the first candidates are tried on the first batch of items, and the best third of them on all.
-Then on from the best, setting by setting, on all items, until every method has had as many tries: beyond the ends of
-what was tried where the best lies there, else between (`search_spaces.neighbours`). Each is judged at the best of three
-factors of its change; at last that of the best is searched for, its gain. What is minimised is what is reported, the
-error at strength 1, which differs from that above the codec's by a constant.
+The first candidates are tried on the first batch of items, and the best third of them on all. Then on from the best, on
+all items, until every method has had as many tries (`search_spaces.neighbours`). Each is judged at the best of three
+factors of its change; at last that of the best is searched for, its gain. Minimised is the error at strength 1.
 """
 
 import dataclasses
@@ -30,8 +28,7 @@ from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings, write_settings
 from latentedit.models.weights import read_json
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
-from latentedit_bench.ranking.evaluate import Edits, Row, evaluate
-from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.evaluate import Edits, Method, Row, evaluate
 from latentedit_bench.tuning.search_spaces import (
     OURS,
     SEARCH_SPACES,
@@ -44,44 +41,24 @@ from latentedit_bench.tuning.search_spaces import (
 from latentedit_keep.files import plain, write_text
 
 BATCH = 12
-
-SEED = 1000
-"""Of tuning; runs that are reported draw their noise from others."""
-
-SCALES = (0.95, 1.05, 1.15)
-"""Factors of its change at the best of which each candidate is judged: settings that change too little with all else
-right are not worse than others. They cost no network evaluation."""
-
-GAINS = (0.7, 1.5)
-"""Least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`."""
-
+SEED = 1000  # of tuning; runs that are reported draw their noise from others
+SCALES = (0.95, 1.05, 1.15)  # of its change, at the best of which each candidate is judged; they cost no evaluation
+GAINS = (0.7, 1.5)  # least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`
 _GAIN_STEP = 0.06
-
-KEPT = 3
-"""One candidate in so many goes on from the first batch to all."""
-
+KEPT = 3  # one candidate in so many goes on from the first batch to all
 Note = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One candidate and what it came to.
+    """One candidate and what it came to."""
 
-    Args:
-        settings: of the editor, plain values.
-        items: on which it was tried.
-        score: mean error to the counterfactual at strength 1, each at most 1, over the items that ask for a change.
-        gain: factor of the change, of those that were tried, at which that is least.
-        moved: mean change (root mean square, white is 1) of the items whose right answer is the picture itself.
-        evaluations: a picture.
-    """
-
-    settings: Mapping[str, Any]
-    items: int
-    score: float
-    gain: float
-    moved: float
-    evaluations: float
+    settings: Mapping[str, Any]  # of the editor, plain values
+    items: int  # on which it was tried
+    score: float  # mean error to the counterfactual at strength 1, each at most 1, over the items that ask for a change
+    gain: float  # factor of the change, of those that were tried, at which that is least
+    moved: float  # mean change (root mean square, white is 1) of the items whose right answer is the picture itself
+    evaluations: float  # a picture
 
 
 def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> list[Prepared]:
@@ -90,22 +67,15 @@ def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> lis
 
 
 class Trials:
-    """Candidates of one editor, each edited once for the row as it is and for the row with our locality.
-
-    Args:
-        batches: of the calibration split.
-        localities: of the rows that are to be tuned.
-        gains: factors of its change at which each candidate is measured.
-        seed: from which each item's noise follows.
-    """
+    """Candidates of one editor, each edited once for the row as it is and for the row with our locality."""
 
     def __init__(
         self,
-        batches: Sequence[Prepared],
-        localities: Set[bool],
+        batches: Sequence[Prepared],  # of the calibration split
+        localities: Set[bool],  # of the rows that are to be tuned
         *,
-        gains: Sequence[float] = SCALES,
-        seed: int = SEED,
+        gains: Sequence[float] = SCALES,  # factors of its change at which each candidate is measured
+        seed: int = SEED,  # from which each item's noise follows
     ) -> None:
         self.batches = batches
         self._ways = tuple(itertools.product(localities, gains))
@@ -234,10 +204,6 @@ def write_tuning(
     """Add one method's candidates and gain to the file of all; what it knows of the others stays.
 
     "edges" names the settings whose best value is still an end of what was tried.
-
-    Raises:
-        ConfigError: the file holds settings of another model.
-        OutputError: the place cannot be written to.
     """
     new: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "methods": {}}
     known = _read_tuning(path, model, "Move it away") if path.exists() else new
@@ -279,9 +245,8 @@ def _about(dataset: Dataset) -> dict[str, Any]:
 def store_best(name: str, path: Path) -> None:
     """Make the best settings of a file a bundled model's own, in its ``latentedit.json``.
 
-    Under "benchmark" those of every method; under "editors" those of every baseline without our locality, for
-    ``latentedit edit --method``, without their gain.
-    What the model recommends for eim stays: it was chosen with more than this benchmark in mind.
+    Under "benchmark" those of every method; under "editors", for ``latentedit edit``, those of every baseline without
+    our locality and without their gain. What the model recommends for eim stays.
     """
     tuned = read_json(path)["methods"]
     folder = bundled_folder(name)
@@ -300,19 +265,7 @@ def stored_methods(model: Backbone, names: Sequence[str] | None = None, *, note:
 def tuned_methods(
     path: Path, model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None
 ) -> list[Method]:
-    """The methods of a file of settings, each with its best.
-
-    Args:
-        path: as `write_tuning` wrote it.
-        model: they must have been found on.
-        names: those wanted, in this order; all by default.
-        note: where given, an editor without settings runs as `latentedit edit` would run it, and this is called to
-            say so.
-
-    Raises:
-        ConfigError: settings of another model, or a method without settings.
-        RegistryError: an unknown name.
-    """
+    """The methods of a file of settings, each with its best; with a note editors without settings run by defaults."""
     return _methods(model, _read_tuning(path, model, "Tune again")["methods"], names, str(path), note)
 
 
