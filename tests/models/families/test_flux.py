@@ -1,11 +1,11 @@
 """FLUX.1 dev, schnell and Kontext against their stock pipelines."""
 
 import dataclasses
-from typing import Any
+import functools
+from typing import Any, ClassVar
 
 import pytest
 from diffusers import FluxImg2ImgPipeline
-from torch import Tensor
 
 import latentedit as le
 from latentedit.core.rng import draw
@@ -18,37 +18,23 @@ from tests.models.families.family import (
     SETTINGS,
     SIZES,
     STEPS,
-    FamilyContract,
+    Distilled,
+    Packed,
     Variants,
     sampled_beside,
 )
 
 
-class Packed(FamilyContract):
-    def stock_latents(self, z: Tensor) -> Tensor:
-        return pack(z)
-
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
-        return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
-
-
 class TestDev(Packed, Variants):
+    make = flux
     guidance = (3.5, "embedded")
     image_to_image = (FluxImg2ImgPipeline, {})
 
-    def build(self) -> Any:
-        return flux()
 
-
-class TestSchnell(Packed):
-    weights = (1.0,)
-    guidance = (1.0, "none")
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "max_sequence_length": 256}
-
-    def build(self) -> Any:
-        return flux(guidance_embeds=False)
+class TestSchnell(Packed, Distilled):
+    make = functools.partial(flux, guidance_embeds=False)
+    arguments: ClassVar[dict[str, Any]] = {"max_sequence_length": 256}
+    kind_at_one = ""
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,8 +1,9 @@
 """FLUX.2 klein, klein base and dev against their stock pipelines."""
 
 import dataclasses
+import functools
 from collections.abc import Generator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ from tests.models.families.family import (
     PARITY,
     SETTINGS,
     STEPS,
+    Distilled,
     FamilyContract,
+    configured,
     noise_picture,
     sampled_beside,
 )
@@ -51,35 +54,27 @@ def normalised(pipeline: Any, latents: Tensor) -> Tensor:
 
 
 class TestDev(FamilyContract):
+    make = flux2_dev
+    arguments: ClassVar[dict[str, Any]] = {"max_sequence_length": WORDS}
     guidance = (4.0, "embedded")
     room = WORDS - 172
 
-    def build(self) -> Any:
-        return flux2_dev()
-
     def stock_latents(self, z: Tensor) -> Tensor:
         return patchify(z)
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "max_sequence_length": WORDS}
 
     def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
 
 
 class TestKleinBase(TestDev):
+    make = flux2_klein
     guidance = (4.0, "cfg")
     room = WORDS - 6  # of the chat
-    misfits = (
-        NO_CHAT,
-        (
-            "takes text of width 48; the text encoder gives 24",
-            lambda pipeline: pipeline.transformer.register_to_config(joint_attention_dim=48),
-        ),
+    other_width = (
+        "takes text of width 48; the text encoder gives 24",
+        configured("transformer", joint_attention_dim=48),
     )
-
-    def build(self) -> Any:
-        return flux2_klein()
+    misfits = (NO_CHAT, other_width)
 
     def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         """Latents come back in the autoencoder's own scale."""
@@ -90,13 +85,8 @@ class TestKleinBase(TestDev):
         return output
 
 
-class TestKlein(TestKleinBase):
-    weights = (1.0,)
-    guidance = (1.0, "none")
-    kind_at_one = "none"
-
-    def build(self) -> Any:
-        return flux2_klein(distilled=True)
+class TestKlein(Distilled, TestKleinBase):
+    make = functools.partial(flux2_klein, distilled=True)
 
 
 @pytest.mark.nightly

@@ -20,28 +20,22 @@ from tests.models.families.family import (
     SETTINGS,
     SIZES,
     STEPS,
+    Packed,
     Variants,
+    configured,
     noise_picture,
     sampled_beside,
 )
-from tests.models.families.test_flux import Packed
 
 
 class TestQwenImage(Packed, Variants):
+    make = qwen_image
     half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours: see the test of that
     guidance = (4.0, "renormalised")
     image_to_image = (QwenImageImg2ImgPipeline, {})
     chat_as_published = False
     room = 512  # the beginning of the chat takes nothing of the window
-    misfits = (
-        (
-            "takes latents of 16 channels; the VAE gives 4",
-            lambda pipeline: pipeline.transformer.register_to_config(in_channels=64),
-        ),
-    )
-
-    def build(self) -> Any:
-        return qwen_image()
+    misfits = (("takes latents of 16 channels; the VAE gives 4", configured("transformer", in_channels=64)),)
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {"true_cfg_scale": weight, "negative_prompt": ""}

@@ -1,5 +1,6 @@
 """Stable Diffusion XL against its stock pipelines: base, Turbo, and a fine-tune on v with zero terminal SNR."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -13,32 +14,24 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, SETTINGS, Variants
-from tests.models.families.vp import DDIM, VPContract
+from tests.models.families.family import CAPTION, DDIM, SETTINGS, Distilled, Variants, VPContract, configured
 
 TRAILING = {"timestep_spacing": "trailing"}
+ZERO_SNR = {**TRAILING, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 LARGEST = 14.6146
 """Noise over signal at the last trained time of the family's betas."""
 
 
 class TestBase(VPContract, Variants):
+    make = functools.partial(sdxl, settings=DDIM)
     null_is_the_empty_text = False
     guidance = (5.0, "cfg")
     image_to_image = (StableDiffusionXLImg2ImgPipeline, {})
     misfits = (
-        (
-            "refiner",
-            lambda pipeline: pipeline.unet.register_to_config(projection_class_embeddings_input_dim=16 + 5 * 4),
-        ),
-        (
-            "text of width 32, and the text encoders give 24",
-            lambda pipeline: pipeline.unet.register_to_config(cross_attention_dim=32),
-        ),
+        ("refiner", configured("unet", projection_class_embeddings_input_dim=16 + 5 * 4)),
+        ("text of width 32, and the text encoders give 24", configured("unet", cross_attention_dim=32)),
         ("EDMEulerScheduler", lambda pipeline: setattr(pipeline, "scheduler", EDMEulerScheduler())),
     )
-
-    def build(self) -> Any:
-        return sdxl(settings=DDIM)
 
     def test_guidance_starts_from_zeros(self, backbone: Backbone) -> None:
         null = backbone.null(backbone.embed([CAPTION, ""]))
@@ -48,16 +41,12 @@ class TestBase(VPContract, Variants):
         assert backbone.embed([""]).tokens.any()
 
 
-class TestTurbo(VPContract):
+class TestTurbo(VPContract, Distilled):
     """Distilled: no guidance. Euler's method on noise over signal, the published sampler, is DDIM."""
 
+    make = functools.partial(sdxl, EulerDiscreteScheduler, settings=TRAILING)
     null_is_the_empty_text = False
-    weights = (1.0,)
-    guidance = (1.0, "none")
     kind_at_one = "cfg"
-
-    def build(self) -> Any:
-        return sdxl(EulerDiscreteScheduler, settings=TRAILING)
 
     def stock_latents(self, z: Tensor) -> Tensor:
         """The scheduler starts at ``sigma`` times noise, and pictures of unit variance make ``|(1, sigma)|`` of it."""
@@ -71,11 +60,8 @@ class TestTurbo(VPContract):
 class TestFineTune(VPContract):
     """Of Playground's latents, with the empty text under guidance; trailing times are no mark of a distilled model."""
 
+    make = functools.partial(sdxl, settings={**DDIM, **ZERO_SNR}, force_zeros=False, statistics=True)
     guidance = (5.0, "cfg")
-
-    def build(self) -> Any:
-        zero_snr = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-        return sdxl(settings={**DDIM, **TRAILING, **zero_snr}, force_zeros=False, statistics=True)
 
     def test_it_starts_in_pure_noise(self, backbone: Backbone) -> None:
         assert backbone.capabilities.s_max == 1
