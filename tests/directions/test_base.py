@@ -74,18 +74,14 @@ def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
     assert unchanged(back, direction, but=changed)
 
 
-def test_the_fingerprint_sees_the_last_bit_of_every_tensor() -> None:
-    known = full().fingerprint
+def test_the_fingerprint_sees_model_shapes_and_the_last_bit_of_tensors_and_nothing_else() -> None:
+    direction = full()
+    known = direction.fingerprint
     for part, place in (("z", (0, 1, 2, 3)), ("tokens", (2, 4, 5)), ("pooled", (1, 6))):
         nudged = full()
         values = nudged.z if part == "z" else getattr(nudged.condition, part)
         values[place] = torch.nextafter(values[place], torch.tensor(torch.inf))
         assert nudged.fingerprint != known
-
-
-def test_the_fingerprint_sees_model_and_shapes_and_nothing_else() -> None:
-    direction = full()
-    known = direction.fingerprint
     assert len(known) == 16
     assert int(known, 16) >= 0
     assert full(model_fingerprint="g").fingerprint != known
@@ -128,12 +124,9 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
     assert torch.allclose(rows.z, direction.z[:1], rtol=1e-6)
 
 
-def test_another_models_direction_is_named() -> None:
+def test_another_models_direction_is_named_and_lengths_are_each_pictures() -> None:
     with pytest.raises(ConfigError, match=r"another model, 'm' \(f\), than 'portraits' \(0123\)"):
         full().check_model("portraits", "0123")
     full().check_model("a copy under another name", "f")
-
-
-def test_the_length_of_a_direction_is_that_of_each_picture() -> None:
     direction = full(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
     assert direction.length.tolist() == [5, 0]

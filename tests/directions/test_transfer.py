@@ -16,7 +16,8 @@ from latentedit.directions.transfer import changed_by, transferred
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
+from tests.directions.mixtures import word_mixture
 
 WORDS = [
     text
@@ -29,14 +30,7 @@ CAT, DOG, BARE = "a cat with fur, smile, hat", "a dog with glasses, smile", "a d
 
 @pytest.fixture(scope="module")
 def model() -> GaussianMixtureBackbone:
-    """A mixture in which every word has its own vector, and no captioner."""
-    plain = example_mixture()
-    vectors = torch.randn(len(WORDS), 3, generator=stream(0, "words"), dtype=torch.float32).double()
-    return GaussianMixtureBackbone(
-        means=plain.mixture.means,
-        covariances=plain.mixture.covariances,
-        words=dict(zip(WORDS, vectors, strict=True)),
-    )
+    return word_mixture(*WORDS)
 
 
 @pytest.fixture(scope="module")
