@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -137,14 +138,6 @@ def test_levels_depend_on_their_number_and_on_the_picture() -> None:
             assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
 
 
-class Processor:
-    """What reads pictures beside text: its words go to a tokenizer of its own."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer, self.chat_template = tokenizer, tokenizer.chat_template
-        self.apply_chat_template = tokenizer.apply_chat_template
-
-
 def test_a_processor_reads_as_its_tokenizer() -> None:
     """Dev's live pipelines have one where a folder's text needs the tokenizer alone.
 
@@ -152,7 +145,11 @@ def test_a_processor_reads_as_its_tokenizer() -> None:
     """
     plain, processed = flux2_dev(), flux2_dev()
     tokenizer = processed.tokenizer
-    processed.tokenizer = Processor(tokenizer)
+    processed.tokenizer = SimpleNamespace(
+        tokenizer=tokenizer,
+        chat_template=tokenizer.chat_template,
+        apply_chat_template=tokenizer.apply_chat_template,
+    )
     first, second = (le.from_pipeline(pipeline, settings=SETTINGS) for pipeline in (plain, processed))
     notes = first.caption_notes(["x" * 600])
     assert torch.equal(first.embed([CAPTION]).tokens, second.embed([CAPTION]).tokens)

@@ -17,7 +17,7 @@ from diffusers import (
 from torch import Tensor
 
 import latentedit as le
-from latentedit.models.registry import bundled_folder, load
+from latentedit.models.registry import load
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.testing.miniature import sd_pipeline
 from latentedit.testing.tolerances import relative_error
@@ -79,17 +79,6 @@ def test_schedules_equal_the_stock_pipelines(settings: dict[str, Any]) -> None:
     pipeline = TestVelocity().build()
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **settings)
     assert parity(TestVelocity(), pipeline, le.from_pipeline(pipeline, settings=SETTINGS)) <= PARITY
-
-
-@pytest.mark.nightly
-def test_the_bundled_model_equals_the_stock_pipeline() -> None:
-    backbone, pipeline = (
-        load("portraits-unet", device="cpu"),
-        StableDiffusionPipeline.from_pretrained(bundled_folder("portraits-unet")),
-    )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
-    pipeline.set_progress_bar_config(disable=True)
-    assert parity(TestNoise(), pipeline, backbone, backbone.capabilities.sizes[1]) <= PARITY
 
 
 @pytest.mark.parametrize(("spacing", "expected"), [("trailing", (1.0, "none")), ("leading", (7.5, "cfg"))])
