@@ -41,12 +41,9 @@ def displacement(carried: Carried) -> Tensor:
 
 def jacobian(basis: LocalBasis) -> Tensor:
     """Of the feature at the basis, by autograd on the network itself."""
-    model = basis.latent.backbone
-    text, level = basis.condition, torch.tensor([basis.level], dtype=torch.float64)
-    found = torch.autograd.functional.jacobian(
-        lambda z: model.features(z, level, text, basis.site), basis.trace.top.clone()
-    )
-    assert isinstance(found, Tensor)
+    model, text, level = basis.latent.backbone, basis.condition, torch.tensor([basis.level], dtype=torch.float64)
+    top = basis.trace.top.clone()
+    found: Any = torch.autograd.functional.jacobian(lambda z: model.features(z, level, text, basis.site), top)
     return found.reshape(basis.u[0].numel(), -1)
 
 

@@ -62,6 +62,11 @@ SETTINGS = {"sizes": [64, 64, 96]}
 SIZES = ((64, 64), (64, 96))
 
 
+def asked(size: tuple[int, int]) -> dict[str, Any]:
+    """What every call of a stock pipeline says."""
+    return {"height": size[0], "width": size[1], "num_inference_steps": STEPS, "output_type": "latent"}
+
+
 class FamilyContract(BackboneContract):
     """The laws of a backbone, and parity of a family with its stock pipeline on a seeded miniature.
 
@@ -115,14 +120,8 @@ class FamilyContract(BackboneContract):
 
     def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         """What the stock pipeline makes of a caption."""
-        return pipeline(
-            prompt=CAPTION,
-            height=size[0],
-            width=size[1],
-            num_inference_steps=STEPS,
-            latents=self.stock_latents(z.clone()),
-            **{"output_type": "latent", **self.stock_arguments(weight), **settings},
-        ).images
+        known = {**asked(size), **self.stock_arguments(weight), **settings}
+        return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **known).images
 
     @pytest.fixture(scope="class")
     def pipeline(self) -> Any:

@@ -17,10 +17,10 @@ from tests.models.families.family import (
     PARITY,
     SETTINGS,
     SIZES,
-    STEPS,
     Distilled,
     Packed,
     Variants,
+    asked,
     sampled_beside,
 )
 
@@ -50,12 +50,9 @@ def test_sampling_with_a_reference_equals_kontext(size: tuple[int, int]) -> None
         prompt=CAPTION,
         image=reference,
         latents=pack(z),
-        height=size[0],
-        width=size[1],
         max_area=size[0] * size[1],
-        num_inference_steps=STEPS,
         guidance_scale=2.5,
-        output_type="latent",
+        **asked(size),
     ).images
     ours = sampled_beside(backbone, condition, z, 2.5, size)
     assert relative_error(ours, unpack(stock, (size[0] // 16, size[1] // 16))) <= PARITY

@@ -23,9 +23,9 @@ from tests.models.families.family import (
     NO_CHAT,
     PARITY,
     SETTINGS,
-    STEPS,
     Distilled,
     FamilyContract,
+    asked,
     configured,
     noise_picture,
     sampled_beside,
@@ -104,12 +104,9 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
         prompt=CAPTION,
         image=images,
         latents=patchify(z),
-        height=size[0],
-        width=size[1],
-        num_inference_steps=STEPS,
         guidance_scale=3.0,
         max_sequence_length=WORDS,
-        output_type="latent",
+        **asked(size),
     ).images
     ours = sampled_beside(backbone, condition, z, 3.0, size)
     assert relative_error(ours, normalised(pipeline, stock)) <= PARITY

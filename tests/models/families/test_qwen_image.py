@@ -19,9 +19,9 @@ from tests.models.families.family import (
     PARITY,
     SETTINGS,
     SIZES,
-    STEPS,
     Packed,
     Variants,
+    asked,
     configured,
     noise_picture,
     sampled_beside,
@@ -76,11 +76,8 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         prompt_embeds=texts[0],
         negative_prompt_embeds=texts[1],
         latents=Packed().stock_latents(z),
-        height=size[0],
-        width=size[1],
-        num_inference_steps=STEPS,
         true_cfg_scale=3.0,
-        output_type="latent",
+        **asked(size),
     ).images
     ours = sampled_beside(backbone, condition, z, 3.0, size, renormalised=True)
     assert relative_error(ours, Packed().own_latents(stock, z)) <= PARITY
