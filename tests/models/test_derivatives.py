@@ -207,12 +207,13 @@ def test_what_makes_no_sense_is_refused() -> None:
     z, s, _ = question()
     wanted: dict[str, Any] = {"z": z, "s": s, "condition": backbone.embed(["a"])}
     # Run-time checks of shape annotations, where they are on, are first to notice.
-    for other, error in (
+    refused: list[tuple[dict[str, Any], Any]] = [
         ({"s": s[:2]}, (ShapeError, TypeError)),
         ({"condition": backbone.embed(["a", "b"])}, ShapeError),
         ({"mode": "backward"}, (ConfigError, TypeError)),
         ({"step": 0.0}, ConfigError),
-    ):
+    ]
+    for other, error in refused:
         with pytest.raises(error):
             VelocityJacobian(backbone, **wanted | other)
 

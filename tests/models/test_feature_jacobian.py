@@ -139,14 +139,15 @@ def test_forward_mode_that_fails_gives_way_to_two_reverse_passes(
 
 def test_bad_requests_are_refused(without_t5: StableDiffusion3Backbone) -> None:
     mask = torch.zeros(8, 8, dtype=torch.bool)
-    for site, wanted, words in (
+    refused: list[tuple[str, dict[str, Any], str]] = [
         ("block.0.imag", {}, r"'block\.0\.imag'.*did you mean 'block\.0\.image'"),
         (SITE, {"mask": ~mask}, "whole picture"),
         ("clean", {"mask": mask}, "true somewhere"),
         ("clean", {"mask": ~mask, "pooling": "space"}, "not both"),
         ("clean", {"mask": ~mask[:2]}, "the mask does not fit"),
         (SITE, {"rows": 0}, "rows must be at least 1"),
-    ):
+    ]
+    for site, wanted, words in refused:
         with pytest.raises((ConfigError, ShapeError), match=words):
             jacobian_of(without_t5, site, **wanted)
     with pytest.raises(ShapeError, match="one text"):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import accelerate
 import pytest
@@ -103,7 +103,7 @@ def test_what_cannot_be_taken_is_refused_in_one_line(pipeline: Any, message: str
 @pytest.mark.parametrize("made_of_the_models_own", [True, False])
 def test_levels_of_a_flow_are_shifted_as_the_pipelines_scheduler_does_it(made_of_the_models_own: bool) -> None:
     """With another solver, by its ``flow_shift``: its nodes end at 1 / 1000, so they are near ours, and not equal."""
-    pipeline, solver = flux(guidance_embeds=False), UniPCMultistepScheduler
+    pipeline, solver = flux(guidance_embeds=False), cast("Any", UniPCMultistepScheduler)
     config: Any = pipeline.scheduler.config if made_of_the_models_own else {}
     settings: Any = {"use_flow_sigmas": True, "flow_shift": 5.0, "prediction_type": "flow_prediction"}
     pipeline.scheduler = solver.from_config(config, **settings)
