@@ -12,7 +12,13 @@ from latentedit.core.rng import draw, stream
 from latentedit.latents.joint import JointLatent
 from latentedit.models.callable import CallableBackbone
 from latentedit.models.capabilities import Capabilities
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone, WordWeights, letters
+from latentedit.testing.gaussian_mixture import (
+    GaussianMixtureBackbone,
+    WordMixtureBackbone,
+    WordWeights,
+    example_mixture,
+    letters,
+)
 from latentedit.testing.mixture import GaussianMixture
 
 
@@ -21,6 +27,17 @@ def mixture_latent(backbone: WordMixtureBackbone, count: int = 3, *, condition: 
     z = torch.randn(count, *backbone.latent, generator=stream(5, "tests"), dtype=torch.float32).to(backbone.dtype)
     text = backbone.embed(["a"]) if condition is None else condition
     return JointLatent(backbone=backbone, z=z, condition=text.expand(count), captions=("a",) * count)
+
+
+def word_mixture(*words: str) -> GaussianMixtureBackbone:
+    """A mixture in which every word has a vector of its own."""
+    plain = example_mixture()
+    vectors = torch.randn(len(words), 3, generator=stream(0, "words"), dtype=torch.float32).double()
+    return GaussianMixtureBackbone(
+        means=plain.mixture.means,
+        covariances=plain.mixture.covariances,
+        words=dict(zip(words, vectors, strict=True)),
+    )
 
 
 def weight_as_input(mixture: GaussianMixtureBackbone, *, published: float = 3.5) -> CallableBackbone:

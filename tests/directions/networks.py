@@ -76,6 +76,12 @@ class NetworkBackbone(Backbone):
         return self.layers(z.flatten(1), s, condition.tokens[:, 0]).reshape(z.shape)
 
 
+def network_picture(backbone: NetworkBackbone, seed: int) -> JointLatent:
+    """A random clean latent under no text."""
+    z = torch.randn(1, 2, 3, generator=stream(seed, "tests")).double()
+    return JointLatent(backbone=backbone, z=z, condition=backbone.embed([""]), captions=("",))
+
+
 def network_latent(backbone: NetworkBackbone, count: int = 2) -> JointLatent:
     """Random clean latents, each under a text of its own."""
     captions = tuple("abcd"[index:] for index in range(count))

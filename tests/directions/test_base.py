@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
@@ -46,6 +47,11 @@ def full(**changes: Any) -> Direction:
     return Direction(**(fields | changes))
 
 
+def tensors(direction: Direction) -> list[Tensor]:
+    parts = (direction.z, direction.condition.tokens, direction.condition.pooled, direction.feature)
+    return [part for part in parts if part is not None]
+
+
 def one_for_all(direction: Direction) -> Direction:
     """The same displacements with one text for them."""
     return dataclasses.replace(direction, condition=direction.condition[:1])
@@ -61,31 +67,23 @@ def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
     direction = full()
     back = -direction
     assert back.fingerprint != (-back).fingerprint == direction.fingerprint  # zeros too, whose sign is in the bits
-    assert torch.equal(back.z, -direction.z)
-    assert torch.equal(back.condition.tokens, -direction.condition.tokens)
-    assert torch.equal(back.condition.pooled, -direction.condition.pooled)
+    for one, other in zip(tensors(back), tensors(direction), strict=True):
+        assert torch.equal(one, -other)
     assert (back.source_captions, back.target_captions) == (direction.target_captions, direction.source_captions)
     assert (back.curvature, back.calibration, back.preview) == (None, None, b"")
-    assert direction.feature is not None
-    assert back.feature is not None
-    assert torch.equal(back.feature, -direction.feature)
     assert (-full(feature=None)).feature is None
     changed = ("source_captions", "target_captions", "curvature", "calibration", "preview", "feature")
     assert unchanged(back, direction, but=changed)
 
 
-def test_the_fingerprint_sees_the_last_bit_of_every_tensor() -> None:
-    known = full().fingerprint
-    for part, place in (("z", (0, 1, 2, 3)), ("tokens", (2, 4, 5)), ("pooled", (1, 6))):
-        nudged = full()
-        values = nudged.z if part == "z" else getattr(nudged.condition, part)
-        values[place] = torch.nextafter(values[place], torch.tensor(torch.inf))
-        assert nudged.fingerprint != known
-
-
-def test_the_fingerprint_sees_model_and_shapes_and_nothing_else() -> None:
+def test_the_fingerprint_sees_model_shapes_and_the_last_bit_of_tensors_and_nothing_else() -> None:
     direction = full()
     known = direction.fingerprint
+    for part, place in enumerate(((0, 1, 2, 3), (2, 4, 5), (1, 6))):
+        nudged = full()
+        values = tensors(nudged)[part]
+        values[place] = torch.nextafter(values[place], torch.tensor(torch.inf))
+        assert nudged.fingerprint != known
     assert len(known) == 16
     assert int(known, 16) >= 0
     assert full(model_fingerprint="g").fingerprint != known
@@ -101,9 +99,8 @@ def test_the_row_of_a_picture_is_its_own(index: int) -> None:
     direction = full()
     row = direction.row(index)
     assert len(row) == len(row.condition) == 1
-    assert torch.equal(row.z[0], direction.z[index])
-    assert torch.equal(row.condition.tokens[0], direction.condition.tokens[index])
-    assert torch.equal(row.condition.pooled[0], direction.condition.pooled[index])
+    for one, rows in zip(tensors(row)[:3], tensors(direction)[:3], strict=True):
+        assert torch.equal(one[0], rows[index])
     words = (row.source_captions, row.target_captions, row.pictures)
     assert words == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
     assert row.curvature is None
@@ -117,8 +114,7 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
     direction = full()
     mean = direction.mean()
     assert len(mean) == len(mean.condition) == 1
-    parts = [[d.z, d.condition.tokens, d.condition.pooled] for d in (mean, direction)]
-    for got, rows in zip(*parts, strict=True):
+    for got, rows in zip(tensors(mean), tensors(direction)[:3], strict=True):
         assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
     assert (mean.curvature, mean.feature) == (None, None)
     assert unchanged(mean, direction, but=("curvature", "feature"))
@@ -128,12 +124,9 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
     assert torch.allclose(rows.z, direction.z[:1], rtol=1e-6)
 
 
-def test_another_models_direction_is_named() -> None:
+def test_another_models_direction_is_named_and_lengths_are_each_pictures() -> None:
     with pytest.raises(ConfigError, match=r"another model, 'm' \(f\), than 'portraits' \(0123\)"):
         full().check_model("portraits", "0123")
     full().check_model("a copy under another name", "f")
-
-
-def test_the_length_of_a_direction_is_that_of_each_picture() -> None:
     direction = full(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
     assert direction.length.tolist() == [5, 0]

@@ -117,28 +117,19 @@ def test_one_for_all_goes_with_one_a_picture(mixing: Mixing, one: int) -> None:
         assert torch.allclose(talk[index], cross_talk([part.row(index) for part in parts])[0], rtol=1e-12)
 
 
-def test_latents_have_any_shape() -> None:
+def test_shapes_and_what_is_known_of_the_parts_are_kept() -> None:
     rows = np.random.default_rng(5).normal(size=(2, 3, 24)).astype(np.float32)
     flat = compose(together(rows), [1.0, 2.0], "inverse")
     parts = [dataclasses.replace(p, z=p.z.to(torch.float32).reshape(3, 2, 3, 4)) for p in together(rows)]
-    whole = compose(parts, [1.0, 2.0], "inverse")
-    assert whole.z.shape == (3, 2, 3, 4)
-    assert whole.z.dtype == torch.float32
-    assert torch.allclose(whole.z.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
-
-
-def test_what_is_known_of_the_parts_is_kept() -> None:
+    shaped = compose(parts, [1.0, 2.0], "inverse").z
+    assert (shaped.shape, shaped.dtype) == ((3, 2, 3, 4), torch.float32)
+    assert torch.allclose(shaped.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
     a = direction([1.0, 0.0], level=0.4, pictures=("p", "q"), notes=("a note", "another"))
     b = direction([0.0, 1.0], index=1, level=0.9, pictures=("q", "r"), notes=("another",))
     whole = compose([a, b], (1.0, -0.5), "projection")
-    assert whole.level == 0.9
-    assert whole.method == "composition"
-    assert whole.settings == {
-        "mixing": "projection",
-        "parts": [a.fingerprint, b.fingerprint],
-        "strengths": [1.0, -0.5],
-    }
-    assert (whole.model_name, whole.model_fingerprint) == ("m", "f")
+    assert (whole.level, whole.method, whole.model_name, whole.model_fingerprint) == (0.9, "composition", "m", "f")
+    known = {"mixing": "projection", "parts": [a.fingerprint, b.fingerprint], "strengths": [1.0, -0.5]}
+    assert whole.settings == known
     assert whole.pictures == ("p", "q", "r")
     assert whole.notes == ("a note", "another")
     assert whole.source_captions == whole.target_captions == ()

@@ -18,7 +18,7 @@ def row(label: str, **changes: Any) -> str:
     return dict(describe(example(**changes)))[label]
 
 
-def test_what_is_not_known_is_said_or_left_out() -> None:
+def test_sizes_and_what_is_not_known() -> None:
     bare = Direction(
         z=torch.zeros(2, 16, 8, 8),
         condition=Condition(tokens=torch.zeros(1, 64, 256), pooled=torch.zeros(1, 128)),
@@ -29,7 +29,6 @@ def test_what_is_not_known_is_said_or_left_out() -> None:
         model_fingerprint="f",
     )
     rows = dict(describe(bare))
-    assert list(rows) == ["change", "strength", "method", "model", "direction", "found on", "licence", "size"]
     assert rows["direction"] == bare.fingerprint
     assert "; one for each of 2 pictures; 74.2 kB" in rows["size"]
     assert 4 * (2 * 16 * 64 + 64 * 256 + 128) == 74_240
@@ -40,12 +39,10 @@ def test_what_is_not_known_is_said_or_left_out() -> None:
     ("sources", "targets", "told"),
     [
         (("a man, a hat",), ("a man",), "a hat =>"),
-        (("a man, pale skin",), ("a man, dark skin",), "pale skin => dark skin"),
         (("a man",), ("a man",), "nothing"),
         (("a man, a hat", "a cat, a hat"), ("a man", "a cat"), "a hat =>"),
         (tuple("abcde"), tuple(f"{name}, {name} hat" for name in "abcde"), "=> a hat; => b hat; => c hat; and 2 more"),
         (("a", "b"), ("", "b, x"), "=> x"),
-        ((), ("a",), "not known in words"),
     ],
 )
 def test_changes_in_words(sources: tuple[str, ...], targets: tuple[str, ...], told: str) -> None:
@@ -60,15 +57,8 @@ def test_settings_can_be_printed_and_asked_for_again() -> None:
     assert row("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
     assert row("licence", licence="free\n\x1b[2J\u202eevil") == "free [2J evil"
     assert row("licence", licence="x" * 400) == "x" * 300 + "..."
-
-
-def test_ranges() -> None:
     known = example().calibration
     assert known is not None
-    for lowest, highest, told in (
-        (-0.5, 1.25, "from -0.50 up to 1.25 "),
-        (-0.5, math.inf, "from -0.50 "),
-        (-math.inf, math.inf, "any "),
-    ):
+    for lowest, highest, range_ in ((-0.5, 1.25, "from -0.50 up to 1.25 "), (-math.inf, math.inf, "any ")):
         ranged = dataclasses.replace(known, lowest=lowest, highest=highest)
-        assert row("strength", calibration=ranged).startswith(f"{told}without damage")
+        assert row("strength", calibration=ranged).startswith(f"{range_}without damage")

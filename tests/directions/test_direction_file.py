@@ -67,11 +67,12 @@ def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Dir
     return dataclasses.replace(made, **changes)
 
 
+DATA = torch.tensor(list(PNG + b"rest"), dtype=torch.uint8)
 TENSORS: dict[str, Tensor] = {
     "z": torch.tensor([[1.0, -2.0]]),
     "tokens": torch.ones(1, 1, 2),
     "pooled": torch.zeros(1, 0),
-    "preview": torch.tensor(list(PNG + b"rest"), dtype=torch.uint8),
+    "preview": DATA,
     "feature": torch.tensor([[0.6, -0.8]]),
 }
 SAID: dict[str, Any] = {
@@ -157,18 +158,15 @@ def test_all_but_the_curvature_survives(tmp_path: Path, changes: dict[str, Any])
     assert found.curvature is None
 
 
-def test_tuples_become_lists(tmp_path: Path) -> None:
-    direction = example(settings=MappingProxyType({"levels": (0.9, (1, 2)), "judge": MappingProxyType({"a": ()})}))
-    save_direction(direction, tmp_path / "me.safetensors")
-    assert load_direction(tmp_path / "me.safetensors").settings == {"levels": [0.9, [1, 2]], "judge": {"a": []}}
-
-
-def test_tensors_are_float32_and_the_fingerprint_stays(tmp_path: Path) -> None:
+def test_tensors_become_float32_and_tuples_lists(tmp_path: Path) -> None:
+    """The fingerprint stays."""
     grown = torch.full((3, 2), 1 / 3, dtype=torch.float64, requires_grad=True)
     shared = Condition(tokens=grown[:1, None], pooled=grown[:1])
-    direction = example(z=grown.T.expand(2, 3), condition=shared)
+    settings = MappingProxyType({"levels": (0.9, (1, 2)), "judge": MappingProxyType({"a": ()})})
+    direction = example(z=grown.T.expand(2, 3), condition=shared, settings=settings)
     save_direction(direction, tmp_path / "me.safetensors")
     found = load_direction(tmp_path / "me.safetensors")
+    assert found.settings == {"levels": [0.9, [1, 2]], "judge": {"a": []}}
     assert found.z.dtype == found.condition.tokens.dtype == found.condition.pooled.dtype == torch.float32
     assert torch.equal(found.z, direction.z.detach().float())
     assert found.fingerprint == direction.fingerprint
@@ -178,10 +176,8 @@ def test_a_direction_goes_to_its_model_and_to_no_other(tmp_path: Path, monkeypat
     model, other = example_mixture(dimension=2), example_mixture(dimension=2, seed=1)
     save_direction(example(model), tmp_path / "me.safetensors")
     assert load_direction(tmp_path / "me.safetensors", model=model).z.device.type == "cpu"
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=f"{model.fingerprint}.*{other.fingerprint}"):
         load_direction(tmp_path / "me.safetensors", model=other)
-    assert model.fingerprint in str(caught.value)
-    assert other.fingerprint in str(caught.value)
     monkeypatch.setattr(type(model), "device", torch.device("meta"))
     found = load_direction(tmp_path / "me.safetensors", model=model)
     parts = (found.z, found.condition.tokens, found.condition.pooled)
@@ -262,24 +258,20 @@ def calibrated(**changes: object) -> dict[str, object]:
     ("changes", "words"),
     [
         ({"format": 7}, "of format 7, which a newer.*Update latentedit"),
-        ({"format": 0}, "'format': input should be greater than or equal to 1"),
-        ({"format": "2"}, "'format': input should be a valid integer"),
+        *(({"format": value}, "'format'") for value in (0, "2")),
+        *(({"level": value}, "'level'") for value in (-0.1, 1.1)),
         ({"evil\n\x1b[2J": 1}, r"'evil\\n\\x1b\[2J': extra inputs are not permitted"),
         ({"x" * 1000: 1}, f"'{'x' * 80}': extra"),
-        ({"level": -0.1}, "'level': input should be greater"),
-        ({"level": 1.1}, "'level': input should be less"),
-        ({"method": "x" * 201}, "'method': string should have at most 200"),
-        ({"model_fingerprint": ""}, "'model_fingerprint': string should have at least 1"),
-        ({"target_captions": ["x" * 10_001]}, "'target_captions.0': string should have at most 10000"),
-        ({"source_captions": [""] * 10_001}, "'source_captions': tuple should have at most 10000"),
+        ({"method": "x" * 201}, "'method'"),
+        ({"model_fingerprint": ""}, "'model_fingerprint'"),
+        ({"target_captions": ["x" * 10_001]}, "'target_captions.0'"),
+        ({"source_captions": [""] * 10_001}, "'source_captions'"),
         (calibrated(evil=1), "'calibration.evil': extra inputs"),
         (calibrated(effects=[0.1, 0.2, 0.3]), "'calibration': one effect a scale is needed"),
-        (calibrated(scales=[1.0, 0.5]), "'calibration': scales have to rise"),
-        (calibrated(scales=[1.0, 1.0]), "'calibration': scales have to rise"),
-        (calibrated(scales=[1], effects=[1]), "'calibration.scales': tuple should have at least 2"),
+        *((calibrated(scales=[1.0, last]), "'calibration': scales have to rise") for last in (0.5, 1.0)),
+        (calibrated(scales=[1], effects=[1]), "'calibration.scales'"),
         (calibrated(lowest=2, highest=-2), "'calibration': lowest has to be at most highest"),
-        (calibrated(steps=0), "'calibration.steps': input should be greater"),
-        (calibrated(steps=10**9), "'calibration.steps': input should be less"),
+        *((calibrated(steps=value), "'calibration.steps'") for value in (0, 10**9)),
     ],
 )
 def test_what_is_said_is_checked(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -295,25 +287,23 @@ def test_what_is_said_is_checked(tmp_path: Path, changes: dict[str, object], wor
         ({"z": torch.ones(1, 2).half()}, "z, tokens, pooled are not in float32"),
         ({"z": torch.zeros(1)}, r"z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\] are no z .* of one batch"),
         ({"tokens": torch.ones(1, 2)}, r"tokens \[b, n, d\].* of one batch"),
-        ({"preview": torch.ones(9)}, "no PNG file of at most 1000000 bytes"),
-        ({"preview": TENSORS["preview"].reshape(2, 6)}, "its preview is no PNG"),
-        ({"preview": TENSORS["preview"][:0]}, "its preview is no PNG"),
-        ({"preview": TENSORS["preview"].flip(0)}, "its preview is no PNG"),
-        ({"feature": torch.ones(1).half()}, "no float32 of length 1"),
-        ({"feature": torch.ones(2)}, "no float32 of length 1"),
-        ({"feature": torch.tensor(1.0)}, "no float32 of length 1"),
-        ({"feature": torch.zeros(0, 2)}, "no float32 of length 1"),
-        ({"mask": torch.ones(1, 1)}, "its mask is not one number 0 or 1 a token"),
-        ({"mask": torch.ones(1, 2, dtype=torch.uint8)}, "its mask is not one number 0 or 1 a token"),
-        ({"mask": torch.full((1, 1), 2, dtype=torch.uint8)}, "its mask is not one number 0 or 1 a token"),
+        *(
+            ({"preview": preview}, "its preview is no PNG file of at most 1000000 bytes")
+            for preview in (torch.ones(9), DATA.reshape(2, 6), DATA[:0], DATA.flip(0))
+        ),
+        *(
+            ({"feature": feature}, "no float32 of length 1")
+            for feature in (torch.ones(1).half(), torch.ones(2), torch.tensor(1.0), torch.zeros(0, 2))
+        ),
+        *(
+            ({"mask": mask}, "its mask is not one number 0 or 1 a token")
+            for mask in (torch.ones(1, 1), torch.ones(1, 2).byte(), 2 * torch.ones(1, 1).byte())
+        ),
     ],
 )
 def test_tensors_are_checked(tmp_path: Path, changes: dict[str, Tensor], words: str) -> None:
     with pytest.raises(FileFormatError, match=words):
         load_direction(written(tmp_path / "bad", {**TENSORS, **changes}))
-
-
-def test_missing_tensors_and_broken_text_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="it lacks z, tokens"):
         load_direction(written(tmp_path / "bad", {"pooled": TENSORS["pooled"]}))
     with pytest.raises(FileFormatError, match=r"under 'latentedit\.direction', it is not a JSON object"):

@@ -56,20 +56,14 @@ def test_the_flows_own_steps_multiply_to_the_whole_way(levels: tuple[float, floa
     assert kept == pytest.approx((1 - levels[0]) / (1 - levels[1]), abs=1e-12)
 
 
-@pytest.mark.parametrize("noises", [2, 6])
-def test_antithetic_noises_cancel_and_halve_nothing_else(noises: int) -> None:
-    config = HSDS(noises=noises, antithetic=True)
-    found = config.draw(torch.zeros(1, 2, 3), seed=4, index=1)[:, 0]
-    assert found.shape == (noises, 2, 3)
-    assert not (found[: noises // 2] + found[noises // 2 :]).any()
-    half = draw((noises // 2, 2, 3), seed=4, purpose="hsds", index=1)
-    assert torch.equal(found[: noises // 2], half)
-    assert config.evaluations() == HSDS(noises=noises).evaluations()
-
-
-def test_noises_depend_on_seed_and_step_alone() -> None:
-    config = HSDS(noises=3)
-    z = torch.zeros(1, 5)
+def test_noises_depend_on_seed_and_step_alone_and_antithetic_ones_cancel() -> None:
+    for noises in (2, 6):
+        config = HSDS(noises=noises, antithetic=True)
+        first, second = config.draw(torch.zeros(1, 2, 3), seed=4, index=1)[:, 0].chunk(2)
+        assert torch.equal(first, draw((noises // 2, 2, 3), seed=4, purpose="hsds", index=1))
+        assert not (first + second).any()
+        assert config.evaluations() == HSDS(noises=noises).evaluations()
+    config, z = HSDS(noises=3), torch.zeros(1, 5)
     found = config.draw(z, seed=4, index=1)
     assert torch.equal(found[:, 0], draw((3, 5), seed=4, purpose="hsds", index=1))
     assert not torch.equal(found, config.draw(z, seed=4, index=2))

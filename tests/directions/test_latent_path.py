@@ -147,11 +147,8 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
         (latent, {"frames": 51}, "frames must be at most 50"),
         (network_latent(NetworkBackbone(), 3), {}, "between two pictures; got 3"),
         (same, {}, "the same one twice"),
-        (latent, {"level": 0.0}, r"^level must be"),
         (latent, {"level": 1.5}, r"^level must be"),
-        (latent, {"rank": 0, "steps": 2}, "rank must be"),
         (latent, {"rank": 7, "steps": 2}, "from 1 to 6"),
-        (latent, {"site": "mud"}, "did you mean 'mid'"),
     ]
     for pair, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.rng import draw
 from latentedit.directions.at_level import LEAST_SHARE
@@ -45,10 +45,9 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
     assert basis.level == trace.levels[-1] == 0.6
     assert torch.equal(basis.trace.top, trace.top)
     level, text = torch.tensor([0.6], dtype=torch.float64), latent.backbone.embed([CAPTION])
-    dense = torch.autograd.functional.jacobian(
+    dense: Any = torch.autograd.functional.jacobian(
         lambda z: latent.backbone.features(z, level, text, "mid"), trace.top.clone()
     )
-    assert isinstance(dense, Tensor)
     dense = dense.reshape(40, 6)
     _, s, vh = torch.linalg.svd(dense, full_matrices=False)
     assert basis.converged
@@ -145,31 +144,19 @@ def test_what_is_left_without_another_basis_is_orthogonal_to_it(latent: JointLat
 def test_bad_requests_are_refused_and_masks_are_reduced(latent: JointLatent, tmp_path: Path) -> None:
     model = load(miniature_sd3(tmp_path / "sd3", t5=False, channels=4), device="cpu")
     text = model.embed(["a"])
-    picture = JointLatent(
-        backbone=model, z=draw((1, 4, 8, 8), seed=0, purpose="tests"), condition=text, captions=("a",)
-    )
+    z = draw((1, 4, 8, 8), seed=0, purpose="tests")
+    picture = JointLatent(backbone=model, z=z, condition=text, captions=("a",))
     mask = torch.zeros(16, 16, dtype=torch.bool)
     mask[4:8, 4:12] = True
     found = local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask)
     assert found.u.shape == (1, 4, 2 * 4)
     assert torch.equal(local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask[::2, ::2]).u, found.u)
-    pair, whole, odd = mixture_latent(two_modes(), 2), torch.ones(8, 8).bool(), torch.ones(9, 9).bool()
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         *((latent, {"level": level}, r"^level must be") for level in (0.0, -1.0, 1.5, math.nan)),
         (latent, {"rank": 0}, "rank"),
-        (latent, {"site": "mud"}, "did you mean 'mid'"),
         (picture, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
-        (pair, {}, "one picture"),
-        (picture, {"site": "clean", "mask": odd}, "whole multiples"),
-        (picture, {"mask": whole}, "whole picture"),
+        (mixture_latent(two_modes(), 2), {}, "one picture"),
     ]
     for asked, wanted, words in cases:
         with pytest.raises((ConfigError, ShapeError), match=words):
             local_basis(asked, **wanted)
-
-
-def test_weights_that_are_not_numbers_are_told() -> None:
-    broken = NetworkBackbone()
-    broken.layers.latent.fill_(torch.nan)
-    with pytest.raises(ModelError, match="Check its weights"):
-        local_basis(network_latent(broken, 1), rank=1, steps=2)

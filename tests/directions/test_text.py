@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.rng import stream
 from latentedit.directions.text import align_captions, changed_phrases, embed_aligned, text_direction
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
+from tests.directions.mixtures import word_mixture
 
 PHRASES = st.sampled_from(["a hat", "a red hat", "no hat", "blue eyes", "A  Smile", "smiling", "on a wall", "2 cats"])
 LISTS = st.lists(PHRASES, max_size=7)
@@ -84,14 +84,7 @@ def test_changed_phrases() -> None:
 @pytest.fixture
 def backbone() -> GaussianMixtureBackbone:
     """A mixture that knows words with and without a comma, as different words at their places."""
-    words = ("a", "red", "blue", "hat", "smile", "a,", "hat,", "smile,")
-    vectors = torch.randn(len(words), 3, generator=stream(0, "words"), dtype=torch.float32)
-    plain = example_mixture()
-    return GaussianMixtureBackbone(
-        means=plain.mixture.means,
-        covariances=plain.mixture.covariances,
-        words={word: vector.double() for word, vector in zip(words, vectors, strict=True)},
-    )
+    return word_mixture("a", "red", "blue", "hat", "smile", "a,", "hat,", "smile,")
 
 
 def test_targets_are_embedded_as_they_are_aligned(backbone: GaussianMixtureBackbone) -> None:

@@ -16,7 +16,8 @@ from latentedit.directions.transfer import changed_by, transferred
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
+from tests.directions.mixtures import word_mixture
 
 WORDS = [
     text
@@ -29,14 +30,7 @@ CAT, DOG, BARE = "a cat with fur, smile, hat", "a dog with glasses, smile", "a d
 
 @pytest.fixture(scope="module")
 def model() -> GaussianMixtureBackbone:
-    """A mixture in which every word has its own vector, and no captioner."""
-    plain = example_mixture()
-    vectors = torch.randn(len(WORDS), 3, generator=stream(0, "words"), dtype=torch.float32).double()
-    return GaussianMixtureBackbone(
-        means=plain.mixture.means,
-        covariances=plain.mixture.covariances,
-        words=dict(zip(WORDS, vectors, strict=True)),
-    )
+    return word_mixture(*WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +132,7 @@ def test_words_that_do_not_apply_keep_the_text_as_it_was(model: Backbone) -> Non
     kept = transferred(two, pictures(model, BARE, BARE))
     assert kept.target_captions == ("", "")
     assert equal(kept.condition, two.condition)
-
-
-def test_it_can_be_transferred_again(model: Backbone) -> None:
-    """Back under its own captions too; where the words were lost, they stay lost, and the text is that of before."""
-    direction = found(model, [CAT], ["a cat with fur, hat"])
+    # where the words were lost, they stay lost, and the text is that of before
     lost = transferred(direction, pictures(model, BARE))
     assert lost.target_captions == ("",)
     for caption in (CAT, DOG, "a cat with smile, glasses"):
@@ -152,6 +142,11 @@ def test_it_can_be_transferred_again(model: Backbone) -> None:
         back = transferred(-lost, pictures(model, caption))
         assert back.target_captions == ("",)
         assert equal(back.condition, -1.0 * direction.condition)
+
+
+def test_it_can_be_transferred_again(model: Backbone) -> None:
+    """Back under its own captions too."""
+    direction = found(model, [CAT], ["a cat with fur, hat"])
     moved = transferred(direction, pictures(model, "a dog with hat, smile"))
     direction_back = -found(model, [CAT], [frown(CAT)])  # it starts from what was reached
     assert transferred(direction_back, pictures(model, frown(DOG), DOG)).target_captions == (DOG, "")

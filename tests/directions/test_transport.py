@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, LatentEditError
-from latentedit.core.rng import stream
 from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.directions.transport import DAMPING, Carried, feature_of, transport
 from latentedit.latents.joint import JointLatent
-from tests.directions.networks import NetworkBackbone
+from tests.directions.networks import NetworkBackbone, network_picture
 
 LEVEL, STEPS = 0.6, 4
 
@@ -21,23 +20,18 @@ def model() -> NetworkBackbone:
     return NetworkBackbone()
 
 
-def picture(model: NetworkBackbone, seed: int) -> JointLatent:
-    z = torch.randn(1, 2, 3, generator=stream(seed, "tests")).double()
-    return JointLatent(backbone=model, z=z, condition=model.embed([""]), captions=("",))
-
-
 def basis_of(latent: JointLatent, *, rank: int = 6, level: float = LEVEL, site: str = "mid") -> LocalBasis:
     return local_basis(latent, site=site, rank=rank, level=level, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
 def here(model: NetworkBackbone) -> LocalBasis:
-    return basis_of(picture(model, 1))
+    return basis_of(network_picture(model, 1))
 
 
 @pytest.fixture(scope="module")
 def there(model: NetworkBackbone) -> LocalBasis:
-    return basis_of(picture(model, 2))
+    return basis_of(network_picture(model, 2))
 
 
 def displacement(carried: Carried) -> Tensor:
@@ -47,12 +41,9 @@ def displacement(carried: Carried) -> Tensor:
 
 def jacobian(basis: LocalBasis) -> Tensor:
     """Of the feature at the basis, by autograd on the network itself."""
-    model = basis.latent.backbone
-    text, level = basis.condition, torch.tensor([basis.level], dtype=torch.float64)
-    found = torch.autograd.functional.jacobian(
-        lambda z: model.features(z, level, text, basis.site), basis.trace.top.clone()
-    )
-    assert isinstance(found, Tensor)
+    model, text, level = basis.latent.backbone, basis.condition, torch.tensor([basis.level], dtype=torch.float64)
+    top = basis.trace.top.clone()
+    found: Any = torch.autograd.functional.jacobian(lambda z: model.features(z, level, text, basis.site), top)
     return found.reshape(basis.u[0].numel(), -1)
 
 
@@ -102,7 +93,7 @@ def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
 
 
 def test_across_levels_only_where_it_is_wanted(model: NetworkBackbone, here: LocalBasis) -> None:
-    lower = basis_of(picture(model, 1), level=0.3)
+    lower = basis_of(network_picture(model, 1), level=0.3)
     with pytest.raises(ConfigError, match=r"at level 0\.3, the direction at 0\.6\. Take the basis with level=0\.6"):
         transport(here.direction(0), lower)
     with pytest.raises(ConfigError, match=r"at level 0\.6, the direction at 0\.3"):

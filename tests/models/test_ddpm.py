@@ -85,25 +85,17 @@ def test_pixels_are_the_latents_and_texts_are_not_read(ddpm: DDPMBackbone) -> No
 
 def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path) -> None:
     """As ``google/ddpm-*`` lie on the hub."""
-    flat = tmp_path / "flat"
-    flat.mkdir()
-    shutil.copy(folder_ddpm / "model_index.json", flat)
-    for file in ("unet/config.json", "unet/diffusion_pytorch_model.safetensors", SCHEDULER):
-        shutil.copy(folder_ddpm / file, flat)
-    backbone = load(flat, device="cpu")
+    files = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", SCHEDULER)
+    for file in files:
+        shutil.copy(folder_ddpm / file, tmp_path)
+    backbone = load(tmp_path, device="cpu")
     assert backbone.fingerprint == ddpm.fingerprint
     assert backbone.grid(7) == ddpm.grid(7)
 
 
 def test_a_model_of_grey_pictures_is_refused(ddpm: DDPMBackbone) -> None:
     build: Any = seeded(0)(UNet2DModel)
-    grey = build(
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(4,),
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-    )
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (4,)}
+    grey = build(in_channels=1, out_channels=1, norm_num_groups=4, **blocks)
     with pytest.raises(ModelError, match="1 channels in and 1 out"):
         DDPMBackbone({"unet": grey, "scheduler": ddpm.schedule.scheduler}, name="grey")

@@ -147,19 +147,17 @@ def attention_backbone(monkeypatch: pytest.MonkeyPatch, *, own_kernel: bool) -> 
     return backbone
 
 
-def attention_question(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
-    z, u = draw((2, 2, 1, 4, 8), seed=0, purpose="attention").to(dtype)
-    return z, torch.tensor([0.3, 0.6], dtype=dtype), u
+ATTENDED, ALONG = draw((2, 2, 1, 4, 8), seed=0, purpose="attention")
+ATTENDED_AT = torch.tensor([0.3, 0.6])
 
 
 @pytest.mark.parametrize("mode", ["forward", "double_backward"])
 def test_attention_is_differentiated_through_the_math_kernel(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = attention_backbone(monkeypatch, own_kernel=False)
-    z, s, u = attention_question()
+    backbone, z, s, u = attention_backbone(monkeypatch, own_kernel=False), ATTENDED, ATTENDED_AT, ALONG
     condition = backbone.embed(["a"])
     product = VelocityJacobian(backbone, z, s, condition, mode=mode).matvec(u)
-    z64, s64, u64 = attention_question(torch.float64)
-    differences = VelocityJacobian(backbone, z64, s64, condition, mode="finite_difference").matvec(u64)
+    wide = VelocityJacobian(backbone, z.double(), s.double(), condition, mode="finite_difference")
+    differences = wide.matvec(u.double())
     assert relative_error(product, differences) <= 1e-5
     with pytest.raises(NotImplementedError):
         torch.func.jvp(lambda latent: backbone.velocity(latent, s, condition), (z,), (u,))
@@ -171,8 +169,7 @@ def test_attention_is_differentiated_through_the_math_kernel(mode: Mode, monkeyp
 
 
 def test_it_falls_back_to_differences_where_forward_mode_turns_out_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = attention_backbone(monkeypatch, own_kernel=True)
-    z, s, u = attention_question()
+    backbone, z, s, u = attention_backbone(monkeypatch, own_kernel=True), ATTENDED, ATTENDED_AT, ALONG
     operator = VelocityJacobian(backbone, z, s, backbone.embed(["a"]))
     assert (operator.mode, operator.note) == ("forward", "")
     with backbone.count() as cost:
@@ -208,47 +205,44 @@ def test_denoiser_and_curvature_are_those_of_the_mixture(level: str) -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     backbone = example_mixture()
     z, s, _ = question()
-    condition = backbone.embed(["a"])
+    wanted: dict[str, Any] = {"z": z, "s": s, "condition": backbone.embed(["a"])}
     # Run-time checks of shape annotations, where they are on, are first to notice.
-    with pytest.raises((ShapeError, TypeError)):
-        VelocityJacobian(backbone, z, s[:2], condition)
-    with pytest.raises(ShapeError):
-        VelocityJacobian(backbone, z, s, backbone.embed(["a", "b"]))
-    with pytest.raises((ConfigError, TypeError)):
-        VelocityJacobian(backbone, z, s, condition, mode="backward")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ConfigError, match="step"):
-        VelocityJacobian(backbone, z, s, condition, step=0.0)
+    refused: list[tuple[dict[str, Any], Any]] = [
+        ({"s": s[:2]}, (ShapeError, TypeError)),
+        ({"condition": backbone.embed(["a", "b"])}, ShapeError),
+        ({"mode": "backward"}, (ConfigError, TypeError)),
+        ({"step": 0.0}, ConfigError),
+    ]
+    for other, error in refused:
+        with pytest.raises(error):
+            VelocityJacobian(backbone, **wanted | other)
 
 
-SIDE_PX = 64
 NAMES = ["sd", "without_t5"]
+
+
+def latents(backbone: Backbone, count: int, *, seed: int = 0) -> Tensor:
+    return draw((count, *backbone.latent_shape(64, 64)), seed=seed, purpose="networks").to(backbone.dtype)
 
 
 def jacobian(backbone: Backbone, mode: Mode | None = None, *, rms: float | None = None) -> VelocityJacobian:
     """At a latent and level for each element; ``rms`` is the step a number."""
-    z = draw((2, *backbone.latent_shape(SIDE_PX, SIDE_PX)), seed=0, purpose="networks").to(backbone.dtype)
-    s = torch.tensor([0.5, 0.7], dtype=backbone.dtype)
+    z, s = latents(backbone, 2), torch.tensor([0.5, 0.7], dtype=backbone.dtype)
     step = None if rms is None else rms * math.sqrt(z[0].numel())
     return VelocityJacobian(backbone, z, s, backbone.embed([CAPTION]), mode=mode, step=step)
 
 
-def tangent(backbone: Backbone) -> Tensor:
-    shape = backbone.latent_shape(SIDE_PX, SIDE_PX)
-    return draw((2, *shape), seed=1, purpose="networks").to(backbone.dtype)
-
-
 def feature_jacobian(backbone: Backbone, mode: Mode) -> FeatureJacobian:
-    z = draw((1, *backbone.latent_shape(SIDE_PX, SIDE_PX)), seed=0, purpose="networks").to(backbone.dtype)
     feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=0.6, condition=backbone.embed([CAPTION]))
-    return FeatureJacobian(feature, z, mode=mode)
+    return FeatureJacobian(feature, latents(backbone, 1), mode=mode)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dual_numbers_give_what_functorch_gives(name: str, request: pytest.FixtureRequest) -> None:
     """Another implementation, which works where no hook casts or moves parameters."""
     backbone: Backbone = request.getfixturevalue(name)
-    z = draw((2, *backbone.latent_shape(SIDE_PX, SIDE_PX)), seed=0, purpose="networks")
-    u, s, condition = tangent(backbone), torch.tensor([0.5, 0.7]), backbone.embed([CAPTION]).repeat(2)
+    z, u = latents(backbone, 2), latents(backbone, 2, seed=1)
+    s, condition = torch.tensor([0.5, 0.7]), backbone.embed([CAPTION]).repeat(2)
     with differentiable_attention(), torch.no_grad():
         expected = torch.func.jvp(lambda z: backbone.velocity(z, s, condition), (z,), (u,))[1]
     assert relative_error(jacobian(backbone, "forward").matvec(u), expected) <= 1e-6
@@ -261,12 +255,11 @@ def test_differences_of_half_precision_step_further(
 ) -> None:
     """The step goes by the network's dtype, not by that of the latent, which is float32."""
     exact: Backbone = request.getfixturevalue(name)
-    half, u = load(request.getfixturevalue(f"folder_{name}"), device="cpu", dtype=dtype), tangent(exact)
+    half, u = load(request.getfixturevalue(f"folder_{name}"), device="cpu", dtype=dtype), latents(exact, 2, seed=1)
     truth = jacobian(exact, "forward").matvec(u)
     # SD predicts noise: its velocity, and so the rounding, is magnified by 1 / (1 - s)
-    assert (
-        relative_error(jacobian(half, "finite_difference").matvec(u), truth) <= {"sd": 0.08, "without_t5": 0.06}[name]
-    )
+    found = jacobian(half, "finite_difference").matvec(u)
+    assert relative_error(found, truth) <= {"sd": 0.08, "without_t5": 0.06}[name]
     by_latent = jacobian(half, "finite_difference", rms=2.2e-4).matvec(u)
     assert relative_error(by_latent, truth) > 1, "the step of float32 drowns in rounding"
     features = feature_jacobian(half, "finite_difference").matmat(u)
@@ -279,42 +272,35 @@ def test_differences_of_float64_step_as_the_network_computes(
 ) -> None:
     """SD3 rounds to float32 inside; the U-Nets of Stable Diffusion round nowhere."""
     wide = load(request.getfixturevalue(f"folder_{name}"), device="cpu", dtype=torch.float64)
-    u = tangent(wide)
+    u = latents(wide, 2, seed=1)
     truth = jacobian(wide, "forward").matvec(u)
-    default = relative_error(jacobian(wide, "finite_difference").matvec(u), truth)
-    short, long = (
-        relative_error(jacobian(wide, "finite_difference", rms=rms).matvec(u), truth) for rms in (1e-5, 2.2e-4)
+    default, short, long = (
+        relative_error(jacobian(wide, "finite_difference", rms=rms).matvec(u), truth) for rms in (None, 1e-5, 2.2e-4)
     )
     assert default == (short if throughout else long)
     assert default <= (tolerance("difference", torch.float64) if throughout else 5e-5)
     assert (long if throughout else short) > 2 * default
 
 
-@pytest.fixture(params=["fp8", "groups"])
-def hooked(request: pytest.FixtureRequest, folder_without_t5: Path) -> tuple[Backbone, Backbone]:
-    """A model under hooks that cast or move its parameters, and the same without them, its parameters rounded alike."""
-    model, plain = (load(folder_without_t5, device="cpu") for _ in range(2))
-    networks: Any = model, plain
-    change(None, networks[0]._network, request.param)
-    stored = dict(networks[0]._network.named_parameters())
-    with torch.no_grad():
-        for name, parameter in networks[1]._network.named_parameters():
-            parameter.copy_(parameter.to(stored[name].dtype))
-    return model, plain
-
-
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["forward", "double_backward"])
-def test_derivatives_pass_hooks_that_cast_or_move_parameters(hooked: tuple[Backbone, Backbone], mode: Mode) -> None:
-    """Products one after the other, the transpose, and features, whose pass ends early, are those without hooks."""
-    model, plain = hooked
-    u = tangent(model)
+@pytest.mark.parametrize("hooks", ["fp8", "groups"])
+def test_derivatives_pass_hooks_that_cast_or_move_parameters(folder_without_t5: Path, mode: Mode, hooks: str) -> None:
+    """Products and features, whose pass ends early, are those without hooks, of parameters that are rounded alike."""
+    models: Any = [load(folder_without_t5, device="cpu") for _ in range(2)]
+    model, plain = models
+    change(None, model._network, hooks)
+    stored = dict(model._network.named_parameters())
+    with torch.no_grad():
+        for name, parameter in plain._network.named_parameters():
+            parameter.copy_(parameter.to(stored[name].dtype))
+    u = latents(model, 2, seed=1)
     first, other = jacobian(model, mode), jacobian(plain, mode)
     for w in (u, u.flip(0)):
         assert relative_error(first.matvec(w), other.matvec(w)) <= 1e-6
         assert relative_error(first.rmatvec(w), other.rmatvec(w)) <= 1e-6
     assert first.note == ""
-    features, others = (feature_jacobian(backbone, mode) for backbone in hooked)
+    features, others = (feature_jacobian(backbone, mode) for backbone in models)
     product = features.matmat(u)
     assert relative_error(product, others.matmat(u)) <= 1e-6
     assert relative_error(features.rmatmat(product), others.rmatmat(product)) <= 1e-6

@@ -73,20 +73,11 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (text("latentedit.json", "{'a': 1}"), r"latentedit\.json"),
     (lambda f: (f / TRANSFORMER).write_bytes((f / TRANSFORMER).read_bytes()[:-10]), f"{TRANSFORMER}.*truncated"),
     (lambda f: (f / TRANSFORMER).rename((f / TRANSFORMER).with_suffix(".bin")), r"\.bin.*not loaded"),
-    (
-        tensor(TRANSFORMER, "proj_out.weight", lambda w: w[:-1].clone()),
-        rf"tensor proj_out\.weight in .*{TRANSFORMER} has shape \[31, 16\], and .* \[32, 16\]",
-    ),
-    (
-        tensor(ENCODER, "text_projection.weight", lambda w: w[1:].clone()),
-        r"text_projection\.weight in .*text_encoder.model\.safetensors has shape \[7, 8\]",
-    ),
+    (tensor(TRANSFORMER, "proj_out.weight", lambda w: w[:-1].clone()), r"has shape \[31, 16\], and .* \[32, 16\]"),
+    (tensor(ENCODER, "text_projection.weight", lambda w: w[1:].clone()), r"projection\.weight in .* shape \[7, 8\]"),
     (tensor(TRANSFORMER, "proj_out.weight", lambda w: None), r"tensor proj_out\.weight is missing in"),
     (configuration("transformer/config.json", num_layers=3), "do not belong together"),
-    (
-        configuration("transformer/config.json", num_layers=10**7),
-        "says num_layers 10000000, where 0 to 1000 make sense",
-    ),
+    (configuration("transformer/config.json", num_layers=10**7), "num_layers 10000000, where 0 to 1000 make sense"),
     (configuration("transformer/config.json", deep={"num_layers": 10**7}), "says num_layers 10000000"),
     (configuration("transformer/config.json", patch_size=0), "cannot be made of .*division|does not load .*division"),
     (configuration("text_encoder/config.json", num_hidden_layers=-1), "num_hidden_layers -1, where 1 to 1000"),
@@ -141,9 +132,7 @@ def test_sharded_weights_load(folder: Path, without_t5: Any) -> None:
     backbone: Any = load(folder, device="cpu")
     assert all(torch.equal(backbone._network.state_dict()[name], whole[name]) for name in names)
     (place / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(
-        ModelError, match=r"1 of 2 shards are missing in .*: diffusion_pytorch_model-00002-of-00002.safetensors"
-    ):
+    with pytest.raises(ModelError, match=r"1 of 2 shards are missing in .*-00002-of-00002.safetensors"):
         load(folder, device="cpu")
 
 
@@ -168,12 +157,9 @@ def test_local_folders_never_ask_the_network_and_load_in_silence(
     ("change", "said"),
     [
         ({"editors": 3}, "are unsound, 'editors': input should be"),
-        ({"editors": {"eim": []}}, "'editors.eim': input should be"),
         ({"captioner": 5}, "'captioner': input should be a valid string. Correct that one, or leave it out"),
         ({"sizes": [64, "x", 64]}, "'sizes.1': "),
-        ({"sizes": [64, 64, 10**9]}, "'sizes.2': "),
         ({"guidance": float("inf")}, "'guidance': "),
-        ({"quality": 1}, "'quality': "),
     ],
 )
 def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], said: str) -> None:

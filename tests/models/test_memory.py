@@ -1,7 +1,6 @@
 """What a model takes, counted before it is loaded, and the refusal of what cannot fit."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from latentedit.models.memory import ModelNeeds, PartNeeds, check_memory, model_
 from latentedit.models.placement import Placement, Policy
 from latentedit.models.registry import load
 from latentedit.testing.miniatures.flux import flux
+from tests.models.folders import folder_with
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 FP8 = torch.float8_e4m3fn
@@ -93,36 +93,30 @@ def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.
 def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Path) -> None:
     """Of the preferred picture and the text."""
     seen: list[int] = []
-    place = tmp_path / "small"
-    shutil.copytree(folder_flux, place)
-    (place / "latentedit.json").write_text(json.dumps({"sizes": [64, 96, 128]}))
+    place = folder_with(folder_flux, tmp_path / "small", "latentedit.json", sizes=[64, 96, 128])
     model: Any = load(place, device="cpu")
     single = model._network.single_transformer_blocks[0]
     single.register_forward_hook(lambda _module, _inputs, output: seen.append(sum(part.shape[1] for part in output)))
     condition = model.embed(["a person"])
     model.velocity(torch.zeros(1, *model.latent_shape(96, 96)), torch.tensor([0.5]), condition)
     needs = model_needs(open_folder(place))
-    assert needs.side_px == 96
     assert seen == [needs.tokens]
-    assert needs.width == int(model._network.inner_dim)
-    assert needs.heads == 2
-    assert needs.codec_width == 4
+    assert (needs.side_px, needs.width, needs.heads, needs.codec_width) == (96, model._network.inner_dim, 2, 4)
 
 
 def test_weights_by_policy_dtype_and_storage() -> None:
     """Sums by hand: two bytes a number, the VAE four, a denoiser in fp8 one; all, one part or one layer."""
     others, denoiser, vae = 2 * (123_060_480 + 4_762_310_656), 2 * 11_901_408_320, 4 * 83_819_683
-    assert FLUX.weight_bytes(on_gpu()) == others + denoiser + vae
-    assert FLUX.weight_bytes(on_gpu("model")) == denoiser
-    assert FLUX.weight_bytes(on_gpu("groups")) == 2 * 131_596_288
-    assert FLUX.weight_bytes(on_gpu(storage=FP8)) == others + denoiser // 2 + vae
-    assert FLUX.weight_bytes(on_gpu("model", storage=FP8)) == denoiser // 2
-    on_cpu = Placement(device=CPU, dtype=torch.float32, policy="groups")
-    assert FLUX.weight_bytes(on_cpu) == 2 * (others + denoiser) + vae
-
-
-def test_activations_by_hand() -> None:
-    """Of the codec here, six float32 tensors of a megapixel and 128 channels; of the denoiser where that is more."""
+    for placement, expected in (
+        (on_gpu(), others + denoiser + vae),
+        (on_gpu("model"), denoiser),
+        (on_gpu("groups"), 2 * 131_596_288),
+        (on_gpu(storage=FP8), others + denoiser // 2 + vae),
+        (on_gpu("model", storage=FP8), denoiser // 2),
+        (Placement(device=CPU, dtype=torch.float32, policy="groups"), 2 * (others + denoiser) + vae),
+    ):
+        assert FLUX.weight_bytes(placement) == expected
+    # activations of the codec, six float32 tensors of a megapixel and 128 channels, or of the denoiser
     assert FLUX.activation_bytes(on_gpu()) == 6 * 1024**2 * 128 * 4
     assert dataclasses.replace(FLUX, codec_width=1).activation_bytes(on_gpu()) == 2 * 18 * 4608 * 3072 * 2
     assert FLUX.derivative_bytes() == 24 * 4608**2 * 4

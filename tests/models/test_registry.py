@@ -3,6 +3,7 @@
 import importlib.metadata
 import shutil
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import pytest
@@ -101,34 +102,21 @@ class TestContract(BackboneContract):
     @pytest.fixture(scope="class")
     def backbone(self) -> Backbone:
         """The functions of the analytic mixture, whose answers are known."""
-        mixture = example_mixture()
-        return le.CallableBackbone(
-            mixture.velocity,
-            embed=mixture.embed,
-            latent_shape=mixture.latent_shape,
-            capabilities=mixture.capabilities,
-            dtype=mixture.dtype,
-        )
+        return as_functions(example_mixture())
 
 
 def test_pictures_are_edited_by_functions_alone() -> None:
     colours = ColourBackbone(sizes=(4, 8, 12))
-    model = le.CallableBackbone(
-        colours.velocity,
-        embed=colours.embed,
-        latent_shape=colours.latent_shape,
-        encode=colours.encode,
-        decode=colours.decode,
-        capabilities=colours.capabilities,
-        dtype=colours.dtype,
-        name="mine",
-    )
+    model = as_functions(colours, encode=colours.encode, decode=colours.decode, name="mine")
     picture = Image.new("RGB", (8, 8), (90, 90, 90))
-    edits = [
-        le.edit(made, picture, caption="red", to="blue", method=FlowEdit(steps=3)).image for made in (model, colours)
-    ]
-    assert edits[0].tobytes() == edits[1].tobytes()
-    assert edits[0].tobytes() != picture.tobytes()
+    edits = [le.edit(one, picture, caption="red", to="blue", method=FlowEdit(steps=3)) for one in (model, colours)]
+    assert edits[0].image.tobytes() == edits[1].image.tobytes() != picture.tobytes()
+
+
+def as_functions(model: Any, **more: Any) -> le.CallableBackbone:
+    """Made of the functions of another model."""
+    known = {name: getattr(model, name) for name in ("velocity", "embed", "latent_shape", "capabilities", "dtype")}
+    return le.CallableBackbone(**known | more)
 
 
 def small_device(most: int) -> tuple[le.CallableBackbone, list[int]]:
@@ -141,14 +129,7 @@ def small_device(most: int) -> tuple[le.CallableBackbone, list[int]]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 8 GiB")
         return mixture.velocity(z, s, condition)
 
-    model = le.CallableBackbone(
-        velocity,
-        embed=mixture.embed,
-        latent_shape=mixture.latent_shape,
-        capabilities=mixture.capabilities,
-        dtype=mixture.dtype,
-    )
-    return model, tried
+    return as_functions(mixture, velocity=velocity), tried
 
 
 def rows(model: Backbone, count: int) -> tuple[torch.Tensor, torch.Tensor, le.Condition]:

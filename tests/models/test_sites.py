@@ -1,15 +1,19 @@
-"""Passes that are read or changed inside a network, also in a compiled one."""
+"""Passes that are read or changed inside a network, also in a compiled one and by threads that share a model."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.linalg.autodiff import Derivative
-from latentedit.core.rng import seeded
+from latentedit.core.rng import draw, seeded
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.sites import Site, giving, keeping, projections, read, shifted
 from latentedit.models.uncompiled import uncompiled
@@ -127,7 +131,7 @@ def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
     assert hooks(network) == 0
 
 
-Y, U = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 1.0]])
+U = torch.tensor([[0.5, 1.0]])
 
 
 class Compiled(nn.Module):
@@ -152,19 +156,19 @@ def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
     network = Compiled()
     build: Any = torch.compile
     compiled = build(network, backend=kernels)
-    site, plain = Site(module=network.block), compiled(Y)
-    moved = network.last(network.block(Y) + U)
+    site, plain = Site(module=network.block), compiled(X)
+    moved = network.last(network.block(X) + U)
     with shifted(site, "block", U):
-        assert torch.equal(compiled(Y), moved), "the shift was left out"
-    assert torch.equal(compiled(Y), plain)
-    assert torch.equal(read(site, "block", lambda: compiled(Y)), network.block(Y))
+        assert torch.equal(compiled(X), moved), "the shift was left out"
+    assert torch.equal(compiled(X), plain)
+    assert torch.equal(read(site, "block", lambda: compiled(X)), network.block(X))
 
     def field(z: Tensor) -> Tensor:
         with differentiable_attention():
             return compiled(z)
 
-    expected = Derivative(network, Y, mode="forward").forward(U)
-    assert torch.equal(Derivative(field, Y, mode="forward").forward(U), expected)
+    expected = Derivative(network, X, mode="forward").forward(U)
+    assert torch.equal(Derivative(field, X, mode="forward").forward(U), expected)
 
 
 @pytest.mark.slow
@@ -183,9 +187,93 @@ def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
     outer, inner = uncompiled(), uncompiled()
     with outer:
         inner.__enter__()
-        compiled(Y)
-    compiled(Y)
+        compiled(X)
+    compiled(X)
     inner.__exit__(None, None, None)
     assert not ran, "one of the two was still open"
-    compiled(Y)
+    compiled(X)
     assert ran == [1]
+
+
+def elsewhere(work: Callable[[], Tensor]) -> Tensor:
+    """What another thread gets."""
+    found: list[Tensor] = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_pass_that_is_read_or_changed_is_this_threads_alone() -> None:
+    network = nn.Sequential(nn.ReLU(), nn.ReLU())
+    site, shift = Site(module=network[0]), torch.tensor([[3.0, 5.0]])
+    plain, seen = network(X), list[Tensor]()
+
+    def forward() -> None:
+        seen.append(elsewhere(lambda: network(X)))
+        network(X)
+
+    assert torch.equal(read(site, "first", forward), X.relu())
+    with shifted(site, "first", shift):
+        seen.append(elsewhere(lambda: network(X)))
+        assert torch.equal(network(X), X.relu() + shift)
+    with giving({"first": site}, {"first": shift}):
+        seen.append(elsewhere(lambda: network(X)))
+        assert torch.equal(network(X), shift)
+    with keeping({"first": site}) as found:
+        seen.append(elsewhere(lambda: network(X + shift)))
+        network(X)
+    assert torch.equal(found["first"], X.relu())
+    assert torch.equal(seen.pop(), (X + shift).relu())
+    assert all(torch.equal(one, plain) for one in seen)
+
+
+QUERY, KEY, VALUE = draw((3, 2, 4, 30, 16), seed=0, purpose="attention in threads")
+HIDDEN = draw((2, 1, 30, 30), seed=1, purpose="attention in threads") > 0
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"attn_mask": HIDDEN}, {"attn_mask": HIDDEN.float()}, {"is_causal": True}, {"scale": 0.3}]
+)
+@pytest.mark.parametrize("low", [False, True])
+def test_attention_is_that_of_the_math_kernel(more: dict[str, Any], low: bool) -> None:
+    """With masks of both kinds, and where autocast makes all of it bfloat16; in another thread it is the fused one."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        with sdpa_kernel(SDPBackend.MATH):
+            expected = scaled_dot_product_attention(QUERY, KEY, VALUE, **more)
+        with differentiable_attention():
+            found = scaled_dot_product_attention(QUERY, KEY, VALUE, **more)
+            if not low:
+                there = elsewhere(lambda: scaled_dot_product_attention(QUERY, KEY, VALUE, **more))
+                assert not torch.equal(there, expected) or more, "rounded otherwise"
+    assert found.dtype == expected.dtype == (torch.bfloat16 if low else torch.float32)
+    assert torch.equal(found, expected)
+
+
+def test_threads_take_turns_at_the_tokenizers(without_t5: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a fast tokenizer pads is set for each call in the tokenizer itself."""
+    working, together = list[int](), list[int]()
+
+    def watched(name: str) -> None:
+        real = getattr(without_t5, name)
+
+        def work(text: str) -> Any:
+            working.append(1)
+            together.append(len(working))
+            time.sleep(0.01)
+            try:
+                return real(text)
+            finally:
+                working.pop()
+
+        monkeypatch.setattr(without_t5, name, work)
+
+    watched("_encode_prompt")
+    watched("_dropped_notes")
+    threads = [threading.Thread(target=without_t5.embed, args=(["a person"],)) for _ in range(2)]
+    threads += [threading.Thread(target=without_t5.caption_notes, args=(["red hair"],)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""What every family must do: subclass `FamilyContract`, build its stock miniature, say how its pipeline is called.
+"""What every family must do: subclass `FamilyContract`, name its stock miniature, say how its pipeline is called.
 
 `Variants` adds what people do to a pipeline, which depends on diffusers more than on the family: four families run it.
 """
@@ -30,6 +30,7 @@ from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
+from latentedit.models.patches import pack, unpack
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.tolerances import relative_error
 
@@ -41,29 +42,38 @@ STEPS = 4
 Misfit = tuple[str, Callable[[Any], object]]
 """Words of a message, and the change of a pipeline that is refused with them."""
 
-OTHER_WIDTH: Misfit = (
-    "takes text of width 24; the text encoder gives 16",
-    lambda pipeline: pipeline.transformer.register_to_config(joint_attention_dim=24),
-)
-OTHER_CHANNELS: Misfit = (
-    "latents of 4 channels; the VAE gives 16",
-    lambda pipeline: pipeline.vae.register_to_config(latent_channels=16),
-)
-NO_CHAT: Misfit = (
-    "has no chat template",
-    lambda pipeline: setattr(pipeline.tokenizer, "chat_template", None),
-)
+
+def configured(part: str, **settings: Any) -> Callable[[Any], object]:
+    """A part of a pipeline with other settings."""
+    return lambda pipeline: getattr(pipeline, part).register_to_config(**settings)
+
+
+def other_width(setting: str) -> Misfit:
+    return "takes text of width 24; the text encoder gives 16", configured("transformer", **{setting: 24})
+
+
+OTHER_WIDTH = other_width("joint_attention_dim")
+OTHER_CHANNELS: Misfit = ("latents of 4 channels; the VAE gives 16", configured("vae", latent_channels=16))
+NO_CHAT: Misfit = ("has no chat template", lambda pipeline: setattr(pipeline.tokenizer, "chat_template", None))
+DDIM: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1}
+"""Settings of the stock sampler: it ends at the clean estimate, as ours does, and clips nothing."""
+
 SETTINGS = {"sizes": [64, 64, 96]}
 SIZES = ((64, 64), (64, 96))
+
+
+def asked(size: tuple[int, int]) -> dict[str, Any]:
+    """What every call of a stock pipeline says."""
+    return {"height": size[0], "width": size[1], "num_inference_steps": STEPS, "output_type": "latent"}
 
 
 class FamilyContract(BackboneContract):
     """The laws of a backbone, and parity of a family with its stock pipeline on a seeded miniature.
 
-    A subclass gives `build` (a fresh stock pipeline, seeded) and, where they differ, `weights`, `stock_latents`,
-    `own_latents`, `first_latents` and `stock_arguments`.
-
     Args:
+        make: makes a stock pipeline with seeded weights.
+        arguments: more arguments of the pipeline's call.
+        weight_offset: what the pipeline's guidance scale is below our weight.
         guidance: default weight and kind.
         kind_at_one: of a distilled model that a weight in its settings makes a guided one, the kind at a weight of 1.
         image_to_image: another class of pipeline that the same parts make, with more arguments.
@@ -73,6 +83,9 @@ class FamilyContract(BackboneContract):
     """
 
     texts = (CAPTION, "a face")
+    make: ClassVar[Callable[..., Any]]
+    arguments: ClassVar[dict[str, Any]] = {}
+    weight_offset: ClassVar[float] = 0.0
     weights: ClassVar[tuple[float, ...]] = (1.0, 3.0)
     guidance: ClassVar[tuple[float, str]]
     kind_at_one: ClassVar[str] = ""
@@ -84,8 +97,13 @@ class FamilyContract(BackboneContract):
     sizes: ClassVar[tuple[tuple[int, int], ...]] = SIZES
 
     def build(self) -> Any:
-        """A stock pipeline with seeded weights, new at every call."""
-        raise NotImplementedError
+        """A stock pipeline, new at every call, that computes as ours does and prints nothing."""
+        pipeline = type(self).make()
+        pipeline.set_progress_bar_config(disable=True)
+        for part in pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.eval()
+        return pipeline
 
     def stock_latents(self, z: Tensor) -> Tensor:
         """Canonical starting noise as the pipeline takes its ``latents``."""
@@ -98,49 +116,34 @@ class FamilyContract(BackboneContract):
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         """How the pipeline is told a guidance weight."""
-        return {"guidance_scale": weight}
+        return {"guidance_scale": weight - self.weight_offset, **self.arguments}
 
     def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         """What the stock pipeline makes of a caption."""
-        return pipeline(
-            prompt=CAPTION,
-            height=size[0],
-            width=size[1],
-            num_inference_steps=STEPS,
-            latents=self.stock_latents(z.clone()),
-            **{"output_type": "latent", **self.stock_arguments(weight), **settings},
-        ).images
+        known = {**asked(size), **self.stock_arguments(weight), **settings}
+        return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **known).images
 
     @pytest.fixture(scope="class")
     def pipeline(self) -> Any:
-        """One stock pipeline for all tests that leave it as it is."""
         return self.build()
 
     @pytest.fixture(scope="class")
     def backbone(self, pipeline: Any) -> Backbone:
-        """Ours around the same networks."""
         return le.from_pipeline(pipeline, settings=self.settings)
 
     @pytest.fixture(scope="class")
     def condition(self, backbone: Backbone) -> Condition:
-        """Two texts, which some encoders read for as long as a test takes."""
         return backbone.embed(list(self.texts))
 
     @pytest.fixture
     def latent(self, backbone: Backbone) -> Tensor:
-        """Two latents of a small picture."""
-        shape = backbone.latent_shape(*self.sizes[0])
-        return torch.stack([draw(shape, seed=0, purpose="family", index=index) for index in range(2)])
+        return draw((2, *backbone.latent_shape(*self.sizes[0])), seed=0, purpose="family")
 
     def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
         """The same picture by our own field, levels and Euler's method."""
-        kind = backbone.capabilities.guidance_kind
-        field = GuidedField(
-            backbone=backbone,
-            condition=backbone.embed([CAPTION]),
-            guidance=weight,
-            renormalised=kind == "renormalised",
-        )
+        renormalised = backbone.capabilities.guidance_kind == "renormalised"
+        condition = backbone.embed([CAPTION])
+        field = GuidedField(backbone=backbone, condition=condition, guidance=weight, renormalised=renormalised)
         grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
         return sample(field, self.first_latents(z, grid), grid, EulerSolver()).final
 
@@ -259,6 +262,40 @@ class FamilyContract(BackboneContract):
             assert not torch.equal(moved, still.latent.z)
         basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
+
+
+class Packed(FamilyContract):
+    """Families whose pipelines take and give patches of latents in a row."""
+
+    def stock_latents(self, z: Tensor) -> Tensor:
+        return pack(z)
+
+    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
+
+
+class Distilled(FamilyContract):
+    weights = (1.0,)
+    guidance = (1.0, "none")
+    kind_at_one = "none"
+
+
+class VPContract(FamilyContract):
+    """Families with trained times, whose samplers start below pure noise: parity with DDIM."""
+
+    def first_latents(self, z: Tensor, grid: LevelGrid) -> Tensor:
+        """``x_t = (alpha + sigma) z``, and ``alpha + sigma`` is ``1 / |(1 - s, s)|``."""
+        first = grid.levels[0]
+        return z * ((1 - first) ** 2 + first**2) ** 0.5
+
+
+def refuse_words_beyond(backbone: Any, prefix: str, room: int) -> None:
+    """The longest text that is read whole fills the room behind a prefix, but for a token of its last word."""
+    for word in ("a", "x"):
+        texts = (" ".join([word] * count) for count in range(1, 300))
+        longest = next(text for text in texts if backbone.caption_notes([f"{text} {word}"]))
+        assert room - 1 <= len(backbone._words(prefix + longest).input_ids) <= room
+        assert len(backbone._words(f"{prefix}{longest} {word}").input_ids) > room
 
 
 def sampled_beside(

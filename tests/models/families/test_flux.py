@@ -1,11 +1,11 @@
 """FLUX.1 dev, schnell and Kontext against their stock pipelines."""
 
 import dataclasses
-from typing import Any
+import functools
+from typing import Any, ClassVar
 
 import pytest
 from diffusers import FluxImg2ImgPipeline
-from torch import Tensor
 
 import latentedit as le
 from latentedit.core.rng import draw
@@ -17,38 +17,24 @@ from tests.models.families.family import (
     PARITY,
     SETTINGS,
     SIZES,
-    STEPS,
-    FamilyContract,
+    Distilled,
+    Packed,
     Variants,
+    asked,
     sampled_beside,
 )
 
 
-class Packed(FamilyContract):
-    def stock_latents(self, z: Tensor) -> Tensor:
-        return pack(z)
-
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
-        return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
-
-
 class TestDev(Packed, Variants):
+    make = flux
     guidance = (3.5, "embedded")
     image_to_image = (FluxImg2ImgPipeline, {})
 
-    def build(self) -> Any:
-        return flux()
 
-
-class TestSchnell(Packed):
-    weights = (1.0,)
-    guidance = (1.0, "none")
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "max_sequence_length": 256}
-
-    def build(self) -> Any:
-        return flux(guidance_embeds=False)
+class TestSchnell(Packed, Distilled):
+    make = functools.partial(flux, guidance_embeds=False)
+    arguments: ClassVar[dict[str, Any]] = {"max_sequence_length": 256}
+    kind_at_one = ""
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -64,12 +50,9 @@ def test_sampling_with_a_reference_equals_kontext(size: tuple[int, int]) -> None
         prompt=CAPTION,
         image=reference,
         latents=pack(z),
-        height=size[0],
-        width=size[1],
         max_area=size[0] * size[1],
-        num_inference_steps=STEPS,
         guidance_scale=2.5,
-        output_type="latent",
+        **asked(size),
     ).images
     ours = sampled_beside(backbone, condition, z, 2.5, size)
     assert relative_error(ours, unpack(stock, (size[0] // 16, size[1] // 16))) <= PARITY

@@ -1,8 +1,10 @@
 """FLUX.2 klein, klein base and dev against their stock pipelines."""
 
 import dataclasses
+import functools
 from collections.abc import Generator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -21,8 +23,10 @@ from tests.models.families.family import (
     NO_CHAT,
     PARITY,
     SETTINGS,
-    STEPS,
+    Distilled,
     FamilyContract,
+    asked,
+    configured,
     noise_picture,
     sampled_beside,
 )
@@ -51,35 +55,27 @@ def normalised(pipeline: Any, latents: Tensor) -> Tensor:
 
 
 class TestDev(FamilyContract):
+    make = flux2_dev
+    arguments: ClassVar[dict[str, Any]] = {"max_sequence_length": WORDS}
     guidance = (4.0, "embedded")
     room = WORDS - 172
 
-    def build(self) -> Any:
-        return flux2_dev()
-
     def stock_latents(self, z: Tensor) -> Tensor:
         return patchify(z)
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "max_sequence_length": WORDS}
 
     def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
 
 
 class TestKleinBase(TestDev):
+    make = flux2_klein
     guidance = (4.0, "cfg")
     room = WORDS - 6  # of the chat
-    misfits = (
-        NO_CHAT,
-        (
-            "takes text of width 48; the text encoder gives 24",
-            lambda pipeline: pipeline.transformer.register_to_config(joint_attention_dim=48),
-        ),
+    other_width = (
+        "takes text of width 48; the text encoder gives 24",
+        configured("transformer", joint_attention_dim=48),
     )
-
-    def build(self) -> Any:
-        return flux2_klein()
+    misfits = (NO_CHAT, other_width)
 
     def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         """Latents come back in the autoencoder's own scale."""
@@ -90,13 +86,8 @@ class TestKleinBase(TestDev):
         return output
 
 
-class TestKlein(TestKleinBase):
-    weights = (1.0,)
-    guidance = (1.0, "none")
-    kind_at_one = "none"
-
-    def build(self) -> Any:
-        return flux2_klein(distilled=True)
+class TestKlein(Distilled, TestKleinBase):
+    make = functools.partial(flux2_klein, distilled=True)
 
 
 @pytest.mark.nightly
@@ -113,12 +104,9 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
         prompt=CAPTION,
         image=images,
         latents=patchify(z),
-        height=size[0],
-        width=size[1],
-        num_inference_steps=STEPS,
         guidance_scale=3.0,
         max_sequence_length=WORDS,
-        output_type="latent",
+        **asked(size),
     ).images
     ours = sampled_beside(backbone, condition, z, 3.0, size)
     assert relative_error(ours, normalised(pipeline, stock)) <= PARITY
@@ -147,14 +135,6 @@ def test_levels_depend_on_their_number_and_on_the_picture() -> None:
             assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
 
 
-class Processor:
-    """What reads pictures beside text: its words go to a tokenizer of its own."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer, self.chat_template = tokenizer, tokenizer.chat_template
-        self.apply_chat_template = tokenizer.apply_chat_template
-
-
 def test_a_processor_reads_as_its_tokenizer() -> None:
     """Dev's live pipelines have one where a folder's text needs the tokenizer alone.
 
@@ -162,7 +142,11 @@ def test_a_processor_reads_as_its_tokenizer() -> None:
     """
     plain, processed = flux2_dev(), flux2_dev()
     tokenizer = processed.tokenizer
-    processed.tokenizer = Processor(tokenizer)
+    processed.tokenizer = SimpleNamespace(
+        tokenizer=tokenizer,
+        chat_template=tokenizer.chat_template,
+        apply_chat_template=tokenizer.apply_chat_template,
+    )
     first, second = (le.from_pipeline(pipeline, settings=SETTINGS) for pipeline in (plain, processed))
     notes = first.caption_notes(["x" * 600])
     assert torch.equal(first.embed([CAPTION]).tokens, second.embed([CAPTION]).tokens)

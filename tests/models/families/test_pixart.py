@@ -1,8 +1,8 @@
 """PixArt-alpha and Sigma against their stock pipelines."""
 
-import json
+import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -12,30 +12,24 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.testing.miniatures.pixart import pixart
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, OTHER_CHANNELS, SETTINGS
-from tests.models.families.vp import VPContract
+from tests.models.families.family import CAPTION, OTHER_CHANNELS, SETTINGS, VPContract
+from tests.models.folders import change_json
 
 
 class TestAlpha(VPContract):
+    make = pixart
+    arguments: ClassVar[dict[str, Any]] = {"use_resolution_binning": False}
     guidance = (4.5, "cfg")
     tokens = 120
     misfits = (OTHER_CHANNELS,)
-
-    def build(self) -> Any:
-        return pixart()
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "use_resolution_binning": False}
 
     def test_captions_have_their_tokens(self, backbone: Backbone) -> None:
         assert backbone.embed([CAPTION]).tokens.shape[1] == self.tokens
 
 
 class TestSigma(TestAlpha):
+    make = functools.partial(pixart, sigma=True)
     tokens = 300
-
-    def build(self) -> Any:
-        return pixart(sigma=True)
 
 
 def test_sizes_are_given_to_the_network() -> None:
@@ -65,8 +59,7 @@ def test_folders_that_name_the_transformer_as_it_was_first_called_load(tmp_path:
         ("model_index.json", "transformer", ["diffusers", "Transformer2DModel"]),
         ("transformer/config.json", "_class_name", "Transformer2DModel"),
     ):
-        content = json.loads((tmp_path / file).read_text())
-        (tmp_path / file).write_text(json.dumps({**content, key: value}))
+        change_json(tmp_path / file, **{key: value})
     loaded, live = le.load(tmp_path, device="cpu"), le.from_pipeline(pipeline)
     z, s = torch.ones(1, 4, 8, 8), torch.tensor([0.5])
     v, expected = (model.velocity(z, s, model.embed([CAPTION])) for model in (loaded, live))

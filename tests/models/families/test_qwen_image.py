@@ -19,29 +19,23 @@ from tests.models.families.family import (
     PARITY,
     SETTINGS,
     SIZES,
-    STEPS,
+    Packed,
     Variants,
+    asked,
+    configured,
     noise_picture,
     sampled_beside,
 )
-from tests.models.families.test_flux import Packed
 
 
 class TestQwenImage(Packed, Variants):
+    make = qwen_image
     half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours: see the test of that
     guidance = (4.0, "renormalised")
     image_to_image = (QwenImageImg2ImgPipeline, {})
     chat_as_published = False
     room = 512  # the beginning of the chat takes nothing of the window
-    misfits = (
-        (
-            "takes latents of 16 channels; the VAE gives 4",
-            lambda pipeline: pipeline.transformer.register_to_config(in_channels=64),
-        ),
-    )
-
-    def build(self) -> Any:
-        return qwen_image()
+    misfits = (("takes latents of 16 channels; the VAE gives 4", configured("transformer", in_channels=64)),)
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {"true_cfg_scale": weight, "negative_prompt": ""}
@@ -82,11 +76,8 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         prompt_embeds=texts[0],
         negative_prompt_embeds=texts[1],
         latents=Packed().stock_latents(z),
-        height=size[0],
-        width=size[1],
-        num_inference_steps=STEPS,
         true_cfg_scale=3.0,
-        output_type="latent",
+        **asked(size),
     ).images
     ours = sampled_beside(backbone, condition, z, 3.0, size, renormalised=True)
     assert relative_error(ours, Packed().own_latents(stock, z)) <= PARITY

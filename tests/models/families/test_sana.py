@@ -1,8 +1,9 @@
 """Sana and Sana-Sprint against their stock pipelines."""
 
+import functools
 import itertools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from latentedit.core.flow import clean_estimate
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.sana import sana
-from tests.models.families.family import CAPTION, STEPS, FamilyContract
+from tests.models.families.family import CAPTION, STEPS, FamilyContract, refuse_words_beyond
 
 
 class _UnroundedTimes(DPMSolverMultistepScheduler):
@@ -25,6 +26,8 @@ class _UnroundedTimes(DPMSolverMultistepScheduler):
 
 
 class TestSana(FamilyContract):
+    make = sana
+    arguments: ClassVar[dict[str, Any]] = {"use_resolution_binning": False}
     guidance = (4.5, "cfg")
     misfits = (
         (  # DPM-Solver of a model that is no flow has other levels
@@ -32,12 +35,6 @@ class TestSana(FamilyContract):
             lambda pipeline: setattr(pipeline, "scheduler", DPMSolverMultistepScheduler()),
         ),
     )
-
-    def build(self) -> Any:
-        return sana()
-
-    def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {"guidance_scale": weight, "use_resolution_binning": False}
 
     def stock_picture(self, pipeline: Any, *arguments: Any, **settings: Any) -> Any:
         rounded = pipeline.scheduler
@@ -55,32 +52,19 @@ class TestSana(FamilyContract):
     def test_a_word_is_dropped_where_the_pipeline_cuts_it(self, backbone: Any) -> None:
         """Of its prompt 298 tokens behind the instruction, in which a space goes with a word that follows it."""
         instruction = "\n".join(backbone._instruction())
-        room = len(backbone._words(instruction).input_ids) + 298
-        for word in ("a", "x"):
-            texts = (" ".join([word] * count) for count in range(140, 300))
-            longest = next(text for text in texts if backbone.caption_notes([f"{text} {word}"]))
-            assert room - 1 <= len(backbone._words(instruction + longest).input_ids) <= room
-            assert len(backbone._words(f"{instruction}{longest} {word}").input_ids) > room
-
-    def test_the_empty_text_has_no_instruction(self, backbone: Any) -> None:
-        """It is one token; other texts have the first and the last of the instruction beside their own two."""
+        refuse_words_beyond(backbone, instruction, len(backbone._words(instruction).input_ids) + 298)
+        # the empty text has no instruction; others have its first and its last token beside their own two
         assert backbone.embed(["", "xy"]).mask.sum(1).tolist() == [1, 4]
 
 
 class TestSprint(FamilyContract):
+    make = functools.partial(sana, sprint=True)
+    arguments: ClassVar[dict[str, Any]] = {"use_resolution_binning": False, "intermediate_timesteps": None}
     guidance = (4.5, "embedded")
     image_to_image = (SanaSprintImg2ImgPipeline, {})
 
-    def build(self) -> Any:
-        return sana(sprint=True)
-
     def stock_arguments(self, weight: float) -> dict[str, Any]:
-        return {
-            "guidance_scale": weight,
-            "use_resolution_binning": False,
-            "intermediate_timesteps": None,
-            "generator": torch.Generator().manual_seed(5),
-        }
+        return {**super().stock_arguments(weight), "generator": torch.Generator().manual_seed(5)}
 
     def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
         """The clean estimate at each level, and fresh noise for the next."""

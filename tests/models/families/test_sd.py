@@ -1,7 +1,8 @@
 """Stable Diffusion 1 and 2 against the stock pipeline with DDIM."""
 
+import functools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -16,26 +17,22 @@ from diffusers import (
 from torch import Tensor
 
 import latentedit as le
-from latentedit.models.registry import bundled_folder, load
+from latentedit.models.registry import load
 from latentedit.models.sd import StableDiffusionBackbone
-from latentedit.testing.miniature import TrainedFor, sd_pipeline
+from latentedit.testing.miniature import sd_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, PARITY, SETTINGS
-from tests.models.families.vp import VPContract
+from tests.models.families.family import CAPTION, PARITY, SETTINGS, VPContract
 from tests.models.folders import folder_with
 
 
 class TestNoise(VPContract):
-    prediction: ClassVar[TrainedFor] = "epsilon"
+    make = sd_pipeline
     guidance = (7.5, "cfg")
     image_to_image = (StableDiffusionImg2ImgPipeline, {"requires_safety_checker": False})
 
     def build(self) -> Any:
-        pipeline = sd_pipeline(prediction=self.prediction)
+        pipeline = super().build()
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
-        pipeline.set_progress_bar_config(disable=True)
-        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            part.eval()
         return pipeline
 
     def test_prompt_embeddings_equal_the_pipelines(self, pipeline: Any, backbone: Any) -> None:
@@ -58,13 +55,7 @@ class TestNoise(VPContract):
 
 
 class TestVelocity(TestNoise):
-    prediction: ClassVar[TrainedFor] = "v_prediction"
-
-
-def parity(family: VPContract, pipeline: Any, backbone: Any, side: int = 64) -> float:
-    z = family.start(backbone, (side, side))
-    stock = family.stock_picture(pipeline, 2.0, (side, side), z)
-    return relative_error(family.ours(backbone, 2.0, (side, side), z), stock)
+    make = functools.partial(sd_pipeline, prediction="v_prediction")
 
 
 @pytest.mark.nightly
@@ -79,20 +70,13 @@ def parity(family: VPContract, pipeline: Any, backbone: Any, side: int = 64) -> 
     ids=["trailing", "zero terminal SNR", "cosine", "200 times"],
 )
 def test_schedules_equal_the_stock_pipelines(settings: dict[str, Any]) -> None:
-    pipeline = TestVelocity().build()
+    family = TestVelocity()
+    pipeline = family.build()
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **settings)
-    assert parity(TestVelocity(), pipeline, le.from_pipeline(pipeline, settings=SETTINGS)) <= PARITY
-
-
-@pytest.mark.nightly
-def test_the_bundled_model_equals_the_stock_pipeline() -> None:
-    backbone, pipeline = (
-        load("portraits-unet", device="cpu"),
-        StableDiffusionPipeline.from_pretrained(bundled_folder("portraits-unet")),
-    )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
-    pipeline.set_progress_bar_config(disable=True)
-    assert parity(TestNoise(), pipeline, backbone, backbone.capabilities.sizes[1]) <= PARITY
+    backbone = le.from_pipeline(pipeline, settings=SETTINGS)
+    z = family.start(backbone, (64, 64))
+    stock = family.stock_picture(pipeline, 2.0, (64, 64), z)
+    assert relative_error(family.ours(backbone, 2.0, (64, 64), z), stock) <= PARITY
 
 
 @pytest.mark.parametrize(("spacing", "expected"), [("trailing", (1.0, "none")), ("leading", (7.5, "cfg"))])

@@ -1,6 +1,6 @@
 """Stable Diffusion XL against its stock pipelines: base, Turbo, and a fine-tune on v with zero terminal SNR."""
 
-from typing import Any
+import functools
 
 import pytest
 import torch
@@ -13,32 +13,24 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, SETTINGS, Variants
-from tests.models.families.vp import DDIM, VPContract
+from tests.models.families.family import CAPTION, DDIM, SETTINGS, Distilled, Variants, VPContract, configured
 
 TRAILING = {"timestep_spacing": "trailing"}
+ZERO_SNR = {**TRAILING, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 LARGEST = 14.6146
 """Noise over signal at the last trained time of the family's betas."""
 
 
 class TestBase(VPContract, Variants):
+    make = functools.partial(sdxl, settings=DDIM)
     null_is_the_empty_text = False
     guidance = (5.0, "cfg")
     image_to_image = (StableDiffusionXLImg2ImgPipeline, {})
     misfits = (
-        (
-            "refiner",
-            lambda pipeline: pipeline.unet.register_to_config(projection_class_embeddings_input_dim=16 + 5 * 4),
-        ),
-        (
-            "text of width 32, and the text encoders give 24",
-            lambda pipeline: pipeline.unet.register_to_config(cross_attention_dim=32),
-        ),
+        ("refiner", configured("unet", projection_class_embeddings_input_dim=16 + 5 * 4)),
+        ("text of width 32, and the text encoders give 24", configured("unet", cross_attention_dim=32)),
         ("EDMEulerScheduler", lambda pipeline: setattr(pipeline, "scheduler", EDMEulerScheduler())),
     )
-
-    def build(self) -> Any:
-        return sdxl(settings=DDIM)
 
     def test_guidance_starts_from_zeros(self, backbone: Backbone) -> None:
         null = backbone.null(backbone.embed([CAPTION, ""]))
@@ -48,16 +40,12 @@ class TestBase(VPContract, Variants):
         assert backbone.embed([""]).tokens.any()
 
 
-class TestTurbo(VPContract):
+class TestTurbo(VPContract, Distilled):
     """Distilled: no guidance. Euler's method on noise over signal, the published sampler, is DDIM."""
 
+    make = functools.partial(sdxl, EulerDiscreteScheduler, settings=TRAILING)
     null_is_the_empty_text = False
-    weights = (1.0,)
-    guidance = (1.0, "none")
     kind_at_one = "cfg"
-
-    def build(self) -> Any:
-        return sdxl(EulerDiscreteScheduler, settings=TRAILING)
 
     def stock_latents(self, z: Tensor) -> Tensor:
         """The scheduler starts at ``sigma`` times noise, and pictures of unit variance make ``|(1, sigma)|`` of it."""
@@ -71,24 +59,11 @@ class TestTurbo(VPContract):
 class TestFineTune(VPContract):
     """Of Playground's latents, with the empty text under guidance; trailing times are no mark of a distilled model."""
 
+    make = functools.partial(sdxl, settings={**DDIM, **ZERO_SNR}, force_zeros=False, statistics=True)
     guidance = (5.0, "cfg")
-
-    def build(self) -> Any:
-        zero_snr = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-        return sdxl(settings={**DDIM, **TRAILING, **zero_snr}, force_zeros=False, statistics=True)
 
     def test_it_starts_in_pure_noise(self, backbone: Backbone) -> None:
         assert backbone.capabilities.s_max == 1
-
-
-def test_the_picture_size_is_given_to_the_network() -> None:
-    """A network that is given sizes has other velocities for the same latents of a larger autoencoder."""
-    backbone: Any = le.from_pipeline(sdxl(), settings=SETTINGS)
-    z, s, text = torch.zeros(1, 4, 8, 12), torch.tensor([0.5]), backbone.embed([CAPTION])
-    assert backbone._added_conditions(z, text)["time_ids"].tolist() == [[64, 96, 0, 0, 64, 96]]
-    before = backbone.velocity(z, s, text)
-    backbone._scale = 16
-    assert relative_error(backbone.velocity(z, s, text), before) > 1e-3
 
 
 def test_a_half_precision_autoencoder_runs_in_single_where_it_says_so() -> None:

@@ -1,0 +1,93 @@
+"""Small adapters of flows: models.auraflow, models.cogview4, models.lumina2, models.zimage."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import ZImageImg2ImgPipeline
+
+import latentedit as le
+from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.miniatures.auraflow import auraflow
+from latentedit.testing.miniatures.cogview4 import cogview4
+from latentedit.testing.miniatures.lumina2 import lumina2
+from latentedit.testing.miniatures.zimage import zimage
+from latentedit.testing.tolerances import relative_error
+from tests.models.families.family import (
+    CAPTION,
+    NO_CHAT,
+    OTHER_CHANNELS,
+    PARITY,
+    STEPS,
+    Distilled,
+    FamilyContract,
+    other_width,
+    refuse_words_beyond,
+)
+
+
+class TestAuraFlow(FamilyContract):
+    make = auraflow
+    guidance = (3.5, "cfg")
+
+    def test_positions_have_an_end(self, pipeline: Any, backbone: Any) -> None:
+        """Sizes beyond the learned positions are refused, as settings and as latents."""
+        assert le.from_pipeline(pipeline, settings={"sizes": [64, 64, 128]}).capabilities.sizes[2] == 128
+        with pytest.raises(ModelError, match="go up to 144 px, the network to 128 px"):
+            le.from_pipeline(pipeline, settings={"sizes": [64, 64, 144]})
+        with pytest.raises(ShapeError, match="at most 16 x 16"):
+            backbone.velocity(torch.zeros(1, 4, 8, 18), torch.tensor([0.5]), backbone.embed([""]))
+
+
+class TestCogView4(FamilyContract):
+    make = cogview4
+    guidance = (5.0, "cfg")
+
+    def test_texts_keep_their_windows(self, backbone: Any) -> None:
+        """Multiples of 16, the empty one 16."""
+        assert backbone.embed(["", "a" * 15, "a" * 16]).mask.sum(1).tolist() == [16, 16, 32]
+
+    def test_nodes_are_the_pipelines(self, backbone: Any) -> None:
+        """Whole times, also where a node falls on one but for rounding: 223 of 1000 in a hundred steps."""
+        for steps in (50, 100):
+            expected = np.linspace(1000, 1.0, steps).astype(np.int64) / 1000
+            assert backbone._unshifted(steps) == expected.tolist()
+
+
+class TestLumina2(FamilyContract):
+    make = lumina2
+    guidance = (4.0, "renormalised")
+
+    def test_without_normalisation_guidance_is_affine(self, pipeline: Any, backbone: Any) -> None:
+        """As the stock pipeline does it when asked."""
+        z, grid = self.start(backbone, (64, 64)), backbone.grid(STEPS, height_px=64, width_px=64)
+        stock = self.stock_picture(pipeline, 3.0, (64, 64), z, cfg_normalization=False)
+        affine = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
+        assert relative_error(sample(affine, z, grid, EulerSolver()).final, stock) <= PARITY
+
+    def test_the_system_prompt_takes_room(self, backbone: Any) -> None:
+        """The empty text has none: the mark of the beginning alone. A space goes with the word that follows it."""
+        empty, used = backbone.embed(["", "xy"]).mask.sum(1).tolist()
+        assert empty == 1
+        room = 256 - used + 2
+        assert backbone.caption_notes(["x" * room]) == []
+        assert f"{room} tokens" in backbone.caption_notes(["x" * (room + 1)])[0]
+        refuse_words_beyond(backbone, f"{backbone.stock.system_prompt} <Prompt Start> ", 256)
+
+
+class TestZImage(FamilyContract):
+    make = zimage
+    weight_offset = 1.0
+    guidance = (6.0, "cfg")
+    image_to_image = (ZImageImg2ImgPipeline, {})
+    room = 506  # the beginning of the chat takes a mark, four letters and a new line
+    misfits = (NO_CHAT, OTHER_CHANNELS, other_width("cap_feat_dim"))
+
+
+class TestTurbo(Distilled, TestZImage):
+    make = functools.partial(zimage, turbo=True)

@@ -1,0 +1,80 @@
+"""Small adapters with packed latents: models.chroma, models.krea2, models.longcat_image, models.ovis_image."""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from diffusers import ChromaImg2ImgPipeline
+
+from latentedit.testing.miniatures.chroma import chroma
+from latentedit.testing.miniatures.krea2 import krea2
+from latentedit.testing.miniatures.longcat_image import longcat_image
+from latentedit.testing.miniatures.ovis_image import ovis_image
+from latentedit.testing.tolerances import relative_error
+from tests.models.families.family import CAPTION, NO_CHAT, OTHER_WIDTH, Distilled, Packed, other_width
+
+
+class TestChroma(Packed):
+    make = chroma
+    guidance = (5.0, "cfg")
+    image_to_image = (ChromaImg2ImgPipeline, {})
+    misfits = (OTHER_WIDTH,)
+
+    def test_padding_is_attended_less(self, backbone: Any) -> None:
+        """The mask holds the words, their end and one token more, and matters; so does the padding outside it."""
+        condition = backbone.embed([CAPTION])
+        assert int(condition.mask.sum()) == len(CAPTION.split()) + 2
+        z, s = self.start(backbone, (64, 64)), torch.tensor([0.5])
+        v = backbone.velocity(z, s, condition)
+        whole = dataclasses.replace(condition, mask=None)
+        cut = dataclasses.replace(condition, tokens=condition.tokens * condition.mask[..., None])
+        for other in (whole, cut):
+            assert relative_error(backbone.velocity(z, s, other), v) > 1e-4
+
+    def test_a_mask_is_where_the_model_is(self, backbone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A text from the cache comes from the CPU, one that was read now from the model's device."""
+        read = backbone._encode_prompt(CAPTION)
+        monkeypatch.setattr(backbone, "_device", torch.device("meta"))
+        condition = backbone._padded(*read)
+        assert {part.device.type for part in (condition.tokens, condition.pooled, condition.mask)} == {"meta"}
+
+
+class TestRaw(Packed):
+    """Krea 2."""
+
+    make = krea2
+    weight_offset = 1.0
+    guidance = (5.5, "cfg")
+    chat_as_published = False
+    room = 507  # five tokens of the window are the end of the chat
+    misfits = (other_width("text_hidden_dim"),)
+
+    def test_turbo_has_one_shift(self, backbone: Any) -> None:
+        grids = [backbone.grid(4, height_px=side, width_px=side) for side in (64, 1024)]
+        assert (grids[0] == grids[1]) == (self.guidance[1] == "none")
+
+    def test_layers_of_text_stay_apart(self, pipeline: Any, backbone: Any) -> None:
+        """A token is the layers that the pipeline chose, one after the other."""
+        condition, (layers, mask) = backbone.embed(["a face"]), pipeline.encode_prompt("a face")
+        assert int(condition.mask.sum()) == int(mask.sum())
+        assert torch.allclose(condition.tokens[condition.mask].unflatten(1, (2, -1)), layers[mask], atol=1e-6)
+
+
+class TestTurbo(Distilled, TestRaw):
+    make = functools.partial(krea2, turbo=True)
+
+
+class TestLongCatImage(Packed):
+    make = longcat_image
+    arguments: ClassVar[dict[str, Any]] = {"enable_cfg_renorm": False, "enable_prompt_rewrite": False}
+    guidance = (4.5, "cfg")
+    room = 512  # the chat takes nothing of the window
+    misfits = (OTHER_WIDTH,)
+
+
+class TestOvisImage(Packed):
+    make = ovis_image
+    guidance = (5.0, "cfg")
+    misfits = (OTHER_WIDTH, NO_CHAT)
