@@ -98,13 +98,6 @@ def test_a_sweep(colours: ColourBackbone, tmp_path: Path, arm: Any) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-@pytest.mark.parametrize("local", [True, False])
-def test_a_mask(colours: ColourBackbone, local: bool) -> None:
-    source, mask = grey(2, (37, 21)), half_mask((37, 21))
-    result = edit(colours, source, to="red", mask=mask, local=local)
-    again(result, source, mask=mask)
-
-
 @pytest.mark.nightly
 def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
@@ -162,17 +155,13 @@ def record(colours: ColourBackbone) -> RunRecord:
     ("damage", "along", "more", "words"),
     [
         ({}, {}, {"picture": grey(1)}, "Name the picture that was edited with `picture`"),
-        ({}, {}, {"picture": grey().convert("RGBA")}, "`picture`"),
         ({}, {}, {"mask": half_mask((8, 8))}, "a mask is given, and none was used"),
         ({}, {"given": True}, {}, "Give its file with `directions`"),
-        ({"settings": {"arm": "left"}}, {}, {}, "arm"),
         ({"settings": {"stepz": 3}}, {}, {}, "did you mean 'steps'"),
         ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels must be a list"),
         ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit' of the record takes no directions"),
         ({"method": "eimm"}, {}, {}, "did you mean 'eim'"),
-        ({"caption": " "}, {}, {}, "the caption is empty"),
         ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings that its search does not take"),
-        ({}, {"settings": {"gamma": 7}}, {}, "gamma"),
     ],
 )
 def test_records_that_do_not_fit_or_make_no_sense_are_refused(
@@ -184,11 +173,10 @@ def test_records_that_do_not_fit_or_make_no_sense_are_refused(
     words: str,
 ) -> None:
     direction = record.directions[0].model_copy(update=along)
-    with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words) as caught:
+    with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
         replay(
             record.model_copy(update={"directions": (direction,), **damage}), colours, **({"picture": grey()} | more)
         )
-    assert "\n" not in str(caught.value)
     assert cost.evaluations == 0
 
 
@@ -198,6 +186,7 @@ def test_another_mask_or_model_is_refused(colours: ColourBackbone) -> None:
     for mask, words in ((None, "a mask was used, and none is given"), (other, "another mask than was used")):
         with pytest.raises(ConfigError, match=words):
             replay(masked, colours, grey(), mask=mask)
+    assert replay(masked, colours, grey(), mask=half_mask((8, 8)))[0].record == masked
     colours.fingerprint = "another-2"
     with pytest.raises(ConfigError, match=r"colours-1.*another-2|another-2.*colours-1"):
         replay(masked, colours, grey(), mask=half_mask((8, 8)))
