@@ -180,7 +180,7 @@ def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red:
     for steps in (0, "many", None):
         with pytest.raises(ConfigError, match="steps must be"):
             suited(latent, [dataclasses.replace(at_level(latent), settings={"steps": steps})])
-    for settings in ({"stepz": 3}, {"levels": 3}, {"steps": None}, {"keep": "x"}):
+    for settings in ({"stepz": 3}, {"levels": 3}):
         with pytest.raises(ConfigError):
             search_of(settings)
 
@@ -195,42 +195,26 @@ def at_level(latent: JointLatent, index: int = 0, **settings: Any) -> Direction:
     return random_direction(latent, **{"level": 0.6, "steps": 5, "step": 3.0, "seed": 1, "index": index, **settings})
 
 
-def test_where_nothing_is_said_the_models_own_settings_hold(colours: ColourBackbone, red: Direction) -> None:
-    colours.defaults = {"editors": {"eim": {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}}}
-    assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
-    latent = encode(colours, grey(), caption=SCENE)
-    assert way(latent, [red]) == ("joint", 0.4, 9)
-    assert way(latent, [red], arm="text", level=0.5, steps=2) == ("text", 0.5, 2)
-    colours.defaults = {}
-    assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
-
-
-def test_directions_with_words_move_other_pictures_as_the_model_says(colours: ColourBackbone, red: Direction) -> None:
-    """Not those that were found on this picture, and not those that cannot be said in another caption."""
-    colours.defaults = {"transfer": {"arm": "joint", "level": 0.9, "steps": 7}}
-    own, other = (encode(colours, grey(seed), caption=SCENE) for seed in (0, 5))
-    found = identify(own, to="red room, a cat")
-    assert way(own, [found]) == (EIM().arm, EIM().level, EIM().steps)
-    assert way(other, [found]) == ("joint", 0.9, 7)
-    assert way(other, [found], arm="image") == ("image", 0.9, 7)
-    assert way(other, [dataclasses.replace(found, source_captions=(), target_captions=())]) == (
-        EIM().arm,
-        EIM().level,
-        EIM().steps,
-    )
-    made = encode(colours, grey(6), caption=found.target_captions[0])  # by this direction, as far as one can see
-    assert way(made, [found]) == (EIM().arm, EIM().level, EIM().steps)
-
-
-def test_directions_without_words_move_at_their_level(latent: JointLatent, red: Direction) -> None:
+def test_how_directions_move_pictures(colours: ColourBackbone, latent: JointLatent, red: Direction) -> None:
+    """As is said; else at the level of those that live at one; else as the model says, also of other pictures."""
     found, other = at_level(latent), at_level(latent, 1, steps=7)
     assert way(latent, [found]) == ("joint", 0.6, 5)
     assert way(latent, [found, -other]) == ("joint", 0.6, 7)
     assert way(latent, [red, found]) == ("joint", 0.6, 5)
-    assert way(latent, [found], level=0.5, steps=3) == ("joint", 0.5, 3)
-    assert way(latent, [found], arm="image") == ("image", 0.6, 5)
-    clean, stored = dataclasses.replace(found, settings={}), stored_eim(latent.backbone)
-    assert way(latent, [clean]) == (stored.arm, stored.level, stored.steps), "it lives at no level"
+    assert way(latent, [found], arm="image", steps=3) == ("image", 0.6, 3)
+    stored = {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}
+    colours.defaults = {"editors": {"eim": stored}, "transfer": {"arm": "text", "level": 0.9, "steps": 7}}
+    assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
+    assert way(latent, [dataclasses.replace(found, settings={})]) == ("joint", 0.4, 9), "it lives at no level"
+    assert way(latent, [red]) == ("joint", 0.4, 9), "it was found here"
+    other_picture = encode(colours, grey(5), caption=SCENE)
+    assert way(other_picture, [red]) == ("text", 0.9, 7)
+    assert way(other_picture, [red], arm="image") == ("image", 0.9, 7)
+    assert way(other_picture, [wordless(red)]) == ("joint", 0.4, 9), "it cannot be said in another caption"
+    made = encode(colours, grey(6), caption=red.target_captions[0])  # by this direction, as far as one can see
+    assert way(made, [red]) == ("joint", 0.4, 9)
+    colours.defaults = {}
+    assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
 
 
 def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent) -> None:
@@ -278,8 +262,10 @@ def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) ->
         way = {"arm": "joint", "level": 0.5, "steps": 8} | more
         return session.manipulate(moved_by, strength=strength, **way)[0].cost.evaluations
 
-    assert cost(0.5) == 7 * 4
-    assert cost(0.3) == 4
+    first, second = list[str](), list[str]()
+    assert cost(0.5, progress=lambda what, *_: first.append(what)) == 7 * 4
+    assert cost(0.3, progress=lambda what, *_: second.append(what)) == 4
+    assert (len(first), second) == (12, ["return"] * 4), "each call reports its own progress"
     assert cost(1.0) == 4
     assert cost(0.0) == 0
     assert cost(1.0, steps=4) == 2 * 2  # another walk
@@ -293,20 +279,6 @@ def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) ->
     assert cost(both, [other, direction]) >= 8
     assert cost(both, [direction, other], mixing="inverse") >= 8
     assert cost([0.2, 0.1], [direction, other]) >= 8
-
-
-def test_each_call_reports_its_own_progress(colours: ColourBackbone) -> None:
-    session, first, second = Session(encode(colours, noisy())), list[str](), list[str]()
-    direction = session.identify(to="green")
-    way = {"arm": "joint", "level": 0.5, "steps": 8}
-    session.manipulate(direction, progress=lambda what, done, total: first.append(what), **way)
-    heard = len(first)
-    session.manipulate(direction, strength=0.0, progress=lambda what, done, total: second.append(what), **way)
-    assert second == []
-    session.manipulate(direction, progress=lambda what, done, total: second.append(what), **way)
-    assert second == ["return"] * 4
-    session.manipulate(direction, **way)
-    assert (len(first), len(second)) == (heard, 4)
 
 
 def test_a_session_takes_several_pictures_and_the_verbs_one(colours: ColourBackbone) -> None:
