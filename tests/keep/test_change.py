@@ -72,16 +72,6 @@ def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
 
 
 @pytest.mark.nightly
-def test_separate_changes_are_numbered_from_the_largest() -> None:
-    edited = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
-    change = found(scene(), edited)
-    assert change.count == 2
-    assert change.numbers[115, 115] == 1
-    assert change.numbers[40, 40] == 2
-    assert change.numbers[5, 150] == 0
-
-
-@pytest.mark.nightly
 def test_a_shadow_belongs_to_its_object() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     shade = 1 - 0.4 * np.exp(-(((x - 90) / 30) ** 2 + ((y - 95) / 12) ** 2))

@@ -462,6 +462,3 @@ def keep_array(pixels: NDArray[Any], second: Image.Image, folder: Path) -> Any:
     """Of 8 or 16 bits, by way of a file."""
     save_image(PixelPicture(pixels=pixels), folder / "original.png")
     return keep(folder / "original.png", second)
-
-
-# The property: a picture and its twin in another space mean the same.

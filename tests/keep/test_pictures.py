@@ -1,6 +1,5 @@
 """Pictures of every kind and depth come in and go out as they should; unsound ones are refused undecoded."""
 
-import contextlib
 import io
 import struct
 import tracemalloc
@@ -9,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,7 +31,6 @@ from latentedit_keep.pictures import (
     read_image,
     read_pixels,
     save_image,
-    to_eight_bit,
 )
 from tests.keep.colour_files import chunk, chunks
 from tests.keep.pairs import scene
@@ -96,16 +93,6 @@ def test_transparency_of_palettes_and_colour_keys(tmp_path: Path) -> None:
     assert read[3, 3, 3] == 255
 
 
-def test_numbers_of_other_kinds() -> None:
-    ramp = np.linspace(0, 1, 16).reshape(4, 4)
-    unit = np.asarray(to_eight_bit(Image.fromarray(ramp.astype(np.float32))))
-    wide = np.asarray(to_eight_bit(Image.fromarray((ramp * 2**30).astype(np.int32))))
-    assert unit[..., 0].tolist() == np.rint(255 * ramp).astype(int).tolist()
-    assert wide[..., 1].tolist() == np.rint(255 * ramp).astype(int).tolist()
-    with pytest.raises(ImageError, match="nan or infinity"):
-        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
-
-
 @pytest.mark.parametrize("ending", ["gif", "webp", "png"])
 def test_animation_gives_its_first_frame(tmp_path: Path, ending: str) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
@@ -136,29 +123,22 @@ def test_a_colour_profile_that_is_a_text_is_dropped(tmp_path: Path) -> None:
     save_image(read_image(tmp_path / "me.tif"), tmp_path / "out.png")
 
 
-def _missing(path: Path) -> None:
-    del path
-
-
-def _truncated(kind: str, **options: object):
+def _truncated(kind: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(path, format=kind, **options)
+        Image.fromarray(noise).save(path, format=kind)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
     return write
 
 
 BAD = {
-    "missing file": (_missing, "no such file"),
+    "missing file": (lambda path: None, "no such file"),
     "folder": (Path.mkdir, "folder"),
     "empty file": (Path.touch, "empty"),
     "text renamed to .png": (lambda path: path.write_text("dear diary"), "is no picture"),
-    "PostScript renamed to .png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "is no picture"),
     "truncated JPEG": (_truncated("JPEG"), "cut short"),
     "truncated PNG": (_truncated("PNG"), "cut short"),
-    "truncated BMP": (_truncated("BMP"), "cut short"),
-    "truncated WebP": (_truncated("WEBP", lossless=True), "cut short|is no picture"),
     "truncated TIFF": (_truncated("TIFF"), "cut short|is no picture"),
     "1x1": (lambda path: Image.new("RGB", (1, 1)).save(path, format="PNG"), "1x1"),
     "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "120 megapixels.*not decoded"),
@@ -208,30 +188,18 @@ def test_saving_keeps_every_pixel(tmp_path: Path, mode: str, ending: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
-    (tmp_path / "out.png").write_bytes(b"old")
-    with pytest.raises(OutputError, match="No space left"):
-        save_image(gradient(), tmp_path / "out.png")
-    assert (tmp_path / "out.png").read_bytes() == b"old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-@pytest.mark.parametrize("name", ["out.xyz", "out", "out.gif"])
-def test_unknown_endings_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"\.png"):
-        check_output(tmp_path / name)
-    with pytest.raises(OutputError, match=r"\.png"):
-        save_image(gradient(), tmp_path / name)
-
-
 def test_places_and_formats_of_an_output(tmp_path: Path) -> None:
     check_output(tmp_path / "out.jpg")
-    with pytest.raises(OutputError, match="transparency"):
-        check_output(tmp_path / "out.jpg", transparent=True)
     gradient().save(tmp_path / "me.png")
-    with pytest.raises(OutputError, match="is the picture itself"):
-        check_output(tmp_path / "me.png", source=tmp_path / "." / "me.png")
+    for name, more, words in (
+        ("out.xyz", {}, r"\.png"),
+        ("out", {}, r"\.png"),
+        ("out.gif", {}, r"\.png"),
+        ("out.jpg", {"transparent": True}, "transparency"),
+        ("me.png", {"source": tmp_path / "." / "me.png"}, "is the picture itself"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            check_output(tmp_path / name, **more)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -282,31 +250,27 @@ def test_what_a_record_changes_in_a_file(tmp_path: Path) -> None:
     assert read_chunks(tmp_path / "second.png") == (None, None)
 
 
+def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
+    longest, place = "é" * (MAX_RECORD_BYTES // 2), tmp_path / "out.png"
+    save_image(gradient(), place, record=longest, payload=bytes(1000))
+    for record, payload, words in ((longest + "x", None, "record has 1000001 bytes"), ("", bytes(1001), "has 1001")):
+        with pytest.raises(OutputError, match=words):
+            save_image(gradient(), place, record=record, payload=payload)
+    assert read_chunks(place) == (longest, bytes(1000))
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
+    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
+        read_chunks(place)
+
+
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tiff", "bmp"])
 def test_other_formats_carry_nothing(tmp_path: Path, ending: str) -> None:
     save_image(gradient(), tmp_path / f"a.{ending}")
     save_image(gradient(), tmp_path / f"b.{ending}", record="x" * (MAX_RECORD_BYTES + 1), payload=b"x")
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
     assert read_chunks(tmp_path / f"b.{ending}") == (None, None)
-
-
-def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
-    longest, payload = "é" * (MAX_RECORD_BYTES // 2), bytes(1000)
-    save_image(gradient(), tmp_path / "out.png", record=longest, payload=payload)
-    assert read_chunks(tmp_path / "out.png") == (longest, payload)
-    for refused, words in (
-        ({"record": longest + "x"}, "record has 1000001 bytes"),
-        ({"payload": bytes(1001)}, "payload has 1001 bytes"),
-    ):
-        with pytest.raises(OutputError, match=words):
-            save_image(gradient(), tmp_path / "other.png", **refused)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
-    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
-    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
-        read_chunks(tmp_path / "out.png")
 
 
 def test_damaged_texts_are_ignored_with_a_warning(tmp_path: Path) -> None:
@@ -343,20 +307,6 @@ def test_text_that_is_none_is_no_record(tmp_path: Path, body: bytes) -> None:
     assert read_chunks(tmp_path / "odd.png") == (None, None)
 
 
-@pytest.mark.filterwarnings("ignore:text in .* is damaged")
-@given(junk=st.binary(max_size=60), place=st.integers(8, 150))
-def test_a_file_with_junk_in_it_is_refused_or_says_what_was_written(
-    tmp_path_factory: pytest.TempPathFactory, junk: bytes, place: int
-) -> None:
-    data = with_chunks(itxt(b"record"), chunk(b"leDt", b"payload"))
-    file = tmp_path_factory.getbasetemp() / "junk.png"
-    file.write_bytes(data[:place] + junk + data[place + len(junk) :])
-    with contextlib.suppress(ImageError):
-        record, payload = read_chunks(file)
-        assert record in (None, "record")
-        assert payload in (None, b"payload")
-
-
 def grey(values: object, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.asarray(values)).save(file, "TIFF", **options)
@@ -371,6 +321,8 @@ def test_deep_pictures_are_scaled(dtype: str, brightest: float, white: float) ->
     values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
     read = np.asarray(read_image("me.tiff", content=grey(values)))
     assert np.abs(read - values.astype(np.float64)[..., None] * 255 / white).max() < 0.5001
+    with pytest.raises(ImageError, match="nan or infinity"):
+        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
 
 
 @pytest.mark.nightly
@@ -416,18 +368,6 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
     with Image.open(tmp_path / "deep.png") as image:  # another reader takes it too
         image.load()
         assert image.getexif()[ExifTags.Base.Artist] == "somebody"
-
-
-def test_a_tiff_has_its_sixteen_bits(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "deep.tif"), deep()[..., ::-1])
-    np.testing.assert_array_equal(read_pixels(tmp_path / "deep.tif").pixels, deep())
-
-
-def test_sixteen_bit_grey_has_three_equal_channels(tmp_path: Path) -> None:
-    Image.fromarray(deep()[..., 0]).save(tmp_path / "grey.png", icc_profile=PROFILE)
-    found = read_pixels(tmp_path / "grey.png")
-    np.testing.assert_array_equal(found.pixels, np.repeat(deep()[..., :1], 3, axis=2))
-    assert "icc_profile" not in found.info, "a grey profile says nothing about RGB"
 
 
 UPRIGHT: dict[int, Callable[[Any], Any]] = {
