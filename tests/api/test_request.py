@@ -86,7 +86,6 @@ def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) 
     [
         ({"to": TO}, False),
         ({"change": CHANGES[:1]}, False),
-        ({"change": CHANGES, "method": "eim"}, True),
         ({"change": CHANGES}, False),
         ({"change": CHANGES, "strength": (1.0, 0.5)}, True),
         ({"change": (Change(old="", new="a hat"), CHANGES[0]), "method": EIM()}, True),

@@ -27,7 +27,6 @@ from latentedit.api.sheets import (
 from latentedit.core.errors import OutputError, ShapeError
 from latentedit.directions.latent_path import PathsBetween, paths_between
 from latentedit.latents.pair import encode_pair
-from tests.api.boxes import box_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 from tests.editors.pictures import plain, series
@@ -45,6 +44,16 @@ def text_width(text: str, size_px: int) -> float:
 
 def pixels(sheet: Image.Image) -> np.ndarray:
     return np.asarray(sheet).astype(int)
+
+
+def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the pixels in the colour of a plain picture."""
+    found = (sheet == image.getpixel((0, 0))).all(axis=2)
+    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
+    box = (int(columns[0]), int(rows[0]), len(columns), len(rows))
+    assert found[box[1] : box[1] + box[3], box[0] : box[0] + box[2]].all(), "a panel is one whole rectangle"
+    assert found.sum() == box[2] * box[3]
+    return box
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (7, 3)])

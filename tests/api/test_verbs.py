@@ -104,18 +104,26 @@ def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -
     assert joint.record.settings["arm"] == "joint"
 
 
-@pytest.mark.parametrize("arm", ["image", "text", "joint"])
-def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, arm: str) -> None:
-    strengths = [1.0, 0.0, 0.4, -0.2]
-    direction = identify(encode(colours, noisy()), to="green", seed=3)
-    swept = sweep(encode(colours, noisy()), direction, strengths=strengths, arm=arm, level=0.5, steps=8)
-    assert [result.strength for result in swept] == strengths
-    for strength, result in zip(strengths, swept, strict=True):
-        alone = manipulate(encode(colours, noisy()), direction, strength=strength, arm=arm, level=0.5, steps=8)
-        assert np.abs(np.asarray(result.image, dtype=int) - np.asarray(alone.image, dtype=int)).max() <= 1  # rounding
-        assert result.verdict.word == alone.verdict.word
-        assert result.verdict.share == pytest.approx(alone.verdict.share, abs=1e-5)
-        assert result.record == alone.record
+@pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
+def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) -> None:
+    """Along a direction by every arm, and towards a text by any editor."""
+    latent, strengths = encode(colours, noisy()), [1.0, 0.0, 0.4, -0.2]
+    along: dict[str, Any] = {"arm": way, "level": 0.5, "steps": 8}
+    towards: dict[str, Any] = {"to": "green", "method": way, "seed": 3}
+    if way in ("image", "text", "joint"):
+        direction = identify(latent, to="green", seed=3)
+        swept = sweep(latent, direction, strengths=strengths, **along)
+        alone = [manipulate(encode(colours, noisy()), direction, strength=one, **along) for one in strengths]
+    else:
+        swept = sweep(latent, strengths=strengths[:3], **towards)
+        alone = [edit(colours, noisy(), strength=one, **towards) for one in strengths[:3]]
+        assert {result.method for result in swept} == {way}
+    assert [result.strength for result in swept] == strengths[: len(alone)]
+    for result, other in zip(swept, alone, strict=True):
+        assert np.abs(levels(result.image) - levels(other.image)).max() <= 1  # rounding
+        assert result.verdict.word == other.verdict.word
+        assert result.verdict.share == pytest.approx(other.verdict.share, abs=1e-5)
+        assert result.record == other.record or (way, result.strength) == ("eim", 0), "there it looks for no direction"
     assert same_picture(swept[1].image, noisy())
 
 
@@ -321,9 +329,6 @@ def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
     with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
         edit(colours, noisy(), anyway=False, to="green")
     assert cost.evaluations == 0
-    monkeypatch.setattr(colours, "defaults", {**colours.defaults, "knows": "plain colours"})
-    with pytest.raises(UnknownPictureError, match=r"only knows plain colours.*FLUX\.2.*latentedit keep"):
-        edit(colours, noisy(), change="red => green", anyway=False)
 
 
 def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
