@@ -1,9 +1,10 @@
 """A folder gives the same table whatever happened to it, refuses what is not its own, and forgets nothing."""
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unittest.mock import Mock
 
 import filelock
 import pandas as pd
@@ -104,20 +105,15 @@ def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed
     assert made(folder) == undisturbed
 
 
-def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(folder: RunFolder) -> None:
+def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without locks a unit is done all the same."""
     with folder.claim("a") as mine, folder.claim("a") as theirs, folder.claim("b") as another:
         assert (mine, theirs, another) == (True, False, True)
         assert folder.claimed() == ["a", "b"]
-        from_a_thread: list[bool] = []
-
-        def look() -> None:
-            with folder.claim("a") as held:
-                from_a_thread.append(held)
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        thread.join()
-        assert from_a_thread == [False]
+        with ThreadPoolExecutor(1) as others:
+            assert not others.submit(lambda: folder.claim("a").__enter__()).result()
         folder.add("a", UnitResult(rows=()))
     assert not (folder.path / CLAIMS / "a.lock").exists()
     assert folder.claimed() == []
@@ -128,20 +124,12 @@ def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(folder: Run
     assert folder.finished() == ["000-unit"]
     with folder.claim("a") as mine:
         assert mine
-
-
-@pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(37, "No locks available")])
-def test_without_locks_units_are_done_all_the_same(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise error
-
     (folder.path / CLAIMS / "a.lock").touch()
-    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    with folder.claim("a") as mine:
-        assert mine
-    assert folder.claimed() == []
+    for error in (NotImplementedError("no locks"), OSError(37, "No locks available")):
+        monkeypatch.setattr(filelock.FileLock, "acquire", Mock(side_effect=error))
+        with folder.claim("a") as mine:
+            assert mine
+        assert folder.claimed() == []
 
 
 def test_the_same_run_goes_on_and_what_is_free_in_its_plan_may_change(folder: RunFolder, work: SmallWork) -> None:
@@ -200,14 +188,11 @@ def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
     with pytest.raises(OutputError, match="cannot be made"):
         begin(read_only_folder / "run", work)
 
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
     for name, act, words in (
         ("touch", lambda: begin(folder.path, work), r"rows.csv cannot be written: Permission denied"),
         ("unlink", lambda: folder.forget("000-unit"), "cannot be removed: Permission denied"),
     ):
-        monkeypatch.setattr(Path, name, refuse)
+        monkeypatch.setattr(Path, name, Mock(side_effect=PermissionError(13, "Permission denied")))
         with pytest.raises(OutputError, match=words):
             act()
 
