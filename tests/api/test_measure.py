@@ -189,14 +189,10 @@ def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLat
     ((second,),) = results(moved, StrengthResult(z=z, strength=1.0), targets=("green",))
     change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
     assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
-    assert second.source is latent.frames[0].picture.image
-    assert second.record.before == first.record
     assert torch.equal(second.latent.start, moved.start)
     bare = dataclasses.replace(moved, decoded=None)
     ((same,),) = results(bare, StrengthResult(z=z, strength=1.0), targets=("green",))
     assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
-    ((back,),) = results(moved, StrengthResult(z=moved.start, strength=1.0), targets=("green",))
-    assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
 
 
 def test_a_record_names_no_place(colours: ColourBackbone, tmp_path: Path) -> None:

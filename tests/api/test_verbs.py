@@ -148,8 +148,7 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
 
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
-    direction = identify(latent, to="green", method=search)
-    along = [manipulate(latent, direction, arm="joint", level=0.5, steps=4), *sweep(latent, direction, strengths=[0.5])]
+    along = sweep(latent, identify(latent, to="green", method=search), strengths=[0.5])
     for result in (*along, edit(colours, noisy(), to="green", method=EIM(search=search))):
         (note,) = result.notes
         assert "forward-mode derivatives of colours are not available (no tangent rule)" in note

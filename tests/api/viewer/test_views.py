@@ -122,21 +122,6 @@ def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
     assert "</script" not in viewer_script()
 
 
-CHANGES = [
-    ("a man, no glasses, a hat", "a man, glasses, a hat", ("a man, [no glasses, ]a hat", "a man, [glasses, ]a hat")),
-    ("a, b", "a, b, c", ("a, b", "a, b, [c]")),
-    ("a small cat on my chair", "a small dog on my chair", ("a small [cat ]on my chair", "a small [dog ]on my chair")),
-    ("a red cat", "a blue dog", ("[a red cat]", "[a blue dog]")),
-]
-
-
-@pytest.mark.parametrize(("caption", "target", "marked"), CHANGES)
-def test_changed_phrases_are_marked_and_words_of_long_ones(caption: str, target: str, marked: tuple[str, str]) -> None:
-    view = dataclasses.replace(view_of([1.0]), caption=caption, target_caption=target)
-    found = view.data()["captions"]
-    assert tuple("".join(f"[{text}]" if new else text for text, new in one) for one in found) == marked
-
-
 def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
     small = View(source=picture(), frames=[Frame(strength=1.0, image=picture((4, 4)))])
     for act, words in (
