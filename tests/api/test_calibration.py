@@ -12,7 +12,6 @@ from PIL import Image
 from latentedit.api.calibration import PREVIEW_STRENGTHS, calibrate_direction
 from latentedit.api.verbs import identify, manipulate
 from latentedit.directions.base import Direction
-from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
@@ -90,17 +89,3 @@ def test_a_small_picture_is_shown_at_its_size_and_transparent_on_white(colours: 
     shown = opened(calibrate_direction(latent, identify(latent, to="red")).preview)
     assert shown.size == (60, 10)
     assert (levels(shown) == 255).all()
-
-
-@pytest.mark.slow
-def test_what_is_kept_comes_back_from_its_file(
-    latent: JointLatent, direction: Direction, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    place = tmp_path_factory.mktemp("kept") / "red.safetensors"
-    found, again = (calibrate_direction(latent, direction, licence="CC0-1.0") for _ in range(2))
-    assert (again.preview, told(again)) == (found.preview, told(found)), "the same search is kept as the same"
-    save_direction(found, place)
-    loaded = load_direction(place, model=latent.backbone)
-    assert loaded.fingerprint == found.fingerprint
-    assert told(loaded) == told(found)
-    assert (loaded.preview, loaded.licence) == (found.preview, "CC0-1.0")

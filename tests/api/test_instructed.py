@@ -147,14 +147,13 @@ def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monke
     latent = le.encode(model, picture())
     found = no_change_residuals(model, latent.z, seed=3)
     assert list(found) == list(WORDINGS)
-    noise = draw((len(LEVELS), *latent.z.shape), seed=3, purpose="no change")
-    expected = [
-        (model.velocity((1 - s) * latent.z + s * e, torch.tensor([s]), latent.condition) - (e - latent.z))
-        .square()
-        .mean()
+    noise, z = draw((len(LEVELS), *latent.z.shape), seed=3, purpose="no change"), latent.z
+    moved = (
+        model.velocity((1 - s) * z + s * e, torch.tensor([s]), latent.condition)
         for s, e in zip(LEVELS, noise, strict=True)
-    ]
-    assert found[WORDINGS[0]] == pytest.approx(float(sum(expected) / 3), rel=1e-5)
+    )
+    expected = sum(float((v - (e - z)).square().mean()) for v, e in zip(moved, noise, strict=True))
+    assert found[WORDINGS[0]] == pytest.approx(expected / 3, rel=1e-5)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
     assert no_change(model) == WORDINGS[0]

@@ -22,7 +22,7 @@ from latentedit.editors.local_change import local_change
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
+from latentedit.latents.record import ModelRecord, PictureRecord, RunRecord, versions
 from tests.editors.colours import COLOURS, ColourBackbone
 
 pytestmark = pytest.mark.slow
@@ -135,13 +135,11 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
     assert 0 < 6 * rows[0][0].cost.seconds <= seconds
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_latents_that_are_not_finite_are_refused_in_one_line(latent: JointLatent, bad: float) -> None:
-    z: Tensor = latent.z.clone()
-    z[1, 0, 0, 0] = bad
-    with pytest.raises(ModelError, match="colours gave latents that are not finite") as found:
+def test_latents_that_are_not_finite_are_refused(latent: JointLatent) -> None:
+    z = latent.z.clone()
+    z[1, 0, 0, 0] = math.inf
+    with pytest.raises(ModelError, match="colours gave latents that are not finite"):
         results(latent, at(latent, 1.0), at(latent, 1.0, z=z))
-    assert "\n" not in str(found.value)
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -191,46 +189,19 @@ def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLat
     ((second,),) = results(moved, StrengthResult(z=z, strength=1.0), targets=("green",))
     change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
     assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
-    assert second.source is latent.frames[0].picture.image
-    assert second.record.before == first.record
     assert torch.equal(second.latent.start, moved.start)
     bare = dataclasses.replace(moved, decoded=None)
     ((same,),) = results(bare, StrengthResult(z=z, strength=1.0), targets=("green",))
     assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
-    ((back,),) = results(moved, StrengthResult(z=moved.start, strength=1.0), targets=("green",))
-    assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
 
 
-def test_a_record_holds_what_was_asked_for(latent: JointLatent) -> None:
-    told = DirectionRecord(fingerprint="f", method="m", settings={}, strength=0.5, target_caption="t", given=True)
-    talk = torch.arange(8, dtype=torch.float64).reshape(2, 2, 2)
-    ((first, second),) = results(latent, at(latent, 0.5), directions=(told,), mixing="inverse", cross_talk=talk)
-    assert first.record.directions == second.record.directions == (told,)
-    assert first.record.mixing == "inverse"
-    assert first.record.strengths == (0.5,)
-    assert first.record.evaluations == 7
-    assert second.cross_talk is not None
-    assert torch.equal(second.cross_talk, talk[1])
-    ((_, second),) = results(latent, at(latent, 0.5), cross_talk=talk[:1])
-    assert second.cross_talk is not None
-    assert torch.equal(second.cross_talk, talk[0])
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [("/home/me/models/portraits", "portraits"), ("org/name@main", "org/name@main")],
-)
-def test_a_record_names_no_place(
-    colours: ColourBackbone, tmp_path: Path, name: str, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    colours.name = name
-    Image.new("RGB", (8, 8), (204, 76, 76)).save(tmp_path / "me.png")
-    result = edit(colours, str(tmp_path / "me.png"), to="green")
-    assert result.record.model.name == told
-    assert result.record.picture.name == "me.png"
-    text = result.record.to_json()
-    odd = Picture(image=Image.new("RGB", (8, 8), (204, 76, 76)), path=Path(os.fsdecode(b"m\xff.png")))
-    assert edit(colours, odd, to="green").record.picture.name == "m?.png"
-    for secret in (str(tmp_path), str(Path.home()), "/home", "sk-secret", os.sep + "me.png"):
-        assert secret not in text
+def test_a_record_names_no_place(colours: ColourBackbone, tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 8), (204, 76, 76))
+    for name, told, file, shown in (
+        ("/home/me/models/portraits", "portraits", tmp_path / "me.png", "me.png"),
+        ("org/name@main", "org/name@main", tmp_path / os.fsdecode(b"m\xff.png"), "m?.png"),
+    ):
+        colours.name = name
+        record = edit(colours, Picture(image=image, path=file), to="green").record
+        assert (record.model.name, record.picture.name) == (told, shown)
+        assert str(tmp_path) not in record.to_json()

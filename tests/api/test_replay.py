@@ -53,9 +53,15 @@ def again(
 
 
 @pytest.mark.parametrize(("method", "strength"), [*((name, 0.4) for name in ("eim", *OTHERS)), ("eim", 0.0), *BEYOND])
-def test_every_editor(colours: ColourBackbone, method: str, strength: float) -> None:
-    result = edit(colours, grey(1, (9, 7), "RGBA"), to="green", method=method, strength=strength, seed=5)
-    again(result, grey(1, (9, 7), "RGBA"))
+def test_every_editor(colours: ColourBackbone, tmp_path: Path, method: str, strength: float) -> None:
+    """Whatever the picture is called, even to the bytes of the file."""
+    paths = [tmp_path / name for name in ("me.png", "other.png", "a.png", "b.png")]
+    for path in paths[:2]:
+        grey(1, (9, 7), "RGBA").save(path)
+    result = edit(colours, paths[0], to="green", method=method, strength=strength, seed=5)
+    result.save(paths[2])
+    again(result, paths[1]).save(paths[3])
+    assert paths[2].read_bytes() == paths[3].read_bytes()
     assert not result.record.settings.get("captions"), "they follow from those that the record has"
 
 
@@ -98,13 +104,6 @@ def test_a_sweep(colours: ColourBackbone, tmp_path: Path, arm: Any) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-@pytest.mark.parametrize("local", [True, False])
-def test_a_mask(colours: ColourBackbone, local: bool) -> None:
-    source, mask = grey(2, (37, 21)), half_mask((37, 21))
-    result = edit(colours, source, to="red", mask=mask, local=local)
-    again(result, source, mask=mask)
-
-
 @pytest.mark.nightly
 def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
@@ -144,15 +143,6 @@ def test_directions_that_cannot_be_found_again_are_given(
     again(result, grey(), [direction])
 
 
-def test_the_name_of_the_picture_does_not_matter(colours: ColourBackbone, tmp_path: Path) -> None:
-    grey().save(tmp_path / "me.png")
-    grey().save(tmp_path / "other.png")
-    result = edit(colours, tmp_path / "me.png", to="red")
-    result.save(tmp_path / "a.png")
-    again(result, tmp_path / "other.png").save(tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
 @pytest.fixture
 def record(colours: ColourBackbone) -> RunRecord:
     return edit(colours, grey(), to="red", caption="grey").record
@@ -162,17 +152,13 @@ def record(colours: ColourBackbone) -> RunRecord:
     ("damage", "along", "more", "words"),
     [
         ({}, {}, {"picture": grey(1)}, "Name the picture that was edited with `picture`"),
-        ({}, {}, {"picture": grey().convert("RGBA")}, "`picture`"),
         ({}, {}, {"mask": half_mask((8, 8))}, "a mask is given, and none was used"),
         ({}, {"given": True}, {}, "Give its file with `directions`"),
-        ({"settings": {"arm": "left"}}, {}, {}, "arm"),
         ({"settings": {"stepz": 3}}, {}, {}, "did you mean 'steps'"),
         ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels must be a list"),
         ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit' of the record takes no directions"),
         ({"method": "eimm"}, {}, {}, "did you mean 'eim'"),
-        ({"caption": " "}, {}, {}, "the caption is empty"),
         ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings that its search does not take"),
-        ({}, {"settings": {"gamma": 7}}, {}, "gamma"),
     ],
 )
 def test_records_that_do_not_fit_or_make_no_sense_are_refused(
@@ -184,11 +170,10 @@ def test_records_that_do_not_fit_or_make_no_sense_are_refused(
     words: str,
 ) -> None:
     direction = record.directions[0].model_copy(update=along)
-    with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words) as caught:
+    with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
         replay(
             record.model_copy(update={"directions": (direction,), **damage}), colours, **({"picture": grey()} | more)
         )
-    assert "\n" not in str(caught.value)
     assert cost.evaluations == 0
 
 
@@ -198,6 +183,7 @@ def test_another_mask_or_model_is_refused(colours: ColourBackbone) -> None:
     for mask, words in ((None, "a mask was used, and none is given"), (other, "another mask than was used")):
         with pytest.raises(ConfigError, match=words):
             replay(masked, colours, grey(), mask=mask)
+    assert replay(masked, colours, grey(), mask=half_mask((8, 8)))[0].record == masked
     colours.fingerprint = "another-2"
     with pytest.raises(ConfigError, match=r"colours-1.*another-2|another-2.*colours-1"):
         replay(masked, colours, grey(), mask=half_mask((8, 8)))

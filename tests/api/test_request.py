@@ -49,16 +49,11 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
         ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "`to` and `change` and `direction` exclude"),
         ({"to": "a man", "instruction": (HAT,)}, "`to` and `instruction` exclude each other"),
         ({"instruction": (HAT,), "caption": "a man"}, "`instruction` goes without `caption`"),
-        ({"instruction": (HAT,), "captioner": "a reader"}, "`instruction` goes without `caption`"),
         ({"instruction": (" ",)}, "`instruction` is an empty"),
         ({"to": ("a man", " \n")}, "`to` is an empty caption"),
-        ({"caption": "  "}, "`caption` is an empty caption"),
-        ({"change": ("a hat",)}, "`change`"),
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
         ({"to": "a man \udcff"}, "`to` is not in UTF-8"),
-        ({"caption": "a \ud800"}, "`caption` is not in UTF-8"),
         ({"change": ("a hat => a \udfff",)}, "`change` is not in UTF-8"),
-        ({"strength": (math.nan,)}, "finite"),
         ({"strength": (1.0, -math.inf)}, "finite"),
         ({"strength": (True,)}, "finite"),
         ({"strength": ()}, "got 0"),
@@ -91,7 +86,6 @@ def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) 
     [
         ({"to": TO}, False),
         ({"change": CHANGES[:1]}, False),
-        ({"change": CHANGES, "method": "eim"}, True),
         ({"change": CHANGES}, False),
         ({"change": CHANGES, "strength": (1.0, 0.5)}, True),
         ({"change": (Change(old="", new="a hat"), CHANGES[0]), "method": EIM()}, True),
@@ -134,18 +128,6 @@ def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loade
 
 
 @pytest.mark.nightly
-def test_one_target_each(model: Backbone) -> None:
-    targets = (TO, "a person with no glasses, a smile")
-    request = EditRequest(to=targets, caption=FROM, strength=(0.5,), seed=3)
-    made = verbs.edit_pictures(model, pictures(), request)
-    assert tuple(result.target_caption for result in made) == targets
-    for picture, target, result in zip(pictures(), targets, made, strict=True):
-        alone = verbs.edit(model, picture, to=target, caption=FROM, strength=0.5, seed=3)
-        assert result.record.strengths == alone.record.strengths == (0.5,)
-        assert np.abs(np.asarray(result.image, int) - np.asarray(alone.image, int)).max() <= 1  # rounding
-
-
-@pytest.mark.nightly
 @pytest.mark.parametrize("mixing", ["sum", "inverse"])
 def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mixing: Any) -> None:
     way: dict[str, Any] = {"change": CHANGES, "caption": FROM, "strength": (0.7, -0.3), "mixing": mixing, "seed": 3}
@@ -164,15 +146,11 @@ def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(mod
     """Of the pictures here, one is that on which the direction was found; that must not change the others."""
     alike = pictures((40, 56), (40, 56))
     found = verbs.identify(encode(model, alike[0], caption=FROM), to=TO)
-    edit: Callable[[list[Picture]], Any] = lambda some: verbs.edit(  # noqa: E731
-        model, some, direction=found, caption=FROM, strength=0.6
-    )
-    both, (alone,) = edit(alike), edit(alike[1:])
-    assert both[1].image.tobytes() == alone.image.tobytes()
-    assert both[1].record == alone.record
-    assert both[1].record.directions[0].fingerprint == found.fingerprint
-    from latentedit.directions.direction_file import save_direction
-
-    save_direction(found, tmp_path / "it.safetensors")
-    (filed,) = verbs.edit(model, alike[1:], direction=[tmp_path / "it.safetensors"], caption=FROM, strength=0.6)
-    assert filed.image.tobytes() == alone.image.tobytes()
+    found.save(tmp_path / "it.safetensors")
+    way: dict[str, Any] = {"caption": FROM, "strength": 0.6}
+    _, among = verbs.edit(model, alike, direction=found, **way)
+    for direction in (found, [tmp_path / "it.safetensors"]):
+        (alone,) = verbs.edit(model, alike[1:], direction=direction, **way)
+        assert alone.image.tobytes() == among.image.tobytes()
+        assert alone.record == among.record
+        assert alone.record.directions[0].fingerprint == found.fingerprint

@@ -16,7 +16,6 @@ from latentedit.api.outputs import same_picture
 from latentedit.api.request import EditRequest
 from latentedit.api.session import Session
 from latentedit.api.verbs import edit, identify, manipulate, sweep
-from latentedit.api.viewer.from_results import view
 from latentedit.core.errors import (
     ConfigError,
     LatentEditError,
@@ -39,21 +38,6 @@ from tests.latents.unknown import not_known
 pytestmark = pytest.mark.slow
 
 
-def test_what_is_printed_is_one_line(colours: ColourBackbone) -> None:
-    """Of everything that a person has in hand: no number of a tensor, and nothing that a terminal obeys."""
-    latent, long = encode(colours, grey(), caption="grey room, a hat"), "red " * 200 + "room\x1b[31m, a hat"
-    direction = identify(latent, to=long)
-    results = [*sweep(latent, direction, strengths=[0.0, 1.0]), edit(colours, grey(), to=long, method="sdedit")]
-    anonymous = dataclasses.replace(direction, target_captions=())
-    latents, directions = (latent, latent.under(long)), (direction, -direction, anonymous)
-    for shown in (*latents, *directions, *results, manipulate(latent, anonymous), view(results[:2])):
-        text = repr(shown)
-        assert text.isprintable(), text
-        assert len(text) < 120, text
-        assert "tensor" not in text
-    assert results[1].verdict.label in repr(results[1])
-
-
 def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:
     """Annealed to the end, the change is the shift of the means: -1 in red and +1 in green on the scale of [-1, 1]."""
     result = edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=64)))
@@ -65,21 +49,11 @@ def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: Colou
     assert result.effect.read_after == {"colour": "green"}
     assert result.effect.changed_share == 1
     assert result.method == "eim"
-    assert result.verdict.word == "done"
-    assert result.notes == ()
-
-
-def test_cost_and_record_say_what_was_done(colours: ColourBackbone) -> None:
-    results = edit(colours, [noisy(0), noisy(1)], to="blue", seed=5, strength=0.5)
-    for result in results:
-        assert result.cost.evaluations == 48  # the model's stored 24 steps
-        assert result.cost.verdict_evaluations == 8
-        assert result.cost.seconds > 0
-        assert result.cost.peak_bytes > 1e6
-        assert result.record.seed == 5
-        assert result.record.directions[0].settings["steps"] == 24
-        assert (result.record.model.name, result.record.model.fingerprint) == ("colours", "colours-1")
-        assert {"latentedit", "torch", "diffusers", "transformers", "python"} <= set(result.record.versions)
+    assert (result.verdict.word, result.notes) == ("done", ())
+    assert (result.cost.evaluations, result.cost.verdict_evaluations) == (128, 8)
+    assert result.cost.seconds > 0
+    assert result.cost.peak_bytes > 1e6
+    assert {"latentedit", "torch", "diffusers", "transformers", "python"} <= set(result.record.versions)
 
 
 @pytest.mark.parametrize(
@@ -130,28 +104,27 @@ def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -
     assert joint.record.settings["arm"] == "joint"
 
 
-@pytest.mark.parametrize("arm", ["image", "text", "joint"])
-def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, arm: str) -> None:
-    strengths = [1.0, 0.0, 0.4, -0.2]
-    direction = identify(encode(colours, noisy()), to="green", seed=3)
-    swept = sweep(encode(colours, noisy()), direction, strengths=strengths, arm=arm, level=0.5, steps=8)
-    assert [result.strength for result in swept] == strengths
-    for strength, result in zip(strengths, swept, strict=True):
-        alone = manipulate(encode(colours, noisy()), direction, strength=strength, arm=arm, level=0.5, steps=8)
-        assert np.abs(np.asarray(result.image, dtype=int) - np.asarray(alone.image, dtype=int)).max() <= 1  # rounding
-        assert result.verdict.word == alone.verdict.word
-        assert result.verdict.share == pytest.approx(alone.verdict.share, abs=1e-5)
-        assert result.record == alone.record
+@pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
+def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) -> None:
+    """Along a direction by every arm, and towards a text by any editor."""
+    latent, strengths = encode(colours, noisy()), [1.0, 0.0, 0.4, -0.2]
+    along: dict[str, Any] = {"arm": way, "level": 0.5, "steps": 8}
+    towards: dict[str, Any] = {"to": "green", "method": way, "seed": 3}
+    if way in ("image", "text", "joint"):
+        direction = identify(latent, to="green", seed=3)
+        swept = sweep(latent, direction, strengths=strengths, **along)
+        alone = [manipulate(encode(colours, noisy()), direction, strength=one, **along) for one in strengths]
+    else:
+        swept = sweep(latent, strengths=strengths[:3], **towards)
+        alone = [edit(colours, noisy(), strength=one, **towards) for one in strengths[:3]]
+        assert {result.method for result in swept} == {way}
+    assert [result.strength for result in swept] == strengths[: len(alone)]
+    for result, other in zip(swept, alone, strict=True):
+        assert np.abs(levels(result.image) - levels(other.image)).max() <= 1  # rounding
+        assert result.verdict.word == other.verdict.word
+        assert result.verdict.share == pytest.approx(other.verdict.share, abs=1e-5)
+        assert result.record == other.record or (way, result.strength) == ("eim", 0), "there it looks for no direction"
     assert same_picture(swept[1].image, noisy())
-
-
-def test_strengths_beyond_what_is_sound_are_clamped_with_a_note(colours: ColourBackbone) -> None:
-    latent = encode(colours, noisy())
-    result = manipulate(latent, identify(latent, to="green"), strength=50.0)
-    assert result.strength == 50
-    (note,) = result.notes
-    assert 1 <= float(note.removeprefix("strength 50 was clamped to ").split(",")[0]) <= 3
-    assert result.verdict.word != "damaged"
 
 
 def test_a_model_without_a_reader_needs_captions(colours: ColourBackbone) -> None:
@@ -175,24 +148,21 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
 
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
-    direction = identify(latent, to="green", method=search)
-    along = [manipulate(latent, direction, arm="joint", level=0.5, steps=4), *sweep(latent, direction, strengths=[0.5])]
+    along = sweep(latent, identify(latent, to="green", method=search), strengths=[0.5])
     for result in (*along, edit(colours, noisy(), to="green", method=EIM(search=search))):
         (note,) = result.notes
         assert "forward-mode derivatives of colours are not available (no tangent rule)" in note
     assert edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=2))).notes == ()
 
 
-@pytest.mark.parametrize(("method", "arm"), [("eim", "image"), ("eim", "joint"), ("flowedit", ""), ("sdedit", "")])
-def test_a_damaged_network_is_named_in_one_line(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, method: str, arm: str
-) -> None:
+def test_a_damaged_network_is_named(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
-    editor = EIM(arm=arm, steps=4) if arm else method
-    with pytest.raises(ModelError, match="Check its weights"):
-        edit(colours, noisy(), to="green", caption="red", method=editor, strength=0.5)
-    with pytest.raises(ModelError, match="Check its weights"):
-        identify(encode(colours, noisy()), to="green")
+    for act in (
+        lambda: edit(colours, noisy(), to="green", method="flowedit", strength=0.5),
+        lambda: identify(encode(colours, noisy()), to="green"),
+    ):
+        with pytest.raises(ModelError, match="Check its weights"):
+            act()
 
 
 def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone) -> None:
@@ -210,26 +180,20 @@ def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone
 
 SCENE = "grey room, a hat"
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"to": "  "}, "`to` is an empty caption"),
-    ({"to": ["green", "blue"]}, "1 pictures take one"),
-    ({"to": "green", "method": "flowedits"}, "did you mean 'flowedit'"),
-    ({"to": "green", "strength": math.inf}, "finite"),
-    ({"change": "grey => grey"}, "are the same"),
-    ({"change": "blue => red"}, "is not words of the caption"),
-    ({"change": ["grey => red", "grey => blue"]}, "is not words of the caption"),
-    ({"to": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
-    ({"to": "red", "mask": Image.new("L", (8, 8), 0)}, "black everywhere"),
-]
 
-
-@pytest.mark.parametrize(("wanted", "words"), REFUSED)
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"to": ["green", "blue"]}, "1 pictures take one"),
+        ({"change": "blue => red"}, "is not words of the caption"),
+        ({"to": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
+    ],
+)
 def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
     colours: ColourBackbone, wanted: dict[str, Any], words: str
 ) -> None:
-    with colours.count() as counted, pytest.raises(LatentEditError, match=words) as found:
+    with colours.count() as counted, pytest.raises(LatentEditError, match=words):
         edit(colours, grey(), caption=SCENE, **wanted)
-    assert "\n" not in str(found.value)
     assert counted.evaluations == 0
 
 
@@ -238,34 +202,17 @@ def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
     [
         ({"strengths": []}, "at least one strength"),
         ({"strengths": [0.5, math.nan]}, "finite"),
-        ({"to": "red"}, "exclude each other"),
-        ({"method": "flowslider"}, "'flowslider' cannot move along a `direction`"),
         ({"direction": None, "to": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
         ({"direction": None}, "nothing says"),
     ],
 )
 def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
     latent = encode(colours, grey(), caption=SCENE)
-    found = {"direction": identify(latent, change="grey => red"), "strengths": [1.0]}
+    found: dict[str, Any] = {"direction": identify(latent, change="grey => red"), "strengths": [1.0]}
     with pytest.raises(ConfigError, match=words):
         sweep(latent, **(found | wanted))
-
-
-@pytest.mark.parametrize(
-    ("count", "strength", "words"),
-    [
-        (2, [1.0, 0.5, 0.2], "got 3"),
-        (2, [1.0, math.nan], "finite number"),
-        (1, math.inf, "finite number"),
-        (0, 1.0, "nothing says"),
-    ],
-)
-def test_as_many_strengths_as_directions(colours: ColourBackbone, count: int, strength: Any, words: str) -> None:
-    latent = encode(colours, grey(), caption="grey")
-    directions = [identify(latent, to=to) for to in ("red", "blue")]
-    with pytest.raises(ConfigError, match=words):
-        manipulate(latent, directions[:count], strength=strength)
-    assert manipulate(latent, directions[:1], strength=[0.5]).strength == 0.5
+    with pytest.raises(ConfigError, match="got 3"):
+        manipulate(latent, [found["direction"]] * 2, strength=[1.0, 0.5, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -283,14 +230,8 @@ def test_a_change_is_the_caption_that_it_makes(
     found, expected = identify(latent, change=change, seed=2), identify(latent, to=target, seed=2)
     assert found.target_captions == (target,)
     assert found.fingerprint == expected.fingerprint
-
-
-def test_a_change_is_made_in_every_caption(colours: ColourBackbone) -> None:
-    pictures, captions = [grey(1), grey(2)], [SCENE, "a dog, grey"]
-    results = edit(colours, pictures, change="grey => red", caption=captions, seed=2)
-    assert [result.target_caption for result in results] == ["red room, a hat", "a dog, red"]
-    alone = edit(colours, grey(1), to="red room, a hat", caption=SCENE, seed=2)
-    assert same_picture(results[0].image, alone.image)
+    both = encode(colours, [grey(1), grey(2)], caption=[SCENE, "a dog, grey"])
+    assert identify(both, change="grey => red").target_captions == ("red room, a hat", "a dog, red")
 
 
 @pytest.mark.parametrize(("method", "size", "mode"), [("eim", (8, 8), "RGB"), ("flowedit", (37, 21), "RGBA")])
@@ -387,9 +328,6 @@ def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
     with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
         edit(colours, noisy(), anyway=False, to="green")
     assert cost.evaluations == 0
-    monkeypatch.setattr(colours, "defaults", {**colours.defaults, "knows": "plain colours"})
-    with pytest.raises(UnknownPictureError, match=r"only knows plain colours.*FLUX\.2.*latentedit keep"):
-        edit(colours, noisy(), change="red => green", anyway=False)
 
 
 def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(

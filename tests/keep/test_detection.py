@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from latentedit_keep import detection
-from latentedit_keep.change import Change, find_change, judge
-from latentedit_keep.registration import register
+from latentedit_keep.change import judge
 from tests.keep.pairs import SIDE, with_object
+from tests.keep.test_change import found
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +28,6 @@ def heaps(*places: tuple[int, int, int, float, float]) -> np.ndarray:
 def through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(data, cv2.IMREAD_COLOR)
-
-
-def found(original: np.ndarray, edited: np.ndarray) -> Change:
-    first, second = original.astype(np.float32), edited.astype(np.float32)
-    return find_change(first, second, register(first, second))
 
 
 def test_an_island_counts_only_where_it_outweighs_what_noise_heaps_up() -> None:

@@ -1,6 +1,5 @@
 """Pictures of every kind and depth come in and go out as they should; unsound ones are refused undecoded."""
 
-import contextlib
 import io
 import struct
 import tracemalloc
@@ -9,11 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
@@ -28,12 +24,10 @@ from latentedit_keep.pictures import (
     check_size,
     decode,
     opened,
-    pack_chunks,
     read_chunks,
     read_image,
     read_pixels,
     save_image,
-    to_eight_bit,
 )
 from tests.keep.colour_files import chunk, chunks
 from tests.keep.pairs import scene
@@ -54,18 +48,13 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("ending", ["png", "webp", "tiff", "bmp", "ppm"])
-def test_lossless_formats_come_in_bit_for_bit(tmp_path: Path, ending: str) -> None:
-    options = {"lossless": True} if ending == "webp" else {}
-    gradient().save(tmp_path / f"me.{ending}", **options)
-    assert np.array_equal(read_image(tmp_path / f"me.{ending}"), gradient())
-
-
 def test_damaged_exif_and_texts_of_others_do_not_matter(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95)
     assert read_image(tmp_path / "me.jpg").size == (12, 8)
-    (tmp_path / "me.png").write_bytes(with_chunks(itxt(b"t", b"Comment"), chunk(b"leDx", b"p")))
-    assert read_chunks(tmp_path / "me.png") == (None, None)
+    for body in (b"latentedit", b"latentedit\0\x01\0\0\0broken", b"latentedit\0\0\0\0\0\xff"):
+        texts = itxt(b"t", b"Comment"), chunk(b"leDx", b"p"), chunk(b"iTXt", body)
+        (tmp_path / "me.png").write_bytes(with_chunks(*texts))
+        assert read_chunks(tmp_path / "me.png") == (None, None)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
@@ -94,16 +83,6 @@ def test_transparency_of_palettes_and_colour_keys(tmp_path: Path) -> None:
     assert read.shape[2] == 4
     assert read[0, 0, 3] == 0
     assert read[3, 3, 3] == 255
-
-
-def test_numbers_of_other_kinds() -> None:
-    ramp = np.linspace(0, 1, 16).reshape(4, 4)
-    unit = np.asarray(to_eight_bit(Image.fromarray(ramp.astype(np.float32))))
-    wide = np.asarray(to_eight_bit(Image.fromarray((ramp * 2**30).astype(np.int32))))
-    assert unit[..., 0].tolist() == np.rint(255 * ramp).astype(int).tolist()
-    assert wide[..., 1].tolist() == np.rint(255 * ramp).astype(int).tolist()
-    with pytest.raises(ImageError, match="nan or infinity"):
-        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png"])
@@ -136,29 +115,22 @@ def test_a_colour_profile_that_is_a_text_is_dropped(tmp_path: Path) -> None:
     save_image(read_image(tmp_path / "me.tif"), tmp_path / "out.png")
 
 
-def _missing(path: Path) -> None:
-    del path
-
-
-def _truncated(kind: str, **options: object):
+def _truncated(kind: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(path, format=kind, **options)
+        Image.fromarray(noise).save(path, format=kind)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
     return write
 
 
 BAD = {
-    "missing file": (_missing, "no such file"),
+    "missing file": (lambda path: None, "no such file"),
     "folder": (Path.mkdir, "folder"),
     "empty file": (Path.touch, "empty"),
     "text renamed to .png": (lambda path: path.write_text("dear diary"), "is no picture"),
-    "PostScript renamed to .png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "is no picture"),
     "truncated JPEG": (_truncated("JPEG"), "cut short"),
     "truncated PNG": (_truncated("PNG"), "cut short"),
-    "truncated BMP": (_truncated("BMP"), "cut short"),
-    "truncated WebP": (_truncated("WEBP", lossless=True), "cut short|is no picture"),
     "truncated TIFF": (_truncated("TIFF"), "cut short|is no picture"),
     "1x1": (lambda path: Image.new("RGB", (1, 1)).save(path, format="PNG"), "1x1"),
     "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "120 megapixels.*not decoded"),
@@ -197,8 +169,10 @@ def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-@pytest.mark.parametrize("ending", ["png", "webp", "tiff"])
+@pytest.mark.parametrize(
+    ("ending", "mode"),
+    [("bmp", "RGB"), *((ending, mode) for ending in ("png", "webp", "tiff") for mode in ("RGB", "RGBA"))],
+)
 def test_saving_keeps_every_pixel(tmp_path: Path, mode: str, ending: str) -> None:
     picture = gradient().convert(mode)
     if mode == "RGBA":
@@ -208,33 +182,18 @@ def test_saving_keeps_every_pixel(tmp_path: Path, mode: str, ending: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
-    (tmp_path / "out.png").write_bytes(b"old")
-    with pytest.raises(OutputError, match="No space left"):
-        save_image(gradient(), tmp_path / "out.png")
-    assert (tmp_path / "out.png").read_bytes() == b"old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-@pytest.mark.parametrize("name", ["out.xyz", "out", "out.gif"])
-def test_unknown_endings_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"\.png"):
-        check_output(tmp_path / name)
-    with pytest.raises(OutputError, match=r"\.png"):
-        save_image(gradient(), tmp_path / name)
-
-
 def test_places_and_formats_of_an_output(tmp_path: Path) -> None:
     check_output(tmp_path / "out.jpg")
-    with pytest.raises(OutputError, match="transparency"):
-        check_output(tmp_path / "out.jpg", transparent=True)
     gradient().save(tmp_path / "me.png")
-    with pytest.raises(OutputError, match="is the picture itself"):
-        check_output(tmp_path / "me.png", source=tmp_path / "." / "me.png")
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+    for name, more, words in (
+        ("out.xyz", {}, r"\.png"),
+        ("out", {}, r"\.png"),
+        ("out.gif", {}, r"\.png"),
+        ("out.jpg", {"transparent": True}, "transparency"),
+        ("me.png", {"source": tmp_path / "." / "me.png"}, "is the picture itself"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            check_output(tmp_path / name, **more)
 
 
 def itxt(text: bytes, keyword: bytes = b"latentedit") -> bytes:
@@ -247,21 +206,11 @@ def with_chunks(*more: bytes) -> bytes:
     return plain[:33] + b"".join(more) + plain[33:]
 
 
-@given(record=st.none() | TEXTS, payload=st.none() | st.binary())
-def test_what_is_saved_is_read_again(
-    tmp_path_factory: pytest.TempPathFactory, record: str | None, payload: bytes | None
-) -> None:
-    place = tmp_path_factory.getbasetemp() / "carrying.png"
-    save_image(gradient(), place, record=record, payload=payload)
-    assert read_chunks(place) == (record, payload)
-    assert type(read_chunks(place)[0]) in (str, type(None))
-    assert np.array_equal(read_image(place), gradient())
-
-
 def test_the_chunks_are_what_the_specification_says(tmp_path: Path) -> None:
     save_image(gradient(), tmp_path / "out.png", record='{"a": "é"}', payload=b"\0\xff")
     found = chunks((tmp_path / "out.png").read_bytes())
     assert list(found) == [b"IHDR", b"iTXt", b"leDt", b"IDAT", b"IEND"]
+    assert read_chunks(tmp_path / "out.png") == ('{"a": "é"}', b"\0\xff")
     head, text = found[b"iTXt"][:15], found[b"iTXt"][15:]
     assert head == b"latentedit\0\x01\0\0\0"  # compressed, by the one method there is; no language, no translation
     assert zlib.decompress(text) == '{"a": "é"}'.encode()
@@ -269,17 +218,28 @@ def test_the_chunks_are_what_the_specification_says(tmp_path: Path) -> None:
 
 
 def test_what_a_record_changes_in_a_file(tmp_path: Path) -> None:
-    save_image(gradient(), tmp_path / "ours.png")
-    assert list(chunks((tmp_path / "ours.png").read_bytes())) == [b"IHDR", b"IDAT", b"IEND"]
-    assert pack_chunks(None, None).chunks == []
-    assert read_chunks(tmp_path / "ours.png") == (None, None)
-    for name, record in (("a", "one"), ("b", "one"), ("c", "two")):
-        save_image(gradient(), tmp_path / f"{name}.png", record=record, payload=b"x")
-    first, second, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
-    assert first == second != other
-    save_image(gradient(), tmp_path / "first.png", record="r", payload=b"p")
-    save_image(read_image(tmp_path / "first.png"), tmp_path / "second.png")
-    assert read_chunks(tmp_path / "second.png") == (None, None)
+    for name, record, payload in (("a", "one", b""), ("b", "one", b""), ("c", None, b"x")):
+        save_image(gradient(), tmp_path / f"{name}.png", record=record, payload=payload)
+        assert read_chunks(tmp_path / f"{name}.png") == (record, payload)
+        assert np.array_equal(read_image(tmp_path / f"{name}.png"), gradient())
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    save_image(read_image(tmp_path / "a.png"), tmp_path / "again.png")
+    assert list(chunks((tmp_path / "again.png").read_bytes())) == [b"IHDR", b"IDAT", b"IEND"]
+
+
+def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
+    longest, place = "é" * (MAX_RECORD_BYTES // 2), tmp_path / "out.png"
+    save_image(gradient(), place, record=longest, payload=bytes(1000))
+    for record, payload, words in ((longest + "x", None, "record has 1000001 bytes"), ("", bytes(1001), "has 1001")):
+        with pytest.raises(OutputError, match=words):
+            save_image(gradient(), place, record=record, payload=payload)
+    assert read_chunks(place) == (longest, bytes(1000))
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
+    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
+        read_chunks(place)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tiff", "bmp"])
@@ -288,25 +248,6 @@ def test_other_formats_carry_nothing(tmp_path: Path, ending: str) -> None:
     save_image(gradient(), tmp_path / f"b.{ending}", record="x" * (MAX_RECORD_BYTES + 1), payload=b"x")
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
     assert read_chunks(tmp_path / f"b.{ending}") == (None, None)
-
-
-def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
-    longest, payload = "é" * (MAX_RECORD_BYTES // 2), bytes(1000)
-    save_image(gradient(), tmp_path / "out.png", record=longest, payload=payload)
-    assert read_chunks(tmp_path / "out.png") == (longest, payload)
-    for refused, words in (
-        ({"record": longest + "x"}, "record has 1000001 bytes"),
-        ({"payload": bytes(1001)}, "payload has 1001 bytes"),
-    ):
-        with pytest.raises(OutputError, match=words):
-            save_image(gradient(), tmp_path / "other.png", **refused)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
-    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
-    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
-        read_chunks(tmp_path / "out.png")
 
 
 def test_damaged_texts_are_ignored_with_a_warning(tmp_path: Path) -> None:
@@ -334,29 +275,6 @@ def test_other_chunks_that_are_damaged_are_refused(tmp_path: Path, kind: bytes) 
         read_image(tmp_path / "me.png")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"latentedit", b"latentedit\0", b"latentedit\0\x01\0\0\0broken", b"latentedit\0\0\0\0\0\xff", b"\0\0\0\0\0t"],
-)
-def test_text_that_is_none_is_no_record(tmp_path: Path, body: bytes) -> None:
-    (tmp_path / "odd.png").write_bytes(with_chunks(chunk(b"iTXt", body)))
-    assert read_chunks(tmp_path / "odd.png") == (None, None)
-
-
-@pytest.mark.filterwarnings("ignore:text in .* is damaged")
-@given(junk=st.binary(max_size=60), place=st.integers(8, 150))
-def test_a_file_with_junk_in_it_is_refused_or_says_what_was_written(
-    tmp_path_factory: pytest.TempPathFactory, junk: bytes, place: int
-) -> None:
-    data = with_chunks(itxt(b"record"), chunk(b"leDt", b"payload"))
-    file = tmp_path_factory.getbasetemp() / "junk.png"
-    file.write_bytes(data[:place] + junk + data[place + len(junk) :])
-    with contextlib.suppress(ImageError):
-        record, payload = read_chunks(file)
-        assert record in (None, "record")
-        assert payload in (None, b"payload")
-
-
 def grey(values: object, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.asarray(values)).save(file, "TIFF", **options)
@@ -371,6 +289,8 @@ def test_deep_pictures_are_scaled(dtype: str, brightest: float, white: float) ->
     values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
     read = np.asarray(read_image("me.tiff", content=grey(values)))
     assert np.abs(read - values.astype(np.float64)[..., None] * 255 / white).max() < 0.5001
+    with pytest.raises(ImageError, match="nan or infinity"):
+        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
 
 
 @pytest.mark.nightly
@@ -416,18 +336,6 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
     with Image.open(tmp_path / "deep.png") as image:  # another reader takes it too
         image.load()
         assert image.getexif()[ExifTags.Base.Artist] == "somebody"
-
-
-def test_a_tiff_has_its_sixteen_bits(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "deep.tif"), deep()[..., ::-1])
-    np.testing.assert_array_equal(read_pixels(tmp_path / "deep.tif").pixels, deep())
-
-
-def test_sixteen_bit_grey_has_three_equal_channels(tmp_path: Path) -> None:
-    Image.fromarray(deep()[..., 0]).save(tmp_path / "grey.png", icc_profile=PROFILE)
-    found = read_pixels(tmp_path / "grey.png")
-    np.testing.assert_array_equal(found.pixels, np.repeat(deep()[..., :1], 3, axis=2))
-    assert "icc_profile" not in found.info, "a grey profile says nothing about RGB"
 
 
 UPRIGHT: dict[int, Callable[[Any], Any]] = {

@@ -1,5 +1,4 @@
 import dataclasses
-import pickle
 from functools import partial
 from pathlib import Path
 
@@ -26,12 +25,6 @@ def left() -> NDArray[np.bool_]:
 
 
 ITEM = Item(id="a", picture=red, source_caption="a cat", target_caption="a dog", truth=blue, mask=left)
-
-
-def test_items_are_values_that_can_be_pickled_and_hashed() -> None:
-    again = pickle.loads(pickle.dumps(ITEM))
-    assert again == ITEM
-    assert hash(again) == hash(ITEM)
 
 
 def dataset(*items: Item) -> Dataset:

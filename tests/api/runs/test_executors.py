@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +22,7 @@ from latentedit.api.runs.executors import (
     suitable_workers,
 )
 from latentedit.api.runs.folder import CLAIMS, RunFolder
-from latentedit.api.runs.work import UnitResult, one_thread, timed
+from latentedit.api.runs.work import UnitResult, one_thread
 from latentedit.core.errors import ConfigError, OutputError
 from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
@@ -165,13 +164,6 @@ def test_one_core_while_it_works(tmp_path: Path, work: SmallWork, monkeypatch: p
         torch.set_num_threads(before)
 
 
-def test_seconds_are_told_beside_the_rows() -> None:
-    done = timed(lambda task: UnitResult(rows=[{"a": task}], about={"b": 1}), 5)
-    assert done.rows == [{"a": 5}]
-    assert set(done.about) == {"seconds", "b"}
-    assert timed(lambda _: UnitResult(rows=(), about={"seconds": 7.0}), 0).about["seconds"] == 7.0
-
-
 def processes_of(folder: RunFolder) -> set[int]:
     return {record.model_dump()["process"] for record in folder.records().values()}
 
@@ -216,10 +208,10 @@ def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: di
     assert len(processes_of(folder) - {os.getpid()}) >= 3
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_an_error_in_one_is_an_error_here(forked: None, tmp_path: Path, last: bool) -> None:
+@pytest.mark.parametrize("count", [1, 8])
+def test_an_error_in_one_is_an_error_here(forked: None, tmp_path: Path, count: int) -> None:
     """Also where it is the last that this process had to say."""
-    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=1 if last else 8, pause_s=0.02)
+    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=count, pause_s=0.02)
     folder = begin(tmp_path / "run", work)
     with pytest.raises(ConfigError, match=r"^the unit 000-unit is refused. Leave it out$"):
         run_processes(folder, work, 2)
@@ -280,42 +272,26 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """Who was asked to work, and how; three processes die on the way."""
-    found: list[tuple[str, Any]] = []
-
-    def processes(_: object, __: object, count: int, **___: object) -> int:
-        found.append(("processes", count))
-        return 3
-
-    def ray(*_: object, address: str, workers: int | None, **__: object) -> None:
-        found.append(("ray", (address, workers)))
-
-    monkeypatch.setattr(executors_module, "run_here", lambda *_, **__: found.append(("here", None)))
-    monkeypatch.setattr(executors_module, "run_processes", processes)
-    monkeypatch.setattr(executors_module, "run_on_ray", ray)
-    return found
-
-
 @pytest.mark.parametrize(
-    ("executor", "who", "here"),
+    ("executor", "who", "said"),
     [
-        (None, ("here", None), True),
-        (Executor(workers=1), ("here", None), True),
-        (Executor(workers=2), ("processes", 2), False),
-        (Executor(ray="auto"), ("ray", ("auto", None)), False),
-        (Executor(ray="head:6379", workers=1), ("ray", ("head:6379", 1)), False),
+        (None, "run_here", ()),
+        (Executor(workers=1), "run_here", ()),
+        (Executor(workers=2), "run_processes", ("1 of 2 workers died; the others did their part",)),
+        (Executor(ray="auto"), "run_on_ray", ()),
+        (Executor(ray="head:6379", workers=1), "run_on_ray", ()),
     ],
 )
 def test_where_work_is_done(
-    asked: list[tuple[str, Any]], tmp_path: Path, executor: Executor | None, who: tuple[str, Any], here: bool
+    monkeypatch: pytest.MonkeyPatch, executor: Executor | None, who: str, said: tuple[str, ...]
 ) -> None:
-    work = small_work(tmp_path / "notes")
-    said = run_work(begin(tmp_path / "run", work), work, executor=executor)
+    """Of the processes one dies on the way."""
+    asked: list[str] = []
+    for name in ("run_here", "run_processes", "run_on_ray"):
+        monkeypatch.setattr(executors_module, name, lambda *_, name=name, **__: asked.append(name) or 1)
+    assert run_work(SimpleNamespace(), SimpleNamespace(), executor=executor) == said  # type: ignore[arg-type]
     assert asked == [who]
-    assert executor is None or executor.here == here
-    assert said == (("3 of 2 workers died; the others did their part",) if who[0] == "processes" else ())
+    assert executor is None or executor.here == (who == "run_here")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api.runs.work import UnitResult, Work, check_model, in_halves
+from latentedit.api.runs.work import UnitResult, Work, check_model, in_halves, timed
 from latentedit.core.errors import ConfigError, ModelError
 from tests.api.runs.small_work import small_work
 
@@ -21,6 +21,8 @@ def test_a_plan_can_be_sent(tmp_path: Path) -> None:
         first = work.start()(work.task(unit))
         second = pickle.loads(pickle.dumps(again.start()(again.task(unit, with_bytes=True))))
         assert (first.rows, first.files, first.failures) == (second.rows, second.files, second.failures)
+    assert timed(work.start(), work.task("004-unit")).about["seconds"] > 0
+    assert timed(lambda _: UnitResult(rows=(), about={"seconds": 7.0}), 0).about["seconds"] == 7.0
 
 
 def test_what_cannot_be_done_is_found_by_halving() -> None:
