@@ -1,14 +1,17 @@
-"""Running experiments: what is stored, what is gone on with, what is refused."""
+"""Running experiments: what is stored, what is gone on with, what is refused, and the page of all claims."""
 
 import dataclasses
 import math
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError
 from latentedit_bench.experiments import experiment
 from latentedit_bench.experiments.decisions import Claim
+from latentedit_bench.experiments.page import page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.experiments.counting import CALLS, broken, tally
@@ -43,9 +46,7 @@ def test_quick_runs_the_smaller_plan_and_its_verdicts_say_so(tmp_path: Path) -> 
     (claim,) = record.decides
     assert claim.estimate == -6.5
     assert record.verdict(claim) == "would not hold (quick run, 6 images)"
-    better = dataclasses.replace(claim, verdict="holds", images=8)
-    assert record.verdict(better) == "would hold (quick run, 8 images)"
-    assert dataclasses.replace(record, quick=False).verdict(better) == "holds"
+    assert dataclasses.replace(record, quick=False).verdict(claim) == "does not hold"
 
 
 def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,24 +60,21 @@ def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, mon
     assert (tmp_path / "tally.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_another_plan_is_refused_and_nothing_is_run(tmp_path: Path, quick: bool) -> None:
-    reproduce([tally], tmp_path, command="typed")
-    before, other = files(tmp_path), tally if quick else tally.changed(start=2.0)
-    with pytest.raises(ConfigError, match=r"holds tally by another plan\. Name another folder"):
-        reproduce([broken, other], tmp_path, command="typed", quick=quick)
-    assert files(tmp_path) == before
-
-
-def test_other_weights_are_refused_and_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = {"first": "a", "second": "b"}
     monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: now[name])
     one = tally.changed(models=tuple(now))
     (record,) = reproduce([one], tmp_path, command="typed")
     assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}
     assert record.changed_weights(one) == []
-    now["second"] = "trained on"
     before = files(tmp_path)
+    with pytest.raises(ConfigError, match=r"holds tally by another plan\. Name another folder"):
+        reproduce([broken, one.changed(start=2.0)], tmp_path, command="typed")
+    with pytest.raises(ConfigError, match="by another plan"):
+        reproduce([one], tmp_path, command="typed", quick=True)
+    now["second"] = "trained on"
     with pytest.raises(ConfigError, match=r"holds tally as it was found with other weights of second\. Name another"):
         reproduce([broken, one], tmp_path, command="typed")
     assert files(tmp_path) == before
@@ -110,3 +108,23 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileFormatError, match=r"tally\.json is not as `latentedit reproduce` wrote it"):
         reproduce([tally], tmp_path, command="it")
     assert CALLS == []
+
+
+def test_both_pages_have_a_part_of_each_and_link_their_figures(tmp_path: Path) -> None:
+    """Wherever they are; text that looks like markup stays text."""
+    folder, other = tmp_path / "a folder", tmp_path / "pages"
+    reproduce([tally, broken], folder, command="latentedit reproduce")
+    other.mkdir()
+    for page in (folder / "claims.md", other / "mine.md"):
+        text = write_claims_page(folder, page)[0].read_text()
+        (found,) = re.findall(r"!\[.*\]\((.*)\)", text)
+        assert (page.parent / unquote(found)).resolve() == (folder / "tally.webp").resolve()
+        assert text.count("\n### tally\n") == text.count("\n### broken\n") == 1
+        assert r"| [items can be counted \| one by one](#tally) | fingers | 4.5 [" in text
+        assert "there are no items" in text
+    html = (other / "mine.html").read_text()
+    assert html.count('src="data:image/webp;base64') == 1
+    assert re.findall(r'<h3 id="([^"]*)"', html) == ["broken", "tally"]
+    assert "in &lt;items&gt;" in html
+    with pytest.raises(ConfigError, match=r"its name must end in \.md"):
+        page_files(folder / "claims.html")

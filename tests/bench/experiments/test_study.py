@@ -1,3 +1,5 @@
+"""Bases of pictures: computed once, of the trained and of an untrained network."""
+
 import dataclasses
 import math
 from pathlib import Path
@@ -14,7 +16,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_ddpm
 from latentedit_bench.experiments.study import Study
-from tests.bench.experiments.gaussians import gaussian, small_study
+from latentedit_bench.experiments.untrained import untrained_twin
+from tests.bench.experiments.gaussians import gaussian, small_study, study_of
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +56,13 @@ def test_what_cannot_be_studied_is_refused(
         Study.of(backbone, pictures[:count], **change)
 
 
-@pytest.fixture
-def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that need not arrive."""
-    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("short_searches")
-def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbone, tmp_path: Path) -> None:
-    study = Study.of(backbone, _pictures(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
+def test_a_basis_is_computed_once_and_another_one_has_another_file(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By searches that need not arrive."""
+    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
+    study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
     files = list(tmp_path.iterdir())
     with backbone.count() as cost:
@@ -75,16 +75,9 @@ def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbon
     assert first.level == first.trace.levels[-1]
     same = ("level", "site", "prompt", "seed", "iterations", "products", "evaluations", "converged")
     assert [getattr(first, name) for name in same] == [getattr(again, name) for name in same]
-
-
-@pytest.mark.nightly
-@pytest.mark.usefixtures("short_searches")
-def test_another_place_or_seed_is_another_basis(backbone: Backbone, tmp_path: Path) -> None:
-    study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=1, site="clean", steps=3, folder=tmp_path)
-    study.basis(0, 0.5)
     study.basis(1, 0.5)
     study.basis(0, 0.4)
-    dataclasses.replace(study, rank=2).basis(0, 0.5)
+    dataclasses.replace(study, rank=1).basis(0, 0.5)
     dataclasses.replace(study, seed=1).basis(0, 0.5)
     study.basis(0, 0.5, prompt="a word")
     assert len(list(tmp_path.iterdir())) == 6
@@ -103,12 +96,9 @@ def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     assert torch.equal(walkable.trace.top, found.trace.top)
 
 
-def test_every_picture_has_a_search_of_its_own(backbone: Backbone) -> None:
+def test_every_picture_has_a_search_of_its_own() -> None:
     """Where nothing distinguishes directions, two pictures' bases have nothing in common but by chance."""
-    study = dataclasses.replace(small_study(2), backbone=flat(), rank=1)
-    study = dataclasses.replace(
-        study, latents=tuple(dataclasses.replace(one, backbone=study.backbone) for one in study.latents)
-    )
+    study = study_of(flat(), 2, levels=(0.9, 0.6), rank=1)
     one, other = (study.basis(picture, 0.6).v.flatten() for picture in range(2))
     assert abs(float(one @ other)) < 0.99
 
@@ -127,3 +117,29 @@ def test_an_untrained_network_is_looked_at_where_the_trained_one_went() -> None:
 def flat() -> Backbone:
     """One Gaussian of unit variance in every direction."""
     return gaussian(torch.ones(6), torch.eye(6), (6,))
+
+
+def weights(model: object) -> dict[str, torch.Tensor]:
+    return model._network.state_dict()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["pixels-discs", *(pytest.param(one, marks=pytest.mark.nightly) for one in ("portraits", "portraits-unet"))]
+)
+def test_a_twin_is_the_same_network_with_other_weights(name: str) -> None:
+    """The same seed gives the same weights, another one others; texts, codec and schedule are the model's own."""
+    model, *twins = load(name, device="cpu"), *(untrained_twin(name, seed=seed, device="cpu") for seed in (20, 20, 21))
+    twin, trained, (first, same, other) = twins[0], weights(model), map(weights, twins)
+    assert {key: value.shape for key, value in trained.items()} == {key: value.shape for key, value in first.items()}
+    assert all(torch.equal(value, same[key]) for key, value in first.items())
+    drawn = [key for key, value in first.items() if value.ndim > 1 and "pos_embed" not in key]
+    assert drawn
+    assert not any(torch.equal(first[key], trained[key]) or torch.equal(first[key], other[key]) for key in drawn)
+    assert twin.grid(28).levels == model.grid(28).levels
+    assert (twin.sites, twin.default_site) == (model.sites, model.default_site)
+    assert torch.equal(twin.embed(["a person"]).tokens, model.embed(["a person"]).tokens)
+    z = model.encode(torch.zeros(1, 3, *[64 if name.startswith("pixels") else 128] * 2))
+    s = torch.tensor([0.5])
+    assert not torch.allclose(twin.velocity(z, s, twin.embed([""])), model.velocity(z, s, model.embed([""])))
+    assert (twin.name, twin.fingerprint != model.fingerprint) == (f"{name}, untrained", True)

@@ -11,6 +11,8 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
+from latentedit_bench.domains.base import differences as changes
+from latentedit_bench.experiments.prompts import graded
 from latentedit_bench.experiments.subspaces import effective_dimension
 from latentedit_bench.experiments.text_directions import differences, mean_cosines, text_directions
 from latentedit_bench.experiments.texts import caption_pairs, changed_words
@@ -96,3 +98,14 @@ def test_the_sum_over_places_knows_no_places_and_no_padding() -> None:
         assert len(DOMAIN.words(source)) == len(DOMAIN.words(target))
         words = [sum(draw((8,), seed=0, purpose=word) for word in DOMAIN.words(one)) for one in (target, source)]
         torch.testing.assert_close(found, (words[0] - words[1]).double(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes() -> None:
+    """Each scene has draws of its own, and each seed."""
+    for own in draw_split("test", 12, 3):
+        found = graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
+        assert found[0] == own
+        assert [len(changes(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
+        assert found == graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
+        assert found[1:] != graded(DOMAIN, own, (0, 1, 4, 12), seed=3)[1:]
