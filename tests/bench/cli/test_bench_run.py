@@ -1,7 +1,6 @@
 """Runs from the command line: stopped, looked at, resumed, in several processes; and what goes wrong in one line."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from latentedit.api.manifests.items import PictureFile
 from latentedit.api.runs import executors as run_module
 from latentedit.api.runs.folder import RunFolder
+from latentedit_bench.cli.bench_options import DATA, lasting, parse_seeds
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
@@ -76,14 +76,6 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
 
 
 @pytest.mark.nightly
-def test_an_editor_without_tuned_settings_runs_with_its_defaults(command: Command, begin: Begin) -> None:
-    outcome = command(*begin("run", "--method", METHOD, "--method", "dds"))
-    assert outcome.code == 0, outcome.err
-    assert "dds has no tuned settings" in outcome.err
-    assert f"{METHOD} has" not in outcome.err
-
-
-@pytest.mark.nightly
 def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path, forked: None) -> None:
     """Each worker loads the model in a process of its own."""
     assert command(*begin("one")).code == 0
@@ -124,46 +116,35 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     assert PictureFile(damaged)().size == (64, 64)
 
 
-@pytest.fixture(scope="session")
-def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the folder of a run is, once there is one."""
-    return tmp_path_factory.mktemp("kept") / "run"
-
-
 @pytest.fixture
-def finished(command: Command, begin: Begin, kept_run: Path, tmp_path: Path) -> Path:
+def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
     """The folder of a run, to be damaged."""
-    if not kept_run.exists():
-        assert command(*begin("run")).code == 0
-        shutil.copytree(tmp_path / "run", kept_run)
-    return shutil.copytree(kept_run, tmp_path / "run", dirs_exist_ok=True)
+    assert command(*begin("run")).code == 0
+    return tmp_path / "run"
 
 
-def test_a_run_of_another_kind_is_refused(refused: Refused, finished: Path) -> None:
-    manifest = finished / "run.json"
-    changed = json.loads(manifest.read_text()) | {"kind": "edit", "command": "latentedit edit photos"}
-    manifest.write_text(json.dumps(changed))
-    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+def test_what_only_the_folder_of_a_run_says_is_not_trusted(
+    refused: Refused, finished: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its model nor its data are opened, and another command's run is not gone on with."""
+    manifest = json.loads((finished / "run.json").read_text())
+    with monkeypatch.context() as patched:
+        patched.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
+        said = refused("bench", "resume", finished, "--model", miniature)
+        assert f"Name them yourself: --data {manifest['request']['data']}" in said
+        patched.setattr("latentedit.models.registry.load", lambda *_, **__: pytest.fail("it was opened"))
+        said = refused("bench", "resume", finished)
+        assert f"Name it yourself: --model {manifest['request']['model']['model']}" in said
+    changed = manifest | {"kind": "edit", "command": "latentedit edit photos"}
+    (finished / "run.json").write_text(json.dumps(changed))
     assert "Go on with it by: latentedit edit photos" in refused("bench", "resume", finished)
-    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
     (finished / "run.json").write_text(json.dumps(changed | {"kind": "bench", "plan": {}}))
     assert "run.json is damaged" in refused("bench", "resume", finished)
 
 
-def test_a_model_that_only_the_folder_names_is_not_opened(
-    refused: Refused, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = json.loads((finished / "run.json").read_text())
-    monkeypatch.setattr("latentedit.models.registry.load", lambda *_, **__: pytest.fail("it was opened"))
-    for model in ("somebody/else", manifest["request"]["model"]["model"]):
-        manifest["request"]["model"]["model"] = model
-        (finished / "run.json").write_text(json.dumps(manifest))
-        assert f"Name it yourself: --model {model}" in refused("bench", "resume", finished)
-
-
-def test_data_that_only_the_folder_names_are_not_opened(
-    refused: Refused, finished: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
-    named = json.loads((finished / "run.json").read_text())["request"]["data"]
-    assert f"Name them yourself: --data {named}" in refused("bench", "resume", finished, "--model", miniature)
+def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    assert lasting("mine.csv") == str((tmp_path / "mine.csv").resolve())
+    assert lasting(DATA) == DATA
+    assert parse_seeds("3, 1") == (3, 1)

@@ -14,7 +14,7 @@ from latentedit_bench.metrics.statistics import Estimate, Table
 from latentedit_bench.open_task.page import WORDS, score_page
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, Entry, faults, item_measures, score_item, score_items
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
-from tests.bench.open_task.conftest import CHANGING, GRADED, ITEMS, PAIR, SIZE, STEP, STILL, Entered
+from tests.bench.open_task.conftest import CHANGING, GRADED, PAIR, SIZE, STEP, STILL, Entered
 
 pytestmark = pytest.mark.slow
 
@@ -118,16 +118,6 @@ def test_half_missing_is_half_of_no_edit(entered: Enter, spec: TaskSpec) -> None
     _, means, rows = scored(entry, spec)
     assert faults(rows, entry.items, entry.folder)[-1]["file"] == "outputs/public-008.png"
     assert means["still_error"].mean == 1, "a file that is not there is no image left alone"
-
-
-@pytest.mark.nightly
-def test_nothing_at_all_can_be_scored(written: Entered, spec: TaskSpec) -> None:
-    """Errors of 1 everywhere."""
-    rows = score_items(written.items, written.folder, keep=False)
-    mine = Entry.of("nobody", spec, rows, item_measures(rows))
-    assert {kind: one.mean for kind, one in mine.kinds[AS_IS].items()} == dict.fromkeys(mine.kinds[AS_IS], 1.0)
-    assert len(faults(rows, written.items, written.folder)) == mine.failed == ITEMS + 1
-    assert "nobody on open-portraits" in score_page(mine, [])
 
 
 def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:

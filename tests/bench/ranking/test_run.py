@@ -1,14 +1,13 @@
-"""A run gives every row, does nothing twice, and never mixes with another plan's."""
+"""A plan says everything that decides its rows; a run gives every row, and never mixes with another plan's."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from latentedit.api.runs.folder import TABLE, RunFolder
+from latentedit.api.runs.folder import TABLE
 from latentedit.core.errors import ConfigError
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.ranking import run as run_module
@@ -55,18 +54,6 @@ def test_every_seed_has_rows_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked: Callable[[Any], list[int]]) -> None:
-    first = run(plan, tmp_path, command="it")
-    before = (tmp_path / TABLE).read_bytes()
-    rows = rows_asked(plan.model)
-    second = run(plan, tmp_path, command="it again")
-    assert sum(rows) == 0
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
-    assert (tmp_path / TABLE).read_bytes() == before
-    assert RunFolder.read(tmp_path).manifest.command == "it"
-
-
-@pytest.mark.nightly
 def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:
     """Noise is drawn for one latent. A latent that rounds otherwise may tip one of 49152 numbers by one of 255 levels:
     some 1e-5 of a change of tens of levels in hundreds of pixels."""
@@ -75,7 +62,7 @@ def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(small, large, check_exact=False, rtol=1e-3, atol=1e-4)
 
 
-def test_another_plan_in_the_same_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_plan_or_pictures_of_a_run_without_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
     run(small_plan(), tmp_path, command="it")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -91,11 +78,34 @@ def test_another_plan_in_the_same_folder_is_refused(tmp_path: Path, monkeypatch:
         named = {"dataset": "data"}.get(*change, *change)
         with pytest.raises(ConfigError, match=f"with other {named}. Name another folder"):
             run(small_plan(**change), tmp_path, command="other")
+    with pytest.raises(ConfigError, match="begun without pictures, so its finished parts have none"):
+        run(small_plan(), tmp_path, command="it", pictures=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_run_without_pictures_cannot_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
-    run(small_plan(), tmp_path, command="it")
-    with pytest.raises(ConfigError, match="begun without pictures, so its finished parts have none"):
-        run(small_plan(), tmp_path, command="it", pictures=True)
+def test_the_plan_says_everything() -> None:
+    told = small_plan().spec
+    assert (told["model"], told["model_fingerprint"]) == ("rendered-network", "rendered-network-1")
+    assert told["network_dtype"] == "float32"
+    assert told["data"] == {"name": "some", "version": "1", "items": 6, "fingerprint": DATA.fingerprint}
+    methods = [(one["name"], one["editor"], one["local"]) for one in told["methods"]]
+    assert methods == [("slide", "flowslider", True), ("noisy", "sdedit", False)]
+    assert told["methods"][1]["settings"] == NOISY.editor.to_dict()
+    assert (told["strengths"], told["seeds"], told["batch"]) == ([0.5, 1.0], [0], 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"methods": ()}, "methods are none"),
+        ({"methods": (SLIDER, SLIDER)}, "'slide', 'slide'. Name one or more, each once"),
+        ({"strengths": (0.5, 2.0)}, "with 1 among them"),
+        ({"strengths": (0.0, 1.0)}, "without 0"),
+        ({"batch": 0}, "batch of 0 items"),
+        ({"seeds": ()}, "seeds are none"),
+        ({"seeds": (1, 2, 1)}, "seeds are 1, 2, 1. Give one or more, each once"),
+    ],
+)
+def test_wrong_plans_are_refused(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        small_plan(**change)

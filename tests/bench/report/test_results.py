@@ -1,7 +1,6 @@
 """The files of a finished run hold its numbers, whatever was in it."""
 
 import itertools
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,19 +79,6 @@ def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     assert told["bad", "above"] == pytest.approx(0.7)
     assert told["good", "above ratio"] == pytest.approx(0.025 / 0.205, rel=1e-4)
     assert RunFolder.read(folder).manifest.plan == PLAN
-
-
-@pytest.mark.nightly
-def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:
-    """Errors .01 and .04 against .16 and .25: means .025 and .205, ratio .12."""
-    compared(folder, rows_of(ours=[0.1, 0.2] * 4, other=[0.4, 0.5] * 4))
-    page = (folder / "ranking.md").read_text()
-    assert page.startswith("`latentedit bench run --model x`\n\n7 items of some (version 3, ffffffffffffffff); model x")
-    assert "strengths 0.5, 1; seeds 0, 1, 2, 3, 4." in page
-    assert "\n## Ranking\n\n|  | method |" in page
-    assert "\n| 1 | ours | 0.025 [" in page
-    assert re.search(r"\n\| other \| 0\.1800 \[.*\] \| 0\.12 \[.*\] \| holds \| 0\.1800 \[", page), "paired"
-    assert "\n| other | 0.123 |\n" in page, "where nothing is asked for"
 
 
 def test_a_sheet_has_a_row_a_method(tmp_path: Path) -> None:
