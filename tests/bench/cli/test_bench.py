@@ -1,7 +1,8 @@
-"""``latentedit bench`` on a tiny model: methods, data, tuning, a run; and what is refused in one line."""
+"""latentedit bench on a tiny model: methods, data, tuning, a run, an open task; and what is refused in one line."""
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,26 +66,6 @@ def test_tuning_and_a_run_with_what_it_found(
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
 
 
-@pytest.mark.nightly
-def test_a_run_compares_ours_with_the_baselines_and_goes_on(
-    command: Command, manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]
-) -> None:
-    settings, run = settings_of(METHOD), ("-o", tmp_path / "run")
-    arguments = ("bench", "run", manifest, "--settings", settings, *where, "--strengths", "1,2")
-    first = json.loads(command(*arguments, *run, "--json").out)
-    assert first["rows"] == 2 + 2 * 2 * 2 * 5, "of the codec, and by two methods at two strengths with five seeds"
-    compared = [(one["ours"], one["other"], one["verdict"]) for one in first["comparisons"]]
-    assert compared == [("eim", METHOD, "undecided at this size")]
-    before = (tmp_path / "run" / "rows.csv").read_bytes()
-    assert json.loads(command(*arguments, *run, "--json").out) == first
-    assert (tmp_path / "run" / "rows.csv").read_bytes() == before
-    assert command(*arguments, *run, "--quiet").out == ""
-    alone = command(*arguments[:-1], "1", "--method", METHOD, "--items", 1, "-o", tmp_path / "one")
-    assert alone.code == 0, alone.err
-    assert len(alone.out.splitlines()) == 1
-    assert alone.out.startswith("6 rows;"), "at strength 1 alone"
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -116,3 +97,56 @@ def test_data_without_right_answers_is_not_ranked(
     tuned = command("bench", "tune", tmp_path / "edits.json", "--method", "sdedit", *where, "-o", tmp_path / "t.json")
     assert (tuned.code, tuned.out) == (2, "")
     assert "no item has a right answer to choose settings by" in tuned.err
+
+
+TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
+
+
+@pytest.fixture
+def folder(command: Command, tmp_path: Path) -> Path:
+    """A task whose outputs are copies of the pictures."""
+    place = tmp_path / "task"
+    outcome = command(*TASK, "-o", place)
+    assert outcome.code == 0, outcome.err
+    assert f"latentedit bench score {place}" in outcome.out
+    for picture in (place / "images").iterdir():
+        shutil.copy(picture, place / "outputs")
+    return place
+
+
+def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
+    found = sorted(path.name for path in folder.iterdir())
+    assert found == ["README.md", "images", "items.jsonl", "outputs", "task.json"]
+    (folder / "outputs" / "public-001.png").unlink()
+    outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("copies on open-portraits 1.3.0, public, 64 px\n")
+    assert "error 1.000; done 0.000\n" in outcome.out
+    assert "1 of 3 files\n" in outcome.out
+    assert "outputs/public-001.png is missing" in outcome.err
+    told = json.loads((folder / "score.json").read_text())
+    assert told["entry"]["failed"] == 1
+    assert [one["error"] for one in told["items"]] == 3 * [1]
+    assert "copies on open-portraits" in (folder / "score.html").read_text()
+    again = command("bench", "score", folder, "--no-keep", "--name", "more", "--json")
+    assert json.loads(again.out)["entry"]["name"] == "more"
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(folder: Path, refused: Refused) -> None:
+    (folder / "score.json").mkdir()
+    (folder / "images" / "public-000.png").unlink()  # what scoring would stumble over
+    assert "score.json is a folder" in refused("bench", "score", folder, "--no-keep")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (TASK, "Give -o FOLDER"),
+        (("bench", "data", "--size", 512), "Name its --domain too"),
+        ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
+        (("bench", "score", "nowhere"), "no task is in nowhere"),
+        (("bench", "score", "nowhere", "--workers", 0), "--workers is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(refused: Refused, arguments: tuple[object, ...], said: str) -> None:
+    assert said in refused(*arguments)

@@ -71,7 +71,6 @@ def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path:
     ("arguments", "said"),
     [
         (("--split", "train"), "--split is calibration or test"),
-        (("--count", "0"), "must be 1 or more"),
         (("--pairs", "nowhere"), "Name a folder with pairs.json"),
     ],
 )

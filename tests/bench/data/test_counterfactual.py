@@ -79,16 +79,12 @@ def test_the_content_of_a_version_never_changes(split: str, captions: Captions) 
     assert [item.fingerprint() for item in back] == [item.fingerprint() for item in data.items[:20]]
 
 
-def test_sizes_and_the_balance_of_every_twenty(split: str) -> None:
+def test_sizes_and_the_balance_of_every_twenty_of_portraits_that_differ(split: str) -> None:
     items = whole(split).items
     assert len(items) == SIZES[split]
     expected = {"single": 10, "graded": 4, "pair": 2, "triple": 2, "nothing": 1, "contradiction": 1}
     for start in range(0, len(items), 20):
         assert Counter(item.kind for item in items[start : start + 20]) == expected
-
-
-def test_portraits_are_of_the_split_and_differ(split: str) -> None:
-    items = whole(split).items
     assert {split_of(shown(item)) for item in items} == {split}
     groups = {item.group: shown(item) for item in items}
     assert len(set(groups.values())) == len(groups), "one portrait in several groups: the bootstrap takes them as many"

@@ -77,16 +77,6 @@ def test_signs_of_the_bases_do_not_matter() -> None:
     assert all(one is other for one, other in zip(told, (None, *flipped.bases[:-1]), strict=True)), "the basis before"
 
 
-def test_in_a_flat_space_it_goes_straight() -> None:
-    jacobian = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
-    flat = TangentBasis(u=u.T, singular_values=s, v=vh)
-    start = torch.ones(3, dtype=torch.float64)
-    shot = shoot(lambda z, before: flat, start, flat.u[2], step=0.5, segments=4)
-    expected = start + 0.5 * torch.arange(5, dtype=torch.float64)[:, None] * vh[2]
-    assert torch.allclose(shot.points, expected, atol=1e-13)
-
-
 def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_circle() -> None:
     """Along one direction of a linear map: the angle from the start is the sum of the steps' own."""
     eye = torch.eye(4, dtype=torch.float64)

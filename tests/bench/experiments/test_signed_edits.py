@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit_bench.domains.areas import CHANGED
 from latentedit_bench.experiments import edits as module
@@ -87,17 +86,6 @@ def test_bare_latents_are_refused() -> None:
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
     with pytest.raises(ConfigError, match="bare latents"):
         signed_edits(bare, halves())
-
-
-def test_the_effect_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice the default; the colour model is linear, so guidance, which damps, needs another length and ends as far."""
-    widen(monkeypatch)
-    basis = known_basis(ColourBackbone())
-    plain, guided = (
-        signed_edits(basis, halves(), effect=2 * EFFECT, move=LatentWalk(move=move, repeats=2))
-        for move in ("addition", "guidance")
-    )
-    assert [edit.effect for edit in (*plain, *guided)] == pytest.approx([2 * EFFECT] * 4, rel=CLOSE)
 
 
 def test_the_share_of_pixels_that_changed() -> None:

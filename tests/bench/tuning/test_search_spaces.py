@@ -72,7 +72,7 @@ def test_each_has_as_many_tries(one: SearchSpace) -> None:
     assert all(first != second for index, first in enumerate(made) for second in made[:index])
 
 
-@pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
+@pytest.mark.parametrize("model", ["portraits", pytest.param("portraits-unet", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
     "one", [one for one in SEARCH_SPACES if not one.name.endswith(", local")], ids=lambda one: one.name
 )
