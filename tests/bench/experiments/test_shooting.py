@@ -17,7 +17,7 @@ from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.shooting import Shot, TangentBasis, shoot
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import gaussian, study_of
-from tests.core.geometry.charts import sphere
+from tests.core.geometry.drawn import sphere
 
 START = torch.tensor([0.2, -0.3], dtype=torch.float64)
 
