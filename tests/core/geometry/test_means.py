@@ -113,9 +113,6 @@ def test_rounds_improve_what_a_bad_first_set_has_matched() -> None:
     assert needed
 
 
-seeds = st.integers(0, 1000)
-
-
 def near(center: torch.Tensor, count: int, noise: float, seed: int = 0) -> list[torch.Tensor]:
     return [center + noise * gaussian(*center.shape, seed=1000 * seed + index + 1) for index in range(count)]
 
