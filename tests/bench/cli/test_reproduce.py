@@ -35,11 +35,8 @@ def out(tmp_path: Path) -> Path:
 def test_the_verdict_the_number_and_the_page(command: Command, out: Path) -> None:
     outcome = command("reproduce", "tally", "tally", "-o", out)
     assert outcome.code == 0, outcome.err
-    lines = outcome.out.splitlines()
-    assert lines[1].startswith(f"{tally.says}: holds; 4.5 [")
-    assert lines[1].endswith("], 8 images; fingers: size of |n|, in <items>")
-    assert lines[2].split() == ["page", str(out / "claims.md")]
-    assert lines[3].split() == [str(out / "claims.html")]
+    assert f"{tally.says}: holds; 4.5 [" in outcome.out
+    assert str(out / "claims.html") in outcome.out
     assert "### tally" in (out / "claims.md").read_text()
 
 

@@ -17,7 +17,6 @@ from latentedit_bench.ranking.summaries import (
     PRIMARY,
     Summaries,
     by_attribute,
-    by_strength,
     compare,
     is_ranked,
     item_curves,
@@ -223,16 +222,6 @@ def test_each_seed_has_a_curve_of_its_own() -> None:
     assert len(found) == 1
     assert found.loc[0, "matched"] == pytest.approx((0.01 + 0.49) / 2)
     assert found.loc[0, "reached"] == 0.5
-
-
-def test_each_strength_by_itself() -> None:
-    rows = of_slopes(a=[0.2, 0.6])
-    rows["disentanglement"] = rows["strength"] / 4
-    found = by_strength(rows)
-    told = found[found["measure"] == "disentanglement"]
-    assert list(told["strength"]) == [0.5, 1.0, 2.0]
-    assert list(told["mean"]) == pytest.approx([0.125, 0.25, 0.5])
-    assert set(told["pictures"]) == {2}
 
 
 @pytest.mark.nightly
