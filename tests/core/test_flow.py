@@ -142,9 +142,3 @@ def test_row_2_euler_step_is_the_stock_ddim_step(kind: Prediction, dtype: torch.
     for time in scheduler.timesteps.tolist()[:-1]:
         ours, stock = ddim_step(scheduler, kind, dtype, time)
         assert relative_error(ours, stock) <= tolerance("ddim", dtype)
-
-
-def test_per_element_broadcasts_over_any_shape() -> None:
-    value = torch.arange(3.0)
-    for shape in [(3,), (3, 2), (3, 2, 4, 5)]:
-        assert coordinates.per_element(value, torch.zeros(shape)).shape == (3, *(1 for _ in shape[1:]))

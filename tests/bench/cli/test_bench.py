@@ -1,15 +1,24 @@
-"""``latentedit bench`` on a tiny model: methods, data, tuning, a run; and what is refused in one line."""
+"""latentedit bench on a tiny model: data, tuning, runs that are stopped and resumed, an open task, and keep."""
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
+from latentedit.api.manifests.items import PictureFile
+from latentedit.api.runs import executors as run_module
+from latentedit.api.runs.folder import RunFolder
+from latentedit_bench.cli.bench_options import DATA, lasting, parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
-from latentedit_keep.console import typed_command
+from latentedit_bench.known_pairs import cases
+from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
 from tests.api.manifests.pictures import write_picture
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
@@ -17,25 +26,13 @@ from tests.commands import Command, Refused
 pytestmark = pytest.mark.slow
 
 
-def test_the_list_names_every_method(command: Command) -> None:
-    outcome = command("bench", "methods")
-    assert outcome.code == 0
-    assert [line[:46].strip() for line in outcome.out.splitlines()] == [one.name for one in SEARCH_SPACES]
-    told = json.loads(command("bench", "methods", "--json").out)["methods"]
-    assert [one["name"] for one in told] == [one.name for one in SEARCH_SPACES]
-    assert told[0] == {"name": "eim tuned", "editor": "eim", "tries": 16, "evaluations": 28}
-
-
 @pytest.mark.nightly
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
     outcome = command("bench", "data", "--split", "calibration", "--items", 8)
     assert outcome.code == 0, outcome.err
-    lines = outcome.out.splitlines()
-    assert lines[0] == "counterfactual-portraits/calibration/full, version 2: 8 items, 8 with a right answer"
-    assert lines[1].split(maxsplit=1) == ["kinds", "4 single, 1 pair, 2 graded, 1 triple"]
     told = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
     assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
-    assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint == lines[2].split()[-1]
+    assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint
     assert told["manifest"] is None
     turns = json.loads(command("bench", "data", "--captions", "partial+full", "--json").out)
     assert turns["name"] == "counterfactual-portraits/test/partial by turns with counterfactual-portraits/test/full"
@@ -79,26 +76,6 @@ def test_tuning_and_a_run_with_what_it_found(
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
 
 
-@pytest.mark.nightly
-def test_a_run_compares_ours_with_the_baselines_and_goes_on(
-    command: Command, manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]
-) -> None:
-    settings, run = settings_of(METHOD), ("-o", tmp_path / "run")
-    arguments = ("bench", "run", manifest, "--settings", settings, *where, "--strengths", "1,2")
-    first = json.loads(command(*arguments, *run, "--json").out)
-    assert first["rows"] == 2 + 2 * 2 * 2 * 5, "of the codec, and by two methods at two strengths with five seeds"
-    compared = [(one["ours"], one["other"], one["verdict"]) for one in first["comparisons"]]
-    assert compared == [("eim", METHOD, "undecided at this size")]
-    before = (tmp_path / "run" / "rows.csv").read_bytes()
-    assert json.loads(command(*arguments, *run, "--json").out) == first
-    assert (tmp_path / "run" / "rows.csv").read_bytes() == before
-    assert command(*arguments, *run, "--quiet").out == ""
-    alone = command(*arguments[:-1], "1", "--method", METHOD, "--items", 1, "-o", tmp_path / "one")
-    assert alone.code == 0, alone.err
-    assert len(alone.out.splitlines()) == 1
-    assert alone.out.startswith("6 rows;"), "at strength 1 alone"
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -132,7 +109,252 @@ def test_data_without_right_answers_is_not_ranked(
     assert "no item has a right answer to choose settings by" in tuned.err
 
 
-def test_what_was_typed_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = ["/somewhere/bin/latentedit", "bench", "run", "my data.csv", "--method", "eim, not local"]
-    monkeypatch.setattr("sys.argv", typed)
-    assert typed_command() == "latentedit bench run 'my data.csv' --method 'eim, not local'"
+TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
+
+
+@pytest.fixture
+def folder(command: Command, tmp_path: Path) -> Path:
+    """A task whose outputs are copies of the pictures."""
+    place = tmp_path / "task"
+    outcome = command(*TASK, "-o", place)
+    assert outcome.code == 0, outcome.err
+    assert f"latentedit bench score {place}" in outcome.out
+    for picture in (place / "images").iterdir():
+        shutil.copy(picture, place / "outputs")
+    return place
+
+
+def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
+    found = sorted(path.name for path in folder.iterdir())
+    assert found == ["README.md", "images", "items.jsonl", "outputs", "task.json"]
+    (folder / "outputs" / "public-001.png").unlink()
+    outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("copies on open-portraits 1.3.0, public, 64 px\n")
+    assert "error 1.000; done 0.000\n" in outcome.out
+    assert "1 of 3 files\n" in outcome.out
+    assert "outputs/public-001.png is missing" in outcome.err
+    told = json.loads((folder / "score.json").read_text())
+    assert told["entry"]["failed"] == 1
+    assert [one["error"] for one in told["items"]] == 3 * [1]
+    assert "copies on open-portraits" in (folder / "score.html").read_text()
+    again = command("bench", "score", folder, "--no-keep", "--name", "more", "--json")
+    assert json.loads(again.out)["entry"]["name"] == "more"
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(folder: Path, refused: Refused) -> None:
+    (folder / "score.json").mkdir()
+    (folder / "images" / "public-000.png").unlink()  # what scoring would stumble over
+    assert "score.json is a folder" in refused("bench", "score", folder, "--no-keep")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (TASK, "Give -o FOLDER"),
+        (("bench", "data", "--size", 512), "Name its --domain too"),
+        ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
+        (("bench", "score", "nowhere"), "no task is in nowhere"),
+        (("bench", "score", "nowhere", "--workers", 0), "--workers is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(refused: Refused, arguments: tuple[object, ...], said: str) -> None:
+    assert said in refused(*arguments)
+
+
+Begin = Callable[..., tuple[str, ...]]
+
+
+@pytest.fixture
+def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]) -> Begin:
+    """The words of a run of two pictures in two batches by one method: four units."""
+    plan = ("--settings", str(settings_of(METHOD)), "--seeds", "1", "--strengths", "0.5,1")
+    plan += ("--batch", "1", "--workers", "1")
+
+    def words(folder: str, *more: str) -> tuple[str, ...]:
+        method = () if "--method" in more else ("--method", METHOD)
+        return ("bench", "run", str(manifest), *plan, *method, *where, "-o", str(tmp_path / folder), *more)
+
+    return words
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Ctrl-C when so many units are stored."""
+    real, stored = RunFolder.add, list[str]()
+
+    def add(self: RunFolder, unit: str, done: Any) -> None:
+        if len(stored) == count:
+            raise KeyboardInterrupt
+        real(self, unit, done)
+        stored.append(unit)
+
+    monkeypatch.setattr(RunFolder, "add", add)
+
+
+@pytest.mark.nightly
+def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(*begin("whole")).code == 0
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3)
+        outcome = command(*begin("stopped"))
+    folder = tmp_path / "stopped"
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err == (
+        f"latentedit: interrupted; 3 of 4 parts are kept in {folder}, and the same command goes on from there\n"
+    )
+    status = command("bench", "status", folder)
+    assert status.code == 0
+    assert "stopped: 3 of 4 parts done" in status.out
+    assert f"latentedit bench resume {folder}" in status.out
+    told = json.loads(command("bench", "status", folder, "--json").out)
+    assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
+    finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
+    resumed = command("bench", "resume", folder, "--model", miniature, "--data", manifest, "--workers", 1)
+    assert resumed.code == 0, resumed.err
+    assert resumed.out.startswith("6 rows; ranking in")
+    assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
+    assert (folder / "rows.csv").read_bytes() == (tmp_path / "whole" / "rows.csv").read_bytes()
+    assert (folder / "summary.csv").read_bytes() == (tmp_path / "whole" / "summary.csv").read_bytes()
+    assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
+
+
+@pytest.mark.nightly
+def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path, forked: None) -> None:
+    """Each worker loads the model in a process of its own."""
+    assert command(*begin("one")).code == 0
+    two = command(*begin("two", "--workers", "2"))
+    assert two.code == 0, two.err
+    assert (tmp_path / "one" / "rows.csv").read_bytes() == (tmp_path / "two" / "rows.csv").read_bytes()
+
+
+@pytest.mark.nightly
+def test_a_picture_that_cannot_be_read_is_left_out_and_told(
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sound when the run begins, and its file is cut short before its turn comes."""
+    damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
+    whole = damaged.read_bytes()
+    real = run_module.run_here
+
+    def cut_short(*arguments: Any, **named: Any) -> None:
+        damaged.write_bytes(whole[: len(whole) // 2])
+        real(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "run_here", cut_short)
+        outcome = command(*begin("run"))
+    assert outcome.code == 1
+    assert "2 could not be done" in outcome.err
+    assert "damaged or cut short" in outcome.err
+    assert outcome.out.startswith("3 rows;")
+    status = command("bench", "status", tmp_path / "run")
+    assert "finished: 4 of 4 parts done" in status.out
+    assert "damaged or cut short" in status.out
+    damaged.write_bytes(whole)
+    resume = ("bench", "resume", tmp_path / "run", "--model", miniature, "--data", manifest, "--workers", 1)
+    assert command(*resume).code == 1, "what failed is finished unless told otherwise"
+    again = command(*resume, "--retry")
+    assert again.code == 0, again.err
+    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 6
+    assert PictureFile(damaged)().size == (64, 64)
+
+
+@pytest.fixture
+def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
+    """The folder of a run, to be damaged."""
+    assert command(*begin("run")).code == 0
+    return tmp_path / "run"
+
+
+def test_what_only_the_folder_of_a_run_says_is_not_trusted(
+    refused: Refused, finished: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its model nor its data are opened, and another command's run is not gone on with."""
+    manifest = json.loads((finished / "run.json").read_text())
+    with monkeypatch.context() as patched:
+        patched.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
+        said = refused("bench", "resume", finished, "--model", miniature)
+        assert f"Name them yourself: --data {manifest['request']['data']}" in said
+        patched.setattr("latentedit.models.registry.load", lambda *_, **__: pytest.fail("it was opened"))
+        said = refused("bench", "resume", finished)
+        assert f"Name it yourself: --model {manifest['request']['model']['model']}" in said
+    changed = manifest | {"kind": "edit", "command": "latentedit edit photos"}
+    (finished / "run.json").write_text(json.dumps(changed))
+    assert "Go on with it by: latentedit edit photos" in refused("bench", "resume", finished)
+    (finished / "run.json").write_text(json.dumps(changed | {"kind": "bench", "plan": {}}))
+    assert "run.json is damaged" in refused("bench", "resume", finished)
+
+
+def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    assert lasting("mine.csv") == str((tmp_path / "mine.csv").resolve())
+    assert lasting(DATA) == DATA
+    assert parse_seeds("3, 1") == (3, 1)
+
+
+NODE = """
+class FluxKontextDiffMerge:
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"first": ("IMAGE",), "second": ("IMAGE",), "share": ("FLOAT", {"default": 0.25})}}
+
+    def merge_diff(self, first, second, share):
+        print("merged")
+        return first + share * (second - first), None
+"""
+
+
+def test_cases_are_measured_and_a_run_goes_on_where_it_was(
+    tmp_path: Path, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases, "_PHOTOGRAPH_SIDES", (96,))
+    monkeypatch.setattr(cases, "_PORTRAITS_SHARE", 0.0)
+    monkeypatch.setattr(cases, "_CYCLE", ("local", "unchanged"))
+    arguments = ("bench", "keep", "-o", tmp_path)
+    done = command(*arguments, "--count", "1")
+    assert done.code == 0, done.err
+    assert "verdict right: share of 1 cases" in done.out
+    first = (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns
+    told = json.loads(command(*arguments, "--count", "2", "--json").out)
+    assert (told["split"], told["seed"], told["cases"]) == ("test", 4, 2)
+    assert (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns == first
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
+    assert json.loads((tmp_path / "keep.json").read_text()) == told
+    assert "holds another run" in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
+
+
+def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path: Path, command: Command) -> None:
+    original = scaled(photograph(PHOTOGRAPHS["calibration"][0]), 96, np.random.default_rng(0))
+    edited = original.copy()
+    edited[20:50, 30:60] = (200, 40, 40)
+    pairs, node = tmp_path / "pairs", tmp_path / "node.py"
+    for number, pixels in ((3, edited), (12, original[::-1])):
+        (pairs / f"{number:03d}").mkdir(parents=True)
+        for name, shown in (("original", original), ("edited", pixels)):
+            Image.fromarray(shown).save(pairs / f"{number:03d}" / f"{name}.webp", lossless=True)
+    (pairs / "pairs.json").write_text('[{"n": 3, "kind": "local"}, {"n": 12, "kind": "global"}]')
+    node.write_text(NODE)
+    told = json.loads(
+        command("bench", "keep", "--pairs", pairs, "--diff-merge", node, "-o", tmp_path / "out", "--json").out
+    )
+    assert (told["pairs"], told["of"], told["expected"]) == (2, {"local": 1, "global": 1}, {"local": 1, "global": 0})
+    same = float((edited == original).all(axis=2).mean())
+    assert told["stays"]["diff-merge"] == pytest.approx(same, abs=0.01)
+    assert 0.5 < told["stays"]["threshold"] <= told["stays"]["keep"] + 0.1
+    merged = np.asarray(Image.open(tmp_path / "out" / "diff-merge" / "003.png")).astype(int)
+    assert np.abs(merged - (0.75 * original + 0.25 * edited)).max() <= 1
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/012.png")} == {*told["stays"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--split", "train"), "--split is calibration or test"),
+        (("--pairs", "nowhere"), "Name a folder with pairs.json"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(refused: Refused, arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused("bench", "keep", *arguments)

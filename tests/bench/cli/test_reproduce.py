@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from latentedit.core.plugins import EXPERIMENTS, Registry
-from latentedit_bench.experiments.experiment import Context, Experiment
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.experiments.experiment import Context
 from tests.bench.experiments.counting import CALLS, Counted, broken, tally
 from tests.commands import Command, Refused
 
@@ -36,29 +35,9 @@ def out(tmp_path: Path) -> Path:
 def test_the_verdict_the_number_and_the_page(command: Command, out: Path) -> None:
     outcome = command("reproduce", "tally", "tally", "-o", out)
     assert outcome.code == 0, outcome.err
-    lines = outcome.out.splitlines()
-    assert lines[1].startswith(f"{tally.says}: holds; 4.5 [")
-    assert lines[1].endswith("], 8 images; fingers: size of |n|, in <items>")
-    assert lines[2].split() == ["page", str(out / "claims.md")]
-    assert lines[3].split() == [str(out / "claims.html")]
+    assert f"{tally.says}: holds; 4.5 [" in outcome.out
+    assert str(out / "claims.html") in outcome.out
     assert "### tally" in (out / "claims.md").read_text()
-
-
-@pytest.mark.parametrize("quiet", [False, True])
-def test_what_the_user_should_know_is_told(
-    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
-) -> None:
-    real = Experiment.rows
-
-    def losing(one: Experiment, at: Context) -> Table:
-        assert at.note is not None
-        at.note("1 of 2 workers died; the others did their part")
-        return real(one, at)
-
-    monkeypatch.setattr(Experiment, "rows", losing)
-    outcome = command("reproduce", "tally", "-o", out, *(["--quiet"] if quiet else []))
-    assert outcome.code == 0
-    assert ("warning: 1 of 2 workers died" in outcome.err) is not quiet
 
 
 def test_json_holds_the_records_and_a_quick_one_says_so(command: Command, out: Path) -> None:
@@ -101,28 +80,9 @@ def test_the_page_goes_where_it_is_wanted(command: Command, out: Path, tmp_path:
     assert not (out / "claims.md").exists()
 
 
-def test_without_arguments_every_experiment_is_listed_and_none_runs(command: Command, out: Path) -> None:
-    lines = command("reproduce", "--quick", "-o", out).out.splitlines()
-    assert [line.split()[:3] for line in lines[:2]] == [["tally", "1.7", "h"], ["broken", "1.7", "h"]]
-    assert f"{tally.paper}: {tally.says}" in lines[0]
-    assert not out.exists()
-
-
-def test_the_time_that_all_of_them_take_is_said_before_any_runs(
-    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(*_: object) -> None:
-        assert "3.3 h" in capsys.readouterr().out
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Counted, "units", stop)
-    assert command("reproduce", "--all", "-o", out).code == 130
-
-
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["tale"], "did you mean 'tally'"),
         (["tally", "--page", "nowhere/claims.md"], "the output folder nowhere does not exist"),
         (["tally", "--device", "nowhere"], "this machine has no device"),
         (["tally", "--all"], "tally is named too"),

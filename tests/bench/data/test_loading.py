@@ -1,11 +1,21 @@
-import json
-from pathlib import Path
+"""Manifests, FlowEdit's and PIE-Bench's own files, and every fault that they may have."""
 
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.api.manifests.pictures import write_picture
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
 from latentedit_bench.data.loading import load_dataset, taking_turns
+from latentedit_bench.data.pie_bench_folder import KINDS, SIDE, RunLengths, load_pie_bench
 
 ROW = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 
@@ -51,3 +61,183 @@ def test_data_sets_take_turns() -> None:
     found = taking_turns([partial, full])
     assert found.items == tuple((partial, full)[place % 2].items[place] for place in range(5))
     assert taking_turns([full]).fingerprint == full.fingerprint
+
+
+LAYOUT = """
+-
+    init_img:  flowedit_data/bear.png
+
+    source_prompt: A brown bear
+        in a stream.
+    target_prompts:
+     - A black bear
+      in a stream.
+     - A panda.
+
+    target_codes:
+     - 1_black_bear
+     - 2_panda
+-
+    input_img: data/owl.png
+    source_prompt: An owl.
+    target_prompts: [A white owl.]
+"""
+
+
+@pytest.fixture
+def flowedit(tmp_path: Path) -> Path:
+    """The repository's: pictures in Images beside the file, or at the path from the root."""
+    write_picture(tmp_path / "Data" / "Images" / "bear.png")
+    write_picture(tmp_path / "data" / "owl.png", (8, 8))
+    return tmp_path / "Data"
+
+
+def write_yaml(flowedit: Path, text: str) -> Path:
+    path = flowedit / "flowedit.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_target_is_an_item_in_the_group_of_its_picture(flowedit: Path) -> None:
+    first, second, third = load_flowedit(write_yaml(flowedit, LAYOUT)).items
+    assert [item.id for item in (first, second, third)] == ["bear/1.1", "bear/1.2", "owl/2.1"]
+    assert first.source_caption == second.source_caption == "A brown bear in a stream."
+    assert first.target_caption == "A black bear in a stream."
+    assert second.target_caption == "A panda."
+    assert first.group == second.group != third.group
+    assert (first.picture().size, third.picture().size) == ((6, 4), (8, 8))
+
+
+def test_one_picture_in_two_entries_is_no_fault(flowedit: Path) -> None:
+    items = load_flowedit(write_yaml(flowedit, LAYOUT + LAYOUT)).items
+    assert len({item.id for item in items}) == 6
+    assert len({item.group for item in items}) == 2
+
+
+def test_every_fault_of_flowedits_file_is_told_at_once(flowedit: Path) -> None:
+    sound = {"init_img": "bear.png", "source_prompt": "A bear.", "target_prompts": ["A panda."]}
+    cases: list[tuple[Any, str]] = [
+        (sound | {"init_img": "missing.png"}, "entry 1: init_img missing.png does not exist"),
+        ({key: value for key, value in sound.items() if key != "init_img"}, "entry 2: its picture is missing"),
+        (sound | {"source_prompt": None}, "entry 3: source_prompt is missing"),
+        (sound | {"target_prompts": []}, "entry 4: target_prompts is empty"),
+        (sound | {"target_prompts": "A panda."}, "entry 5: target_prompts is text, not a list of texts"),
+        (sound | {"target_prompts": ["A panda.", 4]}, "entry 6: target prompt 2 is a number, not text"),
+        (sound | {"init_img": 3}, "entry 7: init_img is a number, not text"),
+        ("A bear.", "entry 8: it is text, not an object"),
+    ]
+    with pytest.raises(ConfigError) as caught:
+        load_flowedit(write_yaml(flowedit, yaml.safe_dump([row for row, _ in cases])))
+    assert [text for _, text in cases if text not in str(caught.value)] == []
+    assert f"has faults ({len(cases)}): " in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "a: 1"])
+def test_a_file_without_entries_is_told(flowedit: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="a list of entries was expected"):
+        load_flowedit(write_yaml(flowedit, text))
+
+
+def test_malformed_yaml_is_one_error(flowedit: Path) -> None:
+    with pytest.raises(FileFormatError, match="line 2"):
+        load_flowedit(write_yaml(flowedit, "- a: 1\n b: [\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [(yaml.safe_load(LAYOUT), True), ([{"picture": "a.png"}], False), ({"target_prompts": []}, False), (None, False)],
+)
+def test_the_layout_is_known_by_its_target_prompts(content: Any, is_one: bool) -> None:
+    assert is_flowedit(content) == is_one
+
+
+ENTRY = {
+    "image_path": "0_random_140/1.png",
+    "original_prompt": "a [slanted] mountain bicycle",
+    "editing_prompt": "a [rusty] mountain bicycle",
+    "editing_instruction": "make it rusty",
+    "editing_type_id": "7",
+    "blended_word": "bicycle bicycle",
+    "mask": [SIDE + 1, 3],
+}
+
+
+@pytest.fixture
+def pie_bench(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "annotation_images" / "0_random_140" / "1.png", (SIDE, SIDE))
+    write_picture(tmp_path / "annotation_images" / "small.png", (8, 4))
+    return tmp_path
+
+
+def write_mapping(pie_bench: Path, entries: Any) -> Path:
+    (pie_bench / "mapping_file.json").write_text(json.dumps(entries))
+    return pie_bench
+
+
+def test_an_entry_is_an_item(pie_bench: Path) -> None:
+    dataset = load_pie_bench(
+        write_mapping(pie_bench, {"000": ENTRY, "001": ENTRY | {"editing_type_id": 0, "mask": []}})
+    )
+    first, second = dataset.items
+    assert first.id == "000"
+    assert first.source_caption == "a slanted mountain bicycle"
+    assert first.target_caption == "a rusty mountain bicycle"
+    assert (first.kind, second.kind) == ("change attribute material", "random")
+    assert len(set(KINDS)) == 10
+    assert first.group == second.group
+    assert first.about == {"editing_instruction": "make it rusty", "blended_word": "bicycle bicycle"}
+    assert first.picture().size == (SIDE, SIDE)
+    assert first.mask is not None
+    assert np.argwhere(first.mask()).tolist() == [[1, 1], [1, 2], [1, 3]]
+    assert pickle.loads(pickle.dumps(dataset)).fingerprint == dataset.fingerprint
+
+
+@given(runs=st.lists(st.tuples(st.integers(0, SIDE * SIDE + 9), st.integers(0, SIDE * SIDE + 9)), max_size=6))
+def test_runs_are_read_row_by_row_and_cut_at_the_end(runs: list[tuple[int, int]]) -> None:
+    """Against the rule for a single pixel: some run covers it."""
+    mask = RunLengths(tuple(number for run in runs for number in run))()
+    index = np.arange(SIDE * SIDE)
+    expected = np.zeros(SIDE * SIDE, dtype=bool)
+    for start, length in runs:
+        expected |= (index >= start) & (index - start < length)
+    assert mask.shape == (SIDE, SIDE)
+    assert np.array_equal(mask.reshape(-1), expected)
+
+
+FAULTS = [
+    ({"image_path": "missing.png"}, "image_path missing.png does not exist"),
+    ({"image_path": "small.png"}, "its picture is 8x4 pixels, not the 512x512 of its mask"),
+    ({"image_path": None}, "image_path is missing"),
+    ({"original_prompt": 3}, "original_prompt is a number, not text"),
+    ({"editing_prompt": " "}, "editing_prompt is empty"),
+    ({"editing_type_id": "10"}, "editing_type_id is '10', not one of 0 to 9"),
+    ({"editing_type_id": True}, "editing_type_id is True, not one of 0 to 9"),
+    ({"mask": "0 3"}, "mask is text, not a list of starts and lengths"),
+    ({"mask": [1, 2, 3]}, "mask has 3 numbers; starts and lengths come in pairs"),
+    ({"mask": [1, -2]}, "mask holds something else than whole numbers from 0 up"),
+    ({"mask": [1, 2.5]}, "mask holds something else than whole numbers from 0 up"),
+]
+
+
+def test_every_fault_of_a_mapping_is_told_at_once(pie_bench: Path) -> None:
+    entries: dict[str, Any] = {f"k{index}": ENTRY | change for index, (change, _) in enumerate(FAULTS)}
+    entries |= {"bare": {}, "text": "a cat"}
+    told = [f"entry 'k{index}': {text}" for index, (_, text) in enumerate(FAULTS)]
+    needed = ("image_path", "original_prompt", "editing_prompt", "editing_type_id", "mask")
+    told += [f"entry 'bare': {name} is missing" for name in needed] + ["entry 'text': it is text, not an object"]
+    with pytest.raises(ConfigError) as caught:
+        load_pie_bench(write_mapping(pie_bench, entries))
+    assert [text for text in told if text not in str(caught.value)] == []
+    assert f"has faults ({len(told)}): " in str(caught.value)
+
+
+@pytest.mark.parametrize(("entries", "said"), [([], "it is a list"), ({}, "no entries")])
+def test_a_mapping_without_entries_is_told(pie_bench: Path, entries: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_pie_bench(write_mapping(pie_bench, entries))
+
+
+def test_a_malformed_mapping_is_one_error(pie_bench: Path) -> None:
+    (pie_bench / "mapping_file.json").write_text('{"000": {}')
+    with pytest.raises(FileFormatError, match="syntax error"):
+        load_pie_bench(pie_bench)

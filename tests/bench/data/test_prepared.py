@@ -53,8 +53,7 @@ def test_pictures_are_numbers_from_minus_one_to_one() -> None:
 
 @pytest.mark.slow
 def test_everything_about_a_batch_is_there() -> None:
-    batch = prepared()
-    items = some_items()
+    batch, items = prepared(), some_items()
     assert batch.items == items
     assert batch.latent.captions == tuple(item.source_caption for item in items)
     assert batch.truth is not None
@@ -70,28 +69,15 @@ def test_everything_about_a_batch_is_there() -> None:
     assert torch.equal(batch.latent.z, batch.source), "the codec is the identity, and so is the way to its size"
     expected = batch.latent.backbone.embed([item.target_caption for item in items]).tokens
     assert torch.equal(batch.target.tokens, expected)
-
-
-@pytest.mark.slow
-def test_the_reader_sees_picture_and_answer() -> None:
-    batch = prepared()
-    assert batch.truth is not None
-    assert batch.before is not None
-    assert batch.answer is not None
     reader = reader_for(batch.latent.backbone)
-    edited = batch.read(batch.truth - batch.source)
-    nothing = batch.read(torch.zeros_like(batch.source))
-    assert edited is not None
-    assert nothing is not None
-    after = reader.probabilities(batch.truth)
+    before, after = reader.probabilities(batch.source), reader.probabilities(batch.truth)
+    edited, nothing = batch.read(batch.truth - batch.source), batch.read(torch.zeros_like(batch.source))
     # the same numbers in another layout of memory, and source + (truth - source), differ from the truth by 1e-7, which
     # the reader's layers enlarge
-    for name, probabilities in reader.probabilities(batch.source).items():
-        assert torch.allclose(batch.before[name], probabilities, atol=1e-3)
-        assert torch.allclose(nothing[name], probabilities, atol=1e-3)
-        assert torch.allclose(batch.answer[name], after[name], atol=1e-3)
-        assert torch.allclose(edited[name], after[name], atol=1e-3)
-    assert not torch.allclose(batch.before["skin"], after["skin"], atol=1e-3)
+    for found, expected in ((batch.before, before), (nothing, before), (batch.answer, after), (edited, after)):
+        assert found is not None
+        assert all(torch.allclose(found[name], expected[name], atol=1e-3) for name in expected)
+    assert not torch.allclose(before["skin"], after["skin"], atol=1e-3)
 
 
 def test_without_truths_and_a_reader_there_are_none() -> None:

@@ -9,7 +9,6 @@ from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import DOMAINS
 from latentedit.models.registry import bundled_names
 from latentedit_bench.domains import base
-from latentedit_bench.domains.areas import measured_areas
 from latentedit_bench.domains.base import Domain, differences, domain, full_caption, sample_pictures, with_value
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, parse
@@ -59,16 +58,6 @@ def test_a_value_brings_the_part_that_it_needs() -> None:
     found = with_value(PORTRAITS, bald, "hair_color", "pink")
     assert (found.hair, found.hair_color) == ("short", "pink")
     assert with_value(PORTRAITS, bald, "mouth", "sad") == bald.replace(mouth="sad")
-
-
-@pytest.mark.nightly
-def test_areas_are_those_of_the_parts() -> None:
-    """Of one portrait: the background is most of the picture's edge, hair is large, what moves in a face is small."""
-    areas = measured_areas(PORTRAITS, scenes=1)
-    assert set(areas) == set(VALUES)
-    assert all(0 < area < 1 for area in areas.values())
-    assert min(areas[name] for name in ("background", "hair", "skin")) > 0.1
-    assert max(areas[name] for name in ("eyes", "eyebrows", "mouth")) < 0.06
 
 
 @pytest.mark.nightly

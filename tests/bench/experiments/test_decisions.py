@@ -102,21 +102,15 @@ def test_differences_are_paired_and_what_one_side_lacks_is_left_out() -> None:
 
 def test_nested_differences_take_the_last_one_first() -> None:
     """(lerp - slerp) of the trained network less that of its twin."""
-    sizes = {
-        ("trained", "lerp"): 5.0,
-        ("trained", "slerp"): 3.0,
-        ("untrained", "lerp"): 2.5,
-        ("untrained", "slerp"): 2.0,
-    }
+    sizes = {"trained": {"lerp": 5.0, "slerp": 3.0}, "untrained": {"lerp": 2.5, "slerp": 2.0}}
     rows = rows_of(
-        lambda p, level, network, way: sizes[network, way] * (1 + p),
+        lambda p, level, network, way: sizes[network][way] * (1 + p),
         network=("trained", "untrained"),
         way=("lerp", "slerp"),
     )
     number = Number(says="n", of="value", less=(TWIN, Less("way", "lerp", "slerp")))
     assert only(number, rows).estimate == pytest.approx(4 * 1.5)
     sides = number.sides()
-    assert [side.says for side in sides] == ["n: trained", "n: untrained"]
     assert [only(side, rows).estimate for side in sides] == pytest.approx([4 * 2.0, 4 * 0.5])
     assert [only(side, rows).estimate for side in sides[0].sides()] == pytest.approx([4 * 5.0, 4 * 3.0])
     assert Number(says="n", of="value").sides() == []
@@ -130,7 +124,7 @@ def test_a_gain_is_over_the_best_of_each_image(joint: float, verdict: str) -> No
     number = Number(says="n", of="value", less=(Less("arm", "joint", ("text", "image")),))
     claim = only(number, rows)
     assert (claim.estimate, claim.verdict) == (pytest.approx(joint - 0.7), verdict)
-    assert [side.says for side in number.sides()] == ["n: joint", "n: text", "n: image"]
+    assert len(number.sides()) == 3
     rows.loc[(rows["picture"] == 0) & (rows["arm"] == "text"), "value"] = None
     assert only(number, rows).images == 6, "without one arm there is no best one"
 
@@ -176,7 +170,9 @@ def two_sets(more: Table, less: Table) -> Table:
 BETWEEN = Between(says="b", number=Number(says="", of="value"), more="portraits", less="discs")
 
 
-def test_between_models_the_images_of_each_are_drawn_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_difference_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of equal numbers nothing would be left if they were drawn together; so variances add up instead."""
     monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 2000)
     rows = rows_of(lambda picture, level: float(picture))
@@ -184,15 +180,10 @@ def test_between_models_the_images_of_each_are_drawn_by_themselves(monkeypatch: 
     (alone,) = Number(says="", of="value").claims(rows, KEYS, IMAGES)
     # Standard deviations from 2000 draws are known to 2 %, ends of intervals to some 5 %.
     assert found.high - found.low == pytest.approx(2**0.5 * (alone.high - alone.low), rel=0.15)
-    assert (found.model, found.estimate, found.images) == ("discs vs portraits", 0, 7)
+    assert (found.model, found.estimate, found.images, found.verdict) == ("discs vs portraits", 0, 7, UNDECIDED)
     assert BETWEEN.sides() == []
-
-
-@pytest.mark.parametrize(("more", "verdict"), [(0.5, "holds"), (-0.5, "does not hold"), (0.0, UNDECIDED)])
-def test_between_models_the_difference_decides(more: float, verdict: str) -> None:
-    rows = rows_of(lambda picture, level: 0.01 * picture)
-    (found,) = BETWEEN.claims(two_sets(rows.assign(value=rows["value"] + more), rows), KEYS, IMAGES)
-    assert (found.estimate, found.verdict) == (pytest.approx(more), verdict)
-    few = rows[rows["picture"] < 5]
-    (found,) = BETWEEN.claims(two_sets(rows, few), KEYS, IMAGES)
+    for more, verdict in ((5.0, "holds"), (-5.0, "does not hold")):
+        (found,) = BETWEEN.claims(two_sets(rows.assign(value=rows["value"] + more), rows), KEYS, IMAGES)
+        assert (found.estimate, found.verdict) == (pytest.approx(more), verdict)
+    (found,) = BETWEEN.claims(two_sets(rows, rows[rows["picture"] < 5]), KEYS, IMAGES)
     assert (found.images, found.verdict, math.isnan(found.low)) == (5, UNDECIDED, True), "the smaller set counts"

@@ -1,6 +1,7 @@
-"""Curves that are known, and the scaled direction against the editors' own."""
+"""Editing the latent or the text, and what one attribute costs: arms and curves in closed form."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,11 +9,21 @@ import pytest
 import torch
 
 from latentedit.directions.hsds import HSDS
+from latentedit.directions.text import changed_phrases
 from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.editors.eim import EIM
+from latentedit_bench.data.counterfactual import Rendered
+from latentedit_bench.domains.base import domain
+from latentedit_bench.experiments import items as module
 from latentedit_bench.experiments.decisions import gradual, straight
+from latentedit_bench.experiments.experiment import Context
+from latentedit_bench.experiments.hessian_preservation import outside
+from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, asking
+from latentedit_bench.experiments.joint_latent import joint_latent
 from latentedit_bench.experiments.linear_strength import Scaled
-from tests.bench.rendered_network import prepared
+from latentedit_bench.experiments.single_attribute import margins
+from latentedit_bench.experiments.texts import asking_another
+from tests.bench.rendered_network import COLOURS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
 NAN = math.nan
@@ -61,3 +72,87 @@ def test_at_strength_one_it_is_the_editor_and_costs_what_it_says(arm: str) -> No
     assert Scaled.from_dict(scaled.to_dict()) == scaled
     if arm == "image":
         torch.testing.assert_close(half - batch.latent.z, (ours - batch.latent.z) / 2)
+
+
+def test_the_arms_on_a_field_that_is_linear() -> None:
+    """``v = z/2 - s B c``: a step back takes u to ``(1 - h/2) u``, and under the target text adds ``h s B n``."""
+    batch, level = prepared(3, reads=False), 0.8
+    latent = batch.latent
+    looked = joint_latent.look(batch, seed=3, levels=(level,), steps=5)
+    found = {(about["arm"], about["search"]): (about["level"], z - latent.z) for about, z in looked}
+    searches = ("annealed", "one look")
+    assert set(found) == {("text", "")} | {(arm, one) for arm in ("direct", "image", "joint") for one in searches}
+    h, said = level / 4, (batch.target - latent.condition).tokens[:, 0] @ COLOURS
+    share, by_text = 1 - level, torch.zeros_like(said)
+    for s in (0.6, 0.4, 0.2, 0.0):
+        share, by_text = share * (1 - h / 2), by_text * (1 - h / 2) + h * s * said
+    text = by_text[:, :, None, None].expand_as(latent.z)
+    for (arm, search), (at, moved) in found.items():
+        d = found["direct", search or "annealed"][1]
+        expected = {"direct": d, "text": text, "image": share * d, "joint": share * d + text}[arm]
+        assert at == (0 if arm == "direct" else level)
+        torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-5, msg=f"{arm} {search}")
+    assert float(found["direct", "annealed"][1].abs().max()) > 0.01
+    assert not torch.allclose(found["direct", "annealed"][1], found["direct", "one look"][1])
+
+
+def test_every_item_of_every_model_is_in_one_batch(tmp_path: Path) -> None:
+    source, at = Items(models=("a", "b"), items=20, others=5, captions=("full",)), Context(folder=tmp_path, command="")
+    assert source.units(joint_latent.look, at) == [("a", "full", 0, 16), ("a", "full", 16, 4), ("b", "full", 0, 5)]
+
+
+def test_an_item_that_keeps_its_latent_scores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the rows say of which item and group they are."""
+    monkeypatch.setattr(module, "load", lambda name, **_: RenderedNetwork())
+    source, at = Items(models=("there/portraits",), items=6), Context(folder=tmp_path, command="")
+    rows = list(
+        source.measure(
+            lambda batch, seed: [({"arm": "none"}, batch.latent.z)], ("there/portraits", "partial", 4, 2), at
+        )
+    )
+    assert [row["model"] for row in rows] == ["portraits"] * 2
+    wanted = module.asking(source, "partial", first=6).items[4:]
+    assert [(row["item"], row["group"], row["arm"]) for row in rows] == [(one.id, one.group, "none") for one in wanted]
+    assert all(one.about["asked"] for one in wanted)
+    assert [row["effect"] for row in rows] == pytest.approx([0, 0], abs=0.02)
+    assert set(SCORES) | {"error"} <= set(rows[0])
+
+
+NAMES = ("hair", "hair_color", "skin")
+
+
+def test_the_margin_is_over_the_worst_other() -> None:
+    changed = ((0.9, 0.1, 0.3), (0.9, 0.6, 0.2), (0.1, 0.0, 0.7))
+    truth = ((1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.2, 0.0, 0.1))
+    columns = [f"tv {name}" for name in NAMES] + [f"true tv {name}" for name in NAMES]
+    table = pd.DataFrame([(*one, *other) for one, other in zip(changed, truth, strict=True)], columns=columns)
+    assert list(margins(table)["margin"]) == pytest.approx([0.6, 0.4, -0.6])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("captions", CAPTIONS)
+def test_the_control_asks_for_another_attribute_that_the_caption_names(captions: str) -> None:
+    """The same pictures and answers; one phrase of the caption differs, and it says another attribute's new value."""
+    data, world = asking(Edits(kinds=("single",)), captions, first=24), domain("portraits")
+    assert {item.kind for item in data.items} == {"single"}
+    found = asking_another(data, 3)
+    assert len(found.items) >= 0.9 * len(data.items)
+    by_id = {item.id: item for item in data.items}
+    for item in found.items:
+        same = by_id[item.id]
+        assert (item.source_caption, item.picture, item.truth) == (same.source_caption, same.picture, same.truth)
+        (old,), (new,) = changed_phrases(item.source_caption, item.target_caption)
+        assert isinstance(item.picture, Rendered)
+        asked = {one for pair in changed_phrases(same.source_caption, same.target_caption) for one in pair}
+        assert old in list(world.phrases(item.picture.scene))
+        assert not asked & {old, new}
+    assert asking_another(data, 3).fingerprint == found.fingerprint != data.fingerprint
+
+
+def test_the_change_outside_is_an_energy() -> None:
+    """A quarter of a change of energy .5^2 + .5^2; nothing where nothing changed; at most the whole wanted change."""
+    table = pd.DataFrame({"outside": [0.25, None, 0.9], "effect": [0.5, 0.0, 1.0], "leakage": [0.5, 0.0, 1.0]})
+    found = outside(table.assign(error=[0.3, 1.7, 0.1]))
+    assert list(found["change outside"]) == pytest.approx([0.125, 0.0, 1.0])
+    assert list(found["at equal effect"]) == pytest.approx([0.5, 0.0, 1.0])
+    assert list(found["error"]) == [0.3, 1.0, 0.1]

@@ -1,15 +1,34 @@
-import dataclasses
+"""Edits to either side at equal effect: what they change, how coarse it is, and how far it is from a render."""
 
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit_bench.domains.areas import CHANGED
-from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, changed_share, random_units, signed_edits
+from latentedit_bench.experiments import edits as module
+from latentedit_bench.experiments.edits import _where_read, edits
+from latentedit_bench.experiments.guidance import distance_to_render, guidance
+from latentedit_bench.experiments.signed_edits import (
+    SCALES,
+    SignedEdit,
+    changed_share,
+    coarseness,
+    random_units,
+    signed_edits,
+)
+from latentedit_bench.experiments.study import Study
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.domain import PORTRAITS
+from latentedit_portraits.render import render_array
 from tests.api.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey
 
 
 def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,20 +88,100 @@ def test_bare_latents_are_refused() -> None:
         signed_edits(bare, halves())
 
 
-def test_the_effect_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice the default; the colour model is linear, so guidance, which damps, needs another length and ends as far."""
-    widen(monkeypatch)
-    basis = known_basis(ColourBackbone())
-    plain, guided = (
-        signed_edits(basis, halves(), effect=2 * EFFECT, move=LatentWalk(move=move, repeats=2))
-        for move in ("addition", "guidance")
-    )
-    assert [edit.effect for edit in (*plain, *guided)] == pytest.approx([2 * EFFECT] * 4, rel=CLOSE)
-
-
 def test_the_share_of_pixels_that_changed() -> None:
     """Of one sign a quarter, of the other none; any colour will do."""
     change = torch.zeros(2, 3, 4, 4)
     change[0, 1, 0] = -(CHANGED + 1) / 127.5
     change[1] = (CHANGED - 1) / 127.5
     assert changed_share(change) == 0.25 / 2
+
+
+AREAS = {"background": 0.5, "hair": 0.3, "mouth": 0.02}
+
+
+def test_coarseness_is_of_what_changes() -> None:
+    assert coarseness({"mouth": 0.3}, AREAS) == pytest.approx(0.02)
+    assert coarseness({"background": 0.3, "mouth": 0.3}, AREAS) == pytest.approx(0.26)
+    assert coarseness({"background": 0.04, "mouth": 0.05}, AREAS) is None
+    assert coarseness({}, AREAS) is None
+
+
+def test_rows_say_what_the_first_direction_and_a_random_one_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripes of every second column have the frequency 1, whatever their sign; nothing has none."""
+    stripes = torch.tensor([1.0, -1.0]).repeat(8) * torch.tensor([1.0, -1.0])[:, None, None, None]
+    shifts = {"hair": torch.tensor([[-0.6, 0.6], [0.2, -0.2]]), "mouth": torch.tensor([[0.0, 0.0], [-0.2, 0.2]])}
+    known = SignedEdit(effect=0.4, change=0.1 * stripes.expand(2, 3, 16, 16), shifts=shifts)
+    still = SignedEdit(effect=0.0, change=torch.zeros(2, 3, 16, 16), shifts={})
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(module, "attribute_areas", lambda _: AREAS)
+    monkeypatch.setattr(module, "signed_edits", lambda basis, units: given.append(units) or [known, still])
+    model = ColourBackbone()
+    model.defaults = {"captioner": "portraits"}
+    study = Study.of(model, [grey()], levels=(0.5,), rank=2, site="clean", steps=4)
+    first, second = edits.look(study, 0.5, 0)
+    assert first == {"kind": "basis", "coarseness": pytest.approx(0.122 / 0.5), "centroid": pytest.approx(1)}
+    assert second == {"kind": "random", "coarseness": None, "centroid": None}
+    torch.testing.assert_close(given[0][:1], study.basis(0, 0.5).v[:1])
+    assert len(given[0]) == 2
+
+
+@pytest.mark.parametrize(("read", "lowest"), [(6, 0.1), (5, 0.5), (0, 0.5)])
+def test_levels_at_which_too_few_images_are_read_do_not_count(read: int, lowest: float) -> None:
+    """Below the lowest at which the changes of six images are read, of the basis and of random directions alike."""
+    rows = pd.DataFrame(
+        {"model": "one", "kind": kind, "picture": picture, "level": level, "coarseness": size}
+        for kind in ("basis", "random")
+        for picture in range(7)
+        for level in (0.9, 0.5, 0.1)
+        for size in [None if level == 0.1 and kind == "basis" and picture >= read else 0.3]
+    )
+    found = _where_read(rows)
+    known = found[found["coarseness"].notna()]
+    assert known["level"].min() == lowest
+    assert found["coarseness"].dtype == float
+    nothing = _where_read(rows.assign(coarseness=None))
+    assert math.isnan(nothing["coarseness"].mean())
+
+
+def test_a_render_is_on_the_manifold_and_what_is_added_to_it_is_not() -> None:
+    """Stripes that the reader does not take for another portrait: their own root mean square, and nothing else."""
+    scenes = draw_split("test", 2, 20)
+    renders = torch.from_numpy(np.stack([render_array(one) for one in scenes])).permute(0, 3, 1, 2) / 127.5 - 1
+    assert distance_to_render(PORTRAITS, renders).tolist() == pytest.approx([0, 0], abs=1e-6)
+    stripes = 0.05 * torch.tensor([1.0, -1.0]).repeat(64).expand(2, 3, 128, 128)
+    moved = 0.9 * renders + stripes
+    assert PORTRAITS.read(moved) == scenes
+    expected = (stripes - 0.1 * renders).square().flatten(1).mean(1).sqrt()
+    assert distance_to_render(PORTRAITS, moved).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The domain is told to see nothing but a flat grey: then the distance is that of the picture from it."""
+
+    class Grey:
+        def read(self, pixels: torch.Tensor) -> list[int]:
+            return [0] * len(pixels)
+
+        def render(self, scene: int) -> np.ndarray:
+            return np.full((8, 8, 3), 128, np.uint8)
+
+    widen(monkeypatch)
+    monkeypatch.setattr("latentedit_bench.experiments.guidance.domain", lambda name: Grey())
+    monkeypatch.setattr("latentedit_bench.experiments.signed_edits.probability_reader", lambda _: None)
+    model = ColourBackbone()
+    study = Study.of(model, [grey()], levels=(0.5,), rank=2, site="clean", steps=10)
+    with pytest.raises(ConfigError, match="nobody reads"):
+        list(guidance.look(study, 0.5, 0))
+    model.defaults = {"captioner": "portraits"}
+    rows = {row["kind"]: row for row in guidance.look(study, 0.5, 0, effect=0.2, repeats=2)}
+    assert list(rows) == ["addition", "guidance", "random"]
+    assert [row["effect"] for row in rows.values()] == pytest.approx([0.2] * 3, rel=CLOSE)
+    assert rows["addition"]["off"] != rows["random"]["off"]
+    basis = study.walkable(study.basis(0, 0.5))
+    (edit,) = signed_edits(basis, basis.v[:1], effect=0.2)
+    plain = model.decode(study.latents[0].z)
+    sizes = [
+        (one.clamp(-1, 1) - (128 / 127.5 - 1)).square().flatten(1).mean(1).sqrt()
+        for one in (plain, plain + edit.change)
+    ]
+    assert rows["addition"]["off"] == pytest.approx(float(sizes[1].mean() - sizes[0].mean()), abs=1e-6)

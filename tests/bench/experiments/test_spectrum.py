@@ -1,17 +1,36 @@
-"""Spectra, frequencies and shared directions of Gaussians and waves that are known."""
+"""Spectra, frequencies, shared directions, distances and carried directions of models that are known."""
 
+import itertools
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scipy.linalg import subspace_angles
 
+from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
 from latentedit.directions.global_directions import mean_directions
+from latentedit.directions.local_basis import LocalBasis
+from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.experiments.frequency import frequency
+from latentedit_bench.experiments.frequency import RadialPower, centroid, frequency, radial_power, white_centroid
 from latentedit_bench.experiments.homogeneity import _captured, homogeneity
+from latentedit_bench.experiments.pictures import at_fitted_rank
+from latentedit_bench.experiments.samples import samples
 from latentedit_bench.experiments.spectrum import spectrum
+from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.subspaces import RANKS, compared, gaps
+from latentedit_bench.experiments.trajectory import trajectory
+from latentedit_bench.experiments.transport import cosine, pulled_back, transport
+from tests.api.discoveries import halves, known_basis, read_surely, widen
 from tests.bench.experiments.gaussians import gaussian, study_of
+from tests.core.geometry.drawn import gaussian as normal
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey
 
 VARIANCES = (4.0, 1.0, 0.5)
 
@@ -78,3 +97,184 @@ def test_one_gaussian_shares_all_directions_and_orthogonal_spaces_have_no_mean()
     assert min(row["captured"] for row in rows) > 1 - 2e-3
     eye = torch.eye(6, dtype=torch.float64)
     assert _captured([eye[:2], eye[2:4], eye[4:]], 0) is None
+
+
+def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
+    """In features and in latents."""
+    study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
+    bases = [study.basis(picture, 0.5) for picture in range(3)]
+    rows = list(samples.look(study, 0.5))
+    assert [(row["space"], row["rank"], row["first"], row["second"]) for row in rows] == [
+        (space, rank, *pair) for space in "hx" for rank in (1, 2) for pair in itertools.combinations(range(3), 2)
+    ]
+    for row in rows:
+        sets = [bases[row["first"]], bases[row["second"]]]
+        columns = [(one.u if row["space"] == "h" else one.v)[: row["rank"]].numpy().T for one in sets]
+        # sqrt(eps) is what an arc cosine near 1 can lose.
+        expected = np.linalg.norm(subspace_angles(*columns)) / (math.pi / 2 * math.sqrt(row["rank"]))
+        assert row["distance"] == pytest.approx(expected, abs=1e-7)
+    assert max(row["distance"] for row in rows) > 0.05
+
+
+def test_the_null_level_is_that_of_random_subspaces() -> None:
+    """Of the plane in eight dimensions, against SciPy on drawn matrices; 400 draws tell the mean to 1 %."""
+    study = study_of(example_mixture(dimension=8), 2, levels=(0.5,), rank=2)
+    (_, (_, _, found)) = compared([study.basis(picture, 0.5) for picture in range(2)], "h", seed=0)
+    generator = np.random.default_rng(0)
+    lengths = [np.linalg.norm(subspace_angles(*generator.normal(size=(2, 8, 2)))) for _ in range(400)]
+    assert found["null"] == pytest.approx(np.mean(lengths) / (math.pi / 2 * math.sqrt(2)), rel=0.03)
+
+
+def test_levels_of_one_picture_are_compared_by_how_far_they_are_apart() -> None:
+    study = study_of(example_mixture(dimension=6, components=3), 2, levels=(0.9, 0.5, 0.2), rank=1)
+    rows = list(trajectory.look(study, 1))
+    assert [row["apart"] for row in rows] == pytest.approx([0.4, 0.7, 0.3] * 2)
+    assert {row["space"] for row in rows} == {"h", "x"}
+    ends = [study.basis(1, level).u.flatten() for level in (0.9, 0.2)]
+    expected = math.acos(min(1.0, abs(float(ends[0] @ ends[1])))) / (math.pi / 2)
+    assert rows[1]["distance"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_gaps_are_those_of_the_spectrum() -> None:
+    """Two large variances among eight: singular values (1 - s) c / ((1 - s)^2 c + s^2), by which the gaps are known."""
+    backbone = gaussian(torch.tensor([4.0, 3.9, 0.3, 0.28, 0.26, 0.25, 0.24]), torch.eye(12)[:7], (12,))
+    study = study_of(backbone, 2, levels=(0.5,), rank=7)
+    found = gaps([study.basis(picture, 0.5) for picture in range(2)])
+    assert tuple(found) == RANKS
+    values = torch.tensor([0.5 * c / (0.25 * c + 0.25) for c in (4.0, 3.9, 0.3, 0.28, 0.26)]).log()
+    expected = [float(values[rank - 1] - values[rank]) for rank in (1, 2, 4)]
+    assert [found[rank] for rank in (1, 2, 4)] == pytest.approx(expected, abs=2e-3)
+    assert math.isnan(found[7]), "the next value is not known"
+
+
+def test_the_rank_is_fitted_to_the_trained_network_of_each_model() -> None:
+    """By the mean gap; where no gap is known, the highest rank there is."""
+    rows = [
+        {"model": model, "network": network, "rank": rank, "gap": gap}
+        for model, networks in {
+            "two": {"trained": (0.1, 0.5, 0.2), "untrained": (9.0, 0.0, 0.0)},
+            "four": {"trained": (0.1, 0.2, 0.5), "untrained": (9.0, 0.0, 0.0)},
+            "none": {"trained": (math.nan,), "untrained": (math.nan,)},
+        }.items()
+        for network, known in networks.items()
+        for rank, gap in zip((1, 2, 4), known, strict=False)
+    ]
+    found = at_fitted_rank(pd.DataFrame(rows))
+    assert found[["model", "rank"]].drop_duplicates().to_numpy().tolist() == [["two", 2], ["four", 4], ["none", 1]]
+    assert found["network"].tolist() == ["trained", "untrained"] * 3
+
+
+def known_study(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> Study:
+    """The basis of halves at one picture; at the other one the first vector leans by 0.3 rad."""
+    extra = torch.zeros(1, 3, 8, 8)
+    extra[0, 1] = 1 / 8
+    top, bottom = halves().split(1)
+    lean = torch.cos(torch.tensor(0.3)) * top + torch.sin(torch.tensor(0.3)) * extra
+
+    def basis(self: Study, picture: int, level: float) -> LocalBasis:
+        return known_basis(model, torch.cat([lean, bottom]) if picture else None)
+
+    monkeypatch.setattr(Study, "basis", basis)
+    return Study.of(model, [grey(), grey()], levels=(0.5,), rank=2, site="clean", steps=10)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+    """Of a linear model there is nothing between the pictures; the target's own basis does not matter."""
+    model = ColourBackbone()
+    if reads:
+        read_surely(monkeypatch, model)
+    else:
+        widen(monkeypatch)
+    rows = {row["kind"]: row for row in transport.look(known_study(monkeypatch, model), 0.5, 0)}
+    assert list(rows) == ["carried", "random", "unchanged"]
+    assert {row["target"] for row in rows.values()} == {1}
+    for kind in ("carried", "unchanged"):
+        assert [rows[kind][name] for name in ("pixels", "agreement")] == pytest.approx([1, 1], abs=1e-4)
+    assert abs(rows["random"]["pixels"]) < 0.5
+
+
+def test_what_cannot_be_seen_at_the_source_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of some thousandths of the range, from the last picture to the first one of the ring."""
+    widen(monkeypatch)
+    rows = list(transport.look(known_study(monkeypatch, ColourBackbone()), 0.5, 1, effect=0.004))
+    assert [(row["target"], row["pixels"]) for row in rows] == [(0, None)] * 3
+
+
+def test_features_are_pulled_back_by_the_whole_jacobian() -> None:
+    """Against autograd; the basis there has one vector, and does not decide."""
+    study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=1)
+    here, there = (study.basis(picture, 0.5) for picture in range(2))
+    feature = FeatureMap(backbone=study.backbone, site="clean", level=there.level, condition=there.condition)
+    jacobian = torch.autograd.functional.jacobian(lambda z: feature(z[None])[0], there.trace.top[0])
+    assert isinstance(jacobian, torch.Tensor)
+    expected = jacobian.T @ here.u[0]
+    torch.testing.assert_close(pulled_back(there, here.u)[0], expected / expected.norm(), atol=1e-9, rtol=0)
+
+
+def test_a_cosine_is_that_of_the_angle() -> None:
+    first, second = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[-3.0, 0.0], [0.0, 4.0]])
+    assert cosine(first, second) == pytest.approx(-0.6)
+    assert cosine(first, 0 * second) is None
+
+
+def wave(height: int, width: int, ky: int, kx: int, phase: float = 0.4) -> torch.Tensor:
+    rows = torch.arange(height, dtype=torch.float64).unsqueeze(1) * ky / height
+    columns = torch.arange(width, dtype=torch.float64).unsqueeze(0) * kx / width
+    return torch.cos(2 * math.pi * (rows + columns) + phase)[None, None]
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 3), st.integers(0, 100))
+def test_power_adds_up_to_the_squared_length(height: int, width: int, channels: int, seed: int) -> None:
+    v = normal(2, channels, height, width, seed=seed)
+    power = radial_power(v)
+    assert power.power.shape == power.moment.shape == (2, min(height, width) // 2 + 1)
+    assert torch.allclose(power.power.sum(1), v.flatten(1).square().sum(1), rtol=1e-13)
+    assert power.frequency.tolist() == pytest.approx([2 * j / min(height, width) for j in range(power.power.shape[1])])
+
+
+@example((8, 8), 4, 4)  # a chessboard is Nyquist in both directions
+@example((7, 6), 0, 0)
+@given(st.sampled_from([(16, 16), (15, 15), (16, 24), (11, 8)]), st.integers(-8, 8), st.integers(-8, 8))
+def test_a_plane_wave_lands_in_its_bin(sides: tuple[int, int], ky: int, kx: int) -> None:
+    """A wave of more cycles than half the side is one of fewer, so ky and kx are taken within Nyquist."""
+    height, width = sides
+    ky, kx = max(min(ky, height // 2), -(height // 2)), max(min(kx, width // 2), -(width // 2))
+    frequency = 2 * math.hypot(ky / height, kx / width)
+    bins = min(sides) // 2
+    power = radial_power(wave(*sides, ky, kx))
+    held = min(round(frequency * min(sides) / 2), bins)
+    assert float(power.power[0, held] / power.power.sum()) == pytest.approx(1, abs=1e-12)
+    assert float(centroid(power)[0]) == pytest.approx(frequency, abs=1e-12)
+
+
+def test_channels_add_and_vectors_stay_apart() -> None:
+    low, high = wave(16, 16, 1, 0), wave(16, 16, 0, 6)
+    both = radial_power(torch.cat([low, 2 * high], dim=1))
+    each = radial_power(torch.cat([low, 2 * high]))
+    assert torch.allclose(both.power[0], each.power.sum(0))
+    # |2 high|^2 is four times |low|^2, and frequencies are 1/8 and 6/8 of Nyquist.
+    assert float(centroid(both)[0]) == pytest.approx((1 / 8 + 4 * 6 / 8) / 5)
+    assert centroid(each).tolist() == pytest.approx([1 / 8, 6 / 8])
+
+
+def test_the_white_centroid_is_that_of_an_impulse_of_small_and_of_large_pictures() -> None:
+    """2 x 2: frequencies 0, 1, 1, sqrt(2). Large: the mean distance from the middle of a square of side 2."""
+    impulse = torch.zeros(1, 1, 9, 6)
+    impulse[0, 0, 2, 3] = 1
+    assert float(centroid(radial_power(impulse))[0]) == pytest.approx(white_centroid(9, 6), abs=1e-14)
+    assert white_centroid(2, 2) == pytest.approx((2 + math.sqrt(2)) / 4)
+    assert white_centroid(512, 512) == pytest.approx((math.sqrt(2) + math.log(1 + math.sqrt(2))) / 3, abs=1e-4)
+
+
+def test_what_has_no_spectrum_is_refused() -> None:
+    for bad in (torch.zeros(0, 1, 4, 4), torch.zeros(1, 1, 1, 4)):
+        with pytest.raises(ConfigError, match="sides of 2"):
+            radial_power(bad)
+    with pytest.raises(ConfigError, match="not finite"):
+        radial_power(torch.full((1, 1, 4, 4), math.nan))
+    zero: RadialPower = radial_power(torch.zeros(1, 1, 4, 4))
+    with pytest.raises(ConfigError, match="is zero"):
+        centroid(zero)
+    with pytest.raises(ConfigError, match="sides of 2"):
+        white_centroid(1, 4)

@@ -1,4 +1,7 @@
+"""Bases of pictures, trained and untrained; curves along their tangent spaces and the lengths of others."""
+
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -6,15 +9,24 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.angles import principal_angles
+from latentedit.core.geometry.interpolation import slerp
 from latentedit.directions.local_basis import local_basis
 from latentedit.models.base import Backbone
+from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.models.registry import load
+from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_ddpm
+from latentedit_bench.experiments.curvedness import curvedness
+from latentedit_bench.experiments.experiment import Row
+from latentedit_bench.experiments.pictures import untrained_twin
+from latentedit_bench.experiments.shooting import Shot, TangentBasis, shoot
 from latentedit_bench.experiments.study import Study
-from tests.bench.experiments.gaussians import gaussian, small_study
+from tests.bench.experiments.gaussians import gaussian, small_study, study_of
+from tests.core.geometry.drawn import sphere
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +65,13 @@ def test_what_cannot_be_studied_is_refused(
         Study.of(backbone, pictures[:count], **change)
 
 
-@pytest.fixture
-def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that need not arrive."""
-    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("short_searches")
-def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbone, tmp_path: Path) -> None:
-    study = Study.of(backbone, _pictures(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
+def test_a_basis_is_computed_once_and_another_one_has_another_file(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By searches that need not arrive."""
+    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
+    study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
     files = list(tmp_path.iterdir())
     with backbone.count() as cost:
@@ -75,16 +84,9 @@ def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbon
     assert first.level == first.trace.levels[-1]
     same = ("level", "site", "prompt", "seed", "iterations", "products", "evaluations", "converged")
     assert [getattr(first, name) for name in same] == [getattr(again, name) for name in same]
-
-
-@pytest.mark.nightly
-@pytest.mark.usefixtures("short_searches")
-def test_another_place_or_seed_is_another_basis(backbone: Backbone, tmp_path: Path) -> None:
-    study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=1, site="clean", steps=3, folder=tmp_path)
-    study.basis(0, 0.5)
     study.basis(1, 0.5)
     study.basis(0, 0.4)
-    dataclasses.replace(study, rank=2).basis(0, 0.5)
+    dataclasses.replace(study, rank=1).basis(0, 0.5)
     dataclasses.replace(study, seed=1).basis(0, 0.5)
     study.basis(0, 0.5, prompt="a word")
     assert len(list(tmp_path.iterdir())) == 6
@@ -103,12 +105,9 @@ def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     assert torch.equal(walkable.trace.top, found.trace.top)
 
 
-def test_every_picture_has_a_search_of_its_own(backbone: Backbone) -> None:
+def test_every_picture_has_a_search_of_its_own() -> None:
     """Where nothing distinguishes directions, two pictures' bases have nothing in common but by chance."""
-    study = dataclasses.replace(small_study(2), backbone=flat(), rank=1)
-    study = dataclasses.replace(
-        study, latents=tuple(dataclasses.replace(one, backbone=study.backbone) for one in study.latents)
-    )
+    study = study_of(flat(), 2, levels=(0.9, 0.6), rank=1)
     one, other = (study.basis(picture, 0.6).v.flatten() for picture in range(2))
     assert abs(float(one @ other)) < 0.99
 
@@ -127,3 +126,167 @@ def test_an_untrained_network_is_looked_at_where_the_trained_one_went() -> None:
 def flat() -> Backbone:
     """One Gaussian of unit variance in every direction."""
     return gaussian(torch.ones(6), torch.eye(6), (6,))
+
+
+def weights(model: object) -> dict[str, torch.Tensor]:
+    return model._network.state_dict()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["pixels-discs", *(pytest.param(one, marks=pytest.mark.nightly) for one in ("portraits", "portraits-unet"))]
+)
+def test_a_twin_is_the_same_network_with_other_weights(name: str) -> None:
+    """The same seed gives the same weights, another one others; texts, codec and schedule are the model's own."""
+    model, *twins = load(name, device="cpu"), *(untrained_twin(name, seed=seed, device="cpu") for seed in (20, 20, 21))
+    twin, trained, (first, same, other) = twins[0], weights(model), map(weights, twins)
+    assert {key: value.shape for key, value in trained.items()} == {key: value.shape for key, value in first.items()}
+    assert all(torch.equal(value, same[key]) for key, value in first.items())
+    drawn = [key for key, value in first.items() if value.ndim > 1 and "pos_embed" not in key]
+    assert drawn
+    assert not any(torch.equal(first[key], trained[key]) or torch.equal(first[key], other[key]) for key in drawn)
+    assert twin.grid(28).levels == model.grid(28).levels
+    assert (twin.sites, twin.default_site) == (model.sites, model.default_site)
+    assert torch.equal(twin.embed(["a person"]).tokens, model.embed(["a person"]).tokens)
+    z = model.encode(torch.zeros(1, 3, *[64 if name.startswith("pixels") else 128] * 2))
+    s = torch.tensor([0.5])
+    assert not torch.allclose(twin.velocity(z, s, twin.embed([""])), model.velocity(z, s, model.embed([""])))
+    assert (twin.name, twin.fingerprint != model.fingerprint) == (f"{name}, untrained", True)
+
+
+START = torch.tensor([0.2, -0.3], dtype=torch.float64)
+
+
+def sphere_basis(z: Tensor, _before: TangentBasis | None = None) -> TangentBasis:
+    """From the whole Jacobian of the chart stretched along one axis, so that its singular values differ."""
+    jacobian = torch.autograd.functional.jacobian(lambda one: sphere(stretched(one)), z)
+    assert isinstance(jacobian, Tensor)
+    u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
+    return TangentBasis(u=u.T, singular_values=s, v=vh)
+
+
+def stretched(z: Tensor) -> Tensor:
+    """The first number counts three times."""
+    return z * torch.tensor([3.0, 1.0], dtype=z.dtype)
+
+
+def off_the_circle(shot: Shot, u: Tensor) -> float:
+    """Largest sine of an angle between a point on the sphere and the plane of the great circle through start and u."""
+    on_sphere = sphere(stretched(shot.points))
+    normal = torch.linalg.cross(on_sphere[0], u / u.norm())
+    return float((on_sphere @ normal).abs().max())
+
+
+def shot_of(segments: int, *, length: float = 0.8) -> tuple[Shot, Tensor]:
+    u = sphere_basis(START).u.sum(0)
+    return shoot(sphere_basis, START, u, step=length / segments, segments=segments), u
+
+
+@pytest.mark.slow
+def test_it_follows_a_great_circle_to_first_order() -> None:
+    """Twice as many steps are half as far off; the curve in the chart is bent, so straight is not enough."""
+    errors = [off_the_circle(*shot_of(segments)) for segments in (16, 32, 64)]
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.15)
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.08)
+    fine, u = shot_of(64)
+    straight = START + torch.linspace(0, 1, 65, dtype=torch.float64)[:, None] * 64 * (fine.points[1] - fine.points[0])
+    bent = Shot(points=straight, bases=fine.bases, captured=fine.captured)
+    assert errors[2] < off_the_circle(bent, u) / 10
+
+
+def test_signs_of_the_bases_do_not_matter() -> None:
+    """As a search for singular vectors may give any."""
+    calls, told = 0, list[TangentBasis | None]()
+
+    def flipping(z: Tensor, before: TangentBasis | None) -> TangentBasis:
+        nonlocal calls
+        calls += 1
+        told.append(before)
+        found = sphere_basis(z, before)
+        sign = (-1) ** calls
+        return TangentBasis(u=sign * found.u, singular_values=found.singular_values, v=sign * found.v)
+
+    u = sphere_basis(START).u[0]
+    plain, flipped = (shoot(basis_at, START, u, step=0.05, segments=6) for basis_at in (sphere_basis, flipping))
+    assert torch.allclose(plain.points, flipped.points, atol=1e-13)
+    assert all(one is other for one, other in zip(told, (None, *flipped.bases[:-1]), strict=True)), "the basis before"
+
+
+def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_circle() -> None:
+    """Along one direction of a linear map: the angle from the start is the sum of the steps' own."""
+    eye = torch.eye(4, dtype=torch.float64)
+    flat = TangentBasis(u=eye, singular_values=torch.ones(4, dtype=torch.float64), v=eye)
+    start, step, radius = 2 * eye[0] + eye[2], 0.3, 5**0.5
+    shot = shoot(lambda z, before: flat, start, eye[1], step=step, segments=3, on_shell=True)
+    assert shot.points.norm(dim=1).tolist() == pytest.approx([radius] * 4)
+    angles = [math.acos(float(point @ start) / radius**2) for point in shot.points]
+    assert angles[1] == pytest.approx(math.atan(step / radius))
+    assert angles == pytest.approx([count * angles[1] for count in range(4)], abs=1e-7)
+    plain = shoot(lambda z, before: flat, start, eye[1], step=step, segments=3)
+    assert float(plain.points[-1].norm()) > radius + 0.1, "else the test would see nothing"
+
+
+def test_bad_requests_are_refused() -> None:
+    u = sphere_basis(START).u[0]
+    for step in (0.0, math.nan, math.inf):
+        with pytest.raises(ConfigError, match="goes nowhere"):
+            shoot(sphere_basis, START, u, step=step, segments=1)
+    with pytest.raises(ConfigError, match="no curve"):
+        shoot(sphere_basis, START, u, step=1.0, segments=0)
+    normal = sphere(stretched(START[None]))[0]
+    with pytest.raises(ConfigError, match="nothing"):
+        shoot(sphere_basis, START, normal, step=1.0, segments=1)
+
+
+def looked(study: Study, picture: int = 0) -> dict[tuple[str, str], Row]:
+    rows = curvedness.look(study, 0.5, picture, segments=3, tangents=2, descents=5)
+    return {(row["ends"], row["method"]): row for row in rows}
+
+
+def test_ends_have_a_noise_of_their_own() -> None:
+    """Of many numbers, near noise: nearly at a right angle, 1 / sqrt(400) of the cosine."""
+    study = study_of(gaussian(torch.ones(1), torch.eye(400)[:1], (400,)), 2, levels=(0.95,), rank=1)
+    ends = [study.noised(picture, 0.95) for picture in range(2)]
+    noises = [(end - 0.05 * study.latents[index].z[0]) / 0.95 for index, end in enumerate(ends)]
+    assert float(torch.cosine_similarity(*noises, dim=0).abs()) < 4 / 20
+    assert [float(noise.square().mean()) for noise in noises] == pytest.approx([1, 1], abs=5 * (2 / 400) ** 0.5)
+
+
+@pytest.mark.slow
+def test_nothing_turns_in_a_flat_space_and_an_untrained_network_has_lines_and_arcs() -> None:
+    """The map of one Gaussian is linear: tangent spaces are one, and nothing beats a line."""
+    backbone = gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,))
+    study = study_of(backbone, 3, levels=(0.5,), rank=3)
+    rows = looked(study)
+    shot = [("shot", method) for method in ("shooting", "lerp", "slerp")]
+    assert list(rows) == [*(("pair", method) for method in ("lerp", "slerp", "geodesic")), *shot]
+    for key, row in rows.items():
+        # bases are within 1 degree of the truth, so two are within 2 of one another, in both of two angles
+        assert (row["semantic"] is None) is (key[1] == "geodesic")
+        assert (row["semantic"] or 0) <= 3 * 2**0.5 * 2 * 0.0175
+        assert row["feature"] >= (1 - 1e-9 if key[1] != "geodesic" else 1 - 1e-3)
+    assert [rows[ends, "lerp"]["feature"] for ends in ("pair", "shot")] == [1, 1]
+    assert rows["pair", "geodesic"]["feature"] == pytest.approx(1, abs=1e-3)
+    assert list(looked(study.untrained(backbone))) == [("pair", "lerp"), ("pair", "slerp")]
+    assert looked(study, 1) == looked(study, 2) == {}, "pairs share no picture, and the last one has no other"
+
+
+def test_lengths_in_a_curved_space_are_those_of_the_whole_jacobian() -> None:
+    """Of the arc between two pictures, at its four points."""
+    study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=2)
+    rows = looked(study)
+    feature = FeatureMap(backbone=study.backbone, site="clean", level=0.5, condition=study.backbone.embed([""]))
+    ends = [study.noised(picture, 0.5) for picture in range(2)]
+    points = slerp(ends[0], ends[1], torch.linspace(0, 1, 4, dtype=torch.float64))
+    spaces, values = list[torch.Tensor](), feature(points).detach()
+    for point in points:
+        jacobian = torch.autograd.functional.jacobian(lambda z: feature(z[None])[0], point)
+        assert isinstance(jacobian, torch.Tensor)
+        spaces.append(torch.linalg.svd(jacobian)[0].T[:2])
+    turns = sum(float(principal_angles(a, b).norm()) for a, b in itertools.pairwise(spaces))
+    assert turns > 0.05
+    assert rows["pair", "slerp"]["semantic"] == pytest.approx(turns, abs=3 * 2**0.5 * 2 * 0.0175)
+    line = feature(torch.lerp(ends[0], ends[1], torch.linspace(0, 1, 4, dtype=torch.float64)[:, None])).detach()
+    length, unit = (sum(float((b - a).norm()) for a, b in itertools.pairwise(curve)) for curve in (values, line))
+    assert rows["pair", "slerp"]["feature"] == pytest.approx(length / unit, rel=1e-9)
+    assert rows["pair", "geodesic"]["feature"] <= min(1, length / unit)

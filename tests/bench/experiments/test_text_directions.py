@@ -1,7 +1,6 @@
 """Captions that change what they should, cosines in closed form, and texts whose differences are known."""
 
 import itertools
-import math
 import random
 from collections.abc import Sequence
 
@@ -11,6 +10,8 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
+from latentedit_bench.domains.base import differences as changes
+from latentedit_bench.experiments.prompts import graded
 from latentedit_bench.experiments.subspaces import effective_dimension
 from latentedit_bench.experiments.text_directions import differences, mean_cosines, text_directions
 from latentedit_bench.experiments.texts import caption_pairs, changed_words
@@ -40,17 +41,6 @@ def test_cosines_in_closed_form() -> None:
     rows = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, -2.0]]])
     assert mean_cosines(rows) == pytest.approx([2 / 3 * np.sqrt(0.5)])
     assert mean_cosines(torch.eye(4)[None]) == pytest.approx([0.0])
-
-
-@pytest.mark.parametrize(("power", "dimension"), [(0.0, 4096), (0.7, 470), (1.2, 16)])
-def test_the_effective_dimension_is_the_truth(power: float, dimension: int) -> None:
-    """Within four standard errors: ``8 tr C^4 / (n (tr C^2)^2) + 4 / n^2`` is the relative variance of tr C^2."""
-    values = torch.arange(1, 4097, dtype=torch.float64).pow(-power)
-    truth = float(values.sum() ** 2 / values.square().sum())
-    assert truth == pytest.approx(dimension, rel=0.03)
-    error = math.sqrt(8 * float(values.pow(4).sum() / values.square().sum() ** 2) / 300 + 4 / 300**2)
-    rows = draw((300, 4096), seed=1, purpose="text geometry") * values.sqrt().float()
-    assert effective_dimension(rows) == pytest.approx(truth, rel=4 * error)
 
 
 def test_the_effective_dimension_is_an_average_over_four_different_rows() -> None:
@@ -96,3 +86,14 @@ def test_the_sum_over_places_knows_no_places_and_no_padding() -> None:
         assert len(DOMAIN.words(source)) == len(DOMAIN.words(target))
         words = [sum(draw((8,), seed=0, purpose=word) for word in DOMAIN.words(one)) for one in (target, source)]
         torch.testing.assert_close(found, (words[0] - words[1]).double(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes() -> None:
+    """Each scene has draws of its own, and each seed."""
+    for own in draw_split("test", 12, 3):
+        found = graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
+        assert found[0] == own
+        assert [len(changes(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
+        assert found == graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
+        assert found[1:] != graded(DOMAIN, own, (0, 1, 4, 12), seed=3)[1:]

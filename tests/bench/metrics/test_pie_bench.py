@@ -145,28 +145,22 @@ def test_the_border_is_inside_in_legacy_mode_only() -> None:
         inside(mask, mode="old")  # type: ignore[arg-type]
 
 
-def test_rows_of_pictures_lose_all_but_the_last_square() -> None:
+def test_rows_of_pictures_lose_all_but_the_last_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before they are scored, in the units of the tables."""
     row = torch.arange(2 * 520 * 1100, dtype=torch.float32).reshape(2, 1, 520, 1100).expand(2, 3, 520, 1100)
     assert torch.equal(last_square(row), row[:, :, 8:, 588:])
-    square = pictures(0)
-    assert last_square(square) is square
+    edited, source, mask = pictures(0), pictures(1), masks(0)
+    assert last_square(edited) is edited
     with pytest.raises(ShapeError, match="14x17"):
         last_square(torch.zeros(1, 3, 14, 17))
+    monkeypatch.setattr("latentedit_bench.metrics.pie_bench.LEGACY_SIDE", HEIGHT)
+    row = torch.cat([torch.zeros_like(edited), edited], dim=3)
+    cut, whole = (scores(one, source, mask, mode="legacy") for one in (row, edited))
+    assert {name: values.tolist() for name, values in cut.items()} == {n: v.tolist() for n, v in whole.items()}
+    assert SCALE == {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 100}
 
 
 def test_pictures_too_small_for_a_window_are_refused() -> None:
     small, mask = torch.zeros(1, 3, 5, 5), torch.zeros(1, 1, 5, 5, dtype=torch.bool)
     with pytest.raises(ShapeError, match="6x6"):
         background_ssim(small, small, mask, mode="legacy")
-
-
-def test_rows_of_pictures_are_cut_and_scores_are_in_the_units_of_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit_bench.metrics.pie_bench.LEGACY_SIDE", 48)
-    generator = torch.Generator().manual_seed(0)
-    edited, source = (torch.rand(2, 3, 48, 48, generator=generator) * 2 - 1 for _ in range(2))
-    mask = torch.zeros(2, 1, 48, 48, dtype=torch.bool)
-    mask[..., 10:30, 5:9] = True
-    row = torch.cat([torch.zeros_like(edited), edited], dim=3)
-    cut, whole = (scores(one, source, mask, mode="legacy") for one in (row, edited))
-    assert {name: values.tolist() for name, values in cut.items()} == {n: v.tolist() for n, v in whole.items()}
-    assert SCALE == {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 100}

@@ -54,12 +54,17 @@ def batches() -> list[Prepared]:
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
-def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
+def test_the_best_setting_is_found_and_the_best_third_of_the_first_batch_is_tried_on_all(
+    batches: list[Prepared],
+) -> None:
     """The error of a share k of the way is ``(1 - k)^2``, up to the rounding to eight bits; what lies beyond the answer
     is clipped at black and white."""
-    tried = tune_method(TOY, Trials(batches, {False}, gains=(1.0,)))
-    assert len(tried) == len(SHARES)
+    told_of, settings = list[tuple[str, int, int]](), Trials(batches, {False}, gains=(1.0,))
+    with batches[0].latent.backbone.count() as cost:
+        tried = tune_method(TOY, settings, progress=lambda *step: told_of.append(step))
+    assert [one.items for one in tried] == [12] * 4 + [4] * 8
     assert tried[0].settings["share"] == 1.0
+    assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
     for one in tried:
         share = one.settings["share"]
         if share <= 1:
@@ -68,6 +73,9 @@ def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
             assert 0.05 < one.score < min(1.0, (1 - share) ** 2)
         assert one.evaluations == one.settings["steps"] == 4, "as many steps as the budget pays for"
     assert [one.score for one in tried[4:]] == sorted(one.score for one in tried[4:])
+    assert told_of == [("toy", done, 16) for done in range(1, 17)]
+    assert cost.evaluations == 4 * (12 * 4 + 4 * 8), "twelve on four items, four of them on the others too"
+    assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
 
 
 def test_all_edits_are_drawn_from_one_seed(
@@ -84,20 +92,6 @@ def test_all_edits_are_drawn_from_one_seed(
     trials.tried(TOY, editor, 2)
     trials.with_gain(TOY, editor, 1.5)
     assert seeds == [one.seeds(5) for one in batches[:2]] * 2
-
-
-@pytest.mark.nightly
-@pytest.mark.usefixtures("toy")
-def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepared]) -> None:
-    told_of: list[tuple[str, int, int]] = []
-    model = batches[0].latent.backbone
-    with model.count() as cost:
-        tried = tune_method(TOY, Trials(batches, {False}, gains=(1.0,)), progress=lambda *step: told_of.append(step))
-        assert [one.items for one in tried] == [12] * 4 + [4] * 8
-        assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
-        assert told_of == [("toy", done, 16) for done in range(1, 17)]
-    assert cost.evaluations == 4 * (12 * 4 + 4 * 8), "twelve on four items, four of them on the others too"
-    assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
 
 
 @pytest.mark.nightly

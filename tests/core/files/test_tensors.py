@@ -2,7 +2,6 @@
 
 import json
 import struct
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +113,11 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("data", "words"), HOSTILE)
-def test_hostile_bytes_are_refused_in_one_line_and_no_memory(data: bytes, words: str) -> None:
-    tracemalloc.start()
-    try:
-        with pytest.raises(FileFormatError, match=f"^me is .*{words}") as caught:
-            unpack(data, "me", allowed=NAMES)
-        peak_bytes = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+def test_hostile_bytes_are_refused_in_one_line(data: bytes, words: str) -> None:
+    with pytest.raises(FileFormatError, match=f"^me is .*{words}") as caught:
+        unpack(data, "me", allowed=NAMES)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
-    assert peak_bytes < 1_000_000 + 10 * len(data)
 
 
 def test_files_of_sizes_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

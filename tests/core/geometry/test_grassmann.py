@@ -148,18 +148,3 @@ def test_random_angles_are_those_of_subspaces_drawn_at_random(dimension: int, ra
     assert float(found[:, :shared].abs().sum()) < 1e-7 * 2000
     for column in range(shared, rank):
         assert scipy.stats.ks_2samp(found[:, column], direct[:, column]).pvalue > 1e-3 / rank
-
-
-@pytest.mark.nightly
-def test_the_random_level() -> None:
-    """In a large space it is less by at most the norm of what angles lack of pi / 2, of mean square ``r^2 / n``."""
-    level = random_level(20_000, 10, draws=50)
-    limit = math.pi / 2 * math.sqrt(10)
-    assert limit - 1.2 * math.sqrt(10 * 10 / 20_000) < level.low < level.mean < level.high < limit
-    level = random_level(10, 3, draws=2000, seed=5)
-    fresh = random_angles(10, 3, draws=2000, seed=6).norm(dim=1)
-    assert 0.93 < float(((fresh > level.low) & (fresh < level.high)).double().mean()) < 0.97
-    assert abs(level.mean - float(fresh.mean())) < 5 * float(fresh.std()) * math.sqrt(2 / 2000)
-    assert random_level(10, 3, draws=9).mean == random_level(10, 3, draws=9).mean
-    assert random_level(10, 3, draws=9).mean != random_level(10, 3, draws=9, seed=5).mean
-    assert random_level(3, 3).high == pytest.approx(0, abs=1e-7)

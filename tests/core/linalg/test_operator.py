@@ -40,17 +40,13 @@ def test_products_and_what_they_act_on() -> None:
     assert operator.largest_rank == 4
 
 
-def test_refusals_say_what_to_do() -> None:
-    operator = Dense(random_matrices(2, 6), latent=(2, 3))
+def test_refusals_say_what_to_do_and_count_nothing() -> None:
     with pytest.raises(ShapeError, match=r"\[2, 2, 3\]; got \[2, 6\]"):
-        operator.matvec(torch.zeros(2, 6, dtype=torch.float64))
+        Dense(random_matrices(2, 6), latent=(2, 3)).matvec(torch.zeros(2, 6, dtype=torch.float64))
     with pytest.raises(ShapeError, match="4 groups"):
         Mean(Dense(random_matrices(6, 2)), 4)
     with pytest.raises(ConfigError):
         Mean(Dense(random_matrices(6, 2)), 0)
-
-
-def test_wrong_rows_are_refused_and_not_counted() -> None:
     operator = DenseBlock(vectors(6, 4))
     for product, size in ((operator.matmat, 4), (operator.rmatmat, 6)):
         with pytest.raises(ShapeError, match="the operator's shape"):
