@@ -190,7 +190,7 @@ def test_it_follows_a_great_circle_to_first_order() -> None:
     assert errors[1] / errors[2] == pytest.approx(2, rel=0.08)
     fine, u = shot_of(64)
     straight = START + torch.linspace(0, 1, 65, dtype=torch.float64)[:, None] * 64 * (fine.points[1] - fine.points[0])
-    bent = Shot(points=straight, bases=fine.bases, captured=fine.captured)
+    bent = Shot(points=straight, bases=fine.bases)
     assert errors[2] < off_the_circle(bent, u) / 10
 
 

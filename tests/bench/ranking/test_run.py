@@ -18,7 +18,6 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.ranking import run as run_module
-from latentedit_bench.ranking import work as work_module
 from latentedit_bench.ranking.evaluate import CODEC, Method
 from latentedit_bench.ranking.plan import Plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, BenchWork, preview_name, run
@@ -221,7 +220,7 @@ def test_a_picture_that_went_away_fails_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_edit_that_the_model_refuses_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = work_module.evaluate
+    real = run_module.evaluate
 
     def refusing(method: Method, batch: Any, *rest: Any, **more: Any) -> Any:
         if any(item.id == ITEMS[0].id for item in batch.items):
@@ -230,7 +229,7 @@ def test_an_edit_that_the_model_refuses_fails_alone(monkeypatch: pytest.MonkeyPa
 
     work = cut()
     whole = work.start()(work.task("001-000000-slide"))
-    monkeypatch.setattr(work_module, "evaluate", refusing)
+    monkeypatch.setattr(run_module, "evaluate", refusing)
     done = work.start()(work.task("001-000000-slide"))
     assert [one.why for one in done.failures] == ["expected finite numbers; got others"]
     assert [row["item"] for row in done.rows] == [ITEMS[1].id] * 2
