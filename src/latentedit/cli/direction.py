@@ -23,6 +23,7 @@ app = typer.Typer(
 
     Examples:
         latentedit direction make a.png --change "=> glasses" -o glasses.safetensors
+        latentedit direction preview glasses.safetensors --on you.png
     """,
     no_args_is_help=True,
 )

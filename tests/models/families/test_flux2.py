@@ -142,7 +142,8 @@ def test_a_processor_reads_as_its_tokenizer() -> None:
     """
     plain, processed = flux2_dev(), flux2_dev()
     tokenizer = processed.tokenizer
-    processed.tokenizer = SimpleNamespace(
+    processor = type("Processor", (SimpleNamespace,), {"__module__": __name__})
+    processed.tokenizer = processor(
         tokenizer=tokenizer,
         chat_template=tokenizer.chat_template,
         apply_chat_template=tokenizer.apply_chat_template,
