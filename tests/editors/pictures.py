@@ -1,9 +1,6 @@
-"""Pictures that tell their place in a series, and the frames of an animation as they were written."""
+"""Pictures that tell their place in a series."""
 
-from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 
 def plain(index: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
@@ -13,8 +10,3 @@ def plain(index: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
 
 def series(count: int, size: tuple[int, int] = (40, 40)) -> tuple[list[Image.Image], list[str]]:
     return [plain(index, size) for index in range(count)], [f"{index}\nread {index}" for index in range(count)]
-
-
-def frames_of(path: Path, mode: str = "RGB") -> list[np.ndarray]:
-    with Image.open(path) as file:
-        return [np.asarray(frame.convert(mode)) for frame in ImageSequence.Iterator(file)]

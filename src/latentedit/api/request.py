@@ -141,6 +141,11 @@ class EditRequest:
             )
 
 
+def one_or_more(given: Any, kind: Any) -> tuple[Any, ...]:
+    """What was given as nothing, as one thing of a kind, or as several, as a tuple."""
+    return () if given is None else (given,) if isinstance(given, kind) else tuple(given)
+
+
 def check_texts(captions: Mapping[str, str | tuple[str, ...] | None]) -> None:
     """Refuse captions that say nothing.
 

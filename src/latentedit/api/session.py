@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.api.measure import measured, metered
-from latentedit.api.request import EditRequest
+from latentedit.api.request import EditRequest, one_or_more
 from latentedit.api.result import EditResult
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
@@ -115,7 +115,8 @@ class Session:
         search = method if method is not None else stored_eim(latent.backbone).search
         target = embed_targets(latent, targets)
         direction = identify(latent, target, search, seed=seed, progress=progress)
-        self._check_moves(direction, targets)
+        if not bool(direction.length.any()):
+            raise self._no_change(targets)
         return dataclasses.replace(direction, target_captions=targets)
 
     @torch.no_grad()
@@ -154,7 +155,7 @@ class Session:
                 finite number, an unknown arm or mixing.
         """
         request = EditRequest(
-            direction=_several(direction),
+            direction=one_or_more(direction, Direction),
             strength=tuple(strength) if isinstance(strength, Sequence) else (strength,),
             mixing=mixing,
             local=local,
@@ -195,10 +196,10 @@ class Session:
         if len(strengths) == 0:  # of a tensor, which has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
         request = EditRequest(
-            direction=() if direction is None else _several(direction),
+            direction=one_or_more(direction, Direction),
             to=to if to is None or isinstance(to, str) else tuple(to),
-            change=() if change is None else (change,) if isinstance(change, ChangeLike) else tuple(change),
-            instruction=_texts(instruction),
+            change=one_or_more(change, ChangeLike),
+            instruction=one_or_more(instruction, str),
             method=method,
             mixing=options.get("mixing", "sum"),
             local=options.get("local"),
@@ -256,10 +257,8 @@ class Session:
         self, request: EditRequest, editor: Editor, strengths: Sequence[float] | None, progress: Progress | None
     ) -> "_Made":
         """Towards a text, by any editor."""
-        latent, notes = (
-            self.latent,
-            default_note(request.method, self.latent.backbone, instructed=self.latent.instructed),
-        )
+        latent = self.latent
+        notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
         targets = wanted_texts(latent, **_wanted(request))
         target, strengths = embed_targets(latent, targets), request.strength[:1] if strengths is None else strengths
         record = self._record(editor, request, seed=request.seed)
@@ -304,12 +303,11 @@ class Session:
             cross_talk=cross_talk(slid.parts) if len(slid.parts) > 1 else None,
         )
 
-    def _check_moves(self, direction: Direction, targets: Sequence[str]) -> None:
-        if not bool(direction.length.any() or direction.condition.tokens.any() or direction.condition.pooled.any()):
-            raise ConfigError(
-                f"the target text says the same as the source text to this model: {targets[0]!r} after "
-                f"{self.latent.captions[0]!r} gives a direction of zero length. Name what should change"
-            )
+    def _no_change(self, targets: Sequence[str]) -> ConfigError:
+        return ConfigError(
+            f"the target text says the same as the source text to this model: {targets[0]!r} after "
+            f"{self.latent.captions[0]!r} gives a direction of zero length. Name what should change"
+        )
 
     def _identified(
         self, request: EditRequest, editor: EIM, progress: Progress | None, *, swept: bool
@@ -330,8 +328,8 @@ class Session:
                 direction = identify(self.latent, target, editor.search, **how)
             else:
                 direction = editor.direction(self.latent, target, **how)
-            if swept:
-                self._check_moves(direction, targets)
+            if swept and direction.moves_nothing:
+                raise self._no_change(targets)
             found.append(dataclasses.replace(direction, target_captions=targets))
         return found
 
@@ -609,14 +607,6 @@ def _wanted(request: EditRequest) -> dict[str, Any]:
 def broadcast(strength: Sequence[float], count: int) -> list[float]:
     """One strength for each of several directions, from one for all or one each."""
     return [float(one) for one in strength] if len(strength) > 1 else [float(strength[0])] * count
-
-
-def _several(direction: Direction | Sequence[Direction]) -> tuple[Direction, ...]:
-    return (direction,) if isinstance(direction, Direction) else tuple(direction)
-
-
-def _texts(texts: str | Sequence[str] | None) -> tuple[str, ...]:
-    return () if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
 
 
 def _given(**settings: Any) -> dict[str, Any]:

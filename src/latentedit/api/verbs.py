@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack, overload
 
 import torch
 
-from latentedit.api.request import EditRequest
+from latentedit.api.request import EditRequest, one_or_more
 from latentedit.api.result import EditResult
 from latentedit.api.session import MoveOptions, Session, SweepOptions
 from latentedit.core.errors import ConfigError
@@ -164,13 +164,9 @@ def edit(
     """
     request = EditRequest(
         to=to if to is None or isinstance(to, str) else tuple(to),
-        change=() if change is None else (change,) if isinstance(change, ChangeLike) else tuple(change),
-        instruction=()
-        if instruction is None
-        else (instruction,)
-        if isinstance(instruction, str)
-        else tuple(instruction),
-        direction=() if direction is None else (direction,) if isinstance(direction, Direction) else tuple(direction),
+        change=one_or_more(change, ChangeLike),
+        instruction=one_or_more(instruction, str),
+        direction=one_or_more(direction, Direction),
         caption=caption if caption is None or isinstance(caption, str) else tuple(caption),
         captioner=captioner,
         beside=tuple(beside),

@@ -137,6 +137,12 @@ class Direction:
         return digest.hexdigest()[:16]
 
     @property
+    def moves_nothing(self) -> bool:
+        """Neither the image part nor the text part is other than zero."""
+        text = self.condition
+        return not bool(self.length.any() or text.tokens.any() or text.pooled.any())
+
+    @property
     def length(self) -> Float[Tensor, " b"]:
         """The norm of each picture's displacement; 0 where the target text is the source text."""
         return torch.linalg.vector_norm(self.z.flatten(1), dim=1)

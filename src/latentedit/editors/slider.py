@@ -143,7 +143,7 @@ class Slider:
         for strength in strengths:
             check_strength(strength)
         strengths = [float(strength) for strength in strengths]
-        if self._moves_nothing:
+        if self.direction.moves_nothing:
             return [
                 StrengthResult(z=self.latent.z, strength=one, direction=self.direction, notes=self.direction.notes)
                 for one in strengths
@@ -255,11 +255,6 @@ class Slider:
     def _curve(self, strength: float) -> EffectCurve:
         scales, effects = self._effects(below=strength < 0, beyond=strength > 1)
         return EffectCurve(scales=scales, effects=effects)
-
-    @property
-    def _moves_nothing(self) -> bool:
-        text = self.direction.condition
-        return not bool(self.direction.length.any() or text.tokens.any() or text.pooled.any())
 
     @property
     def _whole(self) -> Float[Tensor, "b *latent"]:
