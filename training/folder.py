@@ -8,7 +8,7 @@ from torch import nn
 
 from latentedit.core.files.writing import told_unwritable
 from latentedit.models.libraries import quiet_libraries
-from latentedit.models.settings_file import change_json, write_settings
+from latentedit.models.model_settings import change_json, write_settings
 
 
 def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> None:

@@ -25,9 +25,8 @@ from latentedit.editors.registry import make_editor
 from latentedit.latents.encode import encode
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
-from latentedit.models.loading import open_folder
+from latentedit.models.codec import PATCH, pack, unpack
 from latentedit.models.packed import positions
-from latentedit.models.patches import PATCH, pack, unpack
 from latentedit.models.registry import bundled_folder, load
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, draw_caption, parse
@@ -305,8 +304,8 @@ def train_kontext(run: Training, plan: Plan) -> dict[str, float]:
     sources = draw_split("train", plan.pictures, SEED)
     words = random.Random(f"portraits/answers/{SEED}")
     attributes = sources, [draw_answer(source, words) for source in sources]
-    parent = open_folder(bundled_folder("portraits"))
-    model = load(parent.path, device=run.device)
+    parent = bundled_folder("portraits")
+    model = load(parent, device=run.device)
     source, answer = (
         encode_latents(model, render_kept(name, part, draw_framed, run), run, f"latents-{name}")
         for name, part in zip(("sources", "answers"), attributes, strict=True)
@@ -316,7 +315,7 @@ def train_kontext(run: Training, plan: Plan) -> dict[str, float]:
     tasks = Tasks(tokenizers=tokenizers, attributes=attributes, latents=(source, answer), device=run.device)
     seconds = {"text": fit_words(network, tasks, plan.fits["text"], run)}
     seconds["flow"] = fit_flow(network, tasks, plan.fits["flow"], run)
-    write_kontext(run.folder / "model", parent.load("vae"), network, tokenizers)
+    write_kontext(run.folder / "model", AutoencoderKL.from_pretrained(parent, subfolder="vae"), network, tokenizers)
     return seconds
 
 

@@ -15,9 +15,8 @@ from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_
 from latentedit.latents.classifier import AttributeClassifier
 from latentedit.latents.reference import write_reference
 from latentedit.latents.worlds import World
-from latentedit.models.loading import open_folder
+from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load
-from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_keep.files import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
@@ -126,7 +125,7 @@ def _train_scenes(run: Training, plan: Plan) -> dict[str, float]:
     """From the weights of `portraits`: what they know of edges, colors and noise need not be learnt again."""
     scenes, begun = SCENES.draw("train", plan.pictures, SEED), bundled_folder("portraits")
     pictures = render_kept("train", scenes, _trace, run)
-    codec: AutoencoderKL = open_folder(begun).load("vae").requires_grad_(True)
+    codec: AutoencoderKL = AutoencoderKL.from_pretrained(begun, subfolder="vae")
     captions = CaptionBatches(SCENES, scenes, run.device)
     return train_sd3(run, plan, captions, pictures, codec, SceneReader, begun=begun)
 

@@ -10,7 +10,7 @@ from latentedit.latents import reference
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.reference import verify, write_reference
 from latentedit.models.registry import bundled_folder
-from latentedit.models.settings_file import read_settings, write_settings
+from latentedit.models.model_settings import read_settings, write_settings
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,5 @@
 """Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,16 +7,19 @@ from typing import Any, cast
 import accelerate
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, FluxPipeline, UNet2DConditionModel, UniPCMultistepScheduler
+from diffusers import (
+    FirstBlockCacheConfig,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
 from peft import LoraConfig
 
 import latentedit as le
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import seeded
-from latentedit.models.loading import open_folder
-from latentedit.models.sd import StableDiffusionBackbone
-from latentedit.models.sd3 import StableDiffusion3Backbone
-from latentedit.testing.miniature import sd3_pipeline
+from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
 from latentedit.testing.miniatures.flux import flux
 
 pytestmark = pytest.mark.slow
@@ -88,9 +90,10 @@ def a_class(name: str) -> Any:
         (lambda: a_class("FluxxPipeline"), "FluxxPipeline, which is not supported.*FluxPipeline.*CallableBackbone"),
         (lambda: a_class("WanPipeline"), "WanPipeline, which is not supported.*latentedit models families"),
         (lambda: spoilt(tokenizer_2=None), "the FluxPipeline has no tokenizer_2"),
-        (lambda: spoilt(vae=flux().transformer), "the vae of this FluxPipeline is a FluxTransformer2DModel"),
-        (lambda: spoilt(cached=True), r"reuses what it computed.*Call pipeline\.transformer\.disable_cache\(\)"),
-        (lambda: spoilt(vae=flux().vae.to("meta")), "lie on two devices: transformer on cpu, vae on meta"),
+        (lambda: spoilt(transformer=sd3_pipeline(t5=False).transformer), "is not a FluxTransformer2DModel"),
+        (lambda: spoilt(text_encoder_2=flux().text_encoder_2.train()), r"Call pipeline\.text_encoder_2\.eval\(\)"),
+        (lambda: spoilt(cached=True), r"reuses features.*Call pipeline\.transformer\.disable_cache\(\)"),
+        (lambda: spoilt(vae=flux().vae.to("meta")), "are on two devices: transformer on cpu, vae on meta"),
         (lambda: spoilt(text_encoder_2=flux().text_encoder_2.to("meta")), "transformer on cpu, text_encoder_2 on meta"),
     ],
 )
@@ -127,33 +130,21 @@ def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
 ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hidden_size=32))
 
 
-@pytest.fixture(scope="module")
-def sd3_parts(folder_without_t5: Path) -> Mapping[str, Any]:
-    return open_folder(folder_without_t5).components(torch.float32)
-
-
-@pytest.fixture(scope="module")
-def sd_parts(folder_sd: Path) -> Mapping[str, Any]:
-    return open_folder(folder_sd).components(torch.float32)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"text_encoder_2": None}, "takes 24 pooled features"),
-        ({"vae": SimpleNamespace(config=SimpleNamespace(latent_channels=4))}, "8 channels in and 8 out, .* have 4"),
+        ({"text_encoder_2": None}, "has no text_encoder_2"),
+        ({"vae": sd_pipeline().vae}, "8 channels in and 8 out, .* have 4"),
         ({"text_encoder": ENCODER_OF_ANOTHER}, "reads text of width 32; the CLIP encoders give 48"),
-        ({"scheduler": {"invert_sigmas": True}}, "invert_sigmas"),
+        ({"scheduler": FlowMatchEulerDiscreteScheduler(invert_sigmas=True)}, "invert_sigmas"),
     ],
 )
-def test_sd3_refuses_parts_of_different_models(
-    sd3_parts: Mapping[str, Any], change: dict[str, Any], message: str
-) -> None:
-    bare = StableDiffusion3Backbone({**sd3_parts, "scheduler": {"shift": 3.0}}, name="defaults", device="cpu")
-    whole = StableDiffusion3Backbone(sd3_parts, name="in training", device="cpu", max_sequence_length=1)
-    assert bare.grid(7) == whole.grid(7), "missing settings of a scheduler are its defaults"
+def test_sd3_refuses_parts_of_different_models(change: dict[str, Any], message: str) -> None:
+    pipeline = sd3_pipeline(t5=False, channels=8)
+    for part, value in change.items():
+        setattr(pipeline, part, value)
     with pytest.raises(ModelError, match=message):
-        StableDiffusion3Backbone({**sd3_parts, **change}, name="parts of two", device="cpu")
+        le.from_pipeline(pipeline)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +157,9 @@ def test_sd3_refuses_parts_of_different_models(
         ({"cross_attention_dim": 24}, "text of width 24, and the text encoders give 16"),
     ],
 )
-def test_sd_refuses_a_u_net_of_another_kind(sd_parts: Mapping[str, Any], changes: dict[str, Any], message: str) -> None:
-    build: Any = UNet2DConditionModel
+def test_sd_refuses_a_u_net_of_another_kind(changes: dict[str, Any], message: str) -> None:
+    pipeline, build = sd_pipeline(), cast("Any", UNet2DConditionModel)
     with seeded(0):
-        unet = build.from_config(dict(sd_parts["unet"].config) | changes)
+        pipeline.unet = build.from_config(dict(pipeline.unet.config) | changes)
     with pytest.raises(ModelError, match=message):
-        StableDiffusionBackbone({**sd_parts, "unet": unet}, name="parts of two", device="cpu")
+        le.from_pipeline(pipeline)

@@ -12,10 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentedit.core.errors import ModelError
-from latentedit.models.folder_settings import check_settings
-from latentedit.models.loading import computing, open_folder
+from latentedit.models.loading import open_folder
+from latentedit.models.model_settings import check_settings, read_settings
 from latentedit.models.registry import load
-from latentedit.models.settings_file import read_settings
 from tests.models.folders import change_json
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -77,12 +76,8 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (tensor(ENCODER, "text_projection.weight", lambda w: w[1:].clone()), r"projection\.weight in .* shape \[7, 8\]"),
     (tensor(TRANSFORMER, "proj_out.weight", lambda w: None), r"tensor proj_out\.weight is missing in"),
     (configuration("transformer/config.json", num_layers=3), "do not belong together"),
-    (configuration("transformer/config.json", num_layers=10**7), "num_layers 10000000, where 0 to 1000 make sense"),
-    (configuration("transformer/config.json", deep={"num_layers": 10**7}), "says num_layers 10000000"),
     (configuration("transformer/config.json", patch_size=0), "cannot be made of .*division|does not load .*division"),
-    (configuration("text_encoder/config.json", num_hidden_layers=-1), "num_hidden_layers -1, where 1 to 1000"),
     (configuration("text_encoder/config.json", hidden_size=0), "text_encoder does not load as the text_encoder"),
-    (configuration("vae/config.json", down_block_types=["x"] * 1001), "lists more than 1000 down_block_types"),
     (configuration("vae/config.json", scaling_factor="x"), "Pipeline cannot be made of .*: could not convert"),
     (configuration("vae/config.json", block_out_channels=[[]]), "an estimate of its memory cannot be made of "),
     (configuration("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
@@ -105,7 +100,7 @@ def test_a_good_folder_is_described(folder_with_t5: Path, folder_without_t5: Pat
     assert "text_encoder_3" in three.weights
     assert "text_encoder_3" not in two.weights
     assert three.parts.keys() - two.parts.keys() == {"text_encoder_3", "tokenizer_3"}
-    assert open_folder(folder_with_t5, text_encoders="required").left_out == {"text_encoder_3", "tokenizer_3"}
+    assert open_folder(folder_with_t5, text_encoders="required").parts == two.parts
 
 
 @pytest.mark.slow
@@ -167,13 +162,3 @@ def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], s
     for check in (lambda: open_folder(folder), lambda: read_settings(folder), lambda: check_settings(change, "mine")):
         with pytest.raises(ModelError, match=said):
             check()
-
-
-@pytest.mark.slow
-def test_a_configuration_that_loads_and_does_not_compute_is_said_of_the_model(folder: Path) -> None:
-    change_json(folder / "text_encoder/config.json", layer_norm_eps=None)
-    model = load(folder, device="cpu")
-    with pytest.raises(ModelError, match=r"^the networks of .* load and do not compute: layer_norm\(\).*NoneType"):
-        model.embed(["a man"])
-    with pytest.raises(TypeError, match="ours"), computing("a model"):
-        raise TypeError("ours")

@@ -7,13 +7,13 @@ from typing import Any
 import peft
 import pytest
 import torch
+from latentedit.models.text_cache import VARIABLE
 from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
-from latentedit.models.text_cache import VARIABLE
 from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error

@@ -14,9 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.linalg.autodiff import Derivative
 from latentedit.core.rng import draw, seeded
-from latentedit.models.attention import differentiable_attention
+from latentedit.models.attention import differentiable_attention, uncompiled
 from latentedit.models.sites import Site, giving, keeping, projections, read, shifted
-from latentedit.models.uncompiled import uncompiled
 
 
 class Pair(nn.Module):

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from latentedit.core.errors import ModelError, OutputError
 from latentedit.core.rng import seeded
-from latentedit.models.settings_file import change_json, read_settings, write_settings
+from latentedit.models.model_settings import change_json, read_settings, write_settings
 from latentedit.models.weights import fingerprint, live_fingerprint, refuse_pickles, tensor_shapes, weight_files
 
 

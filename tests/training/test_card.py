@@ -3,7 +3,7 @@
 import pytest
 
 from latentedit.models.registry import bundled_folder
-from latentedit.models.settings_file import read_settings
+from latentedit.models.model_settings import read_settings
 from training.folder import card_text
 from training.recipes import RECIPES
 

@@ -15,9 +15,9 @@ from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
-from latentedit.models.patches import pack, unpack
+from latentedit.models.codec import pack, unpack
 from latentedit.models.registry import bundled_folder, load
-from latentedit.models.settings_file import write_settings
+from latentedit.models.model_settings import write_settings
 from latentedit.testing.tolerances import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary

@@ -17,7 +17,7 @@ from latentedit.latents.guard import Guard
 from latentedit.latents.reference import verify
 from latentedit.latents.worlds import World, words_of
 from latentedit.models.registry import bundled_folder, load
-from latentedit.models.settings_file import read_settings
+from latentedit.models.model_settings import read_settings
 from latentedit.models.weights import read_json
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer

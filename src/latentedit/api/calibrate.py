@@ -25,8 +25,7 @@ from latentedit.latents.instructions import KEY as NO_CHANGE
 from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTING, SETTINGS, store_calibration
-from latentedit.models.loading import SETTINGS_FILE
-from latentedit.models.settings_file import read_settings, write_settings
+from latentedit.models.model_settings import SETTINGS_FILE, read_settings, write_settings
 
 CAPTIONS = "calibration_captions.txt"
 """Beside this module: captions for general models, a line each."""
@@ -173,7 +172,7 @@ def keep_calibration(
     if folder is None:
         place = store_calibration(model.fingerprint, parts)
     else:
-        known = read_settings(folder).get(SETTING, {}) if (folder / SETTINGS_FILE).is_file() else {}
+        known = read_settings(folder).get(SETTING, {})
         same = known if known.get("fingerprint") == model.fingerprint else {}
         write_settings(folder, {SETTING: {**same, "fingerprint": model.fingerprint, **parts}})
         place = folder / SETTINGS_FILE

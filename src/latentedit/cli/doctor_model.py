@@ -79,12 +79,9 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, An
         told = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
         found = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {told}"
         rows.append(_row(part, found, parameters=network.parameters, bytes=sizes))
-    work, more = needs.activation_bytes(placement), needs.derivative_bytes()
-    found = (
-        f"about {gigabytes(work)} in {dtype_name(placement.dtype)} for a picture of {needs.side_px} px, and "
-        f"{gigabytes(more)} for a derivative"
-    )
-    return [*rows, _row("at work", found, activation_bytes=work, derivative_bytes=more)]
+    work = needs.activation_bytes(placement)
+    found = f"about {gigabytes(work)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
+    return [*rows, _row("activations", found, activation_bytes=work)]
 
 
 def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None") -> dict[str, Any]:

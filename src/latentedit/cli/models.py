@@ -258,10 +258,9 @@ def verification(folder: Path) -> list[str]:
 
 def _settings(folder: Path) -> Mapping[str, Any]:
     """What the folder says about its model; nothing where it says nothing."""
-    from latentedit.models.loading import SETTINGS_FILE
-    from latentedit.models.settings_file import read_settings
+    from latentedit.models.model_settings import read_settings
 
-    return read_settings(folder) if (folder / SETTINGS_FILE).is_file() else {}
+    return read_settings(folder)
 
 
 def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:

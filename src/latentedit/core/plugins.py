@@ -115,8 +115,8 @@ class Registry:
 
 
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
-"""Pipeline class of ``model_index.json`` to a subclass of `Backbone` with `parts` and
-``from_folder(folder, name=, placement=)``."""
+"""Name of a diffusers pipeline class to a subclass of `Backbone` with `parts`, which is called as
+``adapter(pipeline, name=, fingerprint=, settings=, device=)``."""
 
 MODELS = Registry(group="latentedit.models", kind="bundled model")
 """Name to the path of a diffusers folder."""

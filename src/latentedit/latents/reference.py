@@ -9,8 +9,8 @@ from PIL import Image
 from latentedit.core.errors import ModelError
 from latentedit.latents.drawing import draw_pictures
 from latentedit.models.base import Backbone
+from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import load
-from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_keep.pictures import save_image
 
 _REFERENCE, _CAPTION = "reference.png", "reference_caption"

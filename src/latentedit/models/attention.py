@@ -1,20 +1,22 @@
-"""The attention kernel that every derivative can pass through."""
+"""Networks that every derivative can pass through: attention as plain products, and nothing compiled."""
 
+import functools
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import group_norm, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from latentedit.models.uncompiled import uncompiled
+from latentedit.core.process_wide import WhileNeeded
 
 
 @contextmanager
 def differentiable_attention() -> Generator[None]:
-    """Run attention as plain matrix products inside the context, in this thread.
+    """Compute attention as plain matrix products inside the context, in this thread, so that every derivative passes.
 
     PyTorch's fused kernels (flash, memory-efficient, cuDNN) have no forward-mode derivative and no second one; the
     "math" kernel has both. Values agree with the fused kernels up to rounding. ``torch.nn.attention.sdpa_kernel``
@@ -24,12 +26,12 @@ def differentiable_attention() -> Generator[None]:
     Cost:
         Memory quadratic in the number of tokens; no network evaluation.
     """
-    with _MathAttention(), uncompiled():
+    with _Differentiable(), uncompiled():
         yield
 
 
-class _MathAttention(TorchFunctionMode):
-    """Has attention computed by PyTorch's "math" kernel; modes are a thread's own."""
+class _Differentiable(TorchFunctionMode):
+    """Computes attention by PyTorch's "math" kernel, and group norms of contiguous tensors; local to a thread."""
 
     def __torch_function__(
         self,
@@ -38,6 +40,8 @@ class _MathAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func is group_norm:  # PyTorch has no forward mode of group norms of other tensors
+            args = (args[0].contiguous(), *args[1:])
         called = _math if func is scaled_dot_product_attention else func
         return called(*args, **(kwargs or {}))
 
@@ -65,3 +69,31 @@ def _math(
     kernel = torch.ops.aten._scaled_dot_product_attention_math
     with torch.autocast(device, enabled=False):
         return kernel(query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]
+
+
+@contextmanager
+def uncompiled() -> Generator[None]:
+    """Inside the context, compiled networks run as they are written, so that hooks of their modules act.
+
+    Compiled code leaves out hooks that are registered after it was compiled, and says nothing. PyTorch before 2.6
+    cannot be told to run anything else; `latentedit.models.sites` then finds that a hook was not reached.
+
+    Compiled networks of other threads run so, too, as long as the context is open: their values differ by rounding.
+    """
+    if _set_stance() is None:  # nothing has been compiled, or PyTorch is older
+        yield
+        return
+    with _EAGER.open():
+        yield
+
+
+def _set_stance() -> Any:
+    return getattr(sys.modules.get("torch._dynamo"), "set_stance", None)
+
+
+def _eager() -> Callable[[], object]:
+    return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
+
+
+_EAGER = WhileNeeded(_eager)
+"""PyTorch's stance, which is one for the whole process."""

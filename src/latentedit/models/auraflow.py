@@ -9,14 +9,12 @@ Source:
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -26,40 +24,19 @@ class AuraFlowBackbone(FlowBackbone):
     """AuraFlow: ``v(z, s, c) = transformer(z, s, t5)``.
 
     Args:
-        components: of an ``AuraFlowPipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``AuraFlowPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("LlamaTokenizer", "LlamaTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
-        "text_encoder": ("UMT5EncoderModel",),
-        "transformer": ("AuraFlowTransformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    guidance: ClassVar[float] = 3.5
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     window: int = 256
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config, vae = components["transformer"].config, components["vae"]
-        check_widths(
-            text=int(config.joint_attention_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels),
-            vae=vae,
-        )
-        patch = int(config.patch_size)
-        self._begin(
-            components,
-            patch=patch,
-            widths=(int(config.joint_attention_dim), 0),
-            guidance=3.5,
-            largest_px=math.isqrt(config.pos_embed_max_size) * patch * 2 ** (len(vae.config.block_out_channels) - 1),
-            **placement,
-        )
+    def _largest_side(self) -> int:
+        return math.isqrt(self._network.config.pos_embed_max_size) * self._multiple
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, *_ = self.stock.encode_prompt(

@@ -54,8 +54,8 @@ class Backbone(abc.ABC):
     revision: str | None = None
     """Commit of the hub's repository from which the weights come; None where they come from elsewhere."""
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-    """The parts of a model folder that ``from_folder`` reads, each with the classes that it may have; see `loading`."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Parts of a diffusers pipeline that the adapter uses, besides the scheduler."""
 
     half: ClassVar[torch.dtype] = torch.bfloat16
     """The half precision that the family was published for."""
@@ -64,7 +64,7 @@ class Backbone(abc.ABC):
     """Settings of editors, by name, that their papers published for the family; a folder's own "editors" come first."""
 
     optional_parts: ClassVar[frozenset[str]] = frozenset()
-    """Those that may be null in ``model_index.json``, all of them or none."""
+    """Parts that may be null in ``model_index.json``, all of them or none."""
 
     def __init__(self, *, name: str, fingerprint: str, capabilities: Capabilities) -> None:
         self.name = name

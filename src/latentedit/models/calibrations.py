@@ -17,7 +17,7 @@ from typing import Any
 from latentedit.core.errors import FileFormatError
 from latentedit.core.files.user_folders import user_folder
 from latentedit.models.base import Backbone
-from latentedit.models.settings_file import change_json
+from latentedit.models.model_settings import change_json
 from latentedit.models.weights import read_json
 from latentedit_keep.files import make_folder, user_path
 

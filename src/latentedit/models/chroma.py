@@ -9,18 +9,15 @@ Source:
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_widths
-from latentedit.models.network import T5_TOKENIZERS
+from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -29,31 +26,15 @@ class ChromaBackbone(PackedFlowBackbone):
     """Chroma1: ``v(z, s, c) = transformer(tokens of z, s, t5, mask)``.
 
     Args:
-        components: of a ``ChromaPipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``ChromaPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": T5_TOKENIZERS,
-        "text_encoder": ("T5EncoderModel",),
-        "transformer": ("ChromaTransformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    guidance: ClassVar[float] = 5.0
     prompt_pipeline: ClassVar[str] = "ChromaPipeline"
-
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.joint_attention_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels) // PATCH**2,
-            vae=components["vae"],
-        )
-        self._begin(components, patch=PATCH, widths=(int(config.joint_attention_dim), 0), guidance=5.0, **placement)
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, _, mask, *_ = self.stock.encode_prompt(

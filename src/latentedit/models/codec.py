@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
 
-from latentedit.models.patches import patchify, unpatchify
-from latentedit.models.placement import contiguous_norms
+PATCH = 2
+"""Side of one patch in latents; features of a patch are ordered channel, row, column."""
 
-KL_CODECS = ("AutoencoderKL", "AutoencoderTiny")
-"""The autoencoder of most families, and the small ones that were distilled from it."""
+Size = tuple[int, int]
+"""Rows and columns of patches."""
 
 _CASTING = threading.RLock()
 """An autoencoder that is cast for a while is not asked by two threads at once."""
@@ -39,7 +40,7 @@ class Codec:
 
     def __init__(self, vae: Any, dtype: torch.dtype) -> None:
         config = vae.config
-        self._vae, self._dtype = contiguous_norms(vae), dtype
+        self._vae, self._dtype = vae, dtype
         self._patched = hasattr(vae, "bn")
         self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")
         self.channels = int(config.get("latent_channels", 0) or config["z_dim"])
@@ -120,3 +121,23 @@ def scale_px(config: Any) -> int:
         if config.get(name) is not None:
             return 2 ** (len(config[name]) - 1)
     return 2 ** len(config["temperal_downsample"])
+
+
+def patchify(latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b pc ph pw"]:
+    """Patches as channels."""
+    return functional.pixel_unshuffle(latents, PATCH)
+
+
+def unpatchify(patches: Float[Tensor, "b pc ph pw"]) -> Float[Tensor, "b c h w"]:
+    """The inverse of `patchify`."""
+    return functional.pixel_shuffle(patches, PATCH)
+
+
+def pack(latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:
+    """Patches as tokens, row by row."""
+    return patchify(latents).flatten(2).transpose(1, 2)
+
+
+def unpack(tokens: Float[Tensor, "b n d"], size: Size) -> Float[Tensor, "b c h w"]:
+    """The inverse of `pack`."""
+    return unpatchify(tokens.transpose(1, 2).unflatten(2, size))

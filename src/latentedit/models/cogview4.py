@@ -19,8 +19,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -30,38 +28,17 @@ class CogView4Backbone(FlowBackbone):
     """CogView4: ``v(z, s, c) = transformer(z, 1000 s / (s + a (1 - s)), glm, sizes)``.
 
     Args:
-        components: of a ``CogView4Pipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``CogView4Pipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("PreTrainedTokenizerFast", "TokenizersBackend"),
-        "text_encoder": ("GlmModel",),
-        "transformer": ("CogView4Transformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    text_field: ClassVar[str] = "text_embed_dim"
+    guidance: ClassVar[float] = 5.0
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
     window: int = 1024
-
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.text_embed_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels),
-            vae=components["vae"],
-        )
-        self._begin(
-            components,
-            patch=int(config.patch_size),
-            widths=(int(config.text_embed_dim), 0),
-            guidance=5.0,
-            **placement,
-        )
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, _ = self.stock.encode_prompt(

@@ -10,8 +10,8 @@ Conventions of the family, confined to this module and `vp` (times, levels, samp
 - Learnt variances (twice the channels out): the first half, the mean, is taken.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,8 +19,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.unet import UNetBackbone, check_plain
-from latentedit.models.vp import TRAINED_BETAS, VPSchedule
+from latentedit.models.unet import UNetBackbone
 
 _COLOURS = 3
 
@@ -29,9 +28,8 @@ class DDPMBackbone(UNetBackbone):
     """A ``UNet2DModel`` on pixels.
 
     Args:
-        components: "unet" and "scheduler", which may be its configuration, of any
-            class that runs on trained betas.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``DDPMPipeline``, ``DDIMPipeline`` or ``PNDMPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ConfigError: a dtype that makes no sense.
@@ -39,17 +37,14 @@ class DDPMBackbone(UNetBackbone):
         ModelError: a U-Net that does not map colours to colours, or wants more than pixels and a time.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {"scheduler": TRAINED_BETAS, "unet": ("UNet2DModel",)}
+    parts: ClassVar[tuple[str, ...]] = ("unet",)
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        unet = components["unet"]
-        check_plain(unet)
-        taken, given = unet.config.in_channels, unet.config.out_channels
+    def _check_parts(self) -> None:
+        taken, given = self._network.config.in_channels, self._network.config.out_channels
         if taken != _COLOURS or given not in (_COLOURS, 2 * _COLOURS):
             raise ModelError(
                 f"the U-Net has {taken} channels in and {given} out, and not 3 colours in and 3 out (6 with variances)"
             )
-        self._build(components, VPSchedule.from_config(components["scheduler"]), scale=1, guidance=1.0, **placement)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """One token of width 1, zero, for each text: the model reads none.

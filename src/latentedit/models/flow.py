@@ -1,7 +1,8 @@
-"""What adapters of rectified-flow transformers share: levels, time, sign, text windows.
+"""What adapters of rectified-flow transformers share: levels, time, sign, guidance, text windows.
 
-A family says in its own file what the network is asked and when (`_ask`, `_time`), what its output means (`sign`),
-which levels its pipeline walks (`nodes`, `_mu`) and how its text is read (see `latentedit.models.prompts`).
+A family declares what differs: names of configuration fields, the published guidance weight, how the network is called
+(`_ask`, `_time`), the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (see
+`latentedit.models.prompts`).
 """
 
 import abc
@@ -16,9 +17,8 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.models.capabilities import Capabilities, GuidanceKind
-from latentedit.models.codec import Codec
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.prompts import PromptBackbone, cut
+from latentedit.models.prompts import PromptBackbone, check_fit, cut
 
 
 class FlowBackbone(PromptBackbone):
@@ -28,64 +28,99 @@ class FlowBackbone(PromptBackbone):
     """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 
     sign: ClassVar[Literal[1, -1]] = 1
-    """-1 where the network gives x - e."""
+    """-1 if the network predicts x - e."""
+
+    text_field: ClassVar[str] = "joint_attention_dim"
+    """Configuration field of the transformer that holds the width of a text token."""
+
+    text_layers: ClassVar[int] = 1
+    """Layers of the text encoder that are concatenated to one token of that width."""
+
+    chat: ClassVar[bool] = False
+    """Prompts are built from the tokenizer's chat template."""
+
+    guidance: ClassVar[float] = 1.0
+    """Guidance weight that the makers publish, where 1 is the conditional velocity."""
+
+    guidance_kind: ClassVar[GuidanceKind] = "cfg"
+    guidance_norm: ClassVar[Literal["token", "row"]] = "token"
 
     trained_px: int = 1024
-    """Side of the pictures that the family was trained on."""
+    """Side of the images that the family was trained on."""
 
-    def _begin(
-        self,
-        components: Mapping[str, Any],
-        *,
-        patch: int,
-        widths: tuple[int, int],
-        guidance: float,
-        kind: GuidanceKind = "cfg",
-        norm: Literal["token", "row"] = "token",
-        largest_px: int | None = None,
-        references: int = 0,
-        **placement: Any,
-    ) -> None:
-        """Take the parts as they are and say what the model can do.
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self._scheduler = self._flow_scheduler(pipeline.scheduler)
+        shiftable = hasattr(type(pipeline.scheduler), "shift")
+        self._shift: float = pipeline.scheduler.shift if shiftable else self._scheduler["shift"]
+        self._check_parts()
+        self._set_shape(
+            channels=self._codec.channels, scale=self._codec.scale_px, stride=self._patch(), widths=self._text_widths()
+        )
+        weight, kind = self._default_guidance()
+        trained, largest = self._trained_px(), self._largest_side()
+        trained = max(self._multiple, trained // self._multiple * self._multiple)
+        self.capabilities = Capabilities(
+            guidance=float(self.defaults.get("guidance", weight)),
+            guidance_kind=kind,
+            guidance_norm=self.guidance_norm,
+            size_multiple=self._multiple,
+            sizes=self._sizes(trained, 2 * trained if largest is None else largest),
+            references=self._most_references(),
+        )
+        self._largest_px = largest
+        if largest is not None and self.capabilities.sizes[2] > largest:
+            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest} px")
 
-        Args:
-            components: of the pipeline by name.
-            patch: latents a side of one token.
-            widths: of a token and of the pooled text.
-            guidance: weight that the makers publish, where 1 is the conditional velocity.
-            kind: how it acts.
-            norm: over what guidance of kind "renormalised" keeps the conditional norm.
-            largest_px: largest side that the network has positions for; None is no limit.
-            references: most pictures that the network is shown beside its latents.
-            placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+    def _check_parts(self) -> None:
+        """Check that the parts belong to one model.
+
+        Raises:
+            ModelError: text or latents of another width, or a tokenizer without its chat template.
         """
-        dtype = torch.promote_types(components[self.denoiser].dtype, torch.float32)
-        self._codec = Codec(components["vae"], dtype)
-        scheduler = components["scheduler"]
-        self._scheduler = whole_scheduler(scheduler)
-        self._shift: float = scheduler.shift if hasattr(type(scheduler), "shift") else self._scheduler["shift"]
-        self._settle(
-            components,
-            channels=self._codec.channels,
-            scale=self._codec.scale_px,
-            stride=patch,
-            widths=widths,
-            **placement,
+        check_fit(
+            getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder")),
+            self.pipeline.vae,
+            text=int(self._network.config[self.text_field]),
+            channels=self._network_channels(),
+            layers=self.text_layers,
         )
-        trained = max(self._multiple, self.trained_px // self._multiple * self._multiple)
-        self._declare(
-            Capabilities(
-                guidance=float(self.defaults.get("guidance", guidance)),
-                guidance_kind=kind,
-                guidance_norm=norm,
-                size_multiple=self._multiple,
-                sizes=self._sizes(trained, 2 * trained if largest_px is None else largest_px),
-                references=references,
+        if self.chat and not self.pipeline.tokenizer.chat_template:
+            raise ModelError(
+                "the tokenizer has no chat template, from which this model builds its prompt. "
+                "Get chat_template.jinja of the model's tokenizer folder"
             )
-        )
-        self._largest_px = largest_px
-        if largest_px is not None and self.capabilities.sizes[2] > largest_px:
-            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest_px} px")
+
+    def _network_channels(self) -> int:
+        """Channels of a latent that the network takes."""
+        return int(self._network.config.in_channels)
+
+    def _patch(self) -> int:
+        """Side of one token in latents."""
+        return int(self._network.config.patch_size)
+
+    def _text_widths(self) -> tuple[int, int]:
+        """Widths of a token and of the pooled text."""
+        return int(self._network.config[self.text_field]), 0
+
+    def _default_guidance(self) -> tuple[float, GuidanceKind]:
+        """Published guidance weight, and how it acts."""
+        return self.guidance, self.guidance_kind
+
+    def _trained_px(self) -> int:
+        return self.trained_px
+
+    def _largest_side(self) -> int | None:
+        """Largest side in pixels that the network has positions for; None without a limit."""
+        return None
+
+    def _most_references(self) -> int:
+        """Largest number of reference images, according to the makers."""
+        return 0
+
+    def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
+        """Configuration of the flow scheduler with the levels of the pipeline's."""
+        return whole_scheduler(scheduler)
 
     def _check_latents(self, z: Tensor) -> None:
         super()._check_latents(z)

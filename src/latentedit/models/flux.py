@@ -20,10 +20,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.capabilities import GuidanceKind
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.network import CLIP_TOKENIZERS, T5_TOKENIZERS
+from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -35,22 +33,21 @@ class FluxBackbone(PackedFlowBackbone):
     need none, unless they name a "guidance".
 
     Args:
-        components: of a ``FluxPipeline`` or ``FluxKontextPipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``FluxPipeline`` or ``FluxKontextPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": CLIP_TOKENIZERS,
-        "tokenizer_2": T5_TOKENIZERS,
-        "text_encoder": ("CLIPTextModel",),
-        "text_encoder_2": ("T5EncoderModel",),
-        "transformer": ("FluxTransformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    parts: ClassVar[tuple[str, ...]] = (
+        "tokenizer",
+        "tokenizer_2",
+        "text_encoder",
+        "text_encoder_2",
+        "transformer",
+        "vae",
+    )
     tokenizer: ClassVar[str] = "tokenizer_2"
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.95, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},  # 24 of 28, 1024 px
@@ -60,20 +57,22 @@ class FluxBackbone(PackedFlowBackbone):
         "stable-flow": {"steps": 50, "guidance": 3.0, "layers": (0, 1, 17, 18, 25, 28, 53, 54, 56)},
     }
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config, pipeline = components["transformer"].config, str(placement.get("pipeline", ""))
-        settings: Mapping[str, Any] = placement.get("settings") or {}
-        self.window = int(settings.get("window", 512 if config.guidance_embeds else 256))
-        undistilled: GuidanceKind = "cfg" if "guidance" in settings else "none"
-        self._begin(
-            components,
-            patch=PATCH,
-            widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
-            guidance=_published_guidance(config, pipeline),
-            kind="embedded" if config.guidance_embeds else undistilled,
-            references=int("Kontext" in pipeline),
-            **placement,
-        )
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self.window = int(self.defaults.get("window", 512 if self._network.config.guidance_embeds else 256))
+
+    def _text_widths(self) -> tuple[int, int]:
+        config = self._network.config
+        return int(config.joint_attention_dim), int(config.pooled_projection_dim)
+
+    def _default_guidance(self) -> tuple[float, GuidanceKind]:
+        """The weight in the model cards' examples: Kontext 2.5, dev 3.5; schnell takes none."""
+        if not self._network.config.guidance_embeds:
+            return 1.0, "cfg" if "guidance" in self.defaults else "none"
+        return 2.5 if self._most_references() else 3.5, "embedded"
+
+    def _most_references(self) -> int:
+        return int("Kontext" in type(self.pipeline).__name__)
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, pooled, _ = self.stock.encode_prompt(
@@ -102,10 +101,3 @@ class FluxBackbone(PackedFlowBackbone):
 
     def _attention(self) -> Mapping[str, Site]:
         return block_attention(self._network)
-
-
-def _published_guidance(config: Any, pipeline: str) -> float:
-    """The weight in the model cards' examples: Kontext 2.5, dev 3.5; schnell takes none."""
-    if not config.guidance_embeds:
-        return 1.0
-    return 2.5 if "Kontext" in pipeline else 3.5

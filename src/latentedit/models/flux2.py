@@ -22,9 +22,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.capabilities import GuidanceKind
-from latentedit.models.fit import check_chat_template, check_widths
+from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -53,51 +52,24 @@ class Flux2Backbone(PackedFlowBackbone):
     Klein that is distilled has no guidance, unless ``settings["guidance"]`` is other than 1.
 
     Args:
-        components: of a ``Flux2Pipeline`` or ``Flux2KleinPipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``Flux2Pipeline`` or ``Flux2KleinPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together, or a tokenizer without chat template.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": (
-            "Qwen2Tokenizer",
-            "Qwen2TokenizerFast",
-            "PixtralProcessor",
-            "LlamaTokenizer",
-            "LlamaTokenizerFast",
-            "PreTrainedTokenizerFast",
-            "TokenizersBackend",
-        ),
-        "text_encoder": ("Qwen3ForCausalLM", "Mistral3ForConditionalGeneration"),
-        "transformer": ("Flux2Transformer2DModel",),
-        "vae": ("AutoencoderKLFlux2",),
-    }
+    text_layers: ClassVar[int] = TEXT_LAYERS
+    chat: ClassVar[bool] = True
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.joint_attention_dim),
-            encoder=components["text_encoder"],
-            layers=TEXT_LAYERS,
-            channels=int(config.in_channels) // PATCH**2,
-            vae=components["vae"],
-        )
-        check_chat_template(components["tokenizer"])
-        unguided = (placement.get("settings") or {}).get("guidance", 1) == 1
-        distilled = unguided and bool((placement.get("configuration") or {}).get("is_distilled"))
-        kind: GuidanceKind = "embedded" if config.guidance_embeds else "none" if distilled else "cfg"
-        self._begin(
-            components,
-            patch=PATCH,
-            widths=(int(config.joint_attention_dim), 0),
-            guidance=1.0 if kind == "none" else 4.0,
-            kind=kind,
-            references=MOST_REFERENCES,
-            **placement,
-        )
+    def _default_guidance(self) -> tuple[float, GuidanceKind]:
+        if self._network.config.guidance_embeds:
+            return 4.0, "embedded"
+        distilled = bool(self.pipeline.config.get("is_distilled")) and self.defaults.get("guidance", 1) == 1
+        return (1.0, "none") if distilled else (4.0, "cfg")
+
+    def _most_references(self) -> int:
+        return MOST_REFERENCES
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, _ = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
@@ -106,7 +78,7 @@ class Flux2Backbone(PackedFlowBackbone):
     def _prefix_tokens(self, text: str) -> int:
         """The beginning of the chat, which holds what the tokenizer itself would mark it with."""
         del text
-        tokenizer, system = self._components["tokenizer"], getattr(self.stock, "system_message", None)
+        tokenizer, system = self.pipeline.tokenizer, getattr(self.stock, "system_message", None)
         chat = [{"role": "user", "content": TEXT_MARK}]
         if system is not None:
             turns = [("system", system), ("user", TEXT_MARK)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.models.base import Backbone
-from latentedit.models.patches import PATCH, pack, unpack
+from latentedit.models.codec import PATCH, pack, unpack
 from latentedit.models.sites import AttentionFeatures
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from latentedit.core.errors import ModelError, require
 from latentedit.models.loading import TextEncoders, is_network, read_index, weight_stem
-from latentedit.models.weights import VARIANTS, weight_variant
+from latentedit.models.weights import VARIANTS, stored_as
 
 CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
 """Files that say what a model needs, a few kilobytes."""
@@ -46,11 +46,10 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
     if any(not (place / part).is_dir() for part in parts):
         names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
         return download(pinned, wanted=sorted(names))
-    for number, variant in enumerate(VARIANTS):
-        enough = (None, *VARIANTS[:number])
-        lacking = [part for part, stem in stems.items() if weight_variant(place / part, stem) not in enough]
-        if lacking:
-            place = download(pinned, wanted=[one for part in lacking for one in _copies(part, stems[part], variant)])
+    networks = [(place / part, stem) for part, stem in stems.items()]
+    for variant in VARIANTS:
+        if pipeline_variant(networks) is None and not all(stored_as(*network, None) for network in networks):
+            download(pinned, wanted=[one for part in stems for one in _copies(part, stems[part], variant)])
     return place
 
 

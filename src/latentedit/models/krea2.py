@@ -17,10 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.fit import check_widths
-from latentedit.models.network import QWEN_TOKENIZERS
+from latentedit.models.capabilities import GuidanceKind
+from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, positions
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -34,41 +33,26 @@ class Krea2Backbone(PackedFlowBackbone):
     Turbo has no guidance, unless ``settings["guidance"]`` is other than 1.
 
     Args:
-        components: of a ``Krea2Pipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``Krea2Pipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": QWEN_TOKENIZERS,
-        "text_encoder": ("Qwen3VLModel",),
-        "transformer": ("Krea2Transformer2DModel",),
-        "vae": ("AutoencoderKLQwenImage",),
-    }
+    text_field: ClassVar[str] = "text_hidden_dim"
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.text_hidden_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels) // PATCH**2,
-            vae=components["vae"],
-        )
-        self._distilled = bool((placement.get("configuration") or {}).get("is_distilled"))
-        unguided = self._distilled and (placement.get("settings") or {}).get("guidance", 1) == 1
-        self._layers = int(config.num_text_layers)
-        self._begin(
-            components,
-            patch=PATCH,
-            widths=(self._layers * int(config.text_hidden_dim), 0),
-            guidance=1.0 if unguided else 5.5,
-            kind="none" if unguided else "cfg",
-            **placement,
-        )
+    def _text_widths(self) -> tuple[int, int]:
+        config = self._network.config
+        return int(config.num_text_layers) * int(config.text_hidden_dim), 0
+
+    def _default_guidance(self) -> tuple[float, GuidanceKind]:
+        unguided = self._is_distilled() and self.defaults.get("guidance", 1) == 1
+        return (1.0, "none") if unguided else (5.5, "cfg")
+
+    def _is_distilled(self) -> bool:
+        return bool(self.pipeline.config.get("is_distilled"))
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         layers, mask = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
@@ -80,7 +64,7 @@ class Krea2Backbone(PackedFlowBackbone):
         return int(self.stock.prompt_template_encode_num_suffix_tokens)
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
-        return TURBO_SHIFT if self._distilled else super()._mu(config, tokens, steps)
+        return TURBO_SHIFT if self._is_distilled() else super()._mu(config, tokens, steps)
 
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
@@ -88,7 +72,7 @@ class Krea2Backbone(PackedFlowBackbone):
         text_ids = torch.zeros(condition.tokens.shape[1], 3, device=tokens.device)
         return self._network(
             hidden_states=tokens,
-            encoder_hidden_states=condition.tokens.unflatten(2, (self._layers, -1)),
+            encoder_hidden_states=condition.tokens.unflatten(2, (int(self._network.config.num_text_layers), -1)),
             timestep=time,
             position_ids=torch.cat([text_ids, positions(sizes[0], first=0, axes=3, device=tokens.device)]),
             encoder_attention_mask=condition.mask,

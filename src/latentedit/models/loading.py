@@ -1,32 +1,31 @@
-"""Model folders: checked before anything is loaded, safetensors only, no code of theirs, no network."""
+"""Model folders in the format of diffusers: checked, then loaded as the stock pipeline; safetensors only."""
 
 import contextlib
 import dataclasses
 import difflib
-import traceback
-from collections.abc import Generator, Mapping, Sequence
+import inspect
+import warnings
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
+from torch import nn
 
 from latentedit.core.errors import ConfigError, LatentEditError, ModelError
 from latentedit.core.plugins import BACKBONES
-from latentedit.models.folder_settings import check_settings
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.lora import LoraFile, merge_loras
-from latentedit.models.weights import fingerprint, read_json, tensor_shapes, weight_files, weight_variant
-
-SETTINGS_FILE = "latentedit.json"
+from latentedit.models.model_settings import read_settings
+from latentedit.models.weights import fingerprint, pipeline_variant, read_json, tensor_shapes, unstored, weight_files
 
 _EXPLODING = (
-    "is variance-exploding: its noise has no bound and its network takes levels of it, not counted times. "
+    "is variance-exploding: its noise is unbounded, and its network takes noise levels instead of timesteps. "
     "Use a variance-preserving model"
 )
-_MASKED = "fills a masked part of a picture and takes more than latents. Use the text-to-image model of its family"
-_STEERED = "is steered by a control picture. Use the text-to-image model of its family"
-_MAP = "is distilled to jump between two levels (a flow map): it has no velocity at one level. Use the base model"
-_NO_REVERSE = "runs its experts without gradients, so that gradients would be wrong unnoticed. Use another family"
+_MASKED = "is an inpainting model whose network takes more than latents. Use the text-to-image model of its family"
+_STEERED = "is steered by a control image. Use the text-to-image model of its family"
+_MAP = "is a distilled flow map, which has no velocity at one level. Use the base model"
+_NO_REVERSE = "computes its experts without gradients, so derivatives would be wrong. Use another family"
 _REFUSED = {
     "ScoreSdeVePipeline": _EXPLODING,
     "KarrasVePipeline": _EXPLODING,
@@ -45,155 +44,137 @@ _REFUSED = {
     "ZImageControlNetPipeline": _STEERED,
     "HiDreamImagePipeline": _NO_REVERSE,
 }
-"""Pipelines that look like supported ones, and why they are not."""
+"""Pipelines that resemble supported ones, and why they are not supported."""
 
 _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
-"""Name of a network's weight files, by the library of its class."""
+"""File name of a network's weights, by the library of its class."""
 
 TextEncoders = Literal["all", "required"]
-"""Which text encoders of a model are loaded: those that it can do without too, or not."""
-
-_MAX_LAYERS = 1000
-"""Of one network; the deepest that is known has about a hundred."""
-
-_MAX_WINDOW = 10_000
-"""Tokens to which a tokenizer of CLIP fills texts up; its own are 77."""
+"""Which text encoders to load: all, or only those that the model cannot do without."""
 
 _AGAIN = "Download or copy the folder again"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
-    """A diffusers folder that was found complete.
+    """A model folder in the format of diffusers.
 
     Args:
-        path: where it lies.
-        pipeline: the class that ``model_index.json`` names.
-        adapter: the subclass of `Backbone` for that pipeline.
-        parts: library and class of the parts that are present and wanted.
-        left_out: names of the parts that are present and not wanted.
-        weights: files of each part that has weights; none where only configurations were looked at.
-        settings: content of ``latentedit.json``: what the folder's maker recommends; empty for most models.
-        configuration: what ``model_index.json`` says of the pipeline beside its parts.
-        loras: that are merged into the networks when they are loaded.
+        path: of the folder.
+        adapter: subclass of `Backbone` for its pipeline class.
+        index: content of ``model_index.json``.
+        parts: library and class of each part that the adapter uses.
+        weights: weight files of each network; empty if only the index was read.
+        settings: content of ``latentedit.json``; empty for most models.
     """
 
     path: Path
-    pipeline: str
     adapter: Any
+    index: Mapping[str, Any]
     parts: Mapping[str, tuple[str, str]]
-    left_out: frozenset[str]
     weights: Mapping[str, tuple[Path, ...]]
     settings: Mapping[str, Any]
-    configuration: Mapping[str, Any]
-    loras: tuple[LoraFile, ...] = ()
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the pipeline class."""
+        return str(self.index["_class_name"])
+
+    @property
+    def networks(self) -> list[str]:
+        """Names of the parts that have weights."""
+        return [part for part in self.parts if is_network(part)]
 
     @property
     def fingerprint(self) -> str:
-        """Of the contents of all weight files, and of the LoRAs with their scales."""
-        return self.fingerprint_with(self.weights)
+        """Hash of the contents of all weight files."""
+        return fingerprint(self.weights)
 
-    def fingerprint_with(self, files: Mapping[str, Sequence[Path]]) -> str:
-        """Of the contents of files of parts, and of the LoRAs with their scales."""
-        loras = {f"lora {index} x {lora.scale:g}": (lora.path,) for index, lora in enumerate(self.loras)}
-        return fingerprint({**files, **loras})
+    def part_folder(self, part: str) -> Path:
+        """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
+        own = self.path / part
+        return self.path if not own.is_dir() and (self.path / _configuration_file(part)).is_file() else own
 
-    def place(self, part: str) -> Path:
-        """The folder in which a part lies."""
-        return _place(self.path, part)
-
-    def load(self, part: str, dtype: torch.dtype = torch.float32) -> Any:
-        """One part on the CPU, as a live pipeline has it; of a scheduler its configuration.
-
-        Args:
-            part: its name.
-            dtype: of a network's parameters; they are frozen, and the network is in evaluation mode.
+    def load(self, dtype: torch.dtype = torch.float32) -> Any:
+        """The stock pipeline on the CPU, with the VAE in float32 or better; networks are frozen, in evaluation mode.
 
         Raises:
-            ModelError: files that do not load, or do not belong together.
+            ModelError: files that do not load or do not belong together.
         """
-        place = _place(self.path, part)
-        if part == "scheduler":
-            return read_json(place / _configuration_file(part))
-        library, name = self.parts[part]
-        try:
-            with quiet_libraries():
-                if not is_network(part):
-                    return _checked(
-                        _tokenizer_class(library, name).from_pretrained(place, local_files_only=True), place
-                    )
-                network, report = library_class(library, name).from_pretrained(
-                    place,
-                    torch_dtype=dtype,
-                    use_safetensors=True,
-                    variant=weight_variant(place, weight_stem(library)) or None,
-                    local_files_only=True,
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
+        variant = pipeline_variant(self.weight_folders())
+        options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
+        with quiet_libraries(), warnings.catch_warnings(), explaining(self.path, f"a {self.pipeline}"):
+            warnings.simplefilter("ignore", FutureWarning)  # torch_dtype, the only name before diffusers 0.36
+            kind = library_class("diffusers", self.pipeline)
+            given = self._unused_parts(kind)
+            if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
+                own = variant if any(f".{variant}." in file.name for file in self.weights["vae"]) else None
+                vae = library_class(*self.parts["vae"])
+                folder = self.part_folder("vae")
+                given["vae"] = vae.from_pretrained(folder, torch_dtype=wide, **options | {"variant": own})
+            pipeline = kind.from_pretrained(self.path, torch_dtype=dtype, **options, **given)
+        for part in self.networks:
+            network: nn.Module = getattr(pipeline, part)
+            if missing := unstored(network, self.weights[part]):
+                files = ", ".join(map(str, self.weights[part]))
+                raise ModelError(
+                    f"the tensor {missing[0]} is missing in {files}, with {len(missing) - 1} more. {_AGAIN}"
                 )
-        except ModelError:
-            raise
-        except Exception as error:  # configurations and weights fail in as many ways as there are models
-            raise ModelError(f"{place} does not load as the {part}, a {name}: {_reason(error)}. {_AGAIN}") from error
-        self._check_complete(part, report)
-        return network.eval().requires_grad_(False)
+            network.eval().requires_grad_(False)
+        return pipeline
 
-    def components(self, dtype: torch.dtype) -> dict[str, Any]:
-        """Every wanted part, as ``components`` of a live pipeline; the VAE in float32, other networks in ``dtype``.
+    def _unused_parts(self, kind: Any) -> dict[str, Any]:
+        """None for each part of a pipeline class that is absent or not used, as ``from_pretrained`` takes it."""
+        absent = (inspect.Parameter.empty, None)
+        return {
+            name: None
+            for name, parameter in inspect.signature(kind.__init__).parameters.items()
+            if name not in ("self", *self.parts)
+            and (isinstance(self.index.get(name), list) or (name not in self.index and parameter.default in absent))
+        }
 
-        Raises:
-            ModelError: see `load`.
-        """
-        made = {part: self.load(part, torch.float32 if part == "vae" else dtype) for part in self.parts}
-        if self.loras:
-            merge_loras(made, self.loras, pipeline=self.pipeline, configuration=self.configuration)
-        return made
-
-    def _check_complete(self, part: str, report: Mapping[str, Any]) -> None:
-        place = _place(self.path, part)
-        for name, stored, built in sorted(report["mismatched_keys"]):
-            holding = [path for path in self.weights[part] if name in tensor_shapes(path)]
-            raise ModelError(
-                f"the tensor {name} in {[*holding, place][0]} has shape {list(stored)}, and {place / 'config.json'} "
-                f"builds {list(built)}: they do not belong together. {_AGAIN}"
-            )
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise ModelError(
-                f"the tensor {missing[0]} is missing in {', '.join(map(str, self.weights[part]))}, "
-                f"with {len(missing) - 1} more. {_AGAIN}"
-            )
+    def weight_folders(self) -> list[tuple[Path, str]]:
+        """Folder and file stem of each network's weights."""
+        return [(self.part_folder(part), _STEMS[self.parts[part][0]]) for part in self.networks]
 
 
 def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
-    """Check a model folder: every part, configuration and weight file there and complete, nothing that runs code.
+    """Check that a model folder is complete and supported.
 
     Args:
         path: a folder as ``save_pretrained`` of a pipeline writes it.
-        text_encoders: "required" leaves out parts that a model can do without (SD3's T5), as if it had none.
+        text_encoders: "required" omits text encoders that the model can do without (SD3's T5).
 
     Raises:
-        ConfigError: another word for ``text_encoders``.
-        ModelError: not a model folder, another pipeline than those supported, a part that is missing, damaged or of
-            another class, or pickle weights.
+        ConfigError: another value of ``text_encoders``.
+        ModelError: not a model folder, an unsupported pipeline, a missing or damaged part, or pickle weights.
 
     Cost:
         Reads the headers of the weight files only.
     """
     folder = read_index(path, text_encoders=text_encoders)
-    return dataclasses.replace(folder, weights=_checked_weights(path, folder.parts))
+    missing = [part for part in folder.parts if not folder.part_folder(part).is_dir()]
+    if missing:
+        raise ModelError(f"{path} is incomplete: it has no folder {', '.join(missing)}. {_AGAIN}")
+    for part in folder.parts:
+        if not is_tokenizer(part):
+            read_json(folder.part_folder(part) / _configuration_file(part))
+    variant = pipeline_variant(folder.weight_folders())
+    weights = {
+        part: weight_files(place, stem, variant)
+        for part, (place, stem) in zip(folder.networks, folder.weight_folders(), strict=True)
+    }
+    for files in weights.values():
+        for file in files:
+            tensor_shapes(file)
+    return dataclasses.replace(folder, weights=weights)
 
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
-    """What ``model_index.json`` says of a model; of its parts nothing is looked at, nor has to be there.
-
-    Args:
-        path: of the folder.
-        text_encoders: as for `open_folder`.
+    """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present.
 
     Raises:
-        ConfigError: another word for ``text_encoders``.
-        ModelError: not a model folder, another pipeline than those supported, or a part of another class.
+        ConfigError, ModelError: as `open_folder`.
     """
     if text_encoders not in get_args(TextEncoders):
         raise ConfigError(f"text_encoders is 'all' or 'required'; got {text_encoders!r}")
@@ -201,221 +182,97 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
         raise ModelError(f"there is no model folder at {path}. Check the path")
     if not (path / "model_index.json").exists():
         raise ModelError(
-            f"{path} has no model_index.json, so it is no diffusers model. "
+            f"{path} has no model_index.json, so it is not a diffusers model. "
             "Give the folder that save_pretrained of a pipeline wrote"
         )
     index = read_json(path / "model_index.json")
-    pipeline = str(index.get("_class_name"))
-    adapter = check_known(pipeline, f"{path} holds a")
-    present: dict[str, tuple[str, str]] = {}
-    for part, classes in adapter.parts.items():
-        match index.get(part):
-            case [str(library), str(name)] if name in classes and library in _STEMS:
-                present[part] = (library, name)
-            case [_, None] | None if part in adapter.optional_parts:
-                pass
-            case found:
-                name = found[1] if isinstance(found, list) and len(found) == 2 else found
-                raise ModelError(
-                    f"{part} in {path / 'model_index.json'} is a {name}, not a {' or '.join(classes)}. {_AGAIN}"
-                )
-    if present.keys() & adapter.optional_parts not in (set(), adapter.optional_parts):
-        raise ModelError(
-            f"{path / 'model_index.json'} has only some of {_listed(sorted(adapter.optional_parts))}. {_AGAIN}"
-        )
-    left_out = frozenset() if text_encoders == "all" else present.keys() & adapter.optional_parts
-    parts = {part: kind for part, kind in present.items() if part not in left_out}
+    adapter = adapter_class(str(index.get("_class_name")), f"{path} contains a")
+    optional = adapter.optional_parts
+    present = {part: (str(entry[0]), str(entry[1])) for part, entry in index.items() if _is_part(entry)}
+    for part in ("scheduler", *adapter.parts):
+        if part not in present and part not in optional:
+            raise ModelError(f"{path / 'model_index.json'} lists no {part}. {_AGAIN}")
+        if is_network(part) and part in present and present[part][0] not in _STEMS:
+            raise ModelError(
+                f"the {part} in {path / 'model_index.json'} is a class of {present[part][0]!r}. "
+                "Only diffusers and transformers are supported"
+            )
+    if present.keys() & optional not in (set(), optional):
+        raise ModelError(f"{path / 'model_index.json'} has only some of {', '.join(sorted(optional))}. {_AGAIN}")
+    wanted = [part for part in (*adapter.parts, "scheduler") if text_encoders == "all" or part not in optional]
     return ModelFolder(
         path=path,
-        pipeline=pipeline,
         adapter=adapter,
-        parts=parts,
-        left_out=frozenset(left_out),
+        index=index,
+        parts={part: present[part] for part in wanted if part in present},
         weights={},
-        settings=_settings(path / SETTINGS_FILE),
-        configuration=own_settings(index),
+        settings=read_settings(path),
     )
 
 
-def _settings(file: Path) -> dict[str, Any]:
-    """What a folder recommends; most say nothing."""
-    return check_settings(read_json(file), file) if file.exists() else {}
+def _is_part(entry: Any) -> bool:
+    """Whether an entry of ``model_index.json`` is a part that is present: a pair of library and class."""
+    return isinstance(entry, (list, tuple)) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
 
 
-def own_settings(index: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the configuration of a pipeline, what is neither a part of it nor a remark of diffusers."""
-    return {
-        name: value
-        for name, value in index.items()
-        if not name.startswith("_") and value is not None and not _names_a_part(value)
-    }
-
-
-def _names_a_part(value: Any) -> bool:
-    """Parts are pairs of library and class, both null where a pipeline goes without."""
-    return isinstance(value, (list, tuple)) and all(name is None or isinstance(name, str) for name in value)
-
-
-def check_known(pipeline: str, where: str) -> Any:
+def adapter_class(pipeline: str, subject: str) -> Any:
     """The adapter of a pipeline class.
 
     Args:
         pipeline: name of the class.
-        where: it was found, for messages: "PATH holds a", "this is a".
+        subject: beginning of the message: "PATH contains a", "this is a".
 
     Raises:
-        ModelError: a class that is not supported, with the reason or the nearest ones.
+        ModelError: an unsupported class, with the reason or similar supported ones.
     """
     if pipeline in _REFUSED:
-        raise ModelError(f"{where} {pipeline}, which {_REFUSED[pipeline]}")
+        raise ModelError(f"{subject} {pipeline}, which {_REFUSED[pipeline]}")
     if pipeline not in BACKBONES.names():
         near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
         raise ModelError(
-            f"{where} {pipeline}, which is not supported. "
-            f"{'Near it are ' + _listed(near) + '. ' if near else ''}See: latentedit models families; a model of "
-            "another kind is made from a callable with latentedit.CallableBackbone"
+            f"{subject} {pipeline}, which is not supported. "
+            f"{'Similar: ' + ', '.join(near) + '. ' if near else ''}See: latentedit models families; wrap any other "
+            "model with latentedit.CallableBackbone"
         )
     return BACKBONES.load(pipeline)
 
 
-def _checked_weights(path: Path, parts: Mapping[str, tuple[str, str]]) -> dict[str, tuple[Path, ...]]:
-    """The weight files of every network, after the files of every part were found to be there and whole."""
-    weights: dict[str, tuple[Path, ...]] = {}
-    missing = [part for part in parts if not _place(path, part).is_dir()]
-    if missing:
-        raise ModelError(f"{path} has no folder {_listed(missing)}, so the model is not whole. {_AGAIN}")
-    for part, (library, _) in parts.items():
-        place = _place(path, part)
-        for file in place.iterdir():
-            if file.exists() and not file.is_file() and not file.is_dir():
-                raise ModelError(f"{file} is no regular file but a pipe or a device. Do not use the model")
-        if _reads_text(part):
-            sets = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
-            if not any(all((place / file).is_file() for file in files) for files in sets):
-                raise ModelError(f"{place} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
-        read_configuration(place / _configuration_file(part))
-        if is_network(part):
-            weights[part] = weight_files(place, weight_stem(library))
-            for file in weights[part]:
-                tensor_shapes(file)
-    return weights
-
-
-def read_configuration(file: Path) -> dict[str, Any]:
-    """The configuration of a part.
-
-    Raises:
-        ModelError: no such file, no JSON object, or a number of layers that no network has: to build a million takes
-            days before any weight is looked at.
-    """
-    found = read_json(file)
-    _check_layers(found, file)
-    return found
-
-
 @contextlib.contextmanager
 def explaining(path: Path, what: str) -> Generator[None]:
-    """Whatever the configurations of a folder make fail inside is said of the folder.
-
-    Args:
-        path: of the folder.
-        what: cannot be made of it.
+    """Re-raise errors of libraries as `ModelError` that names the folder; out-of-memory errors pass.
 
     Raises:
-        ModelError: in place of any error that is no `LatentEditError`; memory that ran out on a device is left alone.
+        ModelError: in place of any other error.
     """
     try:
         yield
     except (LatentEditError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # configurations fail in as many ways as there are models
-        raise ModelError(f"{what} cannot be made of {path}: {_reason(error)}. {_AGAIN}") from error
+        raise ModelError(f"{what} cannot be loaded from {path}: {first_line(error)}. {_AGAIN}") from error
 
 
-_WRONG_VALUES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
-"""What a value that a library does not count on ends in; a shape or a device is a caller's fault, a RuntimeError."""
-
-
-@contextlib.contextmanager
-def computing(name: str) -> Generator[None]:
-    """A configuration that loads, and that no network can compute with, is said of the model.
-
-    Args:
-        name: of the model.
-
-    Raises:
-        ModelError: in place of an error of `_WRONG_VALUES` that a library raised.
-    """
-    try:
-        yield
-    except _WRONG_VALUES as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        if frame.f_globals["__name__"].partition(".")[0] not in ("torch", *_STEMS):
-            raise
-        raise ModelError(f"the networks of {name} load and do not compute: {_reason(error)}. {_AGAIN}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a library says, or the name of an error without words."""
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its class."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _checked(tokenizer: Any, place: Path) -> Any:
-    """A tokenizer of CLIP, whose texts are filled up to its greatest length, has one."""
-    length = getattr(tokenizer, "model_max_length", 0)
-    if "CLIP" in type(tokenizer).__name__ and not 0 < length <= _MAX_WINDOW:
-        raise ModelError(f"{place} says model_max_length {length:.6g}, where 1 to {_MAX_WINDOW} make sense. {_AGAIN}")
-    return tokenizer
-
-
-def _check_layers(value: Any, file: Path) -> None:
-    """Whatever is called layers, however deep in a configuration."""
-    for name, inner in cast("dict[str, Any]", value).items() if isinstance(value, dict) else ():
-        least = 1 if name == "num_hidden_layers" else 0
-        if "layers" in name and isinstance(inner, int) and not least <= inner <= _MAX_LAYERS:
-            raise ModelError(f"{file} says {name} {inner}, where {least} to {_MAX_LAYERS} make sense. {_AGAIN}")
-        if "block" in name and isinstance(inner, list) and len(cast("list[Any]", inner)) > _MAX_LAYERS:
-            raise ModelError(f"{file} lists more than {_MAX_LAYERS} {name}. {_AGAIN}")
-        _check_layers(inner, file)
-
-
 def is_network(part: str) -> bool:
-    """A part with weights: neither the scheduler, nor a tokenizer, nor a processor of pictures and text."""
-    return part != "scheduler" and not _reads_text(part)
+    """Whether a part has weights."""
+    return part != "scheduler" and not is_tokenizer(part)
 
 
-def _reads_text(part: str) -> bool:
+def is_tokenizer(part: str) -> bool:
+    """Whether a part is a tokenizer or a processor of images and text."""
     return part.startswith(("tokenizer", "processor"))
 
 
 def weight_stem(library: str) -> str:
-    """How a network's weight files are called, by the library of its class."""
+    """File name of a network's weights, by the library of its class."""
     return _STEMS[library]
 
 
-def _place(path: Path, part: str) -> Path:
-    """The folder of a part: its own, or the model's where that holds the part's files, as diffusers finds them."""
-    own = path / part
-    return path if not own.is_dir() and (path / _configuration_file(part)).is_file() else own
-
-
-def _tokenizer_class(library: str, name: str) -> Any:
-    """The fast kind where there are two: the others of transformers 4 do not say where words are.
-
-    Of a processor of pictures and text, its tokenizer: the other half needs torchvision, and is not used here.
-    """
-    if name.endswith("Processor"):
-        return library_class(library, "AutoTokenizer")
-    with contextlib.suppress(ModelError):
-        return library_class(library, f"{name.removesuffix('Fast')}Fast")
-    return library_class(library, name)
-
-
 def _configuration_file(part: str) -> str:
-    if _reads_text(part):
+    if is_tokenizer(part):
         return "tokenizer_config.json"
     return "scheduler_config.json" if part == "scheduler" else "config.json"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)

@@ -11,18 +11,15 @@ Source:
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_widths
-from latentedit.models.network import QWEN_TOKENIZERS
+from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, diagonal, positions
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -31,30 +28,14 @@ class LongCatImageBackbone(PackedFlowBackbone):
     """LongCat-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``.
 
     Args:
-        components: of a ``LongCatImagePipeline`` by name; its text processor is not used.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``LongCatImagePipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": QWEN_TOKENIZERS,
-        "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
-        "transformer": ("LongCatImageTransformer2DModel",),
-        "vae": KL_CODECS,
-    }
-
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.joint_attention_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels) // PATCH**2,
-            vae=components["vae"],
-        )
-        self._begin(components, patch=PATCH, widths=(int(config.joint_attention_dim), 0), guidance=4.5, **placement)
+    guidance: ClassVar[float] = 4.5
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, _ = self.stock.encode_prompt(text)

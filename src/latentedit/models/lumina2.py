@@ -9,17 +9,15 @@ Source:
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_widths
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.network import GEMMA_TOKENIZERS
 from latentedit.models.notes import tokens_before
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -29,41 +27,20 @@ class Lumina2Backbone(FlowBackbone):
     """Lumina-Image 2.0: ``v(z, s, c) = -transformer(z, 1 - s, gemma)``.
 
     Args:
-        components: of a ``Lumina2Pipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``Lumina2Pipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": GEMMA_TOKENIZERS,
-        "text_encoder": ("Gemma2Model",),
-        "transformer": ("Lumina2Transformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    text_field: ClassVar[str] = "cap_feat_dim"
+    guidance: ClassVar[float] = 4.0
+    guidance_kind: ClassVar[GuidanceKind] = "renormalised"
+    guidance_norm: ClassVar[Literal["token", "row"]] = "row"
     sign: ClassVar[Literal[1, -1]] = -1
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
     window: int = 256
-
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.cap_feat_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels),
-            vae=components["vae"],
-        )
-        self._begin(
-            components,
-            patch=int(config.patch_size),
-            widths=(int(config.cap_feat_dim), 0),
-            guidance=4.0,
-            kind="renormalised",
-            norm="row",
-            **placement,
-        )
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, mask, null, null_mask = self.stock.encode_prompt(

@@ -1,7 +1,7 @@
-"""What a model takes in bytes, told before anything of it is loaded, and whether it fits a machine.
+"""Memory that a model needs, before any of it is loaded, and the placement that fits a machine.
 
-Parameters are counted from the headers of the weight files, or where there are none from the configurations, whose
-networks are built on the meta device. What the networks keep while they run is estimated.
+Parameters are counted in the headers of the weight files or, without those, in the networks that the configurations
+build on the meta device. Activations are estimated.
 """
 
 import collections
@@ -16,28 +16,27 @@ import torch
 from latentedit.core.errors import ModelError
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.loading import ModelFolder, explaining, is_network, read_configuration
+from latentedit.models.loading import ModelFolder, explaining
 from latentedit.models.placement import POLICIES, Placement, Policy, dtype_name
-from latentedit.models.weights import tensor_shapes
+from latentedit.models.weights import read_json, tensor_shapes
 
 _ROWS = 2
-"""Elements of one guided call: the conditional and the unconditional one."""
+"""Rows of one guided call: the conditional and the unconditional one."""
 
 _TENSORS_OF_A_TRANSFORMER, _TENSORS_OF_A_UNET, _TENSORS_OF_A_CODEC = 18, 26, 6
 """Peak of a forward pass in tensors of its tokens (of its pixels, for a codec) times its width, fused attention.
 Counted on the meta device: FLUX.1 17, Qwen-Image 14, SD3 and PixArt 12.5; SD1 26, SDXL 16; AutoencoderKL 6."""
 
 _CPU = torch.device("cpu")
-_HEAD_WIDTH = 64  # where a configuration does not say how many heads there are
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PartNeeds:
-    """How large one network is, in numbers.
+    """Size of one network.
 
     Args:
         kind: its class.
-        parameters: of the whole network, with what else is stored with them.
+        parameters: of the network, buffers included.
         largest_layer: parameters of its largest layer.
     """
 
@@ -48,41 +47,35 @@ class PartNeeds:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNeeds:
-    """What a model needs.
+    """Memory that a model needs.
 
     Args:
         parts: its networks by name.
-        denoiser: name of the network that edits ask again and again.
+        denoiser: name of the network that predicts.
         half: the half precision that the family was published for.
-        side_px: of the square picture that the estimates are for.
-        tokens: of that picture and its text in the denoiser; of a U-Net, latents.
-        width: of one token in the denoiser.
-        heads: of its attention.
-        convolutional: the denoiser is a U-Net.
-        codec_width: channels of the autoencoder at the picture's resolution; 0 without one.
+        side_px: side of the square image that the estimates hold for.
+        activations: numbers that the denoiser keeps in one guided call.
+        codec_activations: numbers that the VAE keeps for one image.
     """
 
     parts: Mapping[str, PartNeeds]
     denoiser: str
     half: torch.dtype
     side_px: int
-    tokens: int
-    width: int
-    heads: int
-    convolutional: bool
-    codec_width: int
+    activations: int
+    codec_activations: int
 
     @property
     def parameters(self) -> int:
-        """Of all networks."""
+        """Parameters of all networks."""
         return sum(part.parameters for part in self.parts.values())
 
     def part_bytes(self, part: str, placement: Placement) -> int:
-        """The weights of one network."""
+        """Weights of one network."""
         return self.parts[part].parameters * self._dtype(part, placement).itemsize
 
     def weight_bytes(self, placement: Placement) -> int:
-        """The most that weights take on the device at one time; on the CPU every policy keeps them all."""
+        """Largest size of the weights on the device at one time; on the CPU every policy keeps all of them."""
         sizes = [self.part_bytes(part, placement) for part in self.parts]
         if placement.device.type == "cpu" or placement.policy == "resident":
             return sum(sizes)
@@ -91,18 +84,12 @@ class ModelNeeds:
         return max(part.largest_layer * self._dtype(name, placement).itemsize for name, part in self.parts.items())
 
     def activation_bytes(self, placement: Placement) -> int:
-        """Estimate of what the denoiser keeps in one guided call, or the codec for one picture, if that is more."""
-        tensors = _TENSORS_OF_A_UNET if self.convolutional else _TENSORS_OF_A_TRANSFORMER
-        denoiser = _ROWS * tensors * self.tokens * self.width * placement.dtype.itemsize
-        codec = _TENSORS_OF_A_CODEC * self.side_px**2 * self.codec_width * _wide(placement.dtype).itemsize
-        return max(denoiser, codec)
-
-    def derivative_bytes(self) -> int:
-        """Estimate of what a derivative takes beside, for one row: attention as plain products, in float32."""
-        return self.heads * self.tokens**2 * torch.float32.itemsize
+        """Estimated activations of a guided call or of the VAE, whichever is larger."""
+        wide = _wide(placement.dtype).itemsize
+        return max(self.activations * placement.dtype.itemsize, self.codec_activations * wide)
 
     def total_bytes(self, placement: Placement) -> int:
-        """Weights and activations on the device at one time; an estimate."""
+        """Estimated weights and activations on the device at one time."""
         return self.weight_bytes(placement) + self.activation_bytes(placement)
 
     def _dtype(self, part: str, placement: Placement) -> torch.dtype:
@@ -112,68 +99,47 @@ class ModelNeeds:
 
 
 def model_needs(folder: ModelFolder) -> ModelNeeds:
-    """What a model needs, before any of it is loaded.
+    """Memory that a model needs.
 
     Args:
-        folder: of `open_folder`, or of `read_index` where only the configurations are there.
+        folder: of `open_folder`, or of `read_index` if only the configurations are present.
 
     Raises:
-        ModelError: configurations that are missing, or of which no network can be built.
+        ModelError: configurations that are missing, or that no network can be built from.
 
     Cost:
         Reads headers; without weight files, builds the networks on the meta device, about a second each.
     """
     with explaining(folder.path, "an estimate of its memory"):
-        return _needs(folder)
-
-
-def _needs(folder: ModelFolder) -> ModelNeeds:
-    networks = [part for part in folder.parts if is_network(part)]
-    shapes = {part: _shapes(folder, part) for part in networks}
-    denoiser = getattr(folder.adapter, "denoiser", "")
-    config = read_configuration(folder.place(denoiser) / "config.json") if denoiser in shapes else {}
-    vae = read_configuration(folder.place("vae") / "config.json") if "vae" in networks else {}
-    width = _width(config, shapes.get(denoiser, {}))
-    scale = scale_px(vae) if vae else 1
-    side = _side_px(folder, config, scale)
-    text = 0 if "block_out_channels" in config else int(getattr(folder.adapter, "window", 0))
-    widths = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or [vae.get("base_dim", 0)]
-    return ModelNeeds(
-        parts={part: _part_needs(folder.parts[part][1], shapes[part]) for part in networks},
-        denoiser=denoiser,
-        half=folder.adapter.half,
-        side_px=side,
-        tokens=(side // scale // _stride(config, vae)) ** 2 + text,
-        width=width,
-        heads=int(_largest(config.get("num_attention_heads") or config.get("n_heads") or width // _HEAD_WIDTH or 1)),
-        convolutional="block_out_channels" in config,
-        codec_width=int(widths[0]),
-    )
-
-
-def suited_policy(needs: ModelNeeds, placement: Placement, free: int) -> Policy | None:
-    """The fastest policy under which a model and its activations fit, by estimate; None where none does.
-
-    Args:
-        needs: of the model.
-        placement: device, dtype and storage; its own policy is not looked at.
-        free: bytes on the device.
-    """
-    for policy in POLICIES:
-        if needs.total_bytes(dataclasses.replace(placement, policy=policy)) <= free:
-            return policy
-    return None
+        shapes = {part: _shapes(folder, part) for part in folder.networks}
+        denoiser = str(getattr(folder.adapter, "denoiser", ""))
+        config = read_json(folder.part_folder(denoiser) / "config.json") if denoiser in shapes else {}
+        vae = read_json(folder.part_folder("vae") / "config.json") if "vae" in shapes else {}
+        scale, unet = scale_px(vae) if vae else 1, "block_out_channels" in config
+        side = _side_px(folder, config, scale)
+        text = 0 if unet else int(getattr(folder.adapter, "window", 0))
+        tokens = (side // scale // _stride(config, vae)) ** 2 + text
+        tensors = _TENSORS_OF_A_UNET if unet else _TENSORS_OF_A_TRANSFORMER
+        widths = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or [vae.get("base_dim", 0)]
+        return ModelNeeds(
+            parts={part: _part_needs(folder.parts[part][1], shapes[part]) for part in shapes},
+            denoiser=denoiser,
+            half=folder.adapter.half,
+            side_px=side,
+            activations=_ROWS * tensors * tokens * _width(config, shapes.get(denoiser, {})),
+            codec_activations=_TENSORS_OF_A_CODEC * side**2 * int(widths[0]),
+        )
 
 
 def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | None:
-    """The fastest policy that fits this machine, in the dtype that was chosen or else in half precision.
+    """The fastest policy that fits this machine, in the chosen dtype or else in half precision.
 
     Args:
         needs: of the model.
-        placement: device, dtype and storage; its own policy is not looked at.
+        placement: device, dtype and storage; its policy is ignored.
 
     Returns:
-        None where nothing fits the device, or the weights do not fit the memory through which they pass.
+        None if nothing fits the device, or if the weights do not fit the CPU's memory, through which they pass.
     """
     free, memory = free_bytes(placement.device), free_bytes(_CPU)
     for dtype in dict.fromkeys((placement.dtype, needs.half)):
@@ -184,12 +150,20 @@ def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | Non
     return None
 
 
+def suited_policy(needs: ModelNeeds, placement: Placement, free: int) -> Policy | None:
+    """The fastest policy under which weights and activations fit into ``free`` bytes; None if none does."""
+    for policy in POLICIES:
+        if needs.total_bytes(dataclasses.replace(placement, policy=policy)) <= free:
+            return policy
+    return None
+
+
 def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
-    """Refuse what cannot fit, before anything is allocated. Activations are estimates, and do not count here.
+    """Check that the weights fit, before anything is allocated; estimates of activations do not count.
 
     Args:
         needs: of the model.
-        placement: as it is to be loaded. Weights pass through the CPU's memory, whatever the device.
+        placement: of the networks. Weights pass through the CPU's memory on any device.
         name: of the model.
 
     Raises:
@@ -212,7 +186,7 @@ def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be taken on a device; on those that share the CPU's, that of the machine."""
+    """Free memory of a device; of the machine for devices that share the CPU's."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
@@ -220,7 +194,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def gigabytes(count: int) -> str:
-    """A number of bytes in GB (10^9)."""
+    """A number of bytes in GB (10^9) or MB."""
     return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
 
 
@@ -229,19 +203,12 @@ def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
     if part in folder.weights:
         return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
     library, name = folder.parts[part]
-    kind, place = library_class(library, name), folder.place(part)
-    configuration = read_configuration(place / "config.json")
-    try:
-        with quiet_libraries(), torch.device("meta"):
-            if library == "diffusers":
-                network = kind.from_config(configuration)
-            else:
-                network = kind._from_config(kind.config_class.from_pretrained(place, local_files_only=True))
-    except ModelError:
-        raise
-    except Exception as error:  # configurations fail in as many ways as there are models
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"no {name} can be built from {place / 'config.json'}: {reason}. Update {library}") from error
+    kind, place = library_class(library, name), folder.part_folder(part)
+    with quiet_libraries(), torch.device("meta"):
+        if library == "diffusers":
+            network = kind.from_config(read_json(place / "config.json"))
+        else:
+            network = kind._from_config(kind.config_class.from_pretrained(place, local_files_only=True))
     state = network.state_dict(keep_vars=True)
     names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
     return {name: tuple(state[name].shape) for name in names.values()}
@@ -263,7 +230,7 @@ def _width(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> 
 
 
 def _stride(config: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-    """Latents a side of one token: the network's patch, or as many as are packed into its channels."""
+    """Side of one token in latents: the network's patch, or what is packed into its channels."""
     if "block_out_channels" in config:
         return 1
     patch = _largest(config.get("patch_size") or config.get("all_patch_size") or 1)
@@ -272,7 +239,7 @@ def _stride(config: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
 
 
 def _side_px(folder: ModelFolder, config: Mapping[str, Any], scale: int) -> int:
-    """The preferred side of a picture."""
+    """The preferred side of an image."""
     if "sizes" in folder.settings:
         return int(folder.settings["sizes"][1])
     trained = _largest(config.get("sample_size") or 0) * scale

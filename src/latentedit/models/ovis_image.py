@@ -8,17 +8,14 @@ Source:
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_chat_template, check_widths
-from latentedit.models.network import QWEN_TOKENIZERS
+from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, diagonal, positions
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -27,32 +24,16 @@ class OvisImageBackbone(PackedFlowBackbone):
     """Ovis-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``.
 
     Args:
-        components: of an ``OvisImagePipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``OvisImagePipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together, or a tokenizer without chat template.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": QWEN_TOKENIZERS,
-        "text_encoder": ("Qwen3Model",),
-        "transformer": ("OvisImageTransformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    chat: ClassVar[bool] = True
+    guidance: ClassVar[float] = 5.0
     window: int = 256
-
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.joint_attention_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels) // PATCH**2,
-            vae=components["vae"],
-        )
-        check_chat_template(components["tokenizer"])
-        self._begin(components, patch=PATCH, widths=(int(config.joint_attention_dim), 0), guidance=5.0, **placement)
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, *_ = self.stock.encode_prompt(

@@ -13,13 +13,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.patches import PATCH, Size, pack, unpack
 from latentedit.models.sites import Site
 
 
 class PackedFlowBackbone(FlowBackbone):
     """A rectified-flow transformer on packed latents, whose time is s itself; see `latentedit.models.flow`."""
+
+    def _network_channels(self) -> int:
+        return int(self._network.config.in_channels) // PATCH**2
+
+    def _patch(self) -> int:
+        return PATCH
 
     def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         del z

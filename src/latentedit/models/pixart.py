@@ -20,15 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS, Codec
-from latentedit.models.fit import check_widths
-from latentedit.models.network import T5_TOKENIZERS
-from latentedit.models.prompts import EncodedPrompt, PromptBackbone
+from latentedit.models.prompts import EncodedPrompt, PromptBackbone, check_fit
 from latentedit.models.sites import Site
-from latentedit.models.vp import TRAINED_BETAS, VPBackbone, VPSchedule
-
-PUBLISHED_GUIDANCE = 4.5
-"""The default weight of both stock pipelines."""
+from latentedit.models.vp import VPBackbone
 
 
 class PixArtBackbone(VPBackbone, PromptBackbone):
@@ -37,36 +31,25 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
     A float64 network computes in float64 throughout, so it serves derivatives to 1e-10.
 
     Args:
-        components: of a ``PixArtAlphaPipeline`` or ``PixArtSigmaPipeline`` by name; the scheduler is of any class that
-            runs on trained betas.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``PixArtAlphaPipeline`` or ``PixArtSigmaPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": TRAINED_BETAS,
-        "tokenizer": T5_TOKENIZERS,
-        "text_encoder": ("T5EncoderModel",),
-        "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
-        "vae": KL_CODECS,
-    }
+    guidance: ClassVar[float] = 4.5
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        transformer, vae = components["transformer"], components["vae"]
-        config = transformer.config
-        channels, patch = int(config.in_channels), int(config.patch_size)
-        text = int(config.caption_channels)
-        check_widths(text=text, encoder=components["text_encoder"], channels=channels, vae=vae)
-        self.window = 120 if "Alpha" in str(placement.get("pipeline", "")) else 300
-        self.schedule = VPSchedule.from_config(components["scheduler"])
-        self._codec = Codec(vae, torch.promote_types(transformer.dtype, torch.float32))
-        scale = self._codec.scale_px
-        self._settle(components, channels=channels, scale=scale, stride=patch, widths=(text, 0), **placement)
-        trained = int(config.sample_size) * scale
-        self._declare_vp(guidance=PUBLISHED_GUIDANCE, trained_px=trained, largest_px=2 * trained)
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        config, vae = self._network.config, pipeline.vae
+        channels, patch, text = int(config.in_channels), int(config.patch_size), int(config.caption_channels)
+        check_fit(pipeline.text_encoder, vae, text=text, channels=channels)
+        self.window = 120 if "Alpha" in type(pipeline).__name__ else 300
+        self._set_shape(channels=channels, scale=self._codec.scale_px, stride=patch, widths=(text, 0))
+        trained = int(config.sample_size) * self._scale
+        self._set_capabilities(trained_px=trained, largest_px=2 * trained)
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, mask, _, _ = self.stock.encode_prompt(

@@ -1,7 +1,7 @@
 """Where the networks of a pipeline lie and in which dtype, for pipelines that we load ourselves.
 
-A live pipeline is taken as it is: nothing in it is moved, cast or frozen (`contiguous_norms` adds hooks that change no
-value). What `place` does, a person does to a pipeline of theirs with the same methods of diffusers.
+A live pipeline is taken as it is: nothing in it is moved, cast or frozen. Its owner can do what `place` does with the
+same methods of diffusers.
 """
 
 import dataclasses
@@ -24,8 +24,6 @@ _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that compute; "meta" only pretends to."""
 
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_MARK = "_latentedit_contiguous"
-"""On group norms that have their hook."""
 
 _SMALL_BYTES = 2 * 2**30
 """Models whose networks take no more than this in float32 run in float32 on every device unless told otherwise."""
@@ -95,20 +93,7 @@ def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Moved and frozen; cast only if need be, for T5 keeps some matrices in float32 when it is loaded in float16."""
     with quiet_libraries():
         moved = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
-    return contiguous_norms(moved).eval().requires_grad_(False)
-
-
-def contiguous_norms(network: Any) -> Any:
-    """The same network, whose group norms are fed contiguous tensors: PyTorch has no forward mode for others."""
-    for module in network.modules():
-        if isinstance(module, nn.GroupNorm) and not getattr(module, _MARK, False):
-            module.register_forward_pre_hook(_contiguous)
-            setattr(module, _MARK, True)
-    return network
-
-
-def _contiguous(_module: nn.Module, inputs: Any) -> Any:
-    return (inputs[0].contiguous(), *inputs[1:])
+    return moved.eval().requires_grad_(False)
 
 
 def known_dtype(dtype: torch.dtype | str) -> torch.dtype:

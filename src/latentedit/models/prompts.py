@@ -1,14 +1,13 @@
-"""Text as the stock pipeline of a family reads it: by its own ``encode_prompt``, around the same parts.
+"""Text as the stock pipeline of a family embeds it: by its own ``encode_prompt``.
 
 Texts are embedded one at a time, since several families pad to the longest of a batch. A family says how it calls
-``encode_prompt``, how many tokens its network is given, and how texts of different lengths go together.
+``encode_prompt``, how many tokens its network takes, and how texts of different lengths are batched.
 """
 
 import dataclasses
 import functools
 import threading
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,70 +16,67 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.codec import Codec
-from latentedit.models.libraries import quiet_libraries, stock_pipeline
-from latentedit.models.loading import ModelFolder, computing
+from latentedit.models.libraries import pipeline_of, quiet_libraries
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
-from latentedit.models.text_cache import TextCache, cache_folder
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
-"""One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
+"""One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
 _TOKENIZING = threading.RLock()
-"""How a tokenizer pads and cuts is its own state while it works, and models may share one: threads take turns."""
+"""Tokenizers keep padding and truncation as state while they work, and models may share one: threads take turns."""
 
 
 class PromptBackbone(NetworkBackbone):
-    """A backbone of a text-to-image pipeline of diffusers: its text encoders and autoencoder as they are."""
+    """A backbone on a text-to-image pipeline, with its text encoders and VAE."""
 
-    _codec: Codec
-
+    parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "transformer", "vae")
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "exact"
-    """How texts of different lengths go together: all have one fixed length, of which the padding is part, and a mask
-    goes to the network as it is; padding is masked in the network; or the network knows no mask, and texts of one
-    length only go through it together."""
+    """How texts of different lengths are batched. "exact": all have one fixed length that includes padding, and the
+    mask goes to the network as it is. "masked": the network masks padding. "equal": the network has no mask, so only
+    texts of equal length share a call."""
 
     window: int = 512
-    """Most tokens of a text that the network is given."""
+    """Largest number of text tokens that the network takes."""
 
     tokenizer: ClassVar[str] = "tokenizer"
     """The part whose tokens the window counts."""
 
     prompt_pipeline: ClassVar[str] = ""
-    """The class whose ``encode_prompt`` reads texts, where all pipelines of the family have the same one; else it is
-    that of the pipeline itself."""
+    """Pipeline class whose ``encode_prompt`` is called; empty for the pipeline's own class."""
 
-    _texts: TextCache | None = None
-    """Of models whose files are known; a live pipeline may change under our hands."""
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self._codec = Codec(pipeline.vae, torch.promote_types(self._network_dtype, torch.float32))
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the autoencoder's posterior, normalised as the network wants it.
+        """The mode of the VAE's posterior, normalised as the network takes it.
 
         Raises:
             ShapeError: not [b, 3, h, w], or sides that do not fit the network.
             DeviceError: on another device.
         """
         self._check_pixels(pixels)
-        with self._graph(pixels), computing(self.name):
+        with self._graph(pixels):
             return self._codec.encode(pixels)
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The autoencoder's picture of clean latents."""
+        """The VAE's image of clean latents."""
         self._check_latents(z)
         self._check_device(z)
-        with self._graph(z), computing(self.name):
+        with self._graph(z):
             return self._codec.decode(z)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
+        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where padding is masked.
 
         Raises:
             ConfigError: no text at all.
 
         Cost:
-            One forward pass of the text encoders a text, none where `TextCache` has it; no network evaluation.
+            One forward pass of the text encoders a text; no network evaluation.
         """
         if not texts:
             raise ConfigError(
@@ -89,64 +85,26 @@ class PromptBackbone(NetworkBackbone):
         with _TOKENIZING, torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
-    @classmethod
-    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Any:
-        made = super()._build_from(folder, components, **settings)
-        made._texts = made._text_cache(folder)
-        return made
-
-    def _text_cache(self, folder: ModelFolder) -> TextCache | None:
-        parts = folder.parts.keys() - {self.denoiser, "vae", "scheduler"}
-        sizes = (file.stat().st_size for part in parts & folder.weights.keys() for file in folder.weights[part])
-        place = cache_folder(sum(sizes))
-        if place is None:
-            return None
-        files = {part: [file for file in sorted(folder.place(part).rglob("*")) if file.is_file()] for part in parts}
-        return TextCache(
-            place,
-            encoders=folder.fingerprint_with(files),
-            dtype=str(self.network_dtype),
-            device=self.device.type,
-            pipeline=self._pipeline,
-            configuration=self._configuration,
-            adapter=type(self).__qualname__,
-            window=self.window,
-            widths=self._widths,
-            versions=[version(package) for package in ("latentedit", "diffusers", "transformers")],
-        )
-
     def _read(self, text: str) -> EncodedPrompt:
-        """One text, from the cache where it is there."""
-        kept = None if self._texts is None else self._texts.read(text)
-        if kept is None:
-            self._make_room()
-            with computing(self.name):
-                kept = self._encode_prompt(text)
-            if self._texts is not None:
-                self._texts.write(text, kept)
-        return kept
+        """Embed one text; a denoiser that is offloaded as a whole leaves the device to the text encoders first.
 
-    def _make_room(self) -> None:
-        """A denoiser that is offloaded as a whole leaves the device to the text encoders.
-
-        Accelerate's hooks only know the order of sampling, in which no text is read after the denoiser was asked.
+        Accelerate's hooks know the order of sampling only, in which no text is embedded after the denoiser ran.
         """
         hook: Any = getattr(self._network, "_hf_hook", None)
         if hasattr(hook, "prev_module_hook"):
             hook.init_hook(self._network)
+        return self._encode_prompt(text)
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
-        """One text, by `stock`."""
+        """Embed one text with `stock`."""
         raise NotImplementedError(f"{type(self).__name__} has neither _encode_prompt nor embed")
 
     @functools.cached_property
     def stock(self) -> Any:
-        """The stock pipeline around the same parts: it embeds text."""
-        return self._stock_pipeline(self.prompt_pipeline or self._pipeline)
-
-    def _stock_pipeline(self, kind: str) -> Any:
-        """A pipeline of diffusers around the same parts, without a scheduler. Nothing is copied."""
-        return stock_pipeline(kind, self._components, self._configuration)
+        """The pipeline whose ``encode_prompt`` embeds text: the live one, or one around its parts."""
+        if self.prompt_pipeline in ("", type(self.pipeline).__name__):
+            return self.pipeline
+        return pipeline_of(self.prompt_pipeline, self.pipeline)
 
     def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
         if self.windows != "exact":
@@ -167,31 +125,56 @@ class PromptBackbone(NetworkBackbone):
         return [torch.nonzero(lengths == length)[:, 0] for length in lengths.unique().tolist()]
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """Words dropped for length, and words that training never showed, as sentences."""
+        """Sentences about words that are truncated, and words that never occurred in training."""
         vocabulary = self._vocabulary()
         with _TOKENIZING:
             notes = [note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary))]
         return list(dict.fromkeys(notes))
 
     def _dropped_notes(self, text: str) -> list[str]:
-        """What is not read of a text for its length, as sentences."""
+        """Sentences about words beyond the window."""
         tokenizer, window = self._words, self.window - self._prefix_tokens(text)
         return dropped_note(dropped_words(tokenizer, text, window), room(tokenizer, window))
 
     @property
     def _words(self) -> Any:
-        """The tokenizer; that of a processor, where the part reads pictures too."""
-        part = self._components[self.tokenizer]
+        """The tokenizer, or that of a processor of images and text."""
+        part = getattr(self.pipeline, self.tokenizer)
         return getattr(part, "tokenizer", part)
 
     def _prefix_tokens(self, text: str) -> int:
-        """How many tokens of the window the pipeline puts before a text, beside the tokenizer's own marks."""
+        """How many tokens of the window the pipeline's template takes before a text."""
         del text
         return 0
 
 
+def check_fit(encoder: Any, vae: Any, *, text: int, channels: int, layers: int = 1) -> None:
+    """Check that text encoder and VAE belong to the same model as the transformer.
+
+    Args:
+        encoder: of text.
+        vae: of images.
+        text: width of a text token that the transformer takes.
+        channels: of a latent that the transformer takes.
+        layers: of the text encoder that are concatenated to one token.
+
+    Raises:
+        ModelError: another width of the text, or another number of latent channels.
+    """
+    width = layers * int(encoder.config.get_text_config().hidden_size)
+    if width != text:
+        raise ModelError(
+            f"the transformer takes text of width {text}; the text encoder gives {width}. Use the parts of one model"
+        )
+    given = int(vae.config.get("latent_channels", 0) or vae.config["z_dim"])
+    if given != channels:
+        raise ModelError(
+            f"the transformer takes latents of {channels} channels; the VAE gives {given}. Use the parts of one model"
+        )
+
+
 def cut(condition: Condition, length: int) -> Condition:
-    """The first tokens of a condition that has a mask; without the mask where it would say nothing."""
+    """The first tokens of a condition that has a mask; without the mask if all of them count."""
     assert condition.mask is not None
     mask = condition.mask[:, :length]
     return dataclasses.replace(condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask)

@@ -21,10 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.fit import check_widths
-from latentedit.models.network import QWEN_TOKENIZERS
+from latentedit.models.capabilities import GuidanceKind
+from latentedit.models.codec import Size
+from latentedit.models.libraries import pipeline_of
 from latentedit.models.packed import PackedFlowBackbone
-from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -36,45 +36,19 @@ class QwenImageBackbone(PackedFlowBackbone):
     """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``.
 
     Args:
-        components: of a ``QwenImagePipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``QwenImagePipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": QWEN_TOKENIZERS,
-        "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
-        "transformer": ("QwenImageTransformer2DModel",),
-        "vae": ("AutoencoderKLQwenImage",),
-    }
     prompt_pipeline: ClassVar[str] = "QwenImagePipeline"
+    guidance: ClassVar[float] = 4.0
+    guidance_kind: ClassVar[GuidanceKind] = "renormalised"
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.joint_attention_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels) // PATCH**2,
-            vae=components["vae"],
-        )
-        self._begin(
-            components,
-            patch=PATCH,
-            widths=(int(config.joint_attention_dim), 0),
-            guidance=4.0,
-            kind="renormalised",
-            references=self._references(str(placement.get("pipeline", ""))),
-            **placement,
-        )
-
-    @staticmethod
-    def _references(pipeline: str) -> int:
-        """Most reference pictures that the network was trained on, by its pipeline."""
-        del pipeline
+    def _most_references(self) -> int:
         return 0
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
@@ -111,22 +85,21 @@ class QwenImageEditBackbone(QwenImageBackbone):
     """Qwen-Image-Edit and its later versions: the same with references, ``Condition.reference``.
 
     Args:
-        components: of a ``QwenImageEditPipeline`` or ``QwenImageEditPlusPipeline`` by name; its processor is not used.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``QwenImageEditPipeline`` or ``QwenImageEditPlusPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    @staticmethod
-    def _references(pipeline: str) -> int:
+    def _most_references(self) -> int:
         """One in the first version, up to three from 2509 on (Plus)."""
-        return 3 if "Plus" in pipeline else 1
+        return 3 if "Plus" in type(self.pipeline).__name__ else 1
 
     @functools.cached_property
     def stock(self) -> Any:
         """The text-to-image pipeline with the chat of the edit models, less the place of their picture."""
-        edit, text = self._stock_pipeline(self._pipeline), self._stock_pipeline(self.prompt_pipeline)
+        edit, text = self.pipeline, pipeline_of(self.prompt_pipeline, self.pipeline)
         text.prompt_template_encode = edit.prompt_template_encode.replace(PICTURE_SLOT, "")
         text.prompt_template_encode_start_idx = edit.prompt_template_encode_start_idx
         return text

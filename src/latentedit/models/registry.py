@@ -1,8 +1,8 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
 import contextlib
-import dataclasses
 import functools
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,15 @@ from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
-from latentedit.models.loading import TextEncoders, check_known, explaining, open_folder, own_settings, read_index
-from latentedit.models.lora import lora_files
+from latentedit.models.loading import TextEncoders, adapter_class, open_folder, read_index
+from latentedit.models.lora import lora_files, merge_loras
 from latentedit.models.memory import ModelNeeds, check_memory, model_needs
 from latentedit.models.placement import (
     Placement,
     Policy,
     existing_device,
     known_dtype,
+    place,
     suited_dtype,
     warn_of_slow_dtype,
 )
@@ -84,15 +85,24 @@ def load(
     pinned = model if revision is None else _pinned(model, revision)
     name, path = locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
     loras, chosen = lora_files(lora), existing_device(device)
-    folder = dataclasses.replace(open_folder(path, text_encoders=text_encoders), loras=loras)
+    folder = open_folder(path, text_encoders=text_encoders)
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
-    with explaining(path, f"a {folder.pipeline}"):
-        backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
+    pipeline = folder.load(put.dtype)
+    merge_loras(pipeline, loras)
+    place(pipeline.components, put, denoiser=folder.adapter.denoiser)
+    scaled = {f"lora {index} x {one.scale:g}": (one.path,) for index, one in enumerate(loras)}
+    backbone = backbone_of(
+        pipeline,
+        name=name,
+        fingerprint=fingerprint({**folder.weights, **scaled}),
+        settings=folder.settings,
+        device=chosen,
+    )
     backbone.revision = commit_of(path.resolve())
     return backbone
 
@@ -133,8 +143,8 @@ def weights_fingerprint(model: str | Path) -> str:
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
     """A live diffusers pipeline as a backbone: its parts as they are, and the pipeline goes on working.
 
-    Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA), quantised layers stay as
-    they are. What changes the pipeline later changes the backbone too; take it anew, for its fingerprint is of now.
+    Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA) and quantised layers stay
+    as they are. Later changes of the pipeline change the backbone too; call this again then, for a new fingerprint.
 
     Args:
         pipeline: of a class that `latentedit models families` lists.
@@ -144,7 +154,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Raises:
         ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices, or
-            with a step cache.
+            with a step cache or active dropout.
 
     Cost:
         Reads 64 numbers of each parameter, and where they are still those of the folder that the pipeline was loaded
@@ -158,26 +168,39 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         >>> model.capabilities.guidance_kind
         'embedded'
     """
-    kind = type(pipeline).__name__
-    adapter = check_known(kind, "this is a")
-    components = dict(pipeline.components)
-    _check_components(adapter, components, kind)
-    networks = {part: components[part] for part in adapter.parts if isinstance(components.get(part), nn.Module)}
-    source = getattr(pipeline.config, "_name_or_path", None) or pipeline.config.get("_name_or_path")
-    return adapter(
-        components,
-        name=name or (str(source) if source else kind),
-        fingerprint=_folder_fingerprint(components[adapter.denoiser], networks) or live_fingerprint(networks),
+    adapter = adapter_class(type(pipeline).__name__, "this is a")
+    networks = {
+        part: network for part in adapter.parts if isinstance(network := getattr(pipeline, part, None), nn.Module)
+    }
+    source = pipeline.config.get("_name_or_path")
+    denoiser = networks.get(adapter.denoiser)
+    return backbone_of(
+        pipeline,
+        name=name or (str(source) if source else type(pipeline).__name__),
+        fingerprint=_folder_fingerprint(denoiser, networks) or live_fingerprint(networks),
         settings=settings,
         device=pipeline._execution_device,
-        pipeline=kind,
-        configuration=own_settings(pipeline.config),
     )
 
 
+def backbone_of(pipeline: Any, **facts: Any) -> Backbone:
+    """A live pipeline as a backbone.
+
+    Args:
+        pipeline: of diffusers.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: see `from_pipeline`.
+    """
+    adapter = adapter_class(type(pipeline).__name__, "this is a")
+    _check_pipeline(pipeline, adapter)
+    return adapter(pipeline, **facts)
+
+
 def _folder_fingerprint(denoiser: Any, networks: Mapping[str, nn.Module]) -> str | None:
-    """What `load` says of the folder that a pipeline was loaded from; None where it has other weights by now."""
-    own = denoiser.config.get("_name_or_path")
+    """The fingerprint of the folder that a pipeline was loaded from; None if its weights differ by now."""
+    own = None if denoiser is None else denoiser.config.get("_name_or_path")
     with contextlib.suppress(ModelError):
         weights = open_folder(Path(own).parent).weights if own else {}
         if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
@@ -185,34 +208,43 @@ def _folder_fingerprint(denoiser: Any, networks: Mapping[str, nn.Module]) -> str
     return None
 
 
-def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) -> None:
-    """Refuse a pipeline with parts missing, of other classes, or on two devices without hooks, or with a step cache."""
-    for part, classes in adapter.parts.items():
-        found = components.get(part)
-        if found is None:
-            if part not in adapter.optional_parts:
-                raise ModelError(f"the {kind} has no {part}. Give a pipeline with all of its parts")
-            continue
-        names = [base.__name__ for base in type(getattr(found, "_orig_mod", found)).__mro__]
-        if not part.startswith(("scheduler", "tokenizer")) and not set(classes) & set(names):
-            raise ModelError(f"the {part} of this {kind} is a {names[0]}, not a {' or '.join(classes)}")
-    if getattr(components[adapter.denoiser], "is_cache_enabled", False):
+def _check_pipeline(pipeline: Any, adapter: Any) -> None:
+    """Check that a pipeline computes a velocity: every part present, on one device or moved by hooks, and stateless.
+
+    Raises:
+        ModelError: the first check that failed.
+    """
+    kind = type(pipeline).__name__
+    for part in adapter.parts:
+        if getattr(pipeline, part, None) is None and part not in adapter.optional_parts:
+            raise ModelError(f"the {kind} has no {part}. Give a pipeline with all of its parts")
+    denoiser = getattr(pipeline, adapter.denoiser)
+    expected = inspect.signature(type(pipeline).__init__).parameters[adapter.denoiser].annotation
+    if isinstance(expected, type) and not isinstance(getattr(denoiser, "_orig_mod", denoiser), expected):
         raise ModelError(
-            f"the {adapter.denoiser} of this {kind} reuses what it computed in earlier steps, so its velocity depends "
-            f"on them and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
+            f"the {adapter.denoiser} of this {kind} is not a {expected.__name__}. Use parts of one model"
         )
-    if getattr(components[adapter.denoiser], "encoder_hid_proj", None) is not None:
+    if getattr(denoiser, "is_cache_enabled", False):
         raise ModelError(
-            f"the {adapter.denoiser} of this {kind} has an IP-Adapter, whose picture is not given here. "
+            f"the {adapter.denoiser} of this {kind} reuses features of earlier steps, so its velocity depends on them "
+            f"and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
+        )
+    if getattr(denoiser, "encoder_hid_proj", None) is not None:
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "
             "Call pipeline.unload_ip_adapter()"
         )
-    places: dict[object, str] = {}
+    devices: dict[object, str] = {}
     for part in (adapter.denoiser, "vae", *adapter.parts):
-        if isinstance(network := components.get(part), nn.Module) and not _moved_by_hooks(network):
-            places.setdefault(network.device, part)
-    if len(places) > 1:
-        where = ", ".join(f"{part} on {device}" for device, part in places.items())
-        raise ModelError(f"the networks of this {kind} lie on two devices: {where}. Move them with pipeline.to(device)")
+        if not isinstance(network := getattr(pipeline, part, None), nn.Module):
+            continue
+        if any(isinstance(layer, nn.Dropout) and layer.training and layer.p > 0 for layer in network.modules()):
+            raise ModelError(f"the {part} of this {kind} draws dropout (training mode). Call pipeline.{part}.eval()")
+        if not _moved_by_hooks(network):
+            devices.setdefault(network.device, part)
+    if len(devices) > 1:
+        where = ", ".join(f"{part} on {device}" for device, part in devices.items())
+        raise ModelError(f"the networks of this {kind} are on two devices: {where}. Move them with pipeline.to(device)")
 
 
 def _moved_by_hooks(network: nn.Module) -> bool:

@@ -24,15 +24,10 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.models.capabilities import GuidanceKind
-from latentedit.models.fit import check_widths
-from latentedit.models.flow import FlowBackbone
-from latentedit.models.network import GEMMA_TOKENIZERS
+from latentedit.models.flow import FlowBackbone, whole_scheduler
 from latentedit.models.notes import tokens_before
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
-
-GUIDANCE = 4.5
-"""The weight in the model cards' examples."""
 
 MIDDLE_ANGLE = 1.3
 """Where Sprint's second of two steps begins."""
@@ -42,50 +37,28 @@ class SanaBackbone(FlowBackbone):
     """Sana 0.6B, 1.6B and 1.5: ``v(z, s, c) = transformer(z, 1000 s, gemma)``.
 
     Args:
-        components: of a ``SanaPipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``SanaPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together, or a scheduler whose levels are not those of a flow.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("DPMSolverMultistepScheduler",),
-        "tokenizer": GEMMA_TOKENIZERS,
-        "text_encoder": ("Gemma2Model",),
-        "transformer": ("SanaTransformer2DModel",),
-        "vae": ("AutoencoderDC",),
-    }
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
-    kind: ClassVar[GuidanceKind] = "cfg"
+    text_field: ClassVar[str] = "caption_channels"
+    guidance: ClassVar[float] = 4.5
     window: int = 300
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        transformer, vae = components["transformer"].config, components["vae"]
-        check_widths(
-            text=int(transformer.caption_channels),
-            encoder=components["text_encoder"],
-            channels=int(transformer.in_channels),
-            vae=vae,
-        )
-        self.trained_px = int(transformer.sample_size) * 2 ** (len(vae.config.encoder_block_out_channels) - 1)
-        scheduler = components["scheduler"]
-        self._begin(
-            {**components, "scheduler": self._flow_scheduler(getattr(scheduler, "config", scheduler))},
-            patch=int(transformer.patch_size),
-            widths=(int(transformer.caption_channels), 0),
-            guidance=GUIDANCE,
-            kind=self.kind,
-            **placement,
-        )
+    def _trained_px(self) -> int:
+        return int(self._network.config.sample_size) * self._scale
 
-    def _flow_scheduler(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The configuration of the flow scheduler with the same levels."""
+    def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
+        config = scheduler.config
         if not config.get("use_flow_sigmas"):
             raise ModelError(
                 "the scheduler's levels are not those of a flow. Use DPMSolverMultistepScheduler with use_flow_sigmas"
             )
-        return {"shift": config["flow_shift"], "num_train_timesteps": config["num_train_timesteps"]}
+        return whole_scheduler({"shift": config.flow_shift, "num_train_timesteps": config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:
         first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
@@ -123,7 +96,7 @@ class SanaBackbone(FlowBackbone):
             encoder_hidden_states=condition.tokens,
             encoder_attention_mask=condition.mask,
             timestep=time,
-            guidance=weight if self.kind == "embedded" else None,
+            guidance=weight if self.guidance_kind == "embedded" else None,
             return_dict=False,
         )[0]
 
@@ -137,18 +110,17 @@ class SanaSprintBackbone(SanaBackbone):
     """Sana-Sprint: ``v(z, s, c) = transformer(z, s, gemma, w / 10)``.
 
     Args:
-        components: of a ``SanaSprintPipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``SanaSprintPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {**SanaBackbone.parts, "scheduler": ("SCMScheduler",)}
-    kind: ClassVar[GuidanceKind] = "embedded"
+    guidance_kind: ClassVar[GuidanceKind] = "embedded"
 
-    def _flow_scheduler(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        return {"num_train_timesteps": config["num_train_timesteps"]}
+    def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
+        return whole_scheduler({"num_train_timesteps": scheduler.config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:
         angles = torch.linspace(math.pi / 2, 0, steps + 1, dtype=torch.float64)[:-1]

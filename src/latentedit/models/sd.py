@@ -13,14 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.network import CLIP_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.unet import TextUNetBackbone
-from latentedit.models.vp import TRAINED_BETAS, VPSchedule
-
-PUBLISHED_GUIDANCE = 7.5
-"""The default weight of the stock pipeline, which the model cards use."""
 
 TRAINED_LATENTS = 64
 """Latents a side, also where a folder from before diffusers 0.9 says fewer; the stock pipeline takes it so."""
@@ -32,8 +26,8 @@ class StableDiffusionBackbone(TextUNetBackbone):
     """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
 
     Args:
-        components: of a ``StableDiffusionPipeline`` by name; its scheduler is of any class that runs on trained betas.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``StableDiffusionPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ConfigError: a dtype that makes no sense.
@@ -41,24 +35,14 @@ class StableDiffusionBackbone(TextUNetBackbone):
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": TRAINED_BETAS,
-        "tokenizer": CLIP_TOKENIZERS,
-        "text_encoder": ("CLIPTextModel",),
-        "unet": ("UNet2DConditionModel",),
-        "vae": KL_CODECS,
-    }
+    parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
     prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
+    guidance: ClassVar[float] = 7.5
+    scheduler_changes: ClassVar[Mapping[str, Any]] = {"steps_offset": 1}
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        self._begin(
-            components,
-            VPSchedule.from_config(components["scheduler"], steps_offset=1),
-            widths=(int(components["text_encoder"].config.hidden_size), 0),
-            guidance=PUBLISHED_GUIDANCE,
-            **placement,
-        )
+    def _text_widths(self) -> tuple[int, int]:
+        return int(self.pipeline.text_encoder.config.hidden_size), 0
 
     @staticmethod
     def _trained_side(config: Any) -> Any:

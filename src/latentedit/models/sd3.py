@@ -25,19 +25,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.codec import KL_CODECS
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.loading import ModelFolder
-from latentedit.models.network import CLIP_TOKENIZERS, T5_TOKENIZERS
 from latentedit.models.notes import dropped_note, dropped_words, listed, room
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
 T5_TOKENS = 256
 """Text tokens that T5 reads, as many as in the stock pipeline."""
-
-ZERO_TOKENS = 1
-"""Zero tokens in place of a T5 that a model never had, several times faster on small pictures than SD3's 256."""
 
 _TURBO = re.compile(r"(?<![a-z])turbo(?![a-z])", re.IGNORECASE)
 
@@ -48,10 +43,10 @@ class StableDiffusion3Backbone(FlowBackbone):
     Of the settings it reads "zero_tokens" too.
 
     Args:
-        components: of a ``StableDiffusion3Pipeline`` by name, see `parts`; the scheduler may be its configuration.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``StableDiffusion3Pipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
         max_sequence_length: number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in the
-            stock pipeline, but without T5 what ``settings["zero_tokens"]`` says, and 1 in a folder that never had T5.
+            stock pipeline, but without T5 what ``settings["zero_tokens"]`` says.
 
     Raises:
         ConfigError: a length that makes no sense.
@@ -59,17 +54,16 @@ class StableDiffusion3Backbone(FlowBackbone):
         ModelError: parts that do not fit together.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": CLIP_TOKENIZERS,
-        "tokenizer_2": CLIP_TOKENIZERS,
-        "tokenizer_3": T5_TOKENIZERS,
-        "text_encoder": ("CLIPTextModelWithProjection",),
-        "text_encoder_2": ("CLIPTextModelWithProjection",),
-        "text_encoder_3": ("T5EncoderModel",),
-        "transformer": ("SD3Transformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    parts: ClassVar[tuple[str, ...]] = (
+        "tokenizer",
+        "tokenizer_2",
+        "tokenizer_3",
+        "text_encoder",
+        "text_encoder_2",
+        "text_encoder_3",
+        "transformer",
+        "vae",
+    )
     prompt_pipeline: ClassVar[str] = "StableDiffusion3Pipeline"
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -77,39 +71,57 @@ class StableDiffusion3Backbone(FlowBackbone):
     }
     optional_parts: ClassVar[frozenset[str]] = frozenset({"tokenizer_3", "text_encoder_3"})
 
-    def __init__(
-        self, components: Mapping[str, Any], *, max_sequence_length: int | None = None, **placement: Any
-    ) -> None:
-        transformer, vae = components["transformer"], components["vae"]
-        config = transformer.config
-        self._t5 = components.get("text_encoder_3") is not None
-        _check_fit(config, vae.config, components)
-        scale, patch = 2 ** (len(vae.config.block_out_channels) - 1), int(config.patch_size)
-        self.trained_px = int(config.sample_size) * scale
-        names = (str(placement.get("name", "")), str(config.get("_name_or_path", "")))
-        distilled = "guidance" not in (placement.get("settings") or {}) and any(map(_is_turbo, names))
-        positions = config.pos_embed_max_size
-        self._begin(
-            components,
-            patch=patch,
-            widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
-            guidance=1.0 if distilled else _published_guidance(config),
-            kind="none" if distilled else "cfg",
-            largest_px=int(positions) * scale * patch if positions else None,
-            **placement,
-        )
+    def __init__(self, pipeline: Any, *, max_sequence_length: int | None = None, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self._t5 = pipeline.text_encoder_3 is not None
         if max_sequence_length is None:
             max_sequence_length = T5_TOKENS if self._t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
         if max_sequence_length < int(self._t5):
             raise ConfigError(f"max_sequence_length is at least {int(self._t5)}; got {max_sequence_length}")
         self.window = max_sequence_length
 
-    @classmethod
-    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Any:
-        """A folder that never had T5 gets one zero token unless it says how many."""
-        if "text_encoder_3" not in folder.left_out | folder.parts.keys() and "zero_tokens" not in folder.settings:
-            settings = {"max_sequence_length": ZERO_TOKENS, **settings}
-        return super()._build_from(folder, components, **settings)
+    def _check_parts(self) -> None:
+        transformer, vae, pipeline = self._network.config, self.pipeline.vae.config, self.pipeline
+        clips = [encoder.config for encoder in (pipeline.text_encoder, pipeline.text_encoder_2) if encoder is not None]
+        pooled, width = (sum(int(getattr(clip, size)) for clip in clips) for size in ("projection_dim", "hidden_size"))
+        if pooled != transformer.pooled_projection_dim:
+            raise ModelError(
+                f"the transformer takes {transformer.pooled_projection_dim} pooled features; CLIP gives {pooled}"
+            )
+        t5 = pipeline.text_encoder_3
+        widest = transformer.joint_attention_dim
+        if width > widest or (t5 is not None and t5.config.d_model != widest):
+            third = f", T5 of {t5.config.d_model}" if t5 is not None else ""
+            raise ModelError(
+                f"the transformer reads text of width {widest}; the CLIP encoders give {width}{third}: parts of two "
+                "models"
+            )
+        if not transformer.in_channels == transformer.out_channels == vae.latent_channels:
+            raise ModelError(
+                f"the transformer has {transformer.in_channels} channels in and {transformer.out_channels} out, the "
+                f"VAE's latents have {vae.latent_channels}"
+            )
+
+    def _text_widths(self) -> tuple[int, int]:
+        config = self._network.config
+        return int(config.joint_attention_dim), int(config.pooled_projection_dim)
+
+    def _default_guidance(self) -> tuple[float, GuidanceKind]:
+        """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7, Turbo none."""
+        config = self._network.config
+        names = (self.name, str(config.get("_name_or_path", "")))
+        if "guidance" not in self.defaults and any(map(_is_turbo, names)):
+            return 1.0, "none"
+        if config.dual_attention_layers:
+            return 4.5, "cfg"
+        return (3.5 if config.qk_norm else 7.0), "cfg"
+
+    def _trained_px(self) -> int:
+        return int(self._network.config.sample_size) * self._scale
+
+    def _largest_side(self) -> int | None:
+        positions = self._network.config.pos_embed_max_size
+        return int(positions) * self._multiple if positions else None
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, _, pooled, _ = self.stock.encode_prompt(
@@ -124,12 +136,12 @@ class StableDiffusion3Backbone(FlowBackbone):
 
     def _dropped_notes(self, text: str) -> list[str]:
         """Words that no encoder reads, and those that T5 alone reads."""
-        clip = self._components["tokenizer"]
+        clip = self.pipeline.tokenizer
         length = int(clip.model_max_length)
         by_clip, left = dropped_words(clip, text, length), room(clip, length)
         if not self._t5:
             return dropped_note(by_clip, left)
-        t5 = self._components["tokenizer_3"]
+        t5 = self.pipeline.tokenizer_3
         by_all = dropped_words(t5, text, self.window)
         t5_only = by_clip[: max(len(by_clip) - len(by_all), 0)]
         notes = [f"{listed(t5_only)} read by T5 only: the CLIP encoders take {left} tokens"] if t5_only else []
@@ -168,36 +180,3 @@ class StableDiffusion3Backbone(FlowBackbone):
 def _is_turbo(name: str) -> bool:
     """Whether the last part of a folder's path or hub id calls the model so, as a word of its own."""
     return _TURBO.search(name.replace("\\", "/").rstrip("/").rpartition("/")[2]) is not None
-
-
-def _published_guidance(config: Any) -> float:
-    """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7."""
-    if config.dual_attention_layers:
-        return 4.5
-    return 3.5 if config.qk_norm else 7.0
-
-
-def _check_fit(transformer: Any, vae: Any, components: Mapping[str, Any]) -> None:
-    """Refuse parts whose configurations do not belong together.
-
-    Raises:
-        ModelError: text of other widths than the transformer's, or another number of latent channels.
-    """
-    clips = [components[name].config for name in ("text_encoder", "text_encoder_2") if components.get(name) is not None]
-    pooled, width = (sum(int(getattr(clip, size)) for clip in clips) for size in ("projection_dim", "hidden_size"))
-    if pooled != transformer.pooled_projection_dim:
-        raise ModelError(
-            f"the transformer takes {transformer.pooled_projection_dim} pooled features; CLIP gives {pooled}"
-        )
-    t5 = components.get("text_encoder_3")
-    widest = transformer.joint_attention_dim
-    if width > widest or (t5 is not None and t5.config.d_model != widest):
-        third = f", T5 of {t5.config.d_model}" if t5 is not None else ""
-        raise ModelError(
-            f"the transformer reads text of width {widest}; the CLIP encoders give {width}{third}: parts of two models"
-        )
-    if not transformer.in_channels == transformer.out_channels == vae.latent_channels:
-        raise ModelError(
-            f"the transformer has {transformer.in_channels} channels in and {transformer.out_channels} out, the VAE's "
-            f"latents have {vae.latent_channels}"
-        )

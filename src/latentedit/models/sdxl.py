@@ -20,14 +20,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.network import CLIP_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.unet import TextUNetBackbone
-from latentedit.models.vp import TRAINED_BETAS, VPSchedule
-
-PUBLISHED_GUIDANCE = 5.0
-"""The default weight of the stock pipeline, which the model card uses."""
 
 _SIZES = 6
 """Numbers about sizes that the network is told."""
@@ -37,37 +31,26 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
     """SDXL: ``e_hat(x_t, t, c) = unet(x_t, t, tokens, pooled, sizes)``, or v-prediction, in flow coordinates.
 
     Args:
-        components: of a ``StableDiffusionXLPipeline`` by name; its scheduler of any class that runs on trained betas.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``StableDiffusionXLPipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together, or the refiner.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": TRAINED_BETAS,
-        "tokenizer": CLIP_TOKENIZERS,
-        "tokenizer_2": CLIP_TOKENIZERS,
-        "text_encoder": ("CLIPTextModel",),
-        "text_encoder_2": ("CLIPTextModelWithProjection",),
-        "unet": ("UNet2DConditionModel",),
-        "vae": KL_CODECS,
-    }
+    parts: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae")
     additions: ClassVar[str | None] = "text_time"
     prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
+    guidance: ClassVar[float] = 5.0
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        first, second = (components[name].config for name in ("text_encoder", "text_encoder_2"))
-        pooled = int(second.projection_dim)
-        self._begin(
-            components,
-            VPSchedule.from_config(components["scheduler"]),
-            widths=(int(first.hidden_size) + int(second.hidden_size), pooled),
-            guidance=PUBLISHED_GUIDANCE,
-            **placement,
-        )
-        config = self._network.config
+    def _text_widths(self) -> tuple[int, int]:
+        first, second = self.pipeline.text_encoder.config, self.pipeline.text_encoder_2.config
+        return int(first.hidden_size) + int(second.hidden_size), int(second.projection_dim)
+
+    def _check_parts(self) -> None:
+        super()._check_parts()
+        config, pooled = self._network.config, self._text_widths()[1]
         room = int(config.projection_class_embeddings_input_dim) - pooled
         wanted = _SIZES * int(config.addition_time_embed_dim)
         if room != wanted:
@@ -82,7 +65,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
 
     def _null(self, like: Condition) -> Condition:
         """Zeros, or the empty text where the pipeline says so."""
-        return 0.0 * like[:1] if self._configuration.get("force_zeros_for_empty_prompt", True) else self.embed([""])
+        return 0.0 * like[:1] if self.pipeline.config.get("force_zeros_for_empty_prompt", True) else self.embed([""])
 
     def _added_conditions(self, x_t: Float[Tensor, "b c h w"], condition: Condition) -> dict[str, Tensor]:
         height, width = (side * self._scale for side in x_t.shape[-2:])

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.models.uncompiled import uncompiled
+from latentedit.models.attention import uncompiled
 
 GENERAL = ("velocity", "clean")
 """Features that every model has: its velocity, and its clean estimate."""

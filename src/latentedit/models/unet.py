@@ -1,5 +1,6 @@
 """What adapters of U-Nets share: sizes, feature sites, and the call of those that read text."""
 
+import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,10 +10,9 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.models.codec import Codec
 from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Site
-from latentedit.models.vp import VPBackbone, VPSchedule
+from latentedit.models.vp import VPBackbone
 
 
 class UNetBackbone(VPBackbone):
@@ -20,33 +20,32 @@ class UNetBackbone(VPBackbone):
 
     denoiser: ClassVar[str] = "unet"
     half: ClassVar[torch.dtype] = torch.float16
+    additions: ClassVar[str | None] = None
+    """Additional input of the U-Net: its ``addition_embed_type``."""
 
-    def _build(
-        self,
-        components: Mapping[str, Any],
-        schedule: VPSchedule,
-        *,
-        scale: int,
-        guidance: float,
-        **placement: Any,
-    ) -> None:
-        """Take the U-Net as it is and say what it can do.
-
-        Args:
-            components: of the pipeline by name.
-            schedule: its trained times.
-            scale: pixels a side of one latent.
-            guidance: weight that its makers publish.
-            placement: name, fingerprint, settings, device, pipeline, configuration and widths; see `NetworkBackbone`.
-        """
-        config, blocks = components["unet"].config, len(components["unet"].down_blocks)
-        self.schedule = schedule
-        self._settle(components, channels=int(config.in_channels), scale=scale, stride=2 ** (blocks - 1), **placement)
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        config, blocks, scale = self._network.config, len(self._network.down_blocks), self._scale_px()
+        check_plain(self._network, additions=self.additions)
+        self._check_parts()
+        stride, widths = 2 ** (blocks - 1), self._text_widths()
+        self._set_shape(channels=int(config.in_channels), scale=scale, stride=stride, widths=widths)
         multiple, side = self._multiple, self._trained_side(config)
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
         largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
-        self._declare_vp(guidance=guidance, trained_px=preferred, largest_px=largest)
+        self._set_capabilities(trained_px=preferred, largest_px=largest)
+
+    def _check_parts(self) -> None:
+        """Check that the parts belong to one model."""
+
+    def _scale_px(self) -> int:
+        """Side of one latent in pixels."""
+        return 1
+
+    def _text_widths(self) -> tuple[int, int] | None:
+        """Widths of a token and of the pooled text; None if conditions are not checked."""
+        return None
 
     @staticmethod
     def _trained_side(config: Any) -> Any:
@@ -83,36 +82,19 @@ class UNetBackbone(VPBackbone):
 class TextUNetBackbone(UNetBackbone, PromptBackbone):
     """A U-Net that reads text, on the latents of an autoencoder."""
 
-    additions: ClassVar[str | None] = None
-    """What the U-Net takes beside latents, a time and text: its ``addition_embed_type``."""
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self.window = int(getattr(pipeline, self.tokenizer).model_max_length)
 
-    def _begin(
-        self,
-        components: Mapping[str, Any],
-        schedule: VPSchedule,
-        *,
-        widths: tuple[int, int],
-        guidance: float,
-        **placement: Any,
-    ) -> None:
-        """Take the parts as they are and say what the model can do, after they were found to fit together.
+    def _scale_px(self) -> int:
+        return self._codec.scale_px
 
-        Args:
-            components: of the pipeline by name.
-            schedule: its trained times.
-            widths: of a token and of the pooled text, as the text encoders give them.
-            guidance: weight that its makers publish.
-            placement: name, fingerprint, settings, device, pipeline and configuration; see `NetworkBackbone`.
+    @abc.abstractmethod
+    def _text_widths(self) -> tuple[int, int]:
+        """Widths of a token and of the pooled text, as the text encoders give them."""
 
-        Raises:
-            ModelError: U-Net, VAE and text encoders that do not fit, or a U-Net that wants more.
-        """
-        unet, vae = components["unet"], components["vae"]
-        check_plain(unet, additions=self.additions)
-        _check_widths(unet.config, channels=int(vae.config.latent_channels), text=widths[0])
-        self.window = int(components[self.tokenizer].model_max_length)
-        self._codec = Codec(vae, torch.promote_types(unet.dtype, torch.float32))
-        self._build(components, schedule, scale=self._codec.scale_px, guidance=guidance, widths=widths, **placement)
+    def _check_parts(self) -> None:
+        _check_widths(self._network.config, channels=self._codec.channels, text=self._text_widths()[0])
 
     def _predict(
         self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition

@@ -25,7 +25,8 @@ Conventions, all confined to this module:
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -48,23 +49,6 @@ from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
-TRAINED_BETAS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Schedulers that run on the same trained betas as `DDIMScheduler`, which stands for all of them here."""
-
 _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 """Schedulers that distilled models are published with; their teachers have the same ones with "leading" spacing."""
 
@@ -97,32 +81,34 @@ class VPSchedule:
     scheduler: Mapping[str, Any]
 
     @classmethod
-    def from_config(cls, config: Any, **changes: Any) -> "VPSchedule":
-        """Read a ``scheduler_config.json`` of any class of the family.
+    def from_scheduler(cls, scheduler: Any, **changes: Any) -> "VPSchedule":
+        """The schedule of any scheduler of the family.
 
         Args:
-            config: its content, or a scheduler.
-            changes: that the pipeline makes to it.
+            scheduler: of diffusers.
+            changes: settings that the pipeline changes in its configuration.
 
         Raises:
-            ModelError: no betas, betas or a prediction that this family does not have, or a network that predicts the
-                noise although its last time is nothing else.
+            ModelError: no betas, unsupported betas or predictions, or a network that predicts the noise although its
+                last time is nothing else.
         """
-        kind = type(config).__name__ if hasattr(config, "config") else str(config.get("_class_name") or "")
+        kind = type(scheduler).__name__
         if kind.startswith("EDM"):
             raise ModelError(
-                f"the scheduler is an {kind}: its network takes levels of noise without a bound, not counted times. "
+                f"the scheduler is an {kind}: its network takes unbounded noise levels instead of timesteps. "
                 "Use a variance-preserving model"
             )
-        whole, consistency = _whole(config, kind), kind in _CONSISTENCY
-        if kind and "beta_start" not in whole:
+        # diffusers would replace the scheduler's own defaults, which this key lists, by those of DDIM
+        whole = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
+        consistency = kind in _CONSISTENCY
+        if "beta_start" not in whole:
             raise ModelError(
-                f"the scheduler is a {kind}, which has no betas, and this family runs on those of its training. "
-                "Use the model's own scheduler, or one made of its configuration"
+                f"the scheduler is a {kind}, which has no betas, and this family needs the betas of its training. "
+                "Use the model's own scheduler, or one made from its configuration"
             )
-        scheduler = _ddim({**whole, **changes, **({"timestep_spacing": "trailing"} if consistency else {})})
-        settings = {key: scheduler.config[key] for key in scheduler.config if not key.startswith("_")}
-        prediction, alphas = settings["prediction_type"], scheduler.alphas_cumprod
+        sampler = _ddim({**whole, **changes, **({"timestep_spacing": "trailing"} if consistency else {})})
+        settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
+        prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
         if prediction not in _PREDICTIONS:
             raise ModelError(f"the network predicts {prediction!r}, which is none of {', '.join(_PREDICTIONS)}")
         pure_noise = bool(alphas[-1] == 0)
@@ -223,9 +209,17 @@ class VPSchedule:
 
 
 class VPBackbone(NetworkBackbone):
-    """A network of diffusers on a `VPSchedule`. Adapters add text, the picture codec and the call of the network."""
+    """A network of diffusers on a `VPSchedule`. Adapters add text, the image codec and the call of the network."""
 
-    schedule: VPSchedule
+    guidance: ClassVar[float] = 1.0
+    """Guidance weight that the makers publish, where 1 is the conditional velocity."""
+
+    scheduler_changes: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """What the stock pipeline changes in the scheduler's configuration."""
+
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self.schedule = VPSchedule.from_scheduler(pipeline.scheduler, **self.scheduler_changes)
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -237,19 +231,17 @@ class VPBackbone(NetworkBackbone):
         del height_px, width_px
         return self.schedule.grid(steps)
 
-    def _declare_vp(self, *, guidance: float, trained_px: int, largest_px: int) -> None:
-        """Say what the model can do: its schedule's range, the guidance weight of its makers, sizes."""
+    def _set_capabilities(self, *, trained_px: int, largest_px: int) -> None:
+        """Set the range of levels, the guidance weight and the sizes, after `_set_shape`."""
         distilled = self.schedule.few_step and "guidance" not in self.defaults
-        self._declare(
-            Capabilities(
-                s_min=self.schedule.s_min,
-                s_max=self.schedule.s_max,
-                start_std=self.schedule.start_std,
-                guidance=1.0 if distilled else float(self.defaults.get("guidance", guidance)),
-                guidance_kind="none" if distilled else "cfg",
-                size_multiple=self._multiple,
-                sizes=self._sizes(trained_px, largest_px),
-            )
+        self.capabilities = Capabilities(
+            s_min=self.schedule.s_min,
+            s_max=self.schedule.s_max,
+            start_std=self.schedule.start_std,
+            guidance=1.0 if distilled else float(self.defaults.get("guidance", self.guidance)),
+            guidance_kind="none" if distilled else "cfg",
+            size_multiple=self._multiple,
+            sizes=self._sizes(trained_px, largest_px),
         )
 
     def _network_velocity(
@@ -266,27 +258,14 @@ class VPBackbone(NetworkBackbone):
         """The network's output at latents in its own coordinates; text is cut to the longest of the batch."""
 
 
-def _whole(config: Any, kind: str) -> dict[str, Any]:
-    """The configuration of a scheduler with the defaults of its own class, which are not all DDIM's."""
-    if not hasattr(config, "config") and kind in TRAINED_BETAS:
-        config = _scheduler(kind, config)
-    whole = getattr(config, "config", config)
-    return {key: whole[key] for key in whole if key != "_use_default_values"}  # diffusers takes DDIM's for those
-
-
 def _ddim(config: Mapping[str, Any]) -> Any:
-    """The sampler, which no earlier call has changed."""
-    return _scheduler("DDIMScheduler", config)
-
-
-def _scheduler(kind: str, config: Mapping[str, Any]) -> Any:
-    """A scheduler of a class.
+    """A new DDIM scheduler.
 
     Raises:
         ModelError: a configuration that it refuses.
     """
     try:
         with quiet_libraries():
-            return library_class("diffusers", kind).from_config(dict(config))
+            return library_class("diffusers", "DDIMScheduler").from_config(dict(config))
     except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"a {kind} does not know these betas: {error}") from error
+        raise ModelError(f"the DDIM scheduler does not take these betas: {error}") from error

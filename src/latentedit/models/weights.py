@@ -43,19 +43,41 @@ def refuse_pickles(folder: Path) -> None:
             )
 
 
-def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
+def pipeline_variant(networks: Sequence[tuple[Path, str]]) -> str | None:
+    """The half-precision copy to load: None if every network has plain weights, else the first that completes them.
+
+    Args:
+        networks: folder and file stem of each network's weights.
+    """
+    for variant in (None, *VARIANTS):
+        if all(stored_as(folder, stem, None) or stored_as(folder, stem, variant) for folder, stem in networks):
+            return variant
+    return None
+
+
+def stored_as(folder: Path, stem: str, variant: str | None) -> bool:
+    """Whether a folder holds this copy of a network's weights."""
+    infix = "" if variant is None else f".{variant}"
+    names = (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
+    return any((folder / name).exists() for name in names)
+
+
+def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[Path, ...]:
     """The files of one network: ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
 
-    Where there are neither, those of a half-precision copy, see `weight_variant`.
+    Args:
+        folder: of the network.
+        stem: file name of its weights.
+        variant: copy in half precision, read where there is one; see `pipeline_variant`.
 
     Raises:
-        ModelError: no such file, pickles in its place, an unreadable index, or a shard that is missing.
+        ModelError: no such file, pickles in its place, an unreadable index, or a missing shard.
     """
-    variant = f".{found}" if (found := weight_variant(folder, stem)) else ""
-    single = folder / f"{stem}{variant}.safetensors"
+    infix = f".{variant}" if variant is not None and stored_as(folder, stem, variant) else ""
+    single = folder / f"{stem}{infix}.safetensors"
     if single.exists():
         return (single,)
-    index = folder / f"{stem}.safetensors.index{variant}.json"
+    index = folder / f"{stem}.safetensors.index{infix}.json"
     if not index.exists():
         refuse_pickles(folder)
         raise ModelError(f"there are no weights {single}. Download or copy the folder again")
@@ -65,23 +87,13 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     names = sorted({str(name) for name in cast("Mapping[str, object]", weight_map).values()})
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"{index} names {name!r}, which is no safetensors file beside it. Do not use it")
+            raise ModelError(f"{index} names {name!r}, which is not a safetensors file in its folder. Do not use it")
     missing = [name for name in names if not files.user_path(folder / name, error=ModelError).exists()]
     if missing:
         raise ModelError(
             f"{len(missing)} of {len(names)} shards are missing in {folder}: {', '.join(missing)}. Download them again"
         )
     return tuple(folder / name for name in names)
-
-
-def weight_variant(folder: Path, stem: str) -> str | None:
-    """Which copy of a network's weights is read: None is the plain one, "" none, else one of `VARIANTS`."""
-    for variant in (None, *VARIANTS):
-        infix = "" if variant is None else f".{variant}"
-        names = (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
-        if any((folder / name).exists() for name in names):
-            return variant
-    return ""
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -114,18 +126,33 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
 
 
 def holds(network: nn.Module, files: Sequence[Path]) -> bool:
-    """Whether a network in memory has the weights of files, by the samples of `live_fingerprint`, in whatever dtype.
+    """Whether a network in memory has exactly the weights of files, by the samples of `live_fingerprint`.
 
-    Names are left out: loaders rename. A float32 file that was loaded in float16 counts by what float16 kept of it.
+    Names are not compared: loaders rename. Tensors loaded in float16 match what float16 keeps of them.
     """
+    live, stored = _samples_in_memory(network), _samples_in_files(files)
+    loaded = set(live.values())
+    return all(one & loaded for one in stored) and loaded <= set().union(*stored)
+
+
+def unstored(network: nn.Module, files: Sequence[Path]) -> list[str]:
+    """Names of the network's tensors that come from none of the files, because the files lack them."""
+    stored = set[tuple[tuple[int, ...], bytes]]().union(*_samples_in_files(files))
+    return [name for name, sample in _samples_in_memory(network).items() if sample not in stored]
+
+
+def _samples_in_memory(network: nn.Module) -> dict[str, tuple[tuple[int, ...], bytes]]:
     state = network.state_dict()
-    live = {_sampled(_at_hand(network, name, state[name])) for name in state if state[name].is_floating_point()}
+    return {name: _sampled(_at_hand(network, name, state[name])) for name in state if state[name].is_floating_point()}
+
+
+def _samples_in_files(files: Sequence[Path]) -> list[set[tuple[tuple[int, ...], bytes]]]:
     stored: list[set[tuple[tuple[int, ...], bytes]]] = []
     for path in files:
         with safe_open(path, framework="pt") as file:
             tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 (no mapping)
             stored += [{_sampled(one), _sampled(one, torch.float16)} for one in tensors if one.is_floating_point()]
-    return all(one & live for one in stored) and live <= set().union(*stored)
+    return stored
 
 
 def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:

@@ -9,17 +9,15 @@ Source:
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import KL_CODECS
-from latentedit.models.fit import check_chat_template, check_widths
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.network import QWEN_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -33,43 +31,24 @@ class ZImageBackbone(FlowBackbone):
     Turbo is the model whose scheduler shifts by 3, unless ``settings["guidance"]`` is other than 1.
 
     Args:
-        components: of a ``ZImagePipeline`` by name.
-        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        pipeline: a ``ZImagePipeline``.
+        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
 
     Raises:
         ModelError: parts that do not fit together, or a tokenizer without chat template.
     """
 
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": QWEN_TOKENIZERS,
-        "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
-        "transformer": ("ZImageTransformer2DModel",),
-        "vae": KL_CODECS,
-    }
+    text_field: ClassVar[str] = "cap_feat_dim"
+    chat: ClassVar[bool] = True
     sign: ClassVar[Literal[1, -1]] = -1
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
-    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
-        check_widths(
-            text=int(config.cap_feat_dim),
-            encoder=components["text_encoder"],
-            channels=int(config.in_channels),
-            vae=components["vae"],
-        )
-        check_chat_template(components["tokenizer"])
-        scheduler = components["scheduler"]
-        shift = float(getattr(scheduler, "config", scheduler)["shift"])
-        turbo = shift == TURBO_SHIFT and (placement.get("settings") or {}).get("guidance", 1) == 1
-        self._begin(
-            components,
-            patch=int(config.all_patch_size[0]),
-            widths=(int(config.cap_feat_dim), 0),
-            guidance=1.0 if turbo else 6.0,
-            kind="none" if turbo else "cfg",
-            **placement,
-        )
+    def _patch(self) -> int:
+        return int(self._network.config.all_patch_size[0])
+
+    def _default_guidance(self) -> tuple[float, GuidanceKind]:
+        turbo = self._scheduler["shift"] == TURBO_SHIFT and self.defaults.get("guidance", 1) == 1
+        return (1.0, "none") if turbo else (6.0, "cfg")
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         (tokens,), _ = self.stock.encode_prompt(
@@ -79,7 +58,7 @@ class ZImageBackbone(FlowBackbone):
 
     def _prefix_tokens(self, text: str) -> int:
         del text
-        tokenizer = self._components["tokenizer"]
+        tokenizer = self.pipeline.tokenizer
         chat = tokenizer.apply_chat_template([{"role": "user", "content": "\n"}], tokenize=False, enable_thinking=True)
         return len(tokenizer(chat[: chat.rindex("\n\n") + 1]).input_ids)
 

@@ -13,7 +13,7 @@ from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.registry import make_editor
 from latentedit.models.registry import bundled_folder
-from latentedit.models.settings_file import read_settings
+from latentedit.models.model_settings import read_settings
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.tuning import tuning
 from latentedit_bench.tuning.search_spaces import SearchSpace, search_space

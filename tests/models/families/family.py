@@ -28,9 +28,9 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
+from latentedit.models.codec import pack, unpack
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
-from latentedit.models.patches import pack, unpack
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.tolerances import relative_error
 

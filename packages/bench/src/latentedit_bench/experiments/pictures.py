@@ -16,7 +16,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
-from latentedit.models.registry import load, locate
+from latentedit.models.registry import backbone_of, load, locate
 from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.experiments.decisions import Less
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
@@ -119,17 +119,15 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     """
     name, path = locate(model)
     folder = open_folder(path)
-    components = folder.components(torch.float32)
-    part, on = folder.adapter.denoiser, existing_device(device)
+    pipeline, part, on = folder.load(), folder.adapter.denoiser, existing_device(device)
+    trained = getattr(pipeline, part)
     with quiet_libraries(), seeded(seed):
-        components[part] = type(components[part]).from_config(components[part].config)
-    place(components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    return folder.adapter(
-        components,
+        setattr(pipeline, part, type(trained).from_config(trained.config))
+    place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
+    return backbone_of(
+        pipeline,
         name=f"{name}, untrained",
         fingerprint=f"{folder.fingerprint}, untrained {seed}",
         settings=folder.settings,
-        pipeline=folder.pipeline,
-        configuration=folder.configuration,
         device=on,
     )

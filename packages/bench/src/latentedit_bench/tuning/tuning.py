@@ -24,8 +24,8 @@ from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class, localizes, make_editor
 from latentedit.models.base import Backbone
+from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
-from latentedit.models.settings_file import read_settings, write_settings
 from latentedit.models.weights import read_json
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import Edits, Method, Row, evaluate
