@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from latentedit.models.model_settings import write_settings
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_ddpm, miniature_sd, miniature_sd3
 
@@ -16,7 +17,9 @@ def folder_with_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def folder_without_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return miniature_sd3(tmp_path_factory.mktemp("sd3") / "two-encoders", t5=False, channels=8, seed=1)
+    folder = miniature_sd3(tmp_path_factory.mktemp("sd3") / "two-encoders", t5=False, channels=8, seed=1)
+    write_settings(folder, {"zero_tokens": 1})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
+import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers.euler import EulerSolver
@@ -93,9 +94,9 @@ def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path)
     assert backbone.grid(7) == ddpm.grid(7)
 
 
-def test_a_model_of_grey_pictures_is_refused(ddpm: DDPMBackbone) -> None:
+def test_a_model_of_grey_pictures_is_refused() -> None:
     build: Any = seeded(0)(UNet2DModel)
     blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (4,)}
     grey = build(in_channels=1, out_channels=1, norm_num_groups=4, **blocks)
     with pytest.raises(ModelError, match="1 channels in and 1 out"):
-        DDPMBackbone({"unet": grey, "scheduler": ddpm.schedule.scheduler}, name="grey")
+        le.from_pipeline(DDPMPipeline(unet=grey, scheduler=DDPMScheduler()))

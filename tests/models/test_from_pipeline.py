@@ -85,7 +85,7 @@ def a_class(name: str) -> Any:
     ("pipeline", "message"),
     [
         (lambda: spoilt(denoiser={"encoder_hid_proj": torch.nn.Identity()}), r"pipeline\.unload_ip_adapter\(\)"),
-        (lambda: a_class("FluxFillPipeline"), "FluxFillPipeline, which fills a masked part.*text-to-image model"),
+        (lambda: a_class("FluxFillPipeline"), "FluxFillPipeline, which is an inpainting model.*text-to-image model"),
         (lambda: a_class("LatentConsistencyModelPipeline"), "flow map.*Use the base model"),
         (lambda: a_class("FluxxPipeline"), "FluxxPipeline, which is not supported.*FluxPipeline.*CallableBackbone"),
         (lambda: a_class("WanPipeline"), "WanPipeline, which is not supported.*latentedit models families"),
@@ -127,7 +127,10 @@ def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
     assert levels != before.levels
 
 
-ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hidden_size=32))
+def wider_encoder() -> Any:
+    encoder = sd3_pipeline(t5=False).text_encoder
+    encoder.config.hidden_size = 32
+    return encoder
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hi
     [
         ({"text_encoder_2": None}, "has no text_encoder_2"),
         ({"vae": sd_pipeline().vae}, "8 channels in and 8 out, .* have 4"),
-        ({"text_encoder": ENCODER_OF_ANOTHER}, "reads text of width 32; the CLIP encoders give 48"),
+        ({"text_encoder": wider_encoder()}, "reads text of width 32; the CLIP encoders give 48"),
         ({"scheduler": FlowMatchEulerDiscreteScheduler(invert_sigmas=True)}, "invert_sigmas"),
     ],
 )
@@ -160,6 +163,7 @@ def test_sd3_refuses_parts_of_different_models(change: dict[str, Any], message: 
 def test_sd_refuses_a_u_net_of_another_kind(changes: dict[str, Any], message: str) -> None:
     pipeline, build = sd_pipeline(), cast("Any", UNet2DConditionModel)
     with seeded(0):
-        pipeline.unet = build.from_config(dict(pipeline.unet.config) | changes)
+        own = {name: value for name, value in pipeline.unet.config.items() if name != "_use_default_values"}
+        pipeline.unet = build.from_config(own | changes)
     with pytest.raises(ModelError, match=message):
         le.from_pipeline(pipeline)

@@ -125,7 +125,7 @@ def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
 
 def test_an_unsupported_model_is_refused_before_its_weights_are_downloaded(remote: Path, asked: list[Any]) -> None:
     change_json(remote / "model_index.json", _class_name="FluxFillPipeline")
-    with pytest.raises(ModelError, match="a FluxFillPipeline, which fills a masked part"):
+    with pytest.raises(ModelError, match="a FluxFillPipeline, which is an inpainting model"):
         load("org/sd3")
     assert len(asked) == 1
 

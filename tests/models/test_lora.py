@@ -7,7 +7,6 @@ from typing import Any
 import peft
 import pytest
 import torch
-from latentedit.models.text_cache import VARIABLE
 from safetensors.torch import load_file, save_file
 
 import latentedit as le
@@ -72,14 +71,8 @@ def asked(backbone: Backbone) -> torch.Tensor:
 
 @pytest.mark.nightly
 @seeded(0)  # peft draws, then loads
-def test_it_is_the_stock_pipeline_with_the_same_files(
-    family: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two at their scales, one with layers of a text encoder too; the scale, and each file, matter.
-
-    Texts that the plain model read before are not those of the model with another text encoder.
-    """
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path, tmp_path: Path) -> None:
+    """Two at their scales, one with layers of a text encoder too; the scale, and each file, matter."""
     first = saved_lora(BUILDS[family], tmp_path / "first.safetensors", 1, text=True)
     second = saved_lora(BUILDS[family], tmp_path / "second.safetensors", 2)
     stock = BUILDS[family]()
@@ -98,21 +91,20 @@ def test_it_is_the_stock_pipeline_with_the_same_files(
     )
     assert relative_error(none, before) <= 1e-6
     assert torch.equal(one, whole), "a scale of 1 is the default"
-    assert not any("lora" in name for name, _ in ours._components[ours.denoiser].named_modules())  # type: ignore[attr-defined]
+    assert not any("lora" in name for name, _ in ours.pipeline.components[ours.denoiser].named_modules())  # type: ignore[attr-defined]
 
 
 @pytest.mark.nightly
 def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: Path) -> None:
-    """Other layers, or the same in another width: which one, and nothing is loaded in part."""
+    """Other layers, or the same in another width."""
     other = saved_lora(BUILDS["sdxl" if family == "flux" else "flux"], tmp_path / "other.safetensors", 1)
-    with pytest.raises(ModelError, match=r"other.safetensors is a LoRA of another base than this .*: \d+ of its"):
-        le.load(folder, device="cpu", lora=[other])
     own = saved_lora(BUILDS[family], tmp_path / "own.safetensors", 1)
     tensors = load_file(own)
     name = next(name for name in tensors if "lora_A" in name)
     save_file({**tensors, name: torch.zeros(2, 5)}, own)
-    with pytest.raises(ModelError, match=r"1 of its \d+ tensors do not fit, such as .*lora_A"):
-        le.load(folder, device="cpu", lora=[own])
+    for file in (other, own):
+        with pytest.raises(ModelError, match=f"{file.name} .*Use a LoRA trained on this model"):
+            le.load(folder, device="cpu", lora=[file])
 
 
 def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -121,9 +113,9 @@ def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
     save_file({"other": torch.zeros(2)}, tmp_path / "weights.safetensors")
     for name, words in (
         ("bad.safetensors", "truncated, damaged or no safetensors"),
-        ("pickle.bin", "must be a file NAME.safetensors"),
-        ("missing.safetensors", "must be a file NAME.safetensors"),
-        ("weights.safetensors", "no LoRA that diffusers can read|of another base"),
+        ("pickle.bin", "is not a LoRA file NAME.safetensors"),
+        ("missing.safetensors", "is not a LoRA file NAME.safetensors"),
+        ("weights.safetensors", "Use a LoRA trained on this model"),
     ):
         with pytest.raises(ModelError, match=words):
             le.load(folder, device="cpu", lora=[tmp_path / name])

@@ -32,11 +32,8 @@ FLUX = ModelNeeds(
     denoiser="transformer",
     half=torch.bfloat16,
     side_px=1024,
-    tokens=4608,
-    width=3072,
-    heads=24,
-    convolutional=False,
-    codec_width=128,
+    activations=2 * 18 * 4608 * 3072,
+    codec_activations=6 * 1024**2 * 128,
 )
 """FLUX.1 as its configurations give it; sums below by hand."""
 
@@ -76,7 +73,8 @@ def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.
     """By headers, and by configurations where the weights are not there; tied matrices count once."""
     source: Path = request.getfixturevalue(name)
     folder = open_folder(source)
-    loaded = {part: folder.load(part) for part in folder.weights}
+    pipeline = folder.load()
+    loaded = {part: getattr(pipeline, part) for part in folder.weights}
     counted = {part: sum(stored(network, network).values()) for part, network in loaded.items()}
     largest = {
         part: max(sum(stored(network, module).values()) for module in network.modules() if not [*module.children()])
@@ -100,8 +98,9 @@ def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Pat
     condition = model.embed(["a person"])
     model.velocity(torch.zeros(1, *model.latent_shape(96, 96)), torch.tensor([0.5]), condition)
     needs = model_needs(open_folder(place))
-    assert seen == [needs.tokens]
-    assert (needs.side_px, needs.width, needs.heads, needs.codec_width) == (96, model._network.inner_dim, 2, 4)
+    assert needs.side_px == 96
+    assert needs.activations == 2 * 18 * seen[0] * model._network.inner_dim, "two rows, eighteen tensors a token"
+    assert needs.codec_activations == 6 * 96**2 * 4
 
 
 def test_weights_by_policy_dtype_and_storage() -> None:
@@ -118,8 +117,7 @@ def test_weights_by_policy_dtype_and_storage() -> None:
         assert FLUX.weight_bytes(placement) == expected
     # activations of the codec, six float32 tensors of a megapixel and 128 channels, or of the denoiser
     assert FLUX.activation_bytes(on_gpu()) == 6 * 1024**2 * 128 * 4
-    assert dataclasses.replace(FLUX, codec_width=1).activation_bytes(on_gpu()) == 2 * 18 * 4608 * 3072 * 2
-    assert FLUX.derivative_bytes() == 24 * 4608**2 * 4
+    assert dataclasses.replace(FLUX, codec_activations=1).activation_bytes(on_gpu()) == 2 * 18 * 4608 * 3072 * 2
 
 
 @pytest.mark.parametrize(

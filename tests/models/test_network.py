@@ -11,6 +11,7 @@ from torch import nn
 
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.core.rng import draw
+from latentedit.models.attention import differentiable_attention
 from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.placement import existing_device, known_dtype, placed, suited_dtype
@@ -172,10 +173,11 @@ def test_a_u_net_that_wants_more_is_refused(sd: Any, settings: dict[str, Any], m
 
 
 def test_forward_mode_passes_group_norms_of_any_layout(ddpm: Any) -> None:
-    """PyTorch refuses layouts that attention leaves behind; without the adapter's care this raises."""
+    """PyTorch refuses layouts that attention leaves behind; outside the context this raises."""
     norm = ddpm._network.mid_block.resnets[0].norm1
     assert isinstance(norm, torch.nn.GroupNorm)
     x = draw((1, 64, 16), seed=0, purpose="norm").transpose(1, 2).reshape(1, 16, 8, 8)
     x = x.as_strided(x.shape, (1024, 1, 128, 16))
-    _, tangent = torch.func.jvp(norm, (x,), (x.flip(2).contiguous().as_strided(x.shape, x.stride()),))
+    with differentiable_attention():
+        _, tangent = torch.func.jvp(norm, (x,), (x.flip(2).contiguous().as_strided(x.shape, x.stride()),))
     assert bool(tangent.isfinite().all())

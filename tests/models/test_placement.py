@@ -66,7 +66,7 @@ def test_a_placement_that_is_none_is_refused(folder: Path) -> None:
 def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accelerate would leave it on the device beside them, where only the larger of both need fit."""
     model: Any = le.load(folder, device="cpu", placement="model")
-    network, sent = model._components["transformer"], list[object]()
+    network, sent = model.pipeline.transformer, list[object]()
     monkeypatch.setattr(network, "to", lambda device: sent.append(device) or network)
     velocity(model)
     sent.clear()

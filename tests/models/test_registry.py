@@ -1,24 +1,23 @@
 """Models by name, folder and hub id, and such as are given as functions."""
 
 import importlib.metadata
+import inspect
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import diffusers
 import pytest
 import torch
-import transformers
 from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
+from latentedit.core.rng import seeded
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
-from latentedit.models.loading import ModelFolder
-from latentedit.models.placement import Placement
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
@@ -34,16 +33,12 @@ def bundle(folder_without_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_every_pipeline_with_an_adapter_says_what_it_is_made_of() -> None:
-    """Of classes that diffusers and transformers have; U-Nets run on the betas of any scheduler that DDIM replaces."""
-    replaced = {str(getattr(kind, "name", kind)) for kind in vars(diffusers.DDIMScheduler)["_compatibles"]}
-    for pipeline in ("StableDiffusion3Pipeline", "StableDiffusionPipeline", "DDPMPipeline"):
+    """The parts of its class in diffusers."""
+    for pipeline in BACKBONES.names():
         adapter = BACKBONES.load(pipeline)
-        assert hasattr(diffusers, pipeline)
-        for part, classes in adapter.parts.items():
-            assert [name for name in classes if hasattr(diffusers, name) or hasattr(transformers, name)], part
+        taken = inspect.signature(getattr(diffusers, pipeline).__init__).parameters
+        assert taken.keys() >= {*adapter.parts, adapter.denoiser, "scheduler"}
         assert set(adapter.parts) >= adapter.optional_parts
-        if "unet" in adapter.parts:
-            assert set(adapter.parts["scheduler"]) <= replaced
 
 
 def test_what_is_not_there_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -74,26 +69,36 @@ def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.Monk
     assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
 
 
+class StrangePipeline:
+    """A pipeline class that is not of diffusers."""
+
+    config: ClassVar[dict[str, Any]] = {}
+    _execution_device = torch.device("cpu")
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
+
+
 class Strange:
-    """A backbone of somebody else, whose folder needs no more than its name."""
+    """Its adapter."""
 
-    parts, optional_parts, half = Backbone.parts, Backbone.optional_parts, Backbone.half
+    parts, optional_parts, half, denoiser = ("network",), Backbone.optional_parts, Backbone.half, "network"
 
-    @staticmethod
-    def from_folder(folder: ModelFolder, *, name: str, placement: Placement) -> Backbone:
-        assert placement.dtype == torch.float32
+    def __new__(cls, pipeline: StrangePipeline, *, name: str, **facts: Any) -> Backbone:
         made = example_mixture()
-        made.name = f"{folder.pipeline} in {name}"
+        made.name, made.fingerprint = f"{name} of {len(list(pipeline.network.parameters()))}", facts["fingerprint"]
         return made
 
 
-def test_a_strangers_backbone_opens_its_own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_pipeline_of_another_library_has_its_own_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "StrangePipeline"}')
-    with pytest.raises(ModelError, match="holds a StrangePipeline, which is not supported"):
+    with pytest.raises(ModelError, match="contains a StrangePipeline, which is not supported"):
         registry.load(tmp_path)
     point = importlib.metadata.EntryPoint("StrangePipeline", f"{__name__}:Strange", BACKBONES.group)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
-    assert registry.load(tmp_path).name == f"StrangePipeline in {tmp_path.name}"
+    network: Any = seeded(0)(torch.nn.Linear)(2, 2)
+    network.device, network.config = torch.device("cpu"), {}
+    assert le.from_pipeline(StrangePipeline(network), name="mine").name == "mine of 2"
 
 
 class TestContract(BackboneContract):

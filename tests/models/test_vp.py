@@ -80,14 +80,14 @@ def test_zero_terminal_snr_starts_in_pure_noise() -> None:
     [
         ({**ZERO_SNR, "prediction_type": "epsilon"}, "zero terminal SNR"),
         ({"prediction_type": "flow_prediction"}, "flow_prediction"),
-        ({"beta_schedule": "sigmoid"}, "sigmoid"),
         ({"trained_betas": [0.1, 0.0, 0.2]}, "betas"),
         (FlowMatchEulerDiscreteScheduler(shift=3.0), "is a FlowMatchEulerDiscreteScheduler, which has no betas"),
     ],
 )
 def test_configurations_of_another_kind_are_refused(settings: Any, message: str) -> None:
+    scheduler = DDIMScheduler(**settings) if isinstance(settings, dict) else settings
     with pytest.raises(ModelError, match=message):
-        VPSchedule.from_scheduler(DDIMScheduler(**settings))
+        VPSchedule.from_scheduler(scheduler)
 
 
 def test_steps_that_the_training_has_no_times_for_are_refused() -> None:

@@ -160,8 +160,7 @@ def test_an_interrupted_write_leaves_the_file_as_it_is(tmp_path: Path, monkeypat
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no such file: .*latentedit\.json"):
-        read_settings(tmp_path)
+    assert read_settings(tmp_path) == {}
     (tmp_path / "latentedit.json").write_text("{'a': 1}")
     with pytest.raises(ModelError, match=r"latentedit\.json is not valid JSON"):
         read_settings(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 from latentedit.core.errors import ModelError, require
 from latentedit.models.loading import TextEncoders, is_network, read_index, weight_stem
-from latentedit.models.weights import VARIANTS, stored_as
+from latentedit.models.weights import VARIANTS, pipeline_variant, stored_as
 
 CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
 """Files that say what a model needs, a few kilobytes."""

@@ -49,6 +49,9 @@ _REFUSED = {
 _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
 
+_VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
+"""Files of which a tokenizer has one set; without them, transformers builds one that knows no word."""
+
 TextEncoders = Literal["all", "required"]
 """Which text encoders to load: all, or only those that the model cannot do without."""
 
@@ -103,7 +106,7 @@ class ModelFolder:
         """
         variant = pipeline_variant(self.weight_folders())
         options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
-        with quiet_libraries(), warnings.catch_warnings(), explaining(self.path, f"a {self.pipeline}"):
+        with quiet_libraries(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch_dtype, the only name before diffusers 0.36
             kind = library_class("diffusers", self.pipeline)
             given = self._unused_parts(kind)
@@ -130,7 +133,7 @@ class ModelFolder:
             name: None
             for name, parameter in inspect.signature(kind.__init__).parameters.items()
             if name not in ("self", *self.parts)
-            and (isinstance(self.index.get(name), list) or (name not in self.index and parameter.default in absent))
+            and (_is_part(self.index[name], or_null=True) if name in self.index else parameter.default in absent)
         }
 
     def weight_folders(self) -> list[tuple[Path, str]]:
@@ -153,12 +156,15 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFold
         Reads the headers of the weight files only.
     """
     folder = read_index(path, text_encoders=text_encoders)
-    missing = [part for part in folder.parts if not folder.part_folder(part).is_dir()]
+    missing = [part for part in sorted(folder.parts) if not folder.part_folder(part).is_dir()]
     if missing:
         raise ModelError(f"{path} is incomplete: it has no folder {', '.join(missing)}. {_AGAIN}")
     for part in folder.parts:
+        place = folder.part_folder(part)
         if not is_tokenizer(part):
-            read_json(folder.part_folder(part) / _configuration_file(part))
+            read_json(place / _configuration_file(part))
+        elif not any(all((place / file).is_file() for file in files) for files in _VOCABULARIES):
+            raise ModelError(f"{place} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
     variant = pipeline_variant(folder.weight_folders())
     weights = {
         part: weight_files(place, stem, variant)
@@ -210,9 +216,10 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     )
 
 
-def _is_part(entry: Any) -> bool:
-    """Whether an entry of ``model_index.json`` is a part that is present: a pair of library and class."""
-    return isinstance(entry, (list, tuple)) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
+def _is_part(entry: Any, *, or_null: bool = False) -> bool:
+    """Whether an entry of ``model_index.json`` is a part: a pair of library and class, both null if it is absent."""
+    known = (str, type(None)) if or_null else str
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, known) for name in entry)
 
 
 def adapter_class(pipeline: str, subject: str) -> Any:

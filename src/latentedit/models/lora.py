@@ -41,7 +41,10 @@ def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> tuple[
 
     Raises:
         ConfigError, ModelError: see `LoraFile`.
+        MissingDependencyError: peft is not installed.
     """
+    if given:
+        require("peft", "lora")
     pairs = (one if isinstance(one, tuple) else (one, 1.0) for one in given)
     return tuple(LoraFile(path=user_path(path, error=ModelError), scale=scale) for path, scale in pairs)
 
@@ -51,13 +54,9 @@ def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
 
     Raises:
         ModelError: a family without LoRAs, or a LoRA of another base model.
-        MissingDependencyError: peft is not installed.
     """
-    if not loras:
-        return
-    require("peft", "lora")
     kind = type(pipeline).__name__
-    if not hasattr(pipeline, "load_lora_weights"):
+    if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")
     for number, lora in enumerate(loras):
         name = f"lora_{number}"

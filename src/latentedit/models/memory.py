@@ -110,7 +110,7 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
     Cost:
         Reads headers; without weight files, builds the networks on the meta device, about a second each.
     """
-    with explaining(folder.path, "an estimate of its memory"):
+    with explaining(folder.path, "its configuration"):
         shapes = {part: _shapes(folder, part) for part in folder.networks}
         denoiser = str(getattr(folder.adapter, "denoiser", ""))
         config = read_json(folder.part_folder(denoiser) / "config.json") if denoiser in shapes else {}

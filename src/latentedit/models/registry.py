@@ -15,7 +15,7 @@ from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
-from latentedit.models.loading import TextEncoders, adapter_class, open_folder, read_index
+from latentedit.models.loading import TextEncoders, adapter_class, explaining, open_folder, read_index
 from latentedit.models.lora import lora_files, merge_loras
 from latentedit.models.memory import ModelNeeds, check_memory, model_needs
 from latentedit.models.placement import (
@@ -92,17 +92,18 @@ def load(
     put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
-    pipeline = folder.load(put.dtype)
-    merge_loras(pipeline, loras)
-    place(pipeline.components, put, denoiser=folder.adapter.denoiser)
     scaled = {f"lora {index} x {one.scale:g}": (one.path,) for index, one in enumerate(loras)}
-    backbone = backbone_of(
-        pipeline,
-        name=name,
-        fingerprint=fingerprint({**folder.weights, **scaled}),
-        settings=folder.settings,
-        device=chosen,
-    )
+    with explaining(path, f"a {folder.pipeline}"):
+        pipeline = folder.load(put.dtype)
+        merge_loras(pipeline, loras)
+        place(pipeline.components, put, denoiser=folder.adapter.denoiser)
+        backbone = backbone_of(
+            pipeline,
+            name=name,
+            fingerprint=fingerprint({**folder.weights, **scaled}),
+            settings=folder.settings,
+            device=chosen,
+        )
     backbone.revision = commit_of(path.resolve())
     return backbone
 
@@ -221,9 +222,7 @@ def _check_pipeline(pipeline: Any, adapter: Any) -> None:
     denoiser = getattr(pipeline, adapter.denoiser)
     expected = inspect.signature(type(pipeline).__init__).parameters[adapter.denoiser].annotation
     if isinstance(expected, type) and not isinstance(getattr(denoiser, "_orig_mod", denoiser), expected):
-        raise ModelError(
-            f"the {adapter.denoiser} of this {kind} is not a {expected.__name__}. Use parts of one model"
-        )
+        raise ModelError(f"the {adapter.denoiser} of this {kind} is not a {expected.__name__}. Use parts of one model")
     if getattr(denoiser, "is_cache_enabled", False):
         raise ModelError(
             f"the {adapter.denoiser} of this {kind} reuses features of earlier steps, so its velocity depends on them "
