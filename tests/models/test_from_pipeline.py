@@ -52,7 +52,8 @@ def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     flux().save_pretrained(tmp_path)
     known = le.load(tmp_path, device="cpu").fingerprint
     plain = le.from_pipeline(flux(), name="mine", settings={"guidance": 2.0})
-    assert (plain.name, plain.capabilities.guidance, plain.fingerprint) == ("mine", 2.0, known)
+    assert (plain.name, plain.capabilities.guidance) == ("mine", 2.0)
+    assert plain.fingerprint not in ("", known)
     changed = [FluxPipeline.from_pretrained(tmp_path, torch_dtype=dtype) for _ in range(5)]
     assert le.from_pipeline(changed[0]).fingerprint == known
     changed[1].transformer.proj_out.bias.data[0] += 1

@@ -1,9 +1,11 @@
 """LoRA files, merged into the networks of a pipeline that we load; a live pipeline brings its own adapters."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ModelError, require
 from latentedit.models.libraries import quiet_libraries
@@ -58,24 +60,34 @@ def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
     kind = type(pipeline).__name__
     if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")
+    blocks = {"unet_config": pipeline.unet.config} if hasattr(pipeline, "unet") else {}
     for number, lora in enumerate(loras):
-        name = f"lora_{number}"
+        name, folder = f"lora_{number}", str(lora.path.parent)
+        where = {"weight_name": lora.path.name, "local_files_only": True, "use_safetensors": True}
         try:
             with quiet_libraries():
-                pipeline.load_lora_weights(
-                    str(lora.path.parent),
-                    adapter_name=name,
-                    weight_name=lora.path.name,
-                    local_files_only=True,
-                    use_safetensors=True,
-                )
+                stored = pipeline.lora_state_dict(folder, **where, **blocks)
+                pipeline.load_lora_weights(folder, adapter_name=name, **where)
                 parts = [part for part, names in pipeline.get_list_adapters().items() if name in names]
-                if parts:
+                misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts, name)
+                if parts and misfit is None:
                     pipeline.fuse_lora(components=parts, lora_scale=lora.scale, adapter_names=[name])
                 pipeline.unload_lora_weights()
         except Exception as error:  # files fail in as many ways as there are trainers
             raise ModelError(
                 f"{lora.path} does not load into the {kind}: {first_line(error)}. Use a LoRA trained on this model"
             ) from error
-        if not parts:
-            raise ModelError(f"{lora.path} changes no layer of this {kind}. Use a LoRA trained on this model")
+        if not parts or misfit is not None:
+            fault = f"does not fit {misfit}" if parts else "changes no layer"
+            raise ModelError(f"{lora.path} {fault} of this {kind}. Use a LoRA trained on this model")
+
+
+def _misfit(stored: Mapping[str, Tensor], pipeline: Any, parts: Sequence[str], adapter: str) -> str | None:
+    """The first layer that takes a tensor of another shape than the file's, which diffusers would leave at random."""
+    peft: Any = require("peft", "lora")
+    for part in parts:
+        loaded = peft.get_peft_model_state_dict(getattr(pipeline, part), adapter_name=adapter)
+        for name, tensor in loaded.items():
+            if stored.get(f"{part}.{name}", tensor).shape != tensor.shape:
+                return f"{part}.{name}"
+    return None
