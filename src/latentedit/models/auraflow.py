@@ -21,15 +21,7 @@ from latentedit.models.sites import Site
 
 
 class AuraFlowBackbone(FlowBackbone):
-    """AuraFlow: ``v(z, s, c) = transformer(z, s, t5)``.
-
-    Args:
-        pipeline: a ``AuraFlowPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """AuraFlow: ``v(z, s, c) = transformer(z, s, t5)``."""
 
     guidance: ClassVar[float] = 3.5
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"

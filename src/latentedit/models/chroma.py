@@ -23,15 +23,7 @@ from latentedit.models.sites import Site
 
 
 class ChromaBackbone(PackedFlowBackbone):
-    """Chroma1: ``v(z, s, c) = transformer(tokens of z, s, t5, mask)``.
-
-    Args:
-        pipeline: a ``ChromaPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """Chroma1: ``v(z, s, c) = transformer(tokens of z, s, t5, mask)``."""
 
     guidance: ClassVar[float] = 5.0
     prompt_pipeline: ClassVar[str] = "ChromaPipeline"

@@ -25,15 +25,7 @@ from latentedit.models.sites import Site
 
 
 class CogView4Backbone(FlowBackbone):
-    """CogView4: ``v(z, s, c) = transformer(z, 1000 s / (s + a (1 - s)), glm, sizes)``.
-
-    Args:
-        pipeline: a ``CogView4Pipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """CogView4: ``v(z, s, c) = transformer(z, 1000 s / (s + a (1 - s)), glm, sizes)``."""
 
     text_field: ClassVar[str] = "text_embed_dim"
     guidance: ClassVar[float] = 5.0

@@ -27,10 +27,6 @@ _COLOURS = 3
 class DDPMBackbone(UNetBackbone):
     """A ``UNet2DModel`` on pixels.
 
-    Args:
-        pipeline: a ``DDPMPipeline``, ``DDIMPipeline`` or ``PNDMPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
     Raises:
         ConfigError: a dtype that makes no sense.
         DeviceError: a device that this machine lacks.

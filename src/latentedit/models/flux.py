@@ -31,13 +31,6 @@ class FluxBackbone(PackedFlowBackbone):
 
     Of the settings it reads "window" too, tokens of a text. A network that takes no guidance weight was distilled to
     need none, unless they name a "guidance".
-
-    Args:
-        pipeline: a ``FluxPipeline`` or ``FluxKontextPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
     """
 
     parts: ClassVar[tuple[str, ...]] = (

@@ -50,13 +50,6 @@ class Flux2Backbone(PackedFlowBackbone):
     """FLUX.2 dev, klein and klein base: ``v(z, s, c) = transformer(tokens of z, s, text, guidance)``.
 
     Klein that is distilled has no guidance, unless ``settings["guidance"]`` is other than 1.
-
-    Args:
-        pipeline: a ``Flux2Pipeline`` or ``Flux2KleinPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together, or a tokenizer without chat template.
     """
 
     text_layers: ClassVar[int] = TEXT_LAYERS

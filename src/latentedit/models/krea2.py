@@ -31,13 +31,6 @@ class Krea2Backbone(PackedFlowBackbone):
     """Krea 2 Raw and Turbo: ``v(z, s, c) = transformer(tokens of z, s, layers of text, mask)``.
 
     Turbo has no guidance, unless ``settings["guidance"]`` is other than 1.
-
-    Args:
-        pipeline: a ``Krea2Pipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
     """
 
     text_field: ClassVar[str] = "text_hidden_dim"

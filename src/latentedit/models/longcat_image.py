@@ -25,15 +25,7 @@ from latentedit.models.sites import Site
 
 
 class LongCatImageBackbone(PackedFlowBackbone):
-    """LongCat-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``.
-
-    Args:
-        pipeline: a ``LongCatImagePipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """LongCat-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``."""
 
     guidance: ClassVar[float] = 4.5
 

@@ -24,15 +24,7 @@ from latentedit.models.sites import Site
 
 
 class Lumina2Backbone(FlowBackbone):
-    """Lumina-Image 2.0: ``v(z, s, c) = -transformer(z, 1 - s, gemma)``.
-
-    Args:
-        pipeline: a ``Lumina2Pipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """Lumina-Image 2.0: ``v(z, s, c) = -transformer(z, 1 - s, gemma)``."""
 
     text_field: ClassVar[str] = "cap_feat_dim"
     guidance: ClassVar[float] = 4.0

@@ -21,15 +21,7 @@ from latentedit.models.sites import Site
 
 
 class OvisImageBackbone(PackedFlowBackbone):
-    """Ovis-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``.
-
-    Args:
-        pipeline: a ``OvisImagePipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together, or a tokenizer without chat template.
-    """
+    """Ovis-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``."""
 
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 5.0

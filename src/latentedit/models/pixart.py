@@ -29,13 +29,6 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
     """PixArt-alpha and Sigma: ``e_hat(x_t, t, c) = transformer(x_t, t, t5)``, in flow coordinates.
 
     A float64 network computes in float64 throughout, so it serves derivatives to 1e-10.
-
-    Args:
-        pipeline: a ``PixArtAlphaPipeline`` or ``PixArtSigmaPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
     """
 
     guidance: ClassVar[float] = 4.5

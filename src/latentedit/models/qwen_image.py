@@ -33,15 +33,7 @@ PICTURE_SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
 class QwenImageBackbone(PackedFlowBackbone):
-    """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``.
-
-    Args:
-        pipeline: a ``QwenImagePipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``."""
 
     prompt_pipeline: ClassVar[str] = "QwenImagePipeline"
     guidance: ClassVar[float] = 4.0
@@ -82,15 +74,7 @@ class QwenImageBackbone(PackedFlowBackbone):
 
 
 class QwenImageEditBackbone(QwenImageBackbone):
-    """Qwen-Image-Edit and its later versions: the same with references, ``Condition.reference``.
-
-    Args:
-        pipeline: a ``QwenImageEditPipeline`` or ``QwenImageEditPlusPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """Qwen-Image-Edit and its later versions: the same with references, ``Condition.reference``."""
 
     def _most_references(self) -> int:
         """One in the first version, up to three from 2509 on (Plus)."""

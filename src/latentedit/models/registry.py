@@ -187,10 +187,6 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 def backbone_of(pipeline: Any, **facts: Any) -> Backbone:
     """A live pipeline as a backbone.
 
-    Args:
-        pipeline: of diffusers.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
     Raises:
         ModelError: see `from_pipeline`.
     """

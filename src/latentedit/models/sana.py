@@ -34,15 +34,7 @@ MIDDLE_ANGLE = 1.3
 
 
 class SanaBackbone(FlowBackbone):
-    """Sana 0.6B, 1.6B and 1.5: ``v(z, s, c) = transformer(z, 1000 s, gemma)``.
-
-    Args:
-        pipeline: a ``SanaPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together, or a scheduler whose levels are not those of a flow.
-    """
+    """Sana 0.6B, 1.6B and 1.5: ``v(z, s, c) = transformer(z, 1000 s, gemma)``."""
 
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
     text_field: ClassVar[str] = "caption_channels"
@@ -107,15 +99,7 @@ class SanaBackbone(FlowBackbone):
 
 
 class SanaSprintBackbone(SanaBackbone):
-    """Sana-Sprint: ``v(z, s, c) = transformer(z, s, gemma, w / 10)``.
-
-    Args:
-        pipeline: a ``SanaSprintPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together.
-    """
+    """Sana-Sprint: ``v(z, s, c) = transformer(z, s, gemma, w / 10)``."""
 
     guidance_kind: ClassVar[GuidanceKind] = "embedded"
 

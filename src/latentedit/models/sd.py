@@ -25,10 +25,6 @@ _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 class StableDiffusionBackbone(TextUNetBackbone):
     """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
 
-    Args:
-        pipeline: a ``StableDiffusionPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
     Raises:
         ConfigError: a dtype that makes no sense.
         DeviceError: a device that this machine lacks.

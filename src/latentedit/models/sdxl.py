@@ -28,15 +28,7 @@ _SIZES = 6
 
 
 class StableDiffusionXLBackbone(TextUNetBackbone):
-    """SDXL: ``e_hat(x_t, t, c) = unet(x_t, t, tokens, pooled, sizes)``, or v-prediction, in flow coordinates.
-
-    Args:
-        pipeline: a ``StableDiffusionXLPipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together, or the refiner.
-    """
+    """SDXL: ``e_hat(x_t, t, c) = unet(x_t, t, tokens, pooled, sizes)``, or v-prediction, in flow coordinates."""
 
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae")
     additions: ClassVar[str | None] = "text_time"

@@ -29,13 +29,6 @@ class ZImageBackbone(FlowBackbone):
     """Z-Image and Z-Image-Turbo: ``v(z, s, c) = -transformer([z], 1 - s, [text])``.
 
     Turbo is the model whose scheduler shifts by 3, unless ``settings["guidance"]`` is other than 1.
-
-    Args:
-        pipeline: a ``ZImagePipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-
-    Raises:
-        ModelError: parts that do not fit together, or a tokenizer without chat template.
     """
 
     text_field: ClassVar[str] = "cap_feat_dim"
