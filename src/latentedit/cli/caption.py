@@ -1,4 +1,4 @@
-"""``latentedit caption``: what a picture shows, in the model's words. The heavy imports wait for the command."""
+"""``latentedit caption``: describe an image. Heavy imports are inside the command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +13,14 @@ from latentedit_keep.console import print_json, print_rows, say, warn
 
 @chooses_model
 def caption(
-    picture: Annotated[Path, typer.Argument(help="The picture to read.", show_default=False, metavar="PICTURE")],
+    picture: Annotated[Path, typer.Argument(help="The image to describe.", show_default=False, metavar="PICTURE")],
     captioner: options.Reader = None,
     *,
     choice: ModelChoice,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say what a picture shows: the caption that an edit starts from, to be copied and changed.
+    """Print the source caption of an image, as an edit would use it.
 
     Examples:
         latentedit caption me.png
@@ -36,7 +36,9 @@ def caption(
     backbone = choice.load()
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:
-        raise ConfigError(f"the model {choice.name} has no captioner. Name one with --captioner, or write the caption")
+        raise ConfigError(
+            f"the model {choice.name} has no captioner. Choose one with --captioner, or write the caption yourself"
+        )
     latent = encode(backbone, opened, captioner=None if captioner is None else reader)
     text, pixels = latent.captions[0], latent.frames[0].pixels[None].to(backbone.device)
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None

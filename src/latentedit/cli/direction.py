@@ -1,4 +1,4 @@
-"""``latentedit direction``: directions as files. What is heavy is imported when a command runs."""
+"""``latentedit direction``: direction files. Heavy imports are inside the commands."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latentedit.directions.base import Direction
 
 app = typer.Typer(
-    help="""Directions as files: make one, look at it, put it on another picture.
+    help="""Direction files: make, show, preview and compare.
 
     Examples:
         latentedit direction make a.png --change "=> glasses" -o glasses.safetensors
@@ -28,8 +28,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-File = Annotated[Path, typer.Argument(help="A direction's file.", show_default=False)]
-Files = Annotated[list[Path], typer.Argument(help="Files of directions.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="A direction file.", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(help="Direction files.", show_default=False)]
 On = Annotated[Path, typer.Option("--on", help="The picture.", show_default=False)]
 
 
@@ -37,10 +37,10 @@ On = Annotated[Path, typer.Option("--on", help="The picture.", show_default=Fals
 @chooses_model
 def make(
     pictures: Annotated[
-        list[Path], typer.Argument(help="Pictures to find it on; of several, the mean.", show_default=False)
+        list[Path], typer.Argument(help="Images to find it on; the mean over several.", show_default=False)
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.", rich_help_panel=options.OUTPUT)
+        Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
     ],
     to: options.To = None,
     change: options.Changes = None,
@@ -50,14 +50,14 @@ def make(
     beside: options.Beside = None,
     source: options.From = None,
     captioner: options.Reader = None,
-    licence: Annotated[str, typer.Option("--licence", help="Under which you share it, such as CC0-1.0.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find a direction, calibrate its strength, and keep it in a file.
+    """Find a direction, calibrate its strength, and save it to a file.
 
     Examples:
         latentedit direction make a.png --change "=> glasses" -o glasses.safetensors
@@ -105,7 +105,7 @@ def make(
 
 @app.command()
 def show(file: File, as_json: options.Json = False) -> None:
-    """What a direction does, how far it goes, how it was found and for which model.
+    """Show what a direction does, its range, how it was found and for which model.
 
     Examples:
         latentedit direction show glasses.safetensors
@@ -121,10 +121,10 @@ def show(file: File, as_json: options.Json = False) -> None:
 def preview(
     file: File,
     on: Annotated[
-        Path | None, typer.Option("--on", help="A picture to try it on; the stored one if not given.")
+        Path | None, typer.Option("--on", help="An image to try it on. Default: write the stored preview.")
     ] = None,
     strengths: Annotated[
-        str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; all of its range if not given.")
+        str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list. Default: its calibrated range.")
     ] = None,
     source: options.From = None,
     captioner: options.Reader = None,
@@ -133,7 +133,7 @@ def preview(
     output: options.Output = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture.
+    """Write a preview of a direction: the stored one, or a sweep on an image.
 
     Examples:
         latentedit direction preview glasses.safetensors
@@ -151,12 +151,12 @@ def preview(
 
     direction = load_direction(file)
     if on is None:
-        refuse("they are for a picture", {"--strengths": strengths, "--from": source, "--captioner": captioner})
+        refuse("use these with --on", {"--strengths": strengths, "--from": source, "--captioner": captioner})
         check_output(output)
         if output.suffix.lower() != ".png":
-            raise OutputError(f"the stored preview is a .png file; got {output.name!r}. Rename it")
+            raise OutputError(f"the stored preview is a PNG; got {output.name!r}. Use a name ending in .png")
         if not direction.preview:
-            raise ConfigError(f"there is no preview in {file}. Name a picture to try it on, with --on")
+            raise ConfigError(f"{file} contains no preview. Give an image with --on")
         with written_beside(output) as written:
             written.write(direction.preview)
     else:
@@ -174,7 +174,7 @@ def preview(
 
 @app.command()
 def compare(files: Files, as_json: options.Json = False) -> None:
-    """How alike directions are, and how much of each comes along with each other.
+    """Compare directions: cosines, and how much of one change comes with another.
 
     Examples:
         latentedit direction compare glasses.safetensors smile.safetensors
@@ -186,7 +186,7 @@ def compare(files: Files, as_json: options.Json = False) -> None:
     from latentedit.directions.direction_file import load_direction
 
     if len(files) < 2:
-        raise ConfigError(f"a comparison takes two or more files; got {len(files)}. Name another one")
+        raise ConfigError(f"compare at least two files; got {len(files)}. Add another")
     directions = [load_direction(file) for file in files]
     for direction in directions[1:]:
         direction.check_model(directions[0].model_name, directions[0].model_fingerprint)
@@ -204,7 +204,7 @@ def compare(files: Files, as_json: options.Json = False) -> None:
 
 
 def _range(direction: "Direction") -> str:
-    """The strengths in which all pictures that it was found on stay sound."""
+    """The calibrated range of a direction."""
     known = direction.calibration
     return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
 

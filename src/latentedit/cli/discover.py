@@ -1,4 +1,4 @@
-"""``latentedit discover``: directions that nobody named. What is heavy is imported when the command runs."""
+"""``latentedit discover``: unsupervised directions of an image. Heavy imports are inside the command."""
 
 import math
 import shlex
@@ -18,28 +18,20 @@ if TYPE_CHECKING:
 
 Kept = Annotated[
     str | None,
-    typer.Option("--from", help="What is to stay: a caption of the picture. Without it anything may change."),
+    typer.Option("--from", help="Caption of what should stay. Without it, anything may change."),
 ]
-Site = Annotated[
-    str | None, typer.Option("--site", help="The feature of the network that counts; the model's own choice.")
-]
-LevelOption = Annotated[float, typer.Option("--level", help="How noisy: near 1 large changes, towards 0 details.")]
+Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
+LevelOption = Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")]
 
 
 @chooses_model
 def discover(
-    picture: Annotated[
-        Path, typer.Argument(help="The picture at which to look.", show_default=False, metavar="PICTURE")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder that is written.", rich_help_panel=options.OUTPUT)
-    ],
+    picture: Annotated[Path, typer.Argument(help="The image.", show_default=False, metavar="PICTURE")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.", rich_help_panel=options.OUTPUT)],
     source: Kept = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Look for directions that matter under this text.")
-    ] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
     level: LevelOption = 0.85,
-    rank: Annotated[int, typer.Option("--rank", help="How many directions.")] = 10,
+    rank: Annotated[int, typer.Option("--rank", help="Number of directions.")] = 10,
     site: Site = None,
     *,
     choice: ModelChoice,
@@ -47,9 +39,9 @@ def discover(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find the directions in which a picture can change most, name them, and keep each in a file.
+    """Find the directions along which an image changes most, name them, and save each to a file.
 
-    A sheet in the folder shows what each does; `latentedit sweep` and `latentedit transport` take the files.
+    A sheet in the folder shows each direction; `latentedit sweep` and `latentedit transport` accept the files.
 
     Examples:
         latentedit discover me.png -o found/
@@ -86,7 +78,7 @@ def discover(
 
 
 def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str | None) -> str:
-    """The command that sweeps along a direction, with the options that it needs."""
+    """The command that sweeps along a direction."""
     more = ["--direction", str(file), "--strengths=-1:1:5"]
     more += [] if source is None else ["--from", source]
     more += choice.arguments()
@@ -94,24 +86,24 @@ def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str |
 
 
 def looked_at(basis: "LocalBasis") -> str:
-    """Where a basis was found, and what stays along it."""
+    """Settings of a basis, and what it preserves."""
     caption = basis.latent.captions[0]
     under = f", prompt: {basis.prompt}" if basis.prompt != caption else ""
-    keeping = f"keeping: {caption}" if caption else "whatever the picture shows may change"
+    keeping = f"preserving: {caption}" if caption else "anything may change"
     return f"{basis.site}, level {basis.level:.2f}{under}; {keeping}"
 
 
 def basis_cost(basis: "LocalBasis") -> str:
-    """What a basis cost."""
+    """Cost of a basis."""
     return f"{basis.evaluations:g} evaluations for the basis ({basis.products} products)"
 
 
 def discovery_rows(discovery: "Discovery", files: list[str]) -> list[tuple[str, str]]:
-    """Where it was looked, a row a direction, the control, and the cost."""
+    """Settings, one row per direction, random directions as the control, and the cost."""
     cost = discovery.cost
     spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
     return [
-        ("looked at", looked_at(discovery.basis)),
+        ("settings", looked_at(discovery.basis)),
         *((f"{k + 1}", f"{named(discovery.directions[k].probe)}  {file}") for k, file in enumerate(files)),
         ("random", _random(discovery)),
         ("cost", f"{basis_cost(discovery.basis)}, {spent}"),
@@ -119,13 +111,13 @@ def discovery_rows(discovery: "Discovery", files: list[str]) -> list[tuple[str, 
 
 
 def named(walked: "DirectionProbe") -> str:
-    """The name of a direction, and its purity where there is a reader."""
+    """The name of a direction, and its purity if the model has an attribute reader."""
     meaning = walked.meaning
     return meaning.name if math.isnan(meaning.purity) else f"{meaning.name}; purity {meaning.purity:.2f}"
 
 
 def _random(discovery: "Discovery") -> str:
-    """What random directions do at the same length, and at the same effect."""
+    """Effect of random directions of the same length, and purity of random directions of the same effect."""
     same, other = discovery.equal_length, discovery.equal_effect
     short = sum(one.effect for one in same) / len(same)
     own = sum(one.probe.effect for one in discovery.directions[: len(same)]) / len(same)

@@ -1,4 +1,4 @@
-"""``latentedit doctor``: what works on this machine. What is heavy is imported when the command runs."""
+"""``latentedit doctor``: check this installation. Heavy imports are inside the command."""
 
 import importlib.metadata
 import platform
@@ -18,23 +18,23 @@ from latentedit_keep.console import print_json, say
 
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
 _ENOUGH_BYTES = 1e9
-"""Free memory below which no model works: the bundled ones take half of it."""
+"""Free memory that the bundled models need twice over."""
 
 Row = tuple[str, str, bool]
-"""What was looked at, what was found, and whether it will do."""
+"""Name of a check, its finding, and whether it passed."""
 
 
 @chooses_model
 def doctor(
-    thorough: Annotated[bool, typer.Option("--sample/--no-sample", help="Also sample from the models.")] = True,
+    thorough: Annotated[bool, typer.Option("--sample/--no-sample", help="Also sample from each model.")] = True,
     *,
     choice: ModelChoice,
     as_json: options.Json = False,
 ) -> None:
-    """Say what works on this machine: versions, devices, memory, models.
+    """Check this installation: versions, devices, memory, models.
 
-    With --model, of that model alone: what it needs, before it is downloaded, and how it works once it is loaded. The
-    exit code is 1 where something does not work.
+    With --model, check that model only: the memory that it needs, before it is downloaded, then whether it works. The
+    exit code is 1 if a check fails.
 
     Examples:
         latentedit doctor
@@ -45,7 +45,7 @@ def doctor(
         if not examine(choice, load=thorough, as_json=as_json):
             raise typer.Exit(1)
         return
-    refuse("they are for a --model", dict.fromkeys(choice.arguments()[::2], True))
+    refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
     rows = [*_software(), *_hardware(), *_models(thorough)]
     failed = [label for label, _, ok in rows if not ok]
     if as_json:
@@ -56,7 +56,7 @@ def doctor(
         for label, found, ok in rows:
             say(f"{'ok ' if ok else 'BAD'}  {label:<{width}}{found}")
         say()
-        say(f"to be mended: {', '.join(failed)}" if failed else "all well")
+        say(f"problems: {', '.join(failed)}" if failed else "no problems found")
     if failed:
         raise typer.Exit(1)
 
@@ -106,6 +106,6 @@ def _checked(label: str, folder: Path, thorough: bool) -> Row:
     try:
         if thorough:
             return label, f"verified; {verification(folder)[-1]}", True
-        return label, f"{len(open_folder(folder).parts)} parts, all there", True
+        return label, f"complete, {len(open_folder(folder).parts)} parts", True
     except LatentEditError as error:
         return label, " ".join(str(error).split()), False

@@ -1,4 +1,4 @@
-"""``latentedit doctor --model``: what one model needs, whether it fits this machine, and whether it works here."""
+"""``latentedit doctor --model``: memory that a model needs, and whether it works on this machine."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,9 @@ _LABEL_WIDTH = 18
 
 
 def examine(choice: ModelChoice, *, load: bool, as_json: bool) -> bool:
-    """Say what a model needs, then load it and try what editing asks of it.
+    """Report the memory that a model needs, then load it if it fits and try an edit; return whether all checks pass.
 
-    Args:
-        choice: the model and how it is to be loaded; of a hub id only the configurations are downloaded at first.
-        load: go on to load it, downloading what is missing, where it fits.
-        as_json: one object at the end, instead of a line for each finding.
-
-    Returns:
-        Whether all is well.
+    For a hub id, only the configurations are downloaded before it is loaded.
 
     Raises:
         LatentEditError: no such model, or a device that this machine lacks.
@@ -54,12 +48,12 @@ def examine(choice: ModelChoice, *, load: bool, as_json: bool) -> bool:
     else:
         failed = [row["check"] for row in (*rows, *tried) if not row["ok"]]
         say()
-        say(f"to be mended: {', '.join(failed)}" if failed else "all well")
+        say(f"problems: {', '.join(failed)}" if failed else "no problems found")
     return ok
 
 
 def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, Any]]:
-    """Each network with its parameters and bytes by dtype, and what is used while they run."""
+    """Each network with its parameters and bytes by dtype, and the activations."""
     import torch
 
     from latentedit.models.memory import gigabytes
@@ -85,7 +79,7 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, An
 
 
 def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None") -> dict[str, Any]:
-    """Whether and how the model fits this machine."""
+    """Whether and how the model fits this machine's memory."""
     from latentedit.models.memory import free_bytes, gigabytes
     from latentedit.models.placement import dtype_name
 
@@ -98,7 +92,7 @@ def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None
 
 
 def _tried(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
-    """What a model does, once it is loaded; each finding is said as soon as it is there."""
+    """Checks of the loaded model; each is printed as it finishes."""
     from latentedit.api.checkup import check_model
     from latentedit.models.memory import gigabytes
     from latentedit.models.placement import dtype_name

@@ -1,4 +1,4 @@
-"""``latentedit edit``: a picture, or many; one change or several. What is heavy is imported when the command runs."""
+"""``latentedit edit``: edit an image, a folder or a manifest. Heavy imports are inside the command."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ def edit(
     picture: Annotated[
         Path,
         typer.Argument(
-            help="The picture to edit, or a folder or manifest of many.", show_default=False, metavar="PICTURE"
+            help="The image to edit, or a folder or manifest of images.", show_default=False, metavar="PICTURE"
         ),
     ],
     to: options.To = None,
@@ -46,7 +46,7 @@ def edit(
         Path | None,
         typer.Option(
             "--sheet",
-            help="Also write source, edited and difference side by side.",
+            help="Also write a sheet: source, result and difference side by side.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
@@ -54,7 +54,7 @@ def edit(
         Path | None,
         typer.Option(
             "--view",
-            help="Also write a page (.html) with a slider, a wipe and the difference.",
+            help="Also write an HTML page with a slider, a wipe and the difference.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
@@ -62,7 +62,7 @@ def edit(
         int | None,
         typer.Option(
             "--batch",
-            help=f"Edited together; less where memory is short. Default: {BATCH}.",
+            help=f"Batch size; reduced when memory runs out. Default: {BATCH}.",
             rich_help_panel=options.MANY,
         ),
     ] = None,
@@ -71,11 +71,11 @@ def edit(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit a picture, or many: from what it shows to what you ask for, and nothing else.
+    """Edit an image, or many, and leave everything else as it is.
 
-    A change is told by words of the caption (--change), a full caption (--to), files of directions (--direction), or,
-    to a model that sees the picture, by what to do with it (--instruction).
-    The result carries its record: `latentedit replay` makes it again, `latentedit undo` takes it back.
+    Say what to change by words of the caption (--change), a full target caption (--to), direction files (--direction)
+    or, for instruction-tuned models, an instruction (--instruction). The result contains its record: `latentedit
+    replay` reproduces it, `latentedit undo` restores the original.
 
     Examples:
         latentedit edit me.png --change "=> glasses"
@@ -101,10 +101,10 @@ def edit(
     )
     common: dict[str, Any] = {"choice": choice, "output": output, "as_json": as_json, "quiet": quiet}
     if not is_many(picture):
-        refuse("they are for a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
+        refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
         _edit_one(picture, request, mask=mask, sheet=sheet, view=view, **common)
         return
-    refuse("they are for a single picture", {"--sheet": sheet, "--view": view, "--mask": mask})
+    refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
     edit_many(picture, request, batch=BATCH if batch is None else batch, workers=workers, ray=ray, **common)
 
 
@@ -122,7 +122,7 @@ def _edit_one(
 ) -> None:
     request.check_wanted()
     output = output if output is not None else default_output(picture, "edited.png")
-    # Cheap checks first: the picture and the names before the model, the model before the work.
+    # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.api.verbs import edit_pictures, read_directions
 
     opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, beside=request.beside)
@@ -132,7 +132,7 @@ def _edit_one(
     result.save(output, sheet=sheet, view=view)
     effect = result.effect_in(output)
     warn(() if quiet else result.notes)
-    read = "read" if result.caption else "not needed"
+    read = "captioned" if result.caption else "not needed"
     origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
     if as_json:
         places = {"picture": picture, "output": output, "sheet": sheet, "view": view}

@@ -1,8 +1,4 @@
-"""What ``--help`` shows of a command's docstring: prose as it fits the terminal, examples line by line.
-
-A docstring here is a sentence, more paragraphs where they are needed, and sections: a title such as ``Examples:`` with
-indented lines below it. An example is one command line, as it would be typed.
-"""
+"""Help pages from docstrings: prose is wrapped, sections such as ``Examples:`` keep their lines."""
 
 import inspect
 from typing import Any, get_args, get_origin
@@ -10,14 +6,14 @@ from typing import Any, get_args, get_origin
 import typer
 
 EXAMPLES = "Examples:"
-"""Title of the section with the examples of a command."""
+"""Title of the section with examples."""
 
 _VERBATIM = "\b"
-"""Before a line that typer keeps, with the spaces at its beginning; a terminal is not shown it."""
+"""Mark of a line that typer keeps as it is."""
 
 
 def help_page(docstring: str) -> str:
-    r"""The docstring as the command line shows it: lines of prose joined, those of sections kept.
+    r"""The docstring with lines of prose joined and lines of sections kept.
 
     Example:
         >>> help_page("Edit a\npicture.\n\nExamples:\n    latentedit edit me.png\n")
@@ -27,7 +23,7 @@ def help_page(docstring: str) -> str:
 
 
 def examples(docstring: str) -> list[str]:
-    r"""The command lines of the section ``Examples:``; none where there is no such section.
+    r"""The command lines of the section ``Examples:``.
 
     Example:
         >>> examples("Edit a picture.\n\nExamples:\n    latentedit edit me.png\n")
@@ -38,14 +34,14 @@ def examples(docstring: str) -> list[str]:
 
 
 def name_kinds(command: Any) -> None:
-    """Call the values of a command's options TEXT, where typer says <list[str]>, and a switch's nothing."""
+    """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
     for one in command.get_params(typer.Context(command)):
         if one.param_type_name == "option":
             one.metavar = kind(one)
 
 
 def kind(option: Any) -> str | None:
-    """What stands for an option's value in its help: TEXT, PATH; nothing for a switch. None: as this typer has it."""
+    """The metavar of an option: TEXT, PATH; empty for a switch; None for typer's own."""
     descriptor = getattr(option, "type_descriptor", None)  # of newer ones
     if option.is_flag or option.metavar or descriptor is None:
         return "" if option.is_flag else option.metavar

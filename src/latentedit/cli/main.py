@@ -1,8 +1,7 @@
-"""The command line: every command is an entry point of the group ``latentedit.commands``, ours as a stranger's.
+"""The command line. Every command is an entry point of the group ``latentedit.commands``, third parties' included.
 
-A command is imported when it is used; the list of commands is made from their sources without importing them. Commands
-import what is heavy (torch, diffusers) inside their bodies, so that ``--help``, tab completion and wrong arguments are
-answered at once. That is the only reason for which a function of this package imports.
+A command is imported when it is used; ``--help`` reads summaries from the sources. Commands import torch and diffusers
+inside their bodies, so that help, completion and wrong arguments are answered at once.
 """
 
 import ast
@@ -31,17 +30,17 @@ from latentedit.core.plugins import COMMANDS
 from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
 from latentedit_keep.main import FAULT, UsageError
 
-_OTHERWISE = "; --model chooses another model, and --anyway edits with this one all the same"
-"""What can be done about a picture that the model does not know."""
+_UNFAMILIAR = ". Choose another model with --model, or use --anyway"
+"""Remedy for an image that is out of distribution."""
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"
-"""Variable by which a shell asks for completions, see typer."""
+"""Variable with which a shell requests completions, see typer."""
 
 _HOME = re.compile(r"(--[\w-]+=)?~(?=/|\Z)")
-"""What shells leave as it is in ``--output=~/me.png`` or in quotes, and then nobody means."""
+"""A tilde that the shell did not expand, as in ``--output=~/me.png``."""
 
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")
-"""What click says in place of "did you mean"."""
+"""Click's wording of "did you mean"."""
 
 
 def _version(wanted: bool) -> bool:
@@ -63,7 +62,7 @@ Debug = Annotated[
 
 app = typer.Typer(
     name="latentedit",
-    help="""Edit a picture by moving it in the latent space of a diffusion model: no training, no mask.
+    help="""Edit images in the latent space of diffusion models, without training and without masks.
 
     Examples:
         latentedit doctor
@@ -72,14 +71,14 @@ app = typer.Typer(
         latentedit edit --help
 
     Exit codes:
-        0    done
-        1    done, with failures that are listed
-        2    wrong input: stderr says what is wrong and what to do
-        70   a fault of latentedit: please report it
+        0    success
+        1    completed with failures, which are listed
+        2    invalid input; stderr states the problem and a remedy
+        70   internal error; please report it
         130  interrupted
 
-    The Tab key completes commands, options, methods and models once `latentedit --install-completion` was run in bash,
-    zsh, fish or PowerShell and a new shell was opened.
+    To complete commands, options, methods and models with the Tab key, run `latentedit --install-completion` in bash,
+    zsh, fish or PowerShell and open a new shell.
     """,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -96,7 +95,7 @@ def _options(
 
 
 class _Later(typer.core.TyperCommand):
-    """Stands for a command in the list of commands, and imports it when it is used."""
+    """A command that is imported when it is used."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         try:
@@ -109,7 +108,7 @@ class _Later(typer.core.TyperCommand):
 
 
 def _load(name: str) -> Any:
-    """The command of a name, with ``--debug`` in it or in all below it."""
+    """Import a command and add ``--debug`` to it and its subcommands."""
     found, group = COMMANDS.load(name), typer.Typer()
     group.command("--debug")(_only_debug)
     if isinstance(found, typer.Typer):
@@ -132,7 +131,7 @@ def _only_debug(debug: Debug = False) -> None: ...
 
 
 def _program() -> Any:
-    """All commands by name; a name that one of our own packages would bring is there too, and says what to install."""
+    """All commands; a command of a package of ours that is not installed says what to install."""
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     name_kinds(program)
@@ -151,11 +150,11 @@ def _name(package: importlib.metadata.Distribution) -> str:
 
 
 def _summary(point: importlib.metadata.EntryPoint) -> str:
-    """What a command's source says of it: its docstring, or the ``help`` of its ``typer.Typer``, unimported."""
+    """The help of a command from its source: its docstring, or the ``help`` of its ``typer.Typer``."""
     package, *below = point.module.split(".")
     spec = importlib.util.find_spec(package)
     if spec is None:
-        return f"Cannot be used: no module is called {package!r}."
+        return f"Not available: there is no module {package!r}."
     places = [Path(folder, *below) for folder in spec.submodule_search_locations or ()]
     files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
     for file in files or ([Path(spec.origin)] if spec.origin and not below else []):
@@ -166,7 +165,7 @@ def _summary(point: importlib.metadata.EntryPoint) -> str:
 
 @functools.cache
 def _said(source: bytes, name: str) -> str | None:
-    """What a source says of a command that it makes."""
+    """The help of a command in a source file."""
     for node in ast.parse(source).body:
         match node:
             case ast.FunctionDef() if node.name == name:
@@ -199,12 +198,12 @@ def run(arguments: list[str]) -> int:
     except LatentEditError as error:
         if "debug" in shared:
             raise
-        fail(f"{error}{_OTHERWISE if isinstance(error, UnknownPictureError) else ''}")
+        fail(f"{error}{_UNFAMILIAR if isinstance(error, UnknownPictureError) else ''}")
         return 2
-    except OSError as error:  # any door may be given a name that no file can have
+    except OSError as error:  # any command may be given a name that is too long
         if error.errno != errno.ENAMETOOLONG or "debug" in shared:
             raise
-        fail(f"{error.filename!s:.60}... is longer than a name can be here. Use a shorter one")
+        fail(f"the file name {error.filename!s:.60}... is too long. Use a shorter one")
         return 2
     except UsageError as error:
         return _explain(error)
@@ -213,7 +212,7 @@ def run(arguments: list[str]) -> int:
         return 130
     except typer.Exit as leaving:
         return leaving.exit_code
-    except RuntimeError as error:  # torch's, by its name: torch is imported by what needs it; those of typer came first
+    except RuntimeError as error:  # torch's class by name, because torch may not be imported
         if type(error).__name__ != "OutOfMemoryError" or "debug" in shared:
             raise
         reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
@@ -225,13 +224,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _with_home(argument: str) -> str:
-    """A path in the home folder, spelt out."""
+    """The argument with a leading tilde expanded."""
     found = _HOME.match(argument)
     return argument if found is None else f"{found[1] or ''}{Path.home()}{argument[found.end() :]}"
 
 
 def _explain(error: Any) -> int:
-    """An error about arguments that do not fit; for a group of commands without any, its help was shown already."""
+    """Report a usage error; for a group without a subcommand, its help was printed already."""
     if type(error).__name__ != "NoArgsIsHelpError":
         place = "latentedit" if error.ctx is None else error.ctx.command_path
         said = error.format_message().rstrip(".")
@@ -241,14 +240,14 @@ def _explain(error: Any) -> int:
 
 
 def main() -> None:
-    """The program: quiet libraries, no traceback for an expected error, a traceback and 70 for a fault of ours."""
+    """Run the program: no traceback for an expected error, a traceback and exit code 70 for an internal one."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
     open_streams()
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _leave)
-    warnings.simplefilter("ignore", UnknownPictureWarning)  # commands say it themselves
+    warnings.simplefilter("ignore", UnknownPictureWarning)  # commands print it themselves
     warnings.showwarning = _warn_in_one_line
     keep_freed_memory()
     collect_garbage_less_often()
@@ -263,25 +262,25 @@ def _warn_in_one_line(message: Warning | str, *_: object, **__: object) -> None:
 
 @functools.cache
 def _warn_once(text: str) -> None:
-    """Files are opened more than once."""
+    """Warn once, since files are opened more than once."""
     warn([text])
 
 
 def _run_anywhere(arguments: list[str]) -> int:
-    """Run one command line, whatever happens and wherever it is."""
+    """Run one command line and report internal errors."""
     try:
         Path.cwd()
-    except OSError:  # libraries end the process where they find no current folder
-        fail("the current folder was deleted. Change to another one")
+    except OSError:  # libraries exit without a current folder
+        fail("the current folder was deleted. Change to another folder")
         return 2
     try:
         return run(arguments)
     except LatentEditError:
         _show_traceback()
         return 2
-    except Exception:  # noqa: BLE001 (the last one who can say so)
+    except Exception:  # noqa: BLE001 (the last handler)
         _show_traceback()
-        fail("this is a fault of latentedit. Please report it, with the lines above")
+        fail("internal error. Please report it with the traceback above")
         return FAULT
 
 
@@ -291,8 +290,8 @@ def _show_traceback() -> None:
 
 
 def _leave(number: int, _: object) -> None:
-    """End as Ctrl-C does: what is half written is removed, what is finished is kept."""
-    complain(f"latentedit: ended by {signal.Signals(number).name}; what is finished is kept")
+    """Exit as on Ctrl-C: unfinished files are removed, finished ones stay."""
+    complain(f"latentedit: terminated by {signal.Signals(number).name}; finished files were kept")
     raise SystemExit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Which model a command works with and how it is loaded: the options of `--model` and its like, as one value."""
+"""The model of a command and how it is loaded, as one value."""
 
 import dataclasses
 import functools
@@ -19,19 +19,15 @@ _KNOWN = {
     "placement": options.PLACEMENTS,
     "text_encoders": options.TEXT_ENCODERS,
 }
-"""Values of options that take one of a few words."""
+"""Options with a fixed set of values."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
-    """The model of a command; can be sent to another process, and loads the same there.
-
-    Args:
-        model: a bundled name, a folder or a hub id; `DEFAULT_MODEL` where it is None. So with the others: None, or no
-            LoRA, is what `latentedit.load` does when it is not given, and `or_else` fills it in.
+    """The model of a command; picklable. None is the default of `latentedit.load`.
 
     Raises:
-        ConfigError: a word that the option does not know, with the nearest one.
+        ConfigError: an unknown value of an option, with a similar one.
     """
 
     model: str | None = None
@@ -46,7 +42,7 @@ class ModelChoice:
         for name, known in _KNOWN.items():
             value = getattr(self, name)
             if value is not None and value not in known:
-                raise ConfigError(f"no {_option(name)} is called {value!r}: {nearest(value, known)}")
+                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, known)}")
 
     @property
     def name(self) -> str:
@@ -54,15 +50,15 @@ class ModelChoice:
         return DEFAULT_MODEL if self.model is None else self.model
 
     def or_else(self, other: "ModelChoice") -> "ModelChoice":
-        """This choice, with whatever was not given as in another one."""
+        """This choice, with defaults from another one."""
         return dataclasses.replace(self, **{**other.given(), **self.given()})
 
     def given(self) -> dict[str, Any]:
-        """What was given, by the names of the fields."""
+        """The fields that were given."""
         return {name: value for name in _FIELDS if (value := getattr(self, name)) not in (None, ())}
 
     def arguments(self) -> list[str]:
-        """The options that say this choice again on a command line."""
+        """The choice as command-line options."""
         return [
             word
             for name, value in self.given().items()
@@ -98,7 +94,7 @@ _ANNOTATIONS: Mapping[str, Any] = {
 
 
 def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameter ``choice`` is a `ModelChoice`, with the options that make it in place of it."""
+    """Replace the parameter ``choice: ModelChoice`` of a command by the options of `--model` and its like."""
     signature = inspect.signature(command)
     parameters = [
         made
@@ -115,9 +111,9 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        told = {name: given.pop(name) for name in _FIELDS}
-        told["lora"] = tuple(told["lora"] or ())
-        choice = ModelChoice(**told)
+        chosen = {name: given.pop(name) for name in _FIELDS}
+        chosen["lora"] = tuple(chosen["lora"] or ())
+        choice = ModelChoice(**chosen)
         command(choice=choice, **given)
 
     described: Any = with_options
@@ -126,7 +122,7 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _scaled(lora: str) -> tuple[str, float]:
-    """File and scale of ``FILE:SCALE``; 1 without a scale."""
+    """File and scale of ``FILE:SCALE``; the default scale is 1."""
     file, _, scale = lora.rpartition(":")
     try:
         return (file, float(scale)) if file else (lora, 1.0)

@@ -1,4 +1,4 @@
-"""``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
+"""``latentedit models``: bundled models. Heavy imports are inside the commands."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from latentedit_keep.console import print_json, print_rows, progress_bar, say, w
 from latentedit_keep.files import check_place, make_folder
 
 app = typer.Typer(
-    help="""The bundled models: what they are, and whether they are whole.
+    help="""Bundled models: list, show, verify and calibrate.
 
     Examples:
         latentedit models list
@@ -24,17 +24,15 @@ app = typer.Typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(help="The model's name, or a folder.", show_default=False, autocompletion=MODELS.complete)
+    str, typer.Argument(help="A bundled model or a folder.", show_default=False, autocompletion=MODELS.complete)
 ]
 
-
 _MOST_CAPTION_BYTES = 2**20
-"""Of a file of captions."""
 
 
 @app.command("list")
 def list_models(as_json: options.Json = False) -> None:
-    """The bundled models: name, size and what each is.
+    """List the bundled models with size and description.
 
     Examples:
         latentedit models list
@@ -55,7 +53,7 @@ def list_models(as_json: options.Json = False) -> None:
 
 @app.command("families")
 def list_families(as_json: options.Json = False) -> None:
-    """Supported families of models: their pipelines, image sizes and licences.
+    """List the supported model families: pipelines, image sizes and licences.
 
     Examples:
         latentedit models families
@@ -77,7 +75,7 @@ def list_families(as_json: options.Json = False) -> None:
 
 @app.command()
 def show(name: Name, as_json: options.Json = False) -> None:
-    """A model's facts: what it is, how good it was measured to be, its files.
+    """Show a model: description, measured quality, calibration, files.
 
     Examples:
         latentedit models show portraits
@@ -95,7 +93,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
     say()
-    say("measured" if quality else "nothing measured is stored with this model")
+    say("measured quality" if quality else "no measurements are stored with this model")
     for label, value in _leaves(quality):
         say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
@@ -112,7 +110,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
 
 @app.command()
 def path(name: Name) -> None:
-    """Print the folder, for other programs: a stock diffusers folder.
+    """Print the model's folder, which is in the format of diffusers.
 
     Examples:
         latentedit models path portraits
@@ -123,7 +121,7 @@ def path(name: Name) -> None:
 
 @app.command()
 def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """Check a model's files and fingerprint, and a sampled picture against the one stored with it.
+    """Check a model's files and fingerprint, and compare a sampled image with the stored one.
 
     Examples:
         latentedit models verify portraits
@@ -150,30 +148,33 @@ def calibrate(
     captions: Annotated[
         Path | None,
         typer.Option(
-            "--captions", help="A text file, a caption a line, to draw from; else what suits the model's captioner."
+            "--captions",
+            help="A text file with one caption per line. Default: captions that suit the model's captioner.",
         ),
     ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
-            "--pictures", help="A folder of your own pictures, to find settings on them and not on drawn ones."
+            "--pictures", help="A folder of images to search settings on. Default: images sampled from the model."
         ),
     ] = None,
     prefer: Annotated[
-        bool, typer.Option("--prefer", help="Use the settings that are found also where the model brings its own.")
+        bool, typer.Option("--prefer", help="Prefer these settings to those that come with the model.")
     ] = False,
     in_folder: Annotated[
         bool,
-        typer.Option("--in-folder", help="Store it in the model's folder, to be shared with it, and not for yourself."),
+        typer.Option(
+            "--in-folder", help="Store the calibration in the model's folder, to share it, instead of for yourself."
+        ),
     ] = False,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Let a model find out, without right answers, which pictures it knows and which settings suit it.
+    """Calibrate a model: which images are in its distribution, and which edit settings suit it.
 
-    It draws pictures and edits them. What is found is kept by the fingerprint of the
-    model's weights, in one small file, and used by every command from then on.
+    The model samples images and edits them; no ground truth is needed. The calibration is stored in a small file under
+    the fingerprint of the model's weights, and every command uses it.
 
     Examples:
         latentedit models calibrate portraits
@@ -207,18 +208,18 @@ def calibrate(
         say(f"guard: {guard.text}")
         say(f"settings: {found.text}")
         if nothing is not None:
-            said = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
-            say(f"no change, as its mean square error: {', '.join(said)}")
+            errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
+            say(f"mean square error of edits that change nothing: {', '.join(errors)}")
         if not prefer and not _in_use({}, model.defaults):
             say(_UNUSED)
-        say(f"kept in {place}")
+        say(f"saved to {place}")
 
 
-_UNUSED = "not used: the model brings settings of its own; --prefer uses these"
+_UNUSED = "not used: the model comes with its own settings; use --prefer to prefer these"
 
 
 def bundled() -> dict[str, Path]:
-    """Name and folder of every bundled model; one that cannot be loaded is a warning."""
+    """Names and folders of the bundled models; warns of entry points that fail."""
     from latentedit.models.registry import bundled_folder, bundled_names
 
     found: dict[str, Path] = {}
@@ -231,10 +232,10 @@ def bundled() -> dict[str, Path]:
 
 
 def folder_of(name: str) -> Path:
-    """The folder of a bundled model, or ``name`` itself where it is a model folder.
+    """The folder of a bundled model, or ``name`` itself if it is a model folder.
 
     Raises:
-        RegistryError: neither, with the nearest names.
+        RegistryError: neither, with similar names.
     """
     from latentedit.models.registry import bundled_folder, bundled_names
 
@@ -244,7 +245,7 @@ def folder_of(name: str) -> Path:
 
 
 def verification(folder: Path) -> list[str]:
-    """What the checks of a model folder found, a line each.
+    """Findings of the checks of a model folder, one line each.
 
     Raises:
         ModelError: the first check that failed.
@@ -253,11 +254,11 @@ def verification(folder: Path) -> list[str]:
     from latentedit.models.loading import open_folder
 
     parts = open_folder(folder).parts
-    return [f"{len(parts)} parts, all there: {', '.join(sorted(parts))}", *verify_reference(folder)]
+    return [f"complete: {', '.join(sorted(parts))}", *verify_reference(folder)]
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
-    """What the folder says about its model; nothing where it says nothing."""
+    """Content of the folder's ``latentedit.json``."""
     from latentedit.models.model_settings import read_settings
 
     return read_settings(folder)
@@ -270,18 +271,14 @@ def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
 
 
 def _known(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The calibration of a model: its user's own, or the one that came with it."""
+    """The calibration of a model: the user's, or the one that comes with it."""
     from latentedit.models.calibrations import known_calibration
 
     return known_calibration(_fingerprint(folder, settings), settings)
 
 
 def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
-    """What each part of a calibration says; None of one that it does not have.
-
-    Raises:
-        ConfigError: values that are none of a calibration.
-    """
+    """A sentence for each part of a calibration; None for a part that is missing."""
     from latentedit.core.settings import from_plain
     from latentedit.editors.calibrated import CalibratedSettings
     from latentedit.latents.guard import KEY, Guard
@@ -292,17 +289,17 @@ def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether the settings of a calibration come before what the model's maker tuned."""
+    """Whether calibrated settings take precedence over those that come with the model."""
     return "eim" not in settings.get("editors", {}) or known.get("settings", {}).get("preferred", False)
 
 
 def _captions(file: Path) -> list[str]:
-    """The lines of a file that say something."""
+    """The non-empty lines of a file."""
     from latentedit.core.files.reading import read_text
 
     lines = [line.strip() for line in read_text(file, limit=_MOST_CAPTION_BYTES).splitlines() if line.strip()]
     if not lines:
-        raise ConfigError(f"{file} has no captions. Write one a line")
+        raise ConfigError(f"{file} contains no captions. Write one per line")
     return lines
 
 
@@ -315,7 +312,7 @@ def _size_bytes(folder: Path) -> int:
 
 
 def _leaves(value: Any, label: str = "") -> list[tuple[str, Any]]:
-    """Nested facts as one list: the label of a number is the path to it."""
+    """Nested values as one list, each labelled with its path."""
     if not isinstance(value, Mapping):
         return [(label, value)]
     items: Mapping[Any, Any] = value

@@ -1,16 +1,15 @@
-"""Options that several commands take, each declared once."""
+"""Options that several commands share, each declared once."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from latentedit.core.plugins import CAPTIONERS, EDITORS, MODELS
 
 
-def _known(names: Sequence[str]) -> str:
-    """Names for a help text."""
+def _installed(names: Sequence[str]) -> str:
     return ", ".join(names) or "none installed"
 
 
@@ -25,210 +24,181 @@ TEXT_ENCODERS = ("all", "required")
 MIXINGS = ("sum", "inverse", "projection")
 ARMS = ("image", "text", "joint")
 
-CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many pictures", "Output"
-"""Panels of a command's help. What is only one command's own stands in typer's panel "Options"."""
+CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many images", "Output"
+"""Panels of a command's help; options of a single command are in typer's panel "Options"."""
+
+
+def _option(panel: str, *names: str, words: Sequence[str] | Callable[[str], Any] = (), **more: Any) -> Any:
+    """An option in a panel, with completion of a few words or by a function."""
+    complete = words if callable(words) else completed(*words) if words else None
+    return typer.Option(*names, autocompletion=complete, rich_help_panel=panel, **more)
+
 
 Model = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        MODEL,
         "--model",
+        words=MODELS.complete,
         help=(
-            f"A bundled model ({_known(MODELS.names())}), a diffusers folder, or a hub id; where something was edited "
-            "before, its model, else portraits."
+            f"A bundled model ({_installed(MODELS.names())}), a diffusers folder or a hub id. Default: the model "
+            "recorded in the file, otherwise portraits."
         ),
-        autocompletion=MODELS.complete,
-        rich_help_panel=MODEL,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        help="cpu, cuda or mps; chosen by itself if not given.",
-        autocompletion=completed("cpu", "cuda", "mps"),
-        rich_help_panel=MODEL,
-    ),
+    _option(MODEL, "--device", words=("cpu", "cuda", "mps"), help="cpu, cuda or mps. Default: cuda if available."),
 ]
 Dtype = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        MODEL,
         "--dtype",
-        help="Of the networks: auto (the default: what suits the device), float32, bfloat16 or float16.",
-        autocompletion=completed(*DTYPES),
-        rich_help_panel=MODEL,
+        words=DTYPES,
+        help="Compute dtype: auto (chosen for the device), float32, bfloat16 or float16. Default: auto.",
     ),
 ]
 PlacementPolicy = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        MODEL,
         "--placement",
+        words=PLACEMENTS,
         help=(
-            "Where networks wait: resident (the default: on the device), model (in memory, moved one by one) or groups "
-            "(layer by layer: least memory, slowest)."
+            "Offloading: resident (none), model (each network is moved to the device when it runs) or groups (layer "
+            "by layer: least memory, slowest). Default: resident."
         ),
-        autocompletion=completed(*PLACEMENTS),
-        rich_help_panel=MODEL,
     ),
 ]
 TextEncoders = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        MODEL,
         "--text-encoders",
-        help="all (the default), or required: without those that the model can do without, such as SD3's T5.",
-        autocompletion=completed(*TEXT_ENCODERS),
-        rich_help_panel=MODEL,
+        words=TEXT_ENCODERS,
+        help="all, or required: omit the encoders that the model can do without, such as SD3's T5. Default: all.",
     ),
 ]
 Lora = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
+        MODEL,
         "--lora",
-        help="A LoRA's safetensors file, FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
-        rich_help_panel=MODEL,
+        help="A LoRA in a safetensors file: FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
     ),
 ]
-Revision = Annotated[
-    str | None,
-    typer.Option("--revision", help="Of a hub id: a branch, tag or commit.", rich_help_panel=MODEL),
-]
+Revision = Annotated[str | None, _option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
 Method = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        CHANGE,
         "--method",
+        words=EDITORS.complete,
         help=(
-            f"The editor: {_known(EDITORS.names())}. Default: eim; flowedit for a model without stored settings or "
-            "calibration, unless only eim does what you ask for."
+            f"The editor: {_installed(EDITORS.names())}. Default: eim; flowedit for a model without stored settings or "
+            "calibration, unless only eim can do the edit."
         ),
-        autocompletion=EDITORS.complete,
-        rich_help_panel=CHANGE,
     ),
 ]
-Seed = Annotated[
-    int,
-    typer.Option("--seed", help="The same seed gives the same file.", rich_help_panel=CHANGE),
-]
+Seed = Annotated[int, _option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
 Anyway = Annotated[
-    bool,
-    typer.Option(
-        "--anyway", help="Edit a picture that the model does not know too, and say so.", rich_help_panel=CHANGE
-    ),
+    bool, _option(CHANGE, "--anyway", help="Edit images that are out of distribution for the model, with a warning.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=OUTPUT)]
-To = Annotated[
-    str | None, typer.Option("--to", help="What the picture should show: a full caption.", rich_help_panel=CHANGE)
-]
+Json = Annotated[bool, _option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
+To = Annotated[str | None, _option(CHANGE, "--to", help="Target caption: a complete description of the edited image.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
+        CHANGE,
         "--change",
-        help='Instead of --to: "OLD => NEW" in the caption; either may be empty. Repeatable.',
-        rich_help_panel=CHANGE,
+        help='Instead of --to: replace words of the caption, "OLD => NEW"; either may be empty. Repeatable.',
     ),
 ]
 Adds = Annotated[
     list[str] | None,
-    typer.Option(
-        "--add",
-        help='Add this to the picture: --add glasses is --change "=> glasses". Repeatable.',
-        rich_help_panel=CHANGE,
-    ),
+    _option(CHANGE, "--add", help='Add something: --add glasses is --change "=> glasses". Repeatable.'),
 ]
 Removes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--remove",
-        help='Remove this from the picture: --remove glasses is --change "glasses =>". Repeatable.',
-        rich_help_panel=CHANGE,
-    ),
+    _option(CHANGE, "--remove", help='Remove something: --remove glasses is --change "glasses =>". Repeatable.'),
 ]
 Instructions = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
+        CHANGE,
         "--instruction",
-        help="Instead of both, for models that take instructions: what to do with the picture. Repeatable.",
-        rich_help_panel=CHANGE,
+        help="Instead of --to and --change: an edit instruction, for instruction-tuned models. Repeatable.",
     ),
 ]
 Beside = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--beside", help="With --instruction: another picture for the model to see. Repeatable.", rich_help_panel=CHANGE
-    ),
+    _option(CHANGE, "--beside", help="With --instruction: an additional reference image. Repeatable."),
 ]
 From = Annotated[
     str | None,
-    typer.Option("--from", help="What the picture shows now; read from it if not given.", rich_help_panel=CAPTION),
+    _option(CAPTION, "--from", help="Source caption. Default: written by the model's captioner."),
 ]
 Reader = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        CAPTION,
         "--captioner",
+        words=CAPTIONERS.complete,
         help=(
-            f"Who reads the picture: a name ({_known(CAPTIONERS.names())}), openai:MODEL, or a folder or hub id; the "
-            "model's own if not given."
+            f"Captioner: a name ({_installed(CAPTIONERS.names())}), openai:MODEL, a folder or a hub id. "
+            "Default: the model's own."
         ),
-        autocompletion=CAPTIONERS.complete,
-        rich_help_panel=CAPTION,
     ),
 ]
 Mask = Annotated[
     Path | None,
-    typer.Option(
-        "--mask",
-        help="Where the picture may change: a picture of the same size, white where it may.",
-        rich_help_panel=CHANGE,
-    ),
+    _option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change."),
 ]
 Local = Annotated[
     bool | None,
-    typer.Option(
+    _option(
+        CHANGE,
         "--local/--no-local",
-        help="Keep the change to where it is strong. Default: yes with eim, else no.",
-        rich_help_panel=CHANGE,
+        help="Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.",
     ),
 ]
 Mixing = Annotated[
     str,
-    typer.Option(
+    _option(
+        CHANGE,
         "--mixing",
-        help="Several changes: sum, inverse (of their cross-talk), or projection.",
-        autocompletion=completed(*MIXINGS),
-        rich_help_panel=CHANGE,
+        words=MIXINGS,
+        help="How several changes are combined: sum, inverse (of their cross-talk) or projection.",
     ),
 ]
 Strengths = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
+        CHANGE,
         "--strength",
         metavar="FLOAT",
         help=(
-            "How much to change: 0 is the picture itself, 1 (the default) the whole change. Give one for all, or one "
-            "for each --change, --add and --remove, in this order."
+            "Strength of the edit: 0 is the original image, 1 the full change. Give one for all changes, or one for "
+            "each --change, --add and --remove, in this order. Default: 1."
         ),
-        rich_help_panel=CHANGE,
     ),
 ]
 Directions = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--direction", help="Instead of --to and --change: a direction's file. Repeatable.", rich_help_panel=CHANGE
-    ),
+    _option(CHANGE, "--direction", help="Instead of --to and --change: a direction file. Repeatable."),
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.", rich_help_panel=OUTPUT)]
+Output = Annotated[Path | None, _option(OUTPUT, "--output", "-o", help="Output file.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
+    _option(
+        MANY,
         "--workers",
-        help="Processes, each with a model. Default: one a core or GPU; with --ray, one a GPU.",
-        rich_help_panel=MANY,
+        help="Number of processes, each with a model. Default: one per core or GPU; with --ray, one per GPU.",
     ),
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(
-        "--ray",
-        help="Address of a Ray cluster that is to do the work: HOST:PORT, or auto for one here.",
-        rich_help_panel=MANY,
-    ),
+    _option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]

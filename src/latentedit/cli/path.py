@@ -1,4 +1,4 @@
-"""``latentedit path``: the ways between two pictures. What is heavy is imported when the command runs."""
+"""``latentedit path``: paths between two images. Heavy imports are inside the command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,31 +20,33 @@ _ALL = "all"
 
 @chooses_model
 def path(
-    first: Annotated[Path, typer.Argument(metavar="A", help="The picture to start from.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="The picture to end at.", show_default=False)],
+    first: Annotated[Path, typer.Argument(metavar="A", help="The first image.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The last image.", show_default=False)],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The strip that is written: FILE.png.", rich_help_panel=options.OUTPUT),
+        typer.Option("--output", "-o", help="Output file: FILE.png.", rich_help_panel=options.OUTPUT),
     ],
     method: Annotated[
         str,
         typer.Option(
             "--method",
-            help="lerp, slerp or geodesic (shortest inside the network); or all.",
+            help="lerp, slerp, geodesic (shortest in feature space) or all.",
             autocompletion=options.completed("all", "geodesic", "lerp", "slerp"),
         ),
     ] = _ALL,
-    frames: Annotated[int, typer.Option("--frames", help="Pictures of each path, the two given ones included.")] = 7,
-    level: Annotated[float, typer.Option("--level", help="How noisy the latents are between which it goes.")] = 0.85,
+    frames: Annotated[int, typer.Option("--frames", help="Images per path, including both ends.")] = 7,
+    level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
-    rank: Annotated[int, typer.Option("--rank", help="Of the tangent spaces whose turning is measured.")] = 10,
+    rank: Annotated[int, typer.Option("--rank", help="Rank of the tangent spaces used for curvature.")] = 10,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="What A shows; read from it if not given.", rich_help_panel=options.CAPTION),
+        typer.Option(
+            "--from", help="Caption of A. Default: written by the captioner.", rich_help_panel=options.CAPTION
+        ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", help="What B shows; read from it if not given.", rich_help_panel=options.CAPTION),
+        typer.Option("--to", help="Caption of B. Default: written by the captioner.", rich_help_panel=options.CAPTION),
     ] = None,
     *,
     choice: ModelChoice,
@@ -52,7 +54,7 @@ def path(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Walk from one picture to another in the latent space, and measure how long each way is.
+    """Interpolate between two images in latent space, and measure the length of each path.
 
     Examples:
         latentedit path me.png you.png -o strip.png
@@ -91,10 +93,10 @@ def path(
 
 
 def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
-    """Where it was drawn, a row a method with its lengths, what random spaces would have, and the cost."""
+    """Settings, one row per method with its lengths, random tangent spaces as the control, and the cost."""
     segments = len(between.paths[0].turns)
     return [
-        ("drawn at", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, under no text"),
+        ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
         *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
         *(
             (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
@@ -102,7 +104,7 @@ def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
         ),
         (
             "random",
-            f"semantic length {segments * between.random.mean:.2f} rad, if nothing stayed from picture to picture",
+            f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces",
         ),
         ("cost", f"{between.evaluations} evaluations"),
     ]

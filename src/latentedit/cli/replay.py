@@ -1,4 +1,4 @@
-"""``latentedit replay``: make a result again from its record. The heavy imports wait for the command."""
+"""``latentedit replay``: reproduce a result from its record. Heavy imports are inside the command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 def replay(
     result: Annotated[Path, typer.Argument(help="A file that latentedit wrote.", show_default=False, metavar="RESULT")],
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="The picture that was edited; looked for beside the result.")
+        Path | None, typer.Option("--picture", help="The original image. Default: searched next to the result.")
     ] = None,
     direction: Annotated[
-        list[Path] | None, typer.Option("--direction", help="Files of directions that were applied. Repeatable.")
+        list[Path] | None, typer.Option("--direction", help="A direction file that was applied. Repeatable.")
     ] = None,
     edited: Annotated[
-        Path | None, typer.Option("--edited", help="For a result of keep: the editor's picture; looked for likewise.")
+        Path | None,
+        typer.Option(
+            "--edited", help="For a result of keep: the editor's image. Default: searched next to the result."
+        ),
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--beside", help="Further pictures that the model saw, in order; looked for likewise. Repeatable."
-        ),
+        typer.Option("--beside", help="A reference image, in order. Default: searched next to the result. Repeatable."),
     ] = None,
     *,
     choice: ModelChoice,
@@ -42,9 +43,7 @@ def replay(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make a result again, and say whether it is the same file, or what differs.
-
-    The result's record says how it was made; the picture that was edited is looked for beside it.
+    """Reproduce a result from its record, and report whether the files are identical.
 
     Examples:
         latentedit replay me.edited.png
@@ -57,10 +56,10 @@ def replay(
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
-        refuse("the result is one of keep", {"--direction": direction, "--beside": beside})
+        refuse("the result was written by keep", {"--direction": direction, "--beside": beside})
         _keep_again(text, result, output, picture, edited, mask, as_json=as_json, quiet=quiet)
         return
-    refuse("the result is none of keep", {"--edited": edited})
+    refuse("the result was not written by keep", {"--edited": edited})
     from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record
@@ -87,7 +86,7 @@ def replay(
         print_json({"result": result, "output": output, "same": same, "differences": found})
     elif not quiet:
         say(f"{result} -> {output}")
-        print_rows([("the same", "yes, byte for byte" if same else _how_far(result, output))])
+        print_rows([("identical", "yes, byte for byte" if same else _how_far(result, output))])
         print_rows([("differs", text) for text in found])
 
 
@@ -102,7 +101,7 @@ def _keep_again(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Make a result of keep again; it needs no model."""
+    """Reproduce a result of keep; requires no model."""
     from latentedit_keep.api import check_keep_output, keep_again
     from latentedit_keep.pictures import read_pixels
     from latentedit_keep.record import KeepRecord
@@ -127,12 +126,12 @@ def _keep_again(
         print_json({"result": result, "output": output, "same": same, "differences": found})
     elif not quiet:
         say(f"{result} -> {output}")
-        print_rows([("the same", "yes, byte for byte" if same else _how_far(result, output))])
+        print_rows([("identical", "yes, byte for byte" if same else _how_far(result, output))])
         print_rows([("differs", text) for text in found])
 
 
 def _source(result: Path, name: str, given: Path | None, *, option: str = "--picture") -> Path:
-    """The picture that was named, or one of the record's name beside the result or here."""
+    """The given image, or one of the recorded name next to the result or in the current folder."""
     if given is not None:
         return given
     name = Path(name).name
@@ -140,7 +139,7 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--pic
     for place in places:
         if _is_file(place) and place.resolve() != result.resolve():
             return place
-    raise ConfigError(f"the picture {name or 'that was edited'} does not lie beside {result}. Name it with {option}")
+    raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
 
 
 def _is_file(place: Path) -> bool:
@@ -163,12 +162,12 @@ def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent
 
 
 def _as_recorded(record: "RunRecord") -> ModelChoice:
-    """On the device and in the dtype in which it ran."""
+    """The recorded device and dtype."""
     known = options.DTYPES[1:]
     if record.model.dtype not in known:
         raise ConfigError(
-            f"the record names an unknown dtype, {record.model.dtype!r}; known are {', '.join(known)}. Edit the "
-            "picture again"
+            f"the record has an unknown dtype, {record.model.dtype!r}; known are {', '.join(known)}. Edit the "
+            "image again"
         )
     return ModelChoice(device=record.model.device, dtype=record.model.dtype)
 
@@ -185,7 +184,7 @@ def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
 
 
 def _how_far(first: Path, second: Path) -> str:
-    """In pixels, for pictures of one size."""
+    """How two results differ, in pixels if they have one size."""
     from latentedit.api.outputs import same_picture
     from latentedit.api.result import measure_effect
     from latentedit.api.viewer.page import is_page
@@ -197,12 +196,12 @@ def _how_far(first: Path, second: Path) -> str:
     before, after = Picture.open(first).image, Picture.open(second).image
     if same_picture(before, after):
         if read_chunks(first) == read_chunks(second):
-            return "yes, every pixel and what is said beside them; packed into the file otherwise"
-        return "every pixel; what the file says beside them differs"
+            return "pixels and metadata identical, encoding differs"
+        return "pixels identical, metadata differs"
     if before.size != after.size:
         return f"no: {before.width}x{before.height} pixels against {after.width}x{after.height}"
     effect = measure_effect(before, after)
     return (
-        f"no: {100 * effect.changed_share:.2f} % of the pixels differ by more than 8 of 255 levels, the rest agrees to "
+        f"no: {100 * effect.changed_share:.2f} % of the pixels differ by more than 8 of 255 levels; PSNR of the rest "
         f"{effect.rest_psnr_db:.0f} dB"
     )

@@ -1,4 +1,4 @@
-"""What commands say of a result: rows on a terminal, JSON for machines."""
+"""Reports of a result: rows for the terminal, JSON for programs."""
 
 import dataclasses
 import shlex
@@ -24,21 +24,26 @@ def result_rows(
     view: Path | None = None,
     again: str,
 ) -> list[tuple[str, str]]:
-    """Label and text of everything that a person wants to know about an edit.
+    """Labels and texts that describe an edit.
 
-    The effect is that in the file, the caption was "read", "given", "instructed" or "not needed", and ``again`` is the
-    `replay_command`.
+    Args:
+        result: of the edit.
+        effect: measured on the written file.
+        origin: of the caption: "captioned", "given", "instructed" or "not needed".
+        sheet: file of the sheet.
+        view: file of the page.
+        again: the `replay_command`.
     """
     cost, knowledge = result.cost, result.knowledge
-    remedy = "" if effect.rest_psnr_db == result.effect.rest_psnr_db else " (JPEG; write .png to keep it identical)"
+    remedy = "" if effect.rest_psnr_db == result.effect.rest_psnr_db else " (JPEG; write a .png to keep it identical)"
     doubtful = knowledge is not None and knowledge.state != "known"
-    if origin == "read":
-        origin = f"read{', by a reader that was not made for such pictures' if doubtful else ''}; --from to correct"
+    if origin == "captioned":
+        origin = f"captioned{', by a captioner not trained on such images' if doubtful else ''}; correct it with --from"
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     rows = [
         *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
         ("caption", f"{result.caption or 'none'} ({origin})"),
-        ("target", result.target_caption or "not known in words"),
+        ("target", result.target_caption or "no caption"),
         ("method", how(result)),
         ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
         ("effect", _effect(effect.size_text, result.read_changes)),
@@ -64,11 +69,7 @@ def replay_command(
     directions: "Sequence[Path]" = (),
     beside: "Sequence[Path]" = (),
 ) -> str:
-    """The command that makes a file again, with the options that it needs.
-
-    A picture is found without being named where it lies beside the file; a bundled model, device and dtype by the
-    record.
-    """
+    """The command that reproduces a file; an original next to it and a bundled model need no option."""
     from latentedit.models.registry import bundled_names
 
     options: list[str | Path] = []
@@ -87,7 +88,7 @@ def replay_command(
 
 
 def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict[str, Any]:
-    """The same for machines."""
+    """The report as JSON."""
     talk = result.cross_talk
     return {
         **about,
@@ -106,17 +107,17 @@ def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict
 
 
 def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: "Sequence[str]" = ()) -> list[tuple[str, str]]:
-    """One row a direction: how much of each other one comes along with it."""
+    """One row per direction: how much of every other change comes with it."""
     if talk is None:
         return []
     size = len(talk)
     labels = list(names) or [str(index + 1) for index in range(size)]
-    rows = [("cross-talk", "share of each column's change that comes with each row's: " + ", ".join(labels))]
+    rows = [("cross-talk", "share of each column's change that comes with each row: " + ", ".join(labels))]
     return rows + table_rows(talk, labels)
 
 
 def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[tuple[str, str]]:
-    """Numbers with a label in front of each row."""
+    """A matrix with a label before each row."""
     return [
         ("", f"{label:<24.24} " + " ".join(f"{value:+.3f}" for value in row))
         for label, row in zip(labels, table.tolist(), strict=True)
@@ -124,7 +125,7 @@ def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[t
 
 
 def how(result: "EditResult") -> str:
-    """Method and strength; the strength of each direction where several were put together."""
+    """Method and strength; several strengths if directions were combined."""
     strengths = result.strengths
     told = ", ".join(f"{strength:.2f}" for strength in strengths)
     return f"{result.method}, strength{'s' if len(strengths) > 1 else ''} {told}"
@@ -133,4 +134,4 @@ def how(result: "EditResult") -> str:
 def _effect(size: str, changes: "Sequence[str] | None") -> str:
     if changes is None:
         return size
-    return f"{', '.join(changes) or 'no attribute reads differently'}; {size}"
+    return f"{', '.join(changes) or 'no attribute changed'}; {size}"

@@ -1,4 +1,4 @@
-"""What was typed, and the files that a command reads and writes, refused before anything is loaded."""
+"""Checks of arguments and files before anything is loaded."""
 
 import dataclasses
 import itertools
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def check_arrows(arguments: Sequence[str]) -> None:
-    """Refuse a change whose arrow was not in quotes: of ``--change => glasses``, a shell leaves ``--change =``.
+    """Detect an unquoted arrow: of ``--change => glasses``, the shell leaves ``--change =`` and redirects the output.
 
     Raises:
-        ConfigError: with the file that the shell made, if it is in this folder.
+        ConfigError: with the file that the shell created, if it is in this folder.
     """
     for before, word in itertools.pairwise(arguments if "--change" in arguments else ()):
         if word[-1:] in ("=", "-") and (before == "--change" or len(word) == 1):
             old, made = word[:-1] if before == "--change" else before, _empty_output()
             raise ConfigError(
-                "the shell took the > of an arrow without quotes, and made an empty file. Write --change "
+                "the shell took the > of an unquoted arrow as a redirection and created an empty file. Write --change "
                 f'"{" ".join([*old.split(), "=>", made or "NEW"])}", and delete the file {made or "of that name"}'
             )
 
 
 def _empty_output() -> str | None:
-    """The file in this folder that standard output goes to, if it is empty."""
+    """The empty file in this folder to which standard output is redirected."""
     try:
         output = os.fstat(1)
         here = Path().iterdir() if not output.st_size else ()
@@ -45,20 +45,20 @@ def _empty_output() -> str | None:
 def all_changes(
     change: Sequence[str] | None, add: Sequence[str] | None, remove: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """The changes of ``--change``, ``--add`` and ``--remove``, in this order."""
+    """All changes of ``--change``, ``--add`` and ``--remove``, in this order."""
     return (*(change or ()), *(f"=> {words}" for words in add or ()), *(f"{words} =>" for words in remove or ()))
 
 
 def default_output(picture: Path, ending: str) -> Path:
-    """Beside the picture, under its name with another ending; a very long name is shortened."""
+    """The image's name with another ending, in its folder; long names are shortened."""
     return named_beside(picture, ending)
 
 
 def check_apart(**places: Path | None) -> None:
-    """Refuse two outputs of one name, and outputs whose JSON files would be one.
+    """Check that outputs and their JSON files have different names.
 
     Raises:
-        OutputError: two places that are one.
+        OutputError: two outputs with one name.
     """
     from latentedit.api.outputs import beside
 
@@ -70,7 +70,7 @@ def check_apart(**places: Path | None) -> None:
         for spot in spots:
             if spot in seen:
                 raise OutputError(
-                    f"--{seen[spot]} and --{option}, or the JSON files beside them, would be one file; got {place} for "
+                    f"--{seen[spot]} and --{option}, or their JSON files, would be the same file; got {place} for "
                     f"the second. Choose another --{option}"
                 )
         seen |= dict.fromkeys(spots, option)
@@ -86,11 +86,11 @@ def open_checked(
     beside: "Sequence[PictureLike]" = (),
     sweep: bool = False,
 ) -> "Picture":
-    """The picture, when everything that is to be read or written beside it (a sweep or an edited picture) can be.
+    """Open the image, after checking that every other input can be read and every output written.
 
     Raises:
-        ImageError: no picture, or a mask that does not fit it.
-        OutputError: a place that cannot be written to, or from which something is read.
+        ImageError: not an image, or a mask that does not fit it.
+        OutputError: an output that cannot be written, or that is also an input.
     """
     from latentedit.api.outputs import check_beside
     from latentedit.api.sheets import check_sweep_output
@@ -120,15 +120,13 @@ def open_checked(
 
 
 def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":
-    """The model that was named, or else the record's, if it comes with the package: a file has nothing downloaded.
+    """The chosen model, or the record's if it is bundled: a file must not trigger a download.
 
     Raises:
-        ConfigError: none was named, and the record's is not a bundled one.
+        ConfigError: no model was chosen, and the record's is not bundled.
     """
     from latentedit.models.registry import bundled_names
 
     if choice.model is None and record.model.name not in bundled_names():
-        raise ConfigError(
-            f"the record names {record.model.name!r}, which is no bundled model. Say where it is, with --model"
-        )
+        raise ConfigError(f"the record names {record.model.name!r}, which is not a bundled model. Give it with --model")
     return choice if choice.model is not None else dataclasses.replace(choice, model=record.model.name)

@@ -1,4 +1,4 @@
-"""Strengths as they are typed: of an edit, a number; of a sweep, LOW:HIGH:COUNT or numbers between commas."""
+"""Strengths on the command line: a number for an edit; LOW:HIGH:COUNT or a list for a sweep."""
 
 import math
 from collections.abc import Sequence
@@ -8,35 +8,28 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.settings import MAX_STRENGTHS
 
 _MOST = 5
-"""The largest strength either way, in whole changes: nobody means more, but percent."""
+"""Largest absolute strength; a larger number is usually meant as percent."""
 
 _FORM = "--strengths takes LOW:HIGH:COUNT or a list of numbers"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
 
 
 def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
-    """Read ``--strength``, as often as it was given; 1 where it was not.
+    """Read every ``--strength``; the default is 1.
 
     Raises:
-        ConfigError: no number, or one beyond `_MOST`; with the number that was probably meant.
+        ConfigError: not a number, or one beyond `_MOST`.
     """
     return tuple(float(_number(text, "--strength", "Try --strength 0.7")) for text in texts or ("1",))
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
-    """Read ``LOW:HIGH:COUNT`` (evenly spaced, both ends included) or a list such as ``0,0.5,1``.
+    """Read ``LOW:HIGH:COUNT`` (evenly spaced, both ends included; LOW may exceed HIGH) or a list such as ``0,0.5,1``.
 
-    The k-th of n strengths is LOW + (HIGH - LOW) k / (n - 1), rounded once from the decimals as they are written: where
-    the spacing hits 0, 1 or 0.1, that is the number that comes.
-
-    Args:
-        text: LOW may lie above HIGH, for a sweep downwards; a list keeps its order.
-
-    Returns:
-        Two to 64 finite strengths; zero has no sign.
+    Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
 
     Raises:
-        ConfigError: another form, no number, one beyond `_MOST`, LOW equal to HIGH, or too few or too many strengths.
+        ConfigError: another form, not a number, one beyond `_MOST`, LOW equal to HIGH, or not 2 to 64 strengths.
     """
     if ":" not in text:
         strengths = tuple(float(_number(item)) for item in text.split(","))
@@ -53,13 +46,13 @@ def parse_strengths(text: str) -> tuple[float, ...]:
 
 
 def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -> Fraction:
-    """The decimal that was written, to the digits that a float keeps."""
+    """The decimal as typed, to the digits of a float."""
     value = _float(text)
     if abs(value) <= _MOST:
         return Fraction(repr(value))
     share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
     raise ConfigError(
-        f"strengths run from 0 (the picture) to 1 (the whole change), at most from -{_MOST} to {_MOST}; got {text!r} "
+        f"strengths run from 0 (the original) to 1 (the full change), at most from -{_MOST} to {_MOST}; got {text!r} "
         f"for {option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
     )
 

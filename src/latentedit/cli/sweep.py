@@ -1,4 +1,4 @@
-"""``latentedit sweep``: one change at several strengths, as a sheet or a page with a slider."""
+"""``latentedit sweep``: one edit at several strengths, as a sheet or a page with a slider."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @chooses_model
 def sweep(
-    picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False, metavar="PICTURE")],
+    picture: Annotated[Path, typer.Argument(help="The image to edit.", show_default=False, metavar="PICTURE")],
     to: options.To = None,
     change: options.Changes = None,
     add: options.Adds = None,
@@ -33,7 +33,7 @@ def sweep(
         str,
         typer.Option(
             "--strengths",
-            help="The strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.",
+            help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.",
             rich_help_panel=options.CHANGE,
         ),
     ] = "0:1:6",
@@ -41,7 +41,7 @@ def sweep(
         str | None,
         typer.Option(
             "--arm",
-            help="Of eim: image, text or joint; what suits the model if not given.",
+            help="Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model.",
             autocompletion=options.completed(*options.ARMS),
             rich_help_panel=options.CHANGE,
         ),
@@ -64,9 +64,9 @@ def sweep(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Sweep a change through strengths: 0 is the picture, 1 the whole change, below 0 away from it.
+    """Edit an image at several strengths: 0 is the original, 1 the full change, negative values reverse it.
 
-    The pictures stand side by side on a sheet, or under a slider on a page.
+    The results are written side by side to a sheet, or to a page with a slider.
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
@@ -93,7 +93,7 @@ def sweep(
     request.check_wanted()
     values = parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
-    # Cheap checks first: the picture and the names before the model, the model before the work.
+    # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.api.result import write_sweep
     from latentedit.api.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
@@ -112,20 +112,20 @@ def sweep(
         print_json({**about, **sweep_json(results)})
     elif not quiet:
         say(f"{picture} -> {output}")
-        target = results[0].target_caption or "not known in words"
+        target = results[0].target_caption or "no caption"
         about = [("caption", results[0].caption or "none"), ("target", target), ("method", results[0].method)]
         print_rows([*about, *sweep_rows(results)])
 
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
-    """One row a strength, and the cost."""
+    """One row per strength, and the cost."""
     rows = [(f"{result.strength:.2f}", result.verdict.text) for result in results]
     cost, count = results[0].cost, len(results)
     return [*rows, ("cost", f"{count * cost.evaluations:g} evaluations, {count * cost.seconds:.1f} s")]
 
 
 def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
-    """The same for machines."""
+    """The report as JSON."""
     first = results[0]
     return {
         "caption": first.caption,

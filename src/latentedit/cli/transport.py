@@ -1,4 +1,4 @@
-"""``latentedit transport``: a discovered direction on another picture. What is heavy is imported when it runs."""
+"""``latentedit transport``: a discovered direction on another image. Heavy imports are inside the command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 @chooses_model
 def transport(
     file: Annotated[
-        Path, typer.Argument(metavar="DIRECTION", help="Of latentedit discover: FILE.safetensors.", show_default=False)
+        Path, typer.Argument(metavar="DIRECTION", help="Direction file from `latentedit discover`.", show_default=False)
     ],
-    picture: Annotated[Path, typer.Option("--to", help="The picture to which it is carried.", show_default=False)],
+    picture: Annotated[Path, typer.Option("--to", help="The target image.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.", rich_help_panel=options.OUTPUT)
+        Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
     ],
     source: Kept = None,
-    rank: Annotated[int, typer.Option("--rank", help="Of how many of the picture's own directions it is made.")] = 20,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Let those directions count alike, however strongly they act.")
-    ] = False,
+    rank: Annotated[int, typer.Option("--rank", help="Rank of the target image's local basis.")] = 20,
+    plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
     damping: Annotated[
         float | None,
-        typer.Option("--damping", help="Share of the strongest below which directions fade out; 0.1 if not given."),
+        typer.Option(
+            "--damping", help="Share of the largest singular value below which directions are damped. Default: 0.1."
+        ),
     ] = None,
     *,
     choice: ModelChoice,
@@ -41,7 +41,7 @@ def transport(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Carry a discovered direction to another picture: the same change inside the network, made there.
+    """Transport a discovered direction to another image, by the same change of the network's features.
 
     Examples:
         latentedit transport hair.safetensors --to you.png -o yours.safetensors
@@ -50,9 +50,7 @@ def transport(
     """
     check_texts({"--from": source})
     if plain and damping is not None:
-        raise ConfigError(
-            "--plain and --damping cannot both be given: without weights nothing fades out. Leave one out"
-        )
+        raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
     from latentedit.core.settings import Count, Weight, check
 
     check(Count, **{"--rank": rank})
@@ -67,7 +65,7 @@ def transport(
     opened = Picture.open(picture)
     check_direction_output(output)
     if output.resolve() == file.resolve():
-        raise OutputError(f"the output is the direction itself, {output}. Rename it")
+        raise OutputError(f"the output would replace the direction {output}. Choose another name")
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = choice.load()
         direction = load_direction(file, model=backbone)
@@ -91,14 +89,14 @@ def transport(
 
 
 def carried_rows(direction: "Direction", arrived: "TransportResult") -> list[tuple[str, str]]:
-    """Where it was carried, what was captured of the change, the name before and after, and the cost."""
+    """Where the direction was transported, how much of the change was captured, its names, and the cost."""
     carried = arrived.carried
     share = (
         f"{_percent(carried.captured)} of the change, in {len(arrived.basis)} directions (chance: "
         f"{_percent(carried.chance)})"
     )
     return [
-        ("carried to", looked_at(arrived.basis)),
+        ("transported to", looked_at(arrived.basis)),
         ("captured", share),
         ("name", f"{_name(direction)} -> {named(arrived.found.probe)}"),
         ("cost", basis_cost(arrived.basis)),
@@ -106,7 +104,7 @@ def carried_rows(direction: "Direction", arrived: "TransportResult") -> list[tup
 
 
 def carried_json(direction: "Direction", arrived: "TransportResult") -> dict[str, Any]:
-    """The same for machines."""
+    """The report as JSON."""
     walked, found = arrived.found.probe, arrived.found.direction
     return {
         "captured": arrived.carried.captured,
@@ -125,7 +123,7 @@ def carried_json(direction: "Direction", arrived: "TransportResult") -> dict[str
 
 
 def _name(direction: "Direction") -> str:
-    """What the direction was called where it was found."""
+    """The name of the direction at its original image."""
     from latentedit.latents.captions.base import one_line
 
     name = direction.settings.get("name")

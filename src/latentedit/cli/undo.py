@@ -1,4 +1,4 @@
-"""``latentedit undo``: the picture before an edit. The heavy imports wait for the command."""
+"""``latentedit undo``: restore the image before an edit. Heavy imports are inside the command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,20 +16,22 @@ from latentedit_keep.console import print_json, print_rows, say
 @chooses_model
 def undo(
     picture: Annotated[
-        Path, typer.Argument(help="A picture that latentedit edited.", show_default=False, metavar="PICTURE")
+        Path, typer.Argument(help="An image that latentedit edited.", show_default=False, metavar="PICTURE")
     ],
     direction: Annotated[
         Path | None,
-        typer.Option("--direction", help="The direction's file; needed for anything but the PNG as it was written."),
+        typer.Option(
+            "--direction", help="The direction file; required unless the PNG is unchanged since it was written."
+        ),
     ] = None,
     strength: Annotated[
-        float | None, typer.Option("--strength", help="At which that direction was applied; 1 if not given.")
+        float | None, typer.Option("--strength", help="Strength of that direction. Default: 1.")
     ] = None,
     local: Annotated[
         bool | None,
         typer.Option(
             "--local/--no-local",
-            help="The direction was applied with its change kept local; what suits the model if not given.",
+            help="Whether the edit was restricted to an automatic mask. Default: as for the model.",
         ),
     ] = None,
     *,
@@ -38,9 +40,9 @@ def undo(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Take an edit back: bit for bit from the PNG that was written, or closely from pixels and the direction's file.
+    """Restore the original: exactly from the PNG as written, or approximately from pixels and the direction file.
 
-    A direction needs its model; so does a PNG that an earlier version wrote.
+    A direction requires its model.
 
     Examples:
         latentedit undo me.edited.png
@@ -48,7 +50,7 @@ def undo(
         latentedit undo glasses.jpg --direction glasses.safetensors --strength 0.7
     """
     if direction is None:
-        refuse("they say how a --direction was applied", {"--strength": strength, "--local/--no-local": local})
+        refuse("use these with --direction", {"--strength": strength, "--local/--no-local": local})
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.undo import undo as undo_file
     from latentedit.api.undo import undo_direction
@@ -62,7 +64,7 @@ def undo(
     text, _ = read_chunks(picture)
     record = None if text is None else RunRecord.from_json(text, str(picture))
     if record is not None and record.output != "picture":
-        raise ConfigError(f"{picture} is a {record.output}, and no edited picture. Name the picture itself")
+        raise ConfigError(f"{picture} is a {record.output}, not an edited image. Give the image itself")
     if direction is None:
         image = undo_file(picture, model=None if choice.model is None else choice.load())
     else:
@@ -75,6 +77,6 @@ def undo(
     if as_json:
         print_json({"picture": picture, "output": output, "how": how, "bit_for_bit": same})
     elif not quiet:
-        words = {None: "not known: no record of it", True: "yes, bit for bit", False: "not bit for bit"}
+        words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
         say(f"{picture} -> {output}")
-        print_rows([("how", f"from the {how}"), ("the same", words[same])])
+        print_rows([("restored from", how), ("identical", words[same])])
