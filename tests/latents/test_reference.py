@@ -9,8 +9,8 @@ from latentedit.core.errors import ModelError
 from latentedit.latents import reference
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.reference import verify, write_reference
-from latentedit.models.registry import bundled_folder
 from latentedit.models.model_settings import read_settings, write_settings
+from latentedit.models.registry import bundled_folder
 
 pytestmark = pytest.mark.slow
 

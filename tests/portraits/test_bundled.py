@@ -18,7 +18,6 @@ from latentedit.latents.guard import examined
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
-from latentedit.models.placement import Placement
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit_portraits.attributes import draw_split
@@ -43,11 +42,8 @@ def pipeline() -> Any:
 
 @pytest.mark.parametrize(("zero_tokens", "guidance", "steps"), [(1, 4.0, 4), (256, 1.0, 2)])
 def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guidance: float, steps: int) -> None:
-    model = StableDiffusion3Backbone.from_folder(
-        open_folder(bundled_folder("portraits")),
-        name="portraits",
-        placement=Placement(device=torch.device("cpu"), dtype=torch.float32),
-        max_sequence_length=zero_tokens,
+    model = StableDiffusion3Backbone(
+        open_folder(bundled_folder("portraits")).load(), name="portraits", max_sequence_length=zero_tokens
     )
     noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     length = {} if zero_tokens == 256 else {"max_sequence_length": zero_tokens}

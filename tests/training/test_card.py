@@ -2,8 +2,8 @@
 
 import pytest
 
-from latentedit.models.registry import bundled_folder
 from latentedit.models.model_settings import read_settings
+from latentedit.models.registry import bundled_folder
 from training.folder import card_text
 from training.recipes import RECIPES
 

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxKontextPipeline
+from diffusers import AutoencoderKL, FluxKontextPipeline
 
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
-from latentedit.models.guidance import GuidedField
-from latentedit.models.loading import open_folder
 from latentedit.models.codec import pack, unpack
-from latentedit.models.registry import bundled_folder, load
+from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import write_settings
+from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.tolerances import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary
@@ -110,7 +109,7 @@ def test_the_stock_pipeline_opens_the_folder_and_edits_as_the_adapter_does(tasks
     with torch.no_grad():
         for parameter in network.transformer.parameters():  # gates that are open
             parameter.add_(0.05 * draw(parameter.shape, seed=1, purpose="weights"))
-    folder, codec = tmp_path / "model", open_folder(bundled_folder("portraits")).load("vae")
+    folder, codec = tmp_path / "model", AutoencoderKL.from_pretrained(bundled_folder("portraits"), subfolder="vae")
     write_kontext(folder, codec, network, tasks.tokenizers)
     write_settings(folder, {"sizes": [128, 128, 128], "guidance": 2.0})
     pipeline: Any = FluxKontextPipeline.from_pretrained(folder, torch_dtype=torch.float32)

@@ -16,8 +16,8 @@ from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.guard import Guard
 from latentedit.latents.reference import verify
 from latentedit.latents.worlds import World, words_of
-from latentedit.models.registry import bundled_folder, load
 from latentedit.models.model_settings import read_settings
+from latentedit.models.registry import bundled_folder, load
 from latentedit.models.weights import read_json
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer

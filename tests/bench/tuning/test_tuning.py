@@ -12,8 +12,8 @@ from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.registry import make_editor
-from latentedit.models.registry import bundled_folder
 from latentedit.models.model_settings import read_settings
+from latentedit.models.registry import bundled_folder
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.tuning import tuning
 from latentedit_bench.tuning.search_spaces import SearchSpace, search_space
