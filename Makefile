@@ -22,7 +22,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test nightly lint format-check ruff-check types layers unit coverage mutate wheels clean
-.PHONY: docs docs-text docs-site docs-material results fuzz lock newest audit
+.PHONY: docs docs-text docs-site docs-material fuzz lock newest audit
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
@@ -41,7 +41,6 @@ help:
 	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
-	@echo "make results   tune, rank, reproduce the claims, write the pages: hours; ARGUMENTS=--plan says how many"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
 
 setup: $(STAMP)
@@ -152,9 +151,6 @@ docs-site: $(STAMP)
 
 docs-material: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-
-results: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/all_results.py $(ARGUMENTS)
 
 quick: $(STAMP)
 	@$(MAKE) --no-print-directory format-check ruff-check

@@ -3,10 +3,9 @@
     python benchmarks/long_runs.py --kills 1000 > out/long-runs.json     an hour of one core; Linux
 
 A fork of this process, which has loaded the libraries and a random miniature, does a command and is killed (SIGKILL) at
-a uniformly random moment of the time that the command takes undisturbed; another one goes on. Invariants: no finished
-unit is lost or repeated, no file under its final name is half written, and at the end the files are those of the
-undisturbed run, byte for byte. Left out are measured seconds and bytes of memory, the claims of a run, and hidden and
-temporary files, which are counted. A kill ends a process and not the machine: power failures are not tried.
+a uniformly random moment of its undisturbed time; another one resumes. Invariants: no finished unit is lost or repeated,
+no file is half written under its final name, and the final files equal those of the undisturbed run, byte for byte,
+except for measured times, memory and the claims of a run; hidden and temporary files are counted.
 """
 
 import argparse

@@ -2,9 +2,7 @@
 
     python benchmarks/startup.py > out/startup.json
 
-A run is a process of its own; runs of both kinds alternate, and medians are compared. Time inside networks (U-Net,
-codec, text encoders, readers) is taken out of the edit's. Processor seconds are compared, for other work on the machine
-lengthens waiting only.
+Every run is a process; both kinds alternate, and medians of processor seconds are compared, without those in networks.
 """
 
 import argparse
@@ -25,7 +23,6 @@ import torch
 from diffusers import AutoencoderKL, SD3Transformer2DModel
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 """
-"""What anybody imports who runs this model's networks, the ordinary way."""
 
 EDIT = """
 import sys, time
