@@ -3,9 +3,9 @@
     python benchmarks/long_runs.py --kills 1000 > out/long-runs.json     an hour of one core; Linux
 
 A fork of this process, which has loaded the libraries and a random miniature, does a command and is killed (SIGKILL) at
-a uniformly random moment of its undisturbed time; another one resumes. Invariants: no finished unit is lost or repeated,
-no file is half written under its final name, and the final files equal those of the undisturbed run, byte for byte,
-except for measured times, memory and the claims of a run; hidden and temporary files are counted.
+a random moment of its undisturbed time; another one resumes. Invariants: no finished unit is lost or repeated, no file
+is half written under its final name, and the final files equal those of the undisturbed run, byte for byte, except for
+measured times, memory and the claims of a run.
 """
 
 import argparse

@@ -1,7 +1,4 @@
-"""Random models of a few hundred kilobytes in the place of those of the hub, so that blocks of pages run anywhere.
-
-A page asks for them by ``<!-- with miniatures -->``, and says so to its readers. Beside them lies a ``photo.jpg``.
-"""
+"""Random miniatures in place of models of the hub, for pages with ``<!-- with miniatures -->``; with a ``photo.jpg``."""
 
 import functools
 from typing import Any
