@@ -1,4 +1,4 @@
-"""Random miniatures in place of models of the hub, for pages with ``<!-- with miniatures -->``; with a ``photo.jpg``."""
+"""Random miniatures in place of models of the hub, for pages with ``<!-- with miniatures -->``, and a photo."""
 
 import functools
 from typing import Any
