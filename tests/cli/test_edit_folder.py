@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
 from latentedit.api.runs.folder import RunFolder
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
+from latentedit.editing.outputs import read_record
 from latentedit.latents.pictures import Picture
 from tests.commands import Command, Refused
 

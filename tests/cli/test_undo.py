@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.undo import undo_direction
 from latentedit.cli.main import run
 from latentedit.directions.direction_file import load_direction
+from latentedit.editing.undo import undo_direction
 from latentedit.latents.pictures import Picture
 from latentedit.models.registry import load
 from tests.commands import Command, Refused

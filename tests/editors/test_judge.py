@@ -13,10 +13,10 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, stream
-from latentedit.editors.criteria import Look, consensus_distances, levels_of, losses_at, rank_sums, smaller
 from latentedit.editors.judge import Judge, Verdict
+from latentedit.guard.criteria import Look, consensus_distances, levels_of, losses_at, rank_sums, smaller
+from latentedit.latents.familiarity import Knowledge
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

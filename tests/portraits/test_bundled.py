@@ -12,9 +12,9 @@ import latentedit
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.editors.registry import make_editor
+from latentedit.guard.guard import examined
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import examined
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder

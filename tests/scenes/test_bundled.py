@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from latentedit.cli.main import run
+from latentedit.guard.guard import examined
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import examined
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit_bench.data.prepared import to_tensor

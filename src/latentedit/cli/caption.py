@@ -27,9 +27,9 @@ def caption(
         latentedit caption me.png --json
         latentedit caption me.jpg --captioner Salesforce/blip-image-captioning-base
     """
+    from latentedit.guard.guard import examined
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
     from latentedit.latents.encode import encode
-    from latentedit.latents.guard import examined
     from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)

@@ -102,7 +102,7 @@ def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None
 
 def _tried(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
     """What a model does, once it is loaded; each finding is said as soon as it is there."""
-    from latentedit.api.checkup import check_model
+    from latentedit.editing.checkup import check_model
     from latentedit.models.memory import gigabytes
     from latentedit.models.placement import dtype_name
 

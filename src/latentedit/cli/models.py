@@ -179,10 +179,10 @@ def calibrate(
         latentedit models calibrate portraits
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
-    from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.api.runs.jobs import pictures_in
-    from latentedit.api.settings_search import Search, calibrate_settings
     from latentedit.core.settings import to_plain
+    from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+    from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load
 
@@ -284,8 +284,8 @@ def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
         ConfigError: values that are none of a calibration.
     """
     from latentedit.core.settings import from_plain
-    from latentedit.editors.calibrated import CalibratedSettings
-    from latentedit.latents.guard import KEY, Guard
+    from latentedit.guard.calibrated import CalibratedSettings
+    from latentedit.guard.guard import KEY, Guard
     from latentedit.models.calibrations import SETTINGS
 
     parts = {KEY: Guard, SETTINGS: CalibratedSettings}

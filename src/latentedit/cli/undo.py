@@ -50,9 +50,9 @@ def undo(
     if direction is None:
         refuse("they say how a --direction was applied", {"--strength": strength, "--local/--no-local": local})
     output = output if output is not None else default_output(picture, "undone.png")
-    from latentedit.api.undo import undo as undo_file
-    from latentedit.api.undo import undo_direction
     from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.undo import undo as undo_file
+    from latentedit.editing.undo import undo_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit.latents.record import RunRecord
     from latentedit_keep.pictures import read_chunks, save_image

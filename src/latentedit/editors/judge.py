@@ -37,8 +37,8 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.distillation import texts_differ
 from latentedit.latents.denoising import denoising_losses
+from latentedit.latents.familiarity import Knowledge
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import suitable
 

@@ -12,7 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.latents.captions.base import one_line
-from latentedit.latents.knowledge import Knowledge
+from latentedit.latents.familiarity import Knowledge
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone

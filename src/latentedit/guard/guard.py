@@ -26,12 +26,12 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
 from latentedit.core.settings import Count, from_plain, settings
+from latentedit.guard.corruptions import HARMS
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.crop import framer_for
 from latentedit.latents.denoising import denoising_losses
-from latentedit.latents.harms import HARMS
+from latentedit.latents.familiarity import Knowledge, Reason, State
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge, Reason, State
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import calibration_of
 

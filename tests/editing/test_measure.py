@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.measure import measured, metered
-from latentedit.api.result import EditResult
-from latentedit.api.verbs import edit
+from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError
+from latentedit.editing.measure import measured
+from latentedit.editing.result import EditResult
+from latentedit.editing.verbs import edit
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.local_change import local_change
 from latentedit.latents.encode import encode

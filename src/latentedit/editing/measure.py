@@ -1,51 +1,24 @@
 """What an edit did to the pictures, whether it worked, and what it took."""
 
-import contextlib
 import dataclasses
 import math
-import sys
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.result import EditResult, measure_effect
 from latentedit.core.condition import Condition
-from latentedit.core.cost import Cost, Count
+from latentedit.core.cost import Cost, Meter, peak_bytes
 from latentedit.core.errors import ModelError
+from latentedit.editing.result import EditResult, measure_effect
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.editors.local_change import local_change
 from latentedit.latents.captions.base import AttributeReader, captioner_for
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import RunRecord
-from latentedit.models.base import Backbone
-
-if sys.platform != "win32":
-    import resource
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Meter:
-    """Evaluations and seconds since it was started, see `metered`."""
-
-    count: Count
-    started: float
-
-    def read(self) -> tuple[int, float]:
-        """Evaluations and seconds so far."""
-        return self.count.evaluations, time.perf_counter() - self.started
-
-
-@contextlib.contextmanager
-def metered(backbone: Backbone) -> Generator[Meter]:
-    """Count evaluations and seconds, and take the peak of memory from here on."""
-    reset_peak(backbone.device)
-    with backbone.count() as count:
-        yield Meter(count, time.perf_counter())
 
 
 def measured(
@@ -203,22 +176,3 @@ def _read(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> l
     read = reader.read(torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)]))
     rows = [read[start : start + len(latent)] for start in range(0, len(read), len(latent))]
     return [list(zip(rows[0], row, strict=True)) for row in rows[1:]]
-
-
-def reset_peak(device: torch.device) -> None:
-    """Forget the highest allocation so far, on devices that keep one."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Highest allocation since `reset_peak` (CUDA), or highest resident memory of the process since it started (CPU).
-
-    0 where the system does not tell.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return 0
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest if sys.platform == "darwin" else 1024 * highest

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentedit.core.rng import draw
-from latentedit.latents.harms import HARMS
+from latentedit.guard.corruptions import HARMS
 
 
 @pytest.fixture

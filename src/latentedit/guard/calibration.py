@@ -15,12 +15,12 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, settings, to_plain
-from latentedit.editors.calibrated import CalibratedSettings
+from latentedit.guard.calibrated import CalibratedSettings
+from latentedit.guard.corruptions import HARMS
+from latentedit.guard.guard import KEY as GUARD
+from latentedit.guard.guard import Guard, losses
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.latents.guard import KEY as GUARD
-from latentedit.latents.guard import Guard, losses
-from latentedit.latents.harms import HARMS
 from latentedit.latents.instructions import KEY as NO_CHANGE
 from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
@@ -197,7 +197,7 @@ def default_captions(model: Backbone, count: int) -> list[str]:
     """Captions that a model is calibrated with: of the kind that its captioner writes, or general ones."""
     captioner = captioner_for(model)
     own = [] if captioner is None else captioner.examples(count)
-    general = importlib.resources.files("latentedit.api").joinpath(CAPTIONS).read_text(encoding="utf-8")
+    general = importlib.resources.files("latentedit.guard").joinpath(CAPTIONS).read_text(encoding="utf-8")
     return own or general.splitlines()
 
 

@@ -9,10 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.api.measure import measured, metered
-from latentedit.api.request import EditRequest, one_or_more
-from latentedit.api.result import EditResult
 from latentedit.core.condition import Condition
+from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check, from_plain
@@ -23,11 +21,14 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
 from latentedit.directions.transfer import changed_by, transferred
+from latentedit.editing.measure import measured
+from latentedit.editing.request import EditRequest, one_or_more
+from latentedit.editing.result import EditResult
 from latentedit.editors.base import Editor, StrengthResult
-from latentedit.editors.calibrated import calibrated_search
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import default_note, localizes, make_editor, stored_settings
 from latentedit.editors.slider import Arm, Slider
+from latentedit.guard.calibrated import calibrated_search
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions

@@ -11,9 +11,18 @@ from PIL import Image
 from torch import Tensor
 
 import latentedit as le
-from latentedit.api import settings_search
-from latentedit.api.calibrate import keep_calibration
-from latentedit.api.settings_search import (
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.directions.text import changed_phrases
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.registry import localizes, make_editor
+from latentedit.guard import settings_search
+from latentedit.guard.calibrated import CalibratedSettings
+from latentedit.guard.calibration import keep_calibration
+from latentedit.guard.corruptions import HARMS
+from latentedit.guard.criteria import Look
+from latentedit.guard.settings_search import (
     DEFAULT,
     Search,
     calibrate_settings,
@@ -21,16 +30,7 @@ from latentedit.api.settings_search import (
     exchanged,
     suitable_judge,
 )
-from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
-from latentedit.directions.text import changed_phrases
-from latentedit.editors.calibrated import CalibratedSettings
-from latentedit.editors.criteria import Look
-from latentedit.editors.eim import EIM
-from latentedit.editors.judge import Judge
-from latentedit.editors.registry import localizes, make_editor
 from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.harms import HARMS
 from latentedit.latents.joint import JointLatent
 from latentedit.models.calibrations import VARIABLE
 from tests.editors.colours import ColourBackbone

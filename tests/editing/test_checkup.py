@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.api.checkup import Check, check_model
 from latentedit.core.condition import Condition
+from latentedit.editing.checkup import Check, check_model
 from latentedit.testing.miniatures.flux import flux
 
 pytestmark = pytest.mark.slow

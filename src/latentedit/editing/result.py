@@ -11,9 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.outputs import OutputFile, beside_file, write_together
 from latentedit.api.sheets import draw_sheet, draw_sweep
-from latentedit.api.undo import difference
 from latentedit.api.viewer.page import is_page
 from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
@@ -21,10 +19,12 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.text import change_words, changed_phrases
+from latentedit.editing.outputs import OutputFile, beside_file, write_together
+from latentedit.editing.undo import difference
 from latentedit.editors.judge import Verdict
 from latentedit.latents.captions.base import one_line
+from latentedit.latents.familiarity import Knowledge
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 from latentedit.latents.pictures import strips
 from latentedit.latents.record import RunRecord
 from latentedit_keep.colour import shown
@@ -161,7 +161,7 @@ class EditResult:
         Raises:
             ConfigError: a direction that is missing.
         """
-        from latentedit.api.replay import replay_frame  # noqa: PLC0415  # it makes results, so it knows this module
+        from latentedit.editing.replay import replay_frame  # noqa: PLC0415  # it makes results, so it knows this module
 
         (frame,), beside = self.latent.frames, self.latent.beside
         return replay_frame(

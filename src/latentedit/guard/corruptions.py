@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.latents.knowledge import Reason
+from latentedit.latents.familiarity import Reason
 
 Pixels = Float[Tensor, "b 3 h w"]
 

@@ -23,15 +23,20 @@ from jaxtyping import Float, Float64
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from latentedit.api.calibrate import Batches, check_calibrable, default_captions
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, settings
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.text import embed_aligned
-from latentedit.editors.calibrated import CalibratedSettings
-from latentedit.editors.criteria import (
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.local_change import local_change
+from latentedit.editors.slider import Slider
+from latentedit.guard.calibrated import CalibratedSettings
+from latentedit.guard.calibration import Batches, check_calibrable, default_captions
+from latentedit.guard.corruptions import HARMS
+from latentedit.guard.criteria import (
     CRITERIA,
     Look,
     consensus_distances,
@@ -40,15 +45,10 @@ from latentedit.editors.criteria import (
     rank_sums,
     smaller,
 )
-from latentedit.editors.eim import EIM
-from latentedit.editors.judge import Judge
-from latentedit.editors.local_change import local_change
-from latentedit.editors.slider import Slider
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.phrases import phrase_key, read_phrases
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
-from latentedit.latents.harms import HARMS
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTINGS

@@ -7,9 +7,6 @@ from typing import TypedDict, Unpack, overload
 
 import torch
 
-from latentedit.api.request import EditRequest, one_or_more
-from latentedit.api.result import EditResult
-from latentedit.api.session import MoveOptions, Session, SweepOptions
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.at_level import found_under_no_text
@@ -17,18 +14,24 @@ from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction_file import load_direction
 from latentedit.directions.hsds import HSDS
+from latentedit.editing.request import EditRequest, one_or_more
+from latentedit.editing.result import EditResult
+from latentedit.editing.session import MoveOptions, Session, SweepOptions
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
+from latentedit.editors.slider import Arm
+from latentedit.guard.guard import guarded
 from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
-from latentedit.latents.guard import guarded
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
-from latentedit.latents.pictures import Frame
+from latentedit.latents.pictures import Frame, preview_of
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
+
+PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
 
 
 def identify(
@@ -257,6 +260,34 @@ def composes(request: EditRequest, model: Backbone) -> bool:
     if request.direction or not request.several:
         return bool(request.direction)
     return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
+
+
+@torch.no_grad()
+def calibrate_direction(
+    latent: JointLatent,
+    direction: Direction,
+    *,
+    arm: Arm | None = None,
+    licence: str = "",
+    progress: Progress | None = None,
+) -> Direction:
+    """The direction for any picture, calibrated on these ones.
+
+    Args:
+        latent: the pictures on which it was found.
+        direction: one for all, or one a picture, of which the mean is taken.
+        arm: which part of the joint latent is to be moved; what suits the model by default.
+        licence: under which the direction is shared, such as "CC0-1.0".
+
+    Returns:
+        One direction with calibration, licence, and a preview on the first picture at strengths 0, .5 and 1.
+    """
+    mean = direction.mean()
+    session = Session(latent)
+    first = session.sweep(mean, strengths=PREVIEW_STRENGTHS, arm=arm, progress=progress)[0]
+    calibration = session.slider(mean, arm=arm).calibration()
+    preview = preview_of([result.image for result in first])
+    return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
 
 
 def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from latentedit.latents.familiarity import Knowledge
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 
 UNKNOWN = Knowledge(
     state="unknown", number=21.5, reason="subject", caption_fits=False, caption_read=True, evaluations=6
@@ -20,5 +20,5 @@ def not_known(monkeypatch: pytest.MonkeyPatch, **other: Any) -> Knowledge:
     def examined(latent: JointLatent) -> JointLatent:
         return dataclasses.replace(latent, knowledge=(found,) * len(latent))
 
-    monkeypatch.setattr("latentedit.latents.guard.examined", examined)
+    monkeypatch.setattr("latentedit.guard.guard.examined", examined)
     return found

@@ -10,15 +10,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api import verbs
-from latentedit.api.measure import peak_bytes, reset_peak
 from latentedit.core.condition import Condition
+from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import LatentEditError, ModelError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import integrate
 from latentedit.core.solvers.midpoint import MidpointSolver
+from latentedit.editing import verbs
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.registry import stored_settings
 from latentedit.models.base import Backbone
@@ -54,7 +54,7 @@ class Check:
         ok: whether it will do.
         cure: what to do where it will not; else empty.
         seconds: wall time.
-        peak_bytes: of memory, see `latentedit.api.measure.peak_bytes`.
+        peak_bytes: of memory, see `latentedit.editing.measure.peak_bytes`.
     """
 
     name: str

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.api.outputs import same_picture
-from latentedit.api.request import EditRequest
-from latentedit.api.result import EditResult
-from latentedit.api.session import Session, search_of, seed_of, stored_eim, suited
-from latentedit.api.undo import undo_direction
-from latentedit.api.verbs import identify, manipulate, sweep
 from latentedit.core.errors import ConfigError
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.request import EditRequest
+from latentedit.editing.result import EditResult
+from latentedit.editing.session import Session, search_of, seed_of, stored_eim, suited
+from latentedit.editing.undo import undo_direction
+from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api import outputs
-from latentedit.api import result as results
-from latentedit.api.outputs import (
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.editing import outputs
+from latentedit.editing import result as results
+from latentedit.editing.outputs import (
     check_beside,
     plain,
     read_record,
     same_picture,
 )
-from latentedit.api.result import EditResult, write_sweep
-from latentedit.api.undo import difference
-from latentedit.api.verbs import edit, identify, sweep
-from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.editing.result import EditResult, write_sweep
+from latentedit.editing.undo import difference
+from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS
 from latentedit_keep.pictures import read_chunks, read_image

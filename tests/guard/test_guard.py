@@ -14,9 +14,9 @@ from torch import Tensor
 from latentedit.core.errors import FileFormatError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
+from latentedit.guard.corruptions import HARMS
+from latentedit.guard.guard import KEY, Guard, examined, losses
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import KEY, Guard, examined, losses
-from latentedit.latents.harms import HARMS
 from latentedit.models.calibrations import VARIABLE, calibration_file, calibration_of, store_calibration
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone, ColourReader
 
@@ -74,7 +74,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
     """The model of coloured pictures, with its reader and a guard that fits it."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     model = ColourBackbone()
-    monkeypatch.setattr("latentedit.latents.guard.captioner_for", ColourReader)
+    monkeypatch.setattr("latentedit.guard.guard.captioner_for", ColourReader)
     own = draw((40, 3, 8, 8), seed=3, purpose="own") * VARIANCE**0.5 + torch.tensor(COLOURS["red"])[:, None, None]
     rows = losses(model, own, model.embed(["red"]))
     harmed = {name: rows * (30 if harm.severe else 4) for name, harm in HARMS.items()}
@@ -110,7 +110,7 @@ def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_pic
     assert again.caption_fits
     assert not again.caption_read
     blind = SimpleNamespace(sees=lambda images: [False] * len(images))  # a framer that sees no subject
-    monkeypatch.setattr("latentedit.latents.guard.framer_for", lambda _: blind)
+    monkeypatch.setattr("latentedit.guard.guard.framer_for", lambda _: blind)
     (found,) = examined(encode(colours, picture("red"), caption="red")).knowledge
     assert (found.state, found.reason) == ("unknown", "subject")
 

@@ -12,10 +12,6 @@ import torch
 from PIL import Image
 from torch.autograd import forward_ad
 
-from latentedit.api.outputs import same_picture
-from latentedit.api.request import EditRequest
-from latentedit.api.session import Session
-from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.core.errors import (
     ConfigError,
     LatentEditError,
@@ -25,15 +21,19 @@ from latentedit.core.errors import (
     UnknownPictureWarning,
 )
 from latentedit.directions.hsds import HSDS
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.request import EditRequest
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
-from tests.api.test_undo import half_mask
+from tests.editing.test_undo import half_mask
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
-from tests.latents.unknown import not_known
+from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 

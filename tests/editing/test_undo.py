@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api import undo as undoing
-from latentedit.api.outputs import same_picture
-from latentedit.api.result import EditResult
-from latentedit.api.undo import difference, undo, undo_direction, undo_stored
-from latentedit.api.verbs import edit, identify, manipulate
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
+from latentedit.editing import undo as undoing
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.result import EditResult
+from latentedit.editing.undo import difference, undo, undo_direction, undo_stored
+from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 import latentedit as le
-from latentedit.api.calibrate import Calibration, calibrate_no_change, keep_calibration
-from latentedit.api.replay import replay
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
+from latentedit.editing.replay import replay
 from latentedit.editors.registry import make_editor
+from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
 from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import VARIABLE

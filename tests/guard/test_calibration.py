@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api.calibrate import Calibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.guard.calibration import Calibration, calibrate_guard, default_captions, keep_calibration
+from latentedit.guard.corruptions import HARMS
+from latentedit.guard.guard import Guard, losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.latents.guard import Guard, losses
-from latentedit.latents.harms import HARMS
 from latentedit.models.calibrations import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colours import VARIANCE, ColourBackbone

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.result import measure_effect
 from latentedit.core.errors import ShapeError
+from latentedit.editing.result import measure_effect
 from latentedit.latents import pictures
 
 pytestmark = pytest.mark.slow

@@ -9,19 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.api.outputs import read_record, same_picture
-from latentedit.api.replay import differences, replay
-from latentedit.api.result import EditResult, write_sweep
-from latentedit.api.session import Session
-from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
+from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.replay import differences, replay
+from latentedit.editing.result import EditResult, write_sweep
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.masks import MaskLike
 from latentedit.latents.record import RunRecord
-from tests.api.test_undo import half_mask
+from tests.editing.test_undo import half_mask
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 

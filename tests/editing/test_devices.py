@@ -10,9 +10,7 @@ import torch
 from torch import nn
 
 import latentedit as le
-from latentedit.api.calibrate import Calibration, calibrate_guard
 from latentedit.api.discovery import discover
-from latentedit.api.session import Session
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw, stream
@@ -21,7 +19,9 @@ from latentedit.directions.global_directions import global_directions
 from latentedit.directions.identification import identify
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import transport
-from latentedit.editors.criteria import consensus_distances
+from latentedit.editing.session import Session
+from latentedit.guard.calibration import Calibration, calibrate_guard
+from latentedit.guard.criteria import consensus_distances
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.miniature import sd3_pipeline, sd_pipeline

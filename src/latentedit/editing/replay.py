@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from latentedit.api.request import EditRequest
-from latentedit.api.result import EditResult
-from latentedit.api.session import SEARCHED, Session, search_of, seed_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
+from latentedit.editing.request import EditRequest
+from latentedit.editing.result import EditResult
+from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
+from latentedit.guard.guard import examined
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
-from latentedit.latents.guard import examined
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture

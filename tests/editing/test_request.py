@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api import verbs
-from latentedit.api.request import EditRequest
 from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.editing import verbs
+from latentedit.editing.request import EditRequest
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
@@ -123,7 +123,7 @@ def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
 
 
 def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loaded() -> None:
-    code = "import sys; from latentedit.api.request import EditRequest as R; R(to='a'); print('torch' in sys.modules)"
+    code = "import sys, latentedit as le; le.EditRequest(to='a'); print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
