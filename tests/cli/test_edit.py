@@ -203,7 +203,7 @@ def test_an_unknown_picture_is_edited_with_anyway_only(
     assert "unknown: 21.5 x the loss" in outcome.out
     assert "6 for the guard" in outcome.out
     assert "warning: this picture is unknown to the model" in outcome.err
-    assert "warning: the caption was read by a reader that was not made for such pictures" in outcome.err
+    assert "warning: the captioner was not trained on such images" in outcome.err
     told = json.loads((tmp_path / "me.edited.json").read_text())
     assert told["results"][0]["knowledge"]["state"] == "unknown"
 

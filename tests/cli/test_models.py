@@ -11,8 +11,7 @@ from latentedit.core.settings import to_plain
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard import settings_search
-from latentedit.guard.calibrated import CalibratedSettings
-from latentedit.guard.calibration import Calibration
+from latentedit.guard.calibration import CalibratedSettings, Calibration
 from latentedit.guard.settings_search import Search
 from latentedit.models.calibrations import store_calibration
 from tests.carried import carry

@@ -121,7 +121,7 @@ def test_a_guard_is_calibrated_and_looks(latent: JointLatent) -> None:
     """Of its losses one was on the CPU and one on the device: on a GPU every edit by a calibrated model failed."""
     how = Calibration(pictures=2, steps=2, batch=2, harmed=1)
     guard = calibrate_guard(latent.backbone, captions=[CAPTION, TARGET], how=how)
-    (known,) = guard.look(latent)
+    (known,) = guard.check(latent)
     assert known.number > 0
 
 

@@ -21,7 +21,7 @@ from latentedit.editing.undo import difference, undo_stored
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.registry import localizes, make_editor
-from latentedit.guard.calibrated import CalibratedSettings
+from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture

@@ -7,8 +7,8 @@ import pytest
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.guard.calibration import Calibration, calibrate_guard, default_captions, keep_calibration
-from latentedit.guard.corruptions import HARMS
-from latentedit.guard.guard import Guard, losses
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.guard.guard import Guard, guard_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.models.calibrations import VARIABLE
 from latentedit.models.registry import load
@@ -28,7 +28,7 @@ def test_it_costs_what_it_says(colours: ColourBackbone) -> None:
     told: list[tuple[str, int, int]] = []
     with colours.count() as cost:
         found = calibrate_guard(colours, captions=["red"], how=HOW, progress=lambda *step: told.append(step))
-    assert cost.evaluations == HOW.evaluations(colours) == 5 * (3 + 6) + 3 * len(HARMS) * 6
+    assert cost.evaluations == HOW.evaluations(colours) == 5 * (3 + 6) + 3 * len(CORRUPTIONS) * 6
     assert told == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
     assert found.pictures == 5
 
@@ -54,12 +54,12 @@ def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colours: ColourBackb
     assert found.usual < found.known < 1.5 * found.usual
 
 
-def test_harmed_pictures_are_looked_at_as_each_harm_leaves_them(colours: ColourBackbone) -> None:
+def test_losses_are_those_of_corrupted_pictures(colours: ColourBackbone) -> None:
     captions = 3 * ["red"]
     found = calibrate_guard(colours, captions=captions, how=Calibration(pictures=3, steps=3, batch=3, harmed=3))
     drawn = in_8_bits(draw_pictures(colours, captions, steps=3, seed=0))
-    for name, harm in HARMS.items():
-        seen = losses(colours, colours.encode(harm.make(drawn)), colours.embed(captions))
+    for name, corruption in CORRUPTIONS.items():
+        seen = guard_losses(colours, colours.encode(corruption.apply(drawn)), colours.embed(captions))
         assert found.harmed[name] == pytest.approx(seen.median(1).values.tolist(), rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Settings found without right answers: what it costs, going on after a stop, what is chosen, and when it is used."""
+"""Settings found without right answers: what it costs, what is chosen, and when it is used."""
 
 import dataclasses
 import json
@@ -18,10 +18,9 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.registry import localizes, make_editor
 from latentedit.guard import settings_search
-from latentedit.guard.calibrated import CalibratedSettings
-from latentedit.guard.calibration import keep_calibration
-from latentedit.guard.corruptions import HARMS
-from latentedit.guard.criteria import Look
+from latentedit.guard.calibration import CalibratedSettings, keep_calibration
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.guard.criteria import Criteria
 from latentedit.guard.settings_search import (
     DEFAULT,
     Search,
@@ -60,7 +59,7 @@ def test_it_costs_about_what_it_says(colours: ColourBackbone) -> None:
         found = calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=lambda *step: told.append(step))
     drawn, looks = HOW.steps, 4 * 4
     edits = sum(editor.search.evaluations() + looks for editor in candidates(colours).values())
-    measured = 3 * (drawn + looks + edits) + 2 * len(HARMS) * looks // 2
+    measured = 3 * (drawn + looks + edits) + 2 * len(CORRUPTIONS) * looks // 2
     last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
     assert last == 2 * (drawn + found.evaluations + 2 + 10 * 4)
     assert told == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
@@ -106,12 +105,13 @@ def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms()
     share = torch.tensor([[0.2, 0.9, 1.1, 1.8], [0.9, 1.0, 1.0, 1.1]]).double()
     target = torch.tensor([[1.0] * 4, [1.0, 1.0, 1.0, 1.0]]).double()
     own = target + margin + share * -2 * margin
-    judge = suitable_judge((0.5, 0.8), Look(own=own, target=target, margin=margin), torch.full((2, 5), 4.0).double())
+    agreed = {"consensus": torch.zeros(4).double(), "whole": torch.zeros(4).double()}
+    edits = Criteria(own=own, target=target, margin=margin, **agreed)
+    judge = suitable_judge((0.5, 0.8), edits, torch.full((2, 5), 4.0).double())
     assert judge == Judge(level=0.8, least_share=0.5, damage=2.0)
-    blind = suitable_judge((0.5, 0.8), Look(own=own, target=target, margin=0 * margin), torch.ones(2, 5).double())
+    blind = suitable_judge((0.5, 0.8), dataclasses.replace(edits, margin=0 * margin), torch.ones(2, 5).double())
     assert blind == Judge(), "a model that tells no texts apart gets the library's"
-    half = suitable_judge((0.5,), Look(own=own[1:], target=target[1:], margin=margin[1:]), torch.zeros(1, 0).double())
-    assert half.damage == Judge().damage
+    assert suitable_judge((0.5, 0.8), edits, torch.zeros(2, 0).double()).damage == Judge().damage
 
 
 def test_precedence(colours: ColourBackbone) -> None:

@@ -24,7 +24,7 @@ from latentedit.editing.undo import undo_stored
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
-from latentedit.guard.guard import examined, guarded
+from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode
@@ -381,7 +381,7 @@ def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ..
     known: str = backbone.defaults.get("knows", "")
     notes = [f"the model {backbone.name} only knows {known}"] if known else []
     notes += backbone.caption_notes([caption])
-    notes += [doubt for one in examined(latent).knowledge for doubt in one.doubts]
+    notes += [doubt for one in check_familiarity(latent).knowledge for doubt in one.doubts]
     if frame.region is not None:
         left, top, width, height = frame.region
         notes.append(f"the model sees {width} x {height} px of the picture, from {left}, {top}")

@@ -272,9 +272,9 @@ def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
 
 def _known(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The calibration of a model: its user's own, or the one that came with it."""
-    from latentedit.models.calibrations import known_calibration
+    from latentedit.models.calibrations import read_calibration
 
-    return known_calibration(_fingerprint(folder, settings), settings)
+    return read_calibration(_fingerprint(folder, settings), settings)
 
 
 def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
@@ -284,17 +284,19 @@ def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
         ConfigError: values that are none of a calibration.
     """
     from latentedit.core.settings import from_plain
-    from latentedit.guard.calibrated import CalibratedSettings
-    from latentedit.guard.guard import KEY, Guard
-    from latentedit.models.calibrations import SETTINGS
+    from latentedit.guard.calibration import CalibratedSettings
+    from latentedit.guard.guard import Guard
+    from latentedit.models.calibrations import GUARD, SETTINGS
 
-    parts = {KEY: Guard, SETTINGS: CalibratedSettings}
+    parts = {GUARD: Guard, SETTINGS: CalibratedSettings}
     return {name: from_plain(kind, known[name]).text if name in known else None for name, kind in parts.items()}
 
 
 def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether the settings of a calibration come before what the model's maker tuned."""
-    return "eim" not in settings.get("editors", {}) or known.get("settings", {}).get("preferred", False)
+    from latentedit.models.calibrations import ModelSettings
+
+    return ModelSettings(maker=settings, calibration=known, published={}).uses_calibration
 
 
 def _captions(file: Path) -> list[str]:

@@ -16,7 +16,7 @@ from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
-from latentedit.guard.guard import examined
+from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
@@ -134,7 +134,7 @@ def _latent_before(
 ) -> JointLatent:
     """The pictures as the edit met them: encoded, and moved by the edits before it."""
     if record.before is None:
-        return examined(
+        return check_familiarity(
             encode_frames(model, [frame], caption=record.caption, instructed=record.instructed, beside=beside)
         )
     latent = _latent_before(record.before, model, frame, known, beside)

@@ -23,7 +23,7 @@ from latentedit.editing.outputs import OutputFile, beside_file, write_together
 from latentedit.editing.undo import difference
 from latentedit.editors.judge import Verdict
 from latentedit.latents.captions.base import one_line
-from latentedit.latents.familiarity import Knowledge
+from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import strips
 from latentedit.latents.record import RunRecord
@@ -94,7 +94,7 @@ class EditResult:
     caption: str
     target_caption: str
     verdict: Verdict
-    knowledge: Knowledge | None = None
+    knowledge: Familiarity | None = None
     effect: Effect
     cross_talk: Float[Tensor, "k k"] | None
     latent: JointLatent

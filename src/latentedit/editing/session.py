@@ -28,11 +28,11 @@ from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import default_note, localizes, make_editor, stored_settings
 from latentedit.editors.slider import Arm, Slider
-from latentedit.guard.calibrated import calibrated_search
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
+from latentedit.models.calibrations import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"
 """Methods whose directions can be found again from two captions."""
@@ -402,7 +402,8 @@ class Session:
     ) -> list[dict[str, Any]]:
         """The records of images that move along directions; these say how they were found, not the settings."""
         record = self._record(editor, request, seed=seed_of(directions[0].settings))
-        found = calibrated_search(self.latent.backbone)
+        calibrated = ModelSettings.of(self.latent.backbone).calibrated
+        found = None if calibrated is None else EIM.from_dict(calibrated).search
         searches = [search_of(one.settings) for one in directions if one.method == SEARCHED]
         return [
             {

@@ -1,7 +1,7 @@
-"""The guard of a model (`latents.guard`), found without right answers; and keeping what a calibration found.
+"""Calibrating the guard of a model without right answers, and storing what a calibration found.
 
-The model draws pictures from captions, and how well it denoises them, as they are and after they were harmed, says
-which pictures it knows. Settings of edits are found by `api.settings_search`.
+The model draws images from captions. How well it denoises them, as they are and after corruptions, says which images it
+knows (`guard`). `settings_search` finds the settings of edits.
 """
 
 import importlib.resources
@@ -14,37 +14,30 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Natural, settings, to_plain
-from latentedit.guard.calibrated import CalibratedSettings
-from latentedit.guard.corruptions import HARMS
-from latentedit.guard.guard import KEY as GUARD
-from latentedit.guard.guard import Guard, losses
+from latentedit.core.settings import Count, Natural, from_plain, settings, to_plain
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.guard.guard import LOSSES, Guard, guard_losses
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.latents.instructions import KEY as NO_CHANGE
 from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTING, SETTINGS, store_calibration
+from latentedit.models.calibrations import CALIBRATION, GUARD, NO_CHANGE, SETTINGS, calibration_of, store_calibration
 from latentedit.models.loading import SETTINGS_FILE
 from latentedit.models.settings_file import read_settings, write_settings
-
-CAPTIONS = "calibration_captions.txt"
-"""Beside this module: captions for general models, a line each."""
-
-_LOSSES = 6
-"""Evaluations of `losses`, a picture."""
 
 
 @settings
 class Batches:
-    """The pictures that something about a model is found on.
+    """The images of a calibration.
 
     Args:
         pictures: how many.
-        steps: of drawing each.
-        batch: looked at together.
-        harmed: pictures of each batch that are also harmed, in each of the ways of `HARMS`.
-        seed: of every random number.
+        steps: drawing steps of each.
+        batch: images per batch.
+        harmed: images per batch that are also corrupted, in each of the ways of `CORRUPTIONS`.
+        seed: random seed.
     """
 
     pictures: Count
@@ -55,23 +48,14 @@ class Batches:
 
     @property
     def batches(self) -> list[range]:
-        """Positions of the pictures of each batch."""
+        """Positions of the images of each batch."""
         starts = range(0, self.pictures, self.batch)
         return [range(start, min(start + self.batch, self.pictures)) for start in starts]
-
-    @property
-    def harmed_pictures(self) -> int:
-        """How many there are of all batches, harmed in every way."""
-        return sum(min(self.harmed, len(places)) for places in self.batches) * len(HARMS)
-
-    def drawing(self, model: Backbone) -> int:
-        """Network evaluations that a picture takes to draw."""
-        return self.steps * model.capabilities.branches(model.capabilities.guidance)
 
 
 @settings
 class Calibration(Batches):
-    """How a guard is calibrated; of each batch a picture at least is harmed."""
+    """How a guard is calibrated; at least one image of each batch is corrupted."""
 
     pictures: Count = 80
     batch: Count = 10
@@ -80,7 +64,55 @@ class Calibration(Batches):
 
     def evaluations(self, model: Backbone) -> int:
         """Network evaluations that it takes."""
-        return self.pictures * (self.drawing(model) + _LOSSES) + self.harmed_pictures * _LOSSES
+        drawing = self.steps * model.capabilities.branches(model.capabilities.guidance)
+        corrupted = sum(min(self.harmed, len(positions)) for positions in self.batches) * len(CORRUPTIONS)
+        return self.pictures * (drawing + LOSSES) + corrupted * LOSSES
+
+
+@settings
+class CalibratedSettings:
+    """What `settings_search.calibrate_settings` found, and what it was chosen by.
+
+    Args:
+        eim: the editor.
+        local: its change is kept to where it is strong.
+        judge: of verdicts: the level at which the model tells best what an edit did, and its thresholds.
+        strengths: lowest and highest strength at which no image of the first batch is damaged.
+        pictures: number of images on which settings were compared.
+        evaluations: network evaluations of an edit.
+        preferred: used even where the model's maker tuned settings.
+        tried: name of each candidate to its mean criteria (`criteria`), the best first.
+    """
+
+    eim: EIM
+    local: bool
+    judge: Judge
+    strengths: tuple[float, float]
+    pictures: Count
+    evaluations: Natural
+    preferred: bool = False
+    tried: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "CalibratedSettings | None":
+        """The calibrated settings of a model, in use or not; None where it has none.
+
+        Raises:
+            FileFormatError, ConfigError: a damaged calibration.
+        """
+        stored = calibration_of(backbone).get(SETTINGS)
+        return None if stored is None else from_plain(cls, stored)
+
+    @property
+    def text(self) -> str:
+        """The settings in one clause."""
+        low, high = self.strengths
+        return (
+            f"{next(iter(self.tried))}{'' if self.local else ', not local'}; an edit takes {self.evaluations} "
+            f"evaluations; strengths {low:.1f} to {high:.1f}; verdict at level {self.judge.level:g}, too little below "
+            f"a share of {self.judge.least_share:.2f}, damaged from {self.judge.damage:.1f} x the residual; from "
+            f"{self.pictures} pictures"
+        )
 
 
 @torch.no_grad()
@@ -91,16 +123,16 @@ def calibrate_guard(
     how: Calibration | None = None,
     progress: Progress | None = None,
 ) -> Guard:
-    """Find the thresholds of a model's guard on pictures that it draws itself.
+    """Find the thresholds of a model's guard on images that it draws itself.
 
     Args:
-        model: with a picture codec.
-        captions: to draw from; those that its captioner writes by default, or general ones.
-        how: sizes and seed; the default ones if None.
-        progress: of the batches.
+        model: with an image codec.
+        captions: to draw from; by default examples by its captioner, or general captions.
+        how: sizes and seed.
+        progress: called after each batch.
 
     Raises:
-        ConfigError: a model without pictures or fingerprint.
+        ConfigError: a model without images or fingerprint.
 
     Cost:
         `Calibration.evaluations`.
@@ -108,33 +140,27 @@ def calibrate_guard(
     check_calibrable(model)
     how = Calibration() if how is None else how
     texts = list(captions) or default_captions(model, how.pictures)
-    rows: list[dict[str, list[list[float]]]] = []
-    for places in how.batches:
-        rows.append(_batch(model, [texts[place % len(texts)] for place in places], places.start, how))
+    own: list[Tensor] = []
+    corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
+    for number, positions in enumerate(how.batches, start=1):
+        said = [texts[position % len(texts)] for position in positions]
+        drawn = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
+        own.append(_losses(model, drawn, said))
+        for name, corruption in CORRUPTIONS.items():
+            corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), said[: how.harmed]))
         if progress is not None:
-            progress(GUARD, len(rows), len(how.batches))
-    return Guard.calibrated(
-        torch.cat([torch.tensor(row["own"]) for row in rows], dim=1).double(),
-        {name: torch.cat([torch.tensor(row[name]) for row in rows], dim=1).double() for name in HARMS},
-    )
+            progress(GUARD, number, len(how.batches))
+    return Guard.from_losses(torch.cat(own, dim=1), {name: torch.cat(rows, dim=1) for name, rows in corrupted.items()})
 
 
 @torch.no_grad()
 def calibrate_no_change(
     model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None
 ) -> dict[str, float] | None:
-    """How far each wording of "no change" is from that, on a batch of pictures that the model draws itself.
-
-    Args:
-        model: with a picture codec.
-        captions: as for `calibrate_guard`, as is the rest.
-        how: sizes and seed; of the pictures one batch is drawn.
+    """How far each wording of "no change" is from that, on one batch of images that the model draws itself.
 
     Returns:
         `instructions.no_change_residuals`; None for a model that takes no instructions.
-
-    Cost:
-        Drawing the pictures, and 12 evaluations each.
     """
     if not model.capabilities.references:
         return None
@@ -152,40 +178,36 @@ def keep_calibration(
     no_change: Mapping[str, float] | None = None,
     folder: Path | None = None,
 ) -> Path:
-    """Keep what was found in the user's data folder, or with the model itself.
+    """Store a calibration in the user's data folder, or with the model itself; parts that are not given stay.
 
     Args:
         model: that was calibrated.
-        guard: from `calibrate_guard`; one that is kept already stays where none is given.
-        settings: from `settings_search.calibrate_settings`; likewise.
-        no_change: from `calibrate_no_change`; likewise.
-        folder: of the model, whose ``latentedit.json`` then carries them to everybody who gets the model.
+        guard: from `calibrate_guard`.
+        settings: from `settings_search.calibrate_settings`.
+        no_change: from `calibrate_no_change`.
+        folder: of the model; its ``latentedit.json`` then brings the calibration to everybody who gets the model.
 
     Returns:
         The file.
 
     Raises:
-        OutputError: a place that cannot be written to.
+        OutputError: the file cannot be written.
     """
     found = {GUARD: guard, SETTINGS: settings}
     parts = {name: to_plain(one) for name, one in found.items() if one is not None}
-    parts |= {} if no_change is None else {NO_CHANGE: dict(no_change)}
+    if no_change is not None:
+        parts[NO_CHANGE] = dict(no_change)
     if folder is None:
-        place = store_calibration(model.fingerprint, parts)
-    else:
-        known = read_settings(folder).get(SETTING, {}) if (folder / SETTINGS_FILE).is_file() else {}
-        same = known if known.get("fingerprint") == model.fingerprint else {}
-        write_settings(folder, {SETTING: {**same, "fingerprint": model.fingerprint, **parts}})
-        place = folder / SETTINGS_FILE
+        return store_calibration(model.fingerprint, parts)
+    place = folder / SETTINGS_FILE
+    stored = read_settings(folder).get(CALIBRATION, {}) if place.is_file() else {}
+    same = stored if stored.get("fingerprint") == model.fingerprint else {}
+    write_settings(folder, {CALIBRATION: {**same, "fingerprint": model.fingerprint, **parts}})
     return place
 
 
 def check_calibrable(model: Backbone) -> None:
-    """Refuse a model that cannot be calibrated.
-
-    Raises:
-        ConfigError: without pictures or fingerprint.
-    """
+    """Raise a ConfigError for a model that cannot be calibrated."""
     if not model.capabilities.pixels or not model.fingerprint:
         raise ConfigError(
             f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'pictures'}, "
@@ -194,23 +216,15 @@ def check_calibrable(model: Backbone) -> None:
 
 
 def default_captions(model: Backbone, count: int) -> list[str]:
-    """Captions that a model is calibrated with: of the kind that its captioner writes, or general ones."""
+    """Captions to calibrate with: examples by the model's captioner, or general ones."""
     captioner = captioner_for(model)
     own = [] if captioner is None else captioner.examples(count)
-    general = importlib.resources.files("latentedit.guard").joinpath(CAPTIONS).read_text(encoding="utf-8")
-    return own or general.splitlines()
-
-
-def _batch(model: Backbone, captions: Sequence[str], first: int, how: Calibration) -> dict[str, list[list[float]]]:
-    """Losses of a batch of drawn pictures, and of some of them after each harm, by its name."""
-    pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=first))
-    some = pixels[: how.harmed]
-    harmed = {name: _losses(model, harm.make(some), captions[: how.harmed]) for name, harm in HARMS.items()}
-    return {"own": _losses(model, pixels, captions).tolist(), **{name: rows.tolist() for name, rows in harmed.items()}}
+    general = importlib.resources.files("latentedit.guard").joinpath("calibration_captions.txt")
+    return own or general.read_text(encoding="utf-8").splitlines()
 
 
 def _losses(model: Backbone, pixels: Float[Tensor, "b 3 h w"], captions: Sequence[str]) -> Float[Tensor, "3 b"]:
-    """Under what the model's reader sees in them; under these captions where it has none."""
+    """`guard_losses` under what the model's captioner reads; under these captions where it has none."""
     reader = captioner_for(model)
     texts = list(captions) if reader is None else reader.caption(pixels)
-    return losses(model, model.encode(pixels), model.embed(texts))
+    return guard_losses(model, model.encode(pixels), model.embed(texts))

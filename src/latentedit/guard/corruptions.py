@@ -1,4 +1,4 @@
-"""Pictures made wrong on purpose: mildly, so that they are still of their kind, and severely, so that they are not."""
+"""Corruptions of images: mild ones leave them of their kind, severe ones do not."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,30 +14,16 @@ Pixels = Float[Tensor, "b 3 h w"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Harm:
-    """One way to make pictures wrong.
-
-    Args:
-        reason: what is wrong with them then.
-        severe: whether they are no longer of their kind.
-        make: from pictures in [-1, 1] to wrong ones of the same size.
-    """
+class Corruption:
+    """A corruption of images in [-1, 1] that keeps their size, and the reason that it stands for."""
 
     reason: Reason
     severe: bool
-    make: Callable[[Pixels], Pixels]
+    apply: Callable[[Pixels], Pixels]
 
 
 def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-
-
-def _grey(pixels: Pixels) -> Pixels:
-    return pixels.mean(1, keepdim=True).expand_as(pixels)
-
-
-def _hue(pixels: Pixels) -> Pixels:
-    return pixels.roll(1, dims=1)
 
 
 def _blurred(pixels: Pixels) -> Pixels:
@@ -58,29 +44,21 @@ def _zoomed(pixels: Pixels) -> Pixels:
     return _resized(pixels[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4], (height, width))
 
 
-def _upside_down(pixels: Pixels) -> Pixels:
-    return pixels.flip(2)
+def _shuffled(pixels: Pixels, cells: int) -> Pixels:
+    """The squares of a grid in another order, the same for all images; none stays where it was."""
+    rows = [row.chunk(cells, dim=3) for row in pixels.chunk(cells, dim=2)]
+    moved = [[rows[(y + 1 + x) % cells][(x + 1) % cells] for x in range(cells)] for y in range(cells)]
+    return torch.cat([torch.cat(row, dim=3) for row in moved], dim=2)
 
 
-def _shuffled(cells: int) -> Callable[[Pixels], Pixels]:
-    """Squares of a grid in another order, the same for all pictures; none stays where it was."""
-
-    def make(pixels: Pixels) -> Pixels:
-        rows = [row.chunk(cells, dim=3) for row in pixels.chunk(cells, dim=2)]
-        moved = [[rows[(y + 1 + x) % cells][(x + 1) % cells] for x in range(cells)] for y in range(cells)]
-        return torch.cat([torch.cat(row, dim=3) for row in moved], dim=2)
-
-    return make
-
-
-HARMS: Mapping[str, Harm] = {
-    "grey": Harm(reason="colours", severe=False, make=_grey),
-    "hue": Harm(reason="colours", severe=False, make=_hue),
-    "blurred": Harm(reason="size", severe=False, make=_blurred),
-    "shrunk": Harm(reason="framing", severe=False, make=_shrunk),
-    "zoomed": Harm(reason="framing", severe=False, make=_zoomed),
-    "upside down": Harm(reason="style", severe=True, make=_upside_down),
-    "quarters exchanged": Harm(reason="style", severe=True, make=_shuffled(2)),
-    "shuffled": Harm(reason="style", severe=True, make=_shuffled(4)),
+CORRUPTIONS: Mapping[str, Corruption] = {
+    "grey": Corruption(reason="colours", severe=False, apply=lambda x: x.mean(1, keepdim=True).expand_as(x)),
+    "hue": Corruption(reason="colours", severe=False, apply=lambda x: x.roll(1, dims=1)),
+    "blurred": Corruption(reason="size", severe=False, apply=_blurred),
+    "shrunk": Corruption(reason="framing", severe=False, apply=_shrunk),
+    "zoomed": Corruption(reason="framing", severe=False, apply=_zoomed),
+    "upside down": Corruption(reason="style", severe=True, apply=lambda x: x.flip(2)),
+    "quarters exchanged": Corruption(reason="style", severe=True, apply=lambda x: _shuffled(x, 2)),
+    "shuffled": Corruption(reason="style", severe=True, apply=lambda x: _shuffled(x, 4)),
 }
-"""By name; what a guard is calibrated with."""
+"""By name; a guard is calibrated with all of them, and its file names them."""

@@ -1,26 +1,26 @@
 """Settings of Encode, Identify, Manipulate for a model that nobody tuned, found without right answers.
 
-The model draws pictures from captions, or is shown pictures of the person's own. In the caption of each a phrase or
-two are exchanged for those of another caption, and every one of `candidates` edits the picture towards that. Settings
-are put in order by what the model, and other edits, say of each edit (`editors.criteria`). Of the edits by the best,
+The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
+those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by what the
+model and the other edits say of each edit (`criteria`). The edits by the best settings then decide
 
     local       whether changes that are kept to where they are strong lie nearer to the consensus
     level       of verdicts: where the shares of the change that the model sees differ least
     least share half of the median share there
-    damage      half way, in logarithms, from the 98 % quantile of the residuals to that of pictures that were harmed
-    strengths   how far the first pictures can be taken before that
+    damage      half way, in logarithms, from the 98 % quantile of the residuals to that of corrupted images
+    strengths   how far the first images can be taken before that
 
 Derived here.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -32,13 +32,12 @@ from latentedit.directions.text import embed_aligned
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
-from latentedit.editors.slider import Slider
-from latentedit.guard.calibrated import CalibratedSettings
-from latentedit.guard.calibration import Batches, check_calibrable, default_captions
-from latentedit.guard.corruptions import HARMS
+from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
+from latentedit.guard.corruptions import CORRUPTIONS
 from latentedit.guard.criteria import (
-    CRITERIA,
-    Look,
+    CONSENSUS,
+    WHOLE,
+    Criteria,
     consensus_distances,
     levels_of,
     losses_at,
@@ -63,7 +62,7 @@ USUAL: Mapping[str, Any] = {
     "keep": 0.002,
     "release": 0.3,
 }
-"""A search that others are tried around. It was found on the bundled portraits, with right answers."""
+"""The search that the others vary. It was found on the bundled portraits, with right answers."""
 
 AROUND: Mapping[str, Mapping[str, Any]] = {
     "usual": {},
@@ -83,27 +82,24 @@ AROUND: Mapping[str, Mapping[str, Any]] = {
     "nothing let go": {"release": 0.0},
     "guidance 1.5, 3 steps": {"guidance": 1.5, "steps": 3},
 }
-"""Searches that are tried, as they differ from `USUAL`; none takes more evaluations than it."""
+"""Candidates, as they differ from `USUAL`; none takes more evaluations than it."""
 
 DEFAULT = "the library's default"
-"""Tried too."""
-
-LOCAL, NOT_LOCAL = "consensus", "consensus, not local"
-"""Of changes that are kept to where they are strong, and of whole ones."""
+"""Name of the candidate with the library's defaults."""
 
 _EDITS = 0.98
-"""Share of the edits by the settings that were chosen that are not to be called damaged."""
+"""Share of the edits by the best settings that must not count as damaged."""
 
 _DAMAGE = (1.2, 10.0)
-"""Ends of the residual from which an edit counts as damaged."""
+"""Range of the residual from which an edit counts as damaged."""
 
 _LEAST_SHARE = (0.25, 0.5)
-"""Ends of the share from which an edit counts as done; a full change has about 1."""
+"""Range of the share from which an edit counts as done; a full change has about 1."""
 
 
 @settings
 class Search(Batches):
-    """How settings are looked for; every candidate edits each picture."""
+    """Sizes of the search; every candidate edits each image."""
 
     pictures: Count = 24
     batch: Count = 4
@@ -112,15 +108,10 @@ class Search(Batches):
 
 
 def candidates(model: Backbone) -> dict[str, EIM]:
-    """Settings that are tried for a model, by name."""
+    """The settings that are compared for a model, by name."""
     guided = model.capabilities.guidance_kind in ("cfg", "renormalised")
-    around = [name for name, change in AROUND.items() if guided or "guidance" not in change]
-    return {name: candidate(name) for name in (*around, DEFAULT)}
-
-
-def candidate(name: str) -> EIM:
-    """Settings that are tried, by their name."""
-    return EIM() if name == DEFAULT else EIM(search=HSDS(**{**USUAL, **AROUND[name]}))
+    varied = {name: change for name, change in AROUND.items() if guided or "guidance" not in change}
+    return {name: EIM(search=HSDS(**{**USUAL, **change})) for name, change in varied.items()} | {DEFAULT: EIM()}
 
 
 @torch.no_grad()
@@ -135,19 +126,19 @@ def calibrate_settings(
     """Find settings of edits and verdicts for a model, without right answers; see the module.
 
     Args:
-        model: with a picture codec.
-        captions: to draw from, and to take other phrases from; those that its captioner writes by default, or general
-            ones. Of ``pictures``, one each where the model has no captioner.
-        pictures: to edit in the place of drawn ones, as many as there are.
-        how: sizes and seed; the default ones if None.
-        progress: of the batches.
+        model: with an image codec.
+        captions: to draw from, and to take other phrases from; by default examples by the model's captioner, or general
+            captions. With ``pictures`` they describe these, one each; by default the captioner does.
+        pictures: images to edit instead of drawn ones, as many as there are.
+        how: sizes and seed.
+        progress: called after each batch.
 
     Raises:
-        ConfigError: a model without pictures or fingerprint, or captions that all say the same.
-        ImageError: a picture that cannot be read.
+        ConfigError: a model without images or fingerprint, or captions that all say the same.
+        ImageError: an image that cannot be read.
 
     Cost:
-        Every candidate edits every picture: some thousand evaluations.
+        Every candidate edits every image: some thousand evaluations.
     """
     check_calibrable(model)
     how = Search() if how is None else how
@@ -155,28 +146,37 @@ def calibrate_settings(
         how = dataclasses.replace(how, pictures=len(pictures))
     texts = list(captions) or default_captions(model, how.pictures)
     source = Source(model=model, texts=texts, pictures=tuple(pictures), captioned=bool(captions), how=how)
-    rows, total = list[dict[str, Any]](), len(how.batches) + 1
-    for places in how.batches:
-        rows.append(looked_at(*source.batch(places), how))
+    total = len(how.batches) + 1
+    found: list[dict[str, Criteria]] = []
+    corrupted: list[Tensor] = []
+    for positions in how.batches:
+        latent, target = source.batch(positions)
+        before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
+        found.append(evaluate(latent, target, before, seed=how.seed))
+        corrupted.append(_corrupted_losses(latent, before, how))
         if progress is not None:
-            progress(SETTINGS, len(rows), total)
-    found = chosen(candidates(model), levels_of(model), rows)
-    latent, target = source.batch(how.batches[0])
-    strengths = _strengths(latent, target, found, seed=how.seed)
+            progress(SETTINGS, len(found), total)
+    chosen = choose(
+        candidates(model),
+        {name: Criteria.joined([batch[name] for batch in found]) for name in found[0]},
+        levels=levels_of(model),
+        corrupted=torch.cat(corrupted, dim=-1),
+    )
+    chosen = dataclasses.replace(chosen, strengths=_strengths(*source.batch(how.batches[0]), chosen, seed=how.seed))
     if progress is not None:
         progress(SETTINGS, total, total)
-    return dataclasses.replace(found, strengths=strengths)
+    return chosen
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Pictures and what is asked of them.
+    """Images and what they should become.
 
     Args:
         model: that draws them.
         texts: to draw from, and to take other phrases from.
-        pictures: to look at in the place of drawn ones.
-        captioned: the texts say what these show.
+        pictures: to use instead of drawn ones.
+        captioned: the texts describe these.
         how: sizes and seed.
     """
 
@@ -186,22 +186,20 @@ class Source:
     captioned: bool = False
     how: Search
 
-    def batch(self, places: range) -> tuple[JointLatent, Condition]:
-        """The pictures of a batch, and the texts that are wanted of them."""
-        latent = self._given(places) if self.pictures else self._drawn(places)
-        rotated = [[*self.texts[place + 1 :], *self.texts[: place + 1]] for place in self._rows(places)]
+    def batch(self, positions: range) -> tuple[JointLatent, Condition]:
+        """The images at these positions, and their embedded target texts."""
+        rows = [position % len(self.texts) for position in positions]
+        said = [self.texts[row] for row in rows]
+        latent = self._given(positions, said) if self.pictures else self._drawn(positions, said)
         targets = [
-            exchanged(caption, others, place)
-            for caption, others, place in zip(latent.captions, rotated, places, strict=True)
+            exchanged(caption, [*self.texts[row + 1 :], *self.texts[: row + 1]], position)
+            for caption, row, position in zip(latent.captions, rows, positions, strict=True)
         ]
         return latent, embed_aligned(self.model, latent.captions, targets)
 
-    def _rows(self, places: range) -> list[int]:
-        return [place % len(self.texts) for place in places]
-
-    def _drawn(self, places: range) -> JointLatent:
-        model, captions = self.model, [self.texts[row] for row in self._rows(places)]
-        pixels = in_8_bits(draw_pictures(model, captions, steps=self.how.steps, seed=self.how.seed, first=places.start))
+    def _drawn(self, positions: range, captions: list[str]) -> JointLatent:
+        model, how = self.model, self.how
+        pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=positions.start))
         reader = captioner_for(model)
         said = captions if reader is None else reader.caption(pixels)
         z = model.encode(pixels)
@@ -209,28 +207,22 @@ class Source:
             backbone=model, z=z, condition=model.embed(said), captions=tuple(said), decoded=model.decode(z)
         )
 
-    def _given(self, places: range) -> JointLatent:
-        model = self.model
-        images = [open_picture(self.pictures[place]).on_white() for place in places]
-        frames = fit_all(model, [_square(image, model) for image in images])
-        said = [self.texts[row] for row in self._rows(places)] if self.captioned else None
-        return encode_frames(model, frames, caption=said)
-
-
-def _square(image: Image.Image, model: Backbone) -> Image.Image:
-    """The middle of a picture for a model that takes several sizes, so that all share a batch."""
-    smallest, side, largest = model.capabilities.sizes
-    return image if smallest == largest else ImageOps.fit(image, (side, side))
+    def _given(self, positions: range, captions: list[str]) -> JointLatent:
+        images = [open_picture(self.pictures[position]).on_white() for position in positions]
+        smallest, side, largest = self.model.capabilities.sizes
+        if smallest != largest:  # the middle of each, so that all share a batch
+            images = [ImageOps.fit(image, (side, side)) for image in images]
+        return encode_frames(self.model, fit_all(self.model, images), caption=captions if self.captioned else None)
 
 
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:
-    """The caption with one phrase exchanged for that of another caption at the same place; two of every third caption.
+    """The caption with one phrase exchanged for that of another caption at the same place; two in every third caption.
 
     Args:
-        caption: what a picture shows.
+        caption: of an image.
         others: captions to take phrases from, the nearest first; where no phrase can be exchanged, the first that
             differs is taken whole.
-        number: of the caption, from which it follows which phrase.
+        number: of the caption; it decides which phrase.
 
     Raises:
         ConfigError: all captions are the same.
@@ -258,154 +250,99 @@ def _exchange(caption: str, others: Sequence[str], number: int) -> str:
     return caption
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tried:
-    """The edits of a batch by one candidate.
-
-    Args:
-        name: of the candidate.
-        z: the edited latents.
-        look: at them.
-        change: of the model's pixels, not kept to where it is strong.
-    """
-
-    name: str
-    z: Float[Tensor, "b *latent"]
-    look: Look
-    change: Float[Tensor, "b 3 h w"]
-
-
-def tries(
+def evaluate(
     latent: JointLatent, target: Condition, before: Float64[Tensor, "levels 2 b"], *, seed: int
-) -> Iterator[Tried]:
-    """Edits of a batch by every candidate, one after the other.
+) -> dict[str, Criteria]:
+    """The criteria of a batch's edits by every candidate.
 
     Args:
-        latent: decoded pictures.
-        target: what is wanted of each.
-        before: `losses_at` of the pictures under both texts.
-        seed: of every random number.
+        latent: decoded images.
+        target: text wanted, one an image.
+        before: `losses_at` of the images under both texts.
+        seed: random seed.
     """
     model, texts = latent.backbone, (latent.condition, target)
-    assert latent.decoded is not None
+    after: dict[str, Tensor] = {}
+    changes: list[Tensor] = []
     for name, editor in candidates(model).items():
         (edited,) = editor.edit(latent, target, [1.0], seed=seed)
-        look = Look.of(before, losses_at(latent, texts, edited.z, seed=seed))
-        yield Tried(name=name, z=edited.z, look=look, change=model.decode(edited.z) - latent.decoded)
-
-
-def looked_at(latent: JointLatent, target: Condition, how: Search) -> dict[str, Any]:
-    """What is seen of a batch's edits by every candidate, and of harmed pictures, as plain values."""
-    before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
-    looks: dict[str, Look] = {}
-    changes: list[Tensor] = []
-    for one in tries(latent, target, before, seed=how.seed):
-        looks[one.name] = one.look
-        changes += [smaller(local_change(one.change)), smaller(one.change)]
+        after[name] = losses_at(latent, texts, edited.z, seed=seed)
+        change = model.decode(edited.z) - latent.decoded
+        changes += [smaller(local_change(change)), smaller(change)]
     distances = consensus_distances(torch.stack(changes))
     return {
-        "candidates": {
-            name: {
-                "own": look.own.tolist(),
-                "target": look.target.tolist(),
-                "margin": look.margin.tolist(),
-                LOCAL: distances[2 * index].tolist(),
-                NOT_LOCAL: distances[2 * index + 1].tolist(),
-            }
-            for index, (name, look) in enumerate(looks.items())
-        },
-        "harmed": _harmed(latent, before, how).tolist(),
+        name: Criteria.of(before, losses, consensus=distances[2 * index], whole=distances[2 * index + 1])
+        for index, (name, losses) in enumerate(after.items())
     }
 
 
-def _harmed(latent: JointLatent, before: Tensor, how: Search) -> Float[Tensor, "levels m"]:
-    """Losses of harmed pictures under their own text, in those that they had."""
-    assert latent.decoded is not None
+def _corrupted_losses(latent: JointLatent, before: Tensor, how: Search) -> Float64[Tensor, "levels m"]:
+    """Losses of corrupted images under their own text, relative to those of the images."""
     some = slice(0, how.harmed)
-    found = [
-        losses_at(
-            latent, [latent.condition[some]], latent.backbone.encode(harm.make(latent.decoded[some])), seed=how.seed
-        )
-        for harm in HARMS.values()
-    ]
-    return torch.cat([one[:, 0] / before[:, 0, some] for one in found], dim=1)
+    assert latent.decoded is not None
+    found: list[Tensor] = []
+    for corruption in CORRUPTIONS.values():
+        z = latent.backbone.encode(corruption.apply(latent.decoded[some]))
+        found.append(losses_at(latent, [latent.condition[some]], z, seed=how.seed)[:, 0] / before[:, 0, some])
+    return torch.cat(found, dim=1)
 
 
-def chosen(
-    editors: Mapping[str, EIM], levels: Sequence[float], batches: Sequence[Mapping[str, Any]]
+def choose(
+    editors: Mapping[str, EIM],
+    criteria: Mapping[str, Criteria],
+    *,
+    levels: Sequence[float],
+    corrupted: Float64[Tensor, "levels m"],
 ) -> CalibratedSettings:
-    """The best candidate by what was seen of all batches, with the verdicts that suit it; its strengths are not known.
+    """The best candidate by the criteria of all edits, with the judge that suits it; strengths are left at 0 to 1.
 
     Args:
         editors: the candidates, by name.
-        levels: at which edits were looked at.
-        batches: of `looked_at`.
+        criteria: of their edits.
+        levels: noise levels of the criteria.
+        corrupted: losses of corrupted images, relative to those of the images.
     """
-    rows = {
-        name: {
-            key: torch.cat([torch.tensor(batch["candidates"][name][key]).double() for batch in batches], dim=-1)
-            for key in batches[0]["candidates"][name]
-        }
-        for name in editors
-    }
-    looks = {name: Look(own=row["own"], target=row["target"], margin=row["margin"]) for name, row in rows.items()}
-    scores = {
-        name: {key: float(value.mean()) for key, value in looks[name].scores.items()}
-        | {key: float(rows[name][key].mean()) for key in (LOCAL, NOT_LOCAL)}
-        for name in editors
-    }
-    sums = rank_sums({key: [one[key] for one in scores.values()] for key in CRITERIA})
-    order = [name for _, _, name in sorted(zip(sums, _costs(editors), editors, strict=True))]
+    means = {name: criteria[name].means for name in editors}
+    costs = [editor.search.evaluations() for editor in editors.values()]
+    order = [name for _, _, name in sorted(zip(rank_sums(list(means.values())), costs, editors, strict=True))]
     best = order[0]
-    harmed = torch.cat([torch.tensor(batch["harmed"]).double() for batch in batches], dim=-1)
     return CalibratedSettings(
         eim=editors[best],
-        local=scores[best][LOCAL] <= scores[best][NOT_LOCAL],
-        judge=suitable_judge(levels, looks[best], harmed),
+        local=means[best][CONSENSUS] <= means[best][WHOLE],
+        judge=suitable_judge(levels, criteria[best], corrupted),
         strengths=(0.0, 1.0),
-        pictures=rows[best][LOCAL].shape[-1],
+        pictures=len(criteria[best].consensus),
         evaluations=editors[best].search.evaluations(),
-        tried={name: scores[name] for name in order},
+        tried={name: means[name] for name in order},
     )
 
 
-def _costs(editors: Mapping[str, EIM]) -> list[int]:
-    return [editor.search.evaluations() for editor in editors.values()]
-
-
-def suitable_judge(levels: Sequence[float], look: Look, harmed: Float[Tensor, "levels m"]) -> Judge:
+def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float[Tensor, "levels m"]) -> Judge:
     """The level at which verdicts are made, and their thresholds; see the module.
 
     Args:
-        levels: at which edits were looked at.
-        look: at edits that were chosen.
-        harmed: losses of harmed pictures, in those that they had; none leaves the usual threshold of damage.
+        levels: noise levels of the criteria.
+        criteria: of the edits by the settings that were chosen.
+        corrupted: relative losses of corrupted images; none leaves the default threshold of damage.
     """
-    share = look.share
+    share = criteria.share
     middle = share.nanmedian(1).values
     spread = (share - middle[:, None]).abs().nanmedian(1).values.nan_to_num(math.inf)
     at = int(spread.argmin())
     if not bool(torch.isfinite(spread[at])):  # the model hardly tells any of the texts apart
         return Judge()
     damage = Judge().damage
-    if harmed.shape[1]:
-        edits, bad = float(look.residual[at].quantile(_EDITS)), float(harmed[at].median())
+    if corrupted.shape[1]:
+        edits, bad = float(criteria.residual[at].quantile(_EDITS)), float(corrupted[at].median())
         damage = min(max(math.sqrt(edits * bad), _DAMAGE[0]), _DAMAGE[1])
     least = min(max(float(middle[at]) / 2, _LEAST_SHARE[0]), _LEAST_SHARE[1])
     return Judge(level=levels[at], least_share=least, damage=damage)
 
 
-def _strengths(latent: JointLatent, target: Condition, found: CalibratedSettings, *, seed: int) -> tuple[float, float]:
-    """The lowest and the highest strength to which all pictures can be taken undamaged."""
-    editor = found.eim
-    slider = Slider(
-        latent=latent,
-        direction=editor.direction(latent, target, seed=seed),
-        arm=editor.arm,
-        level=editor.level,
-        steps=editor.steps,
-        judge=found.judge,
-        seed=seed,
-    )
-    known = slider.calibration()
-    return known.lowest, known.highest
+def _strengths(latent: JointLatent, target: Condition, chosen: CalibratedSettings, *, seed: int) -> tuple[float, float]:
+    """The lowest and the highest strength to which all images can be taken undamaged."""
+    direction = chosen.eim.direction(latent, target, seed=seed)
+    slider = chosen.eim.slider(latent, direction, seed=seed)
+    slider.judge = chosen.judge
+    calibration = slider.calibration()
+    return calibration.lowest, calibration.highest

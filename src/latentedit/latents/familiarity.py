@@ -1,17 +1,17 @@
-"""Whether a model knows a picture, in a word, a number and the nearest reason."""
+"""How familiar an image is to a model: a state, a number and the nearest reason."""
 
 import dataclasses
 from typing import Literal
 
 State = Literal["known", "doubtful", "unknown"]
-"""As what the model draws itself; away from it, but nearer to it than to disorder; neither."""
+"""Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither."""
 
 Reason = Literal["", "subject", "style", "framing", "size", "colours", "caption"]
-"""What is nearest to what is wrong; "" where nothing is. "subject": the framer sees none. "size": too few pixels, or
-blurred. "caption": it does not fit the picture."""
+"""The nearest reason why an image is unfamiliar; "" where it is known. "subject": the framer finds none. "size": too
+few pixels, or blurred. "caption": it does not fit the image."""
 
-_SAID: dict[str, str] = {
-    "subject": "nothing that the model draws was found in it",
+_REASONS: dict[str, str] = {
+    "subject": "no subject of the kind that the model was trained on",
     "style": "nearest reason: style",
     "framing": "nearest reason: framing",
     "size": "nearest reason: size or sharpness",
@@ -21,16 +21,16 @@ _SAID: dict[str, str] = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
-    """What the guard of a model says of a picture under its caption; see `guard`.
+class Familiarity:
+    """How familiar an image is to a model under its caption; see `guard.guard`.
 
     Args:
         state: "known", "doubtful" or "unknown".
-        number: loss of the picture at level 0.5, in the median loss of what the model draws itself.
+        number: denoising loss of the image at level 0.5, relative to the median loss of the model's own samples.
         reason: the nearest one.
-        caption_fits: the model denoises the picture at least as well with its caption as without any.
-        caption_read: the caption is what the model's own reader says.
-        evaluations: of the network, spent on finding out.
+        caption_fits: the model denoises the image at least as well with its caption as without any.
+        caption_read: the caption is what the model's own captioner says.
+        evaluations: network evaluations that the check took.
     """
 
     state: State
@@ -43,17 +43,22 @@ class Knowledge:
     @property
     def text(self) -> str:
         """State, number and reason in one clause."""
-        said = f"; {_SAID[self.reason]}" if self.reason else ""
-        return f"{self.state}: {self.number:.1f} x the loss of what the model draws itself{said}"
+        return f"{self.state}: {self.details}"
+
+    @property
+    def details(self) -> str:
+        """Number and reason."""
+        reason = f"; {_REASONS[self.reason]}" if self.reason else ""
+        return f"denoising loss {self.number:.1f}x that of the model's own samples{reason}"
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What the user should know before an edit; nothing of a known picture under a caption that fits."""
-        found: list[str] = []
+        """What the user should know before an edit; empty for a known image under a caption that fits."""
+        doubts: list[str] = []
         if self.state != "known":
-            found.append(f"this picture is {self.state} to the model: {self.text.removeprefix(f'{self.state}: ')}")
+            doubts.append(f"this picture is {self.state} to the model: {self.details}")
             if self.caption_read:
-                found.append("the caption was read by a reader that was not made for such pictures")
+                doubts.append("the captioner was not trained on such images")
         if not self.caption_fits:
-            found.append("the caption does not fit the picture: the model denoises it better without any")
-        return tuple(found)
+            doubts.append("the caption does not fit the picture: the model denoises it better without any")
+        return tuple(doubts)
