@@ -200,7 +200,7 @@ def test_an_unknown_picture_is_edited_with_anyway_only(
         warnings.simplefilter("ignore", UnknownPictureWarning)  # as the program does
         outcome = command(*arguments, "--anyway")
     assert outcome.code == 0, outcome.err
-    assert "unknown: 21.5 x the loss" in outcome.out
+    assert "unknown: denoising loss 21.5x" in outcome.out
     assert "6 for the guard" in outcome.out
     assert "warning: this picture is unknown to the model" in outcome.err
     assert "warning: the captioner was not trained on such images" in outcome.err
