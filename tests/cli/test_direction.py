@@ -124,7 +124,7 @@ def test_directions_are_compared(command: Command, made: Callable[..., Path]) ->
     [
         (("make", "me.png", "--to", TO, "-o", "a.png"), ".safetensors"),
         (("make", "me.png", "--to", TO, "-o", "no/a.safetensors"), "does not exist"),
-        (("make", "me.png", "-o", "a.safetensors"), "nothing says what the picture should show"),
+        (("make", "me.png", "-o", "a.safetensors"), "no edit requested"),
         (("make", "me.png", "--change", "=>", "-o", "a.safetensors"), "OLD => NEW"),
         (("make", "me.png", "no.png", "--to", TO, "-o", "a.safetensors"), "no such file"),
         (("preview", "a.safetensors", "-o", "p.jpg"), ".png"),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError
-from latentedit.editing.measure import measured
+from latentedit.editing.measure import Moved, measured
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit
 from latentedit.editors.base import StrengthResult
@@ -66,15 +66,14 @@ def results(
         for frame, caption, target in zip(latent.frames, latent.captions, targets, strict=True)
     ]
     with metered(latent.backbone) as meter:
-        return measured(
-            latent,
-            moved,
-            records,
-            latent.backbone.embed(["green"] * len(latent)),
-            evaluations=[7] * len(moved),
-            meter=meter,
-            cross_talk=cross_talk,
-        )
+        return measured(latent, edited(latent, moved, records, cross_talk), meter)
+
+
+def edited(
+    latent: JointLatent, moved: Sequence[StrengthResult], records: Sequence[RunRecord], cross_talk: Tensor | None = None
+) -> Moved:
+    target = latent.backbone.embed(["green"] * len(latent))
+    return Moved(steps=moved, records=records, target=target, evaluations=[7] * len(moved), cross_talk=cross_talk)
 
 
 def at(
@@ -112,7 +111,7 @@ def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
     assert first.verdict.share == pytest.approx(0.5, abs=0.05)
     moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
     ((first, second),) = results(latent, moved, targets=("mauve", "green"))
-    clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
+    clamped = "strength 3 was clamped to 1.25, the largest that is predicted to do no damage"
     assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
     assert second.notes == ("found oddly",)
     for strength, limit, clamped in ((1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)):
@@ -127,8 +126,7 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
     with metered(backbone) as meter:
         backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
         assert meter.read()[0] == 12
-        target = backbone.embed(["green"] * 2)
-        rows = measured(latent, moved, [record] * 2, target, evaluations=[7] * 3, meter=meter)
+        rows = measured(latent, edited(latent, moved, [record] * 2), meter)
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
         assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
         evaluations, seconds = meter.read()

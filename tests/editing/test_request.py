@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], word
 
 def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) -> None:
     """By then: the pictures of a manifest bring their own targets."""
-    with pytest.raises(ConfigError, match="nothing says what the picture should show"):
+    with pytest.raises(ConfigError, match="no edit requested"):
         verbs.edit_pictures(model, pictures(), EditRequest(caption=FROM))
     with pytest.raises(ConfigError, match="mixing"):
         verbs.edit_pictures(model, [], EditRequest(to=TO, mixing="summ"))

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 import torch
 
+import latentedit as le
 from latentedit.core.errors import ConfigError
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
+from latentedit.editing.manipulation import default_manipulation, search_of, seed_of, stored_eim
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import Session, search_of, seed_of, stored_eim, suited
+from latentedit.editing.session import Session
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors.baselines.flowedit import FlowEdit
@@ -178,7 +180,7 @@ def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red:
             moved(latent, [dataclasses.replace(red, settings={"seed": seed})])
     for steps in (0, "many", None):
         with pytest.raises(ConfigError, match="steps must be"):
-            suited(latent, [dataclasses.replace(at_level(latent), settings={"steps": steps})])
+            default_manipulation(latent, [dataclasses.replace(at_level(latent), settings={"steps": steps})], {})
     for settings in ({"stepz": 3}, {"levels": 3}):
         with pytest.raises(ConfigError):
             search_of(settings)
@@ -186,7 +188,7 @@ def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red:
 
 def way(latent: JointLatent, directions: Sequence[Direction], **said: Any) -> tuple[Arm, float, int]:
     """How directions move pictures."""
-    editor = suited(latent, directions, **said)
+    editor = default_manipulation(latent, directions, said)
     return editor.arm, editor.level, editor.steps
 
 
@@ -320,8 +322,8 @@ def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_picture(
     assert manipulate(there, found).record.directions[0].given is False
     on = manipulate(latent, found)
     assert on.record.directions[0].given
-    assert same_picture(on.replay(directions=[found])[0].image, on.image)
-    assert suited(latent, [found]) == suited(latent, [red])  # of this picture all the same
+    assert same_picture(le.replay(on.record, latent.backbone, grey(), directions=[found])[0].image, on.image)
+    assert way(latent, [found]) == way(latent, [red]), "of this picture all the same"
 
 
 def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:

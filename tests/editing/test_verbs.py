@@ -203,7 +203,7 @@ def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
         ({"strengths": []}, "at least one strength"),
         ({"strengths": [0.5, math.nan]}, "finite"),
         ({"direction": None, "to": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
-        ({"direction": None}, "nothing says"),
+        ({"direction": None}, "no edit requested"),
     ],
 )
 def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
@@ -325,7 +325,7 @@ def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
 ) -> None:
     """A model of one kind of pictures says which, and what to use for others."""
     not_known(monkeypatch, number=9.5, reason="style")
-    with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
+    with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5x"):
         edit(colours, noisy(), anyway=False, to="green")
     assert cost.evaluations == 0
 

@@ -220,7 +220,7 @@ class Visit:
             raise ConfigError("there is no edit to take back: the picture is as it came. Edit it first")
         else:
             with self._task(model, progress) as (backbone, _):
-                image = undo_stored(entry.picture, entry.payload, model=backbone)
+                image = undo_stored(entry.picture, entry.payload)
                 picture = Picture(image=image, path=entry.picture.path)
                 caption, notes = _looked_at(backbone, picture)
             self._append(Entry(title="before its edit", picture=picture, caption=caption, notes=notes))

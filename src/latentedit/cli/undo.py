@@ -40,7 +40,7 @@ def undo(
 ) -> None:
     """Take an edit back: bit for bit from the PNG that was written, or closely from pixels and the direction's file.
 
-    A direction needs its model; so does a PNG that an earlier version wrote.
+    A direction needs its model.
 
     Examples:
         latentedit undo me.edited.png
@@ -64,7 +64,7 @@ def undo(
     if record is not None and record.output != "picture":
         raise ConfigError(f"{picture} is a {record.output}, and no edited picture. Name the picture itself")
     if direction is None:
-        image = undo_file(picture, model=None if choice.model is None else choice.load())
+        image = undo_file(picture)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
         found = load_direction(direction, model=backbone)

@@ -1,4 +1,4 @@
-"""Files that say how they were made: in the PNG itself, and with costs and measures in JSON beside it."""
+"""Files of results: images that carry their record, and JSON files beside them with the record and measurements."""
 
 import contextlib
 import json
@@ -16,30 +16,26 @@ from latentedit.latents.record import RunRecord
 from latentedit_keep.files import check_place, plain, user_path, write_text
 from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks
 
-_MAX_BESIDE_BYTES = 4 * MAX_RECORD_BYTES
-"""Of a JSON file that is read: a record, and what was measured at each strength."""
+_MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
+"""Largest JSON file that is read: a record, and what was measured at each strength."""
 
 OutputFile = tuple[Path, Callable[[Path], None]]
-"""A place, and what writes to it."""
+"""A file, and what writes it."""
 
 
 def beside(path: str | Path) -> Path:
-    """Where the JSON file of a picture lies: ``NAME.json``, or ``NAME.ENDING.json`` where that is another picture's."""
+    """The JSON file of an image: ``NAME.json``, or ``NAME.ENDING.json`` where that belongs to another image."""
     path = user_path(path, error=OutputError)
     usual, own = (path.parent / f"{name}.json" for name in (path.stem, path.name))
     if _owner(own) == path.name:
         return own
     owner = _owner(usual)
-    others = owner not in (None, path.name) and owner in {one.name for one in path.parent.iterdir()}
-    return own if others else usual
+    taken = owner not in (None, path.name) and owner in {one.name for one in path.parent.iterdir()}
+    return own if taken else usual
 
 
 def check_beside(path: str | Path) -> None:
-    """Find out whether the JSON file beside a picture could be written.
-
-    Raises:
-        OutputError: it could not, or the file there is not one of ours.
-    """
+    """Raise an OutputError where the JSON file of an image cannot be written, or belongs to another program."""
     place = beside(path)
     check_place(place)
     if place.exists() and _read_beside(place) is None:
@@ -50,10 +46,10 @@ def check_beside(path: str | Path) -> None:
 
 
 def read_record(path: str | Path) -> RunRecord:
-    """The record that a file of ours carries, or that lies in JSON beside it.
+    """The record that an image carries, or that the JSON file beside it holds.
 
     Raises:
-        ImageError: no picture.
+        ImageError: no image.
         FileFormatError: no record, a damaged one, or one of a newer format.
     """
     text = None if is_page(path) else read_chunks(path)[0]
@@ -65,10 +61,10 @@ def read_record(path: str | Path) -> RunRecord:
             f"{path} carries no record, and {place.name} does not lie beside it. Only pictures that latentedit wrote "
             "can be made again"
         )
-    told = _read_beside(place)
-    if told is None:
+    content = _read_beside(place)
+    if content is None:
         raise FileFormatError(f"there is no record in {place}. Edit the picture again")
-    return RunRecord.from_json(json.dumps(told["record"]), str(place))
+    return RunRecord.from_json(json.dumps(content["record"]), str(place))
 
 
 def same_picture(first: Image.Image, second: Image.Image) -> bool:
@@ -77,22 +73,15 @@ def same_picture(first: Image.Image, second: Image.Image) -> bool:
 
 
 def beside_file(path: str | Path, record: RunRecord, results: Sequence[Mapping[str, Any]]) -> OutputFile:
-    """The JSON file of a picture: its record, and what was measured at each strength.
-
-    Raises:
-        OutputError: it could not be written, or the file there is not one of ours.
-    """
+    """The JSON file of an image: its record, and what was measured at each strength."""
     check_beside(path)
-    told = plain({"file": Path(path).name, "record": record, "results": results})
-    text = json.dumps(told, ensure_ascii=False, indent=1)
-    return beside(path), lambda place: write_text(place, text)
+    content = plain({"file": Path(path).name, "record": record, "results": results})
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    return beside(path), lambda file: write_text(file, text)
 
 
 def write_together(files: Sequence[OutputFile]) -> None:
-    """Write each file beside its place, then rename all of them: none is seen before all of them are whole.
-
-    What stood there before stays until then.
-    """
+    """Write every file under a hidden name, then rename all: earlier files stay until all new ones are complete."""
     places = [user_path(place, error=OutputError) for place, _ in files]
     if len({place.resolve() for place in places}) < len(places):
         named = ", ".join(str(place) for place in places)
@@ -102,41 +91,35 @@ def write_together(files: Sequence[OutputFile]) -> None:
     hidden = [place.with_name(f".{secrets.token_hex(8)}{place.suffix}") for place in places]
     try:
         for (_, write), place, other in zip(files, places, hidden, strict=True):
-            _write_hidden(write, other, place)
+            try:
+                write(other)
+            except OutputError as error:  # it names the hidden file
+                raise OutputError(str(error).replace(str(other), str(place)).replace(other.name, place.name)) from error
         for place, other in zip(places, hidden, strict=True):
             other.replace(place)
     finally:
         for other in hidden:
-            with contextlib.suppress(OSError):  # it was renamed, or never made
+            with contextlib.suppress(OSError):  # it was renamed, or never written
                 other.unlink()
 
 
-def _write_hidden(write: Callable[[Path], None], other: Path, place: Path) -> None:
-    """Write to the other place; an error names the one that was meant."""
-    try:
-        write(other)
-    except OutputError as error:
-        raise OutputError(str(error).replace(str(other), str(place)).replace(other.name, place.name)) from error
-
-
 def _owner(place: Path) -> str | None:
-    """Whose JSON of ours it is, also after both were given another name; None where that is not known."""
-    match _read_beside(place) if place.is_file() else None:
-        case {"file": str(name)}:
-            ending = Path(name).suffix
-            return place.stem if place.stem.endswith(ending) else f"{place.stem}{ending}"
-        case _:
-            return None
+    """The image that a JSON file of ours belongs to, also after both were renamed; None for other files."""
+    content = _read_beside(place) if place.is_file() else None
+    if content is None or not isinstance(name := content.get("file"), str):
+        return None
+    ending = Path(name).suffix
+    return place.stem if place.stem.endswith(ending) else f"{place.stem}{ending}"
 
 
 def _read_beside(place: Path) -> dict[str, Any] | None:
-    """The content of a JSON file of ours; None where it is another's, or damaged."""
+    """The content of a JSON file of ours; None for other and for damaged files."""
     try:
-        told = read_json(place, limit=_MAX_BESIDE_BYTES)
+        content = read_json(place, limit=_MAX_JSON_BYTES)
     except FileFormatError:
         return None
-    match told:
+    match content:
         case {"record": {"versions": {"latentedit": str()}}}:
-            return told
+            return content
         case _:
             return None

@@ -1,21 +1,22 @@
-"""Make a result again from its record, and say what is not as it was."""
+"""Make a result again from its record, and name what is not as it was."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
+from latentedit.editing.manipulation import SEARCHED, search_of, seed_of
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
+from latentedit.editing.session import Session
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import editor_class
+from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
@@ -23,8 +24,6 @@ from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
-
-Kind = TypeVar("Kind", bound=Editor)
 
 
 def replay(
@@ -37,19 +36,21 @@ def replay(
     beside: Sequence[PictureLike] = (),
     progress: Progress | None = None,
 ) -> list[EditResult]:
-    """Do again what a record says, one result a strength.
+    """Make a result again, one for each strength of its record.
 
     Args:
-        model: as the record names it.
-        picture: that was edited; by whatever name, the new record has the old one's.
+        record: of the result.
+        model: the record's model.
+        picture: the source image; its name does not matter, the new record has the old one's.
         directions: those that came from files.
-        mask: that was used, where one was.
-        beside: the further pictures that the model saw, in their order.
+        mask: the mask of the edit, if any.
+        beside: the reference images of the edit, in their order.
+        progress: called after each step.
 
     Raises:
-        ConfigError: another picture, mask or model than the record's, other pictures beside, a direction that is
-            missing, or settings that no editor has.
-        ImageError: a file that is no picture, or a mask that does not fit it.
+        ConfigError: another image, mask or model than the record's, other reference images, a missing direction, or
+            settings that the editor does not take.
+        ImageError: a file that is no image, or a mask that does not fit it.
     """
     opened = _named(picture, record.picture)
     record.check_picture(opened)
@@ -66,53 +67,28 @@ def replay(
             f"the pictures that the model saw beside this one are {names}; got {len(beside)}, and not those. Give them "
             "in their order with `beside`"
         )
-    others = [_named(one, told) for one, told in zip(beside, record.beside, strict=True)]
-    return replay_frame(record, model, frame, directions=directions, beside=others, progress=progress)
-
-
-def replay_frame(
-    record: RunRecord,
-    model: Backbone,
-    frame: Frame,
-    *,
-    directions: Sequence[Direction],
-    beside: Sequence[Picture],
-    progress: Progress | None,
-) -> list[EditResult]:
-    """The same for what is known to be the record's: model, picture with its mask, and pictures beside.
-
-    Raises:
-        ConfigError: a direction that is missing, or settings that no editor has.
-    """
-    known = {direction.fingerprint: direction for direction in directions}
-    return _again(record, _latent_before(record, model, frame, known, beside), known, progress)
+    references = [_named(one, known) for one, known in zip(beside, record.beside, strict=True)]
+    found = {direction.fingerprint: direction for direction in directions}
+    return _again(record, _latent_before(record, model, frame, references, found), found, progress)
 
 
 def differences(record: RunRecord, now: RunRecord) -> list[str]:
-    """What is not as it was when the record was written: versions, machine, directions; one clause each."""
-    found = [
-        f"{name} was {record.versions.get(name, 'not there')}, is {now.versions.get(name, 'not there')}"
-        for name in sorted({*record.versions, *now.versions})
-        if record.versions.get(name) != now.versions.get(name)
-    ]
-    found += [
-        f"{what} was {was}, is {is_now}"
-        for what, was, is_now in (
-            ("the network's dtype", record.model.dtype, now.model.dtype),
-            ("the device", record.model.device, now.model.device),
-        )
-        if was != is_now
-    ]
+    """What changed since the record was written: versions, machine, directions; one clause each."""
+    was, are = record.versions, now.versions
+    changes = [(name, was.get(name, "not there"), are.get(name, "not there")) for name in sorted({*was, *are})]
+    changes.append(("the network's dtype", record.model.dtype, now.model.dtype))
+    changes.append(("the device", record.model.device, now.model.device))
+    found = [f"{what} was {before}, is {after}" for what, before, after in changes if before != after]
     pairs = zip(record.directions, now.directions, strict=False)
     return found + [
-        f"direction {index} was {was.fingerprint}, is found as {again.fingerprint}"
-        for index, (was, again) in enumerate(pairs, start=1)
-        if was.fingerprint != again.fingerprint
+        f"direction {index} was {before.fingerprint}, is found as {after.fingerprint}"
+        for index, (before, after) in enumerate(pairs, start=1)
+        if before.fingerprint != after.fingerprint
     ]
 
 
 def _named(picture: PictureLike, record: PictureRecord) -> Picture:
-    """The picture under the name that the record has for it."""
+    """The image under the name that the record has for it."""
     return dataclasses.replace(open_picture(picture), path=Path(record.name) if record.name else None)
 
 
@@ -126,30 +102,24 @@ def _check_mask(record: RunRecord, frame: Frame, mask: MaskLike | None) -> None:
 
 
 def _latent_before(
-    record: RunRecord,
-    model: Backbone,
-    frame: Frame,
-    known: dict[str, Direction],
-    beside: Sequence[Picture],
+    record: RunRecord, model: Backbone, frame: Frame, beside: Sequence[Picture], found: dict[str, Direction]
 ) -> JointLatent:
-    """The pictures as the edit met them: encoded, and moved by the edits before it."""
-    if record.before is None:
-        return check_familiarity(
-            encode_frames(model, [frame], caption=record.caption, instructed=record.instructed, beside=beside)
-        )
-    latent = _latent_before(record.before, model, frame, known, beside)
-    return _again(record.before, latent, known, None)[0].latent
+    """The latent of the image as the edit met it: encoded, and moved by the edits before."""
+    if record.before is not None:
+        latent = _latent_before(record.before, model, frame, beside, found)
+        return _again(record.before, latent, found, None)[0].latent
+    return check_familiarity(
+        encode_frames(model, [frame], caption=record.caption, instructed=record.instructed, beside=beside)
+    )
 
 
 def _again(
-    record: RunRecord, latent: JointLatent, known: dict[str, Direction], progress: Progress | None
+    record: RunRecord, latent: JointLatent, found: dict[str, Direction], progress: Progress | None
 ) -> list[EditResult]:
-    session, editor = Session(latent), _editor(editor_class(record.method), record)
+    session, editor = Session(latent), _editor(record)
     wanted: dict[str, Any] = {"to": record.target_caption}
-    if record.directions:
-        if type(editor) is not EIM:
-            raise ConfigError(f"the method {record.method!r} of the record takes no directions. Edit the picture again")
-        directions = [_direction(one, session, editor, known, progress) for one in record.directions]
+    if isinstance(editor, EIM) and record.directions:
+        directions = [_direction(one, latent, editor, found, progress) for one in record.directions]
         wanted = {"direction": tuple(directions), "strength": tuple(one.strength for one in record.directions)}
     elif record.instructed:
         wanted = {"instruction": (record.target_caption,)}
@@ -158,7 +128,10 @@ def _again(
     return [row[0] for row in session.run(request, record.strengths, progress=progress)]
 
 
-def _editor(kind: type[Kind], record: RunRecord) -> Kind:
+def _editor(record: RunRecord) -> Editor:
+    kind = editor_class(record.method)
+    if record.directions:
+        check_moves_along(kind)
     try:
         return kind.from_dict(record.settings)
     except (TypeError, KeyError, IndexError) as error:
@@ -169,24 +142,24 @@ def _editor(kind: type[Kind], record: RunRecord) -> Kind:
 
 def _direction(
     record: DirectionRecord,
-    session: Session,
+    latent: JointLatent,
     editor: EIM,
-    known: dict[str, Direction],
+    found: dict[str, Direction],
     progress: Progress | None,
 ) -> Direction:
-    """The direction that came from a file or an earlier edit, or else found again."""
-    if record.fingerprint in known:
-        return known[record.fingerprint]
+    """The direction that came from a file or an earlier edit, or else identified again."""
+    if record.fingerprint in found:
+        return found[record.fingerprint]
     if record.given:
         raise ConfigError(
             f"the direction {record.fingerprint} was not found on this picture, and no file of that fingerprint was "
             "given. Give its file with `directions`"
         )
-    latent, seed, targets = session.latent, seed_of(record.settings), (record.target_caption,)
+    seed, targets = seed_of(record.settings), (record.target_caption,)
     target = embed_targets(latent, targets)
     if record.method == SEARCHED:
         direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:
         direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
-    known[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
-    return known[record.fingerprint]
+    found[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
+    return found[record.fingerprint]

@@ -1,10 +1,10 @@
-"""What a person asks of pictures: the one object between the command line, a page or Python, and the library."""
+"""What the user wants of images: the one object between the command line, the page or Python, and the library."""
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditRequest:
-    """An edit of any number of pictures, checked when it is made; `api.verbs.edit_pictures` does it.
+    """An edit of any number of images, checked when it is made; `editing.verbs.edit_pictures` performs it.
 
     Args:
-        to: full captions of what is wanted, one for all pictures or one a picture.
+        to: target captions, one for all images or one each.
         change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty.
-        instruction: instead of both, what a model that sees the pictures is told to do; one or several.
+        instruction: instead of both, one or several instructions for a model that sees the images.
         direction: instead of all these, directions or their files.
-        caption: what the pictures show, one for all or one a picture; read by a captioner where it is not given.
-        captioner: who reads it, an object or by name (see `captions.base.make_captioner`); the model's own by default.
-        beside: further pictures that such a model is shown behind each.
-        mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
-        strength: 0 is the picture itself, 1 the whole change; one for all changes or directions, or one each.
-        method: an editor's name (its settings are then those that suit the model), an editor, or None for the default
-            of the model (`editors.registry.default_method`); directions, mixing and several strengths are for `eim`
-            alone, which is then the default.
-        mixing: what is done about the cross-talk of several changes or directions: "sum", "inverse" or "projection";
-            see `directions.composition`.
+        caption: source captions, one for all images or one each; by default a captioner writes them.
+        captioner: the captioner, an object or a name (see `captions.base.make_captioner`); by default the model's own.
+        beside: additional reference images for a model that sees them.
+        mask: where the images may change, white for yes; of the same size. Everywhere by default.
+        strength: 0 is the image itself, 1 the whole change; one for all changes or directions, or one each.
+        method: name of an editor (with the settings that suit the model), an editor, or None for the model's default
+            (`editors.registry.default_method`). Only `eim` takes directions, mixing and several strengths, and is then
+            the default.
+        mixing: how the cross-talk of several changes or directions is handled: "sum", "inverse" or "projection"; see
+            `directions.composition`.
         local: keep the change to where it is strong; by default what suits the model (`editors.registry.localizes`).
-        seed: of every random number.
+        seed: random seed.
         settings: of the editor, over those that suit the model (see `editors.registry.make_editor`).
-        anyway: edit pictures that the model does not know too, with a warning; they are refused otherwise.
+        anyway: edit images that the model does not know, with a warning; otherwise they are refused.
 
     Raises:
         ConfigError: two of ``to``, ``change``, ``instruction`` and ``direction``, a caption with an instruction, an
@@ -66,13 +66,7 @@ class EditRequest:
     anyway: bool = True
 
     def __post_init__(self) -> None:
-        given = {
-            "`to`": self.to is not None,
-            "`change`": bool(self.change),
-            "`instruction`": bool(self.instruction),
-            "`direction`": bool(self.direction),
-        }
-        named = [name for name, there in given.items() if there]
+        named = [f"`{name}`" for name in ("to", "change", "instruction", "direction") if getattr(self, name)]
         if len(named) > 1:
             raise ConfigError(f"{' and '.join(named)} exclude each other. Give one of them")
         if self.instruction and (self.caption is not None or self.captioner is not None):
@@ -87,13 +81,13 @@ class EditRequest:
         self._check_strength(max(1, len(self.change), len(self.instruction), len(self.direction)))
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
-        along = {
+        for_eim = {
             "move along a `direction`": bool(self.direction),
             "mix directions (`mixing`)": self.mixing != "sum",
             "give each change a `strength` of its own": len(set(self.strength)) > 1,
             "set `arm`": "arm" in self.settings,
         }
-        if asked := [what for what, there in along.items() if there]:
+        if asked := [what for what, there in for_eim.items() if there]:
             if self.method is None:
                 object.__setattr__(self, "method", "eim")
             elif self.method != "eim":
@@ -102,32 +96,42 @@ class EditRequest:
                 kind = editor_class(self.method) if isinstance(self.method, str) else type(self.method)
                 check_moves_along(kind, " or ".join(asked))
 
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """A request whose tuples may be given as one value, any sequence, or None for an empty one."""
+        for name in {"change", "instruction", "direction", "beside", "strength"} & fields.keys():
+            fields[name] = one_or_more(fields[name])
+        for name in {"to", "caption"} & fields.keys():
+            if isinstance(fields[name], Sequence) and not isinstance(fields[name], str):
+                fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The target, as `wanted_texts` takes it."""
+        return {"to": self.to, "change": self.change or None, "instruction": self.instruction or None}
+
     @property
     def several(self) -> bool:
-        """More than one change or instruction, of which `eim` makes one direction each."""
+        """More than one change or instruction; `eim` finds one direction for each."""
         return len(self.change) > 1 or len(self.instruction) > 1
 
     @property
     def instructed(self) -> bool:
-        """The pictures are shown to the model, for instructions or for directions that were found between those."""
+        """The model sees the images: for instructions, or for directions that were found between those."""
         described = self.caption is not None or self.captioner is not None
         return bool(self.instruction) or (not described and any(one.instructed for one in self.loaded))
 
     @property
     def loaded(self) -> "list[Direction]":
-        """The directions that are no files, or no longer; see `api.verbs.read_directions`."""
+        """The directions that are not files; see `verbs.read_directions`."""
         return [one for one in self.direction if not isinstance(one, Path)]
 
     def check_wanted(self) -> None:
-        """Refuse a request that leaves open what the pictures should show.
-
-        Raises:
-            ConfigError: neither a caption, nor a change, nor an instruction, nor a direction.
-        """
+        """Raise a ConfigError where neither a caption, a change, an instruction nor a direction is given."""
         if self.to is None and not self.change and not self.instruction and not self.direction:
             raise ConfigError(
-                "nothing says what the picture should show. Give `to`, `change`, `instruction` or `direction`, such as "
-                '`change="=> glasses"`'
+                'no edit requested. Give `to`, `change`, `instruction` or `direction`, such as `change="=> glasses"`'
             )
 
     def _check_strength(self, changes: int) -> None:
@@ -141,22 +145,17 @@ class EditRequest:
             )
 
 
-def one_or_more(given: Any, kind: Any) -> tuple[Any, ...]:
-    """What was given as nothing, as one thing of a kind, or as several, as a tuple."""
-    return () if given is None else (given,) if isinstance(given, kind) else tuple(given)
+def one_or_more(given: Any) -> tuple[Any, ...]:
+    """None, one thing or a sequence of them, as a tuple; a text is one thing."""
+    if given is None:
+        return ()
+    return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
 
 
 def check_texts(captions: Mapping[str, str | tuple[str, ...] | None]) -> None:
-    """Refuse captions that say nothing.
-
-    Args:
-        captions: by the parameter that gave them; None where it was not given.
-
-    Raises:
-        ConfigError: an empty caption, or text that is none.
-    """
+    """Raise a ConfigError for an empty caption or broken text, by the name of the parameter that gave it."""
     for name, texts in captions.items():
-        for text in (texts,) if isinstance(texts, str) else texts or ():
+        for text in one_or_more(texts):
             if not text.strip():
                 raise ConfigError(f"{name} is an empty caption. Say what the whole picture shows")
             _check_letters(name, text)

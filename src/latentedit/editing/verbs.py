@@ -14,7 +14,7 @@ from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction_file import load_direction
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.request import EditRequest, one_or_more
+from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import MoveOptions, Session, SweepOptions
 from latentedit.editors.base import Editor
@@ -32,6 +32,7 @@ from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
+"""Strengths that the preview of a direction shows."""
 
 
 def identify(
@@ -44,7 +45,7 @@ def identify(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Direction:
-    """Find the direction from the captions of pictures to another text; see `Session.identify`."""
+    """Find the direction from the captions of images to another text; see `Session.identify`."""
     return Session(latent).identify(
         to=to, change=change, instruction=instruction, method=method, seed=seed, progress=progress
     )
@@ -57,15 +58,14 @@ def manipulate(
     strength: float | Sequence[float] = 1.0,
     **options: Unpack[MoveOptions],
 ) -> EditResult:
-    """Move one picture by a direction, or by several at once; see `Session.manipulate`.
+    """Move one image along a direction, or along several at once; see `Session.manipulate`.
 
-    What is found out on the way is forgotten: a `Session` keeps it for the next strength, and takes several pictures.
+    A `Session` keeps what it finds out for the next strength, and takes several images.
 
     Raises:
-        ConfigError: as `Session.manipulate`, or several pictures.
+        ConfigError: as `Session.manipulate`, or several images.
     """
-    _check_one(latent)
-    return Session(latent).manipulate(direction, strength=strength, **options)[0]
+    return _session_of_one(latent).manipulate(direction, strength=strength, **options)[0]
 
 
 def sweep(
@@ -75,23 +75,22 @@ def sweep(
     strengths: Sequence[float],
     **options: Unpack[SweepOptions],
 ) -> list[EditResult]:
-    """Move one picture to several strengths: along a direction, or by any editor towards a text.
+    """Move one image to several strengths: along a direction, or towards a text by any editor.
 
-    See `Session.sweep`, which takes several pictures.
+    See `Session.sweep`, which takes several images.
 
     Raises:
-        ConfigError: as `Session.sweep`, or several pictures.
+        ConfigError: as `Session.sweep`, or several images.
 
     Example:
         sweep(latent, glasses, strengths=[0, 0.5, 1])
         sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1])
     """
-    _check_one(latent)
-    return Session(latent).sweep(direction, strengths=strengths, **options)[0]
+    return _session_of_one(latent).sweep(direction, strengths=strengths, **options)[0]
 
 
 class _EditOptions(TypedDict, total=False):
-    """What `edit` takes of one picture and of several alike."""
+    """Options of `edit` for one image and for several alike."""
 
     change: ChangeLike | Sequence[ChangeLike] | None
     instruction: str | Sequence[str] | None
@@ -150,31 +149,32 @@ def edit(
     anyway: bool = True,
     progress: Progress | None = None,
 ) -> EditResult | list[EditResult]:
-    """Edit pictures as ``latentedit edit`` does.
+    """Edit images as ``latentedit edit`` does.
 
     Args:
-        picture: one, or a list; a list runs as one batch for each size that the model needs.
+        model: the model.
+        picture: one image, or a list; a list runs as one batch for each size that the model needs.
         to: as for `EditRequest`, as are the following.
         change: one or several.
-        instruction: one or several, for a model that sees the pictures.
+        instruction: one or several, for a model that sees the images.
         direction: one or several.
 
     Returns:
-        One result, or a list in the order of the pictures.
+        One result, or a list in the order of the images.
 
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
     """
-    request = EditRequest(
-        to=to if to is None or isinstance(to, str) else tuple(to),
-        change=one_or_more(change, ChangeLike),
-        instruction=one_or_more(instruction, str),
-        direction=one_or_more(direction, Direction),
-        caption=caption if caption is None or isinstance(caption, str) else tuple(caption),
+    request = EditRequest.of(
+        to=to,
+        change=change,
+        instruction=instruction,
+        direction=direction,
+        caption=caption,
         captioner=captioner,
         beside=tuple(beside),
         mask=mask,
-        strength=tuple(strength) if isinstance(strength, Sequence) else (strength,),
+        strength=strength,
         method=method,
         mixing=mixing,
         local=local,
@@ -186,6 +186,13 @@ def edit(
     return edit_pictures(model, picture, request, progress=progress)
 
 
+def edit_pictures(
+    model: Backbone, pictures: Sequence[PictureLike], request: EditRequest, *, progress: Progress | None = None
+) -> list[EditResult]:
+    """`run` at the request's own strength: one result per image."""
+    return [made for (made,) in run(model, pictures, request, progress=progress)]
+
+
 def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
     """The request with the files of its directions read, on the device of the model where there is one already.
 
@@ -194,15 +201,14 @@ def read_directions(request: EditRequest, model: Backbone | None = None) -> Edit
         FileFormatError: a file that is no direction.
     """
     check_mixing(request.mixing)
-    read = [load_direction(one) if isinstance(one, Path) else one for one in request.direction]
-    return dataclasses.replace(request, direction=tuple(read if model is None else (_on(one, model) for one in read)))
-
-
-def edit_pictures(
-    model: Backbone, pictures: Sequence[PictureLike], request: EditRequest, *, progress: Progress | None = None
-) -> list[EditResult]:
-    """`run` at the request's own strength: one result per picture."""
-    return [made for (made,) in run(model, pictures, request, progress=progress)]
+    read: list[Direction] = []
+    for one in request.direction:
+        direction = load_direction(one) if isinstance(one, Path) else one
+        if model is not None:
+            direction.check_model(model.name, model.fingerprint)
+            direction = direction.to(model.device)
+        read.append(direction)
+    return dataclasses.replace(request, direction=tuple(read))
 
 
 @torch.no_grad()
@@ -214,18 +220,20 @@ def run(
     *,
     progress: Progress | None = None,
 ) -> list[list[EditResult]]:
-    """Encode pictures and do what a request says; see `Session.run`.
+    """Encode images and perform a request on them; see `Session.run`.
 
-    Pictures that the model takes at one size share a batch. Directions that are put together are found and applied
-    picture by picture: what suits them depends on the pictures that they meet.
+    Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
+    image: what suits them depends on the images.
 
     Args:
+        model: the model.
         pictures: of any sizes.
-        request: of all of them.
-        strengths: as of `Session.run`.
+        request: for all of them.
+        strengths: as in `Session.run`.
+        progress: called after each step.
 
     Returns:
-        For each picture one result per strength.
+        For each image one result per strength.
 
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
@@ -233,18 +241,17 @@ def run(
     request.check_wanted()
     request = read_directions(request, model)
     opened = [open_picture(picture) for picture in pictures]
-    captions = [None] * len(opened) if request.caption is None else one_each(request.caption, len(opened), "caption")
+    captions = None if request.caption is None else one_each(request.caption, len(opened), "caption")
     to = None if request.to is None else one_each(request.to, len(opened), "target caption")
     frames = fit_all(model, opened, mask=request.mask)
-    apart = composes(request, model)
+    if captions is None and _needs_no_caption(model, request):
+        captions = ("",) * len(opened)
     results: dict[int, list[EditResult]] = {}
-    for group in [[index] for index in range(len(opened))] if apart else _by_shape(frames):
-        caption = [text for index in group if (text := captions[index]) is not None]
-        unread = not caption and _needs_no_caption(model, request)
+    for group in _groups(frames, apart=composes(request, model)):
         latent = encode_frames(
             model,
             [frames[index] for index in group],
-            caption="" if unread else caption or None,
+            caption=None if captions is None else [captions[index] for index in group],
             captioner=request.captioner,
             instructed=request.instructed,
             beside=request.beside,
@@ -256,7 +263,7 @@ def run(
 
 
 def composes(request: EditRequest, model: Backbone) -> bool:
-    """Whether directions are put together, each at its strength: given ones, or, by `eim`, one of each change."""
+    """Whether the request combines directions: given ones, or, by `eim`, one for each change."""
     if request.direction or not request.several:
         return bool(request.direction)
     return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
@@ -271,19 +278,16 @@ def calibrate_direction(
     licence: str = "",
     progress: Progress | None = None,
 ) -> Direction:
-    """The direction for any picture, calibrated on these ones.
+    """One direction for any image, calibrated on these images, with a licence and a preview.
 
     Args:
-        latent: the pictures on which it was found.
-        direction: one for all, or one a picture, of which the mean is taken.
-        arm: which part of the joint latent is to be moved; what suits the model by default.
+        latent: the images on which it was found.
+        direction: one for all images, or one each, of which the mean is taken.
+        arm: the part of the joint latent that moves; by default what suits the model.
         licence: under which the direction is shared, such as "CC0-1.0".
-
-    Returns:
-        One direction with calibration, licence, and a preview on the first picture at strengths 0, .5 and 1.
+        progress: called after each step.
     """
-    mean = direction.mean()
-    session = Session(latent)
+    mean, session = direction.mean(), Session(latent)
     first = session.sweep(mean, strengths=PREVIEW_STRENGTHS, arm=arm, progress=progress)[0]
     calibration = session.slider(mean, arm=arm).calibration()
     preview = preview_of([result.image for result in first])
@@ -291,23 +295,21 @@ def calibrate_direction(
 
 
 def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:
-    """Whether nobody can say what pictures show, and the directions of a request were found under no text."""
+    """Nobody can caption the images, and the directions of the request were found under no text."""
     unread = request.captioner is None and captioner_for(model) is None
     return unread and not request.instructed and found_under_no_text(request.loaded)
 
 
-def _on(direction: Direction, model: Backbone) -> Direction:
-    """The direction on the device of the model."""
-    direction.check_model(model.name, model.fingerprint)
-    return direction.to(model.device)
-
-
-def _check_one(latent: JointLatent) -> None:
+def _session_of_one(latent: JointLatent) -> Session:
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one picture; got {len(latent)} of them. Use a Session")
+    return Session(latent)
 
 
-def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
+def _groups(frames: Sequence[Frame], *, apart: bool) -> list[list[int]]:
+    """Indices of the images that are edited together: those of one shape, or each alone."""
+    if apart:
+        return [[index] for index in range(len(frames))]
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, frame in enumerate(frames):
         groups.setdefault(tuple(frame.pixels.shape), []).append(index)
