@@ -1,4 +1,4 @@
-"""Whether a loaded model does what editing needs of it, tried on a picture that it draws itself."""
+"""Checks whether a loaded model does what editing needs, on an image that it draws itself."""
 
 import dataclasses
 import math
@@ -10,7 +10,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import LatentEditError, ModelError
 from latentedit.core.progress import Progress
@@ -27,35 +26,26 @@ from latentedit.models.guidance import GuidedField
 
 CAPTION, TARGET = "a person", "a person with glasses"
 STEPS = 8
-"""Of drawing, inversion and the edit: enough to tell a model that works, too few for a good picture."""
+"""Steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image."""
 
 LEVEL = 0.5
-"""At which guidance and derivative are tried."""
+"""Noise level of the checks of guidance and derivative."""
 
 LEAST_PSNR_DB = 15.0
-"""Of the autoencoder's round trip; sound ones reach 25 to 40."""
+"""PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40."""
 
 MOST_INVERSION_ERROR = 0.25
 """Relative, after `STEPS` midpoint steps there and back; the bundled models have 0.02 to 0.06."""
 
 MOST_DERIVATIVE_ERROR = 0.25
-"""Relative, against central differences, which are right to 0.06 in bfloat16."""
+"""Relative to central differences, which are right to 0.06 in bfloat16."""
 
 _PRECISION = "Load it in a wider dtype (float32), or check its weights"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was tried.
-
-    Args:
-        name: what.
-        found: what came of it.
-        ok: whether it will do.
-        cure: what to do where it will not; else empty.
-        seconds: wall time.
-        peak_bytes: of memory, see `latentedit.editing.measure.peak_bytes`.
-    """
+    """What one check found, whether the model passes, a remedy where it does not, wall time and memory."""
 
     name: str
     found: str
@@ -66,122 +56,116 @@ class Check:
 
 
 def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterator[Check]:
-    """Draw a picture and try codec, inversion, guidance, derivative and an edit on it, one after the other.
+    """Draw an image, and check codec, inversion, guidance, derivative and an edit on it, one after the other.
 
-    What a model does not have (pictures, text, guidance) is not tried. Where drawing fails, nothing else is.
-
-    Args:
-        model: the model.
-        progress: of the steps inside.
+    What a model does not have (images, text, guidance) is not checked. Where drawing fails, nothing else is.
 
     Cost:
         About 60 evaluations and as many with guidance, at the preferred size of the model.
     """
     trial = _Trial(model, progress)
-    checks: list[tuple[str, Callable[[], Check]]] = [("drawing", trial.drawing)]
-    checks += [("codec", trial.codec)] if model.capabilities.pixels else []
-    checks += [("inversion", trial.inversion), ("guidance", trial.guidance), ("derivative", trial.derivative)]
-    checks += [("edit", trial.edit)] if model.capabilities.pixels else []
-    for name, check in checks:
+    checks: list[Callable[[], tuple[str, bool, str]]] = [trial.drawing]
+    checks += [trial.codec] if model.capabilities.pixels else []
+    checks += [trial.inversion, trial.guidance, trial.derivative]
+    checks += [trial.edit] if model.capabilities.pixels else []
+    for check in checks:
         reset_peak(model.device)
         started = time.perf_counter()
         try:
             with torch.no_grad():
-                made = check()
+                found, ok, cure = check()
         except torch.cuda.OutOfMemoryError:
-            made = Check(name=name, found="too little memory", ok=False, cure="Load it with another placement or dtype")
+            found, ok, cure = "too little memory", False, "Load it with another placement or dtype"
         except (LatentEditError, RuntimeError) as error:
-            made = Check(name=name, found=" ".join(str(error).split()), ok=False, cure=_PRECISION)
-        yield dataclasses.replace(made, seconds=time.perf_counter() - started, peak_bytes=peak_bytes(model.device))
-        if name == "drawing" and not made.ok:
+            found, ok, cure = " ".join(str(error).split()), False, _PRECISION
+        yield Check(
+            name=check.__name__,
+            found=found,
+            ok=ok,
+            cure="" if ok else cure,
+            seconds=time.perf_counter() - started,
+            peak_bytes=peak_bytes(model.device),
+        )
+        if check == trial.drawing and not ok:
             return
 
 
 class _Trial:
-    """The picture that a model drew, and what is tried on it."""
+    """The checks, each with what it found, whether the model passes, and a remedy."""
 
     def __init__(self, model: Backbone, progress: Progress | None) -> None:
         self._model, self._progress = model, progress
         self._side = model.capabilities.sizes[1]
 
-    def drawing(self) -> Check:
-        """From noise, with the model's own guidance."""
+    def drawing(self) -> tuple[str, bool, str]:
+        """An image from noise, with the model's own guidance."""
         model = self._model
         self._condition, self._target = model.embed([CAPTION]), model.embed([TARGET])
         start = model.draw_start((1, *model.latent_shape(self._side, self._side)), generator=stream(0, "checkup"))
-        field = self._field(self._condition, model.capabilities.guidance)
+        field = self._field(model.capabilities.guidance)
         self._grid = model.grid(STEPS, height_px=self._side, width_px=self._side)
         self._z = integrate(field, start, self._grid.levels, EulerSolver(), progress=self._progress).states[-1]
         if not bool(torch.isfinite(self._z).all()):
             raise ModelError(f"what {model.name} draws is not finite")
-        return Check(name="drawing", found=f"{self._side} x {self._side} px in {STEPS} steps", ok=True)
+        return f"{self._side} x {self._side} px in {STEPS} steps", True, ""
 
-    def codec(self) -> Check:
-        """What decoding, encoding and decoding again changes."""
+    def codec(self) -> tuple[str, bool, str]:
+        """The loss of decoding, encoding and decoding again."""
         self._picture = self._model.decode(self._z).clamp(-1, 1)
         again = self._model.decode(self._model.encode(self._picture)).clamp(-1, 1)
         error = float((again - self._picture).square().mean())
         decibels = math.inf if error == 0 else 10 * math.log10(4 / error)
-        ok = decibels >= LEAST_PSNR_DB
-        return Check(name="codec", found=f"{decibels:.1f} dB there and back", ok=ok, cure="" if ok else _PRECISION)
+        return f"{decibels:.1f} dB there and back", decibels >= LEAST_PSNR_DB, _PRECISION
 
-    def inversion(self) -> Check:
-        """How far a way up to noise and down again ends from where it began."""
-        field, solver = self._field(self._condition, 1.0), MidpointSolver()
+    def inversion(self) -> tuple[str, bool, str]:
+        """The distance from the start after a way up to noise and down again."""
+        field, solver = self._field(1.0), MidpointSolver()
         up = integrate(field, self._z, self._grid.levels[::-1], solver, progress=self._progress).states[-1]
         back = integrate(field, up, self._grid.levels, solver, progress=self._progress).states[-1]
         error = _relative(back, self._z)
-        ok = error <= MOST_INVERSION_ERROR
-        cure = "" if ok else f"Take more steps than {STEPS}, or load it in a wider dtype"
-        return Check(name="inversion", found=f"relative error {error:.2g} after {STEPS} steps", ok=ok, cure=cure)
+        cure = f"Take more steps than {STEPS}, or load it in a wider dtype"
+        return f"relative error {error:.2g} after {STEPS} steps", error <= MOST_INVERSION_ERROR, cure
 
-    def guidance(self) -> Check:
+    def guidance(self) -> tuple[str, bool, str]:
         """Whether the weight changes the velocity, where the model has one and reads text."""
         kind = self._model.capabilities.guidance_kind
-        if kind == "none" or not self._reads_text():
-            why = "needs none: distilled" if kind == "none" else "none: the model reads no text"
-            return Check(name="guidance", found=why, ok=True)
+        if kind == "none":
+            return "needs none: distilled", True, ""
+        if not self._reads_text():
+            return "none: the model reads no text", True, ""
         z, s = self._noisy()
-        weak, strong = (self._field(self._condition, weight)(z, s) for weight in (1.0, 5.0))
-        change = _relative(strong, weak)
-        ok = 0 < change < math.inf
-        cure = "" if ok else "Check that its text encoders are those of the model"
-        return Check(name="guidance", found=f"{kind}; weight 5 changes the velocity by {change:.1%}", ok=ok, cure=cure)
+        change = _relative(self._field(5.0)(z, s), self._field(1.0)(z, s))
+        cure = "Check that its text encoders are those of the model"
+        return f"{kind}; weight 5 changes the velocity by {change:.1%}", 0 < change < math.inf, cure
 
-    def derivative(self) -> Check:
-        """Which mode the model has, and how well it agrees with central differences."""
+    def derivative(self) -> tuple[str, bool, str]:
+        """The mode of the model's derivative, and how well it agrees with central differences."""
         z, s = self._noisy()
         along = draw(z.shape, seed=1, purpose="checkup").to(z)
         jacobian = VelocityJacobian(self._model, z, s, self._condition)
         product = jacobian.matvec(along)
         differences = VelocityJacobian(self._model, z, s, self._condition, mode="finite_difference").matvec(along)
         error = _relative(product, differences)
-        ok = error <= MOST_DERIVATIVE_ERROR
         found = jacobian.note or f"{jacobian.mode} mode, {error:.2g} from central differences"
-        return Check(name="derivative", found=found, ok=ok, cure="" if ok else _PRECISION)
+        return found, error <= MOST_DERIVATIVE_ERROR, _PRECISION
 
-    def edit(self) -> Check:
-        """An edit of the picture by text."""
+    def edit(self) -> tuple[str, bool, str]:
+        """An edit of the image by text."""
         if not self._reads_text():
-            return Check(name="edit", found="none by text: the model reads none", ok=True)
+            return "none by text: the model reads none", True, ""
         pixels = ((self._picture[0].permute(1, 2, 0) + 1) * 127.5).round().to("cpu", torch.uint8).numpy()
         editor = FlowEdit.from_dict({**stored_settings("flowedit", self._model), "steps": STEPS})
+        image = Image.fromarray(pixels)
         result = verbs.edit(
-            self._model,
-            Image.fromarray(pixels),
-            to=TARGET,
-            caption=CAPTION,
-            method=editor,
-            local=False,
-            progress=self._progress,
+            self._model, image, to=TARGET, caption=CAPTION, method=editor, local=False, progress=self._progress
         )
         share = result.effect.changed_share
-        cure = "" if share > 0 else "Try a stronger guidance, or check its text encoders"
-        return Check(name="edit", found=f"{editor.name} changes {share:.0%} of the pixels", ok=share > 0, cure=cure)
+        cure = "Try a stronger guidance, or check its text encoders"
+        return f"{editor.name} changes {share:.0%} of the pixels", share > 0, cure
 
-    def _field(self, condition: Condition, weight: float) -> Callable[[Tensor, Tensor], Tensor]:
+    def _field(self, weight: float) -> Callable[[Tensor, Tensor], Tensor]:
         """The guided velocity, at levels that the model knows."""
-        field = GuidedField(backbone=self._model, condition=condition, guidance=weight)
+        field = GuidedField(backbone=self._model, condition=self._condition, guidance=weight)
         return lambda z, s: field(z, s.clamp_min(self._model.capabilities.s_min))
 
     def _reads_text(self) -> bool:
@@ -194,6 +178,6 @@ class _Trial:
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
-    """The norm of the difference over that of what was expected; infinite where either is not finite."""
+    """The norm of the difference relative to that of the expected; infinite where either is not finite."""
     error = float((found - expected).norm() / expected.norm().clamp_min(torch.finfo(torch.float32).tiny))
     return error if math.isfinite(error) else math.inf

@@ -34,14 +34,6 @@ def default_manipulation(latent: JointLatent, directions: Sequence[Direction], s
     Directions that were found at a noise level (`directions.at_level`) move images there, by the joint arm, and others
     go along with them. Directions that were found on other images and have words move as ``latentedit.json`` says under
     "transfer".
-
-    Args:
-        latent: the images.
-        directions: at least one.
-        settings: values for `ARM_SETTINGS`.
-
-    Raises:
-        ConfigError: directions at different levels.
     """
     suiting = stored_eim(latent.backbone).settings_along()
     if at_level := [direction for direction in directions if lives_at_level(direction)]:
@@ -52,11 +44,7 @@ def default_manipulation(latent: JointLatent, directions: Sequence[Direction], s
 
 
 def search_of(settings: Mapping[str, Any]) -> HSDS:
-    """The search that a direction names as its own; the settings may come from a file.
-
-    Raises:
-        ConfigError: settings that the search does not have.
-    """
+    """The search that a direction names as its own; the settings may come from a file."""
     try:
         return from_plain(HSDS, {name: value for name, value in settings.items() if name != "seed"})
     except (ConfigError, TypeError, KeyError, IndexError) as error:
@@ -66,11 +54,7 @@ def search_of(settings: Mapping[str, Any]) -> HSDS:
 
 
 def seed_of(settings: Mapping[str, Any]) -> int:
-    """The seed that a direction names; 0 where it names none.
-
-    Raises:
-        ConfigError: no whole number.
-    """
+    """The seed that a direction names; 0 where it names none."""
     seed = settings.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"the seed of the direction is no whole number; got {seed!r}. Make it again")

@@ -44,18 +44,9 @@ class Moved:
 
 
 def measured(latent: JointLatent, moved: Moved, meter: Meter) -> list[list[EditResult]]:
-    """Put the changes into the images, judge and measure them.
+    """Put the changes into the images, judge and measure them: per strength one result per image.
 
-    Args:
-        latent: encoded images with their frames.
-        moved: what became of them.
-        meter: of the edit; it runs until the images are made.
-
-    Returns:
-        For each strength one result per image, which share the cost equally.
-
-    Raises:
-        ModelError: latents that are not finite.
+    The images share the cost equally; the meter runs until they are made.
     """
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in moved.steps):

@@ -194,12 +194,7 @@ def edit_pictures(
 
 
 def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
-    """The request with the files of its directions read, on the device of the model where there is one already.
-
-    Raises:
-        ConfigError: an unknown mixing, or a direction of another model.
-        FileFormatError: a file that is no direction.
-    """
+    """The request with the files of its directions read; with a model, on its device."""
     check_mixing(request.mixing)
     read: list[Direction] = []
     for one in request.direction:
@@ -220,23 +215,10 @@ def run(
     *,
     progress: Progress | None = None,
 ) -> list[list[EditResult]]:
-    """Encode images and perform a request on them; see `Session.run`.
+    """Encode images of any sizes and perform a request on them (see `Session.run`): per image one result per strength.
 
     Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
     image: what suits them depends on the images.
-
-    Args:
-        model: the model.
-        pictures: of any sizes.
-        request: for all of them.
-        strengths: as in `Session.run`.
-        progress: called after each step.
-
-    Returns:
-        For each image one result per strength.
-
-    Raises:
-        LatentEditError: any input that makes no sense, in words for the user.
     """
     request.check_wanted()
     request = read_directions(request, model)
@@ -278,15 +260,7 @@ def calibrate_direction(
     licence: str = "",
     progress: Progress | None = None,
 ) -> Direction:
-    """One direction for any image, calibrated on these images, with a licence and a preview.
-
-    Args:
-        latent: the images on which it was found.
-        direction: one for all images, or one each, of which the mean is taken.
-        arm: the part of the joint latent that moves; by default what suits the model.
-        licence: under which the direction is shared, such as "CC0-1.0".
-        progress: called after each step.
-    """
+    """The mean of directions, calibrated on the images on which they were found, with a licence and a preview."""
     mean, session = direction.mean(), Session(latent)
     first = session.sweep(mean, strengths=PREVIEW_STRENGTHS, arm=arm, progress=progress)[0]
     calibration = session.slider(mean, arm=arm).calibration()

@@ -132,8 +132,7 @@ def smaller(change: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
 def consensus_distances(changes: Float[Tensor, "k b 3 h w"]) -> Float64[Tensor, "k b"]:
     """Root mean square distance of each change from the median of the others, relative to that of the median of all.
 
-    Args:
-        changes: of pixels by each setting; an even number of settings, at least four.
+    The number of changes is even and at least four.
     """
     half = len(changes) // 2
     ordered = changes.sort(dim=0).values

@@ -170,15 +170,7 @@ def calibrate_settings(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Images and what they should become.
-
-    Args:
-        model: that draws them.
-        texts: to draw from, and to take other phrases from.
-        pictures: to use instead of drawn ones.
-        captioned: the texts describe these.
-        how: sizes and seed.
-    """
+    """Images, drawn from texts or given (and then, if ``captioned``, described by the texts), and their targets."""
 
     model: Backbone
     texts: list[str]
@@ -218,14 +210,7 @@ class Source:
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:
     """The caption with one phrase exchanged for that of another caption at the same place; two in every third caption.
 
-    Args:
-        caption: of an image.
-        others: captions to take phrases from, the nearest first; where no phrase can be exchanged, the first that
-            differs is taken whole.
-        number: of the caption; it decides which phrase.
-
-    Raises:
-        ConfigError: all captions are the same.
+    The number decides which phrase. Where none can be exchanged, the first caption that differs is taken whole.
     """
     found = _exchange(caption, others, number)
     if number % 3 == 2:
@@ -253,14 +238,7 @@ def _exchange(caption: str, others: Sequence[str], number: int) -> str:
 def evaluate(
     latent: JointLatent, target: Condition, before: Float64[Tensor, "levels 2 b"], *, seed: int
 ) -> dict[str, Criteria]:
-    """The criteria of a batch's edits by every candidate.
-
-    Args:
-        latent: decoded images.
-        target: text wanted, one an image.
-        before: `losses_at` of the images under both texts.
-        seed: random seed.
-    """
+    """The criteria of a batch's edits by every candidate; ``before`` are `losses_at` of the images."""
     model, texts = latent.backbone, (latent.condition, target)
     after: dict[str, Tensor] = {}
     changes: list[Tensor] = []
@@ -294,14 +272,7 @@ def choose(
     levels: Sequence[float],
     corrupted: Float64[Tensor, "levels m"],
 ) -> CalibratedSettings:
-    """The best candidate by the criteria of all edits, with the judge that suits it; strengths are left at 0 to 1.
-
-    Args:
-        editors: the candidates, by name.
-        criteria: of their edits.
-        levels: noise levels of the criteria.
-        corrupted: losses of corrupted images, relative to those of the images.
-    """
+    """The best candidate by the criteria of all edits, with the judge that suits it; strengths are left at 0 to 1."""
     means = {name: criteria[name].means for name in editors}
     costs = [editor.search.evaluations() for editor in editors.values()]
     order = [name for _, _, name in sorted(zip(rank_sums(list(means.values())), costs, editors, strict=True))]
@@ -320,10 +291,7 @@ def choose(
 def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float[Tensor, "levels m"]) -> Judge:
     """The level at which verdicts are made, and their thresholds; see the module.
 
-    Args:
-        levels: noise levels of the criteria.
-        criteria: of the edits by the settings that were chosen.
-        corrupted: relative losses of corrupted images; none leaves the default threshold of damage.
+    Without relative losses of corrupted images the threshold of damage is the default.
     """
     share = criteria.share
     middle = share.nanmedian(1).values

@@ -47,11 +47,7 @@ class ModelSettings:
 
     @classmethod
     def of(cls, backbone: Backbone) -> Self:
-        """The settings of a loaded model.
-
-        Raises:
-            FileFormatError: a damaged calibration.
-        """
+        """The settings of a loaded model."""
         return cls(maker=backbone.defaults, calibration=calibration_of(backbone), published=backbone.published)
 
     @property
@@ -99,11 +95,7 @@ class ModelSettings:
 
 
 def calibration_of(backbone: Backbone) -> Mapping[str, Any]:
-    """The calibration of a loaded model; empty where it has none.
-
-    Raises:
-        FileFormatError: a damaged file.
-    """
+    """The calibration of a loaded model; empty where it has none."""
     return read_calibration(backbone.fingerprint, backbone.defaults)
 
 
@@ -135,12 +127,7 @@ def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str,
 
 
 def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
-    """Write parts of a model's calibration to the user's data folder; other parts stay.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-        ModelError: the existing file holds no JSON object.
-    """
+    """Write parts of a model's calibration to the user's data folder; other parts stay."""
     place = calibration_file(fingerprint)
     make_folder(place.parent)
     change_json(place, {"fingerprint": fingerprint, **parts})
