@@ -25,8 +25,8 @@ from latentedit.api.sheets import (
 )
 from latentedit.core.errors import OutputError, ShapeError
 from latentedit.directions.latent_path import PathsBetween, paths_between
-from latentedit.editing.outputs import plain as plain_values
 from latentedit.latents.pair import encode_pair
+from latentedit_keep.files import plain as plain_values
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 from tests.editors.pictures import plain, series

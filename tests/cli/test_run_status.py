@@ -9,7 +9,7 @@ import typer
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.work import Failure, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
-from latentedit.editing.outputs import plain
+from latentedit_keep.files import plain
 
 UNITS = [f"{unit:03d}" for unit in range(4)]
 

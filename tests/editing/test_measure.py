@@ -2,9 +2,7 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.cost import metered
-from latentedit.core.errors import ModelError
+from latentedit.core.errors import ModelError, ShapeError
 from latentedit.editing.measure import Moved, measured
-from latentedit.editing.result import EditResult
-from latentedit.editing.verbs import edit
+from latentedit.editing.result import EditResult, measure_effect
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.local_change import local_change
+from latentedit.latents import pictures
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Picture
 from latentedit.latents.record import ModelRecord, PictureRecord, RunRecord, versions
 from tests.editors.colours import COLOURS, ColourBackbone
 
@@ -194,13 +191,31 @@ def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLat
     assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
 
 
-def test_a_record_names_no_place(colours: ColourBackbone, tmp_path: Path) -> None:
-    image = Image.new("RGB", (8, 8), (204, 76, 76))
-    for name, told, file, shown in (
-        ("/home/me/models/portraits", "portraits", tmp_path / "me.png", "me.png"),
-        ("org/name@main", "org/name@main", tmp_path / os.fsdecode(b"m\xff.png"), "m?.png"),
-    ):
-        colours.name = name
-        record = edit(colours, Picture(image=image, path=file), to="green").record
-        assert (record.model.name, record.picture.name) == (told, shown)
-        assert str(tmp_path) not in record.to_json()
+def test_effect_of_a_known_change() -> None:
+    """A quarter of the pixels moves by 51 of 255 in one channel, the rest by 2 in all."""
+    before = np.full((4, 4, 3), 100, dtype=np.uint8)
+    after = before + 2
+    after[:2, :2] = before[:2, :2]
+    after[:2, :2, 0] += 51
+    effect = measure_effect(Image.fromarray(before), Image.fromarray(after))
+    assert effect.changed_share == 0.25
+    assert effect.change_rms == pytest.approx(0.2 / math.sqrt(3))
+    assert effect.rest_psnr_db == pytest.approx(20 * math.log10(255 / 2))
+
+
+def test_eight_levels_are_no_change_and_nine_are() -> None:
+    before = Image.new("RGB", (2, 2), (100, 100, 100))
+    assert measure_effect(before, Image.new("RGB", (2, 2), (108, 92, 100))).changed_share == 0
+    assert measure_effect(before, Image.new("RGB", (2, 2), (100, 91, 100))).changed_share == 1
+    effect = measure_effect(before, before.copy())
+    assert (effect.changed_share, effect.change_rms, effect.rest_psnr_db) == (0.0, 0.0, math.inf)
+    with pytest.raises(ShapeError, match="different sizes"):
+        measure_effect(before, Image.new("RGB", (2, 3)))
+
+
+def test_strips_of_large_pictures_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(3)
+    before, after = (Image.fromarray(draw.integers(90, 110, (23, 7, 3)).astype(np.uint8)) for _ in range(2))
+    whole = measure_effect(before, after)
+    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 14)
+    assert measure_effect(before, after) == whole

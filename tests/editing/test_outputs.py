@@ -13,7 +13,6 @@ from latentedit.editing import outputs
 from latentedit.editing import result as results
 from latentedit.editing.outputs import (
     check_beside,
-    plain,
     read_record,
     same_picture,
 )
@@ -22,6 +21,7 @@ from latentedit.editing.undo import difference
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS
+from latentedit_keep.files import plain
 from latentedit_keep.pictures import read_chunks, read_image
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import ENDING, save_direction
-from latentedit.editing.outputs import plain
 from latentedit.editing.result import EditResult
 from latentedit.latents.pictures import Picture
+from latentedit_keep.files import plain
 from latentedit_keep.pictures import save_image
 
 _NAME_LETTERS = 60
