@@ -40,7 +40,7 @@ def default_manipulation(latent: JointLatent, directions: Sequence[Direction], s
         suiting = _at_their_level(at_level)
     elif all(_found_elsewhere(direction, latent) for direction in directions):
         suiting |= latent.backbone.defaults.get("transfer", {})
-    return EIM.from_dict(suiting | settings)
+    return EIM.from_dict({**suiting, **settings})
 
 
 def search_of(settings: Mapping[str, Any]) -> HSDS:

@@ -330,7 +330,7 @@ class Session:
         self, request: EditRequest, editor: EIM, progress: Progress | None, *, swept: bool
     ) -> list[Direction]:
         """The direction to the text of a request; one for each of several changes or instructions, unless swept."""
-        wanted = [request.wanted]
+        wanted: list[dict[str, Any]] = [request.wanted]
         apart = request.several and not swept
         if apart:
             wanted_texts(self.latent, **request.wanted)  # refuses changes that contradict each other

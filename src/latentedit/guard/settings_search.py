@@ -151,9 +151,10 @@ def calibrate_settings(
     corrupted: list[Tensor] = []
     for positions in how.batches:
         latent, target = source.batch(positions)
+        decoded = model.decode(latent.z)
         before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
-        found.append(evaluate(latent, target, before, seed=how.seed))
-        corrupted.append(_corrupted_losses(latent, before, how))
+        found.append(evaluate(latent, target, decoded, before, seed=how.seed))
+        corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
         if progress is not None:
             progress(SETTINGS, len(found), total)
     chosen = choose(
@@ -194,10 +195,7 @@ class Source:
         pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=positions.start))
         reader = captioner_for(model)
         said = captions if reader is None else reader.caption(pixels)
-        z = model.encode(pixels)
-        return JointLatent(
-            backbone=model, z=z, condition=model.embed(said), captions=tuple(said), decoded=model.decode(z)
-        )
+        return JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
 
     def _given(self, positions: range, captions: list[str]) -> JointLatent:
         images = [open_picture(self.pictures[position]).on_white() for position in positions]
@@ -236,16 +234,21 @@ def _exchange(caption: str, others: Sequence[str], number: int) -> str:
 
 
 def evaluate(
-    latent: JointLatent, target: Condition, before: Float64[Tensor, "levels 2 b"], *, seed: int
+    latent: JointLatent,
+    target: Condition,
+    decoded: Float[Tensor, "b 3 h w"],
+    before: Float64[Tensor, "levels 2 b"],
+    *,
+    seed: int,
 ) -> dict[str, Criteria]:
-    """The criteria of a batch's edits by every candidate; ``before`` are `losses_at` of the images."""
+    """The criteria of a batch's edits by every candidate; ``before``: `losses_at` of the images."""
     model, texts = latent.backbone, (latent.condition, target)
     after: dict[str, Tensor] = {}
     changes: list[Tensor] = []
     for name, editor in candidates(model).items():
         (edited,) = editor.edit(latent, target, [1.0], seed=seed)
         after[name] = losses_at(latent, texts, edited.z, seed=seed)
-        change = model.decode(edited.z) - latent.decoded
+        change = model.decode(edited.z) - decoded
         changes += [smaller(local_change(change)), smaller(change)]
     distances = consensus_distances(torch.stack(changes))
     return {
@@ -254,14 +257,14 @@ def evaluate(
     }
 
 
-def _corrupted_losses(latent: JointLatent, before: Tensor, how: Search) -> Float64[Tensor, "levels m"]:
-    """Losses of corrupted images under their own text, relative to those of the images."""
-    some = slice(0, how.harmed)
-    assert latent.decoded is not None
-    found: list[Tensor] = []
+def _corrupted_losses(
+    latent: JointLatent, decoded: Float[Tensor, "n 3 h w"], before: Float64[Tensor, "levels 2 b"], *, seed: int
+) -> Float64[Tensor, "levels m"]:
+    """Losses of the first images after each corruption under their own text, relative to those of the images."""
+    some, found = slice(0, len(decoded)), list[Tensor]()
     for corruption in CORRUPTIONS.values():
-        z = latent.backbone.encode(corruption.apply(latent.decoded[some]))
-        found.append(losses_at(latent, [latent.condition[some]], z, seed=how.seed)[:, 0] / before[:, 0, some])
+        z = latent.backbone.encode(corruption.apply(decoded))
+        found.append(losses_at(latent, [latent.condition[some]], z, seed=seed)[:, 0] / before[:, 0, some])
     return torch.cat(found, dim=1)
 
 
