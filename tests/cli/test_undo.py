@@ -95,7 +95,6 @@ def test_a_picture_without_its_latent_needs_the_direction(
         (("-o", "me.edited.png"), "another name"),
         (("-o", "no/o.png"), "does not exist"),
         (("-o", "o.psd"), "o.psd"),
-        (("--device", "gpu7"), "gpu7"),
         (("--direction", "no.safetensors"), "no such file"),
         (("--strength", "0.5", "--no-local"), "--strength and --local/--no-local cannot be used here"),
     ],
