@@ -33,9 +33,9 @@ from PIL import Image
 
 from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import write_manifest
-from latentedit.api.outputs import write_together
 from latentedit.cli.main import run as command_line
 from latentedit.core.files.tensors import pack
+from latentedit.editing.outputs import write_together
 from latentedit.models import registry
 from latentedit.testing.miniature import miniature_sd3
 from latentedit_keep.files import write_text, written_beside

@@ -11,7 +11,7 @@ import numpy as np
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
 from latentedit.latents.classifier import AttributeClassifier
 from latentedit.latents.reference import write_reference
 from latentedit.latents.worlds import World

@@ -11,15 +11,6 @@ from latentedit.core.lazy import exports
 if TYPE_CHECKING:
     from latentedit import directions as directions
     from latentedit import editors as editors
-    from latentedit.api.replay import replay as replay
-    from latentedit.api.request import EditRequest as EditRequest
-    from latentedit.api.result import EditResult as EditResult
-    from latentedit.api.session import Session as Session
-    from latentedit.api.undo import undo as undo
-    from latentedit.api.verbs import edit as edit
-    from latentedit.api.verbs import identify as identify
-    from latentedit.api.verbs import manipulate as manipulate
-    from latentedit.api.verbs import sweep as sweep
     from latentedit.api.viewer.from_results import view as view
     from latentedit.core import errors as errors
     from latentedit.core.condition import Condition as Condition
@@ -27,6 +18,15 @@ if TYPE_CHECKING:
     from latentedit.directions.hsds import HSDS as HSDS
     from latentedit.directions.local_basis import LocalBasis as LocalBasis
     from latentedit.directions.local_basis import local_basis as local_basis
+    from latentedit.editing.replay import replay as replay
+    from latentedit.editing.request import EditRequest as EditRequest
+    from latentedit.editing.result import EditResult as EditResult
+    from latentedit.editing.session import Session as Session
+    from latentedit.editing.undo import undo as undo
+    from latentedit.editing.verbs import edit as edit
+    from latentedit.editing.verbs import identify as identify
+    from latentedit.editing.verbs import manipulate as manipulate
+    from latentedit.editing.verbs import sweep as sweep
     from latentedit.latents.encode import encode as encode
     from latentedit.latents.joint import JointLatent as JointLatent
     from latentedit.models.base import Backbone as Backbone

@@ -12,10 +12,10 @@ import latentedit as le
 from latentedit.api import discovery_files
 from latentedit.api.discovery import CONTROLS, SCALES, Discovery, discover, probability_reader, undamaged_scale
 from latentedit.api.discovery_files import check_folder, file_names, write_discovery
-from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.directions.direction_file import load_direction
 from latentedit.directions.local_basis import LocalBasis
+from latentedit.editing.result import EditResult
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from tests.api.discoveries import gain, halves, known_basis, widen
 from tests.editors.colours import ColourBackbone

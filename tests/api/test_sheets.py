@@ -12,7 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from latentedit.api.outputs import plain as plain_values
 from latentedit.api.path_sheet import path_pictures, paths_json
 from latentedit.api.sheets import (
     _amplified_difference,
@@ -27,6 +26,7 @@ from latentedit.api.sheets import (
 from latentedit.core.errors import OutputError, ShapeError
 from latentedit.directions.latent_path import PathsBetween, paths_between
 from latentedit.latents.pair import encode_pair
+from latentedit_keep.files import plain as plain_values
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 from tests.editors.pictures import plain, series

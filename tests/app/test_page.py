@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
-from latentedit.api.outputs import read_record, same_picture
 from latentedit.app.visit import Visit
 from latentedit.directions.direction_file import load_direction
+from latentedit.editing.outputs import read_record, same_picture
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy
-from tests.latents.unknown import not_known
+from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ class Reader(AttributeReader):
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    importlib.import_module("latentedit.api.verbs")  # takes the true one for itself before it is replaced
+    importlib.import_module("latentedit.editing.verbs")  # takes the true one for itself before it is replaced
     for module in ("captions.base", "encode"):
         monkeypatch.setattr(f"latentedit.latents.{module}.captioner_for", lambda _: Reader())
 

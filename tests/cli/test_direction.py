@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
+from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -124,7 +124,7 @@ def test_directions_are_compared(command: Command, made: Callable[..., Path]) ->
     [
         (("make", "me.png", "--to", TO, "-o", "a.png"), ".safetensors"),
         (("make", "me.png", "--to", TO, "-o", "no/a.safetensors"), "does not exist"),
-        (("make", "me.png", "-o", "a.safetensors"), "nothing says what the picture should show"),
+        (("make", "me.png", "-o", "a.safetensors"), "no edit requested"),
         (("make", "me.png", "--change", "=>", "-o", "a.safetensors"), "OLD => NEW"),
         (("make", "me.png", "no.png", "--to", TO, "-o", "a.safetensors"), "no such file"),
         (("preview", "a.safetensors", "-o", "p.jpg"), ".png"),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
+from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 
 pytestmark = pytest.mark.slow

@@ -36,7 +36,7 @@ def light(folder: Path, tmp_path: Path) -> Path:
 def test_every_part_of_a_model_is_tried(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = command("doctor", "--model", folder, "--device", "cpu")
     assert (outcome.code, outcome.out.splitlines()[-1]) == (1, "to be mended: codec"), "its weights are random"
-    monkeypatch.setattr("latentedit.api.checkup.LEAST_PSNR_DB", 0.0)
+    monkeypatch.setattr("latentedit.editing.checkup.LEAST_PSNR_DB", 0.0)
     outcome = command("doctor", "--model", folder, "--device", "cpu", "--json")
     assert outcome.code == 0
     facts = json.loads(outcome.out)

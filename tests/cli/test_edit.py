@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record, same_picture
 from latentedit.core.errors import ConfigError, UnknownPictureWarning
+from latentedit.editing.outputs import read_record, same_picture
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
+from tests.guard.unknown import not_known
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, says
-from tests.latents.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
@@ -200,10 +200,10 @@ def test_an_unknown_picture_is_edited_with_anyway_only(
         warnings.simplefilter("ignore", UnknownPictureWarning)  # as the program does
         outcome = command(*arguments, "--anyway")
     assert outcome.code == 0, outcome.err
-    assert "unknown: 21.5 x the loss" in outcome.out
+    assert "unknown: denoising loss 21.5x" in outcome.out
     assert "6 for the guard" in outcome.out
     assert "warning: this picture is unknown to the model" in outcome.err
-    assert "warning: the caption was read by a reader that was not made for such pictures" in outcome.err
+    assert "warning: the captioner was not trained on such images" in outcome.err
     told = json.loads((tmp_path / "me.edited.json").read_text())
     assert told["results"][0]["knowledge"]["state"] == "unknown"
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
 from latentedit.api.runs.folder import RunFolder
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
+from latentedit.editing.outputs import read_record
 from latentedit.latents.pictures import Picture
 from tests.commands import Command, Refused
 
@@ -216,7 +216,7 @@ def test_a_manifest_says_what_each_picture_should_show(
             ("photos", ["--to", TO, option, "x.png"], f"{option} cannot be used here: they are for a single picture")
             for option in ("--sheet", "--view", "--mask")
         ),
-        ("photos", [], "nothing says what the picture should show"),
+        ("photos", [], "no edit requested"),
         ("photos", ["--to", TO, "--batch", 0], "--batch must be 1 or more; got 0"),
         ("photos", ["--to", TO, "--workers", 0], "--workers must be 1 or more; got 0"),
         ("photos", ["--to", TO, "-o", "photos"], "would be one folder"),

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api import settings_search
-from latentedit.api.calibrate import Calibration
-from latentedit.api.settings_search import Search
 from latentedit.core.settings import to_plain
-from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
+from latentedit.guard import settings_search
+from latentedit.guard.calibration import CalibratedSettings, Calibration
+from latentedit.guard.settings_search import Search
 from latentedit.models.calibrations import store_calibration
 from tests.carried import carry
 from tests.commands import Command, Refused
@@ -70,9 +69,9 @@ def test_verify(command: Command, refused: Refused, bundled: Path) -> None:
 def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Four pictures of two steps, two of them edited by two candidates, and a data folder of its own."""
     small = functools.partial(Calibration, pictures=4, steps=2, batch=2, harmed=1)
-    monkeypatch.setattr("latentedit.api.calibrate.Calibration", small)
+    monkeypatch.setattr("latentedit.guard.calibration.Calibration", small)
     search = functools.partial(Search, pictures=2, steps=2, batch=2)
-    monkeypatch.setattr("latentedit.api.settings_search.Search", search)
+    monkeypatch.setattr("latentedit.guard.settings_search.Search", search)
     monkeypatch.setattr(settings_search, "AROUND", {"3 steps": settings_search.AROUND["3 steps"]})
     monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path / "data"))
     return tmp_path / "data"

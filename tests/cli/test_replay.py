@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
 from latentedit.cli.main import run
+from latentedit.editing.outputs import read_record
 from latentedit_keep.pictures import pack_chunks, read_chunks
 from tests.commands import Command, Refused
 

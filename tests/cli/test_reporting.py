@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.api.result import EditResult
-from latentedit.api.verbs import edit, identify, manipulate
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.reporting import (
     cross_talk_rows,
@@ -21,6 +19,8 @@ from latentedit.cli.reporting import (
     table_rows,
 )
 from latentedit.core.cost import Cost
+from latentedit.editing.result import EditResult
+from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.latents.encode import encode
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey

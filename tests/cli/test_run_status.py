@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from latentedit.api.outputs import plain
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.work import Failure, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
+from latentedit_keep.files import plain
 
 UNITS = [f"{unit:03d}" for unit in range(4)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
+from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api.outputs import read_record
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.undo import undo_direction
 from latentedit.cli.main import run
 from latentedit.directions.direction_file import load_direction
+from latentedit.editing.undo import undo_direction
 from latentedit.latents.pictures import Picture
 from latentedit.models.registry import load
 from tests.commands import Command, Refused
@@ -95,7 +95,6 @@ def test_a_picture_without_its_latent_needs_the_direction(
         (("-o", "me.edited.png"), "another name"),
         (("-o", "no/o.png"), "does not exist"),
         (("-o", "o.psd"), "o.psd"),
-        (("--device", "gpu7"), "gpu7"),
         (("--direction", "no.safetensors"), "no such file"),
         (("--strength", "0.5", "--no-local"), "--strength and --local/--no-local cannot be used here"),
     ],

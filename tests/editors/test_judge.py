@@ -13,15 +13,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, stream
-from latentedit.editors.criteria import Look, consensus_distances, levels_of, losses_at, rank_sums, smaller
 from latentedit.editors.judge import Judge, Verdict
+from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import clean_at, mixture_latent
-from tests.editors.colours import COLOURS, ColourBackbone
 
 DISTANCE, VARIANCE = 3.0, 0.3
 
@@ -304,93 +302,11 @@ def test_nothing_is_measured_of_a_picture_that_the_model_does_not_know(
     state: Any, label: str, share: float | None
 ) -> None:
     verdict = Verdict(word="partly done", share=0.4, residual=1.0)
-    knowledge = Knowledge(state=state, number=2.0, reason="style", caption_fits=True, caption_read=True, evaluations=6)
-    found = verdict.on(knowledge)
+    familiarity = Familiarity(
+        state=state, number=2.0, reason="style", caption_fits=True, caption_read=True, evaluations=6
+    )
+    found = verdict.on(familiarity)
     assert (found.label, found.share) == (label, share)
     assert ("doubtful" in found.text) is (state == "doubtful")
     damaged = dataclasses.replace(verdict, word="damaged")
-    assert damaged.on(knowledge) == damaged
-
-
-@pytest.fixture
-def coloured() -> JointLatent:
-    """A red picture and a blue one."""
-    model = ColourBackbone()
-    captions = ("red", "blue")
-    noise = 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    z = noise + torch.tensor([COLOURS[name] for name in captions])[:, :, None, None]
-    return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions, decoded=z)
-
-
-def test_the_consensus_is_the_median_of_the_others() -> None:
-    changes = torch.randn(6, 2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
-    everything = changes.quantile(0.5, dim=0)
-    for index, found in enumerate(consensus_distances(changes)):
-        others = torch.cat([changes[:index], changes[index + 1 :]]).median(dim=0).values
-        expected = (changes[index] - others).flatten(1).norm(dim=1) / everything.flatten(1).norm(dim=1)
-        torch.testing.assert_close(found, expected.double(), rtol=1e-5, atol=1e-6)
-
-
-def test_equal_changes_agree_however_many_are_zero() -> None:
-    changes = torch.zeros(4, 1, 3, 2, 2)
-    assert consensus_distances(changes).tolist() == [[0.0]] * 4
-    changes[:3] = 0.5
-    assert consensus_distances(changes)[:3].tolist() == [[0.0]] * 3
-    assert consensus_distances(changes)[3].item() == pytest.approx(1)
-
-
-def test_a_look_says_what_the_verdict_says(coloured: JointLatent) -> None:
-    target = coloured.backbone.embed(["green", "grey"])
-    z = coloured.z + 0.7 * (target.tokens[:, 0] - coloured.condition.tokens[:, 0])[:, :, None, None]
-    texts = (coloured.condition, target)
-    before, after = (losses_at(coloured, texts, one, seed=3) for one in (coloured.z, z))
-    look = Look.of(before, after)
-    for index, level in enumerate(levels_of(coloured.backbone)):
-        # The same closed form under other noise: with all pixels the two agree to a few hundredths.
-        verdicts = Judge(level=level, damage=1000).judge(coloured, target, z, strength=1.0, seed=3)
-        assert look.share[index].tolist() == pytest.approx([one.share for one in verdicts], abs=0.06)
-        assert look.residual[index].tolist() == pytest.approx([one.residual for one in verdicts], rel=0.1)
-
-
-def test_right_answers_score_best_and_nothing_and_too_much_worse(coloured: JointLatent) -> None:
-    """The optimal map of the world is the difference of the means."""
-    target = coloured.backbone.embed(["green", "red"])
-    whole = (target.tokens[:, 0] - coloured.condition.tokens[:, 0])[:, :, None, None]
-    texts = (coloured.condition, target)
-    before = losses_at(coloured, texts, coloured.z, seed=0)
-    for name, least in (("residual", 1.0), ("share", 0.0)):
-        found = {
-            scale: float(
-                Look.of(before, losses_at(coloured, texts, coloured.z + scale * whole, seed=0)).scores[name].mean()
-            )
-            for scale in (0.0, 0.5, 1.0, 1.5, 3.0)
-        }
-        assert min(found, key=found.__getitem__) == 1.0, name
-        assert found[1.0] == pytest.approx(least, abs=0.05), name
-        assert found[0.0] > found[0.5], name
-
-
-def test_a_share_of_texts_that_mean_the_same_is_unknown(coloured: JointLatent) -> None:
-    before = losses_at(coloured, (coloured.condition, coloured.condition), coloured.z, seed=0)
-    look = Look.of(before, before)
-    assert bool(look.share.isnan().all())
-    assert look.scores["share"].tolist() == [1.0, 1.0]
-
-
-def test_ranks_are_added_up() -> None:
-    scores = {
-        "residual": [1.0, 2.0, 3.0],
-        "share": [0.1, 0.1, 0.2],
-        "consensus": [5.0, 4.0, 6.0],
-        "size": [9.0, 0.0, 0.0],
-    }
-    assert rank_sums(scores) == [1 + 1.5 + 2, 2 + 1.5 + 1, 9.0]
-    assert rank_sums(scores, ("size",)) == [3.0, 1.5, 1.5]
-
-
-def test_large_changes_are_compared_at_128_pixels() -> None:
-    change = torch.rand(1, 3, 256, 512, generator=torch.Generator().manual_seed(0))
-    assert smaller(change).shape == (1, 3, 64, 128)
-    assert smaller(change).mean().item() == pytest.approx(change.mean().item(), abs=1e-6)
-    assert smaller(change[..., :100, :100]).shape[2:] == (100, 100)
-    assert math.isfinite(float(smaller(change).sum()))
+    assert damaged.on(familiarity) == damaged

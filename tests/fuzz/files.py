@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.api.manifests.manifest import load_manifest
-from latentedit.api.undo import difference, undo_stored
 from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.direction_file import save_direction
-from latentedit.editors.calibrated import CalibratedSettings
+from latentedit.editing.undo import difference, undo_stored
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.registry import localizes, make_editor
-from latentedit.latents.guard import Guard
+from latentedit.guard.calibration import CalibratedSettings
+from latentedit.guard.guard import Guard
 from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
@@ -109,7 +109,7 @@ def _difference() -> bytes:
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_picture(), data, model=_model())
+    undo_stored(_picture(), data)
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")

@@ -23,6 +23,7 @@ from latentedit.latents.record import (
     versions,
 )
 from latentedit_keep.pictures import MAX_RECORD_BYTES
+from tests.editors.colours import ColourBackbone
 
 
 def example(**more: Any) -> RunRecord:
@@ -131,6 +132,13 @@ def test_a_picture_is_known_by_its_pixels_and_the_name_of_its_file(path: str | N
     example(picture=told).check_picture(picture)
     with pytest.raises(ConfigError, match="this is not the picture"):
         example(picture=told).check_picture(Picture(image=Image.new("RGB", (4, 2))))
+
+
+def test_a_model_in_a_folder_is_named_without_the_folder() -> None:
+    model = ColourBackbone()
+    for name, recorded in (("/home/me/models/portraits", "portraits"), ("org/name@main", "org/name@main")):
+        model.name = name
+        assert ModelRecord.of(model).name == recorded
 
 
 def test_versions_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import latentedit
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.editors.registry import make_editor
+from latentedit.guard.guard import check_familiarity
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import examined
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
@@ -102,6 +102,7 @@ def test_the_guard_that_comes_with_it_knows_its_own_kind_and_no_other(name: str)
     foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]
     strange = [ImageOps.flip(own[0]), Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
     states = [
-        [examined(encode(model, one)).knowledge[0].state for one in pictures] for pictures in (own, foreign, strange)
+        [check_familiarity(encode(model, one)).knowledge[0].state for one in pictures]
+        for pictures in (own, foreign, strange)
     ]
     assert states == [["known"] * 2, ["doubtful"] * 2, ["unknown"] * 3]

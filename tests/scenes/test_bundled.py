@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from latentedit.cli.main import run
+from latentedit.guard.guard import check_familiarity
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import examined
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit_bench.data.prepared import to_tensor
@@ -56,7 +56,7 @@ def test_a_red_ball_becomes_a_blue_one_and_every_object_stays(tmp_path: Path) ->
 def test_the_guard_that_comes_with_it_knows_its_own_kind_and_no_other(model: Backbone) -> None:
     own = [Image.fromarray(SCENES.render(scene)) for scene in draw_split("test", 4, 12)[::2]]
     strange = [Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
-    states = [[examined(encode(model, one)).knowledge[0].state for one in some] for some in (own, strange)]
+    states = [[check_familiarity(encode(model, one)).knowledge[0].state for one in some] for some in (own, strange)]
     assert states == [["known"] * 2, ["unknown"] * 2]
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, SD3Transformer2DModel
 
-from latentedit.api.calibrate import Calibration, calibrate_guard
+from latentedit.guard.calibration import Calibration, calibrate_guard
+from latentedit.guard.guard import Guard
 from latentedit.latents import reference
 from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.guard import Guard
 from latentedit.latents.reference import verify
 from latentedit.latents.worlds import World, words_of
 from latentedit.models.model_settings import read_settings

@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.api.calibration import preview_of
-from latentedit.api.measure import metered, peak_bytes
 from latentedit.api.naming import Meaning, ProbabilityReader, meaning_of
-from latentedit.core.cost import Cost
+from latentedit.core.cost import Cost, metered, peak_bytes
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.at_level import clean_share, random_direction
@@ -22,6 +20,7 @@ from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.editors.walks.step_length import Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
+from latentedit.latents.pictures import preview_of
 from latentedit.models.base import Backbone
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)

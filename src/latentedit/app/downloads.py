@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from latentedit.api.outputs import plain
-from latentedit.api.result import EditResult
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import ENDING, save_direction
+from latentedit.editing.result import EditResult
 from latentedit.latents.pictures import Picture
+from latentedit_keep.files import plain
 from latentedit_keep.pictures import save_image
 
 _NAME_LETTERS = 60

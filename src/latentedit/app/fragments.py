@@ -8,8 +8,8 @@ from html import escape
 from PIL import Image
 
 from latentedit.api.discovery import SCALES, Discovery
-from latentedit.api.result import EditResult
 from latentedit.app.history import Edit, Entry
+from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.colour import shown
 

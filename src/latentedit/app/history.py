@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from latentedit.api.result import EditResult
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
+from latentedit.editing.result import EditResult
 from latentedit.latents.pictures import Picture
 
 

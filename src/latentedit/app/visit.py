@@ -9,10 +9,6 @@ from pathlib import Path
 
 from latentedit.api.discovery import Discovery, discover
 from latentedit.api.discovery_files import file_names
-from latentedit.api.request import EditRequest, check_texts
-from latentedit.api.result import EditResult
-from latentedit.api.session import Session
-from latentedit.api.undo import undo_stored
 from latentedit.app.downloads import Download, direction_files, picture_file, plain_name, record_file
 from latentedit.app.history import Edit, Entry
 from latentedit.app.models import Models
@@ -21,13 +17,17 @@ from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import ENDING, load_direction
 from latentedit.directions.local_basis import local_basis
+from latentedit.editing.request import EditRequest, check_texts
+from latentedit.editing.result import EditResult
+from latentedit.editing.session import Session
+from latentedit.editing.undo import undo_stored
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
+from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import examined, guarded
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks
@@ -220,7 +220,7 @@ class Visit:
             raise ConfigError("there is no edit to take back: the picture is as it came. Edit it first")
         else:
             with self._task(model, progress) as (backbone, _):
-                image = undo_stored(entry.picture, entry.payload, model=backbone)
+                image = undo_stored(entry.picture, entry.payload)
                 picture = Picture(image=image, path=entry.picture.path)
                 caption, notes = _looked_at(backbone, picture)
             self._append(Entry(title="before its edit", picture=picture, caption=caption, notes=notes))
@@ -381,7 +381,7 @@ def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ..
     known: str = backbone.defaults.get("knows", "")
     notes = [f"the model {backbone.name} only knows {known}"] if known else []
     notes += backbone.caption_notes([caption])
-    notes += [doubt for one in examined(latent).knowledge for doubt in one.doubts]
+    notes += [doubt for one in check_familiarity(latent).knowledge for doubt in one.doubts]
     if frame.region is not None:
         left, top, width, height = frame.region
         notes.append(f"the model sees {width} x {height} px of the picture, from {left}, {top}")

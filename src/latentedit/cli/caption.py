@@ -27,9 +27,9 @@ def caption(
         latentedit caption me.png --json
         latentedit caption me.jpg --captioner Salesforce/blip-image-captioning-base
     """
+    from latentedit.guard.guard import check_familiarity
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
     from latentedit.latents.encode import encode
-    from latentedit.latents.guard import examined
     from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
@@ -42,7 +42,7 @@ def caption(
     latent = encode(backbone, opened, captioner=None if captioner is None else reader)
     text, pixels = latent.captions[0], latent.frames[0].pixels[None].to(backbone.device)
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
-    knowledge = next(iter(examined(latent).knowledge), None)
+    knowledge = next(iter(check_familiarity(latent).knowledge), None)
     if as_json:
         about = {"attributes": attributes, "knowledge": knowledge, "notes": opened.notes}
         print_json({"picture": picture, "caption": text, **about})

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
@@ -13,6 +12,7 @@ from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import all_changes, default_output
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def make(
         seed=seed,
     )
     request.check_wanted()
-    from latentedit.api.calibration import calibrate_direction
-    from latentedit.api.session import Session
     from latentedit.directions.direction_file import check_direction_output, save_direction
+    from latentedit.editing.session import Session
+    from latentedit.editing.verbs import calibrate_direction
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 
@@ -141,11 +141,11 @@ def preview(
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else default_output(file, "preview.png")
-    from latentedit.api.outputs import check_beside
-    from latentedit.api.result import write_sweep
     from latentedit.api.sheets import check_sweep_output
-    from latentedit.api.verbs import run
     from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.outputs import check_beside
+    from latentedit.editing.result import write_sweep
+    from latentedit.editing.verbs import run
     from latentedit.latents.pictures import Picture, check_output
     from latentedit_keep.files import written_beside
 

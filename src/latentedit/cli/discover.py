@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.api.request import check_texts
 from latentedit.cli import options
 from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.editing.request import check_texts
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:

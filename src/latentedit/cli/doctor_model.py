@@ -93,7 +93,7 @@ def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None
 
 def _tried(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
     """Checks of the loaded model; each is printed as it finishes."""
-    from latentedit.api.checkup import check_model
+    from latentedit.editing.checkup import check_model
     from latentedit.models.memory import gigabytes
     from latentedit.models.placement import dtype_name
 

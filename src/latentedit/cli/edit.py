@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import all_changes, default_output, open_checked
 from latentedit.cli.strengths import parse_strength
+from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 
@@ -123,7 +123,7 @@ def _edit_one(
     request.check_wanted()
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
-    from latentedit.api.verbs import edit_pictures, read_directions
+    from latentedit.editing.verbs import edit_pictures, read_directions
 
     opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, beside=request.beside)
     files, request = request.direction, read_directions(request)

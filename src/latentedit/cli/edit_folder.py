@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentedit.api.request import EditRequest
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
 from latentedit_keep.files import user_path
 
@@ -69,7 +69,7 @@ def edit_many(
         LatentEditError: whatever stops the whole.
     """
     from latentedit.api.runs.executors import Executor, run_work, suitable_workers
-    from latentedit.api.verbs import read_directions
+    from latentedit.editing.verbs import read_directions
 
     executor = Executor(workers=workers, ray=ray)
     if batch < 1:

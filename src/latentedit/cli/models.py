@@ -180,10 +180,10 @@ def calibrate(
         latentedit models calibrate portraits
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
-    from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.api.runs.jobs import pictures_in
-    from latentedit.api.settings_search import Search, calibrate_settings
     from latentedit.core.settings import to_plain
+    from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+    from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load
 
@@ -272,25 +272,27 @@ def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
 
 def _known(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The calibration of a model: the user's, or the one that comes with it."""
-    from latentedit.models.calibrations import known_calibration
+    from latentedit.models.calibrations import read_calibration
 
-    return known_calibration(_fingerprint(folder, settings), settings)
+    return read_calibration(_fingerprint(folder, settings), settings)
 
 
 def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
     """A sentence for each part of a calibration; None for a part that is missing."""
     from latentedit.core.settings import from_plain
-    from latentedit.editors.calibrated import CalibratedSettings
-    from latentedit.latents.guard import KEY, Guard
-    from latentedit.models.calibrations import SETTINGS
+    from latentedit.guard.calibration import CalibratedSettings
+    from latentedit.guard.guard import Guard
+    from latentedit.models.calibrations import GUARD, SETTINGS
 
-    parts = {KEY: Guard, SETTINGS: CalibratedSettings}
+    parts = {GUARD: Guard, SETTINGS: CalibratedSettings}
     return {name: from_plain(kind, known[name]).text if name in known else None for name, kind in parts.items()}
 
 
 def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
-    return "eim" not in settings.get("editors", {}) or known.get("settings", {}).get("preferred", False)
+    from latentedit.models.calibrations import ModelSettings
+
+    return ModelSettings(maker=settings, calibration=known, published={}).uses_calibration
 
 
 def _captions(file: Path) -> list[str]:

@@ -13,7 +13,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
 if TYPE_CHECKING:
-    from latentedit.api.result import EditResult
+    from latentedit.editing.result import EditResult
     from latentedit.latents.record import RunRecord
 
 
@@ -60,10 +60,10 @@ def replay(
         _keep_again(text, result, output, picture, edited, mask, as_json=as_json, quiet=quiet)
         return
     refuse("the result was not written by keep", {"--edited": edited})
-    from latentedit.api.outputs import read_record
-    from latentedit.api.replay import differences
-    from latentedit.api.replay import replay as replay_record
     from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.outputs import read_record
+    from latentedit.editing.replay import differences
+    from latentedit.editing.replay import replay as replay_record
     from latentedit.latents.pictures import Picture
 
     record = read_record(result)
@@ -150,8 +150,8 @@ def _is_file(place: Path) -> bool:
 
 
 def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
-    from latentedit.api.outputs import check_beside
     from latentedit.api.sheets import check_sweep_output
+    from latentedit.editing.outputs import check_beside
     from latentedit.latents.pictures import check_output
 
     if record.output == "sweep":
@@ -173,7 +173,7 @@ def _as_recorded(record: "RunRecord") -> ModelChoice:
 
 
 def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
-    from latentedit.api.result import write_sweep
+    from latentedit.editing.result import write_sweep
 
     if record.output == "sweep":
         write_sweep(made, output)
@@ -185,9 +185,9 @@ def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
 
 def _how_far(first: Path, second: Path) -> str:
     """How two results differ, in pixels if they have one size."""
-    from latentedit.api.outputs import same_picture
-    from latentedit.api.result import measure_effect
     from latentedit.api.viewer.page import is_page
+    from latentedit.editing.outputs import same_picture
+    from latentedit.editing.result import measure_effect
     from latentedit.latents.pictures import Picture
     from latentedit_keep.pictures import read_chunks
 

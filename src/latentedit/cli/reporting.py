@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from latentedit.api.result import EditResult, Effect
     from latentedit.cli.model_choice import ModelChoice
+    from latentedit.editing.result import EditResult, Effect
 
 
 def result_rows(

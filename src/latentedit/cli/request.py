@@ -60,7 +60,7 @@ def check_apart(**places: Path | None) -> None:
     Raises:
         OutputError: two outputs with one name.
     """
-    from latentedit.api.outputs import beside
+    from latentedit.editing.outputs import beside
 
     seen: dict[Path, str] = {}
     for option, place in places.items():
@@ -92,9 +92,9 @@ def open_checked(
         ImageError: not an image, or a mask that does not fit it.
         OutputError: an output that cannot be written, or that is also an input.
     """
-    from latentedit.api.outputs import check_beside
     from latentedit.api.sheets import check_sweep_output
     from latentedit.api.viewer.page import check_page
+    from latentedit.editing.outputs import check_beside
     from latentedit.latents.masks import open_mask
     from latentedit.latents.pictures import Picture, check_output
 

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import all_changes, default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
+from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.result import EditResult
+    from latentedit.editing.result import EditResult
 
 
 @chooses_model
@@ -94,8 +94,8 @@ def sweep(
     values = parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
-    from latentedit.api.result import write_sweep
-    from latentedit.api.verbs import read_directions, run
+    from latentedit.editing.result import write_sweep
+    from latentedit.editing.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
 
     opened = open_checked(picture, output=output, mask=mask, beside=request.beside, sweep=True)

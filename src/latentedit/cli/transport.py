@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.api.request import check_texts
 from latentedit.cli import options
 from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.editing.request import check_texts
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:

@@ -52,9 +52,9 @@ def undo(
     if direction is None:
         refuse("use these with --direction", {"--strength": strength, "--local/--no-local": local})
     output = output if output is not None else default_output(picture, "undone.png")
-    from latentedit.api.undo import undo as undo_file
-    from latentedit.api.undo import undo_direction
     from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.undo import undo as undo_file
+    from latentedit.editing.undo import undo_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit.latents.record import RunRecord
     from latentedit_keep.pictures import read_chunks, save_image
@@ -66,7 +66,7 @@ def undo(
     if record is not None and record.output != "picture":
         raise ConfigError(f"{picture} is a {record.output}, not an edited image. Give the image itself")
     if direction is None:
-        image = undo_file(picture, model=None if choice.model is None else choice.load())
+        image = undo_file(picture)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
         found = load_direction(direction, model=backbone)

@@ -2,9 +2,17 @@
 
 import contextlib
 import dataclasses
+import sys
 import threading
+import time
 from collections.abc import Generator
 from contextvars import ContextVar
+from typing import Protocol
+
+import torch
+
+if sys.platform != "win32":
+    import resource
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -71,3 +79,48 @@ class Cost:
     peak_bytes: int
     verdict_evaluations: float = 0.0
     guard_evaluations: float = 0.0
+
+
+class OnDevice(Protocol):
+    """What runs on one device, such as a `Backbone`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Meter:
+    """Network evaluations and seconds since `metered` was entered."""
+
+    count: Count
+    started: float
+
+    def read(self) -> tuple[int, float]:
+        """Evaluations and seconds so far."""
+        return self.count.evaluations, time.perf_counter() - self.started
+
+
+@contextlib.contextmanager
+def metered(model: OnDevice) -> Generator[Meter]:
+    """Count the evaluations of a model and the seconds, and measure the peak of memory from here on."""
+    reset_peak(model.device)
+    with counting(model) as count:
+        yield Meter(count, time.perf_counter())
+
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the highest allocation so far, on devices that record one."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Highest allocation since `reset_peak` (CUDA), or highest resident memory of the process (CPU); 0 on Windows."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest if sys.platform == "darwin" else 1024 * highest

@@ -37,10 +37,10 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.distillation import texts_differ
 from latentedit.latents.denoising import denoising_losses
+from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import suitable
+from latentedit.models.calibrations import ModelSettings
 
 Word = Literal["not done", "partly done", "done", "changed", "damaged", "not known"]
 
@@ -75,11 +75,11 @@ class Verdict:
         remedy = f" ({self.remedy})" if self.remedy else ""
         return f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
 
-    def on(self, knowledge: Knowledge) -> "Verdict":
-        """The verdict on a picture of which the model knows so much; that on a known one stays as it is."""
-        if knowledge.state == "known" or self.word in ("not done", "damaged"):
+    def on(self, familiarity: Familiarity) -> "Verdict":
+        """The verdict on an image of this familiarity; that on a known one stays as it is."""
+        if familiarity.state == "known" or self.word in ("not done", "damaged"):
             return self
-        if knowledge.state == "doubtful":
+        if familiarity.state == "doubtful":
             reason = "; ".join(filter(None, (self.reason, "the picture is doubtful to the model")))
             return dataclasses.replace(self, reason=reason)
         reason = "the model does not know this picture, so it cannot tell what was done"
@@ -105,7 +105,7 @@ class Judge:
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
         """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.calibrations`)."""
-        return from_plain(cls, suitable(backbone, "judge", backbone.defaults.get("judge")) or {})
+        return from_plain(cls, ModelSettings.of(backbone).judge)
 
     def evaluations(self, latent: JointLatent) -> int:
         """Network evaluations of `least_loss` under two texts, a latent."""

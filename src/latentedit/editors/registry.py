@@ -8,7 +8,7 @@ from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, weights_of_one
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTINGS, calibration_of, suitable
+from latentedit.models.calibrations import ModelSettings
 
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
 """Names of settings in diffusers' pipelines, and ours."""
@@ -30,16 +30,11 @@ def editor_class(name: str) -> type[Editor]:
 
 
 def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
-    """The settings of an editor that suit a model.
+    """The settings of an editor that suit a model (`models.calibrations.ModelSettings`).
 
-    Those of the model's folder, or calibrated ones (`models.calibrations` says which come first); without a table in
-    the folder those that were published for its family. A model that was distilled to need no guidance has weights of
-    1.
+    A model that was distilled to need no guidance has weights of 1.
     """
-    table = backbone.defaults.get("editors")
-    found = suitable(backbone, name, _own(name, backbone))
-    if found is None:
-        found = {} if table is not None else backbone.published.get(name, {})
+    found = ModelSettings.of(backbone).editor(name)
     if backbone.capabilities.guidance_kind == "none":
         return {**found, **weights_of_one(editor_class(name))}
     return found
@@ -50,8 +45,8 @@ def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
 
     As was calibrated for the model where the editor's settings are, else as the editor declares.
     """
-    found: Any = suitable(backbone, "local", _own(EIM.name, backbone)) if editor.name == EIM.name else None
-    return found if isinstance(found, bool) else editor.localizes
+    found = ModelSettings.of(backbone).local if editor.name == EIM.name else None
+    return editor.localizes if found is None else found
 
 
 def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
@@ -65,8 +60,7 @@ def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
     Raises:
         FileFormatError: a calibration that is damaged.
     """
-    tuned = "editors" in backbone.defaults or SETTINGS in calibration_of(backbone)
-    return EIM.name if tuned or instructed else UNTUNED
+    return EIM.name if instructed or ModelSettings.of(backbone).tuned else UNTUNED
 
 
 def default_note(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
@@ -114,8 +108,3 @@ def check_moves_along(kind: type[Editor], asked: str = "move along directions") 
     """
     if kind is not EIM:
         raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')
-
-
-def _own(name: str, backbone: Backbone) -> Mapping[str, Any] | None:
-    """What the model's maker tuned of an editor; None where that is nothing."""
-    return backbone.defaults.get("editors", {}).get(name)

@@ -22,16 +22,13 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import check
 from latentedit.core.solvers.base import level_batch
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import calibration_of
+from latentedit.models.calibrations import NO_CHANGE, calibration_of
 
 WORDINGS = ("keep the image the same", "change nothing", "do not change the picture", "")
 """What is tried. The first, SliderEdit's, is taken to mean no change where nothing was measured."""
 
 LEVELS = (0.5, 0.7, 0.9)
 """Of noise, at which it is measured: where instructions act."""
-
-KEY = "no_change"
-"""Of a model's calibration: the residual of each wording."""
 
 
 def no_change(model: Backbone) -> str:
@@ -40,7 +37,7 @@ def no_change(model: Backbone) -> str:
     Raises:
         FileFormatError, ConfigError: a calibration that is damaged.
     """
-    measured: Mapping[str, float] = calibration_of(model).get(KEY, {})
+    measured: Mapping[str, float] = calibration_of(model).get(NO_CHANGE, {})
     check(dict[str, float], no_change=measured)
     return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
 
@@ -49,7 +46,7 @@ def no_change(model: Backbone) -> str:
 def no_change_residuals(
     model: Backbone, z: Float[Tensor, "b *latent"], wordings: Sequence[str] = WORDINGS, *, seed: int = 0
 ) -> dict[str, float]:
-    """The residual of each wording, see the module; kept under `KEY` of a calibration it decides `no_change`.
+    """The residual of each wording, see the module; in a calibration it decides `no_change`.
 
     Args:
         model: that takes references.

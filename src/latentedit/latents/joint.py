@@ -12,7 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.latents.captions.base import one_line
-from latentedit.latents.knowledge import Knowledge
+from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
@@ -31,7 +31,7 @@ class JointLatent:
         frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
         start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
         provenance: how it was moved there: the record of that edit.
-        knowledge: what the model knows of each picture, where it was asked (`guard.examined`); empty where it was not.
+        knowledge: how familiar each picture is to the model, where that was checked (`guard.guard`); else empty.
         read: what the model's own reader says of the pictures, one each, where it was asked; empty where it was not.
         beside: further pictures that the model is shown, behind their own.
         decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
@@ -48,7 +48,7 @@ class JointLatent:
     start: Float[Tensor, "b *latent"] | None = None
     provenance: RunRecord | None = None
     decoded: Float[Tensor, "b 3 h w"] | None = None
-    knowledge: tuple[Knowledge, ...] = ()
+    knowledge: tuple[Familiarity, ...] = ()
     read: tuple[str, ...] = ()
     beside: tuple[Picture, ...] = ()
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
+import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ from latentedit.models.capabilities import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
 from latentedit_keep.pictures import check_output, decode, read_image, save_image
 
-__all__ = ["Frame", "Picture", "check_output", "save_image", "strips"]
+__all__ = ["Frame", "Picture", "check_output", "preview_of", "save_image", "strips"]
 
 _WHITE = (255, 255, 255)
+_PREVIEW_PX = 128  # longest side of each picture in a preview
 _STRIP_PIXELS = 1_000_000  # worked at together, where a step takes many bytes for each
 
 
@@ -215,3 +217,17 @@ def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     width, height = size
     rows = max(1, _STRIP_PIXELS // width)
     return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def preview_of(images: Sequence[Image.Image]) -> bytes:
+    """Small copies of pictures of one size, side by side on white, as a PNG file."""
+    small = [Picture(image=image).on_white().copy() for image in images]
+    for image in small:
+        image.thumbnail((_PREVIEW_PX, _PREVIEW_PX), Image.Resampling.LANCZOS)
+    width, height = small[0].size
+    strip = Image.new("RGB", (width * len(small), height))
+    for index, image in enumerate(small):
+        strip.paste(image, (index * width, 0))
+    file = io.BytesIO()
+    strip.save(file, format="PNG", optimize=True)
+    return file.getvalue()

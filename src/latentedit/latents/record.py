@@ -1,7 +1,7 @@
-"""How a result was made: enough to make it again, on a file that goes anywhere. No path, no key, no clock.
+"""Records: how a result was made, enough to make it again. No path, no key, no clock.
 
-Everything in a record is the same whenever the same edit is made, so a picture that carries it is the same file again;
-seconds and memory are told beside it (`EditResult.cost`), and in the JSON file that lies beside a written picture.
+The same edit has the same record, so that its file is the same again. Seconds and memory are elsewhere: in
+`EditResult.cost`, and in the JSON file beside a written image.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from latentedit.models.placement import dtype_name
 from latentedit_keep.pictures import MAX_RECORD_BYTES
 
 FORMAT = 1
-"""Of records; files of a higher one come from a newer latentedit."""
+"""Format of records; a higher one comes from a newer latentedit."""
 
 MAX_EDITS = 100
-"""Of one record, each going on from the one before."""
+"""Most edits of one record, each going on from the one before."""
 
 MAX_BESIDE = 100
-"""Pictures that a model is shown behind the edited one."""
+"""Most reference images of one edit."""
 
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
@@ -39,10 +39,10 @@ _SHOWN_LETTERS = 80
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
 
 Mixing = Literal["sum", "inverse", "projection"]
-"""What is done about the cross-talk of directions that are put together, see `directions.composition`."""
+"""How the cross-talk of combined directions is handled, see `directions.composition`."""
 
 Output = Literal["picture", "sheet", "sweep"]
-"""What a file shows: the edited picture, source and edited side by side, or pictures by strength."""
+"""What a file shows: the edited image, source and edited image side by side, or images by strength."""
 
 
 class _Record(pydantic.BaseModel):
@@ -63,7 +63,7 @@ class ModelRecord(_Record):
 
     @classmethod
     def of(cls, backbone: Backbone) -> "ModelRecord":
-        """What is to be said of a model."""
+        """The record of a loaded model."""
         return cls(
             name=Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
             fingerprint=backbone.fingerprint,
@@ -74,7 +74,7 @@ class ModelRecord(_Record):
 
 
 class PictureRecord(_Record):
-    """The picture: its file's name without folder, the fingerprint of its pixels, and that of its mask."""
+    """An image: its file's name without folder, the fingerprint of its pixels, and that of its mask."""
 
     name: str
     fingerprint: str
@@ -82,7 +82,7 @@ class PictureRecord(_Record):
 
     @classmethod
     def of(cls, picture: Picture, allowed: NDArray[np.uint8] | None = None) -> "PictureRecord":
-        """What is to be said of a picture and of where it may change."""
+        """The record of an image and of where it may change."""
         name = "" if picture.path is None else picture.path.name
         return cls(
             name=name.encode("utf-8", "replace").decode(),  # names of files may be no text
@@ -94,7 +94,7 @@ class PictureRecord(_Record):
 class DirectionRecord(_Record):
     """One direction that was applied.
 
-    ``given`` says that it came from elsewhere (a file); otherwise it was found on the picture itself, from the record's
+    ``given``: it came from elsewhere, such as a file. Otherwise it was found on the image itself, from the record's
     caption to ``target_caption``, by ``method`` with ``settings``.
     """
 
@@ -112,23 +112,23 @@ class RunRecord(_Record):
     Args:
         format: of the record.
         output: what the file shows.
-        method: the editor's name.
+        method: name of the editor.
         settings: of the editor, plain values.
-        seed: of every random number drawn.
-        model: whose latents were moved.
+        seed: random seed.
+        model: the model.
         versions: of latentedit, torch, diffusers, transformers and Python.
-        picture: what was edited.
-        instructed: the model saw the picture, and the captions are instructions: to change nothing, and what to do.
-        beside: further pictures that the model saw.
-        caption: what it showed.
-        target_caption: what was asked for; empty for directions without words.
-        strengths: of the edit, or of a sweep's pictures.
-        directions: what was applied together, each at its strength; empty for editors without directions.
-        mixing: how they were put together.
+        picture: the source image.
+        instructed: the model saw the image, and the captions are instructions: to change nothing, and what to do.
+        beside: additional reference images.
+        caption: source caption.
+        target_caption: target caption; empty for directions without words.
+        strengths: of the edit, or of a sweep's images.
+        directions: those that were applied together, each at its strength; empty for editors without directions.
+        mixing: how they were combined.
         local: the change was kept to where it is strong.
-        calibrated: the search had the settings that a calibration found for the model (`models.calibrations`).
-        evaluations: of the network, for the first strength, starting from nothing.
-        before: the edit that this one went on from, in the latent and not from a file; None for a picture as it came.
+        calibrated: the search had the settings of the model's calibration (`models.calibrations`).
+        evaluations: of the network, for the first strength, from nothing.
+        before: the edit whose latent this one went on from; None where it started from an image.
     """
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
@@ -152,11 +152,7 @@ class RunRecord(_Record):
     before: "RunRecord | None" = None
 
     def check_picture(self, picture: Picture) -> None:
-        """Refuse another picture than that of the record.
-
-        Raises:
-            ConfigError: it has other pixels.
-        """
+        """Raise a ConfigError for another image than that of the record."""
         if picture.fingerprint != self.picture.fingerprint:
             raise ConfigError(
                 f"this is not the picture {self.picture.name!r} of the record: its pixels are {picture.fingerprint}, "
@@ -167,7 +163,7 @@ class RunRecord(_Record):
         """One line, the same for equal records.
 
         Raises:
-            ConfigError: more edits one after the other, or more strengths, than can be read again.
+            ConfigError: more successive edits, or more strengths, than can be read again.
         """
         if len(self.strengths) > MAX_STRENGTHS:
             raise ConfigError(
@@ -185,10 +181,7 @@ class RunRecord(_Record):
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "RunRecord":
-        """Read a record, with distrust.
-
-        Args:
-            text: what `to_json` wrote.
+        """Read a record that may come from anyone; ``name`` is for messages.
 
         Raises:
             FileFormatError: no record, a damaged one, or one of a newer format.
@@ -219,7 +212,7 @@ class RunRecord(_Record):
 
 
 def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:
-    """Sixteen hexadecimal digits of where a picture may change; None where it may everywhere."""
+    """Sixteen hexadecimal digits of where an image may change; None where it may everywhere."""
     return None if allowed is None else hashlib.sha256(allowed.tobytes()).hexdigest()[:16]
 
 
@@ -228,7 +221,7 @@ def _unsound(name: str, found: str) -> FileFormatError:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what made a result; "unknown" for a package that is not installed."""
+    """Versions of the packages that make a result; "unknown" where one is not installed."""
     found = {"python": platform.python_version()}
     for package in _RECORDED:
         try:

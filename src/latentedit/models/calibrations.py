@@ -1,18 +1,18 @@
-"""What was found out about a model on one's own machine, by the fingerprint of its weights.
+"""The settings that suit a model, and calibrations, which are found on the user's machine by the weights' fingerprint.
 
-A calibration is one JSON object: what each part of it says, a part a key, and the fingerprint. It lies in the user's
-data folder; one that comes with a model lies in its folder's ``latentedit.json`` under "calibration", and the user's
-comes first.
+A calibration is one JSON object with the fingerprint and a key for each part. It lies in the user's data folder; one
+that comes with a model lies in its folder's ``latentedit.json`` under "calibration", and the user's wins.
 
-Settings are taken from the first of these that has them (`suitable`): what the caller gives; what the model's maker
-tuned (``latentedit.json``); the calibration; what was published for the model's family; the library's defaults. A
-calibration that is preferred comes before what the maker tuned.
+Settings come from the first of these that has them: what the caller gives; what the model's maker tuned
+(``latentedit.json``); the calibration; what was published for the model's family; the library's defaults. A calibration
+that is preferred comes before what the maker tuned. `ModelSettings` decides that.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from latentedit.core.errors import FileFormatError
 from latentedit.core.files.user_folders import user_folder
@@ -22,38 +22,100 @@ from latentedit.models.weights import read_json
 from latentedit_keep.files import make_folder, user_path
 
 VARIABLE = "LATENTEDIT_DATA"
-"""Environment variable: the folder for what is kept, in place of the platform's."""
+"""Environment variable: the folder for calibrations, instead of the platform's."""
 
-SETTING = "calibration"
+CALIBRATION = "calibration"
 """Key of ``latentedit.json``."""
 
-SETTINGS = "settings"
-"""Key of a calibration: settings that were found for the model, by what they are of."""
+GUARD, SETTINGS, NO_CHANGE = "guard", "settings", "no_change"
+"""Keys of a calibration: its parts."""
 
-PREFERRED = "preferred"
-"""Key of these settings: whether they come before what the model's maker tuned."""
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Decides which settings win for a model; all are plain values.
+
+    Args:
+        maker: what the model's maker tuned, the content of ``latentedit.json``.
+        calibration: of the model; empty where there is none.
+        published: editor to the settings that were published for the model's family.
+    """
+
+    maker: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    published: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> Self:
+        """The settings of a loaded model."""
+        return cls(maker=backbone.defaults, calibration=calibration_of(backbone), published=backbone.published)
+
+    @property
+    def tuned(self) -> bool:
+        """Somebody tuned editors for this model, or it was calibrated."""
+        return "editors" in self.maker or SETTINGS in self.calibration
+
+    @property
+    def judge(self) -> Mapping[str, Any]:
+        """Thresholds of verdicts."""
+        return self._winner("judge", self.maker.get("judge")) or {}
+
+    @property
+    def local(self) -> bool | None:
+        """Whether `eim` keeps its change to where it is strong; None where no calibration in use says so."""
+        found = self._found.get("local") if self.uses_calibration else None
+        return found if isinstance(found, bool) else None
+
+    @property
+    def calibrated(self) -> Mapping[str, Any] | None:
+        """Settings of `eim` that a calibration found, in use or not."""
+        return self._found.get("eim")
+
+    @property
+    def uses_calibration(self) -> bool:
+        """A calibration's settings of `eim` come before the maker's."""
+        return self._tuned("eim") is None or self._found.get("preferred", False)
+
+    def editor(self, name: str) -> Mapping[str, Any]:
+        """Settings of an editor. What was published counts only where the maker tuned no editor at all."""
+        winner = self._winner(name, self._tuned(name))
+        if winner is not None:
+            return winner
+        return {} if "editors" in self.maker else self.published.get(name, {})
+
+    @property
+    def _found(self) -> Mapping[str, Any]:
+        return self.calibration.get(SETTINGS, {})
+
+    def _tuned(self, editor: str) -> Mapping[str, Any] | None:
+        return self.maker.get("editors", {}).get(editor)
+
+    def _winner(self, name: str, tuned: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return self._found.get(name, tuned) if tuned is None or self._found.get("preferred", False) else tuned
 
 
 def calibration_of(backbone: Backbone) -> Mapping[str, Any]:
-    """What is known of a model: the user's own, else what came with it; empty where there is neither.
+    """The calibration of a loaded model; empty where it has none."""
+    return read_calibration(backbone.fingerprint, backbone.defaults)
 
-    One of other weights counts as none: a LoRA or a further training makes another model.
+
+def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The user's calibration of a model, else the one in the model's ``latentedit.json``; empty where there is neither.
+
+    A calibration of other weights counts as none: a LoRA or further training makes another model.
 
     Raises:
-        FileFormatError: a file that is damaged.
-    """
-    return known_calibration(backbone.fingerprint, backbone.defaults)
-
-
-def known_calibration(fingerprint: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same by what a model's folder says; see `calibration_of`.
-
-    Args:
-        fingerprint: of the weights.
-        settings: content of ``latentedit.json``.
+        FileFormatError: a damaged file.
     """
     place = calibration_file(fingerprint)
-    stored = read_calibration(place) if fingerprint and place.is_file() else settings.get(SETTING, {})
+    stored = maker.get(CALIBRATION, {})
+    if fingerprint and place.is_file():
+        try:
+            stored = read_json(place)
+        except ValueError as error:
+            raise FileFormatError(
+                f"the calibration {place} is damaged: {error}. Delete it, and calibrate again"
+            ) from None
     if not fingerprint or stored.get("fingerprint") != fingerprint:
         return {}
     for part, value in stored.items():
@@ -64,39 +126,8 @@ def known_calibration(fingerprint: str, settings: Mapping[str, Any]) -> Mapping[
     return stored
 
 
-def suitable(backbone: Backbone, name: str, own: Mapping[str, Any] | None) -> Any:
-    """Settings that suit a model, its maker's or calibrated ones; None where nobody found any.
-
-    Args:
-        name: such as "eim" or "judge".
-        own: what the model's maker tuned; None where that is nothing.
-
-    Raises:
-        FileFormatError: a calibration that is damaged.
-    """
-    found = calibration_of(backbone).get(SETTINGS, {})
-    return found.get(name, own) if own is None or found.get(PREFERRED, False) else own
-
-
-def read_calibration(place: Path) -> dict[str, Any]:
-    """The content of a calibration's file.
-
-    Raises:
-        FileFormatError: a file that is damaged.
-    """
-    try:
-        return read_json(place)
-    except ValueError as error:
-        raise FileFormatError(f"the calibration {place} is damaged: {error}. Delete it, and calibrate again") from None
-
-
 def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
-    """Keep parts of a model's calibration in the user's data folder; other parts stay.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-        ModelError: the file that is there holds no JSON object.
-    """
+    """Write parts of a model's calibration to the user's data folder; other parts stay."""
     place = calibration_file(fingerprint)
     make_folder(place.parent)
     change_json(place, {"fingerprint": fingerprint, **parts})
@@ -104,6 +135,6 @@ def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
 
 
 def calibration_file(fingerprint: str) -> Path:
-    """Where the calibration of a model lies, or would."""
+    """The file of a model's calibration; it need not exist."""
     chosen = os.environ.get(VARIABLE)
     return (user_path(chosen) if chosen else user_folder("data")) / "calibrations" / f"{fingerprint}.json"

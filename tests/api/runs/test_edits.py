@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.api import verbs
-from latentedit.api.request import EditRequest
 from latentedit.api.runs.edits import KIND, EditWork, Loaded
 from latentedit.api.runs.executors import run_here
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.jobs import EditJob
 from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import ConfigError, ModelError
+from latentedit.editing import verbs
+from latentedit.editing.request import EditRequest
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone

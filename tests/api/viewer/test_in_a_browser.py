@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Download, Locator
 
-from latentedit.api.outputs import read_record, same_picture
-from latentedit.api.replay import replay
-from latentedit.api.result import write_sweep
-from latentedit.api.verbs import identify, sweep
 from latentedit.api.viewer import Frame, View
+from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.replay import replay
+from latentedit.editing.result import write_sweep
+from latentedit.editing.verbs import identify, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.pictures import read_chunks, read_image
 from tests.api.viewer.pages import changed, picture, view_of

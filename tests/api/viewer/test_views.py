@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 import latentedit
-from latentedit.api.outputs import same_picture
-from latentedit.api.result import EditResult
-from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.api.viewer import Frame, View, from_results, pictures
 from latentedit.api.viewer.from_results import view as results_view
 from latentedit.api.viewer.page import viewer_script
 from latentedit.core.errors import LatentEditError
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.result import EditResult
+from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
 from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
 from tests.editors.colours import ColourBackbone

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageColor
 
-from latentedit.api.outputs import same_picture
 from latentedit.api.runs.folder import RunFolder, UnitRecord
 from latentedit.core.errors import ConfigError
+from latentedit.editing.outputs import same_picture
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import PlanSpec

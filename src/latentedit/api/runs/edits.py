@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from latentedit._version import __version__
-from latentedit.api import verbs
-from latentedit.api.measure import peak_bytes
-from latentedit.api.outputs import beside
-from latentedit.api.request import EditRequest
-from latentedit.api.result import EditResult
 from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
+from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.directions.at_level import found_under_no_text
+from latentedit.editing import verbs
+from latentedit.editing.outputs import beside
+from latentedit.editing.request import EditRequest
+from latentedit.editing.result import EditResult
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.encode import open_picture

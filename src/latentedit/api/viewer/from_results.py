@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from latentedit.api.result import EditResult
-from latentedit.api.undo import difference
 from latentedit.api.viewer.views import Frame, View
 from latentedit.core.errors import ConfigError
 from latentedit.directions.text import changed_phrases
+from latentedit.editing.result import EditResult
+from latentedit.editing.undo import difference
 
 MOST_UNDO_PIXELS = 600_000
 """Of pictures that are saved from the page with what `undo` needs: about a byte a pixel and strength in the page."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit._version import __version__
-from latentedit.api.measure import peak_bytes, reset_peak
+from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.files.tensors import read_object
 from latentedit.core.progress import Progress

@@ -15,10 +15,10 @@ import pandas as pd
 from PIL import Image
 
 from latentedit.api.manifests.items import Item
-from latentedit.api.measure import peak_bytes
 from latentedit.api.runs.executors import Executor, run_work
 from latentedit.api.runs.folder import RunFolder, file_name
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
+from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone

@@ -1,0 +1,183 @@
+"""Checks whether a loaded model does what editing needs, on an image that it draws itself."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.cost import peak_bytes, reset_peak
+from latentedit.core.errors import LatentEditError, ModelError
+from latentedit.core.progress import Progress
+from latentedit.core.rng import draw, stream
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import integrate
+from latentedit.core.solvers.midpoint import MidpointSolver
+from latentedit.editing import verbs
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.registry import stored_settings
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import VelocityJacobian
+from latentedit.models.guidance import GuidedField
+
+CAPTION, TARGET = "a person", "a person with glasses"
+STEPS = 8
+"""Steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image."""
+
+LEVEL = 0.5
+"""Noise level of the checks of guidance and derivative."""
+
+LEAST_PSNR_DB = 15.0
+"""PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40."""
+
+MOST_INVERSION_ERROR = 0.25
+"""Relative, after `STEPS` midpoint steps there and back; the bundled models have 0.02 to 0.06."""
+
+MOST_DERIVATIVE_ERROR = 0.25
+"""Relative to central differences, which are right to 0.06 in bfloat16."""
+
+_PRECISION = "Load it in a wider dtype (float32), or check its weights"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one check found, whether the model passes, a remedy where it does not, wall time and memory."""
+
+    name: str
+    found: str
+    ok: bool
+    cure: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterator[Check]:
+    """Draw an image, and check codec, inversion, guidance, derivative and an edit on it, one after the other.
+
+    What a model does not have (images, text, guidance) is not checked. Where drawing fails, nothing else is.
+
+    Cost:
+        About 60 evaluations and as many with guidance, at the preferred size of the model.
+    """
+    trial = _Trial(model, progress)
+    checks: list[Callable[[], tuple[str, bool, str]]] = [trial.drawing]
+    checks += [trial.codec] if model.capabilities.pixels else []
+    checks += [trial.inversion, trial.guidance, trial.derivative]
+    checks += [trial.edit] if model.capabilities.pixels else []
+    for check in checks:
+        reset_peak(model.device)
+        started = time.perf_counter()
+        try:
+            with torch.no_grad():
+                found, ok, cure = check()
+        except torch.cuda.OutOfMemoryError:
+            found, ok, cure = "too little memory", False, "Load it with another placement or dtype"
+        except (LatentEditError, RuntimeError) as error:
+            found, ok, cure = " ".join(str(error).split()), False, _PRECISION
+        yield Check(
+            name=check.__name__,
+            found=found,
+            ok=ok,
+            cure="" if ok else cure,
+            seconds=time.perf_counter() - started,
+            peak_bytes=peak_bytes(model.device),
+        )
+        if check == trial.drawing and not ok:
+            return
+
+
+class _Trial:
+    """The checks, each with what it found, whether the model passes, and a remedy."""
+
+    def __init__(self, model: Backbone, progress: Progress | None) -> None:
+        self._model, self._progress = model, progress
+        self._side = model.capabilities.sizes[1]
+
+    def drawing(self) -> tuple[str, bool, str]:
+        """An image from noise, with the model's own guidance."""
+        model = self._model
+        self._condition, self._target = model.embed([CAPTION]), model.embed([TARGET])
+        start = model.draw_start((1, *model.latent_shape(self._side, self._side)), generator=stream(0, "checkup"))
+        field = self._field(model.capabilities.guidance)
+        self._grid = model.grid(STEPS, height_px=self._side, width_px=self._side)
+        self._z = integrate(field, start, self._grid.levels, EulerSolver(), progress=self._progress).states[-1]
+        if not bool(torch.isfinite(self._z).all()):
+            raise ModelError(f"what {model.name} draws is not finite")
+        return f"{self._side} x {self._side} px in {STEPS} steps", True, ""
+
+    def codec(self) -> tuple[str, bool, str]:
+        """The loss of decoding, encoding and decoding again."""
+        self._picture = self._model.decode(self._z).clamp(-1, 1)
+        again = self._model.decode(self._model.encode(self._picture)).clamp(-1, 1)
+        error = float((again - self._picture).square().mean())
+        decibels = math.inf if error == 0 else 10 * math.log10(4 / error)
+        return f"{decibels:.1f} dB there and back", decibels >= LEAST_PSNR_DB, _PRECISION
+
+    def inversion(self) -> tuple[str, bool, str]:
+        """The distance from the start after a way up to noise and down again."""
+        field, solver = self._field(1.0), MidpointSolver()
+        up = integrate(field, self._z, self._grid.levels[::-1], solver, progress=self._progress).states[-1]
+        back = integrate(field, up, self._grid.levels, solver, progress=self._progress).states[-1]
+        error = _relative(back, self._z)
+        cure = f"Take more steps than {STEPS}, or load it in a wider dtype"
+        return f"relative error {error:.2g} after {STEPS} steps", error <= MOST_INVERSION_ERROR, cure
+
+    def guidance(self) -> tuple[str, bool, str]:
+        """Whether the weight changes the velocity, where the model has one and reads text."""
+        kind = self._model.capabilities.guidance_kind
+        if kind == "none":
+            return "needs none: distilled", True, ""
+        if not self._reads_text():
+            return "none: the model reads no text", True, ""
+        z, s = self._noisy()
+        change = _relative(self._field(5.0)(z, s), self._field(1.0)(z, s))
+        cure = "Check that its text encoders are those of the model"
+        return f"{kind}; weight 5 changes the velocity by {change:.1%}", 0 < change < math.inf, cure
+
+    def derivative(self) -> tuple[str, bool, str]:
+        """The mode of the model's derivative, and how well it agrees with central differences."""
+        z, s = self._noisy()
+        along = draw(z.shape, seed=1, purpose="checkup").to(z)
+        jacobian = VelocityJacobian(self._model, z, s, self._condition)
+        product = jacobian.matvec(along)
+        differences = VelocityJacobian(self._model, z, s, self._condition, mode="finite_difference").matvec(along)
+        error = _relative(product, differences)
+        found = jacobian.note or f"{jacobian.mode} mode, {error:.2g} from central differences"
+        return found, error <= MOST_DERIVATIVE_ERROR, _PRECISION
+
+    def edit(self) -> tuple[str, bool, str]:
+        """An edit of the image by text."""
+        if not self._reads_text():
+            return "none by text: the model reads none", True, ""
+        pixels = ((self._picture[0].permute(1, 2, 0) + 1) * 127.5).round().to("cpu", torch.uint8).numpy()
+        editor = FlowEdit.from_dict({**stored_settings("flowedit", self._model), "steps": STEPS})
+        image = Image.fromarray(pixels)
+        result = verbs.edit(
+            self._model, image, to=TARGET, caption=CAPTION, method=editor, local=False, progress=self._progress
+        )
+        share = result.effect.changed_share
+        cure = "Try a stronger guidance, or check its text encoders"
+        return f"{editor.name} changes {share:.0%} of the pixels", share > 0, cure
+
+    def _field(self, weight: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """The guided velocity, at levels that the model knows."""
+        field = GuidedField(backbone=self._model, condition=self._condition, guidance=weight)
+        return lambda z, s: field(z, s.clamp_min(self._model.capabilities.s_min))
+
+    def _reads_text(self) -> bool:
+        return not torch.equal(self._condition.tokens, self._target.tokens)
+
+    def _noisy(self) -> tuple[Float[Tensor, "1 *latent"], Float[Tensor, " 1"]]:
+        """The drawn latents with noise, and their level."""
+        noise = draw(self._z.shape, seed=0, purpose="checkup").to(self._z)
+        return (1 - LEVEL) * self._z + LEVEL * noise, torch.full((1,), LEVEL).to(self._z)
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    """The norm of the difference relative to that of the expected; infinite where either is not finite."""
+    error = float((found - expected).norm() / expected.norm().clamp_min(torch.finfo(torch.float32).tiny))
+    return error if math.isfinite(error) else math.inf

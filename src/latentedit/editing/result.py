@@ -1,0 +1,259 @@
+"""The result of an edit: the image, what changed and what did not, its cost, and the record that makes it again."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from latentedit.api.sheets import draw_sheet, draw_sweep
+from latentedit.api.viewer.page import is_page
+from latentedit.api.viewer.views import View
+from latentedit.core.cost import Cost
+from latentedit.core.errors import ShapeError
+from latentedit.directions.text import change_words, changed_phrases
+from latentedit.editing.outputs import OutputFile, beside_file, write_together
+from latentedit.editing.undo import difference
+from latentedit.editors.judge import Verdict
+from latentedit.latents.captions.base import one_line
+from latentedit.latents.familiarity import Familiarity
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import strips
+from latentedit.latents.record import RunRecord
+from latentedit_keep.colour import shown
+from latentedit_keep.files import write_text
+from latentedit_keep.pictures import read_image, save_image
+
+CHANGED_LEVELS = 8
+"""A pixel counts as changed when a channel moves by more than this many of 255 levels."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What an edit did to an image, measured on 8-bit pixels at its own size.
+
+    Args:
+        changed_share: share of pixels of which a colour channel moved by more than 8/255, in [0, 1].
+        change_rms: root mean square of the change of those pixels, where white is 1; 0 where there are none.
+        rest_psnr_db: PSNR of the other pixels in dB; infinite where they are identical, or where none is left.
+        read_before: attribute to value as the model's reader sees the source; None where there is no reader.
+        read_after: the same for the edited image.
+    """
+
+    changed_share: float
+    change_rms: float
+    rest_psnr_db: float
+    read_before: Mapping[str, str] | None = None
+    read_after: Mapping[str, str] | None = None
+
+    @property
+    def size_text(self) -> str:
+        """Share of the pixels that changed, and by how much."""
+        return f"{100 * self.changed_share:.1f} % of the pixels changed, by {100 * self.change_rms:.0f} % of full scale"
+
+    @property
+    def rest_text(self) -> str:
+        """Agreement of the other pixels."""
+        if math.isinf(self.rest_psnr_db):
+            return "every other pixel as it was"
+        return f"the rest of the picture agrees to {self.rest_psnr_db:.0f} dB"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EditResult:
+    """One edited image.
+
+    Args:
+        image: the edited image, at the source's own size and mode.
+        source: the image before.
+        strength: of the edit.
+        method: name of the editor.
+        caption: source caption.
+        target_caption: target caption; empty for a direction without words.
+        verdict: how much of the change was made, as the model sees it.
+        knowledge: how familiar the source is to the model; None where that was not checked, or without a calibrated
+            guard.
+        effect: what changed.
+        cross_talk: between the directions that were applied together, ``[k, k]``; None for a single one.
+        latent: the edited image in latent space, to go on from, or back.
+        cost: network evaluations, seconds and memory.
+        notes: warnings for the user.
+        record: enough to make the result again.
+    """
+
+    image: Image.Image
+    source: Image.Image
+    strength: float
+    method: str
+    caption: str
+    target_caption: str
+    verdict: Verdict
+    knowledge: Familiarity | None = None
+    effect: Effect
+    cross_talk: Float[Tensor, "k k"] | None
+    latent: JointLatent
+    cost: Cost
+    notes: tuple[str, ...]
+    record: RunRecord
+
+    def __repr__(self) -> str:
+        words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
+        change = f' "{one_line(words)[:50]}"' if self.target_caption else ""
+        rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
+        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}>"
+
+    def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
+        """Write the edited image and a JSON file beside it, and more; all of the files or none.
+
+        Args:
+            path: of the image; a PNG carries its record, and what `undo` needs.
+            sheet: optional file with source, edited image and difference side by side.
+            view: optional HTML page that shows the edit in a browser (see `view`).
+
+        Raises:
+            OutputError: a file that cannot be written, that is named twice, or whose JSON file belongs to another
+                program.
+            ConfigError: more edits in the latent than a record holds.
+        """
+        text, payload = self.record.to_json(), difference(self.source, self.image)
+        files: list[OutputFile] = [
+            (Path(path), lambda file: save_image(self.image, file, record=text, payload=payload)),
+            beside_file(path, self.record, [self.measures]),
+        ]
+        if sheet is not None:
+            files += self._sheet_files(sheet)
+        if view is not None:
+            files.append(_view_file([self], view))
+        write_together(files)
+
+    def effect_in(self, path: str | Path) -> Effect:
+        """The effect in the file that `save` wrote; JPEG changes every pixel a little.
+
+        Raises:
+            ImageError: the file is gone, or damaged.
+        """
+        before, after = self.effect.read_before, self.effect.read_after
+        return measure_effect(self.source, read_image(path), read_before=before, read_after=after)
+
+    def save_sheet(self, path: str | Path) -> None:
+        """Write source, edited image and difference side by side with the captions, and a JSON file beside it.
+
+        Raises:
+            OutputError: a file that cannot be written, or whose JSON file belongs to another program.
+            ConfigError: more edits in the latent than a record holds.
+        """
+        write_together(self._sheet_files(path))
+
+    def undo(self) -> Image.Image:
+        """The image before; `latentedit.undo` gives the same from the file that `save` writes."""
+        return self.source
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """The strength of each direction where several were combined, otherwise that of the edit."""
+        several = tuple(direction.strength for direction in self.record.directions)
+        return several if len(several) > 1 else (self.strength,)
+
+    @property
+    def read_changes(self) -> tuple[str, ...] | None:
+        """The attributes in which the reader sees a difference, such as "accessory none -> glasses".
+
+        None without a reader, and below strength 1: a classifier sees half a change as all or nothing.
+        """
+        before, after = self.effect.read_before, self.effect.read_after
+        if before is None or after is None or min(self.strengths) < 1:
+            return None
+        return tuple(f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name))
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """What the JSON file beside an image says of one strength."""
+        names = ("strength", "verdict", "knowledge", "effect", "cost", "notes")
+        return {name: getattr(self, name) for name in names}
+
+    def _repr_html_(self) -> str:
+        """The edit in the viewer, for notebooks."""
+        return _view([self]).iframe
+
+    def _sheet_files(self, path: str | Path) -> list[OutputFile]:
+        record = self.record.model_copy(update={"output": "sheet"})
+        change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
+        title = f"{record.picture.name or 'picture'}: {change or 'strength'} {self.strength:g}"
+        lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
+
+        def write(file: Path) -> None:
+            save_image(draw_sheet(self.source, self.image, title=title, lines=lines), file, record=text)
+
+        return [(Path(path), write), beside_file(path, record, [self.measures])]
+
+    @property
+    def caption_lines(self) -> tuple[str, ...]:
+        """The captions as a sheet shows them; a direction without words has no target caption."""
+        target = (f"to: {self.target_caption}",) if self.target_caption else ()
+        return (f"from: {self.caption}", *target)
+
+
+def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
+    """Write images by strength as a sheet or a page, and a JSON file beside it; both or neither.
+
+    Raises:
+        OutputError: a file that cannot be written, or whose JSON file belongs to another program.
+        ConfigError: more edits in the latent than a record holds.
+    """
+    first, strengths = results[0], tuple(float(result.strength) for result in results)
+    record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
+    text = record.to_json()
+
+    def write(file: Path) -> None:
+        labels = [f"{result.strength:.2f}\n{result.verdict.label}" for result in results]
+        images, title = [result.image for result in results], record.picture.name or "picture"
+        save_image(draw_sweep(images, labels, title=title, lines=first.caption_lines), file, record=text)
+
+    sheet = _view_file(results, path) if is_page(path) else (Path(path), write)
+    write_together([sheet, beside_file(path, record, [result.measures for result in results])])
+
+
+def _view(results: Sequence[EditResult]) -> View:
+    from latentedit.api.viewer.from_results import view  # noqa: PLC0415  # it knows results, so it knows this module
+
+    return view(results)
+
+
+def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
+    page = _view(results).html
+    return Path(path), lambda file: write_text(file, page)
+
+
+def measure_effect(
+    source: Image.Image,
+    edited: Image.Image,
+    *,
+    read_before: Mapping[str, str] | None = None,
+    read_after: Mapping[str, str] | None = None,
+) -> Effect:
+    """Compare two images of one size in sRGB, colour channels only."""
+    if source.size != edited.size:
+        raise ShapeError(f"pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
+    seen = shown(source), shown(edited)
+    count, moved, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
+    for strip in strips(source.size):
+        before, after = (np.asarray(one.crop(strip).convert("RGB"), dtype=np.int32) for one in seen)
+        squares = (after - before) ** 2
+        changed = squares.max(axis=2) > CHANGED_LEVELS**2
+        count += int(changed.sum())
+        moved += int(squares[changed].sum(dtype=np.int64))
+        rest += int(squares.sum(dtype=np.int64))
+    rest, pixels = rest - moved, source.width * source.height
+    error = rest / (3 * (pixels - count)) / 255**2 if rest else 0.0
+    return Effect(
+        changed_share=count / pixels,
+        change_rms=math.sqrt(moved / (3 * count)) / 255 if count else 0.0,
+        rest_psnr_db=-10 * math.log10(error) if error > 0 else math.inf,
+        read_before=read_before,
+        read_after=read_after,
+    )

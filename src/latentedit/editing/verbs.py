@@ -1,0 +1,290 @@
+"""The front door: encode, identify, manipulate, edit. Everything below runs without gradients."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack, overload
+
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
+from latentedit.directions.at_level import found_under_no_text
+from latentedit.directions.base import Direction
+from latentedit.directions.composition import check_mixing
+from latentedit.directions.direction_file import load_direction
+from latentedit.directions.hsds import HSDS
+from latentedit.editing.request import EditRequest
+from latentedit.editing.result import EditResult
+from latentedit.editing.session import MoveOptions, Session, SweepOptions
+from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import make_editor
+from latentedit.editors.slider import Arm
+from latentedit.guard.guard import guarded
+from latentedit.latents.captions.base import Captioner, captioner_for
+from latentedit.latents.captions.targets import ChangeLike
+from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.masks import MaskLike
+from latentedit.latents.pictures import Frame, preview_of
+from latentedit.latents.record import Mixing
+from latentedit.models.base import Backbone
+
+PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
+"""Strengths that the preview of a direction shows."""
+
+
+def identify(
+    latent: JointLatent,
+    *,
+    to: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
+    method: HSDS | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Direction:
+    """Find the direction from the captions of images to another text; see `Session.identify`."""
+    return Session(latent).identify(
+        to=to, change=change, instruction=instruction, method=method, seed=seed, progress=progress
+    )
+
+
+def manipulate(
+    latent: JointLatent,
+    direction: Direction | Sequence[Direction],
+    *,
+    strength: float | Sequence[float] = 1.0,
+    **options: Unpack[MoveOptions],
+) -> EditResult:
+    """Move one image along a direction, or along several at once; see `Session.manipulate`.
+
+    A `Session` keeps what it finds out for the next strength, and takes several images.
+
+    Raises:
+        ConfigError: as `Session.manipulate`, or several images.
+    """
+    return _session_of_one(latent).manipulate(direction, strength=strength, **options)[0]
+
+
+def sweep(
+    latent: JointLatent,
+    direction: Direction | Sequence[Direction] | None = None,
+    *,
+    strengths: Sequence[float],
+    **options: Unpack[SweepOptions],
+) -> list[EditResult]:
+    """Move one image to several strengths: along a direction, or towards a text by any editor.
+
+    See `Session.sweep`, which takes several images.
+
+    Raises:
+        ConfigError: as `Session.sweep`, or several images.
+
+    Example:
+        sweep(latent, glasses, strengths=[0, 0.5, 1])
+        sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1])
+    """
+    return _session_of_one(latent).sweep(direction, strengths=strengths, **options)[0]
+
+
+class _EditOptions(TypedDict, total=False):
+    """Options of `edit` for one image and for several alike."""
+
+    change: ChangeLike | Sequence[ChangeLike] | None
+    instruction: str | Sequence[str] | None
+    direction: Direction | Sequence[Direction | Path] | None
+    captioner: str | Captioner | None
+    beside: Sequence[PictureLike]
+    mask: MaskLike | None
+    strength: float | Sequence[float]
+    method: str | Editor | None
+    mixing: Mixing
+    local: bool | None
+    seed: int
+    anyway: bool
+    progress: Progress | None
+
+
+@overload
+def edit(
+    model: Backbone,
+    picture: PictureLike,
+    *,
+    to: str | None = None,
+    caption: str | None = None,
+    **options: Unpack[_EditOptions],
+) -> EditResult: ...
+
+
+@overload
+def edit(
+    model: Backbone,
+    picture: list[PictureLike] | list[str] | list[Path] | tuple[PictureLike, ...],
+    *,
+    to: str | Sequence[str] | None = None,
+    caption: str | Sequence[str] | None = None,
+    **options: Unpack[_EditOptions],
+) -> list[EditResult]: ...
+
+
+def edit(
+    model: Backbone,
+    picture: PictureLike | Sequence[PictureLike],
+    *,
+    to: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
+    direction: Direction | Sequence[Direction | Path] | None = None,
+    caption: str | Sequence[str] | None = None,
+    captioner: str | Captioner | None = None,
+    beside: Sequence[PictureLike] = (),
+    mask: MaskLike | None = None,
+    strength: float | Sequence[float] = 1.0,
+    method: str | Editor | None = None,
+    mixing: Mixing = "sum",
+    local: bool | None = None,
+    seed: int = 0,
+    anyway: bool = True,
+    progress: Progress | None = None,
+) -> EditResult | list[EditResult]:
+    """Edit images as ``latentedit edit`` does.
+
+    Args:
+        model: the model.
+        picture: one image, or a list; a list runs as one batch for each size that the model needs.
+        to: as for `EditRequest`, as are the following.
+        change: one or several.
+        instruction: one or several, for a model that sees the images.
+        direction: one or several.
+
+    Returns:
+        One result, or a list in the order of the images.
+
+    Raises:
+        LatentEditError: any input that makes no sense, in words for the user.
+    """
+    request = EditRequest.of(
+        to=to,
+        change=change,
+        instruction=instruction,
+        direction=direction,
+        caption=caption,
+        captioner=captioner,
+        beside=tuple(beside),
+        mask=mask,
+        strength=strength,
+        method=method,
+        mixing=mixing,
+        local=local,
+        seed=seed,
+        anyway=anyway,
+    )
+    if isinstance(picture, PictureLike):
+        return edit_pictures(model, [picture], request, progress=progress)[0]
+    return edit_pictures(model, picture, request, progress=progress)
+
+
+def edit_pictures(
+    model: Backbone, pictures: Sequence[PictureLike], request: EditRequest, *, progress: Progress | None = None
+) -> list[EditResult]:
+    """`run` at the request's own strength: one result per image."""
+    return [made for (made,) in run(model, pictures, request, progress=progress)]
+
+
+def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
+    """The request with the files of its directions read; with a model, on its device."""
+    check_mixing(request.mixing)
+    read: list[Direction] = []
+    for one in request.direction:
+        direction = load_direction(one) if isinstance(one, Path) else one
+        if model is not None:
+            direction.check_model(model.name, model.fingerprint)
+            direction = direction.to(model.device)
+        read.append(direction)
+    return dataclasses.replace(request, direction=tuple(read))
+
+
+@torch.no_grad()
+def run(
+    model: Backbone,
+    pictures: Sequence[PictureLike],
+    request: EditRequest,
+    strengths: Sequence[float] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> list[list[EditResult]]:
+    """Encode images of any sizes and perform a request on them (see `Session.run`): per image one result per strength.
+
+    Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
+    image: what suits them depends on the images.
+    """
+    request.check_wanted()
+    request = read_directions(request, model)
+    opened = [open_picture(picture) for picture in pictures]
+    captions = None if request.caption is None else one_each(request.caption, len(opened), "caption")
+    to = None if request.to is None else one_each(request.to, len(opened), "target caption")
+    frames = fit_all(model, opened, mask=request.mask)
+    if captions is None and _needs_no_caption(model, request):
+        captions = ("",) * len(opened)
+    results: dict[int, list[EditResult]] = {}
+    for group in _groups(frames, apart=composes(request, model)):
+        latent = encode_frames(
+            model,
+            [frames[index] for index in group],
+            caption=None if captions is None else [captions[index] for index in group],
+            captioner=request.captioner,
+            instructed=request.instructed,
+            beside=request.beside,
+        )
+        own = dataclasses.replace(request, to=None if to is None else tuple(to[index] for index in group))
+        rows = Session(guarded(latent, anyway=request.anyway)).run(own, strengths, progress=progress)
+        results |= {index: [row[place] for row in rows] for place, index in enumerate(group)}
+    return [results[index] for index in range(len(opened))]
+
+
+def composes(request: EditRequest, model: Backbone) -> bool:
+    """Whether the request combines directions: given ones, or, by `eim`, one for each change."""
+    if request.direction or not request.several:
+        return bool(request.direction)
+    return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
+
+
+@torch.no_grad()
+def calibrate_direction(
+    latent: JointLatent,
+    direction: Direction,
+    *,
+    arm: Arm | None = None,
+    licence: str = "",
+    progress: Progress | None = None,
+) -> Direction:
+    """The mean of directions, calibrated on the images on which they were found, with a licence and a preview."""
+    mean, session = direction.mean(), Session(latent)
+    first = session.sweep(mean, strengths=PREVIEW_STRENGTHS, arm=arm, progress=progress)[0]
+    calibration = session.slider(mean, arm=arm).calibration()
+    preview = preview_of([result.image for result in first])
+    return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
+
+
+def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:
+    """Nobody can caption the images, and the directions of the request were found under no text."""
+    unread = request.captioner is None and captioner_for(model) is None
+    return unread and not request.instructed and found_under_no_text(request.loaded)
+
+
+def _session_of_one(latent: JointLatent) -> Session:
+    if len(latent) != 1:
+        raise ConfigError(f"this takes the latent of one picture; got {len(latent)} of them. Use a Session")
+    return Session(latent)
+
+
+def _groups(frames: Sequence[Frame], *, apart: bool) -> list[list[int]]:
+    """Indices of the images that are edited together: those of one shape, or each alone."""
+    if apart:
+        return [[index] for index in range(len(frames))]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, frame in enumerate(frames):
+        groups.setdefault(tuple(frame.pixels.shape), []).append(index)
+    return list(groups.values())

@@ -1,0 +1,229 @@
+"""Calibrating the guard of a model without right answers, and storing what a calibration found.
+
+The model draws images from captions. How well it denoises them, as they are and after corruptions, says which images it
+knows (`guard`). `settings_search` finds the settings of edits.
+"""
+
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Natural, from_plain, settings, to_plain
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.guard.guard import LOSSES, Guard, guard_losses
+from latentedit.latents.captions.base import captioner_for
+from latentedit.latents.drawing import draw_pictures, in_8_bits
+from latentedit.latents.instructions import no_change_residuals
+from latentedit.models.base import Backbone
+from latentedit.models.calibrations import CALIBRATION, GUARD, NO_CHANGE, SETTINGS, calibration_of, store_calibration
+from latentedit.models.model_settings import SETTINGS_FILE, read_settings, write_settings
+
+
+@settings
+class Batches:
+    """The images of a calibration.
+
+    Args:
+        pictures: how many.
+        steps: drawing steps of each.
+        batch: images per batch.
+        harmed: images per batch that are also corrupted, in each of the ways of `CORRUPTIONS`.
+        seed: random seed.
+    """
+
+    pictures: Count
+    steps: Count = 20
+    batch: Count
+    harmed: Natural
+    seed: int
+
+    @property
+    def batches(self) -> list[range]:
+        """Positions of the images of each batch."""
+        starts = range(0, self.pictures, self.batch)
+        return [range(start, min(start + self.batch, self.pictures)) for start in starts]
+
+
+@settings
+class Calibration(Batches):
+    """How a guard is calibrated; at least one image of each batch is corrupted."""
+
+    pictures: Count = 80
+    batch: Count = 10
+    harmed: Count = 2
+    seed: int = 0
+
+    def evaluations(self, model: Backbone) -> int:
+        """Network evaluations that it takes."""
+        drawing = self.steps * model.capabilities.branches(model.capabilities.guidance)
+        corrupted = sum(min(self.harmed, len(positions)) for positions in self.batches) * len(CORRUPTIONS)
+        return self.pictures * (drawing + LOSSES) + corrupted * LOSSES
+
+
+@settings
+class CalibratedSettings:
+    """What `settings_search.calibrate_settings` found, and what it was chosen by.
+
+    Args:
+        eim: the editor.
+        local: its change is kept to where it is strong.
+        judge: of verdicts: the level at which the model tells best what an edit did, and its thresholds.
+        strengths: lowest and highest strength at which no image of the first batch is damaged.
+        pictures: number of images on which settings were compared.
+        evaluations: network evaluations of an edit.
+        preferred: used even where the model's maker tuned settings.
+        tried: name of each candidate to its mean criteria (`criteria`), the best first.
+    """
+
+    eim: EIM
+    local: bool
+    judge: Judge
+    strengths: tuple[float, float]
+    pictures: Count
+    evaluations: Natural
+    preferred: bool = False
+    tried: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "CalibratedSettings | None":
+        """The calibrated settings of a model, in use or not; None where it has none.
+
+        Raises:
+            FileFormatError, ConfigError: a damaged calibration.
+        """
+        stored = calibration_of(backbone).get(SETTINGS)
+        return None if stored is None else from_plain(cls, stored)
+
+    @property
+    def text(self) -> str:
+        """The settings in one clause."""
+        low, high = self.strengths
+        return (
+            f"{next(iter(self.tried))}{'' if self.local else ', not local'}; an edit takes {self.evaluations} "
+            f"evaluations; strengths {low:.1f} to {high:.1f}; verdict at level {self.judge.level:g}, too little below "
+            f"a share of {self.judge.least_share:.2f}, damaged from {self.judge.damage:.1f} x the residual; from "
+            f"{self.pictures} pictures"
+        )
+
+
+@torch.no_grad()
+def calibrate_guard(
+    model: Backbone,
+    *,
+    captions: Sequence[str] = (),
+    how: Calibration | None = None,
+    progress: Progress | None = None,
+) -> Guard:
+    """Find the thresholds of a model's guard on images that it draws itself.
+
+    Args:
+        model: with an image codec.
+        captions: to draw from; by default examples by its captioner, or general captions.
+        how: sizes and seed.
+        progress: called after each batch.
+
+    Raises:
+        ConfigError: a model without images or fingerprint.
+
+    Cost:
+        `Calibration.evaluations`.
+    """
+    check_calibrable(model)
+    how = Calibration() if how is None else how
+    texts = list(captions) or default_captions(model, how.pictures)
+    own: list[Tensor] = []
+    corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
+    for number, positions in enumerate(how.batches, start=1):
+        said = [texts[position % len(texts)] for position in positions]
+        drawn = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
+        own.append(_losses(model, drawn, said))
+        for name, corruption in CORRUPTIONS.items():
+            corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), said[: how.harmed]))
+        if progress is not None:
+            progress(GUARD, number, len(how.batches))
+    return Guard.from_losses(torch.cat(own, dim=1), {name: torch.cat(rows, dim=1) for name, rows in corrupted.items()})
+
+
+@torch.no_grad()
+def calibrate_no_change(
+    model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None
+) -> dict[str, float] | None:
+    """How far each wording of "no change" is from that, on one batch of images that the model draws itself.
+
+    Returns:
+        `instructions.no_change_residuals`; None for a model that takes no instructions.
+    """
+    if not model.capabilities.references:
+        return None
+    how = Calibration() if how is None else how
+    texts = list(captions) or default_captions(model, how.batch)
+    drawn = draw_pictures(model, texts[: how.batch], steps=how.steps, seed=how.seed)
+    return no_change_residuals(model, model.encode(drawn))
+
+
+def keep_calibration(
+    model: Backbone,
+    *,
+    guard: Guard | None = None,
+    settings: CalibratedSettings | None = None,
+    no_change: Mapping[str, float] | None = None,
+    folder: Path | None = None,
+) -> Path:
+    """Store a calibration in the user's data folder, or with the model itself; parts that are not given stay.
+
+    Args:
+        model: that was calibrated.
+        guard: from `calibrate_guard`.
+        settings: from `settings_search.calibrate_settings`.
+        no_change: from `calibrate_no_change`.
+        folder: of the model; its ``latentedit.json`` then brings the calibration to everybody who gets the model.
+
+    Returns:
+        The file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    found = {GUARD: guard, SETTINGS: settings}
+    parts = {name: to_plain(one) for name, one in found.items() if one is not None}
+    if no_change is not None:
+        parts[NO_CHANGE] = dict(no_change)
+    if folder is None:
+        return store_calibration(model.fingerprint, parts)
+    place = folder / SETTINGS_FILE
+    stored = read_settings(folder).get(CALIBRATION, {}) if place.is_file() else {}
+    same = stored if stored.get("fingerprint") == model.fingerprint else {}
+    write_settings(folder, {CALIBRATION: {**same, "fingerprint": model.fingerprint, **parts}})
+    return place
+
+
+def check_calibrable(model: Backbone) -> None:
+    """Raise a ConfigError for a model that cannot be calibrated."""
+    if not model.capabilities.pixels or not model.fingerprint:
+        raise ConfigError(
+            f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'pictures'}, "
+            "so it cannot be calibrated. Load one that has"
+        )
+
+
+def default_captions(model: Backbone, count: int) -> list[str]:
+    """Captions to calibrate with: examples by the model's captioner, or general ones."""
+    captioner = captioner_for(model)
+    own = [] if captioner is None else captioner.examples(count)
+    general = importlib.resources.files("latentedit.guard").joinpath("calibration_captions.txt")
+    return own or general.read_text(encoding="utf-8").splitlines()
+
+
+def _losses(model: Backbone, pixels: Float[Tensor, "b 3 h w"], captions: Sequence[str]) -> Float[Tensor, "3 b"]:
+    """`guard_losses` under what the model's captioner reads; under these captions where it has none."""
+    reader = captioner_for(model)
+    texts = list(captions) if reader is None else reader.caption(pixels)
+    return guard_losses(model, model.encode(pixels), model.embed(texts))

@@ -1,0 +1,216 @@
+"""The guard of a model: does the model know this image? Only the model is asked, before an edit.
+
+``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.denoising`). c is the
+caption by the model's captioner (the image's own where it has none), u is no text:
+
+    known      loss(.5, c) is at most the 98 % quantile of the model's own samples, and at most loss(.5, u): the caption
+               helps (a model whose own samples do not show that has a higher bound)
+    unknown    the framer finds no subject, or loss(.7, c) is nearer, in logarithms, to the least median of the model's
+               samples after a severe corruption than to the largest after a mild one (`corruptions`)
+    doubtful   otherwise
+
+All images get the same noises. All thresholds come from samples of the model itself (`calibration`), so no other images
+are needed. Derived here.
+"""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
+from latentedit.core.settings import Count, from_plain, settings
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.latents.captions.base import captioner_for
+from latentedit.latents.crop import framer_for
+from latentedit.latents.denoising import denoising_losses
+from latentedit.latents.familiarity import Familiarity, Reason, State
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.calibrations import GUARD, calibration_of
+
+NEAR, FAR = 0.5, 0.7
+"""Noise levels: the first separates known images best from all others, the second unknown ones."""
+
+LOSSES = 6
+"""Network evaluations of `guard_losses` per image."""
+
+_KNOWN = 0.98
+"""Share of the model's own samples whose loss counts as known."""
+
+_CAPTIONED = 0.95
+"""Share of the model's own samples whose caption should help."""
+
+_ELSEWHERE = (
+    "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). If another program "
+    "made the edit, `latentedit keep` copies only the change onto the original. "
+)
+
+
+@settings
+class Guard:
+    """The thresholds of one model, each a loss in units of the latent's variance, or a ratio of two.
+
+    Args:
+        pictures: number of the model's samples that the thresholds come from.
+        usual: median of their ``loss(.5, c)``.
+        known: quantile of the same.
+        ratio: from this ``loss(.5, c) / loss(.5, u)`` on the caption does not fit; at least 1.
+        empty: quantile of ``loss(.5, u)``.
+        far: above this ``loss(.7, c)`` an image is unknown.
+        harmed: medians of ``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` after each of `CORRUPTIONS`.
+    """
+
+    pictures: Count
+    usual: float
+    known: float
+    ratio: float
+    empty: float
+    far: float
+    harmed: Mapping[str, list[float]]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "Guard | None":
+        """The guard that was calibrated for a model; None where none was.
+
+        Raises:
+            FileFormatError, ConfigError: a damaged calibration.
+        """
+        stored = calibration_of(backbone).get(GUARD)
+        return None if stored is None else from_plain(cls, stored)
+
+    @classmethod
+    def from_losses(cls, own: Float[Tensor, "3 n"], corrupted: Mapping[str, Float[Tensor, "3 m"]]) -> Self:
+        """From `guard_losses` of the model's samples, and of some of them after each of `CORRUPTIONS`."""
+        near, empty, far = own
+        medians = {name: rows.median(1).values.tolist() for name, rows in corrupted.items()}
+        mild, severe = (
+            [medians[name][2] for name, one in CORRUPTIONS.items() if one.severe is bad] for bad in (False, True)
+        )
+        return cls(
+            pictures=len(near),
+            usual=float(near.median()),
+            known=float(near.quantile(_KNOWN)),
+            ratio=max(1.0, float((near / empty).quantile(_CAPTIONED))),
+            empty=float(empty.quantile(_KNOWN)),
+            far=max(math.sqrt(max(mild) * min(severe)), float(far.quantile(_KNOWN))),
+            harmed=medians,
+        )
+
+    @property
+    def text(self) -> str:
+        """The thresholds in one clause."""
+        return (
+            f"from {self.pictures} pictures of its own; a picture is known up to {self.known / self.usual:.1f} x their "
+            f"median loss at level {NEAR:g}, unknown from a loss of {self.far:.3g} at level {FAR:g}"
+        )
+
+    @torch.no_grad()
+    def check(self, latent: JointLatent) -> tuple[Familiarity, ...]:
+        """How familiar each image is to the model.
+
+        Args:
+            latent: encoded images with their frames, as `encode` gives them.
+
+        Cost:
+            6 evaluations an image; 8 where the captions are not those of the model's captioner.
+        """
+        backbone = latent.backbone
+        pixels = torch.stack([frame.pixels for frame in latent.frames])
+        reader, framer = captioner_for(backbone), framer_for(backbone)
+        read = latent.captions if reader is None else latent.read or tuple(reader.caption(pixels))
+        condition = latent.condition if read == latent.captions else backbone.embed(read)
+        with backbone.count() as cost:
+            measured = guard_losses(backbone, latent.z, condition)
+            given = measured[0] if read == latent.captions else _near(backbone, latent.z, [latent.condition])[0]
+        subjects = [True] * len(latent)
+        if framer is not None:
+            subjects = framer.sees([frame.picture.on_white() for frame in latent.frames])
+        fits = (given <= self.ratio * measured[1]).tolist()
+        found: list[Familiarity] = []
+        for index, row in enumerate(measured.T.tolist()):
+            state, reason = self.assess(row, subject=subjects[index])
+            found.append(
+                Familiarity(
+                    state=state,
+                    number=row[0] / self.usual,
+                    reason=reason,
+                    caption_fits=fits[index],
+                    caption_read=reader is not None and read[index] == latent.captions[index],
+                    evaluations=cost.evaluations // len(latent),
+                )
+            )
+        return tuple(found)
+
+    def assess(self, losses: Sequence[float], *, subject: bool) -> tuple[State, Reason]:
+        """State of an image by its three `guard_losses` and whether the framer finds a subject; the nearest reason."""
+        near, empty, far = losses
+        fitting = near <= self.ratio * empty
+        if subject and far <= self.far and near <= self.known and fitting:
+            return "known", ""
+        state: State = "unknown" if not subject or far > self.far else "doubtful"
+        if not subject:
+            return state, "subject"
+        if not fitting and empty <= self.empty:
+            return state, "caption"
+        distances = {
+            name: sum(math.log(max(a, 1e-30) / max(b, 1e-30)) ** 2 for a, b in zip(losses, medians, strict=True))
+            for name, medians in self.harmed.items()
+        }
+        return state, CORRUPTIONS[min(distances, key=distances.__getitem__)].reason
+
+
+def check_familiarity(latent: JointLatent) -> JointLatent:
+    """The latent with the familiarity of its images, where that was not checked before and can be.
+
+    Nothing is checked for latents without images, for models without a calibrated guard, nor for images that were
+    encoded for instructions by a model without a captioner: the thresholds are those of captions.
+
+    Cost:
+        As `Guard.check`.
+    """
+    unread = latent.instructed and captioner_for(latent.backbone) is None
+    if latent.knowledge or not latent.frames or unread:
+        return latent
+    guard = Guard.of(latent.backbone)
+    return latent if guard is None else dataclasses.replace(latent, knowledge=guard.check(latent))
+
+
+def guarded(latent: JointLatent, *, anyway: bool) -> JointLatent:
+    """As `check_familiarity`; an unknown image is refused, or with ``anyway`` let through with a warning.
+
+    Raises:
+        UnknownPictureError: an unknown image, with what to do about it.
+    """
+    latent = check_familiarity(latent)
+    for frame, familiarity in zip(latent.frames, latent.knowledge, strict=False):
+        if familiarity.state != "unknown":
+            continue
+        name = "the picture" if frame.picture.path is None else frame.picture.path.name
+        kind = latent.backbone.defaults.get("knows")
+        problem = (
+            f"This model only knows {kind}; {name} is something else"
+            if kind
+            else f"{latent.backbone.name} does not know {name}: {familiarity.details}"
+        )
+        if not anyway:
+            raise UnknownPictureError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
+        warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownPictureWarning, stacklevel=5)
+    return latent
+
+
+def guard_losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Condition) -> Float[Tensor, "3 b"]:
+    """``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` of clean latents."""
+    near = _near(backbone, z, [condition, backbone.null(condition)])
+    far = denoising_losses(backbone, z, [condition], level=FAR, pairs=1, seed=0, purpose="guard far")
+    return torch.cat([near, far.cpu().double()])
+
+
+def _near(backbone: Backbone, z: Tensor, texts: Sequence[Condition]) -> Float[Tensor, "texts b"]:
+    return denoising_losses(backbone, z, texts, level=NEAR, pairs=1, seed=0, purpose="guard").cpu().double()

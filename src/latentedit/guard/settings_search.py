@@ -1,0 +1,319 @@
+"""Settings of Encode, Identify, Manipulate for a model that nobody tuned, found without right answers.
+
+The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
+those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by what the
+model and the other edits say of each edit (`criteria`). The edits by the best settings then decide
+
+    local       whether changes that are kept to where they are strong lie nearer to the consensus
+    level       of verdicts: where the shares of the change that the model sees differ least
+    least share half of the median share there
+    damage      half way, in logarithms, from the 98 % quantile of the residuals to that of corrupted images
+    strengths   how far the first images can be taken before that
+
+Derived here.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Float64
+from PIL import ImageOps
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Natural, settings
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.text import embed_aligned
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.local_change import local_change
+from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.guard.criteria import (
+    CONSENSUS,
+    WHOLE,
+    Criteria,
+    consensus_distances,
+    levels_of,
+    losses_at,
+    rank_sums,
+    smaller,
+)
+from latentedit.latents.captions.base import captioner_for
+from latentedit.latents.captions.phrases import phrase_key, read_phrases
+from latentedit.latents.drawing import draw_pictures, in_8_bits
+from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.calibrations import SETTINGS
+
+USUAL: Mapping[str, Any] = {
+    "levels": (0.99, 0.0),
+    "shift": 2.5,
+    "steps": 7,
+    "step_size": None,
+    "noises": 2,
+    "antithetic": True,
+    "keep": 0.002,
+    "release": 0.3,
+}
+"""The search that the others vary. It was found on the bundled portraits, with right answers."""
+
+AROUND: Mapping[str, Mapping[str, Any]] = {
+    "usual": {},
+    "gain 1.06": {"gain": 1.06},
+    "from level 0.9": {"levels": (0.9, 0.0)},
+    "from level 0.8": {"levels": (0.8, 0.0)},
+    "from level 0.6": {"levels": (0.6, 0.0)},
+    "even levels": {"shift": 1.0},
+    "even levels from 0.8": {"levels": (0.8, 0.0), "shift": 1.0},
+    "shift 4": {"shift": 4.0},
+    "3 steps": {"steps": 3},
+    "14 steps, one noise": {"steps": 14, "noises": 1, "antithetic": False},
+    "nothing kept or let go": {"keep": 0.0, "release": 0.0},
+    "nothing kept": {"keep": 0.0},
+    "keep 0.01": {"keep": 0.01},
+    "keep 0.03": {"keep": 0.03},
+    "nothing let go": {"release": 0.0},
+    "guidance 1.5, 3 steps": {"guidance": 1.5, "steps": 3},
+}
+"""Candidates, as they differ from `USUAL`; none takes more evaluations than it."""
+
+DEFAULT = "the library's default"
+"""Name of the candidate with the library's defaults."""
+
+_EDITS = 0.98
+"""Share of the edits by the best settings that must not count as damaged."""
+
+_DAMAGE = (1.2, 10.0)
+"""Range of the residual from which an edit counts as damaged."""
+
+_LEAST_SHARE = (0.25, 0.5)
+"""Range of the share from which an edit counts as done; a full change has about 1."""
+
+
+@settings
+class Search(Batches):
+    """Sizes of the search; every candidate edits each image."""
+
+    pictures: Count = 24
+    batch: Count = 4
+    harmed: Natural = 1
+    seed: int = 1
+
+
+def candidates(model: Backbone) -> dict[str, EIM]:
+    """The settings that are compared for a model, by name."""
+    guided = model.capabilities.guidance_kind in ("cfg", "renormalised")
+    varied = {name: change for name, change in AROUND.items() if guided or "guidance" not in change}
+    return {name: EIM(search=HSDS(**{**USUAL, **change})) for name, change in varied.items()} | {DEFAULT: EIM()}
+
+
+@torch.no_grad()
+def calibrate_settings(
+    model: Backbone,
+    *,
+    captions: Sequence[str] = (),
+    pictures: Sequence[PictureLike] = (),
+    how: Search | None = None,
+    progress: Progress | None = None,
+) -> CalibratedSettings:
+    """Find settings of edits and verdicts for a model, without right answers; see the module.
+
+    Args:
+        model: with an image codec.
+        captions: to draw from, and to take other phrases from; by default examples by the model's captioner, or general
+            captions. With ``pictures`` they describe these, one each; by default the captioner does.
+        pictures: images to edit instead of drawn ones, as many as there are.
+        how: sizes and seed.
+        progress: called after each batch.
+
+    Raises:
+        ConfigError: a model without images or fingerprint, or captions that all say the same.
+        ImageError: an image that cannot be read.
+
+    Cost:
+        Every candidate edits every image: some thousand evaluations.
+    """
+    check_calibrable(model)
+    how = Search() if how is None else how
+    if pictures:
+        how = dataclasses.replace(how, pictures=len(pictures))
+    texts = list(captions) or default_captions(model, how.pictures)
+    source = Source(model=model, texts=texts, pictures=tuple(pictures), captioned=bool(captions), how=how)
+    total = len(how.batches) + 1
+    found: list[dict[str, Criteria]] = []
+    corrupted: list[Tensor] = []
+    for positions in how.batches:
+        latent, target = source.batch(positions)
+        decoded = model.decode(latent.z)
+        before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
+        found.append(evaluate(latent, target, decoded, before, seed=how.seed))
+        corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
+        if progress is not None:
+            progress(SETTINGS, len(found), total)
+    chosen = choose(
+        candidates(model),
+        {name: Criteria.joined([batch[name] for batch in found]) for name in found[0]},
+        levels=levels_of(model),
+        corrupted=torch.cat(corrupted, dim=-1),
+    )
+    chosen = dataclasses.replace(chosen, strengths=_strengths(*source.batch(how.batches[0]), chosen, seed=how.seed))
+    if progress is not None:
+        progress(SETTINGS, total, total)
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Images, drawn from texts or given (and then, if ``captioned``, described by the texts), and their targets."""
+
+    model: Backbone
+    texts: list[str]
+    pictures: tuple[PictureLike, ...] = ()
+    captioned: bool = False
+    how: Search
+
+    def batch(self, positions: range) -> tuple[JointLatent, Condition]:
+        """The images at these positions, and their embedded target texts."""
+        rows = [position % len(self.texts) for position in positions]
+        said = [self.texts[row] for row in rows]
+        latent = self._given(positions, said) if self.pictures else self._drawn(positions, said)
+        targets = [
+            exchanged(caption, [*self.texts[row + 1 :], *self.texts[: row + 1]], position)
+            for caption, row, position in zip(latent.captions, rows, positions, strict=True)
+        ]
+        return latent, embed_aligned(self.model, latent.captions, targets)
+
+    def _drawn(self, positions: range, captions: list[str]) -> JointLatent:
+        model, how = self.model, self.how
+        pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=positions.start))
+        reader = captioner_for(model)
+        said = captions if reader is None else reader.caption(pixels)
+        return JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
+
+    def _given(self, positions: range, captions: list[str]) -> JointLatent:
+        images = [open_picture(self.pictures[position]).on_white() for position in positions]
+        smallest, side, largest = self.model.capabilities.sizes
+        if smallest != largest:  # the middle of each, so that all share a batch
+            images = [ImageOps.fit(image, (side, side)) for image in images]
+        return encode_frames(self.model, fit_all(self.model, images), caption=captions if self.captioned else None)
+
+
+def exchanged(caption: str, others: Sequence[str], number: int) -> str:
+    """The caption with one phrase exchanged for that of another caption at the same place; two in every third caption.
+
+    The number decides which phrase. Where none can be exchanged, the first caption that differs is taken whole.
+    """
+    found = _exchange(caption, others, number)
+    if number % 3 == 2:
+        found = _exchange(found, others[len(others) // 2 :], number + 1 + number // 3)
+    if phrase_key(found) != phrase_key(caption):
+        return found
+    different = [other for other in others if phrase_key(other) != phrase_key(caption)]
+    if not different:
+        raise ConfigError("the captions all say the same, so there is no change to try. Give different ones")
+    return different[0]
+
+
+def _exchange(caption: str, others: Sequence[str], number: int) -> str:
+    phrases = read_phrases(caption, lead=True).phrases
+    for shift in range(len(phrases)):
+        place = (number + shift) % len(phrases)
+        mine = phrases[place]
+        for other in others:
+            theirs = read_phrases(other, lead=True).phrases
+            if len(theirs) == len(phrases) and phrase_key(theirs[place].text) != phrase_key(mine.text):
+                return caption[: mine.start] + theirs[place].text + caption[mine.end :]
+    return caption
+
+
+def evaluate(
+    latent: JointLatent,
+    target: Condition,
+    decoded: Float[Tensor, "b 3 h w"],
+    before: Float64[Tensor, "levels 2 b"],
+    *,
+    seed: int,
+) -> dict[str, Criteria]:
+    """The criteria of a batch's edits by every candidate; ``before``: `losses_at` of the images."""
+    model, texts = latent.backbone, (latent.condition, target)
+    after: dict[str, Tensor] = {}
+    changes: list[Tensor] = []
+    for name, editor in candidates(model).items():
+        (edited,) = editor.edit(latent, target, [1.0], seed=seed)
+        after[name] = losses_at(latent, texts, edited.z, seed=seed)
+        change = model.decode(edited.z) - decoded
+        changes += [smaller(local_change(change)), smaller(change)]
+    distances = consensus_distances(torch.stack(changes))
+    return {
+        name: Criteria.of(before, losses, consensus=distances[2 * index], whole=distances[2 * index + 1])
+        for index, (name, losses) in enumerate(after.items())
+    }
+
+
+def _corrupted_losses(
+    latent: JointLatent, decoded: Float[Tensor, "n 3 h w"], before: Float64[Tensor, "levels 2 b"], *, seed: int
+) -> Float64[Tensor, "levels m"]:
+    """Losses of the first images after each corruption under their own text, relative to those of the images."""
+    some, found = slice(0, len(decoded)), list[Tensor]()
+    for corruption in CORRUPTIONS.values():
+        z = latent.backbone.encode(corruption.apply(decoded))
+        found.append(losses_at(latent, [latent.condition[some]], z, seed=seed)[:, 0] / before[:, 0, some])
+    return torch.cat(found, dim=1)
+
+
+def choose(
+    editors: Mapping[str, EIM],
+    criteria: Mapping[str, Criteria],
+    *,
+    levels: Sequence[float],
+    corrupted: Float64[Tensor, "levels m"],
+) -> CalibratedSettings:
+    """The best candidate by the criteria of all edits, with the judge that suits it; strengths are left at 0 to 1."""
+    means = {name: criteria[name].means for name in editors}
+    costs = [editor.search.evaluations() for editor in editors.values()]
+    order = [name for _, _, name in sorted(zip(rank_sums(list(means.values())), costs, editors, strict=True))]
+    best = order[0]
+    return CalibratedSettings(
+        eim=editors[best],
+        local=means[best][CONSENSUS] <= means[best][WHOLE],
+        judge=suitable_judge(levels, criteria[best], corrupted),
+        strengths=(0.0, 1.0),
+        pictures=len(criteria[best].consensus),
+        evaluations=editors[best].search.evaluations(),
+        tried={name: means[name] for name in order},
+    )
+
+
+def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float[Tensor, "levels m"]) -> Judge:
+    """The level at which verdicts are made, and their thresholds; see the module.
+
+    Without relative losses of corrupted images the threshold of damage is the default.
+    """
+    share = criteria.share
+    middle = share.nanmedian(1).values
+    spread = (share - middle[:, None]).abs().nanmedian(1).values.nan_to_num(math.inf)
+    at = int(spread.argmin())
+    if not bool(torch.isfinite(spread[at])):  # the model hardly tells any of the texts apart
+        return Judge()
+    damage = Judge().damage
+    if corrupted.shape[1]:
+        edits, bad = float(criteria.residual[at].quantile(_EDITS)), float(corrupted[at].median())
+        damage = min(max(math.sqrt(edits * bad), _DAMAGE[0]), _DAMAGE[1])
+    least = min(max(float(middle[at]) / 2, _LEAST_SHARE[0]), _LEAST_SHARE[1])
+    return Judge(level=levels[at], least_share=least, damage=damage)
+
+
+def _strengths(latent: JointLatent, target: Condition, chosen: CalibratedSettings, *, seed: int) -> tuple[float, float]:
+    """The lowest and the highest strength to which all images can be taken undamaged."""
+    direction = chosen.eim.direction(latent, target, seed=seed)
+    slider = chosen.eim.slider(latent, direction, seed=seed)
+    slider.judge = chosen.judge
+    calibration = slider.calibration()
+    return calibration.lowest, calibration.highest

@@ -1,0 +1,173 @@
+"""Models that see the picture and are told what to do with it: every family that has them, on its miniature."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import latentedit as le
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import draw
+from latentedit.editing.replay import replay
+from latentedit.editors.registry import make_editor
+from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
+from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
+from latentedit.models.base import Backbone
+from latentedit.models.calibrations import VARIABLE
+from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flux2 import flux2_klein
+from latentedit.testing.miniatures.qwen_image import qwen_image
+from latentedit.testing.tolerances import relative_error
+
+pytestmark = pytest.mark.slow
+
+SETTINGS: dict[str, Any] = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "kontext": lambda: flux(kontext=True),
+    "flux2": flux2_klein,
+    "qwen-edit": lambda: qwen_image("edit"),
+    "qwen-plus": lambda: qwen_image("plus"),
+}
+EACH_KIND = pytest.mark.parametrize("model", ["kontext", "qwen-plus"], indirect=True)
+"""One family whose network sees the picture, and one whose text encoder sees it too."""
+
+HAT = "add a hat"
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> Backbone:
+    return le.from_pipeline(FAMILIES[request.param](), settings=SETTINGS)
+
+
+def picture(width: int = 64, height: int = 64) -> Image.Image:
+    rows, columns = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8))
+
+
+def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> None:
+    """At its own size and framing, whatever the stock pipeline would have resized it to."""
+    latent = le.encode(model, picture(96, 64))
+    assert latent.instructed
+    assert latent.captions == (WORDINGS[0],)
+    assert latent.condition.reference is not None
+    assert torch.equal(latent.condition.reference[0], latent.z)
+    assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
+    with pytest.raises(ConfigError, match="an instruction is needed"):
+        le.identify(latent, to="a man")
+    described = le.encode(model, picture(), caption="a wall")
+    assert described.condition.reference is None
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [("kontext", name) for name in ("flowslider", "veloedit", "eim")]
+    + [(name, "velocity-steering") for name in FAMILIES],
+    indirect=["model"],
+)
+def test_editors_and_families_follow_instructions(model: Backbone, method: str) -> None:
+    """Strength 0 is the picture, bit for bit; more does more; the record makes it again."""
+    editor: Any = make_editor(method, model)
+    editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))
+    none, half, whole = (
+        le.edit(model, picture(), instruction=HAT, method=editor, strength=strength) for strength in (0.0, 0.5, 1.0)
+    )
+    assert np.array_equal(np.asarray(none.image), np.asarray(picture()))
+    assert (whole.caption, whole.target_caption) == (WORDINGS[0], HAT)
+    assert relative_error(half.latent.z, whole.latent.z) > 1e-4
+    (again,) = replay(whole.record, model, picture())
+    assert np.array_equal(np.asarray(again.image), np.asarray(whole.image))
+    assert again.record == whole.record
+
+
+@pytest.mark.nightly
+@EACH_KIND
+def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
+    """Two edits in a row: the second changes what the first left, and its record tells of both."""
+    session = le.Session(le.encode(model, picture()))
+    (first,) = session.manipulate(session.identify(instruction=HAT))
+    assert first.latent.condition.reference is not None
+    assert torch.equal(first.latent.condition.reference[0], first.latent.z)
+    assert first.latent.captions == (WORDINGS[0],)
+    following = le.Session(first.latent)
+    (second,) = following.manipulate(following.identify(instruction="make it red"))
+    (again,) = replay(second.record, model, picture())
+    assert np.array_equal(np.asarray(again.image), np.asarray(second.image))
+
+
+@pytest.mark.nightly
+@EACH_KIND
+def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tmp_path: Path) -> None:
+    """It says what to do beside no picture in particular, is refused among captions, and goes together with others."""
+    latent = le.encode(model, picture())
+    found = le.identify(latent, instruction=HAT)
+    assert found.instructed
+    assert found.condition.reference is None
+    found.save(tmp_path / "hat.safetensors")
+    kept = le.Direction.load(tmp_path / "hat.safetensors")
+    other = picture().transpose(Image.Transpose.ROTATE_180)
+    told = le.edit(model, other, direction=kept, strength=0.5)
+    assert told.record.instructed
+    both = le.edit(model, other, instruction=[HAT, "make it red"], strength=[1.0, 0.5])
+    assert len(both.record.directions) == 2
+    assert both.target_caption == f"{HAT}, make it red"
+    with pytest.raises(ConfigError, match="found between instructions"):
+        le.manipulate(le.encode(model, other, caption="a wall"), kept)
+
+
+@pytest.mark.nightly
+def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -> None:
+    other = picture(96, 64)
+    if model.capabilities.references == 1:
+        with pytest.raises(ConfigError, match="at most 1 pictures"):
+            le.encode(model, picture(), beside=[other])
+        return
+    session = le.Session(le.encode(model, picture(), beside=[other]))
+    (shown,) = session.manipulate(session.identify(instruction=HAT))
+    alone = le.edit(model, picture(), instruction=HAT)
+    assert relative_error(shown.latent.z, alone.latent.z) > 1e-4
+    (again,) = replay(shown.record, model, picture(), beside=[other])
+    assert np.array_equal(np.asarray(again.image), np.asarray(shown.image))
+    with pytest.raises(ConfigError, match="go with instructions only"):
+        le.edit(model, picture(), change="a wall => a door", caption="a wall", beside=[other])
+    with pytest.raises(ConfigError, match="got 0, and not those"):
+        replay(shown.record, model, picture())
+
+
+@pytest.mark.nightly
+@EACH_KIND
+def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""
+    latent = le.encode(model, picture())
+    found = no_change_residuals(model, latent.z, seed=3)
+    assert list(found) == list(WORDINGS)
+    noise, z = draw((len(LEVELS), *latent.z.shape), seed=3, purpose="no change"), latent.z
+    moved = (
+        model.velocity((1 - s) * z + s * e, torch.tensor([s]), latent.condition)
+        for s, e in zip(LEVELS, noise, strict=True)
+    )
+    expected = sum(float((v - (e - z)).square().mean()) for v, e in zip(moved, noise, strict=True))
+    assert found[WORDINGS[0]] == pytest.approx(expected / 3, rel=1e-5)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
+    assert no_change(model) == WORDINGS[0]
+    keep_calibration(model, no_change={"a": 0.5, "b": 0.25})
+    assert no_change(model) == "b"
+    keep_calibration(model, no_change=calibrate_no_change(model, captions=["a wall"], how=Calibration(steps=1)))
+    assert no_change(model) in WORDINGS
+
+
+def test_models_of_captions_take_no_instructions() -> None:
+    dev = le.from_pipeline(flux(), settings=SETTINGS)
+    assert calibrate_no_change(dev) is None
+    with pytest.raises(ConfigError, match="edits by captions, and takes no instructions"):
+        le.edit(dev, picture(), instruction=HAT)
+    z = torch.zeros(1, *dev.latent_shape(64, 64))
+    told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
+    with pytest.raises(ShapeError, match="takes no reference pictures"):
+        dev.velocity(z, torch.tensor([0.5]), told)

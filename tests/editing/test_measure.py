@@ -1,0 +1,221 @@
+"""What a result says about its making, and the whole line on a miniature of the real architecture."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.cost import metered
+from latentedit.core.errors import ModelError, ShapeError
+from latentedit.editing.measure import Moved, measured
+from latentedit.editing.result import EditResult, measure_effect
+from latentedit.editors.base import StrengthResult
+from latentedit.editors.local_change import local_change
+from latentedit.latents import pictures
+from latentedit.latents.encode import encode
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.record import ModelRecord, PictureRecord, RunRecord, versions
+from tests.editors.colours import COLOURS, ColourBackbone
+
+pytestmark = pytest.mark.slow
+
+SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
+"""What has to be added to red to make it green."""
+
+
+@pytest.fixture
+def latent(colours: ColourBackbone) -> JointLatent:
+    """Two red pictures of 8 px, the second a little lighter."""
+    return encode(colours, [Image.new("RGB", (8, 8), (204 + by, 76 + by, 76 + by)) for by in (0, 4)])
+
+
+def results(
+    latent: JointLatent,
+    *moved: StrengthResult,
+    targets: Sequence[str] = ("green", "green"),
+    cross_talk: Tensor | None = None,
+    **record: Any,
+) -> list[list[EditResult]]:
+    """Of an edit towards green, at once or as long as it takes."""
+    records = [
+        RunRecord(
+            **{
+                "method": "a way",
+                "settings": {"k": 1},
+                "seed": 3,
+                "model": ModelRecord.of(latent.backbone),
+                "versions": versions(),
+                "picture": PictureRecord.of(frame.picture),
+                "caption": caption,
+                "target_caption": target,
+                "strengths": (1.0,),
+                "evaluations": 0,
+                "before": latent.provenance,
+            }
+            | record
+        )
+        for frame, caption, target in zip(latent.frames, latent.captions, targets, strict=True)
+    ]
+    with metered(latent.backbone) as meter:
+        return measured(latent, edited(latent, moved, records, cross_talk), meter)
+
+
+def edited(
+    latent: JointLatent, moved: Sequence[StrengthResult], records: Sequence[RunRecord], cross_talk: Tensor | None = None
+) -> Moved:
+    target = latent.backbone.embed(["green"] * len(latent))
+    return Moved(steps=moved, records=records, target=target, evaluations=[7] * len(moved), cross_talk=cross_talk)
+
+
+def at(
+    latent: JointLatent, strength: float, *, limits: Sequence[float] = (math.nan, math.nan), **more: object
+) -> StrengthResult:
+    """So far towards green."""
+    z = latent.z + strength * SHIFT[:, None, None] if strength else latent.z
+    return StrengthResult(**({"z": z, "strength": strength, "limit": torch.tensor(limits)} | more))
+
+
+def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
+    strengths = [1.0, 0.0, 0.5]
+    rows = results(latent, *(at(latent, strength) for strength in strengths))
+    assert [[result.strength for result in row] for row in rows] == [[strength] * 2 for strength in strengths]
+    for strength, row in zip(strengths, rows, strict=True):
+        for result, source in zip(row, latent.frames, strict=True):
+            assert result.source is source.picture.image
+            change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+            expected = 127.5 * strength * SHIFT[:, None, None].numpy()
+            assert np.abs(change.transpose(2, 0, 1) - expected).max() <= 0.51  # rounded to whole levels
+            assert (result.caption, result.target_caption) == ("red", "green")
+            assert result.effect.read_before == {"colour": "red"}
+            assert result.method == "a way"
+            assert result.record.settings == {"k": 1}
+            assert result.record.seed == 3
+    assert [row[0].effect.read_after for row in rows[:2]] == [{"colour": "green"}, {"colour": "red"}]
+    assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
+
+
+def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
+    """Half way between two colours there are no pictures, unless the model is patient."""
+    latent.backbone.defaults = {"judge": {"damage": 1000.0}}
+    ((first, second),) = results(latent, at(latent, 0.5))
+    assert first.verdict.word == second.verdict.word == "partly done"
+    assert first.verdict.share == pytest.approx(0.5, abs=0.05)
+    moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
+    ((first, second),) = results(latent, moved, targets=("mauve", "green"))
+    clamped = "strength 3 was clamped to 1.25, the largest that is predicted to do no damage"
+    assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
+    assert second.notes == ("found oddly",)
+    for strength, limit, clamped in ((1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)):
+        ((result, _),) = results(latent, at(latent, strength, limits=(limit, limit)))
+        assert bool(result.notes) == clamped
+
+
+def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
+    """Two evaluations before, among two pictures and three strengths; judging takes four a latent."""
+    moved = [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
+    backbone, record = latent.backbone, results(latent, moved[0])[0][0].record
+    with metered(backbone) as meter:
+        backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
+        assert meter.read()[0] == 12
+        rows = measured(latent, edited(latent, moved, [record] * 2), meter)
+        costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
+        assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
+        evaluations, seconds = meter.read()
+    assert evaluations == 12 + 6 * 4
+    assert 0 < 6 * rows[0][0].cost.seconds <= seconds
+
+
+def test_latents_that_are_not_finite_are_refused(latent: JointLatent) -> None:
+    z = latent.z.clone()
+    z[1, 0, 0, 0] = math.inf
+    with pytest.raises(ModelError, match="colours gave latents that are not finite"):
+        results(latent, at(latent, 1.0), at(latent, 1.0, z=z))
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool) -> None:
+    ramp = torch.linspace(0, -0.4, 8)[None, None, None].expand(2, 3, 8, 8).clone()
+    rows = results(latent, at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0), local=local)
+    expected = 127.5 * (local_change(ramp) if local else ramp).permute(0, 2, 3, 1).numpy()
+    for result, change in zip(rows[0], expected, strict=True):
+        got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+        assert np.abs(got - change).max() <= 0.51
+        assert result.record.local is local
+        assert result.cost.evaluations == 0
+    assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25, -0.5])
+def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> None:
+    """Its latent is that of the edited picture, and remembers that of the first one.
+
+    The other way from the target it does not show what the target says.
+    """
+    ((_, result),) = results(latent, at(latent, strength))
+    found = result.latent
+    assert len(found) == 1
+    assert torch.equal(found.z, latent.z[1:] + strength * SHIFT[:, None, None])
+    assert found.start is not None
+    assert torch.equal(found.start, latent.z[1:])
+    assert found.decoded is not None
+    assert torch.equal(found.decoded, latent.z[1:])
+    assert found.captions == ("green" if strength > 0 else "red",)
+    text = torch.lerp(torch.tensor(COLOURS["red"]), torch.tensor(COLOURS["green"]), strength)
+    assert torch.allclose(found.condition.tokens, text[None, None])
+    assert found.frames == latent.frames[1:]
+    assert found.provenance is result.record
+    ((still, _),) = results(latent, at(latent, 0.0))
+    assert still.latent.captions == ("red",)
+    assert torch.equal(still.latent.condition.tokens, latent.condition.tokens[:1])
+    ((wordless, _),) = results(latent, at(latent, 1.0), targets=("", ""))
+    assert wordless.latent.captions == ("red",)  # what it shows now has no words
+    assert (wordless.target_caption, wordless.notes) == ("", ())
+
+
+def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
+    ((first, _),) = results(latent, at(latent, 0.5))
+    moved = first.latent
+    z = moved.z + 0.25 * SHIFT[:, None, None]
+    ((second,),) = results(moved, StrengthResult(z=z, strength=1.0), targets=("green",))
+    change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
+    assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
+    assert torch.equal(second.latent.start, moved.start)
+    bare = dataclasses.replace(moved, decoded=None)
+    ((same,),) = results(bare, StrengthResult(z=z, strength=1.0), targets=("green",))
+    assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
+
+
+def test_effect_of_a_known_change() -> None:
+    """A quarter of the pixels moves by 51 of 255 in one channel, the rest by 2 in all."""
+    before = np.full((4, 4, 3), 100, dtype=np.uint8)
+    after = before + 2
+    after[:2, :2] = before[:2, :2]
+    after[:2, :2, 0] += 51
+    effect = measure_effect(Image.fromarray(before), Image.fromarray(after))
+    assert effect.changed_share == 0.25
+    assert effect.change_rms == pytest.approx(0.2 / math.sqrt(3))
+    assert effect.rest_psnr_db == pytest.approx(20 * math.log10(255 / 2))
+
+
+def test_eight_levels_are_no_change_and_nine_are() -> None:
+    before = Image.new("RGB", (2, 2), (100, 100, 100))
+    assert measure_effect(before, Image.new("RGB", (2, 2), (108, 92, 100))).changed_share == 0
+    assert measure_effect(before, Image.new("RGB", (2, 2), (100, 91, 100))).changed_share == 1
+    effect = measure_effect(before, before.copy())
+    assert (effect.changed_share, effect.change_rms, effect.rest_psnr_db) == (0.0, 0.0, math.inf)
+    with pytest.raises(ShapeError, match="different sizes"):
+        measure_effect(before, Image.new("RGB", (2, 3)))
+
+
+def test_strips_of_large_pictures_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(3)
+    before, after = (Image.fromarray(draw.integers(90, 110, (23, 7, 3)).astype(np.uint8)) for _ in range(2))
+    whole = measure_effect(before, after)
+    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 14)
+    assert measure_effect(before, after) == whole

@@ -1,0 +1,204 @@
+"""Results as files: what they carry, that they come whole or not at all, and that nothing else is overwritten."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.editing import outputs
+from latentedit.editing import result as results
+from latentedit.editing.outputs import (
+    check_beside,
+    read_record,
+    same_picture,
+)
+from latentedit.editing.result import EditResult, write_sweep
+from latentedit.editing.undo import difference
+from latentedit.editing.verbs import edit, identify, sweep
+from latentedit.latents.encode import encode
+from latentedit.latents.record import MAX_EDITS
+from latentedit_keep.files import plain
+from latentedit_keep.pictures import read_chunks, read_image
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import noisy
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:
+    noisy().save(tmp_path / "me.png")
+    return edit(colours, tmp_path / "me.png", to="green", seed=3)
+
+
+@pytest.fixture
+def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+    noisy().save(tmp_path / "me.png")
+    latent = encode(colours, tmp_path / "me.png")
+    return sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises((OutputError, FileFormatError)) as caught:
+        act()
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_a_picture_is_written_with_its_record_and_what_was_measured(result: EditResult, tmp_path: Path) -> None:
+    result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
+    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
+    assert read_record(tmp_path / "sheet.png") == result.record.model_copy(update={"output": "sheet"})
+    result.save_sheet(tmp_path / "alone.png")
+    assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
+    assert same_picture(read_image(tmp_path / "out.png"), result.image)
+    text, payload = read_chunks(tmp_path / "out.png")
+    assert text == result.record.to_json()
+    assert payload == difference(result.source, result.image)
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["record"] == json.loads(text)
+    (measured,) = told["results"]
+    assert measured["verdict"] == plain(result.verdict)
+    assert (measured["verdict"]["word"], measured["verdict"]["share"]) == ("done", 1)
+    assert measured["cost"] == plain(result.cost)
+    assert measured["effect"]["rest_psnr_db"] is None  # infinite, for which JSON has no word
+
+
+@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp", "s.html"])
+def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_path: Path, name: str) -> None:
+    write_sweep(swept, tmp_path / name)
+    record = read_record(tmp_path / name)
+    assert record == swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
+    told = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["results"]
+    assert [row["strength"] for row in told] == [1.0, 0.0, 0.5]
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.bmp", "out.tiff"])
+def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tmp_path: Path, name: str) -> None:
+    result.save(tmp_path / name)
+    result.save(tmp_path / name)  # our own files are overwritten
+    assert (read_chunks(tmp_path / name) == (None, None)) == (name != "out.png")
+    assert read_record(tmp_path / name) == result.record
+    assert read_record(str(tmp_path / name)) == result.record
+    if name == "out.png":
+        (tmp_path / "out.json").write_text("{}")
+        assert read_record(tmp_path / name) == result.record, "what is in the picture counts more"
+
+
+def test_no_record_at_all(tmp_path: Path) -> None:
+    noisy().save(tmp_path / "me.png")
+    assert "me.json does not lie beside it" in refusal(lambda: read_record(tmp_path / "me.png"))
+
+
+@pytest.mark.parametrize("content", [b'{"record": {"artist": "me"}}', b"[1]", b'{"record": "\xff"}'])
+def test_json_of_another_program_is_neither_read_nor_overwritten(
+    result: EditResult, swept: list[EditResult], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "out.json").write_bytes(content)
+    noisy().save(tmp_path / "out.jpg")
+    before = (tmp_path / "out.jpg").read_bytes()
+    assert "no record in " in refusal(lambda: read_record(tmp_path / "out.jpg"))
+    place = tmp_path / "out.jpg"
+    for act in (lambda: check_beside(place), lambda: result.save(place), lambda: write_sweep(swept, place)):
+        assert "holds something else. Choose another name" in refusal(act)
+    assert (tmp_path / "out.json").read_bytes() == content
+    assert place.read_bytes() == before
+    assert names(tmp_path) == ["me.png", "out.jpg", "out.json"]
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("name", ["save_image", "draw_sheet", "write_text", "draw_sweep"])
+def test_all_files_or_none(
+    result: EditResult, swept: list[EditResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: bool
+) -> None:
+    """What stood there before stays as it was."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def write() -> None:
+        if name == "draw_sweep":
+            write_sweep(swept, folder / "s.png")
+        else:
+            result.save(folder / "a.png", sheet=folder / "b.png")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if old:
+        write()
+        for place in folder.glob("*.png"):
+            noisy(9).save(place)
+    before = {place.name: place.read_bytes() for place in folder.iterdir()}
+    assert bool(before) == old
+    monkeypatch.setattr(outputs if name == "write_text" else results, name, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert {place.name: place.read_bytes() for place in folder.iterdir()} == before
+
+
+def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "blocked.json").mkdir()
+    for name, words in (
+        ("folder.png", "is a folder"),
+        ("no/out.png", "does not exist. Create it first"),
+        ("out.psd", "'out.psd'"),
+        ("blocked.png", "is a folder"),
+    ):
+        assert words in refusal(lambda name=name: result.save(tmp_path / name))
+    for sheet in ("a.png", "a.jpg", "folder.png/../a.png"):
+        assert "would have one name" in refusal(
+            lambda sheet=sheet: result.save(tmp_path / "a.png", sheet=tmp_path / sheet)
+        )
+    request.getfixturevalue("full_disk")
+    assert "out.png cannot be written: No space left on device" in refusal(lambda: result.save(tmp_path / "out.png"))
+    assert names(tmp_path) == ["blocked.json", "folder.png", "me.png"]
+
+
+def test_edits_without_end_are_refused_before_anything_is_written(
+    colours: ColourBackbone, result: EditResult, tmp_path: Path
+) -> None:
+    record = result.record
+    for _ in range(MAX_EDITS):
+        record = record.model_copy(update={"before": record})
+    with pytest.raises(ConfigError, match="go on from its file"):
+        dataclasses.replace(result, record=record).save(tmp_path / "out.png")
+    assert names(tmp_path) == ["me.png"]
+
+
+def test_pictures_of_one_name_but_for_the_ending_keep_their_records(
+    swept: list[EditResult], result: EditResult, tmp_path: Path
+) -> None:
+    """Also after all of them were renamed; a file whose owner is gone is nobody's any more."""
+    result.save(tmp_path / "out.jpg")
+    write_sweep(swept, tmp_path / "out.webp")
+    assert names(tmp_path) == ["me.png", "out.jpg", "out.json", "out.webp", "out.webp.json"]
+    sweep = swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
+    assert (read_record(tmp_path / "out.jpg"), read_record(tmp_path / "out.webp")) == (result.record, sweep)
+    swept[0].save(tmp_path / "out.jpg")
+    for name in ("out.jpg", "out.json", "out.webp", "out.webp.json"):
+        (tmp_path / name).rename(tmp_path / name.replace("out", "moved"))
+    assert read_record(tmp_path / "moved.jpg") == swept[0].record
+    assert read_record(tmp_path / "moved.webp") == sweep
+    (tmp_path / "moved.webp.json").unlink()
+    assert "moved.webp.json does not lie beside it" in refusal(lambda: read_record(tmp_path / "moved.webp"))
+    (tmp_path / "moved.jpg").unlink()
+    result.save(tmp_path / "moved.webp")
+    assert read_record(tmp_path / "moved.webp") == result.record
+
+
+def test_plain_values_are_what_json_knows(result: EditResult) -> None:
+    told = plain({"record": result.record, "verdict": result.verdict, "odd": [math.nan, -math.inf, (1, Path("p"))]})
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["odd"] == [None, None, [1, "p"]]
+    assert told["record"] == json.loads(result.record.to_json())
+    settings = result.record.model_copy(update={"settings": {"a": math.inf, "b": (1, 2)}})
+    assert plain(settings)["settings"] == {"a": None, "b": [1, 2]}

@@ -1,0 +1,231 @@
+"""From its record a result comes again bit for bit; where that cannot be, the reason is said."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.directions.base import Direction
+from latentedit.directions.hsds import HSDS
+from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.replay import differences, replay
+from latentedit.editing.result import EditResult, write_sweep
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import edit, identify, manipulate, sweep
+from latentedit.editors.eim import EIM
+from latentedit.latents.encode import PictureLike, encode
+from latentedit.latents.masks import MaskLike
+from latentedit.latents.record import RunRecord
+from tests.editing.test_undo import half_mask
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey
+
+pytestmark = pytest.mark.slow
+
+ARMS = ["image", "text", "joint"]
+OTHERS = ["sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider", "splitflow"]
+BEYOND = [(method, strength) for method in ("eim", "inversion", "flowslider") for strength in (-0.7, 1.4)]
+
+
+def again(
+    result: EditResult,
+    picture: PictureLike,
+    directions: Sequence[Direction] = (),
+    mask: MaskLike | None = None,
+) -> EditResult:
+    """The result made again from its record as a file would hold it, by a model that has seen nothing yet."""
+    model = ColourBackbone()
+    model.defaults = result.latent.backbone.defaults
+    record = RunRecord.from_json(result.record.to_json(), "a file")
+    (found,) = replay(record, model, picture, directions=directions, mask=mask)
+    assert same_picture(found.image, result.image)
+    assert found.record == result.record
+    assert differences(record, found.record) == []
+    assert (found.caption, found.target_caption) == (result.caption, result.target_caption)
+    assert found.verdict == result.verdict
+    assert found.effect == result.effect
+    return found
+
+
+@pytest.mark.parametrize(("method", "strength"), [*((name, 0.4) for name in ("eim", *OTHERS)), ("eim", 0.0), *BEYOND])
+def test_every_editor(colours: ColourBackbone, tmp_path: Path, method: str, strength: float) -> None:
+    """Whatever the picture is called, even to the bytes of the file."""
+    paths = [tmp_path / name for name in ("me.png", "other.png", "a.png", "b.png")]
+    for path in paths[:2]:
+        grey(1, (9, 7), "RGBA").save(path)
+    result = edit(colours, paths[0], to="green", method=method, strength=strength, seed=5)
+    result.save(paths[2])
+    again(result, paths[1]).save(paths[3])
+    assert paths[2].read_bytes() == paths[3].read_bytes()
+    assert not result.record.settings.get("captions"), "they follow from those that the record has"
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_at_strengths_of_which_none_depends_on_those_before(colours: ColourBackbone, arm: Any) -> None:
+    latent = encode(colours, grey())
+    direction = identify(latent, to="red", seed=2)
+    for strength in (0.3, 1.0, -0.5, 0.0):
+        result = manipulate(latent, direction, strength=strength, arm=arm, level=0.5, steps=6)
+        assert result.record.directions[0].given is False
+        again(result, grey())
+    editor = EIM(arm=arm, level=0.5, steps=6, search=HSDS(steps=3))
+    again(edit(colours, grey(), to="red", method=editor, strength=0.3, seed=7), grey())
+
+
+@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("strength", [1.0, [0.5, -0.3], [0.0, 1.0]])
+def test_several_directions(colours: ColourBackbone, mixing: Any, strength: Any) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    directions = [identify(latent, to=to, seed=seed) for seed, to in enumerate(["red", "blue"])]
+    result = manipulate(latent, directions, strength=strength, mixing=mixing)
+    found = again(result, grey())
+    assert result.cross_talk is not None
+    assert found.cross_talk is not None
+    assert torch.equal(found.cross_talk, result.cross_talk)
+    assert found.record.mixing == mixing
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_sweep(colours: ColourBackbone, tmp_path: Path, arm: Any) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    strengths = [1.0, 0.0, 0.25, -0.5]
+    direction = identify(latent, to="red", seed=4)
+    swept = sweep(latent, direction, strengths=strengths, arm=arm, level=0.5, steps=6)
+    for name in ("a.png", "b.png"):
+        write_sweep(swept, tmp_path / name)
+        swept = replay(read_record(tmp_path / "a.png"), colours, grey())
+        assert [result.strength for result in swept] == strengths
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.nightly
+def test_a_chain_of_edits(colours: ColourBackbone) -> None:
+    """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
+    source = grey(3)
+    latent = encode(colours, source, caption="grey")
+    first = identify(latent, to="red", seed=1)
+    results = [manipulate(latent, first, strength=0.5)]
+    session = Session(results[-1].latent)
+    second = session.identify(to="blue", seed=2)
+    results += session.manipulate(second, strength=0.4, arm="joint", level=0.5, steps=4)
+    results.append(manipulate(results[-1].latent, first, strength=-0.5))
+    for depth, result in enumerate(results):
+        record, count = result.record.before, 0
+        while record is not None:
+            record, count = record.before, count + 1
+        assert count == depth
+        again(result, source)
+    assert [result.record.directions[0].given for result in results] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda direction: -direction,
+        lambda direction: dataclasses.replace(direction, method="by hand"),
+        lambda direction: dataclasses.replace(direction, target_captions=()),
+        lambda direction: dataclasses.replace(direction, settings={**direction.settings, "projection": "kkt"}),
+    ],
+)
+def test_directions_that_cannot_be_found_again_are_given(
+    colours: ColourBackbone, other: Callable[[Direction], Direction]
+) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    direction = other(identify(latent, to="red"))
+    result = manipulate(latent, direction, strength=0.5)
+    assert result.record.directions[0].given
+    again(result, grey(), [direction])
+
+
+@pytest.fixture
+def record(colours: ColourBackbone) -> RunRecord:
+    return edit(colours, grey(), to="red", caption="grey").record
+
+
+@pytest.mark.parametrize(
+    ("damage", "along", "more", "words"),
+    [
+        ({}, {}, {"picture": grey(1)}, "Name the picture that was edited with `picture`"),
+        ({}, {}, {"mask": half_mask((8, 8))}, "a mask is given, and none was used"),
+        ({}, {"given": True}, {}, "Give its file with `directions`"),
+        ({"settings": {"stepz": 3}}, {}, {}, "did you mean 'steps'"),
+        ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels must be a list"),
+        ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit' cannot move along directions"),
+        ({"method": "eimm"}, {}, {}, "did you mean 'eim'"),
+        ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings that its search does not take"),
+    ],
+)
+def test_records_that_do_not_fit_or_make_no_sense_are_refused(
+    colours: ColourBackbone,
+    record: RunRecord,
+    damage: dict[str, Any],
+    along: dict[str, Any],
+    more: dict[str, Any],
+    words: str,
+) -> None:
+    direction = record.directions[0].model_copy(update=along)
+    with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
+        replay(
+            record.model_copy(update={"directions": (direction,), **damage}), colours, **({"picture": grey()} | more)
+        )
+    assert cost.evaluations == 0
+
+
+def test_another_mask_or_model_is_refused(colours: ColourBackbone) -> None:
+    masked = edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8))).record
+    other = half_mask((8, 8)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for mask, words in ((None, "a mask was used, and none is given"), (other, "another mask than was used")):
+        with pytest.raises(ConfigError, match=words):
+            replay(masked, colours, grey(), mask=mask)
+    assert replay(masked, colours, grey(), mask=half_mask((8, 8)))[0].record == masked
+    colours.fingerprint = "another-2"
+    with pytest.raises(ConfigError, match=r"colours-1.*another-2|another-2.*colours-1"):
+        replay(masked, colours, grey(), mask=half_mask((8, 8)))
+
+
+def test_what_differs_is_named(record: RunRecord) -> None:
+    direction = record.directions[0]
+    now = record.model_copy(
+        update={
+            "versions": {**{k: v for k, v in record.versions.items() if k != "python"}, "torch": "9.9", "new": "1"},
+            "model": record.model.model_copy(update={"dtype": "bfloat16", "device": "cuda"}),
+            "directions": (direction.model_copy(update={"fingerprint": "0" * 16}),),
+        }
+    )
+    assert differences(record, now) == [
+        "new was not there, is 1",
+        f"python was {record.versions['python']}, is not there",
+        f"torch was {record.versions['torch']}, is 9.9",
+        "the network's dtype was float32, is bfloat16",
+        "the device was cpu, is cuda",
+        f"direction 1 was {direction.fingerprint}, is found as {'0' * 16}",
+    ]
+
+
+def test_a_direction_that_is_found_otherwise_today_is_named(
+    colours: ColourBackbone, record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that has changed under the same fingerprint, as kernels of another version do by a little."""
+    velocity = colours._velocity
+    monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: 1.001 * velocity(z, s, condition))
+    (found,) = replay(record, colours, grey())
+    (told,) = differences(record, found.record)
+    assert told.startswith(f"direction 1 was {record.directions[0].fingerprint}, is found as ")
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_edits_under_a_mask_that_go_on_from_each_other(colours: ColourBackbone, local: bool) -> None:
+    source = grey(2, (60, 52))
+    mask = half_mask(source.size)
+    latent = encode(colours, source, caption="grey", mask=mask)
+    direction = identify(latent, to="red")
+    first = manipulate(latent, direction, strength=0.4, local=local)
+    second = manipulate(first.latent, direction, strength=0.5, local=local)
+    for result in (first, second):
+        again(result, source, mask=mask)

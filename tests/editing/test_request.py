@@ -1,0 +1,156 @@
+"""A request makes sense when it is made, and does what the verbs do; what does not go together is refused."""
+
+import math
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.editing import verbs
+from latentedit.editing.request import EditRequest
+from latentedit.editors.eim import EIM
+from latentedit.latents.captions.change import Change
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
+from latentedit.testing.miniature import miniature_sd3
+
+pytestmark = pytest.mark.slow
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+CHANGES = ("no glasses => glasses", "=> a smile")
+HAT = "add a hat"
+FILE = Path("a.safetensors")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return load(miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False), device="cpu")
+
+
+def pictures(*sizes: tuple[int, int]) -> list[Picture]:
+    random, sizes = np.random.default_rng(1), sizes or ((40, 56), (64, 64))
+    return [Picture.from_image(Image.fromarray(random.integers(0, 256, (*s, 3)).astype(np.uint8))) for s in sizes]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"to": "a man", "change": ("=> a hat",)}, "`to` and `change` exclude each other"),
+        ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "`to` and `change` and `direction` exclude"),
+        ({"to": "a man", "instruction": (HAT,)}, "`to` and `instruction` exclude each other"),
+        ({"instruction": (HAT,), "caption": "a man"}, "`instruction` goes without `caption`"),
+        ({"instruction": (" ",)}, "`instruction` is an empty"),
+        ({"to": ("a man", " \n")}, "`to` is an empty caption"),
+        ({"change": ("=> a hat", "nothing")}, "'nothing'"),
+        ({"to": "a man \udcff"}, "`to` is not in UTF-8"),
+        ({"change": ("a hat => a \udfff",)}, "`change` is not in UTF-8"),
+        ({"strength": (1.0, -math.inf)}, "finite"),
+        ({"strength": (True,)}, "finite"),
+        ({"strength": ()}, "got 0"),
+        ({"to": "a man", "strength": (1.0, 0.5)}, "one for each of 1 changes; got 2"),
+        ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength` is one number"),
+        ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "one for each of 2 changes; got 3"),
+        ({"method": "flowedits"}, "did you mean 'flowedit'"),
+        ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' cannot move along a `direction`"),
+        ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "cannot give each change a `strength`"),
+        ({"change": CHANGES, "mixing": "inverse", "method": "flowedit"}, "'flowedit' cannot mix directions"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, RegistryError), match=re.escape(words)) as caught:
+        EditRequest(**fields)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) -> None:
+    """By then: the pictures of a manifest bring their own targets."""
+    with pytest.raises(ConfigError, match="no edit requested"):
+        verbs.edit_pictures(model, pictures(), EditRequest(caption=FROM))
+    with pytest.raises(ConfigError, match="mixing"):
+        verbs.edit_pictures(model, [], EditRequest(to=TO, mixing="summ"))
+    assert pickle.loads(pickle.dumps(EditRequest(change=CHANGES, seed=3))).change == CHANGES
+
+
+@pytest.mark.parametrize(
+    ("fields", "composes"),
+    [
+        ({"to": TO}, False),
+        ({"change": CHANGES[:1]}, False),
+        ({"change": CHANGES}, False),
+        ({"change": CHANGES, "strength": (1.0, 0.5)}, True),
+        ({"change": (Change(old="", new="a hat"), CHANGES[0]), "method": EIM()}, True),
+        ({"change": CHANGES, "method": "flowedit"}, False),
+        ({"direction": (FILE,)}, True),
+    ],
+)
+def test_who_composes(model: Backbone, fields: dict[str, Any], composes: bool) -> None:
+    """The miniature has no stored settings, so that its default is flowedit, but for what eim alone does."""
+    assert verbs.composes(EditRequest(**fields), model) is composes
+
+
+class Stranger(EIM):
+    """Somebody else's editor, which says that it is more than `EIM`."""
+
+    name: ClassVar[str] = "stranger"
+    composes: ClassVar[bool] = True
+
+
+def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
+    """It makes several changes in one text, and is in the record; what it cannot do is refused by its name."""
+    result = verbs.edit(model, pictures()[0], change=CHANGES, caption=FROM, method=Stranger(), strength=0.5)
+    assert (result.method, result.record.method) == ("stranger", "stranger")
+    assert result.target_caption == "a person with glasses, a smile"
+    latent = encode(model, pictures()[0], caption=FROM)
+    found = verbs.identify(latent, to=TO)
+    ways: list[Callable[[], object]] = [
+        lambda: verbs.edit(model, pictures()[0], direction=found, caption=FROM, method=Stranger()),
+        lambda: verbs.sweep(latent, found, strengths=[0, 1], method=Stranger()),
+        lambda: verbs.sweep(latent, to=TO, strengths=[0, 1], method=Stranger(), arm="joint"),
+    ]
+    for way in ways:
+        with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
+            way()
+
+
+def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loaded() -> None:
+    code = "import sys, latentedit as le; le.EditRequest(to='a'); print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("mixing", ["sum", "inverse"])
+def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mixing: Any) -> None:
+    way: dict[str, Any] = {"change": CHANGES, "caption": FROM, "strength": (0.7, -0.3), "mixing": mixing, "seed": 3}
+    made = verbs.edit(model, pictures(), **way)
+    latent = encode(model, pictures()[1], caption=FROM)
+    found = [verbs.identify(latent, change=change, seed=3) for change in CHANGES]
+    wanted = verbs.manipulate(latent, found, strength=[0.7, -0.3], mixing=mixing)
+    assert made[1].image.tobytes() == wanted.image.tobytes()
+    assert made[1].record == wanted.record
+    assert not made[1].record.directions[0].given
+    assert made[1].cost.evaluations > wanted.cost.evaluations, "the search is a part of it"
+
+
+@pytest.mark.nightly
+def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(model: Backbone, tmp_path: Path) -> None:
+    """Of the pictures here, one is that on which the direction was found; that must not change the others."""
+    alike = pictures((40, 56), (40, 56))
+    found = verbs.identify(encode(model, alike[0], caption=FROM), to=TO)
+    found.save(tmp_path / "it.safetensors")
+    way: dict[str, Any] = {"caption": FROM, "strength": 0.6}
+    _, among = verbs.edit(model, alike, direction=found, **way)
+    for direction in (found, [tmp_path / "it.safetensors"]):
+        (alone,) = verbs.edit(model, alike[1:], direction=direction, **way)
+        assert alone.image.tobytes() == among.image.tobytes()
+        assert alone.record == among.record
+        assert alone.record.directions[0].fingerprint == found.fingerprint

@@ -1,0 +1,349 @@
+"""What moves pictures by directions, what is said of it (captions, records, costs), and what a session keeps."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+import latentedit as le
+from latentedit.core.errors import ConfigError
+from latentedit.directions.at_level import clean_share, random_direction
+from latentedit.directions.base import Direction
+from latentedit.directions.composition import compose, cross_talk
+from latentedit.directions.hsds import HSDS
+from latentedit.editing.manipulation import default_manipulation, search_of, seed_of, stored_eim
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.request import EditRequest
+from latentedit.editing.result import EditResult
+from latentedit.editing.session import Session
+from latentedit.editing.undo import undo_direction
+from latentedit.editing.verbs import identify, manipulate, sweep
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.slider import Arm, Slider
+from latentedit.latents.encode import encode
+from latentedit.latents.inversion import invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import Picture
+from latentedit.latents.record import Mixing
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
+
+pytestmark = pytest.mark.slow
+
+SCENE = "grey room, a hat, a wall"
+"""The colour model reads the first word; the rest is for the words of changes."""
+
+
+@pytest.fixture
+def latent(colours: ColourBackbone) -> JointLatent:
+    return encode(colours, grey(), caption=SCENE)
+
+
+@pytest.fixture
+def red(latent: JointLatent) -> Direction:
+    return identify(latent, change="grey => red", seed=3)
+
+
+@pytest.fixture
+def blue(latent: JointLatent) -> Direction:
+    """To blue as far as the latent goes; its words speak of the hat."""
+    moved = identify(latent, change="grey => blue", seed=4)
+    return dataclasses.replace(moved, target_captions=("grey room, a scarf, a wall",))
+
+
+def moved(
+    latent: JointLatent | Session,
+    directions: Sequence[Direction],
+    shares: Sequence[float] = (1.0,),
+    strength: float = 1.0,
+    *,
+    mixing: Mixing = "sum",
+    **way: Any,
+) -> EditResult:
+    """The first picture's result."""
+    session = latent if isinstance(latent, Session) else Session(latent)
+    request = EditRequest(direction=tuple(directions), strength=tuple(shares), mixing=mixing, settings=way)
+    return session.run(request, [strength])[0][0]
+
+
+def wordless(direction: Direction) -> Direction:
+    return dataclasses.replace(direction, source_captions=(), target_captions=())
+
+
+@pytest.mark.parametrize("arm", ["image", "joint"])
+@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("shares", [(0.3, 0.8), (0.5, -0.4), (0.0, 1.0)])
+def test_several_directions_are_one_that_is_composed(
+    latent: JointLatent, red: Direction, blue: Direction, arm: Arm, mixing: Any, shares: tuple[float, float]
+) -> None:
+    """A negative share is so much of the reverse; for the sum, and for duals, that is the same with a minus."""
+    result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, mixing=mixing)
+    ways = [d if share >= 0 else -d for d, share in zip([red, blue], shares, strict=True)]
+    whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], mixing))
+    expected = moved(latent, [whole], arm=arm, level=0.5, steps=6)
+    assert torch.equal(result.latent.z, expected.latent.z)
+    assert same_picture(result.image, expected.image)
+    assert result.strength == 1
+    assert result.cross_talk is not None
+    assert torch.equal(result.cross_talk, cross_talk(ways)[0])
+    assert [told.strength for told in result.record.directions] == list(shares)
+    assert result.record.mixing == mixing
+
+
+def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
+    """Those that are made, and whose words are in the caption of this picture."""
+    alone, back = moved(latent, [red]), moved(latent, [red], [-1.0])
+    assert torch.equal(alone.latent.z, latent.z + red.z)
+    assert torch.equal(back.latent.z, latent.z - red.z)
+    assert alone.cross_talk is None, "it is not composed"
+    assert alone.target_caption == "red room, a hat, a wall"
+    result = moved(latent, [red, blue], (0.5, 0.5))
+    assert result.target_caption == "red room, a scarf, a wall"
+    assert result.latent.captions == ("red room, a scarf, a wall",)
+    for other, share in ((wordless(blue), 0.5), (blue, 0.0)):
+        result = moved(latent, [red, other], (0.5, share))
+        assert result.target_caption == "red room, a hat, a wall"
+        assert result.latent.captions == ("red room, a hat, a wall",)
+    assert moved(latent, [dataclasses.replace(red, target_captions=(SCENE,))]).target_caption == SCENE
+    elsewhere = dataclasses.replace(red, source_captions=("a dog",), target_captions=("a cat",))
+    for ways, shares in (([wordless(red)], (1.0,)), ([elsewhere], (1.0,)), ([wordless(red), elsewhere], (0.5, 0.3))):
+        result = moved(latent, ways, shares)
+        assert (result.target_caption, result.record.target_caption) == ("", "")
+        assert result.latent.captions == (SCENE,)
+    for arm in ("image", "joint"):
+        away = manipulate(latent, red, strength=-0.5, arm=arm)
+        assert away.latent.captions == latent.captions, "away from a target a picture does not show it"
+
+
+def test_directions_of_several_pictures_have_words_for_each(colours: ColourBackbone, red: Direction) -> None:
+    """One for all, one with too few words, and one each."""
+    pictures = [grey(1), grey(2), grey(3)]
+    latent = encode(colours, pictures, caption=["grey room, a cat", "a dog", "a tree, grey room"])
+    row = Session(latent).manipulate(red, strength=0.5)
+    assert [result.target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
+    assert [result.record.directions[0].target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
+    assert all(result.record.directions[0].given for result in row)
+    assert {result.record.directions[0].fingerprint for result in row} == {red.fingerprint}
+    odd = dataclasses.replace(red, source_captions=(), target_captions=("red", "blue"))
+    assert [result.target_caption for result in Session(latent).manipulate(odd, strength=0.5)] == ["red", "blue", ""]
+    latent = encode(colours, pictures[:2], caption="grey")
+    direction = identify(latent, to=["red", "blue"])
+    for index, result in enumerate(Session(latent).manipulate(direction)):
+        (told,) = result.record.directions
+        assert told.fingerprint == direction.row(index).fingerprint
+        assert (told.target_caption, told.given) == (("red", "blue")[index], False)
+        assert result.record.evaluations == 48
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({}, False),
+        ({"notes": ("a note",)}, False),
+        ({"method": "by hand"}, True),
+        ({"pictures": ("0" * 16,)}, True),
+        ({"source_captions": ("blue",)}, True),
+        ({"target_captions": ("",)}, True),
+    ],
+)
+def test_only_what_was_found_here_can_be_found_again(
+    latent: JointLatent, red: Direction, changes: dict[str, Any], given: bool
+) -> None:
+    result = moved(latent, [dataclasses.replace(red, **changes)])
+    assert result.record.directions[0].given is given
+    assert result.record.evaluations == (0 if given else 48)  # what it takes from nothing
+    assert moved(encode(latent.backbone, grey(1), caption=SCENE), [red]).record.directions[0].given
+
+
+def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
+    editor = FlowEdit(steps=4)
+    target = "red room, a hat, a wall"
+    ((result,),) = Session(latent).run(EditRequest(to=target, method=editor, seed=3, local=True), [0.5])
+    expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
+    assert torch.equal(result.latent.z, expected)
+    assert (result.method, result.target_caption) == ("flowedit", target)
+    assert result.record.settings == editor.to_dict()
+    assert result.record.directions == ()
+    assert (result.record.local, result.record.seed) == (True, 3)
+    assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
+
+
+def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red: Direction) -> None:
+    assert (seed_of({}), seed_of({"seed": 10**30})) == (0, 10**30)
+    assert search_of({"steps": 3, "seed": 5, "levels": [0.9, 0.2]}) == HSDS(steps=3, levels=(0.9, 0.2))
+    for seed in ("3", None, True):
+        with pytest.raises(ConfigError, match=r"seed of the direction is no whole number"):
+            moved(latent, [dataclasses.replace(red, settings={"seed": seed})])
+    for steps in (0, "many", None):
+        with pytest.raises(ConfigError, match="steps must be"):
+            default_manipulation(latent, [dataclasses.replace(at_level(latent), settings={"steps": steps})], {})
+    for settings in ({"stepz": 3}, {"levels": 3}):
+        with pytest.raises(ConfigError):
+            search_of(settings)
+
+
+def way(latent: JointLatent, directions: Sequence[Direction], **said: Any) -> tuple[Arm, float, int]:
+    """How directions move pictures."""
+    editor = default_manipulation(latent, directions, said)
+    return editor.arm, editor.level, editor.steps
+
+
+def at_level(latent: JointLatent, index: int = 0, **settings: Any) -> Direction:
+    return random_direction(latent, **{"level": 0.6, "steps": 5, "step": 3.0, "seed": 1, "index": index, **settings})
+
+
+def test_how_directions_move_pictures(colours: ColourBackbone, latent: JointLatent, red: Direction) -> None:
+    """As is said; else at the level of those that live at one; else as the model says, also of other pictures."""
+    found, other = at_level(latent), at_level(latent, 1, steps=7)
+    assert way(latent, [found]) == ("joint", 0.6, 5)
+    assert way(latent, [found, -other]) == ("joint", 0.6, 7)
+    assert way(latent, [red, found]) == ("joint", 0.6, 5)
+    assert way(latent, [found], arm="image", steps=3) == ("image", 0.6, 3)
+    stored = {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}
+    colours.defaults = {"editors": {"eim": stored}, "transfer": {"arm": "text", "level": 0.9, "steps": 7}}
+    assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
+    assert way(latent, [dataclasses.replace(found, settings={})]) == ("joint", 0.4, 9), "it lives at no level"
+    assert way(latent, [red]) == ("joint", 0.4, 9), "it was found here"
+    other_picture = encode(colours, grey(5), caption=SCENE)
+    assert way(other_picture, [red]) == ("text", 0.9, 7)
+    assert way(other_picture, [red], arm="image") == ("image", 0.9, 7)
+    assert way(other_picture, [wordless(red)]) == ("joint", 0.4, 9), "it cannot be said in another caption"
+    made = encode(colours, grey(6), caption=red.target_captions[0])  # by this direction, as far as one can see
+    assert way(made, [red]) == ("joint", 0.4, 9)
+    colours.defaults = {}
+    assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
+
+
+def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent) -> None:
+    both = [at_level(latent), at_level(latent, 1, level=0.8)]
+    with pytest.raises(ConfigError, match=r"got levels 0\.6, 0\.8\. Move by one after the other"):
+        manipulate(latent, both)
+    first = manipulate(latent, both[0])
+    assert manipulate(first.latent, both[1]).record.before == first.record
+    close = at_level(latent, 1, level=0.6 + 1e-9)  # as a file may round it
+    found = manipulate(latent, [both[0], close], strength=[1.0, -0.5])
+    trace, offset = invert(latent, latent.path(5, 0.6)), (both[0].z - 0.5 * close.z) * clean_share(0.6)
+    assert torch.allclose(found.latent.z, replay(latent, trace, latent.condition, offset=offset), atol=1e-6)
+    assert found.record.settings == {"arm": "joint", "level": 0.6, "steps": 5}
+
+
+@pytest.mark.parametrize("level", [0.4, 1.0])
+def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbone, level: float) -> None:
+    """Also at level 1, where a latent shows nothing of the picture; strength 0 is the picture bit for bit."""
+    picture = noisy(mean=(128, 128, 128), deviation=40)
+    latent = encode(colours, picture, caption="grey")
+    direction = at_level(latent, level=level)
+    trace = invert(latent, latent.path(5, level))
+    offset = 0.5 * direction.z * clean_share(level)
+    assert float(torch.linalg.vector_norm(offset)) == pytest.approx(1.5, rel=1e-5)
+    slider = Slider(latent=latent, direction=direction, arm="joint", level=level, steps=5, judge=Judge())
+    found = slider.move(torch.tensor([[0.5]], dtype=torch.float64))[0]
+    assert torch.allclose(found, replay(latent, trace, latent.condition, offset=offset), atol=1e-6)
+    assert not torch.allclose(found, latent.z, atol=1e-2)
+    still, little, beyond, below = sweep(latent, direction, strengths=[0.0, 0.01, 40.0, -40.0])
+    assert same_picture(still.image, picture)
+    assert (still.verdict.word, still.target_caption) == ("not done", "")
+    if level == 0.4:
+        assert (little.verdict.word, little.verdict.remedy) == ("not done", "more strength")
+    for result in (beyond, below):
+        assert any("clamped" in note for note in result.notes)
+        assert result.verdict.word == "changed"
+
+
+def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) -> None:
+    """Four steps below 0.5 of eight: up once, five ways of effects, and one way a strength."""
+    session = Session(encode(colours, noisy()))
+    direction, other = session.identify(to="green"), session.identify(to="blue")
+
+    def cost(strength: float, moved_by: Any = direction, **more: object) -> float:
+        way = {"arm": "joint", "level": 0.5, "steps": 8} | more
+        return session.manipulate(moved_by, strength=strength, **way)[0].cost.evaluations
+
+    first, second = list[str](), list[str]()
+    assert cost(0.5, progress=lambda what, *_: first.append(what)) == 7 * 4
+    assert cost(0.3, progress=lambda what, *_: second.append(what)) == 4
+    assert (len(first), second) == (12, ["return"] * 4), "each call reports its own progress"
+    assert cost(1.0) == 4
+    assert cost(0.0) == 0
+    assert cost(1.0, steps=4) == 2 * 2  # another walk
+    assert cost(0.6) == 4  # and the first one is still known
+    assert cost(1.0, other) == 2 * 4  # another direction
+    assert cost(1.0) == 2 * 4  # takes its place
+    assert cost(0.5, arm="image") == 0
+    both: Any = [0.2, 0.15]
+    assert cost(both, [direction, other]) >= 8
+    assert cost(both, [direction, other]) == 4
+    assert cost(both, [other, direction]) >= 8
+    assert cost(both, [direction, other], mixing="inverse") >= 8
+    assert cost([0.2, 0.1], [direction, other]) >= 8
+
+
+def test_a_session_takes_several_pictures_and_the_verbs_one(colours: ColourBackbone) -> None:
+    latent = encode(colours, [noisy(1), noisy(2)])
+    direction, strengths = identify(latent, to=["green", "blue"]), torch.tensor([-1.0, 1.0, 0.5])
+    for verb in (lambda: manipulate(latent, direction), lambda: sweep(latent, direction, strengths=[1.0])):
+        with pytest.raises(ConfigError, match=r"latent of one picture; got 2 of them\. Use a Session"):
+            verb()
+    assert len(Session(latent).manipulate(direction)) == 2
+    rows = Session(latent).sweep(direction, strengths=strengths)
+    assert [[result.record.strengths for result in row] for row in rows] == [[(-1.0,), (1.0,), (0.5,)]] * 2
+    for row, source, target in zip(rows, (noisy(1), noisy(2)), ("green", "blue"), strict=True):
+        assert all(same_picture(result.source, source) and result.target_caption == target for result in row)
+
+
+def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbone, latent: JointLatent) -> None:
+    """By a direction as by a caption, and on the way back."""
+    red = identify(latent, change="grey => red", seed=3)
+    assert manipulate(latent, red).record.local
+    picture, ramp = Picture.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
+    local, whole = (undo_direction(colours, picture, ramp, local=local) for local in (True, False))
+    assert not same_picture(local, whole)
+    assert same_picture(undo_direction(colours, picture, ramp), local)
+    colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "settings": {"local": False}}}
+    session = Session(latent)
+    made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
+    made += session.run(EditRequest(to="red room, a hat, a wall", method=stored_eim(colours)))[0]
+    assert [one.record.local for one in made] == [False] * 3
+    assert session.manipulate(red, local=True)[0].record.local
+    assert same_picture(undo_direction(colours, picture, ramp), whole)
+
+
+def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_picture(
+    latent: JointLatent, red: Direction
+) -> None:
+    """Moved without words both have one caption, and one file."""
+    there = manipulate(latent, wordless(red), strength=0.5).latent
+    assert there.captions == latent.captions
+    found = identify(there, change="grey => blue")
+    assert manipulate(there, found).record.directions[0].given is False
+    on = manipulate(latent, found)
+    assert on.record.directions[0].given
+    assert same_picture(le.replay(on.record, latent.backbone, grey(), directions=[found])[0].image, on.image)
+    assert way(latent, [found]) == way(latent, [red]), "of this picture all the same"
+
+
+def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:
+    colours.defaults = {}
+    untuned = encode(colours, grey(), caption=SCENE)
+    for result in sweep(untuned, change="grey => red", strengths=[0.5, 1.0]):
+        assert result.method == result.record.method == "flowedit"
+        assert any("flowedit" in note and "`method`" in note for note in result.notes)
+    named = sweep(untuned, change="grey => red", strengths=[1.0], method="flowedit")
+    assert named[0].notes == ()
+    found = identify(untuned, change="grey => red")
+    ways: list[dict[str, Any]] = [{"direction": found}, {"change": "grey => red", "arm": "joint"}]
+    for way in ways:
+        assert {result.method for result in sweep(untuned, strengths=[0.5, 1.0], **way)} == {"eim"}
+
+
+def test_an_eim_that_is_given_moves_a_sweep(latent: JointLatent, red: Direction) -> None:
+    given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
+    (along,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
+    (towards,) = sweep(latent, change="grey => red", strengths=[1.0], method=given)
+    assert along.record.settings == {**given.settings_along(), "steps": 2}
+    assert towards.record.settings == given.settings_along()
+    assert towards.record.directions[0].settings["steps"] == 3

@@ -1,0 +1,173 @@
+"""The way back: from the file, and by a direction, where the codec is the identity."""
+
+import dataclasses
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
+from latentedit.core.files.tensors import pack, unpack
+from latentedit.directions.base import Direction
+from latentedit.editing import undo as undoing
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.result import EditResult
+from latentedit.editing.undo import difference, undo, undo_direction, undo_stored
+from latentedit.editing.verbs import edit, identify, manipulate
+from latentedit.editors.strength import measure_effect
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit_keep.pictures import save_image
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, levels, noisy
+
+pytestmark = pytest.mark.slow
+
+
+def half_mask(size: tuple[int, int]) -> Image.Image:
+    """The left half may change."""
+    mask = np.zeros(size[::-1], dtype=np.uint8)
+    mask[:, : size[0] // 2] = 255
+    return Image.fromarray(mask)
+
+
+def tensor_of(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def unclipped(image: Image.Image) -> np.ndarray:
+    values = levels(image)
+    return (values > 0) & (values < 255)
+
+
+def shift(model: Backbone, amount: Tensor, caption: str = "grey") -> Direction:
+    """A direction of one picture."""
+    source = model.embed([caption])
+    return Direction(
+        z=amount,
+        condition=source - source,
+        level=1.0,
+        method="by hand",
+        settings={},
+        model_name=model.name,
+        model_fingerprint=model.fingerprint,
+    )
+
+
+def redder(model: Backbone, amount: float) -> Direction:
+    return shift(model, torch.tensor([amount, 0.0, 0.0])[None, :, None, None].expand(1, 3, 8, 8).clone())
+
+
+@pytest.fixture
+def result(colours: ColourBackbone) -> EditResult:
+    return edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_file_gives_back_the_source_without_a_model(colours: ColourBackbone, tmp_path: Path, mode: str) -> None:
+    """Of any editor, clipped or not, with a mask, twice in a row; its colour profile and its alpha too."""
+    source = noisy(1, (60, 40), mode, mean=(250, 128, 128), deviation=2)
+    source.info["icc_profile"] = b"a profile" * 20
+    first = edit(colours, source, to="red", caption="grey", mask=half_mask((60, 40)))
+    again = manipulate(first.latent, redder(colours, 0.4), local=False)
+    for made in (first, again, edit(colours, source, to="red", caption="grey", method="sdedit", strength=0.5)):
+        assert not same_picture(made.image, source)
+        made.save(tmp_path / "edited.png")
+        found = undo(tmp_path / "edited.png")
+        assert same_picture(found, source)
+        assert same_picture(made.undo(), source)
+        assert found.info == {"icc_profile": source.info["icc_profile"]}
+
+
+def test_what_the_file_carries_is_small_where_little_changed() -> None:
+    """And no second colour profile."""
+    source = noisy(1, (256, 256))
+    source.info["icc_profile"] = np.random.default_rng(0).bytes(10_000)
+    edited = source.copy()
+    edited.paste((255, 0, 0), (10, 10, 30, 30))
+    assert len(difference(source, edited)) < 4_000
+
+
+def test_a_file_without_the_difference_or_with_other_pixels_is_refused(result: EditResult, tmp_path: Path) -> None:
+    result.image.save(tmp_path / "plain.png")
+    with pytest.raises(FileFormatError, match="does not carry the picture before"):
+        undo(tmp_path / "plain.png")
+    pixels = np.array(result.image)
+    pixels[0, 0, 0] ^= 1
+    save_image(Image.fromarray(pixels), tmp_path / "x.png", payload=difference(result.source, result.image))
+    with pytest.raises(FileFormatError, match="changed since"):
+        undo(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("image", [None, *(Image.new(mode, (8, 8), 1) for mode in ("RGB", "RGBA", "L"))])
+def test_a_difference_that_does_not_lead_to_the_source_is_refused(
+    result: EditResult, image: Image.Image | None
+) -> None:
+    _, about = unpack(difference(result.source, result.image), "it", allowed=["difference"])
+    file = io.BytesIO(b"no picture")
+    if image is not None:
+        image.save(file, "PNG")
+    with pytest.raises(FileFormatError, match="damaged in the picture"):
+        undo_stored(Picture.from_image(result.image), pack({"difference": tensor_of(file.getvalue())}, about))
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA"), ((5, 30), "RGB")])
+@pytest.mark.parametrize("strength", [1.0, 0.4, -0.3])
+def test_an_edit_is_taken_back_by_its_direction(
+    colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
+) -> None:
+    source = grey(4, size, mode)
+    latent = encode(colours, source, caption="grey")
+    direction = identify(latent, to="red")
+    result = manipulate(latent, direction, strength=strength, local=local)
+    assert unclipped(result.image.convert("RGB")).all()
+    made = float(measure_effect(result.latent.z[None] - latent.z, direction.z))  # what was asked for, or the clamp's
+    with colours.count() as cost:
+        found = undo_direction(colours, Picture.from_image(result.image), direction, strength=made, local=local)
+    assert cost.evaluations == 0
+    assert np.abs(levels(found) - levels(source)).max() <= 1
+    assert (levels(found) == levels(source)).mean() > 0.99
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("kept", [1.0, 0.6])
+def test_a_curved_codec_takes_rounds(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, local: bool, kept: float
+) -> None:
+    """With E = sinh and D = asinh the same displacement changes a dark picture more than a bright one.
+
+    A codec that loses nothing is undone by -d; one that keeps a part of the contrast alone needs the fixed point.
+    """
+    monkeypatch.setattr(colours, "encode", lambda pixels: (3 * pixels).sinh())
+    monkeypatch.setattr(colours, "decode", lambda z: kept * z.asinh() / 3)
+    source = noisy(4, mean=(120, 110, 150), deviation=12)
+    ramp = torch.linspace(-0.9, 0.9, 8)[None, None, None].expand(1, 3, 8, 8).clone()
+    direction = shift(colours, ramp)
+    result = manipulate(encode(colours, source, caption="grey"), direction, local=local)
+    assert unclipped(result.image).all()
+
+    def error(rounds: int) -> int:
+        monkeypatch.setattr(undoing, "ROUNDS", rounds)
+        found = undo_direction(colours, Picture.from_image(result.image), direction, local=local)
+        return int(np.abs(levels(found) - levels(source)).max())
+
+    assert error(5) <= 2
+    assert error(0) <= 2 if kept == 1 else error(0) > 3
+
+
+def test_directions_and_strengths_that_do_not_fit_are_refused(colours: ColourBackbone) -> None:
+    picture, red = Picture.from_image(grey()), redder(colours, 0.1)
+    with pytest.raises(ConfigError, match=r"another-2.*colours-1"):
+        undo_direction(colours, picture, dataclasses.replace(red, model_fingerprint="another-2"))
+    with pytest.raises(ConfigError, match="finite number"):
+        undo_direction(colours, picture, red, strength=math.nan)
+    for shape in ((2, 3, 8, 8), (1, 3, 4, 4)):
+        with pytest.raises(ShapeError, match=r"does not fit latents of shape \[1, 3, 8, 8\]"):
+            undo_direction(colours, picture, shift(colours, torch.zeros(shape)))

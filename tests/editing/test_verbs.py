@@ -1,0 +1,398 @@
+"""The front door, on a model of coloured pictures whose edits have a closed form."""
+
+import dataclasses
+import io
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.autograd import forward_ad
+
+from latentedit.core.errors import (
+    ConfigError,
+    LatentEditError,
+    ModelError,
+    RegistryError,
+    UnknownPictureError,
+    UnknownPictureWarning,
+)
+from latentedit.directions.base import Direction
+from latentedit.directions.hsds import HSDS
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.request import EditRequest
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors.eim import EIM
+from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
+from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.targets import ChangeLike
+from latentedit.latents.encode import encode
+from tests.editing.test_undo import half_mask
+from tests.editors.colours import ColourBackbone, ColourReader
+from tests.editors.edits import grey, levels, noisy
+from tests.guard.unknown import not_known
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:
+    """Annealed to the end, the change is the shift of the means: -1 in red and +1 in green on the scale of [-1, 1]."""
+    result = edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=64)))
+    change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+    assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
+    assert result.caption == "red"
+    assert result.target_caption == "green"
+    assert result.effect.read_before == {"colour": "red"}
+    assert result.effect.read_after == {"colour": "green"}
+    assert result.effect.changed_share == 1
+    assert result.method == "eim"
+    assert (result.verdict.word, result.notes) == ("done", ())
+    assert (result.cost.evaluations, result.cost.verdict_evaluations) == (128, 8)
+    assert result.cost.seconds > 0
+    assert result.cost.peak_bytes > 1e6
+    assert {"latentedit", "torch", "diffusers", "transformers", "python"} <= set(result.record.versions)
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "mode"),
+    [("eim", (37, 21), "RGBA"), ("flowedit", (37, 21), "RGBA"), ("sdedit", (8, 8), "RGB")],
+)
+def test_strength_zero_is_the_file_bit_for_bit(
+    colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
+) -> None:
+    source = noisy(size=size, mode=mode)
+    result = edit(colours, source, to="green", method=method, strength=0.0)
+    assert same_picture(result.image, source)
+    assert result.cost.evaluations == 0
+    changed = edit(colours, source, to="green", method=method)
+    assert changed.image.size == source.size
+    assert not same_picture(changed.image, source)
+    assert same_picture(edit(colours, source, to="green", method=method).image, changed.image)
+    if method == "sdedit":
+        assert changed.record.settings["level"] == 0.5, "stored with the model"
+        given = edit(colours, source, to="green", method=SDEdit(level=0.9, steps=3))
+        assert given.record.settings["level"] == 0.9
+
+
+def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
+    model = ColourBackbone(sizes=(4, 8, 12))
+    pictures = [noisy(0), noisy(1, (40, 12)), noisy(2)]
+    together = edit(model, pictures, to=["green", "blue", "grey"], caption="red", seed=1)
+    for source, target, result in zip(pictures, ("green", "blue", "grey"), together, strict=True):
+        assert same_picture(result.source, source)
+        assert result.target_caption == target
+        assert same_picture(result.image, edit(model, source, to=target, caption="red", seed=1).image)
+
+
+def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    noisy().save(path)
+    latent = encode(colours, path)
+    assert latent.captions == ("red",)
+    direction = identify(latent, to="green", seed=3)
+    assert direction.target_captions == ("green",)
+    result = manipulate(latent, direction, strength=0.7)
+    whole = edit(colours, str(path), to="green", strength=0.7, seed=3)
+    assert same_picture(result.image, whole.image)
+    assert result.target_caption == "green"
+    assert result.cost.evaluations == 0
+    joint = manipulate(latent, direction, arm="joint", level=0.5, steps=8)
+    assert joint.cost.evaluations == 8
+    assert joint.record.settings["arm"] == "joint"
+
+
+@pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
+def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) -> None:
+    """Along a direction by every arm, and towards a text by any editor."""
+    latent, strengths = encode(colours, noisy()), [1.0, 0.0, 0.4, -0.2]
+    along: dict[str, Any] = {"arm": way, "level": 0.5, "steps": 8}
+    towards: dict[str, Any] = {"to": "green", "method": way, "seed": 3}
+    if way in ("image", "text", "joint"):
+        direction = identify(latent, to="green", seed=3)
+        swept = sweep(latent, direction, strengths=strengths, **along)
+        alone = [manipulate(encode(colours, noisy()), direction, strength=one, **along) for one in strengths]
+    else:
+        swept = sweep(latent, strengths=strengths[:3], **towards)
+        alone = [edit(colours, noisy(), strength=one, **towards) for one in strengths[:3]]
+        assert {result.method for result in swept} == {way}
+    assert [result.strength for result in swept] == strengths[: len(alone)]
+    for result, other in zip(swept, alone, strict=True):
+        assert np.abs(levels(result.image) - levels(other.image)).max() <= 1  # rounding
+        assert result.verdict.word == other.verdict.word
+        assert result.verdict.share == pytest.approx(other.verdict.share, abs=1e-5)
+        assert result.record == other.record or (way, result.strength) == ("eim", 0), "there it looks for no direction"
+    assert same_picture(swept[1].image, noisy())
+
+
+def test_a_model_without_a_reader_needs_captions(colours: ColourBackbone) -> None:
+    model = ColourBackbone()
+    with pytest.raises(ConfigError, match="`caption`"):
+        edit(model, noisy(), to="green")
+    result = edit(model, noisy(), to="green", caption="red")
+    assert result.effect.read_before is None
+    assert result.effect.read_after is None
+    told = edit(colours, noisy(), to="mauve", caption="blue")
+    assert (told.caption, told.notes) == ("blue", ("unknown colour in 'mauve'",)), "what is given beats what is read"
+
+
+def test_missing_forward_derivatives_are_noted_in_every_result(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first product shows that the network has none; differences stand in, and the user is told."""
+
+    def refuse(*arguments: object) -> None:
+        raise NotImplementedError("no tangent rule")
+
+    monkeypatch.setattr(forward_ad, "make_dual", refuse)
+    latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
+    along = sweep(latent, identify(latent, to="green", method=search), strengths=[0.5])
+    for result in (*along, edit(colours, noisy(), to="green", method=EIM(search=search))):
+        (note,) = result.notes
+        assert "forward-mode derivatives of colours are not available (no tangent rule)" in note
+    assert edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=2))).notes == ()
+
+
+def test_a_damaged_network_is_named(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
+    for act in (
+        lambda: edit(colours, noisy(), to="green", method="flowedit", strength=0.5),
+        lambda: identify(encode(colours, noisy()), to="green"),
+    ):
+        with pytest.raises(ModelError, match="Check its weights"):
+            act()
+
+
+def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone) -> None:
+    latent = encode(colours, noisy())
+    with pytest.raises(ConfigError, match=r"says the same.*'red' after 'red'.*Name what should change"):
+        identify(latent, to="red")
+    both = encode(colours, [noisy(1), noisy(2)])
+    assert identify(both, to=["red", "green"]).length.count_nonzero() == 1  # one of two may stay
+    result = edit(colours, noisy(), to="red")
+    assert same_picture(result.image, noisy())
+    assert result.verdict.word == "not done"
+    assert "the two captions mean the same" in result.verdict.reason
+
+
+SCENE = "grey room, a hat"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"to": ["green", "blue"]}, "1 pictures take one"),
+        ({"change": "blue => red"}, "is not words of the caption"),
+        ({"to": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
+    ],
+)
+def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
+    colours: ColourBackbone, wanted: dict[str, Any], words: str
+) -> None:
+    with colours.count() as counted, pytest.raises(LatentEditError, match=words):
+        edit(colours, grey(), caption=SCENE, **wanted)
+    assert counted.evaluations == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"strengths": []}, "at least one strength"),
+        ({"strengths": [0.5, math.nan]}, "finite"),
+        ({"direction": None, "to": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
+        ({"direction": None}, "no edit requested"),
+    ],
+)
+def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
+    latent = encode(colours, grey(), caption=SCENE)
+    found: dict[str, Any] = {"direction": identify(latent, change="grey => red"), "strengths": [1.0]}
+    with pytest.raises(ConfigError, match=words):
+        sweep(latent, **(found | wanted))
+    with pytest.raises(ConfigError, match="got 3"):
+        manipulate(latent, [found["direction"]] * 2, strength=[1.0, 0.5, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("change", "target"),
+    [
+        ("grey => red", "red room, a hat"),
+        (["grey room => red room", "=> a scarf", "hat => cap"], "red room, a cap, a scarf"),
+        (Change(old="grey", new="red"), "red room, a hat"),
+    ],
+)
+def test_a_change_is_the_caption_that_it_makes(
+    colours: ColourBackbone, change: ChangeLike | list[ChangeLike], target: str
+) -> None:
+    latent = encode(colours, grey(), caption=SCENE)
+    found, expected = identify(latent, change=change, seed=2), identify(latent, to=target, seed=2)
+    assert found.target_captions == (target,)
+    assert found.fingerprint == expected.fingerprint
+    both = encode(colours, [grey(1), grey(2)], caption=[SCENE, "a dog, grey"])
+    assert identify(both, change="grey => red").target_captions == ("red room, a hat", "a dog, red")
+
+
+@pytest.mark.parametrize(("method", "size", "mode"), [("eim", (8, 8), "RGB"), ("flowedit", (37, 21), "RGBA")])
+def test_a_mask_keeps_everything_else_as_it_was(
+    colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
+) -> None:
+    source = grey(1, size, mode)
+    result = edit(colours, source, to="red", caption="grey", method=method, mask=half_mask(size))
+    moved = np.abs(levels(result.image) - levels(source))
+    assert moved[:, size[0] // 2 :].max() == 0
+    assert moved[:, : size[0] // 2, 0].mean() > 30
+    assert result.record.picture.mask is not None
+    whole = edit(colours, source, to="red", caption="grey", method=method)
+    assert whole.record.picture.mask is None
+    assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
+
+
+class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
+    """Says the same of every picture."""
+
+    said = "grey"
+
+    def caption(self, pixels: torch.Tensor) -> list[str]:
+        return [self.said] * len(pixels)
+
+
+def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    for captioner, caption in ((Blind(colours), "grey"), ("colours", "red"), (None, "red")):
+        assert edit(colours, noisy(), to="green", captioner=captioner).caption == caption
+    assert edit(colours, noisy(), to="green", captioner=Blind(colours), caption="blue").caption == "blue"
+    with pytest.raises(RegistryError, match="colours"):
+        edit(colours, noisy(), to="green", captioner="colour")
+    monkeypatch.setattr(Blind, "said", "")
+    with pytest.raises(ConfigError, match="caption from the captioner"):
+        edit(colours, noisy(), to="green", captioner=Blind(colours))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(("size", "mode"), [((37, 21), "RGBA"), ((5, 30), "RGB")])
+def test_there_and_back_again_is_the_picture(
+    colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
+) -> None:
+    """Bit for bit, also where the edited picture was clipped: the way goes through the latent, not the file."""
+    source = noisy(4, size, mode)
+    latent = encode(colours, source, caption="red")
+    direction = identify(latent, to="green")
+    there = manipulate(latent, direction, strength=strength, local=local)
+    assert not same_picture(there.image, source)
+    back = manipulate(there.latent, direction, strength=-strength, local=local)
+    assert same_picture(back.image, source)
+    assert (back.caption, back.target_caption) == ("green", "red")
+    assert back.latent.captions == ("red",)
+    assert not any("clamped" in note for note in back.notes)
+    assert back.record.before == there.record
+    assert back.record.directions[0].strength == -1
+
+
+def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) -> None:
+    """The records on the way to the latent say that it was applied; so nothing is clamped, as the opposite would be."""
+    latent = encode(colours, grey(), caption="grey")
+    direction = dataclasses.replace(identify(latent, to="red"), source_captions=(), target_captions=())
+    there = manipulate(latent, direction, strength=0.75)
+    opposite = manipulate(latent, direction, strength=-0.75)
+    assert any("clamped" in note for note in opposite.notes)
+    half = manipulate(there.latent, direction, strength=-0.5)
+    assert half.notes == ()
+    assert torch.allclose(half.latent.z, latent.z + 0.25 * direction.z, atol=1e-6)
+    back = manipulate(half.latent, direction, strength=-0.25)
+    assert same_picture(back.image, grey())
+    further = manipulate(back.latent, direction, strength=-0.75)
+    assert any("clamped" in note for note in further.notes)
+    assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
+
+
+def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
+    """One after the other is both at once, for what is written is always the change of the first picture."""
+    latent = encode(colours, grey(), caption="grey")
+    red, blue = (identify(latent, to=to) for to in ("red", "blue"))
+    both = manipulate(latent, [red, blue], strength=[0.5, 0.3], local=False)
+    first = manipulate(latent, red, strength=0.5, local=False)
+    second = manipulate(first.latent, blue, strength=0.3, local=False)
+    assert torch.allclose(both.latent.z, second.latent.z, atol=1e-6)
+    assert np.abs(levels(both.image) - levels(second.image)).max() <= 1
+    assert np.array_equal(levels(second.source), levels(grey()))
+    assert same_picture(manipulate(both.latent, [red, blue], strength=[-0.5, -0.3]).image, grey())
+
+
+def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model of one kind of pictures says which, and what to use for others."""
+    not_known(monkeypatch, number=9.5, reason="style")
+    with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5x"):
+        edit(colours, noisy(), anyway=False, to="green")
+    assert cost.evaluations == 0
+
+
+def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge = not_known(monkeypatch, reason="style", caption_fits=True)
+    with pytest.warns(UnknownPictureWarning, match="style"):
+        result = edit(colours, noisy(), to="green")
+    assert result.knowledge == knowledge
+    assert result.verdict.word == "not known"
+    assert result.notes[:2] == knowledge.doubts
+    assert result.cost.guard_evaluations == 6
+    assert result.measures["knowledge"] == knowledge
+    for state, notes in (("doubtful", 2), ("known", 0)):
+        not_known(monkeypatch, state=state, caption_fits=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UnknownPictureWarning)
+            other = edit(colours, noisy(), to="green", anyway=False)
+        assert (other.verdict.word, len(other.notes)) == ("done", notes)
+        assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
+    after = Session(result.latent).run(EditRequest(to="blue"))[0][0]
+    assert after.verdict.word == "not known", "what follows on an unknown picture is one"
+    assert after.cost.guard_evaluations == 0
+
+
+SIZE = (300, 150)
+
+
+@pytest.mark.parametrize("arm", [None, "joint"])
+def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: ColourBackbone, arm: Arm | None) -> None:
+    """With a preview of the first picture, 128 pixels wide each: no change, half of it, all of it."""
+    latent = encode(colours, [grey(1, SIZE), grey(2, SIZE)], caption="grey")
+    direction = identify(latent, to=["red", "blue"], seed=3)
+    kept = calibrate_direction(latent, direction, arm=arm, licence="CC0-1.0")
+    assert torch.equal(kept.z, direction.z.mean(0, keepdim=True))
+    assert torch.equal(kept.condition.tokens, direction.condition.tokens.mean(0, keepdim=True))
+    assert (kept.licence, kept.target_captions, kept.pictures) == ("CC0-1.0", ("red", "blue"), direction.pictures)
+    known = kept.calibration
+    assert known is not None
+    assert (known.arm, known.scales) == (arm or "image", (*BELOW, 0.0, *WITHIN, *BEYOND))
+    assert known.effects[known.scales.index(1.0)] == pytest.approx(1)
+    assert known.lowest <= 1e-9
+    assert known.highest >= 1 - 1e-9
+    if arm is not None:
+        return
+    first, mean = encode(colours, grey(1, SIZE), caption="grey"), dataclasses.replace(kept, source_captions=())
+    panels = np.split(preview(kept), 3, axis=1)
+    for panel, strength in zip(panels, PREVIEW_STRENGTHS, strict=True):
+        image = manipulate(first, mean, strength=strength).image
+        image.thumbnail((128, 128), Image.Resampling.LANCZOS)
+        assert np.abs(panel - levels(image)).max() <= 1
+    assert np.abs(panels[0] - panels[2]).max() > 20
+
+
+def test_a_preview_of_a_small_picture_has_its_size_and_is_on_white(colours: ColourBackbone) -> None:
+    source = grey(1, (20, 10), "RGBA")
+    source.putalpha(0)
+    latent = encode(colours, source, caption="grey")
+    shown = preview(calibrate_direction(latent, identify(latent, to="red")))
+    assert shown.shape[:2] == (10, 60)
+    assert (shown == 255).all()
+
+
+def preview(direction: Direction) -> np.ndarray:
+    with Image.open(io.BytesIO(direction.preview), formats=["PNG"]) as image:
+        return levels(image.convert("RGB"))

@@ -1,0 +1,170 @@
+"""Settings found without right answers: what it costs, what is chosen, and when it is used."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import latentedit as le
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.directions.text import changed_phrases
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.registry import localizes, make_editor
+from latentedit.guard import settings_search
+from latentedit.guard.calibration import CalibratedSettings, keep_calibration
+from latentedit.guard.corruptions import CORRUPTIONS
+from latentedit.guard.criteria import Criteria
+from latentedit.guard.settings_search import (
+    DEFAULT,
+    Search,
+    calibrate_settings,
+    candidates,
+    exchanged,
+    suitable_judge,
+)
+from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.joint import JointLatent
+from latentedit.models.calibrations import VARIABLE
+from tests.editors.colours import ColourBackbone
+
+pytestmark = pytest.mark.slow
+
+HOW = Search(pictures=3, steps=2, batch=2)
+CAPTIONS = ["red", "blue", "green"]
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three candidates beside the default."""
+    some = ("usual", "from level 0.6", "3 steps")
+    monkeypatch.setattr(settings_search, "AROUND", {name: settings_search.AROUND[name] for name in some})
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+    return ColourBackbone()
+
+
+def test_it_costs_about_what_it_says(colours: ColourBackbone) -> None:
+    told: list[tuple[str, int, int]] = []
+    with colours.count() as cost:
+        found = calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=lambda *step: told.append(step))
+    drawn, looks = HOW.steps, 4 * 4
+    edits = sum(editor.search.evaluations() + looks for editor in candidates(colours).values())
+    measured = 3 * (drawn + looks + edits) + 2 * len(CORRUPTIONS) * looks // 2
+    last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
+    assert last == 2 * (drawn + found.evaluations + 2 + 10 * 4)
+    assert told == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
+    assert found.pictures == 3
+
+
+def test_what_is_chosen_is_good_by_the_right_answer(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a world of Gaussians of one covariance the right answer moves by the difference of the means."""
+    errors: dict[str, list[float]] = {name: [] for name in candidates(colours)}
+    edit = EIM.edit
+
+    def scored(self: EIM, latent: JointLatent, target: Condition, *rest: object, **more: object) -> object:
+        made = edit(self, latent, target, *rest, **more)  # type: ignore[arg-type]
+        whole = (target.tokens[:, 0] - latent.condition.tokens[:, 0])[:, :, None, None]
+        error = (made[0].z - latent.z - whole).square().sum() / whole.expand_as(latent.z).square().sum()
+        name = next(key for key, one in candidates(colours).items() if one == self)
+        errors[name].append(float(error))
+        return made
+
+    monkeypatch.setattr(EIM, "edit", scored)
+    found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    truth = {name: sum(values) for name, values in errors.items()}
+    best = next(iter(found.tried))
+    assert truth[best] < 1e-3, "all but one edit all of it; what is left is noise"
+    assert max(truth, key=truth.__getitem__) == list(found.tried)[-1] == "from level 0.6"
+    assert found.eim == candidates(colours)[best]
+
+
+def test_every_batch_has_pictures_of_its_own(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Tensor] = []
+
+    def drawing(*arguments: Any, **settings: Any) -> Tensor:
+        drawn.append(draw_pictures(*arguments, **settings))
+        return drawn[-1]
+
+    monkeypatch.setattr(settings_search, "draw_pictures", drawing)
+    calibrate_settings(colours, captions=["red", "blue"], how=Search(pictures=4, steps=2, batch=2))
+    assert not torch.isclose(drawn[0], drawn[1]).all(dim=(1, 2, 3)).any()
+
+
+def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms() -> None:
+    margin = torch.full((2, 4), -0.5).double()
+    share = torch.tensor([[0.2, 0.9, 1.1, 1.8], [0.9, 1.0, 1.0, 1.1]]).double()
+    target = torch.tensor([[1.0] * 4, [1.0, 1.0, 1.0, 1.0]]).double()
+    own = target + margin + share * -2 * margin
+    agreed = {"consensus": torch.zeros(4).double(), "whole": torch.zeros(4).double()}
+    edits = Criteria(own=own, target=target, margin=margin, **agreed)
+    judge = suitable_judge((0.5, 0.8), edits, torch.full((2, 5), 4.0).double())
+    assert judge == Judge(level=0.8, least_share=0.5, damage=2.0)
+    blind = suitable_judge((0.5, 0.8), dataclasses.replace(edits, margin=0 * margin), torch.ones(2, 5).double())
+    assert blind == Judge(), "a model that tells no texts apart gets the library's"
+    assert suitable_judge((0.5, 0.8), edits, torch.zeros(2, 0).double()).damage == Judge().damage
+
+
+def test_precedence(colours: ColourBackbone) -> None:
+    default = EIM()
+    assert make_editor("eim", colours) == default
+    found = CalibratedSettings(
+        eim=candidates(colours)["3 steps"],
+        local=False,
+        judge=Judge(level=0.9, damage=1.7),
+        strengths=(-1.0, 2.0),
+        pictures=3,
+        evaluations=12,
+        tried={"3 steps": {"residual": 1.0}},
+    )
+    assert localizes(default, colours)
+    keep_calibration(colours, settings=found)
+    assert CalibratedSettings.of(colours) == found
+    assert make_editor("eim", colours) == found.eim
+    assert Judge.of(colours) == found.judge
+    assert not localizes(found.eim, colours)
+    colours.defaults = {"editors": {"eim": {"arm": "text"}}, "judge": {"damage": 3.0}}
+    assert make_editor("eim", colours) == EIM(arm="text")
+    assert Judge.of(colours) == Judge(damage=3.0)
+    assert localizes(EIM, colours)
+    colours.defaults = {"editors": {"sdedit": {"level": 0.5}}}
+    assert make_editor("eim", colours) == found.eim, "the maker tuned another editor"
+    colours.defaults = {"editors": {"eim": {"arm": "text"}}}
+    keep_calibration(colours, settings=dataclasses.replace(found, preferred=True))
+    assert make_editor("eim", colours) == found.eim
+    assert not localizes(EIM, colours)
+
+
+def test_records_say_that_settings_were_calibrated(colours: ColourBackbone) -> None:
+    picture = Image.new("RGB", (8, 8), (204, 76, 76))
+    before = le.edit(colours, picture, caption="red", to="blue")
+    assert not before.record.calibrated
+    found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    stored = json.loads(keep_calibration(colours, settings=found).read_text())
+    assert set(stored) == {"fingerprint", "settings"}
+    assert DEFAULT in stored["settings"]["tried"]
+    after = le.edit(colours, picture, caption="red", to="blue")
+    assert after.record.calibrated
+    assert not le.edit(colours, picture, caption="red", to="blue", method="sdedit").record.calibrated
+    assert after.record.directions[0].settings["steps"] == make_editor("eim", colours).to_dict()["search"]["steps"]
+
+
+def test_exchanged_phrases() -> None:
+    captions = ["a man with a hat, a scarf, on grass", "a man with a cap, a scarf, on snow", "red"]
+    assert exchanged(captions[0], captions[1:], 0) == "a man with a cap, a scarf, on grass"
+    assert exchanged(captions[0], captions[1:], 1) == "a man with a hat, a scarf, on snow", "scarves are the same"
+    assert exchanged(captions[0], captions[1:], 3) == exchanged(captions[0], captions[1:], 0)
+    assert exchanged("red", captions[:1], 0) == captions[0], "nothing stands in its place"
+    mine, other = "a man with a hat, a scarf, on grass", "a man with a cap, a tie, on snow"
+    assert len(changed_phrases(mine, exchanged(mine, [other], 2))[1]) == 2, "two phrases of every third caption"
+    with pytest.raises(ConfigError, match="all say the same"):
+        exchanged("red", ["Red", "red"], 0)
