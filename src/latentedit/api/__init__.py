@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latentedit.api.verbs import identify as identify
     from latentedit.api.verbs import manipulate as manipulate
     from latentedit.api.verbs import sweep as sweep
-    from latentedit.api.viewer.from_results import view as view
-    from latentedit.api.viewer.views import View as View
+    from latentedit.display.viewer import View as View
+    from latentedit.display.viewer import view as view
 
 __getattr__, __dir__, __all__ = exports(__name__)

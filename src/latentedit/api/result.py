@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.api.outputs import OutputFile, beside_file, write_together
-from latentedit.api.sheets import draw_sheet, draw_sweep
 from latentedit.api.undo import difference
-from latentedit.api.viewer.page import is_page
-from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.text import change_words, changed_phrases
+from latentedit.display.page import is_page
+from latentedit.display.sheet import draw_sheet, draw_sweep
+from latentedit.display.viewer import view as view_results
 from latentedit.editors.judge import Verdict
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.joint import JointLatent
@@ -114,14 +114,14 @@ class EditResult:
         Args:
             path: of the picture; a PNG carries its record, and what `undo` needs.
             sheet: where source, edited and difference go side by side, if they are wanted.
-            view: where the page goes that shows the edit in a browser (see `viewer`), if it is wanted.
+            view: where the page goes that shows the edit in a browser (see `display`), if it is wanted.
 
         Raises:
             OutputError: a place that cannot be written to, that is named twice, or where the JSON of something else
                 lies.
             ConfigError: more edits in the latent than a record holds.
         """
-        text, payload = self.record.to_json(), difference(self.source, self.image)
+        text, payload = self.record.to_json(), self.undo_data
         picture = (Path(path), lambda place: save_image(self.image, place, record=text, payload=payload))
         files = [picture, beside_file(path, self.record, [self.measures])]
         if sheet is not None:
@@ -191,9 +191,14 @@ class EditResult:
         names = ("strength", "verdict", "knowledge", "effect", "cost", "notes")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def undo_data(self) -> bytes:
+        """What a PNG carries for `undo`."""
+        return difference(self.source, self.image)
+
     def _repr_html_(self) -> str:
         """For notebooks: the edit in the viewer."""
-        return _view([self]).iframe
+        return view_results(self).iframe
 
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
@@ -233,14 +238,8 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     write_together([shown, beside_file(path, record, [result.measures for result in results])])
 
 
-def _view(results: Sequence[EditResult]) -> View:
-    from latentedit.api.viewer.from_results import view  # noqa: PLC0415  # it knows results, so it knows this module
-
-    return view(results)
-
-
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
-    page = _view(results).html
+    page = view_results(results).html
     return Path(path), lambda place: write_text(place, page)
 
 

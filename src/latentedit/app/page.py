@@ -15,13 +15,13 @@ from gradio.components import Component
 from PIL import Image
 
 from latentedit.api.result import EditResult
-from latentedit.api.viewer import view
 from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, lay_out
 from latentedit.app.models import Models
 from latentedit.app.visit import Download, Visit, Wish
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureError
 from latentedit.core.progress import Progress
+from latentedit.display import view
 
 _Item = TypeVar("_Item")
 

@@ -143,9 +143,9 @@ def preview(
     output = output if output is not None else default_output(file, "preview.png")
     from latentedit.api.outputs import check_beside
     from latentedit.api.result import write_sweep
-    from latentedit.api.sheets import check_sweep_output
     from latentedit.api.verbs import run
     from latentedit.directions.direction_file import load_direction
+    from latentedit.display.page import check_sweep_output
     from latentedit.latents.pictures import Picture, check_output
     from latentedit_keep.files import written_beside
 

@@ -152,7 +152,7 @@ def _is_file(place: Path) -> bool:
 
 def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
     from latentedit.api.outputs import check_beside
-    from latentedit.api.sheets import check_sweep_output
+    from latentedit.display.page import check_sweep_output
     from latentedit.latents.pictures import check_output
 
     if record.output == "sweep":
@@ -188,7 +188,7 @@ def _how_far(first: Path, second: Path) -> str:
     """In pixels, for pictures of one size."""
     from latentedit.api.outputs import same_picture
     from latentedit.api.result import measure_effect
-    from latentedit.api.viewer.page import is_page
+    from latentedit.display.page import is_page
     from latentedit.latents.pictures import Picture
     from latentedit_keep.pictures import read_chunks
 

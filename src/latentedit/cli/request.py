@@ -93,8 +93,7 @@ def open_checked(
         OutputError: a place that cannot be written to, or from which something is read.
     """
     from latentedit.api.outputs import check_beside
-    from latentedit.api.sheets import check_sweep_output
-    from latentedit.api.viewer.page import check_page
+    from latentedit.display.page import check_page, check_sweep_output
     from latentedit.latents.masks import open_mask
     from latentedit.latents.pictures import Picture, check_output
 

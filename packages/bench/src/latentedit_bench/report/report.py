@@ -12,9 +12,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.viewer import Frame, View
-from latentedit.api.viewer.page import viewer_element, viewer_script
 from latentedit.core.errors import ConfigError
+from latentedit.display import Frame, View
+from latentedit.display.page import viewer_element, viewer_script
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan

@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.sheets import draw_grid
+from latentedit.display.sheet import draw_grid
 from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan, read_plan

@@ -17,11 +17,11 @@ from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay
 from latentedit.api.result import write_sweep
 from latentedit.api.verbs import identify, sweep
-from latentedit.api.viewer import Frame, View
+from latentedit.display import Frame, View
 from latentedit.latents.encode import encode
 from latentedit_keep.pictures import read_chunks, read_image
-from tests.api.viewer.pages import changed, picture, view_of
 from tests.browser import Browser
+from tests.display.pages import changed, picture, view_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 

@@ -15,12 +15,12 @@ import latentedit
 from latentedit.api.outputs import same_picture
 from latentedit.api.result import EditResult
 from latentedit.api.verbs import edit, identify, manipulate, sweep
-from latentedit.api.viewer import Frame, View, from_results, pictures
-from latentedit.api.viewer.from_results import view as results_view
-from latentedit.api.viewer.page import viewer_script
 from latentedit.core.errors import LatentEditError
+from latentedit.display import Frame, View
+from latentedit.display.page import viewer_script
+from latentedit.display.viewer import view as results_view
 from latentedit.latents.encode import encode
-from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
+from tests.display.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
@@ -75,7 +75,7 @@ def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
 
 
 def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 4000)
+    monkeypatch.setattr("latentedit.display.page.MOST_PIXELS", 4000)
     view = view_of([1.0, 2.0], size=(120, 80))
     told = data_of(view.html)
     width, height = told["size"]
@@ -86,7 +86,7 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
     assert box_width * box_height < width * height / 2
     told = data_of(view_of([1.0], size=(80, 50)).html)
     assert (told["size"], told["notes"]) == ([80, 50], [])
-    monkeypatch.setattr(pictures, "MOST_PIXELS_TOGETHER", 4000)
+    monkeypatch.setattr("latentedit.display.page.MOST_PIXELS_TOGETHER", 4000)
     frames = [Frame(strength=float(seed), image=picture(seed=seed)) for seed in range(1, 12)]
     told = data_of(View(source=picture(), frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
@@ -158,7 +158,7 @@ def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> N
 
 @pytest.mark.slow
 def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_results, "MOST_UNDO_PIXELS", 100)
+    monkeypatch.setattr("latentedit.display.viewer.MOST_UNDO_PIXELS", 100)
     result = edit(colours, noisy(size=(20, 6)), to="green")
     (frame,) = results_view(result).frames
     assert (frame.payload, frame.record) == (None, result.record)

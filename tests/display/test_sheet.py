@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from latentedit.api.outputs import plain as plain_values
-from latentedit.api.path_sheet import path_pictures, paths_json
-from latentedit.api.sheets import (
+from latentedit.cli.path import paths_json
+from latentedit.core.errors import OutputError, ShapeError
+from latentedit.directions.latent_path import PathsBetween, paths_between
+from latentedit.display.page import check_sweep_output
+from latentedit.display.sheet import (
     _amplified_difference,
     _fitted,
     _shortened,
     _wrapped,
-    check_sweep_output,
     draw_grid,
     draw_sweep,
     on_white,
+    path_images,
 )
-from latentedit.core.errors import OutputError, ShapeError
-from latentedit.directions.latent_path import PathsBetween, paths_between
 from latentedit.latents.pair import encode_pair
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
@@ -167,7 +168,7 @@ def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
         assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
         assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
         assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
-        pictures = path_pictures(between, one)
+        pictures = path_images(between, one)
         assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
         assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
     assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])

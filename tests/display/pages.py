@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.api.viewer import Frame, View
+from latentedit.display import Frame, View
 
 HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
 
