@@ -32,8 +32,8 @@ import torch
 from matplotlib import figure
 from PIL import Image
 
-from latentedit.api.manifests.items import Item
-from latentedit.api.manifests.manifest import write_manifest
+from latentedit_bench.data.items import Item
+from latentedit_bench.data.loading import write_manifest
 from latentedit.api.outputs import write_together
 from latentedit.cli.main import run as command_line
 from latentedit.core.files.tensors import pack

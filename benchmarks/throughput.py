@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from latentedit.api.manifests.items import Dataset
-from latentedit.api.runs.executors import Executor
-from latentedit.api.runs.folder import RunFolder
+from latentedit_bench.data.items import Dataset
+from latentedit.batch.executors import Executor
+from latentedit.batch.folder import RunFolder
 from latentedit.core.memory import keep_freed_memory
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load

@@ -180,8 +180,8 @@ def calibrate(
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
     from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
-    from latentedit.api.runs.jobs import pictures_in
     from latentedit.api.settings_search import Search, calibrate_settings
+    from latentedit.batch.edits import pictures_in
     from latentedit.core.settings import to_plain
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load

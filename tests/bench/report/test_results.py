@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from latentedit.api.outputs import same_picture
-from latentedit.api.runs.folder import RunFolder, UnitRecord
+from latentedit.batch.folder import RunFolder, UnitRecord
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import CODEC

@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from latentedit.api.runs import cluster as cluster_module
-from latentedit.api.runs.cluster import _Worker, run_on_ray
-from latentedit.api.runs.executors import run_here
+from latentedit.batch import ray as cluster_module
+from latentedit.batch.executors import run_here
+from latentedit.batch.ray import run_on_ray
 from latentedit.core.errors import ConfigError, OutputError
-from tests.api.runs.small_work import SmallWork, begin, made, small_work
+from tests.batch.small_work import SmallWork, begin, made, small_work
 
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")]
 
@@ -55,16 +55,10 @@ def test_killed_workers_are_survived_and_errors_are_what_they_were(
     assert folder.claimed() == []
     assert told[-1] == 7
     assert Counter(work.begun()) == {unit: 2 if unit == "003-unit" else 1 for unit in work.units}
-    records = folder.records()
-    assert [unit for unit, record in records.items() if not record.model_dump()["sent"]] == ["001-unit"]
-    assert len({record.model_dump()["process"] for record in records.values()}) == 3  # this one, and two workers
+    processes = {record.model_dump()["process"] for record in folder.records().values()}
+    assert len(processes) == 3  # this one, and two workers
     run_here(folder, SmallWork(notes=work.notes))
     assert made(folder) == undisturbed
-
-
-def test_another_version_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"has latentedit \d.*, this run 99.0\. Install the same"):
-        _Worker("99.0", []).start()
 
 
 def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +66,7 @@ def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, m
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
     folder = begin(tmp_path / "run", work)
     with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* `batch`"):
-        run_on_ray(folder, work, address=cluster.address, workers=1)
+        run_on_ray(folder, work, address=cluster.address, workers=1, progress=None)
     assert folder.finished() == ["000-unit"]
     assert work.begun().count("001-unit") == 2
 
@@ -84,5 +78,5 @@ def test_an_address_that_does_not_answer_is_refused(
     monkeypatch.setattr(cluster_module, "_ANSWER_S", 0.5)
     work = small_work(tmp_path / "notes")
     with pytest.raises(ConfigError, match=rf"no Ray cluster answers at '{address}'.* Start one with: ray start"):
-        run_on_ray(begin(tmp_path / "run", work), work, address=address)
+        run_on_ray(begin(tmp_path / "run", work), work, address=address, workers=None, progress=None)
     assert work.begun() == []

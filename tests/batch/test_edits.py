@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.api import verbs
 from latentedit.api.request import EditRequest
-from latentedit.api.runs.edits import KIND, EditWork, Loaded
-from latentedit.api.runs.executors import run_here
-from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.jobs import EditJob
-from latentedit.api.runs.work import UnitResult
+from latentedit.batch.edits import KIND, EditJob, EditWork, pictures_in, stems_of, unique_names
+from latentedit.batch.executors import run_here
+from latentedit.batch.folder import RunFolder
+from latentedit.batch.work import UnitResult
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
@@ -60,12 +61,12 @@ def pictures(tmp_path: Path) -> list[EditJob]:
 def cut(
     model: Backbone, pictures: list[EditJob], wanted: EditRequest | None = None, *, batch: int = 2, **more: Any
 ) -> EditWork:
-    return EditWork.of(Loaded(model=model, captioner=None), pictures, wanted or EditRequest(), batch=batch, **more)
+    return dataclasses.replace(EditWork.of(model, pictures, wanted or EditRequest(), batch=batch), **more)
 
 
-def elsewhere(folder: Path) -> functools.partial[Loaded]:
+def elsewhere(folder: Path) -> functools.partial[Backbone]:
     """What loads the model in a worker that is sent the plan."""
-    return functools.partial(Loaded.by, functools.partial(load_model, folder, device="cpu"), captioner=None)
+    return functools.partial(load_model, folder, device="cpu")
 
 
 def done(work: EditWork, place: int) -> UnitResult:
@@ -92,20 +93,17 @@ def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: l
     assert cut(model, pictures[:2]).units == before[:1]
 
 
-def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
+def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
     spec = cut(model, pictures).spec
     direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
     others: dict[str, Any] = {
-        "changes": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
+        "change": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
         "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
-        "strengths": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
+        "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
         "seed": cut(model, pictures, EditRequest(seed=1)).spec,
         "local": cut(model, pictures, EditRequest(local=False)).spec,
         "batch": cut(model, pictures, batch=3).spec,
-        "captioner": cut(model, pictures, captioner="portraits").spec,
     }
-    pictures[2].path.write_bytes(pictures[1].path.read_bytes())
-    others["pictures"] = cut(model, pictures).spec
     for name, other in others.items():
         assert [key for key in spec if spec[key] != other[key]] == [name]
 
@@ -151,7 +149,7 @@ def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictur
         wanted = EditRequest(direction=(verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO),))
     pictures = pictures if what == "to" else [dataclasses.replace(one, target=None) for one in pictures]
     work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=elsewhere(folder))))
-    carried = work.task(work.units[0], with_bytes=True)
+    carried = work.task(work.units[0])
     here = done(cut(model, pictures, wanted), 0)
     for one in pictures:
         one.path.unlink()
@@ -188,22 +186,58 @@ def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], t
     assert {(row["verdict"], row["share"]) for row in rows} == {("not done", 0.0)}
     assert {row["rest_psnr_db"] for row in rows} == {None}, "infinite where nothing changed"
     for one, row in zip(pictures, rows, strict=True):
-        assert Picture.open(run.path / row["output"]).fingerprint == one.open().fingerprint
+        assert Picture.open(run.path / row["output"]).fingerprint == Picture.open(one.path).fingerprint
 
 
 @pytest.mark.nightly
 def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
-    uncaptioned = [dataclasses.replace(one, caption=None) for one in pictures]
-    for some, batch, words in (
-        (pictures, 0, r"are no work\. Give 1 picture or more"),
-        ([], 2, "are no work"),
-        (uncaptioned, 2, "`caption`, or name a `captioner`"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            cut(model, some, batch=batch)
+    with pytest.raises(ConfigError, match=r"has no captioner\. Give `caption`, or a `captioner`"):
+        cut(model, [dataclasses.replace(one, caption=None) for one in pictures])
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
     with pytest.raises(ConfigError, match="was found in another model"):
         cut(model, pictures, EditRequest(direction=(direction,)))
-    with pytest.raises(ModelError, match="Put the same files on every machine"):
+    with pytest.raises(ModelError, match="Install the same everywhere"):
         cut(other, pictures, load=elsewhere(folder)).start()
+
+
+def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
+    """Whatever is in them, and a name that leads nowhere too: who opens them is told."""
+    for name in ("b.PNG", "a.jpg", "c.webp", "d.txt", ".e.png", "f", "g.ppm", "h.eps"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "z.tiff").symlink_to(tmp_path / "nowhere.tiff")
+    assert [path.name for path in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp", "g.ppm", "z.tiff"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
+        pictures_in(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="No such file"):
+        pictures_in(tmp_path / "nothing")
+
+
+def test_edited_pictures_are_named_after_their_files() -> None:
+    def named(*names: str) -> list[str]:
+        return stems_of([Path(name) for name in names])
+
+    assert named("x/me.png", "x/you.JPG", "x/M\u00fcller 2.webp") == ["me", "you", "M\u00fcller 2"]
+    assert named("a.jpg", "a.png", "b.png") == ["a.jpg", "a.png", "b"]
+    assert named("a.jpg", "A.png") == ["a.jpg", "A.png"], "one file on a file system that ignores case"
+    assert named("a.png.jpg", "a.png", "a.gif") == ["a.png", "a.png (2)", "a.gif"], "by chance another's whole name"
+    assert unique_names(["1", "a/b", "a", "A"]) == ["1", "a%2Fb", "a", "A (2)"]
+    assert unique_names(["a\u0308", "\u00e4"]) == ["a\u0308", "\u00e4 (2)"], "an accent is stored in two ways"
+
+
+@given(st.lists(st.text(min_size=1, max_size=60).filter(lambda name: "/" not in name and "\0" not in name), max_size=4))
+def test_names_are_unique_and_short_enough(texts: list[str]) -> None:
+    for names in (stems_of([Path(text) for text in texts if Path(text).name]), unique_names(texts)):
+        assert len({name.casefold() for name in names}) == len(names)
+        for name in names:
+            assert len(f"{name}.edited.json".encode()) <= 255
+
+
+def test_a_job_carries_its_file_as_it_is(model: Backbone, pictures: list[EditJob]) -> None:
+    """With transparency; what cannot be read fails when it is edited."""
+    work = cut(model, [*pictures, dataclasses.replace(pictures[0], path=Path("no.png"), name="no")], batch=4)
+    *whole, missing = work.task(work.units[0])
+    assert [job.content for job in whole] == [job.path.read_bytes() for job in pictures]
+    assert missing.content is None

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.work import Failure, Measure, UnitResult
+from latentedit.batch.folder import RunFolder
+from latentedit.batch.work import Failure, Measure, UnitResult
 from latentedit.core.errors import ConfigError
 
 FORK = multiprocessing.get_context("fork")
@@ -39,20 +39,18 @@ class SmallWork:
     def units(self) -> Sequence[str]:
         return [f"{number:03d}-unit" for number in range(self.count)]
 
-    def task(self, unit: str, *, with_bytes: bool = False) -> Any:
-        source = self.notes / "source"
-        return unit, source.read_bytes() if with_bytes else source
+    def task(self, unit: str) -> tuple[str, bytes]:
+        return unit, (self.notes / "source").read_bytes()
 
     def start(self) -> Measure:
         if self.before:
             raise ConfigError(self.before)
         return self.measure
 
-    def measure(self, task: tuple[str, bytes | Path]) -> UnitResult:
-        unit, source = task
+    def measure(self, task: tuple[str, bytes]) -> UnitResult:
+        unit, content = task
         self._befall(unit)
         number = int(unit[:3])
-        content = source if isinstance(source, bytes) else source.read_bytes()
         rows: list[dict[str, Any]] = [
             {"unit": unit, "place": place, "third": (number + place) / 3, "none": None, "source": content.hex()}
             for place in range(number % 3)
@@ -63,7 +61,7 @@ class SmallWork:
             rows=rows,
             files={f"files/{number % 2}/{unit}.bin": content + bytes([number])},
             failures=[Failure(item=unit, what="odd", why="it is five")] if number == 5 else (),
-            about={"sent": isinstance(source, bytes), "process": os.getpid()},
+            about={"process": os.getpid()},
         )
 
     def begun(self) -> list[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from latentedit.api.runs.executors import run_here
-from tests.api.runs.small_work import begin, contents, small_work
+from latentedit.batch.executors import run_here
+from tests.batch.small_work import begin, contents, small_work
 
 
 @pytest.fixture(scope="session")
