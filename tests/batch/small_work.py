@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from latentedit.batch.folder import RunFolder
-from latentedit.batch.work import Failure, Measure, UnitResult
+from latentedit.batch.executors import Measure
+from latentedit.batch.folder import Failure, RunFolder, UnitResult
 from latentedit.core.errors import ConfigError
 
 FORK = multiprocessing.get_context("fork")

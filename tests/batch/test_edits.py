@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from PIL import Image
 
 from latentedit.api import verbs
 from latentedit.api.request import EditRequest
-from latentedit.batch.edits import KIND, EditJob, EditWork, pictures_in, stems_of, unique_names
+from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, pictures_in, stems_of, unique_names
 from latentedit.batch.executors import run_here
-from latentedit.batch.folder import RunFolder
-from latentedit.batch.work import UnitResult
+from latentedit.batch.folder import RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
@@ -211,8 +211,6 @@ def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
         pictures_in(tmp_path / "empty")
-    with pytest.raises(ConfigError, match="No such file"):
-        pictures_in(tmp_path / "nothing")
 
 
 def test_edited_pictures_are_named_after_their_files() -> None:
@@ -241,3 +239,20 @@ def test_a_job_carries_its_file_as_it_is(model: Backbone, pictures: list[EditJob
     *whole, missing = work.task(work.units[0])
     assert [job.content for job in whole] == [job.path.read_bytes() for job in pictures]
     assert missing.content is None
+
+
+def test_what_cannot_be_done_is_found_by_halving() -> None:
+    """Whatever can be done is done together with as many as possible, and order is kept."""
+    parts: list[tuple[int, ...]] = []
+
+    def together(some: Sequence[int]) -> list[int]:
+        if 5 in some:
+            raise ConfigError("no five")
+        parts.append(tuple(some))
+        return list(some)
+
+    found = bisect_failures(range(8), together, lambda number, error: [-number])
+    assert found == [[0, 1, 2, 3], [4], [-5], [6, 7]]
+    assert parts == [(0, 1, 2, 3), (4,), (6, 7)]
+    with pytest.raises(ZeroDivisionError):
+        bisect_failures([1, 0], lambda some: [1 / number for number in some], lambda number, error: [0.0])

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import signal
 from collections import Counter
 from collections.abc import Generator
@@ -12,18 +13,21 @@ import psutil
 import pytest
 import torch
 
+from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
 from latentedit.batch import folder as folder_module
 from latentedit.batch.executors import (
     Executor,
+    check_model,
+    one_thread,
     run_here,
     run_processes,
     run_work,
     suitable_workers,
+    timed,
 )
-from latentedit.batch.folder import CLAIMS, RunFolder
-from latentedit.batch.work import UnitResult, one_thread
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
+from latentedit.core.errors import ConfigError, ModelError, OutputError
 from tests.batch.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
 pytestmark = pytest.mark.slow
@@ -300,3 +304,23 @@ def test_as_many_workers_as_cores_memory_and_work_allow(
     monkeypatch.setattr(executors_module.os, "cpu_count", lambda: cores)
     assert suitable_workers(torch.device("cpu"), units) == count
     assert suitable_workers(torch.device("cuda"), units) == 1
+
+
+def test_a_plan_can_be_sent(tmp_path: Path) -> None:
+    work = small_work(tmp_path / "notes")
+    again = pickle.loads(pickle.dumps(work))
+    assert (again.spec, again.units) == (work.spec, work.units)
+    for unit in work.units:
+        first = work.start()(work.task(unit))
+        second = pickle.loads(pickle.dumps(again.start()(again.task(unit))))
+        assert (first.rows, first.files, first.failures) == (second.rows, second.files, second.failures)
+    assert timed(work.start(), work.task("004-unit")).about["seconds"] > 0
+    assert timed(lambda _: UnitResult(rows=(), about={"seconds": 7.0}), 0).about["seconds"] == 7.0
+
+
+def test_another_model_and_another_version_are_refused() -> None:
+    spec = {"latentedit": __version__, "model": "portraits", "model_fingerprint": "a"}
+    check_model(spec, "a")
+    for other, fingerprint in ((spec, "b"), (spec | {"latentedit": "99.0"}, "a")):
+        with pytest.raises(ModelError, match=r"has latentedit \d.*, this run .*Install the same everywhere"):
+            check_model(other, fingerprint)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentedit.batch.folder import CLAIMS, MANIFEST, ROWS, TABLE, RunFolder, UnitRecord, file_name
-from latentedit.batch.work import Failure, UnitResult
+from latentedit._version import __version__
+from latentedit.batch.folder import CLAIMS, MANIFEST, ROWS, TABLE, Failure, RunFolder, UnitRecord, UnitResult, file_name
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
 from tests.batch.small_work import SmallWork, begin, made, small_work
 
@@ -83,7 +83,6 @@ def test_a_half_written_file_does_no_harm(folder: RunFolder, work: SmallWork, un
 DAMAGED_UNITS = (
     None,
     b"",
-    b'{"rows": 1, "failures": []}',
     b'{"rows": 0, "failures": [{"item": 1}]}',
 )
 
@@ -147,13 +146,18 @@ def test_the_same_run_is_resumed_and_its_units_may_change(folder: RunFolder, wor
     assert RunFolder.read(folder.path).manifest == again.manifest
 
 
+VERSION = {"latentedit": __version__}
 MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [
     ({"format": 99}, FileFormatError, "run.json is damaged: format: .* Begin the run in another folder"),
-    ({"latentedit": "0.0.1"}, ConfigError, "begun by latentedit 0.0.1; .* another folder"),
+    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "latentedit": "0.0.1"}}, ConfigError, "other latentedit"),
     ({"kind": "large"}, ConfigError, "with other work. Name another folder"),
-    ({"plan": {"count": 8, "half": 0.4, "names": ["a", "b"]}}, ConfigError, "with other half. Name another folder"),
-    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1}}, ConfigError, "with other more"),
-    ({"plan": {"half": 0.5, "names": ["a", "b"]}}, ConfigError, "with other count"),
+    (
+        {"plan": {"count": 8, "half": 0.4, "names": ["a", "b"], **VERSION}},
+        ConfigError,
+        "with other half. Name another folder",
+    ),
+    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}}, ConfigError, "with other more"),
+    ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "with other count"),
     ({"latentedit": float("nan")}, FileFormatError, "run.json is damaged: .* Begin the run in another folder"),
     ({"plan": []}, FileFormatError, "plan: Input should be a valid dict.* Begin the run"),
     ({"units": ["../x"]}, FileFormatError, "units: row 1: String should match pattern"),

@@ -79,7 +79,7 @@ def test_everything_wrong_is_in_one_line(folder: Path) -> None:
     assert "\n" not in message
     for words in ("row 1: picture: ", "row 1: source_caption: ", "row 1: target_caption: ", "row 2: ", "row 4: id: "):
         assert words in message
-    with pytest.raises(ConfigError, match="several rows have the id '2'"):
+    with pytest.raises(ConfigError, match="2 rows have the id '2'"):
         load_manifest(manifest(folder, [SOUND | {"id": "2"}, SOUND]), Row)
 
 

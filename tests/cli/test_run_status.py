@@ -7,8 +7,7 @@ import pytest
 import typer
 
 from latentedit.api.outputs import plain
-from latentedit.batch.folder import RunFolder
-from latentedit.batch.work import Failure, UnitResult
+from latentedit.batch.folder import Failure, RunFolder, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
 
 UNITS = [f"{unit:03d}" for unit in range(4)]

@@ -11,8 +11,9 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from PIL import Image
 
 from latentedit._version import __version__
@@ -21,8 +22,8 @@ from latentedit.api.measure import peak_bytes
 from latentedit.api.outputs import beside
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
-from latentedit.batch.folder import file_name
-from latentedit.batch.work import Failure, Measure, UnitResult, bisect_failures, check_model
+from latentedit.batch.executors import Measure, check_model
+from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.directions.at_level import found_under_no_text
 from latentedit.editors.registry import make_editor
@@ -32,6 +33,9 @@ from latentedit.latents.pictures import Picture
 from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import READABLE, content_of
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 KIND = "edit"  # of runs
 PICTURES = "pictures"  # folder of the edited images and their JSON files
@@ -63,11 +67,7 @@ class EditJob:
 def pictures_in(folder: Path) -> list[Path]:
     """The image files directly in a folder, by their suffixes, sorted; without hidden files."""
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
-    try:
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.is_dir())
-    except OSError as error:
-        raise ConfigError(f"the folder {folder} cannot be read: {error.strerror}. Check its permissions") from error
-    files = [path for path in files if not path.name.startswith(".")]
+    files = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in suffixes and not path.is_dir())
     if not files:
         raise ConfigError(f"there are no pictures in the folder {folder} ({', '.join(sorted(suffixes))})")
     return files
@@ -81,15 +81,13 @@ def stems_of(paths: Sequence[Path]) -> list[str]:
 
 def unique_names(texts: Iterable[str]) -> list[str]:
     """File names of texts, numbered where two would be one file on a file system that ignores case."""
-    taken = set[str]()
-    names: list[str] = []
+    names: dict[str, str] = {}  # by what such a file system compares
     for name in map(file_name, texts):
-        choices = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
-        keys = ((choice, unicodedata.normalize("NFC", choice.casefold())) for choice in choices)
-        choice, key = next(pair for pair in keys if pair[1] not in taken)
-        taken.add(key)
-        names.append(choice)
-    return names
+        choice, number = name, 2
+        while (key := unicodedata.normalize("NFC", choice.casefold())) in names:
+            choice, number = f"{name} ({number})", number + 1
+        names[key] = choice
+    return list(names.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,6 +150,19 @@ def _spec(model: Backbone, request: EditRequest) -> dict[str, Any]:
         "directions": [direction.fingerprint for direction in request.loaded],
         **{name: getattr(request, name) for name in names},
     }
+
+
+def bisect_failures(
+    items: Sequence[T], together: Callable[[Sequence[T]], R], failed: Callable[[T, Exception], R]
+) -> list[R]:
+    """Process all items at once; if that fails, each half, down to single items, for which ``failed`` is called."""
+    try:
+        return [together(items)]
+    except (LatentEditError, torch.OutOfMemoryError) as error:
+        if len(items) == 1:
+            return [failed(items[0], error)]
+    half = len(items) // 2
+    return [*bisect_failures(items[:half], together, failed), *bisect_failures(items[half:], together, failed)]
 
 
 Outcomes = dict[str, EditResult | Failure]  # by the names of the jobs

@@ -1,24 +1,83 @@
-"""Where the units of a run are done: in this process, in several processes, or by an installed executor such as Ray."""
+"""The work of a batch run, and who does it: this process, several processes, or an installed executor such as Ray."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import signal
+import socket
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
 
 import psutil
 import torch
 
-from latentedit.batch.folder import PAUSE_S, RunFolder, report
-from latentedit.batch.work import Measure, Work, one_thread, timed
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit._version import __version__
+from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
+from latentedit.core.errors import ConfigError, ModelError, OutputError
 from latentedit.core.memory import keep_freed_memory
 from latentedit.core.plugins import EXECUTORS
 from latentedit.core.progress import Progress
+
+Measure = Callable[[Any], UnitResult]  # does the work of one task
+
+
+class Work(Protocol):
+    """A plan, divided into units; it can be pickled.
+
+    Laws:
+        1. ``units`` depends on the plan only.
+        2. The rows of a unit depend on its task only: not on the worker, the other units or their order.
+    """
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """Everything that decides the rows, as plain values."""
+        ...
+
+    @property
+    def units(self) -> Sequence[str]:
+        """Unique names that are valid as file names, in the order of the work."""
+        ...
+
+    def task(self, unit: str) -> Any:
+        """The input of a unit, including the content of its files: a worker may not see this disk."""
+        ...
+
+    def start(self) -> Measure:
+        """Load what every unit needs; called once in each worker."""
+        ...
+
+
+def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
+    """Raise a `ModelError` if a worker's latentedit or model is not the one of the plan: its rows may differ."""
+    if (__version__, fingerprint) != (spec["latentedit"], spec["model_fingerprint"]):
+        raise ModelError(
+            f"{socket.gethostname()} has latentedit {__version__} and the model {spec['model']} with the fingerprint "
+            f"{fingerprint}, this run {spec['latentedit']} and {spec['model_fingerprint']}. Install the same everywhere"
+        )
+
+
+@contextlib.contextmanager
+def one_thread() -> Generator[None]:
+    """Use one core, as every worker does: with several threads, PyTorch rounds sums differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def timed(measure: Measure, task: object) -> UnitResult:
+    """Do a unit, and add its duration in seconds."""
+    started = time.perf_counter()
+    result = measure(task)
+    return dataclasses.replace(result, about={"seconds": time.perf_counter() - started, **result.about})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +109,7 @@ def suitable_workers(device: torch.device, units: int) -> int:
 
 
 def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, progress: Progress | None = None) -> None:
-    """Do every unit that is not finished, by default in this process.
-
-    Raises:
-        KeyboardInterrupt: with a message that says what was kept.
-        LatentEditError: whatever stopped the run; finished units were kept.
-    """
+    """Do every unit that is not finished, by default in this process; whatever stops it, finished units are kept."""
     executor = Executor() if executor is None else executor
     try:
         if executor.ray is not None:
@@ -76,25 +130,18 @@ def run_here(run: RunFolder, work: Work, *, progress: Progress | None = None) ->
     """Do every unit that is not finished, on one core, and wait for those that other processes hold."""
     measure: Measure | None = None
     with one_thread():
-        for unit in _unclaimed(run, work, progress):
-            measure = work.start() if measure is None else measure
-            run.add(unit, timed(measure, work.task(unit)))
-            report(run, progress)
-        report(run, progress)
-
-
-def _unclaimed(run: RunFolder, work: Work, progress: Progress | None) -> Generator[str]:
-    """Units to do, each held until the next one is requested; ends when all are finished, by any process."""
-    while left := [unit for unit in work.units if not run.has(unit)]:
-        idle = True
-        for unit in left:
-            with run.claim(unit) as mine:
-                if mine and not run.has(unit):  # another process may have finished it
-                    idle = False
-                    yield unit
-        if idle:
-            report(run, progress)
-            time.sleep(PAUSE_S)
+        while left := [unit for unit in work.units if not run.has(unit)]:
+            idle = True
+            for unit in left:
+                with run.claim(unit) as mine:
+                    if mine and not run.has(unit):  # another process may have finished it
+                        idle, measure = False, measure or work.start()
+                        run.add(unit, timed(measure, work.task(unit)))
+                        report(run, progress)
+            if idle:
+                report(run, progress)
+                time.sleep(PAUSE_S)
+    report(run, progress)
 
 
 def run_processes(run: RunFolder, work: Work, count: int, *, progress: Progress | None = None) -> None:

@@ -24,7 +24,6 @@ import filelock
 import pydantic
 
 from latentedit._version import __version__
-from latentedit.batch.work import Failure, Row, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files.reading import read_object
 from latentedit.core.progress import Progress
@@ -39,6 +38,31 @@ _LONGEST_NAME_BYTES = 180  # file systems allow 255, with endings
 _UNPORTABLE = frozenset('\\/:*?"<>|%')  # not allowed in file names on some system; and ``%``, which escapes them
 
 UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # never leads to another folder
+Row = Mapping[str, Any]  # one result: plain values, None for what could not be measured
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One thing that could not be done; the run continued without it."""
+
+    item: str  # id of the image or item
+    what: str  # was to be done, such as the name of a method
+    why: str  # in one line
+
+    @staticmethod
+    def of(item: str, what: str, error: Exception) -> "Failure":
+        """The failure that an error stands for."""
+        return Failure(item=item, what=what, why=" ".join(str(error).split()))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UnitResult:
+    """The result of one unit."""
+
+    rows: Sequence[Row]  # the same whenever and wherever the unit is done
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # by path in the run's folder
+    failures: Sequence[Failure] = ()
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # may differ between runs: seconds
 
 
 class Manifest(pydantic.BaseModel):
@@ -91,23 +115,14 @@ class RunFolder:
         command: str,
         request: Mapping[str, Any],
     ) -> "RunFolder":
-        """Start a run, or resume the same run; units may have changed, but not what decides the rows of each.
-
-        Args:
-            path: created if it is missing.
-            spec: the plan, see `Work.spec`; `Manifest` describes the other arguments.
-        """
+        """Start a run, or resume the same run; its units may have changed, but not what decides the rows of each."""
         make_folder(path)
-        plan, about = plain(spec), {"kind": kind, "command": command, "request": plain(request)}
+        plan = plain({"latentedit": __version__, **spec})  # another version may give other rows
+        about: dict[str, Any] = {"kind": kind, "command": command, "request": plain(request)}
         manifest = Manifest(latentedit=__version__, units=list(units), plan=plan, **about)
         if not (path / MANIFEST).exists():
             manifest.write(path)
         run = RunFolder.read(path)
-        if run.manifest.latentedit != __version__:
-            raise ConfigError(
-                f"the run in {path} was begun by latentedit {run.manifest.latentedit}; this is {__version__}, whose "
-                "rows may differ. Finish it with that version, or begin again in another folder"
-            )
         before = run.manifest.plan
         changed = [name for name in {**before, **plan} if before.get(name) != plan.get(name)]
         if changed or run.manifest.kind != kind:
@@ -155,12 +170,11 @@ class RunFolder:
             yield False
             return
         except (NotImplementedError, OSError):  # a file system without locks: doing a unit twice does no harm
-            yield True
-            return
+            pass
         try:
             yield True
         finally:
-            if self.has(unit):
+            if lock.is_locked and self.has(unit):
                 with contextlib.suppress(OSError):
                     Path(lock.lock_file).unlink()
             lock.release()
@@ -214,12 +228,9 @@ class RunFolder:
         try:
             lines = read_bytes(file, limit=_MOST_BYTES).splitlines()
             head, *rows = [read_object(line) for line in lines or [b"{}"]]
-            record = UnitRecord.model_validate(head)
-            if record.rows != len(rows):
-                raise ValueError(f"it holds {len(rows)} rows of {record.rows}")
+            return UnitRecord.model_validate(head), [*rows]
         except ValueError as error:
             raise _damaged(file, error, "Delete it: the same command does that part again") from error
-        return record, [*rows]
 
 
 def report(run: RunFolder, progress: Progress | None) -> None:
@@ -230,17 +241,12 @@ def report(run: RunFolder, progress: Progress | None) -> None:
 
 def faults_of(error: pydantic.ValidationError, *, most: int = 5) -> str:
     """What pydantic found wrong, in one line: each field and why; elements of lists are rows, counted from 1."""
-    faults = error.errors(include_url=False, include_context=False)
-    lines = [
-        ": ".join(
-            [
-                *(f"row {part + 1}" if isinstance(part, int) else part for part in fault["loc"]),
-                fault["msg"].removeprefix("Value error, "),
-            ]
-        )
-        for fault in faults[:most]
+    faults = [
+        ": ".join([*(f"row {part + 1}" if isinstance(part, int) else part for part in fault["loc"]), fault["msg"]])
+        for fault in error.errors(include_url=False, include_context=False)
     ]
-    return "; ".join([*lines, *([f"and {len(faults) - most} more"] if len(faults) > most else [])])
+    more = [f"and {len(faults) - most} more"] if len(faults) > most else []
+    return "; ".join([*faults[:most], *more]).replace("Value error, ", "")
 
 
 def file_name(text: str) -> str:

@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,11 +15,8 @@ from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files import reading
 from latentedit_keep.pictures import read_image
 
-SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 MAX_BYTES = 64_000_000  # a list of a hundred thousand images has about 20 MB
 _MOST_FAULTS = 50  # listed in one message
-
-T = TypeVar("T")
 
 
 def _not_blank(text: str) -> str:
@@ -30,7 +28,9 @@ def _not_blank(text: str) -> str:
 
 def _image_file(name: object, info: pydantic.ValidationInfo) -> Path:
     """A readable image relative to the list; each file is decoded once."""
-    path = info.context["folder"] / _not_blank(name) if isinstance(name, str) and info.context else Path()
+    if not isinstance(name, str) or info.context is None:
+        raise ValueError("it is not text")
+    path: Path = info.context["folder"] / _not_blank(name)
     info.context["size"](path)
     return path
 
@@ -61,16 +61,14 @@ def load_manifest(path: Path, kind: type[RowType]) -> list[RowType]:
     rows: list[Any] = content if isinstance(content, list) else []
     if not rows:
         raise ConfigError(f"{path} has no list of images. Give a row for each")
-    given = [  # an empty cell is a missing one, and the default id is the row's number
-        {"id": str(number)} | {key: value for key, value in row.items() if value not in (None, "")}
-        if isinstance(row, dict)
-        else row
-        for number, row in enumerate(rows, 1)
-    ]
-    made = validated(given, list[kind], path, folder=path.parent)
-    ids = [row.id for row in made]
-    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
-        raise ConfigError(f"{path}: several rows have the id {repeated[0]!r}. Make ids unique")
+    for number, row in enumerate(rows):
+        if isinstance(row, dict):  # an empty cell is a missing one, and the default id is the row's number
+            present = {key: value for key, value in row.items() if value not in (None, "")}
+            rows[number] = {"id": str(number + 1)} | present
+    made = validated(rows, list[kind], path, folder=path.parent)
+    name, count = Counter(row.id for row in made).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(f"{path}: {count} rows have the id {name!r}. Make ids unique")
     return made
 
 
@@ -100,4 +98,6 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
     try:
         return list(rows)
     except csv.Error as error:
-        raise FileFormatError(f"{path} is not valid CSV: {error} in line {rows.reader.line_num}. Correct the file") from error
+        raise FileFormatError(
+            f"{path} is not valid CSV: {error} in line {rows.reader.line_num}. Correct the file"
+        ) from error

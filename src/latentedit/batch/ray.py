@@ -1,8 +1,7 @@
 """A run on a Ray cluster: this process keeps the folder and distributes units to workers, each with its own model.
 
-A unit is sent with the content of its images, and its rows come back, so the machines share no disk; they need the same
-latentedit, and a model of the same name. If a worker is lost, the others take its unit, and Ray starts a new worker
-where there is room.
+A unit is sent with the content of its images, and its rows come back, so the machines share no disk. If a worker is
+lost, the others take its unit, and Ray starts a new worker where there is room.
 """
 
 import contextlib
@@ -12,8 +11,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from latentedit.batch.folder import PAUSE_S, RunFolder, report
-from latentedit.batch.work import Measure, UnitResult, Work, one_thread, timed
+from latentedit.batch.executors import Measure, Work, one_thread, timed
+from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError, require
 from latentedit.core.memory import keep_freed_memory
 from latentedit.core.progress import Progress
@@ -26,93 +25,67 @@ _ANSWER_S = 5.0  # within which an address must answer; Ray itself would try for
 
 
 def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None, progress: Progress | None) -> None:
-    """Do every unit that is not finished on a Ray cluster.
+    """Do every unit that is not finished on a Ray cluster: HOST:PORT, ray://HOST:PORT, or "auto" for one here.
 
-    Args:
-        run: on this machine.
-        work: the plan.
-        address: HOST:PORT, ray://HOST:PORT, or "auto" for the cluster of this machine.
-        workers: by default one a GPU, or one a core if there are none.
-        progress: called with the run's kind after each unit, in units.
+    By default there is one worker a GPU, or one a core if there are none.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     ray: Any = require("ray", "cluster")
-    held = dict[str, contextlib.ExitStack]()
-    pool: _WorkerPool | None = None
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(ray.shutdown)
         _connect(ray, address)
-        while left := [unit for unit in work.units if not run.has(unit)]:
-            pool = pool or _WorkerPool(ray, work, workers, most=len(left))
-            for unit in left:
-                if pool.idle and unit not in held:
-                    claim = cleanup.enter_context(contextlib.ExitStack())
-                    if claim.enter_context(run.claim(unit)) and not run.has(unit):
-                        held[unit] = claim
-                        pool.send(unit, work.task(unit))
-                    else:  # another process holds it, or has finished it
-                        claim.close()
-            for unit, result in pool.results():
-                if result is not None:
-                    run.add(unit, result)
-                held.pop(unit).close()
-            report(run, progress)
-    report(run, progress)
-
-
-class _WorkerPool:
-    """The workers and their units. `ray.util.ActorPool` does not say whose unit was lost with a worker."""
-
-    def __init__(self, ray: Any, work: Work, workers: int | None, *, most: int) -> None:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
-        count = min(workers or gpus or int(resources.get("CPU", 1)), most)
-        self._ray, self._work = ray, ray.put(work)
+        count = workers or gpus or int(resources.get("CPU", 1))
         options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / count), "scheduling_strategy": "SPREAD"}
-        self._worker_class = ray.remote(**options)(_Worker)
-        self.idle: list[Any] = []
-        self._running: dict[Any, tuple[Any, str]] = {}  # by result: the worker and its unit, "" while it starts
-        self._deaths: Counter[str] = Counter()
-        for _ in range(count):
-            self._start_worker()
+        worker_class, shared = ray.remote(**options)(_Worker), ray.put(work)
+        idle: list[Any] = []
+        running: dict[Any, tuple[Any, str]] = {}  # by result: the worker and its unit, "" while it loads its model
+        claims = dict[str, contextlib.ExitStack]()
+        deaths = Counter[str]()
 
-    def _start_worker(self) -> None:
-        worker = self._worker_class.remote(self._work)
-        self._running[worker.start.remote()] = (worker, "")
+        def start_worker() -> None:
+            worker = worker_class.remote(shared)
+            running[worker.start.remote()] = (worker, "")
 
-    def send(self, unit: str, task: object) -> None:
-        """Have an idle worker do a unit."""
-        worker = self.idle.pop()
-        self._running[worker.measure.remote(task)] = (worker, unit)
-
-    def results(self) -> list[tuple[str, UnitResult | None]]:
-        """Units that came back since the last call, after a moment at most; None if the worker was lost."""
-        received: list[tuple[str, UnitResult | None]] = []
-        if not self._running:
-            time.sleep(PAUSE_S)
-            return received
-        for reference in self._ray.wait(list(self._running), timeout=PAUSE_S)[0]:
-            worker, unit = self._running.pop(reference)
-            result: UnitResult | None = None
-            try:
-                result = self._ray.get(reference)
-                self.idle.append(worker)
-            except self._ray.exceptions.RayTaskError as error:
-                cause = getattr(error, "cause", None)
-                raise (cause if isinstance(cause, LatentEditError) else error) from None
-            except self._ray.exceptions.RayActorError as error:
-                self._deaths[unit] += 1
-                if self._deaths[unit] >= TRIES:
-                    why = str(error).strip().splitlines()[-1].strip()
-                    raise OutputError(
-                        f"{TRIES} workers died at {unit or 'their start'}, perhaps for want of memory: {why}. Finished "
-                        "parts are kept: go on with a smaller `batch`"
-                    ) from error
-                self._start_worker()
-            if unit:
-                received.append((unit, result))
-        return received
+        while left := [unit for unit in work.units if not run.has(unit)]:
+            if not (idle or running):
+                for _ in range(min(count, len(left))):
+                    start_worker()
+            for unit in left if idle else ():
+                if idle and unit not in claims:
+                    claim = cleanup.enter_context(contextlib.ExitStack())
+                    if claim.enter_context(run.claim(unit)) and not run.has(unit):
+                        claims[unit], worker = claim, idle.pop()
+                        running[worker.measure.remote(work.task(unit))] = (worker, unit)
+                    else:  # another process holds it, or has finished it
+                        claim.close()
+            if not running:
+                time.sleep(PAUSE_S)
+            for reference in ray.wait(list(running), timeout=PAUSE_S)[0] if running else ():
+                worker, unit = running.pop(reference)
+                try:
+                    result = ray.get(reference)
+                    idle.append(worker)
+                    if unit:
+                        run.add(unit, result)
+                except ray.exceptions.RayTaskError as error:
+                    cause = getattr(error, "cause", None)
+                    raise (cause if isinstance(cause, LatentEditError) else error) from None
+                except ray.exceptions.RayActorError as error:
+                    deaths[unit] += 1
+                    if deaths[unit] >= TRIES:
+                        why = str(error).strip().splitlines()[-1].strip()
+                        raise OutputError(
+                            f"{TRIES} workers died at {unit or 'their start'}, perhaps for want of memory: {why}. "
+                            "Finished parts are kept: go on with a smaller `batch`"
+                        ) from error
+                    start_worker()
+                if unit:
+                    claims.pop(unit).close()
+            report(run, progress)
+    report(run, progress)
 
 
 def _connect(ray: Any, address: str) -> None:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from latentedit.batch.edits import EditJob, EditWork
-    from latentedit.batch.folder import RunFolder
-    from latentedit.batch.work import Row
+    from latentedit.batch.folder import Row, RunFolder
 
 BATCH = 8  # default number of images edited together
 _MANIFESTS = (".csv", ".json", ".yaml", ".yml")

@@ -9,8 +9,7 @@ from latentedit_keep.console import warn, with_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latentedit.batch.folder import RunFolder
-    from latentedit.batch.work import Failure
+    from latentedit.batch.folder import Failure, RunFolder
 
 _SHOWN = 10  # failures listed one by one
 

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.batch.folder import TABLE
-from latentedit.batch.work import UnitResult
+from latentedit.batch.folder import TABLE, UnitResult
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.data.counterfactual import counterfactual

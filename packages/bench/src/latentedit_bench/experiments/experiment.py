@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from latentedit.batch.executors import Executor, run_work, suitable_workers
-from latentedit.batch.folder import RunFolder, file_name
-from latentedit.batch.work import UnitResult
+from latentedit.batch.folder import RunFolder, UnitResult, file_name
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.batch.work import Measure, UnitResult
+from latentedit.batch.executors import Measure
+from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.cases import DRAWN, SEEDS, VERDICTS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
@@ -34,7 +35,7 @@ _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far it
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PairWork:
-    """Pairs as work; see `latentedit.batch.work.Work`."""
+    """Pairs as work; see `latentedit.batch.executors.Work`."""
 
     spec: Mapping[str, Any]
     units: Sequence[str]

@@ -14,9 +14,9 @@ import pandas as pd
 from PIL import Image
 
 from latentedit.api.measure import peak_bytes
-from latentedit.batch.executors import Executor, run_work
-from latentedit.batch.folder import RunFolder, file_name
-from latentedit.batch.work import Failure, Measure, Row, UnitResult, bisect_failures, check_model
+from latentedit.batch.edits import bisect_failures
+from latentedit.batch.executors import Executor, Measure, check_model, run_work
+from latentedit.batch.folder import Failure, Row, RunFolder, UnitResult, file_name
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
