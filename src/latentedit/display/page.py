@@ -99,8 +99,7 @@ class Layers:
 
     size: tuple[int, int]  # width and height in pixels
     alpha: bool  # the images have transparency
-    # One dictionary an image, the source first: "box", and "rgb" and "alpha" as files in base64. Both are empty if the
-    # image equals the source, and "alpha" if the image has the source's.
+    # One an image, the source first: "box", and the files "rgb" and "alpha" in base64, empty where the source's do.
     layers: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]  # what the viewer cannot show as it is
 

@@ -29,6 +29,7 @@ from latentedit_keep.pictures import save_image
 FILE_NAME = "manifest.csv"  # of `write_manifest`
 PICTURE_KEYS = ("init_img", "input_img", "image", "img", "picture")  # the first two are FlowEdit's own
 MAPPING = "mapping_file.json"  # the file that makes a folder PIE-Bench's
+_BRACKETS = str.maketrans("", "", "[]")  # around words of PIE-Bench's prompts
 SIDE = 512  # of every picture of PIE-Bench and of the grid that the masks are on, in pixels
 
 KINDS = (
@@ -218,8 +219,8 @@ def load_pie_bench(folder: Path) -> Dataset:
         Item(
             id=key,
             picture=PictureFile(entry.image_path),
-            source_caption=_without_brackets(entry.original_prompt),
-            target_caption=_without_brackets(entry.editing_prompt),
+            source_caption=entry.original_prompt.translate(_BRACKETS),
+            target_caption=entry.editing_prompt.translate(_BRACKETS),
             kind=entry.editing_type_id,
             group=entry.image_path.relative_to(pictures).as_posix(),
             mask=functools.partial(mask_of, tuple(entry.mask)),
@@ -228,7 +229,3 @@ def load_pie_bench(folder: Path) -> Dataset:
         for key, entry in entries.items()
     ]
     return Dataset(name="pie-bench", version="1", items=tuple(items))
-
-
-def _without_brackets(prompt: str) -> str:
-    return prompt.replace("[", "").replace("]", "")
