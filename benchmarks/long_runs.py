@@ -31,13 +31,13 @@ import torch
 from matplotlib import figure
 from PIL import Image
 
-from latentedit.api.manifests.items import Item
-from latentedit.api.manifests.manifest import write_manifest
 from latentedit.cli.main import run as command_line
 from latentedit.core.files.tensors import pack
 from latentedit.editing.outputs import write_together
 from latentedit.models import registry
 from latentedit.testing.miniature import miniature_sd3
+from latentedit_bench.data.items import Item
+from latentedit_bench.data.loading import write_manifest
 from latentedit_keep.files import write_text, written_beside
 from latentedit_keep.pictures import save_image
 

@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 
-from latentedit.api.manifests.items import Dataset
-from latentedit.api.runs.executors import Executor
-from latentedit.api.runs.folder import RunFolder
+from latentedit.batch.executors import Executor
+from latentedit.batch.folder import RunFolder
 from latentedit.core.memory import keep_freed_memory
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import prepare
 from latentedit_bench.ranking.plan import Plan
 from latentedit_bench.ranking.run import run

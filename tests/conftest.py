@@ -119,8 +119,8 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of a run begin as copies of this process, which have everything imported."""
     forking = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
-    monkeypatch.setattr("latentedit.api.runs.executors.multiprocessing", forking)
-    monkeypatch.setattr("latentedit.api.runs.executors.PAUSE_S", 0.02)
+    monkeypatch.setattr("latentedit.batch.executors.multiprocessing", forking)
+    monkeypatch.setattr("latentedit.batch.executors.PAUSE_S", 0.02)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 import latentedit as le
-from latentedit.api.sheets import draw_grid
+from latentedit.display.sheet import draw_grid
 from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption

@@ -11,13 +11,13 @@ from latentedit.core.lazy import exports
 if TYPE_CHECKING:
     from latentedit import directions as directions
     from latentedit import editors as editors
-    from latentedit.api.viewer.from_results import view as view
     from latentedit.core import errors as errors
     from latentedit.core.condition import Condition as Condition
     from latentedit.directions.base import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
     from latentedit.directions.local_basis import LocalBasis as LocalBasis
     from latentedit.directions.local_basis import local_basis as local_basis
+    from latentedit.display.viewer import view as view
     from latentedit.editing.replay import replay as replay
     from latentedit.editing.request import EditRequest as EditRequest
     from latentedit.editing.result import EditResult as EditResult

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.manifests.items import Item
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import LevelGrid, uniform_grid
@@ -21,6 +20,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
+from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.captions import parse

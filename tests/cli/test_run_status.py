@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.work import Failure, UnitResult
+from latentedit.batch.folder import Failure, RunFolder, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
 from latentedit_keep.files import plain
 

@@ -12,7 +12,6 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.api.manifests.manifest import load_manifest
 from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError
 from latentedit.directions.base import Calibration, Direction
@@ -141,7 +140,7 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
     Image.new("RGB", (4, 4), (9, 9, 9)).save(folder / "a.png")
     (folder / "pipe").symlink_to("/dev/zero")
     _told_of(data, folder / name, "bench", "data")
-    found = load_dataset(folder) if name == "m.yaml" else load_manifest(folder / name)
+    found = load_dataset(folder) if name == "m.yaml" else load_items(folder / name)
     for item in found.items:
         item.picture()
 

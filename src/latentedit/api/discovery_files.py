@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from latentedit.api.discovery import SCALES, DirectionProbe, Discovery
-from latentedit.api.sheets import draw_grid
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import read_json
 from latentedit.directions.direction_file import save_direction
+from latentedit.display.sheet import draw_grid
 from latentedit.editors.walks.step_length import EFFECT
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.record import ModelRecord, PictureRecord, versions

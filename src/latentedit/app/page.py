@@ -14,13 +14,13 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
-from latentedit.api.viewer import view
 from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, lay_out
 from latentedit.app.models import Models
 from latentedit.app.visit import Download, Visit, Wish
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureError
 from latentedit.core.progress import Progress
+from latentedit.display.viewer import view
 from latentedit.editing.result import EditResult
 
 _Item = TypeVar("_Item")

@@ -141,8 +141,8 @@ def preview(
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else default_output(file, "preview.png")
-    from latentedit.api.sheets import check_sweep_output
     from latentedit.directions.direction_file import load_direction
+    from latentedit.display.page import check_sweep_output
     from latentedit.editing.outputs import check_beside
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run

@@ -180,7 +180,7 @@ def calibrate(
         latentedit models calibrate portraits
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
-    from latentedit.api.runs.jobs import pictures_in
+    from latentedit.batch.edits import pictures_in
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.guard.settings_search import Search, calibrate_settings

@@ -62,9 +62,9 @@ def path(
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
     check_texts({"--from": source, "--to": target})
-    from latentedit.api.path_sheet import draw_paths, paths_json
     from latentedit.core.settings import Count, Level, check
     from latentedit.directions.latent_path import METHODS, check_methods, paths_between
+    from latentedit.display.sheet import draw_paths
     from latentedit.latents.pair import SAME_TWICE, encode_pair
     from latentedit.latents.pictures import Picture, check_output, save_image
 
@@ -108,3 +108,35 @@ def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
         ),
         ("cost", f"{between.evaluations} evaluations"),
     ]
+
+
+def paths_json(between: "PathsBetween") -> "dict[str, Any]":
+    """The paths and their measures for ``--json``."""
+    segments, random = len(between.paths[0].turns), between.random
+    return {
+        "captions": between.latent.captions,
+        "level": between.level,
+        "site": between.site,
+        "rank": between.rank,
+        "steps": between.steps,
+        "seed": between.seed,
+        "frames": segments + 1,
+        "random": {
+            "a_segment": {"mean": random.mean, "low": random.low, "high": random.high},
+            "semantic_length": segments * random.mean,
+        },
+        "paths": [
+            {
+                "method": path.method,
+                "feature_length": path.length,
+                "feature_lengths": path.speeds.tolist(),
+                "feature_energy": float(path.speeds.square().sum()),
+                "semantic_length": path.semantic_length,
+                "curvedness": path.turns.tolist(),
+                "norms": path.points.flatten(1).double().norm(dim=1).tolist(),
+                "notes": path.notes,
+            }
+            for path in between.paths
+        ],
+        "evaluations": between.evaluations,
+    }

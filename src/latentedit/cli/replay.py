@@ -150,7 +150,7 @@ def _is_file(place: Path) -> bool:
 
 
 def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
-    from latentedit.api.sheets import check_sweep_output
+    from latentedit.display.page import check_sweep_output
     from latentedit.editing.outputs import check_beside
     from latentedit.latents.pictures import check_output
 
@@ -185,7 +185,7 @@ def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
 
 def _how_far(first: Path, second: Path) -> str:
     """How two results differ, in pixels if they have one size."""
-    from latentedit.api.viewer.page import is_page
+    from latentedit.display.page import is_page
     from latentedit.editing.outputs import same_picture
     from latentedit.editing.result import measure_effect
     from latentedit.latents.pictures import Picture

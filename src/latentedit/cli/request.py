@@ -92,8 +92,7 @@ def open_checked(
         ImageError: not an image, or a mask that does not fit it.
         OutputError: an output that cannot be written, or that is also an input.
     """
-    from latentedit.api.sheets import check_sweep_output
-    from latentedit.api.viewer.page import check_page
+    from latentedit.display.page import check_page, check_sweep_output
     from latentedit.editing.outputs import check_beside
     from latentedit.latents.masks import open_mask
     from latentedit.latents.pictures import Picture, check_output

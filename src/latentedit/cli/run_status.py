@@ -1,4 +1,4 @@
-"""What is said of a run's folder: how far it is, and what could not be done."""
+"""The state of a run's folder: progress, time left, failures."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +9,13 @@ from latentedit_keep.console import warn, with_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latentedit.api.runs.folder import RunFolder
-    from latentedit.api.runs.work import Failure
+    from latentedit.batch.folder import Failure, RunFolder
 
-_SHOWN = 10
-"""Failures that are told one by one."""
+_SHOWN = 10  # failures listed one by one
 
 
 def status_json(folder: "RunFolder") -> "Mapping[str, Any]":
-    """The same as `status_rows` for machines."""
+    """The content of `status_rows` for ``--json``."""
     records, held = folder.records(), folder.claimed()
     done, units = len(records), len(folder.manifest.units)
     spent = sum((record.seconds for record in records.values()), 0.0)
@@ -58,18 +56,14 @@ def status_rows(folder: "RunFolder") -> list[tuple[str, str]]:
 
 
 def failure_lines(failures: "Sequence[Failure]") -> list[str]:
-    """One a failure, and how many more there are."""
+    """One line a failure, and the number of further ones."""
     lines = [f"{one.item}, {one.what}: {with_options(one.why)}" for one in failures[:_SHOWN]]
     more = len(failures) - len(lines)
     return lines + ([f"and {more} more"] if more else [])
 
 
 def finish(folder: "RunFolder") -> None:
-    """Say what failed, and leave with 1 where anything did.
-
-    Raises:
-        typer.Exit: there are failures.
-    """
+    """List failures, and exit with code 1 if there are any."""
     failures = folder.failures()
     if failures:
         warn([f"{len(failures)} could not be done", *failure_lines(failures)])
@@ -77,7 +71,7 @@ def finish(folder: "RunFolder") -> None:
 
 
 def _left(parts: int, edits: "Sequence[float]", workers: int) -> float | None:
-    """By the mean of the parts that edited; the right answers take next to no time, and come first."""
+    """Seconds left, by the mean of the parts that edited: a benchmark's right answers come first and take no time."""
     if parts == 0:
         return 0.0
     return parts * sum(edits) / len(edits) / max(1, workers) if edits else None

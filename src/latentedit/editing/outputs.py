@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from latentedit.api.viewer.page import is_page
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import read_json
+from latentedit.display.page import is_page
 from latentedit.latents.record import RunRecord
 from latentedit_keep.files import check_place, plain, user_path, write_text
 from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.sheets import draw_sheet, draw_sweep
-from latentedit.api.viewer.page import is_page
-from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
 from latentedit.directions.text import change_words, changed_phrases
+from latentedit.display.page import is_page
+from latentedit.display.sheet import draw_sheet, draw_sweep
+from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, beside_file, write_together
 from latentedit.editing.undo import difference
 from latentedit.editors.judge import Verdict
@@ -120,7 +120,7 @@ class EditResult:
                 program.
             ConfigError: more edits in the latent than a record holds.
         """
-        text, payload = self.record.to_json(), difference(self.source, self.image)
+        text, payload = self.record.to_json(), self.undo_data
         files: list[OutputFile] = [
             (Path(path), lambda file: save_image(self.image, file, record=text, payload=payload)),
             beside_file(path, self.record, [self.measures]),
@@ -154,6 +154,11 @@ class EditResult:
         return self.source
 
     @property
+    def undo_data(self) -> bytes:
+        """The data in a PNG from which `latentedit.undo` restores the original."""
+        return difference(self.source, self.image)
+
+    @property
     def strengths(self) -> tuple[float, ...]:
         """The strength of each direction where several were combined, otherwise that of the edit."""
         several = tuple(direction.strength for direction in self.record.directions)
@@ -178,7 +183,7 @@ class EditResult:
 
     def _repr_html_(self) -> str:
         """The edit in the viewer, for notebooks."""
-        return _view([self]).iframe
+        return view_results([self]).iframe
 
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
@@ -218,14 +223,8 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     write_together([sheet, beside_file(path, record, [result.measures for result in results])])
 
 
-def _view(results: Sequence[EditResult]) -> View:
-    from latentedit.api.viewer.from_results import view  # noqa: PLC0415  # it knows results, so it knows this module
-
-    return view(results)
-
-
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
-    page = _view(results).html
+    page = view_results(results).html
     return Path(path), lambda file: write_text(file, page)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api.manifests.items import Item
-from latentedit.api.manifests.manifest import write_manifest
 from latentedit.models.registry import load
+from latentedit_bench.data.items import Item
+from latentedit_bench.data.loading import write_manifest
 from tests.commands import *  # noqa: F403
 from tests.editors.edits import noisy
 

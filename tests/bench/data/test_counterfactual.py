@@ -9,7 +9,6 @@ from typing import cast, get_args
 import numpy as np
 import pytest
 
-from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import (
     SIZES,
@@ -18,6 +17,7 @@ from latentedit_bench.data.counterfactual import (
     Rendered,
     counterfactual,
 )
+from latentedit_bench.data.items import Dataset, Item
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
 from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
 from latentedit_portraits.domain import PORTRAITS

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
-from latentedit.api.manifests.items import Item
 from latentedit.core.errors import ConfigError
+from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor
 from latentedit_portraits.reader import reader_for
 

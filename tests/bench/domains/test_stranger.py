@@ -13,8 +13,7 @@ from latentedit.core.plugins import DOMAINS
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains import base
-from latentedit_bench.domains.areas import measured_areas
-from latentedit_bench.domains.base import Domain, domain, scalable
+from latentedit_bench.domains.base import Domain, domain, measured_areas, scalable
 from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 

@@ -10,7 +10,7 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
-from latentedit_bench.domains.areas import CHANGED
+from latentedit_bench.domains.base import CHANGED
 from latentedit_bench.experiments import edits as module
 from latentedit_bench.experiments.edits import _where_read, edits
 from latentedit_bench.experiments.guidance import distance_to_render, guidance

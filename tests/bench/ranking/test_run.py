@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.api.manifests.items import Dataset, Item, PictureFile
-from latentedit.api.runs.folder import TABLE
-from latentedit.api.runs.work import UnitResult
+from latentedit.batch.folder import TABLE, UnitResult
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.items import Dataset, Item, PictureFile
 from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import CODEC, Method
 from latentedit_bench.ranking.plan import Plan
@@ -109,7 +108,7 @@ def test_the_plan_says_everything() -> None:
         ({"methods": (SLIDER, SLIDER)}, "'slide', 'slide'. Name one or more, each once"),
         ({"strengths": (0.5, 2.0)}, "with 1 among them"),
         ({"strengths": (0.0, 1.0)}, "without 0"),
-        ({"batch": 0}, "batch of 0 items"),
+        ({"batch": 0}, "`batch` must be 1 or more; got 0"),
         ({"seeds": ()}, "seeds are none"),
         ({"seeds": (1, 2, 1)}, "seeds are 1, 2, 1. Give one or more, each once"),
     ],
@@ -245,7 +244,7 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     work = cut((dataclasses.replace(rendered, picture=PictureFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.task(unit))
-    packed = pickle.dumps(work.task(unit, with_bytes=True))
+    packed = pickle.dumps(work.task(unit))
     path.unlink()
     done: UnitResult = work.start()(pickle.loads(packed))
     assert (done.rows, done.failures) == (before.rows, [])
@@ -253,5 +252,5 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
 
 def test_another_model_is_refused() -> None:
     work = dataclasses.replace(cut(), spec={**cut().spec, "model_fingerprint": "other"})
-    with pytest.raises(ModelError, match="this worker rendered-network-1"):
+    with pytest.raises(ModelError, match="the fingerprint rendered-network-1, this run"):
         work.start()

@@ -6,8 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from latentedit.api.runs.folder import RunFolder, file_name
-from latentedit.api.runs.work import Failure, UnitResult
+from latentedit.batch.folder import Failure, RunFolder, UnitResult, file_name
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import KIND

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageColor
 
-from latentedit.api.runs.folder import RunFolder, UnitRecord
+from latentedit.batch.folder import RunFolder, UnitRecord
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import same_picture
 from latentedit_bench.metrics.statistics import SEEDS

@@ -123,7 +123,7 @@ class KeepResult:
         """Original, editor's picture and result as a page that compares them; the library draws it."""
         if importlib.util.find_spec("latentedit") is None:
             raise MissingDependencyError(f"the page is drawn by the library. {to_install('latentedit')}")
-        return importlib.import_module("latentedit.api.viewer.views").kept_view(self)
+        return importlib.import_module("latentedit.display.viewer").kept_view(self)
 
     @property
     def lines(self) -> tuple[str, ...]:

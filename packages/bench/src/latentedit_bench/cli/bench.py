@@ -75,7 +75,7 @@ def data(
         raise ConfigError("--size and --keep are of a task that any tool can enter. Name its --domain too")
     from collections import Counter
 
-    from latentedit.api.manifests.manifest import write_manifest
+    from latentedit_bench.data.loading import write_manifest
 
     found = open_dataset(place, split=split, captions=captions, items=items)
     kinds = Counter(item.kind for item in found.items)

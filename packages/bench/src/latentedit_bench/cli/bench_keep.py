@@ -8,7 +8,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit_bench.cli.bench_options import Split, goes_to
-from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
+from latentedit_keep.console import print_json, progress_bar, say, typed_command
 
 
 def keep(
@@ -36,8 +36,8 @@ def keep(
         latentedit bench keep --split calibration --workers 2 -o out/keep
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
-    from latentedit.api.runs.executors import Executor, run_work
-    from latentedit.api.runs.folder import RunFolder
+    from latentedit.batch.executors import Executor, run_work
+    from latentedit.batch.folder import RunFolder
     from latentedit_bench.known_pairs.measured import case_work, summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.ranking.run import table_of
@@ -45,11 +45,9 @@ def keep(
 
     work = case_work(split, count) if pairs is None else real_work(pairs, node)
     executor, command = Executor(workers=workers), typed_command()
-    run = RunFolder.start(
-        output, work.spec, kind="keep", units=work.units, command=command, request={}, free=("cases",)
-    )
+    run = RunFolder.start(output, work.spec, kind="keep", units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:
-        warn(run_work(run, work, executor=executor, progress=progress))
+        run_work(run, work, executor=executor, progress=progress)
     run.write_table()
     told: dict[str, Any] = {"command": command, **work.spec}
     told |= summary(table_of(run)) if pairs is None else real_summary(table_of(run))

@@ -10,7 +10,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 
 if TYPE_CHECKING:
-    from latentedit.api.manifests.items import Dataset
+    from latentedit_bench.data.items import Dataset
 
 
 def _complete_method(incomplete: str) -> list[str]:
@@ -73,8 +73,6 @@ def open_dataset(place: str, *, split: str, captions: str, items: int | None) ->
     from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.data.loading import load_dataset, taking_turns
 
-    if items is not None and items < 1:
-        raise ConfigError(f"--items is {items}, and must be 1 or more")
     told = captions.split("+") if place.startswith(PREFIX) else [captions]
     found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in told])
     return found if items is None else found.head(items)

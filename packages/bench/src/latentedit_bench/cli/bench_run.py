@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +27,7 @@ from latentedit_bench.cli.bench_options import (
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.runs.executors import Executor
+    from latentedit.batch.executors import Executor
     from latentedit_bench.ranking.plan import Plan, Request
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
@@ -71,22 +71,15 @@ def run(
         latentedit bench run manifest.csv --model models/my-model/ -o out/mine
         latentedit bench run --settings out/tuning.json --workers 2 -o out/run
     """
-    from latentedit.api.runs.executors import Executor
-    from latentedit_bench.ranking.plan import Plan, Request, StoredChoice
+    from latentedit.batch.executors import Executor
+    from latentedit_bench.ranking.plan import Plan, Request
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
-    if batch < 1:
-        raise ConfigError(f"--batch is {batch}, and must be 1 or more")
     executor = Executor(workers=workers, ray=ray)
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items)
     backbone = choice.load()
-    notes: list[str] = []
-    if settings is None:
-        chosen = stored_methods(backbone, method, note=notes.append)
-    else:
-        chosen = tuned_methods(settings, backbone, method, note=notes.append)
-    warn(() if quiet else notes)
+    chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
         data=lasting(place),
@@ -94,7 +87,7 @@ def run(
         captions=captions,
         items=items,
         pictures=pictures,
-        model=StoredChoice.model_validate({**dataclasses.asdict(choice), "lora": list(choice.lora)}),
+        model=choice,
     )
     _run(plan, output, request, choice, executor, as_json=as_json, quiet=quiet)
 
@@ -120,8 +113,8 @@ def resume(
         latentedit bench resume out/run --retry --workers 2
         latentedit bench resume out/mine --data manifest.csv
     """
-    from latentedit.api.runs.executors import Executor
-    from latentedit.api.runs.folder import RunFolder
+    from latentedit.batch.executors import Executor
+    from latentedit.batch.folder import RunFolder
     from latentedit.core.plugins import MODELS
     from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.ranking.plan import Plan, read_plan, read_request
@@ -130,9 +123,7 @@ def resume(
     executor = Executor(workers=workers, ray=ray)
     opened = RunFolder.read(folder)
     spec, request = read_plan(opened), read_request(opened)
-    opened.check_version()
-    stored: dict[str, Any] = request.model.model_dump() | {"lora": tuple(request.model.lora)}
-    begun = ModelChoice(**stored)
+    begun = request.model
     if choice.model is None and begun.name not in MODELS.names():
         raise ConfigError(
             f"the run in {folder} was begun with the model {begun.name!r}, which comes from elsewhere, and a run's "
@@ -168,7 +159,7 @@ def status(folder: Folder, as_json: options.Json = False) -> None:
         latentedit bench status out/run
         latentedit bench status out/run --json
     """
-    from latentedit.api.runs.folder import RunFolder
+    from latentedit.batch.folder import RunFolder
 
     opened = RunFolder.read(folder)
     if as_json:
@@ -213,15 +204,14 @@ def _run(
     quiet: bool,
 ) -> None:
     """Run, or go on; then rank, draw, and say what came of it."""
-    from latentedit.api.runs.executors import Executor, suitable_workers
-    from latentedit.api.runs.folder import RunFolder
+    from latentedit.batch.executors import Executor, suitable_workers
+    from latentedit.batch.folder import RunFolder
     from latentedit_bench.ranking.run import run as run_plan
     from latentedit_bench.ranking.summaries import is_ranked
     from latentedit_bench.report.results import write_results, write_sheet, write_unranked
 
     if executor.ray is None and executor.workers is None:
         executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
-    notes: list[str] = []
     with progress_bar(quiet=quiet or as_json) as progress:
         rows = run_plan(
             plan,
@@ -232,9 +222,7 @@ def _run(
             load=dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load,
             executor=executor,
             progress=progress,
-            note=notes.append,
         )
-    warn(() if quiet else notes)
     write_sheet(plan, output)
     ranked, opened = is_ranked(rows), RunFolder.read(output)
     comparisons = write_results(output, rows) if ranked else []

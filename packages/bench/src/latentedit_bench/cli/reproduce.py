@@ -9,7 +9,7 @@ from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,18 +72,9 @@ def reproduce(
     if not (quiet or as_json):
         less = "much less than " if quick else ""
         say(f"{len(experiments)} to measure; estimated time on two CPU cores: {less}{_duration(experiments)}")
-    notes: list[str] = []
     with progress_bar(quiet=quiet or as_json) as progress:
-        records = run(
-            experiments,
-            output,
-            command=typed_command(),
-            quick=quick,
-            device=device,
-            progress=progress,
-            note=notes.append,
-        )
-    warn(() if quiet else notes)
+        command = typed_command()
+        records = run(experiments, output, command=command, quick=quick, device=device, progress=progress)
     written = write_claims_page(output, page or output / "claims.md")
     if as_json:
         print_json({"experiments": records, "files": written})

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
+from latentedit_bench.data.items import Dataset, Item
 from latentedit_bench.domains.base import Domain, Lit, Scene, Split, differences, domain, full_caption, scalable
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.manifests.items import Item
 from latentedit.api.naming import ProbabilityReader
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
@@ -23,6 +22,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
+from latentedit_bench.data.items import Item
 
 Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row a picture
 
@@ -102,12 +102,8 @@ def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
 
     Those of a batch all have a right answer, or all have none; likewise a mask.
     """
-    sized = [((item.picture().size, item.truth is None, item.mask is None), item) for item in items]
-    found: list[tuple[Item, ...]] = []
-    for _, run in itertools.groupby(sized, key=lambda pair: pair[0]):
-        alike = [item for _, item in run]
-        found += evenly(alike, batch)
-    return found
+    alike = itertools.groupby(items, lambda item: (item.picture().size, item.truth is None, item.mask is None))
+    return [some for _, run in alike for some in evenly(list(run), batch)]
 
 
 def evenly(items: Sequence[Item], most: int) -> list[tuple[Item, ...]]:

@@ -18,6 +18,11 @@ Split = Literal["train", "calibration", "test"]
 Scene = Hashable
 """One scene, described completely, as its domain writes it; it can be pickled, and equal scenes look the same."""
 
+CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
+_SCENES = 2  # over which the area of an attribute is averaged: those in which every attribute can change
+_DRAWN = 20  # scenes of the calibration split among which they are looked for
+_AREA_SEED = 5
+
 
 @runtime_checkable
 class Domain(Protocol):
@@ -181,3 +186,22 @@ def sample_pictures(model: str, count: int, *, seed: int) -> list[Image.Image]:
         if found is not None:
             return list(found)
     raise ConfigError(f"no installed domain has pictures for the model {model!r}. Name some pictures")
+
+
+@functools.cache
+def attribute_areas(name: str) -> Mapping[str, float]:
+    """By attribute, the mean share of pixels that change with it, over its values and a few scenes; in (0, 1)."""
+    return measured_areas(domain(name), scenes=_SCENES)
+
+
+def measured_areas(world: Domain, *, scenes: int) -> dict[str, float]:
+    """`attribute_areas`, over so many scenes."""
+    found: dict[str, list[float]] = {name: [] for name in world.values}
+    whole = [one for one in world.draw("calibration", _DRAWN, _AREA_SEED) if set(world.alternatives(one)) == set(found)]
+    for scene in whole[:scenes]:
+        before = world.render(scene).astype(np.int16)
+        for name, values in world.alternatives(scene).items():
+            for value in values:
+                difference = np.abs(world.render(world.change(scene, {name: value})).astype(np.int16) - before).max(2)
+                found[name].append(float((difference > CHANGED).mean()))
+    return {name: float(np.mean(shares)) for name, shares in found.items()}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from latentedit_bench.domains.areas import attribute_areas
+from latentedit_bench.domains.base import attribute_areas
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment
 from latentedit_bench.experiments.frequency import centroid

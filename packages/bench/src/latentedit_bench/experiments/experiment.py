@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from latentedit.api.runs.executors import Executor, run_work, suitable_workers
-from latentedit.api.runs.folder import RunFolder, file_name
-from latentedit.api.runs.work import UnitResult
+from latentedit.batch.executors import Executor, run_work, suitable_workers
+from latentedit.batch.folder import RunFolder, UnitResult, file_name
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
@@ -50,7 +49,6 @@ class Context:
     command: str  # that is stored with them
     device: str | None = None  # where models run; None is the best there is
     progress: Progress | None = None  # called with the experiment's name after each unit
-    note: Callable[[str], None] | None = None  # called with what the user should know
     made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])  # what `once` keeps, in one process
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -85,9 +83,7 @@ class Source(abc.ABC):
         work = _Work(experiment=one, spec={**one.plan, "weights": one.weights()}, named=named, at=at)
         folder = RunFolder.start(at.folder, work.spec, kind=one.name, units=work.units, command=at.command, request={})
         executor = Executor(workers=suitable_workers(existing_device(at.device), len(units) // _FEWEST))
-        for said in run_work(folder, work, executor=executor, progress=at.progress):
-            if at.note is not None:
-                at.note(said)
+        run_work(folder, work, executor=executor, progress=at.progress)
         return table_of(folder)
 
 
@@ -191,13 +187,12 @@ class _Work:
     def units(self) -> list[str]:
         return list(self.named)
 
-    def task(self, unit: str, *, with_bytes: bool = False) -> Unit:
-        del with_bytes
+    def task(self, unit: str) -> Unit:
         return self.named[unit]
 
     def start(self) -> Callable[[Unit], UnitResult]:
         return lambda unit: UnitResult(rows=self.experiment.measure(unit, self.at))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        elsewhere = dataclasses.replace(self.at, progress=None, note=None, made={})
+        elsewhere = dataclasses.replace(self.at, progress=None, made={})
         return _Work, (self.experiment, self.spec, self.named, elsewhere)

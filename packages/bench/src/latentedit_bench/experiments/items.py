@@ -10,8 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentedit.api.manifests.items import Dataset
-from latentedit.api.runs.executors import Executor, suitable_workers
+from latentedit.batch.executors import Executor, suitable_workers
 from latentedit.core.settings import to_plain
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
@@ -21,6 +20,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_bench.experiments.experiment import Context, Experiment, Row, Source, Unit
 from latentedit_bench.metrics.counterfactual import counterfactual_error
@@ -162,7 +162,6 @@ class Lab:
             load=functools.partial(load, self.name, device=self.at.device, dtype=half_or_float32(self.at.device)),
             executor=Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST)),
             progress=tell,
-            note=self.at.note,
         )
         asked = {item.id: item.about["asked"] for item in data.items}
         kept = rows[rows["method"] != CODEC]

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,6 @@ def reproduce(
     quick: bool = False,  # run each by its smaller plan
     device: str | None = None,  # where models run; None is the best there is
     progress: Progress | None = None,  # see `Context`
-    note: Callable[[str], None] | None = None,
 ) -> list[Record]:
     """Run what has not been run; an experiment that fails is recorded, and the others go on.
 
@@ -100,8 +99,7 @@ def reproduce(
     for one in chosen:
         record = known.get(one.name)
         if record is None or record.failure is not None:
-            own = folder / one.name
-            at = Context(folder=own, command=command, device=device, progress=progress, note=note)
+            at = Context(folder=folder / one.name, command=command, device=device, progress=progress)
             record = _run(one, folder, at, quick=quick)
         records.append(record)
     return records

@@ -14,7 +14,7 @@ from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.step_length import EFFECT, Walk, effect_of, step_lengths
-from latentedit_bench.domains.areas import CHANGED
+from latentedit_bench.domains.base import CHANGED
 
 SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from latentedit.api.manifests.items import Dataset, Item
 from latentedit_bench.data.counterfactual import Rendered
+from latentedit_bench.data.items import Dataset, Item
 from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.items import loaded

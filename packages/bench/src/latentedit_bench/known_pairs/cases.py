@@ -38,14 +38,13 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
 SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
 """The test half is drawn with a new seed each time that the command is measured again, as older rows have been read."""
 
-VERDICTS = {
+VERDICTS = {  # kind of a case to the right verdict
     "local": "kept",
     "unchanged": "nothing changed",
     "reframed": "reframed: nothing to keep",
     "global": "global change: kept as a global change",
     "different": "different pictures",
 }
-"""Kind of a case to the right verdict."""
 
 DRAWN = "portrait"  # stands for the name of a photograph; another portrait in each case
 CHANGES = ("paste", "paste with shadow", "drawn", "recolour", "remove", "relight")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.api.runs.work import Measure, UnitResult
+from latentedit.batch.executors import Measure
+from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.cases import DRAWN, SEEDS, VERDICTS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
@@ -34,15 +35,14 @@ _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far it
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PairWork:
-    """Pairs as work; see `latentedit.api.runs.work.Work`."""
+    """Pairs as work; see `latentedit.batch.executors.Work`."""
 
     spec: Mapping[str, Any]
     units: Sequence[str]
     measure: Measure
 
-    def task(self, unit: str, *, with_bytes: bool = False) -> str:
+    def task(self, unit: str) -> str:
         """The unit itself."""
-        del with_bytes
         return unit
 
     def start(self) -> Measure:
@@ -57,7 +57,7 @@ def case_work(split: str, count: int) -> PairWork:
     if count < 1:
         raise ConfigError(f"--count is {count}, and must be 1 or more")
     units = [f"{index:04d}" for index in range(count)]
-    spec = {"split": split, "seed": SEEDS[split], "cases": count}
+    spec = {"split": split, "seed": SEEDS[split]}
     return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=split))
 
 

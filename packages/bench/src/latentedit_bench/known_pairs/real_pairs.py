@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latentedit.api.runs.work import UnitResult
+from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
 from latentedit_bench.known_pairs.measured import PairWork, baseline

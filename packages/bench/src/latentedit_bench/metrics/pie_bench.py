@@ -31,13 +31,12 @@ MODES: tuple[Mode, ...] = ("legacy", "corrected")
 SCALE = {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 1e2}
 """The numbers that need no network, and what PIE-Bench's tables multiply each by."""
 
-NOT_MEASURED = {
+NOT_MEASURED = {  # PIE-Bench's other numbers, and the network of each; latentedit loads none of these to measure with
     "structure_distance": "needs DINO ViT-B/8",
     "background_lpips": "needs LPIPS over SqueezeNet",
     "clip_whole": "needs CLIP ViT-L/14",
     "clip_edited": "needs CLIP ViT-L/14",
 }
-"""PIE-Bench's other numbers, and the network of each; latentedit loads none of these to measure with."""
 
 LEGACY_SIDE = 512  # side of PIE-Bench's pictures, px
 _LEAST_SIDE = 6  # shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border

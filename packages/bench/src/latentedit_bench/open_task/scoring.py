@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.api.manifests.items import PictureFile
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.progress import Progress
 from latentedit_bench.data.counterfactual import Rendered, side_effects
+from latentedit_bench.data.items import PictureFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.metrics.counterfactual import counterfactual_error
@@ -42,15 +42,14 @@ from latentedit_keep.pictures import read_image
 
 AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
 
-MEASURES = (
+MEASURES = (  # numbers of an item, which `WORDS` explains in this order
     "error", "effect", "leakage", "outside_change", "side_effect", "untouched", "done", "others_changed", "still_error",
     "error_between", "strength_error", "monotonicity",
 )  # fmt: skip
-"""Numbers of an item, which `WORDS` explains in this order."""
 
 _SHOWN_FAULTS = 400
 
-WORDS = {
+WORDS = {  # name and meaning of each of `MEASURES`
     "error": "squared distance to the right answer, in that of the source: 0 is the answer, 1 no edit or worse.",
     "effect": "how much of the wanted change was made: 0 none, 1 all of it, above 1 too much, below 0 the opposite.",
     "leakage": "length of what changed beside the wanted change, in lengths of the wanted change; 0 is best.",
@@ -65,7 +64,6 @@ WORDS = {
     "error of the strength": "of graded changes: how far the effect at a strength is from that of the right answer.",
     "monotonicity": "of graded changes: rank correlation of effect and strength; 1 is best, 0 where nothing changes.",
 }
-"""Name and meaning of each of `MEASURES`."""
 
 _MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is told as moved
 Row = dict[str, Any]

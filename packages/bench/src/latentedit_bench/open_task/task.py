@@ -16,14 +16,14 @@ import numpy as np
 import pydantic
 from PIL import Image
 
-from latentedit.api.manifests.items import Item
-from latentedit.api.runs.folder import faults_of
+from latentedit.batch.folder import faults_of
 from latentedit.core.errors import ConfigError, OutputError, to_install
 from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
 from latentedit.directions.text import changed_phrases
 from latentedit_bench.data.counterfactual import drawn_items
+from latentedit_bench.data.items import Item
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
 from latentedit_bench.report.page import render

@@ -1,16 +1,17 @@
 """Everything that decides a benchmark's rows, and how it is stored in a run's folder."""
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 
 from latentedit._version import __version__
-from latentedit.api.manifests.items import Dataset
-from latentedit.api.runs.folder import MANIFEST, RunFolder, faults_of
+from latentedit.batch.folder import MANIFEST, RunFolder, faults_of
+from latentedit.cli.model_choice import ModelChoice
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
+from latentedit_bench.data.items import Dataset
 from latentedit_bench.ranking.evaluate import Method
 
 KIND = "bench"  # of runs
@@ -57,18 +58,6 @@ class PlanSpec(_Stored):
     batch: int = pydantic.Field(ge=1)
 
 
-class StoredChoice(_Stored):
-    """The options of the command that say which model, as `ModelChoice` has them."""
-
-    model: str | None
-    device: str | None
-    dtype: str | None
-    placement: str | None
-    text_encoders: str | None
-    revision: str | None
-    lora: list[str]
-
-
 class Request(_Stored):
     """What makes a plan again: the options of the command that began the run."""
 
@@ -77,7 +66,7 @@ class Request(_Stored):
     captions: str
     items: int | None
     pictures: bool
-    model: StoredChoice
+    model: Annotated[ModelChoice, pydantic.BeforeValidator(pydantic.TypeAdapter(ModelChoice).validate_python)]
 
 
 def read_plan(run: RunFolder) -> PlanSpec:
@@ -127,7 +116,7 @@ class Plan:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"the seeds are {', '.join(map(str, self.seeds)) or 'none'}. Give one or more, each once")
         if self.batch < 1:
-            raise ConfigError(f"a batch of {self.batch} items is no work. Give 1 or more")
+            raise ConfigError(f"`batch` must be 1 or more; got {self.batch}")
 
     @property
     def spec(self) -> dict[str, Any]:

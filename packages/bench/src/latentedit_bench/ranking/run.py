@@ -4,7 +4,6 @@ Methods whose editors are equal, and that differ in locality or gain, are one un
 """
 
 import dataclasses
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -14,14 +13,14 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from latentedit.api.manifests.items import Item
-from latentedit.api.runs.executors import Executor, run_work
-from latentedit.api.runs.folder import RunFolder, file_name
-from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
+from latentedit.batch.edits import bisect_failures
+from latentedit.batch.executors import Executor, Measure, check_model, run_work
+from latentedit.batch.folder import Failure, Row, RunFolder, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
+from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, codec_rows, evaluate
@@ -50,7 +49,7 @@ class BenchWork:
         """Cut a plan into units; without ``load`` the plan's own model works in this process. Opens every picture."""
         return BenchWork(
             spec=plan.spec,
-            load=functools.partial(unchanged, plan.model) if load is None else load,
+            load=load or (lambda: plan.model),
             methods=alike(plan.methods),
             strengths=plan.strengths,
             seeds=plan.seeds,
@@ -68,10 +67,10 @@ class BenchWork:
             for place, name in enumerate(names)
         ]
 
-    def task(self, unit: str, *, with_bytes: bool = False) -> Task:
-        """The unit's items, its methods, and its seed."""
+    def task(self, unit: str) -> Task:
+        """The unit's items with their files, its methods, and its seed."""
         place, batch = map(int, unit.split("-", 2)[:2])
-        items = tuple(item.with_bytes() for item in self.batches[batch]) if with_bytes else self.batches[batch]
+        items = tuple(item.with_bytes() for item in self.batches[batch])
         if place == 0:
             return items, (), 0
         which, seed = divmod(place - 1, len(self.seeds))
@@ -100,7 +99,7 @@ class _Bench:
             return UnitResult(rows=(), failures=[failure], about={"edit_seconds": 0.0})
 
         with self._model.count() as cost:
-            parts = list(in_halves(items, lambda some: self._one(self._prepared(tuple(some)), methods, seed), failed))
+            parts = bisect_failures(items, lambda some: self._one(self._prepared(tuple(some)), methods, seed), failed)
         return UnitResult(
             rows=[row for part in parts for row in part.rows],
             files={name: content for part in parts for name, content in part.files.items()},
@@ -183,7 +182,7 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
 
 def run(
     plan: Plan,  # what is run
-    folder: Path,  # where the run goes, see `api.runs.folder`; made where it is missing. A run that was stopped goes on
+    folder: Path,  # where the run goes, see `batch.folder`; made where it is missing. A run that was stopped goes on
     *,
     command: str,  # that is stored with it
     request: Mapping[str, Any] | None = None,  # what makes the same plan again, for ``bench resume``
@@ -191,7 +190,6 @@ def run(
     load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
     executor: Executor | None = None,  # this process by default
     progress: Progress | None = None,  # called with the number of finished units
-    note: Callable[[str], None] | None = None,  # called with what the user should know
 ) -> Table:
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
@@ -203,9 +201,7 @@ def run(
             f"the run in {folder} was begun without pictures, so its finished parts have none. Name another folder "
             "with -o"
         )
-    for said in run_work(opened, work, executor=executor, progress=progress):
-        if note is not None:
-            note(said)
+    run_work(opened, work, executor=executor, progress=progress)
     opened.write_table()
     return table_of(opened)
 

@@ -42,7 +42,7 @@ from latentedit_bench.tuning.search_spaces import ROLES, Roles
 PRIMARY = "above"  # by which methods are ranked
 COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it
 
-SHOWN = {
+SHOWN = {  # measures in the ranking, and what its columns are called
     "above": "above the codec",
     "above scaled": "above, scaled",
     "error": "error at 1",
@@ -55,13 +55,11 @@ SHOWN = {
     "disentanglement": "SDE",
     "evaluations": "evaluations",
 }
-"""Measures in the ranking, and what its columns are called."""
 
-AT_ONE = (
+AT_ONE = (  # measures of the items that ask for a change, at strength 1
     *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
     *("outside_psnr", "side_effect", "done", "others_changed", "evaluations"),
 )
-"""Measures of the items that ask for a change, at strength 1."""
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)  # at which curves are read; leakages count at most 1 there
 CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))

@@ -11,10 +11,10 @@ import yaml
 from markupsafe import Markup
 from PIL import Image
 
-from latentedit.api.runs.folder import RunFolder
-from latentedit.api.viewer import Frame, View
-from latentedit.api.viewer.page import viewer_element, viewer_script
+from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError
+from latentedit.display import Frame, View
+from latentedit.display.page import viewer_element, viewer_script
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
@@ -27,18 +27,16 @@ from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import content_of, read_image
 
-GLOSSARY: Mapping[str, str] = yaml.safe_load(
+GLOSSARY: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
 )
-"""What the words of the page mean."""
 
-_UNDER_EDITS = {
+_UNDER_EDITS = {  # columns that stand under each edit, and what they are called there
     "error": "error",
     "effect": "effect",
     "disentanglement": "SDE",
     "changed_rms": "changed by (rms, white is 1)",
 }
-"""Columns that stand under each edit, and what they are called there."""
 
 _QUALITY = 80  # of pictures in the page; they are stored with this quality too
 _FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an attribute change in the right answer

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from latentedit.api.runs.folder import UnitRecord
+from latentedit.batch.folder import UnitRecord
 from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec

@@ -112,22 +112,22 @@ def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
 def _read(table: Mapping[str, Any]) -> Iterator[SearchSpace]:
     """Ours, text editors without and with locality, the others."""
     for name, method in table["ours"].items():
-        yield _space(name, method, local=method.get("local", False))
+        yield _space(name, OURS, method, local=method.get("local", True))
     for name, method in table["methods"].items():
-        yield _space(name, method, local=False)
-        yield _space(f"{name}, local", method, local=True)
+        yield _space(name, name, method, local=False)
+        yield _space(f"{name}, local", name, method, local=True)
     for name, method in table["others"].items():
-        yield _space(name, method, local=False)
+        yield _space(name, name, method, local=False)
 
 
-def _space(name: str, method: Mapping[str, Any], *, local: bool) -> SearchSpace:
+def _space(name: str, editor: str, method: Mapping[str, Any], *, local: bool) -> SearchSpace:
     candidates = [settings for space in method["spaces"] for settings in expand(space)]
     published = expand({key: value for key, value in method.get("published", {}).items() if key != "of"})[0]
     if published and published not in candidates:
         candidates.append(published)
     return SearchSpace(
         name=name,
-        editor=method["editor"],
+        editor=method.get("editor", editor),
         candidates=tuple(candidates),
         budget=method.get("budget", BUDGET),
         local=local,

@@ -9,14 +9,14 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import warnings
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latentedit._version import __version__
-from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
@@ -27,6 +27,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
 from latentedit.models.weights import read_json
+from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import Edits, Method, Row, evaluate
 from latentedit_bench.tuning.search_spaces import (
@@ -46,7 +47,6 @@ SCALES = (0.95, 1.05, 1.15)  # of its change, at the best of which each candidat
 GAINS = (0.7, 1.5)  # least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`
 _GAIN_STEP = 0.06
 KEPT = 3  # one candidate in so many goes on from the first batch to all
-Note = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,32 +257,28 @@ def store_best(name: str, path: Path) -> None:
     write_settings(folder, {"editors": editors, "benchmark": known | best})
 
 
-def stored_methods(model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None) -> list[Method]:
+def stored_methods(model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
     """The methods whose settings a model's folder has; see `tuned_methods`."""
-    return _methods(model, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}", note)
+    return _methods(model, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
 
 
-def tuned_methods(
-    path: Path, model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None
-) -> list[Method]:
-    """The methods of a file of settings, each with its best; with a note editors without settings run by defaults."""
-    return _methods(model, _read_tuning(path, model, "Tune again")["methods"], names, str(path), note)
+def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
+    """The methods of a file of settings, each with its best; editors without settings run with their defaults."""
+    return _methods(model, _read_tuning(path, model, "Tune again")["methods"], names, str(path))
 
 
-def _methods(
-    model: Backbone, known: Mapping[str, Any], names: Sequence[str] | None, where: str, note: Note | None
-) -> list[Method]:
+def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | None, where: str) -> list[Method]:
     """`OURS` as the model stores it, others with the settings that are known."""
     found: list[Method] = []
     for name in names or [OURS, *known]:
         if name in known:
             found += planned_methods([{"name": name, **known[name], "settings": known[name]["best"]}])
-        elif name == OURS or (note is not None and name in EDITORS.points()):
+        elif name in EDITORS.points():
             editor = make_editor(name, model)
             found.append(Method(name=name, editor=editor, local=localizes(editor, model)))
-            if note is not None and name != OURS:
-                note(f"{name} has no tuned settings in {where}, and runs with its defaults")
-        elif name in EDITORS.points() or any(name == one.name for one in SEARCH_SPACES):
+            if name != OURS:
+                warnings.warn(f"{name} has no tuned settings in {where}, and runs with its defaults", stacklevel=3)
+        elif any(name == one.name for one in SEARCH_SPACES):
             raise ConfigError(f"there are no settings of {name!r} in {where}. Find them with `latentedit bench tune`")
         else:
             raise RegistryError(f"no method is called {name!r}: {nearest(name, {*known, *EDITORS.names()})}")

@@ -1,0 +1,236 @@
+"""Edits of a user's own images as the work of a batch run: one batch of images a unit."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import tempfile
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+
+from latentedit._version import __version__
+from latentedit.batch.executors import Measure, check_model
+from latentedit.batch.folder import Failure, UnitResult, file_name
+from latentedit.core.cost import peak_bytes
+from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
+from latentedit.directions.at_level import found_under_no_text
+from latentedit.editing import verbs
+from latentedit.editing.outputs import beside
+from latentedit.editing.request import EditRequest
+from latentedit.editing.result import EditResult
+from latentedit.editors.registry import make_editor
+from latentedit.latents.captions.base import captioner_for, make_captioner
+from latentedit.latents.encode import open_picture
+from latentedit.latents.pictures import Picture
+from latentedit.latents.record import ModelRecord
+from latentedit.models.base import Backbone
+from latentedit_keep.pictures import READABLE, content_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+KIND = "edit"  # of runs
+PICTURES = "pictures"  # folder of the edited images and their JSON files
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EditJob:
+    """One image of a batch run."""
+
+    id: str  # in rows and failures
+    path: Path
+    name: str  # stem of the edited image, unique in the run
+    caption: str | None = None  # of the image; None: the captioner writes it
+    target: str | None = None  # caption of the edited image; None: the request says what to change
+    content: bytes | None = None  # of the file, for workers that do not see this disk
+
+    @property
+    def output(self) -> str:
+        """Path of the edited image in the run's folder."""
+        return f"{PICTURES}/{self.name}.edited.png"
+
+    def key(self) -> tuple[str | None, ...]:
+        """What decides its row; the file counts by its content, not by its path."""
+        content = content_of(self.path)
+        digest = None if content is None else hashlib.sha256(content).hexdigest()
+        return self.id, self.name, self.caption, self.target, digest
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by their suffixes, sorted; without hidden files."""
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
+    files = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in suffixes and not path.is_dir())
+    if not files:
+        raise ConfigError(f"there are no pictures in the folder {folder} ({', '.join(sorted(suffixes))})")
+    return files
+
+
+def stems_of(paths: Sequence[Path]) -> list[str]:
+    """Unique names for edited images: the stem of the file, or its whole name if several files share the stem."""
+    stems = Counter(path.stem.casefold() for path in paths)
+    return unique_names(path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths)
+
+
+def unique_names(texts: Iterable[str]) -> list[str]:
+    """File names of texts, numbered where two would be one file on a file system that ignores case."""
+    names: dict[str, str] = {}  # by what such a file system compares
+    for name in map(file_name, texts):
+        choice, number = name, 2
+        while (key := unicodedata.normalize("NFC", choice.casefold())) in names:
+            choice, number = f"{name} ({number})", number + 1
+        names[key] = choice
+    return list(names.values())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EditWork:
+    """Units of one batch of images each, named by the first image and a hash of what decides the rows."""
+
+    spec: Mapping[str, Any]
+    load: Callable[[], Backbone]  # can be pickled if other processes are to work
+    request: EditRequest  # for every image, except captions
+    batches: Mapping[str, tuple[EditJob, ...]]  # by unit
+
+    @staticmethod
+    def of(model: Backbone, jobs: Sequence[EditJob], request: EditRequest, *, batch: int) -> "EditWork":
+        """Divide jobs into units of at most ``batch`` images, to be done in this process; reads every file."""
+        for direction in request.loaded:
+            direction.check_model(model.name, model.fingerprint)
+        captioned = request.instructed or all(job.caption is not None for job in jobs)
+        captioner = captioner_for(model) if request.captioner is None else request.captioner
+        if not captioned and captioner is None and not found_under_no_text(request.loaded):
+            raise ConfigError(f"the model {model.name!r} has no captioner. Give `caption`, or a `captioner`")
+        keys = [job.key() for job in jobs]
+        batches: dict[str, tuple[EditJob, ...]] = {}
+        for start in range(0, len(jobs), batch):
+            digest = hashlib.sha256(json.dumps(keys[start : start + batch]).encode()).hexdigest()
+            batches[f"{jobs[start].name}-{digest[:12]}"] = tuple(jobs[start : start + batch])
+        spec = {**_spec(model, request), "batch": batch}
+        return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)
+
+    @property
+    def units(self) -> Sequence[str]:
+        """In the order of the jobs."""
+        return list(self.batches)
+
+    def task(self, unit: str) -> tuple[EditJob, ...]:
+        """The unit's jobs, with the content of their files."""
+        return tuple(dataclasses.replace(job, content=content_of(job.path)) for job in self.batches[unit])
+
+    def start(self) -> Measure:
+        """Load model and captioner."""
+        model, captioner = self.load(), self.request.captioner
+        check_model(self.spec, model.fingerprint)
+        captioner = make_captioner(captioner, model) if isinstance(captioner, str) else captioner
+        return functools.partial(
+            _edit_unit, model=model, request=dataclasses.replace(self.request, captioner=captioner)
+        )
+
+
+def _spec(model: Backbone, request: EditRequest) -> dict[str, Any]:
+    """What decides the rows of every image."""
+    about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
+    names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
+    return {
+        "latentedit": __version__,
+        "model": about.name,
+        "model_fingerprint": about.fingerprint,
+        "network_dtype": about.dtype,
+        "method": editor.name,
+        "settings": editor.to_dict(),
+        "beside": [open_picture(picture).fingerprint for picture in request.beside],
+        "directions": [direction.fingerprint for direction in request.loaded],
+        **{name: getattr(request, name) for name in names},
+    }
+
+
+def bisect_failures(
+    items: Sequence[T], together: Callable[[Sequence[T]], R], failed: Callable[[T, Exception], R]
+) -> list[R]:
+    """Process all items at once; if that fails, each half, down to single items, for which ``failed`` is called."""
+    try:
+        return [together(items)]
+    except (LatentEditError, torch.OutOfMemoryError) as error:
+        if len(items) == 1:
+            return [failed(items[0], error)]
+    half = len(items) // 2
+    return [*bisect_failures(items[:half], together, failed), *bisect_failures(items[half:], together, failed)]
+
+
+Outcomes = dict[str, EditResult | Failure]  # by the names of the jobs
+
+
+def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest) -> UnitResult:
+    method = make_editor(request.method, model, instructed=request.instructed).name
+    outcomes: Outcomes = {}
+
+    def failed(pair: tuple[EditJob, Picture | None], error: Exception) -> Outcomes:
+        return {pair[0].name: Failure.of(pair[0].id, method, error)}
+
+    def edited(pairs: Sequence[tuple[EditJob, Picture]]) -> Outcomes:
+        captions = tuple(job.caption for job, _ in pairs if job.caption is not None)
+        targets = tuple(job.target for job, _ in pairs if job.target is not None)
+        asked = dataclasses.replace(request, caption=captions or None, to=targets or None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows contain it
+            results = verbs.edit_pictures(model, [picture for _, picture in pairs], asked)
+        return {job.name: result for (job, _), result in zip(pairs, results, strict=True)}
+
+    with model.count() as cost:
+        opened: list[tuple[EditJob, Picture]] = []
+        for job in task:
+            try:
+                opened.append((job, Picture.open(job.path, content=job.content)))
+            except LatentEditError as error:
+                outcomes |= failed((job, None), error)
+        batches = [[pair] for pair in opened] if verbs.composes(request, model) else [opened] if opened else []
+        for part in itertools.chain.from_iterable(bisect_failures(pairs, edited, failed) for pairs in batches):
+            outcomes |= part
+    results = [(job, result) for job in task if isinstance(result := outcomes[job.name], EditResult)]
+    return UnitResult(
+        rows=[_row(job, result) for job, result in results],
+        files={name: content for job, result in results for name, content in _files(job, result).items()},
+        failures=[failure for job in task if isinstance(failure := outcomes[job.name], Failure)],
+        about={
+            "items": len(task),
+            "evaluations": cost.evaluations,
+            "edit_seconds": sum(result.cost.seconds for _, result in results),
+            "peak_bytes": peak_bytes(model.device),
+        },
+    )
+
+
+def _row(job: EditJob, result: EditResult) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "picture": result.record.picture.name,
+        "caption": result.caption,
+        "target_caption": result.target_caption,
+        "method": result.method,
+        "strength": result.strength,
+        "verdict": result.verdict.word,
+        "share": result.verdict.share,
+        "reason": result.verdict.reason,
+        "knowledge": None if result.knowledge is None else result.knowledge.state,
+        "changed_share": result.effect.changed_share,
+        "change_rms": result.effect.change_rms,
+        "rest_psnr_db": result.effect.rest_psnr_db,
+        "evaluations": result.cost.evaluations,
+        "output": job.output,
+    }
+
+
+def _files(job: EditJob, result: EditResult) -> dict[str, bytes]:
+    """The edited image and its JSON file, as `EditResult.save` writes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "picture.png"
+        result.save(place)
+        return {job.output: place.read_bytes(), beside(job.output).as_posix(): beside(place).read_bytes()}

@@ -1,0 +1,268 @@
+"""A batch run is a folder: its plan, one file for each finished unit, its images, and the table of all rows.
+
+    run.json          the plan, the command, the version
+    rows/UNIT.jsonl   one line with failures and costs of the unit, then its rows, one JSON object a line
+    rows.csv          all rows in the order of the plan, when everything is done
+    claims/UNIT.lock  held by the process that works on the unit; the system releases it when that process ends
+
+A unit is finished when its file in ``rows`` exists. Files are written under another name and renamed, and this one
+comes last, so a run can be killed at any time, and several processes can share a folder.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import filelock
+import pydantic
+
+from latentedit._version import __version__
+from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.files.reading import read_object
+from latentedit.core.progress import Progress
+from latentedit_keep.files import check_place, make_folder, plain, read_bytes, write_text, written_beside
+
+FORMAT = 3  # of run folders
+MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"
+
+PAUSE_S = 0.5  # between looks at what other processes have finished
+_MOST_BYTES = 2**28  # of a file in ``rows``, and of ``run.json``
+_LONGEST_NAME_BYTES = 180  # file systems allow 255, with endings
+_UNPORTABLE = frozenset('\\/:*?"<>|%')  # not allowed in file names on some system; and ``%``, which escapes them
+
+UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # never leads to another folder
+Row = Mapping[str, Any]  # one result: plain values, None for what could not be measured
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One thing that could not be done; the run continued without it."""
+
+    item: str  # id of the image or item
+    what: str  # was to be done, such as the name of a method
+    why: str  # in one line
+
+    @staticmethod
+    def of(item: str, what: str, error: Exception) -> "Failure":
+        """The failure that an error stands for."""
+        return Failure(item=item, what=what, why=" ".join(str(error).split()))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UnitResult:
+    """The result of one unit."""
+
+    rows: Sequence[Row]  # the same whenever and wherever the unit is done
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # by path in the run's folder
+    failures: Sequence[Failure] = ()
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # may differ between runs: seconds
+
+
+class Manifest(pydantic.BaseModel):
+    """The content of ``run.json``."""
+
+    model_config = pydantic.ConfigDict(frozen=True, strict=True)
+
+    format: Literal[3] = FORMAT
+    latentedit: str  # the version that started the run
+    kind: str  # such as "bench"
+    command: str  # that started the run
+    units: list[UnitName]  # in the order of the table
+    plan: dict[str, Any]  # see `Work.spec`
+    request: dict[str, Any]  # enough to make the same plan again
+
+    def write(self, folder: Path) -> None:
+        """Write ``run.json``."""
+        write_text(folder / MANIFEST, json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n")
+
+
+class UnitRecord(pydantic.BaseModel):
+    """The first line of a unit's file; other kinds of runs may add fields."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow")
+
+    rows: int
+    failures: list[Failure]
+    method: str = ""
+    items: int = 0
+    seconds: float = 0.0  # of the whole unit
+    edit_seconds: float = 0.0  # of editing alone
+    evaluations: float = 0.0  # of the network
+    peak_bytes: int | None = None  # None if it cannot be measured
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunFolder:
+    """The folder of a run that was started, with the content of its ``run.json``."""
+
+    path: Path
+    manifest: Manifest
+
+    @staticmethod
+    def start(
+        path: Path,
+        spec: Mapping[str, Any],
+        *,
+        kind: str,
+        units: Sequence[str],
+        command: str,
+        request: Mapping[str, Any],
+    ) -> "RunFolder":
+        """Start a run, or resume the same run; its units may have changed, but not what decides the rows of each."""
+        make_folder(path)
+        plan = plain({"latentedit": __version__, **spec})  # another version may give other rows
+        about: dict[str, Any] = {"kind": kind, "command": command, "request": plain(request)}
+        manifest = Manifest(latentedit=__version__, units=list(units), plan=plan, **about)
+        if not (path / MANIFEST).exists():
+            manifest.write(path)
+        run = RunFolder.read(path)
+        before = run.manifest.plan
+        changed = [name for name in {**before, **plan} if before.get(name) != plan.get(name)]
+        if changed or run.manifest.kind != kind:
+            raise ConfigError(
+                f"{path} holds another run, with other {', '.join(changed) or 'work'}. Name another folder with -o"
+            )
+        check_place(path / TABLE)
+        make_folder(path / ROWS)
+        make_folder(path / CLAIMS)
+        if run.manifest.units == manifest.units:
+            return run
+        for unit in set(run.finished()) - set(units):
+            run.forget(unit)  # the new units may overwrite its files
+        manifest.write(path)
+        return RunFolder(path=path, manifest=manifest)
+
+    @staticmethod
+    def read(path: Path) -> "RunFolder":
+        """Open the folder of a run that was started."""
+        file = path / MANIFEST
+        if not file.is_file():
+            raise ConfigError(f"{path} is not the folder of a run: there is no {MANIFEST} in it. Check the path")
+        try:
+            content = read_object(read_bytes(file, limit=_MOST_BYTES))
+            return RunFolder(path=path, manifest=Manifest.model_validate(content))
+        except ValueError as error:
+            raise _damaged(file, error, "Begin the run in another folder") from error
+
+    def has(self, unit: str) -> bool:
+        """Whether a unit is finished."""
+        return self._file(unit).exists()
+
+    def finished(self) -> list[str]:
+        """Finished units, in the order of the table."""
+        present = {file.stem for file in (self.path / ROWS).glob("*.jsonl")}
+        return [unit for unit in self.manifest.units if unit in present]
+
+    @contextlib.contextmanager
+    def claim(self, unit: str) -> Generator[bool]:
+        """Hold a unit; False if another process holds it."""
+        lock = filelock.FileLock(self.path / CLAIMS / f"{unit}.lock", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            yield False
+            return
+        except (NotImplementedError, OSError):  # a file system without locks: doing a unit twice does no harm
+            pass
+        try:
+            yield True
+        finally:
+            if lock.is_locked and self.has(unit):
+                with contextlib.suppress(OSError):
+                    Path(lock.lock_file).unlink()
+            lock.release()
+
+    def claimed(self) -> list[str]:
+        """Units that a process works on now; none if the file system has no locks."""
+        units = sorted(file.stem for file in (self.path / CLAIMS).glob("*.lock"))
+        with contextlib.ExitStack() as claims:
+            return [unit for unit in units if not claims.enter_context(self.claim(unit))]
+
+    def add(self, unit: str, result: UnitResult) -> None:
+        """Store a unit: its files, then its rows, which mark it as finished."""
+        for name, content in result.files.items():
+            file = self.path / PurePosixPath(name)
+            make_folder(file.parent)
+            with written_beside(file) as stream:
+                stream.write(content)
+        head = {"rows": len(result.rows), "failures": result.failures, **result.about}
+        write_text(self._file(unit), "".join(f"{json.dumps(plain(line))}\n" for line in (head, *result.rows)))
+
+    def forget(self, unit: str) -> None:
+        """Have a unit done again."""
+        self._file(unit).unlink(missing_ok=True)
+
+    def rows(self) -> list[Row]:
+        """The rows of all finished units, in order."""
+        return [row for unit in self.finished() for row in self._read(unit)[1]]
+
+    def write_table(self) -> list[Row]:
+        """Write `rows` to ``rows.csv``, one column for each name, and return them."""
+        rows, text = self.rows(), io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / TABLE, text.getvalue())
+        return rows
+
+    def records(self) -> dict[str, UnitRecord]:
+        """The first line of each finished unit's file, in order."""
+        return {unit: self._read(unit)[0] for unit in self.finished()}
+
+    def failures(self) -> list[Failure]:
+        """Everything that could not be done."""
+        return [failure for record in self.records().values() for failure in record.failures]
+
+    def _file(self, unit: str) -> Path:
+        return self.path / ROWS / f"{unit}.jsonl"
+
+    def _read(self, unit: str) -> tuple[UnitRecord, list[Row]]:
+        file = self._file(unit)
+        try:
+            lines = read_bytes(file, limit=_MOST_BYTES).splitlines()
+            head, *rows = [read_object(line) for line in lines or [b"{}"]]
+            return UnitRecord.model_validate(head), [*rows]
+        except ValueError as error:
+            raise _damaged(file, error, "Delete it: the same command does that part again") from error
+
+
+def report(run: RunFolder, progress: Progress | None) -> None:
+    """Report how many units are finished."""
+    if progress is not None:
+        progress(run.manifest.kind, len(run.finished()), len(run.manifest.units))
+
+
+def faults_of(error: pydantic.ValidationError, *, most: int = 5) -> str:
+    """What pydantic found wrong, in one line: each field and why; elements of lists are rows, counted from 1."""
+    faults = [
+        ": ".join([*(f"row {part + 1}" if isinstance(part, int) else part for part in fault["loc"]), fault["msg"]])
+        for fault in error.errors(include_url=False, include_context=False)
+    ]
+    more = [f"and {len(faults) - most} more"] if len(faults) > most else []
+    return "; ".join([*faults[:most], *more]).replace("Value error, ", "")
+
+
+def file_name(text: str) -> str:
+    """A text as a portable file name without suffix: different names for different texts."""
+    name = "".join(
+        letter if letter.isprintable() and letter not in _UNPORTABLE else quote(letter, safe="", errors="replace")
+        for letter in text
+    )
+    name = f"%{ord(name[0]):02X}{name[1:]}" if name[:1] in (".", " ") else name
+    if len(name.encode()) <= _LONGEST_NAME_BYTES:
+        return name or "%"
+    # No shorter name contains "%-".
+    start = name.encode()[: _LONGEST_NAME_BYTES - 18].decode(errors="ignore")
+    return f"{start}%-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+def _damaged(file: Path, error: ValueError, remedy: str) -> FileFormatError:
+    why = faults_of(error) if isinstance(error, pydantic.ValidationError) else str(error)
+    return FileFormatError(f"{file} is damaged: {why}. {remedy}")

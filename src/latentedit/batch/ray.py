@@ -1,0 +1,120 @@
+"""A run on a Ray cluster: this process keeps the folder and distributes units to workers, each with its own model.
+
+A unit is sent with the content of its images, and its rows come back, so the machines share no disk. If a worker is
+lost, the others take its unit, and Ray starts a new worker where there is room.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from collections import Counter
+from typing import Any
+
+from latentedit.batch.executors import Measure, Work, one_thread, timed
+from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
+from latentedit.core.errors import ConfigError, LatentEditError, OutputError, require
+from latentedit.core.memory import keep_freed_memory
+from latentedit.core.progress import Progress
+
+TRIES = 4  # workers that may die at one unit before the run stops
+
+# Read when Ray is imported: do not report usage to its makers, do not print on stdout which workers died.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+_ANSWER_S = 5.0  # within which an address must answer; Ray itself would try for minutes
+
+
+def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None, progress: Progress | None) -> None:
+    """Do every unit that is not finished on a Ray cluster: HOST:PORT, ray://HOST:PORT, or "auto" for one here.
+
+    By default there is one worker a GPU, or one a core if there are none.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    ray: Any = require("ray", "cluster")
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(ray.shutdown)
+        _connect(ray, address)
+        resources = ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        count = workers or gpus or int(resources.get("CPU", 1))
+        options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / count), "scheduling_strategy": "SPREAD"}
+        worker_class, shared = ray.remote(**options)(_Worker), ray.put(work)
+        idle: list[Any] = []
+        running: dict[Any, tuple[Any, str]] = {}  # by result: the worker and its unit, "" while it loads its model
+        claims = dict[str, contextlib.ExitStack]()
+        deaths = Counter[str]()
+
+        def start_worker() -> None:
+            worker = worker_class.remote(shared)
+            running[worker.start.remote()] = (worker, "")
+
+        while left := [unit for unit in work.units if not run.has(unit)]:
+            if not (idle or running):
+                for _ in range(min(count, len(left))):
+                    start_worker()
+            for unit in left if idle else ():
+                if idle and unit not in claims:
+                    claim = cleanup.enter_context(contextlib.ExitStack())
+                    if claim.enter_context(run.claim(unit)) and not run.has(unit):
+                        claims[unit], worker = claim, idle.pop()
+                        running[worker.measure.remote(work.task(unit))] = (worker, unit)
+                    else:  # another process holds it, or has finished it
+                        claim.close()
+            if not running:
+                time.sleep(PAUSE_S)
+            for reference in ray.wait(list(running), timeout=PAUSE_S)[0] if running else ():
+                worker, unit = running.pop(reference)
+                try:
+                    result = ray.get(reference)
+                    idle.append(worker)
+                    if unit:
+                        run.add(unit, result)
+                except ray.exceptions.RayTaskError as error:
+                    cause = getattr(error, "cause", None)
+                    raise (cause if isinstance(cause, LatentEditError) else error) from None
+                except ray.exceptions.RayActorError as error:
+                    deaths[unit] += 1
+                    if deaths[unit] >= TRIES:
+                        why = str(error).strip().splitlines()[-1].strip()
+                        raise OutputError(
+                            f"{TRIES} workers died at {unit or 'their start'}, perhaps for want of memory: {why}. "
+                            "Finished parts are kept: go on with a smaller `batch`"
+                        ) from error
+                    start_worker()
+                if unit:
+                    claims.pop(unit).close()
+            report(run, progress)
+    report(run, progress)
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Join a cluster, or raise a `ConfigError`."""
+    try:
+        if address != "auto":
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (OSError, OverflowError, ValueError):
+        raise ConfigError(f"no Ray cluster answers at {address!r}. Start one with: ray start --head") from None
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"the Ray cluster at {address!r} cannot be joined: {why}") from error
+
+
+class _Worker:
+    """One model on one core of the cluster."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def start(self) -> None:
+        """Load the model."""
+        keep_freed_memory()
+        with one_thread():
+            self._measure: Measure = self._work.start()
+
+    def measure(self, task: object) -> UnitResult:
+        """Do a unit."""
+        with one_thread():
+            return timed(self._measure, task)

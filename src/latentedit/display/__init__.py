@@ -1,0 +1,12 @@
+"""How results are shown: a self-contained HTML viewer with a strength slider, and sheets of labelled images."""
+
+from typing import TYPE_CHECKING
+
+from latentedit.core.lazy import exports
+
+if TYPE_CHECKING:
+    from latentedit.display.viewer import Frame as Frame
+    from latentedit.display.viewer import View as View
+    from latentedit.display.viewer import view as view
+
+__getattr__, __dir__, __all__ = exports(__name__)

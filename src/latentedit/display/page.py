@@ -1,0 +1,163 @@
+"""The viewer's HTML: images as data, the script that shows them, and a page around one viewer.
+
+The data is JSON in a script element that browsers do not run, and the script inserts every text as a text node, so
+captions and names are never interpreted as HTML. The source is stored once; of every other image only the box in which
+it differs, without loss.
+"""
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import html
+import io
+import json
+import math
+import string
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageChops
+
+from latentedit.core.errors import OutputError, ShapeError
+from latentedit_keep.files import check_place
+from latentedit_keep.pictures import WRITABLE, to_eight_bit
+
+MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
+MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs
+
+_SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous ones define
+_STYLE_MARK = '"viewer.css"'  # replaced in the script by the style sheet's text
+_WITHOUT_SCRIPT = "These pictures are shown with JavaScript, by browsers of 2023 and later."
+_PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
+_FRAME_HEIGHT_PX = 680  # in a notebook: image, slider and buttons of a square image at a width of 1,000 px
+
+_Box = tuple[int, int, int, int]  # left, top, width, height
+
+
+def is_page(path: str | Path) -> bool:
+    """Whether a file name is that of an HTML page."""
+    return Path(path).suffix.lower() == ".html"
+
+
+def check_page(path: str | Path, *, source: str | Path | None = None) -> None:
+    """Raise an `OutputError` if a page could not be written there, or would overwrite the source image."""
+    if not is_page(path):
+        raise OutputError(f"the page of a viewer ends in .html; got {Path(path).name!r}. Choose another name")
+    check_place(path, source=source)
+
+
+def check_sweep_output(path: str | Path, *, source: str | Path | None = None) -> None:
+    """Raise an `OutputError` if a sweep could not be written there, as a page or a sheet."""
+    if not is_page(path) and Path(path).suffix.lower() not in WRITABLE:
+        raise OutputError(
+            f"a sweep cannot be written as {Path(path).name!r}: use {', '.join(WRITABLE)} for a sheet, or .html"
+        )
+    check_place(path, source=source)
+
+
+def viewer_element(data: Mapping[str, Any]) -> str:
+    """One viewer with the data of `View.data`, for a page that contains `viewer_script` once."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    data_script = f'<script type="application/json">{text}</script>'
+    return f"<latentedit-viewer>{data_script}<p>{_WITHOUT_SCRIPT}</p></latentedit-viewer>"
+
+
+@functools.cache
+def viewer_script() -> str:
+    """The script that defines the viewer element."""
+    script = "".join(_resource(name) for name in _SCRIPTS).replace(_STYLE_MARK, json.dumps(_resource("viewer.css")))
+    return f'"use strict";\n(() => {{\n{script}}})();\n'
+
+
+def viewer_page(data: Mapping[str, Any]) -> str:
+    """A page with one viewer that loads nothing from elsewhere."""
+    script = viewer_script()
+    return string.Template(_resource("page.html")).substitute(
+        title=html.escape(str(data["title"])),
+        style=_PAGE_STYLE,
+        style_hash=_hash(_PAGE_STYLE),
+        script=script,
+        script_hash=_hash(script),
+        element=viewer_element(data),
+    )
+
+
+def viewer_iframe(page: str, title: str) -> str:
+    """The page in a sandboxed frame that can neither read nor change the page around it."""
+    return (
+        f'<iframe title="{html.escape(title)}" srcdoc="{html.escape(page)}" sandbox="allow-scripts allow-downloads" '
+        f'style="display:block;width:100%;height:{_FRAME_HEIGHT_PX}px;border:0"></iframe>'
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """Images of one size as the script reads them."""
+
+    size: tuple[int, int]  # width and height in pixels
+    alpha: bool  # the images have transparency
+    # One an image, the source first: "box", and the files "rgb" and "alpha" in base64, empty where the source's do.
+    layers: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]  # what the viewer cannot show as it is
+
+
+def layers_of(images: Sequence[Image.Image], *, quality: int | None = None) -> Layers:
+    """Images as layers, the source first: WebP of a quality from 0 to 100, or PNG if none is given."""
+    sizes = sorted({image.size for image in images})
+    if len(sizes) > 1:
+        raise ShapeError(f"the pictures of a view must be of one size; got {sizes}. Scale them to the source's")
+    deep = next((image.mode for image in images if image.mode[0] in "IF"), "")
+    notes = [f"shown with 8 bits a channel; the picture has the mode {deep}"] if deep else []
+    alpha = any("A" in to_eight_bit(image).mode for image in images)
+    mode = "RGBA" if alpha else "RGB"
+    images = [image if image.mode == mode else image.convert(mode) for image in map(to_eight_bit, images)]
+    (width, height), boxes = images[0].size, [_box(images[0], image) for image in images[1:]]
+    together = width * height + sum(box[2] * box[3] for box in boxes)
+    scale = math.sqrt(min(1, MOST_PIXELS / (width * height), MOST_PIXELS_TOGETHER / together))
+    if scale < 1:
+        size = max(1, int(width * scale)), max(1, int(height * scale))
+        images = [image.resize(size, Image.Resampling.LANCZOS) for image in images]
+        boxes = [_box(images[0], image) for image in images[1:]]
+        notes.append(
+            f"shown and saved at {size[0]} x {size[1]} pixels; the picture has {width} x {height}, too many for a page"
+        )
+    source, size = images[0], images[0].size
+    layers = [_layer(source, (0, 0, *size), alpha=alpha, quality=quality)]
+    for image, box in zip(images[1:], boxes, strict=True):
+        differs = alpha and ImageChops.difference(source.getchannel("A"), image.getchannel("A")).getbbox() is not None
+        layers.append(_layer(image, box, alpha=differs, quality=quality))
+    return Layers(size=size, alpha=alpha, layers=tuple(layers), notes=tuple(notes))
+
+
+def _box(source: Image.Image, image: Image.Image) -> _Box:
+    """The box in which two images differ; empty if they are equal."""
+    left, top, right, bottom = ImageChops.difference(source, image).getbbox(alpha_only=False) or (0, 0, 0, 0)
+    return left, top, right - left, bottom - top
+
+
+def _layer(image: Image.Image, box: _Box, *, alpha: bool, quality: int | None) -> dict[str, Any]:
+    left, top, width, height = box
+    if not width:
+        return {"box": box, "rgb": "", "alpha": ""}
+    part = image.crop((left, top, left + width, top + height))
+    # Colour and alpha are stored apart because browsers premultiply colours by alpha, which loses levels.
+    colour = Image.merge("RGB", part.split()[:3])
+    rgb = _file(colour, "PNG") if quality is None else _file(colour, "WEBP", quality=quality)
+    return {"box": box, "rgb": rgb, "alpha": _file(part.getchannel("A"), "PNG") if alpha else ""}
+
+
+def _file(image: Image.Image, kind: str, **options: int) -> str:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _resource(name: str) -> str:
+    return resources.files("latentedit.display").joinpath(name).read_text("utf-8")

@@ -1,0 +1,296 @@
+"""Views: an image, the same image edited at several strengths, and what there is to say about each edit."""
+
+import base64
+import dataclasses
+import difflib
+import json
+import math
+import re
+import secrets
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from latentedit.core.errors import ConfigError
+from latentedit.directions.text import changed_phrases
+from latentedit.display.page import layers_of, viewer_iframe, viewer_page
+from latentedit.latents.record import RunRecord
+from latentedit_keep.api import KeepResult
+from latentedit_keep.colour import shown
+from latentedit_keep.files import plain, write_text
+from latentedit_keep.pictures import pack_chunks
+
+if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one
+    from latentedit.editing.result import EditResult
+
+MOST_UNDO_PIXELS = 600_000  # of images that carry what `undo` needs: it takes about a byte a pixel and strength
+
+_CONVERTED = "shown and saved in sRGB; the picture has another colour space"
+_PROFILED = "shown without its colour profile, which a saved picture keeps"
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_PHRASES = re.compile(r"[^,]+,?\s*")
+_WORDS = re.compile(r"\S+\s*")
+_LONG = 5  # from so many words on, a changed phrase is compared word by word
+_PUNCTUATION = " ,.;:"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """The image at one strength.
+
+    Args:
+        strength: 0 is the source.
+        image: of the source's size, any mode.
+        verdict: a few words, such as "partly done (62 %)"; empty if there is no verdict.
+        reason: one clause that explains the verdict.
+        lines: what changed, a line of text each.
+        record: how the image was made. An image saved from the page at this strength carries it, like a file of
+            `EditResult.save`.
+        measures: what the JSON file of an edit says about this strength; part of the record that the page saves.
+        payload: what the saved file carries for `undo`.
+    """
+
+    strength: float
+    image: Image.Image
+    verdict: str = ""
+    reason: str = ""
+    lines: tuple[str, ...] = ()
+    record: RunRecord | None = None
+    measures: Mapping[str, Any] | None = None
+    payload: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """An image and its edits as a self-contained HTML page.
+
+    Strength 0 is always the source. Between the strengths of the frames, the page blends the two nearest ones and says
+    so.
+
+    Args:
+        source: the original image, any mode.
+        frames: one for each strength, in any order.
+        title: one line.
+        caption: what the source shows; may be empty.
+        target_caption: what the edit should show; may be empty.
+        name: stem of the files that are saved from the page.
+        others: images to compare the edit with, besides the source, by name, such as "right answer".
+        quality: WebP quality from 0 to 100, for pages with many small images; lossless if not given.
+        start: the strength shown first; by default 1, or the strength nearest to it.
+        saves: whether the page can save images and records; False if the page around it does.
+
+    Raises:
+        ConfigError: no frames, or a strength that is not finite.
+
+    Example:
+        View(source=photo, frames=[Frame(strength=1.0, image=edited)], title="a hat").save("hat.html")
+    """
+
+    source: Image.Image
+    frames: Sequence[Frame]
+    title: str = "picture"
+    caption: str = ""
+    target_caption: str = ""
+    name: str = "picture"
+    others: Mapping[str, Image.Image] = dataclasses.field(default_factory=dict)
+    quality: int | None = None
+    start: float | None = None
+    saves: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.frames:
+            raise ConfigError("a view needs the picture at one strength at least; got no frames")
+        for frame in self.frames:
+            if not math.isfinite(frame.strength):
+                raise ConfigError(f"the strength of a frame must be a finite number; got {frame.strength}")
+
+    def __repr__(self) -> str:
+        return f"<View {self.title[:80]!r}, {len(self.frames)} strengths>"
+
+    @property
+    def html(self) -> str:
+        """The page.
+
+        Raises:
+            ShapeError: images of different sizes.
+        """
+        return viewer_page(self.data())
+
+    def save(self, path: str | Path) -> None:
+        """Write the page; the file appears under its name when it is complete.
+
+        Raises:
+            OutputError: the file cannot be written.
+            ShapeError: images of different sizes.
+        """
+        write_text(path, self.html)
+
+    @property
+    def iframe(self) -> str:
+        """The page in a sandboxed frame, which can neither read nor change the page around it."""
+        return viewer_iframe(self.html, self.title)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return self.iframe
+
+    def data(self) -> dict[str, Any]:
+        """The argument of `page.viewer_element`: plain values, including every image."""
+        frames = self._by_strength()
+        images = [shown(one) for one in (self.source, *(frame.image for frame in frames), *self.others.values())]
+        converted = images[0] is not self.source
+        made = layers_of(images, quality=self.quality)
+        source, *layers = made.layers
+        exact = made.size == self.source.size and self.quality is None and not converted
+        profile = None if converted else self.source.info.get("icc_profile")
+        words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
+        return {
+            "title": self.title,
+            "name": _NOT_IN_NAMES.sub("_", self.name).strip("._") or "picture",
+            "size": made.size,
+            "alpha": made.alpha,
+            "notes": [*made.notes, *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
+            "captions": words if self.caption or self.target_caption else [],
+            "source": source,
+            "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
+            "profile": _in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
+            "start": self._first([frame.strength for frame in frames]),
+            "saves": self.saves,
+            "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
+            "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
+        }
+
+    def _by_strength(self) -> list[Frame]:
+        """One frame a strength, in rising order, including the source."""
+        frames = {float(frame.strength): frame for frame in self.frames}
+        frames[0.0] = dataclasses.replace(frames.get(0.0, Frame(strength=0.0, image=self.source)), image=self.source)
+        return [frames[strength] for strength in sorted(frames)]
+
+    def _first(self, strengths: Sequence[float]) -> float:
+        """The strength shown first: an edit rather than the source, and a positive strength rather than a negative."""
+        if self.start is not None:
+            return self.start
+        return min(strengths, key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
+
+
+def view(results: "EditResult | Sequence[EditResult]", title: str | None = None) -> View:
+    """The image of one edit, or of one change at several strengths, as an interactive page.
+
+    Args:
+        results: of `edit`, or one image's results of `sweep`.
+        title: one line; by default the image's name and the change.
+
+    Raises:
+        ConfigError: no results, or results of several images.
+
+    Cost:
+        No evaluation of the network.
+    """
+    results = list(results) if isinstance(results, Sequence) else [results]
+    if not results:
+        raise ConfigError("a view shows at least one result; got none")
+    first, count = results[0], len({result.record.picture.fingerprint for result in results})
+    if count > 1:
+        raise ConfigError(f"a view shows one picture; got results of {count}. Make one of each")
+    name = first.record.picture.name or "picture"
+    change = ", ".join(changed_phrases(first.caption, first.target_caption)[1]) if first.target_caption else ""
+    begun = [result.image for result in results if result.strength == 0]  # not the source after an earlier edit
+    return View(
+        source=begun[0] if begun else first.source,
+        frames=tuple(_frame_of(result) for result in results),
+        title=title if title is not None else f"{name}: {change}" if change else name,
+        caption=first.caption,
+        target_caption=first.target_caption,
+        name=Path(name).stem,
+    )
+
+
+def kept_view(result: KeepResult) -> View:
+    """Original, editor's image and result of `keep`."""
+    source = result.original.image
+    edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
+    lines = (*result.lines, *result.doubts)
+    return View(
+        source=source,
+        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=lines)],
+        title=result.original.name or "picture",
+        name=Path(result.original.name or "picture").stem,
+        others={"editor's picture": edited, "mask": result.mask.convert(source.mode)},
+    )
+
+
+def _frame_of(result: "EditResult") -> Frame:
+    effect = result.effect
+    return Frame(
+        strength=result.strength,
+        image=result.image,
+        verdict=result.verdict.label,
+        reason=result.verdict.reason,
+        lines=(*(result.read_changes or ()), effect.size_text, effect.rest_text),
+        record=result.record,
+        # Seconds and memory differ from run to run; without them equal edits give equal pages.
+        measures={name: value for name, value in result.measures.items() if name != "cost"},
+        payload=result.undo_data if result.image.width * result.image.height <= MOST_UNDO_PIXELS else None,
+    )
+
+
+def _frame_data(frame: Frame, layer: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:
+    """One frame for the script; the record goes into a saved image only if its pixels are exactly those of the edit."""
+    content = {"record": frame.record, "results": [frame.measures] if frame.measures else []}
+    return {
+        **layer,
+        "strength": frame.strength,
+        "verdict": frame.verdict,
+        "reason": frame.reason,
+        "lines": frame.lines,
+        "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
+        "chunks": _in_base64(_record_chunks(frame)) if exact else "",
+    }
+
+
+def _blend_record(record: RunRecord | None) -> list[str]:
+    """The JSON record of a blend in three parts; the page inserts what was blended, and the strength."""
+    if record is None:
+        return []
+    mark = secrets.token_hex(16)
+    content = plain({"blend": mark, "record": record.model_copy(update={"output": "picture"}), "results": []})
+    content["record"]["strengths"] = [mark]
+    return json.dumps(content, ensure_ascii=False, indent=1).split(f'"{mark}"')
+
+
+def _record_chunks(frame: Frame) -> bytes:
+    """Record and payload as PNG chunks, like those of `save_image`."""
+    if frame.record is None:
+        return b""
+    info = pack_chunks(frame.record.to_json(), frame.payload)
+    return b"".join(_chunk(kind, content) for kind, content, *_ in info.chunks)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG chunk: length, kind, content and checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _in_base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _marked(source: str, target: str) -> tuple[list[list[str | bool]], list[list[str | bool]]]:
+    """Both captions in pieces, each marked if it changed: phrases between commas, words within long phrases."""
+    pieces: list[tuple[str, str, bool]] = []
+    for old, new, changed in _aligned(_PHRASES.findall(source), _PHRASES.findall(target)):
+        long = changed and min(len(old.split()), len(new.split())) >= _LONG
+        pieces += _aligned(_WORDS.findall(old), _WORDS.findall(new)) if long else [(old, new, changed)]
+    before = [[text, changed] for text, _, changed in pieces if text]
+    return before, [[text, changed] for _, text, changed in pieces if text]
+
+
+def _aligned(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str, bool]]:
+    """Old text, new text, and whether they differ, in the order of two aligned sequences."""
+    bare = [[text.strip(_PUNCTUATION).lower() for text in texts] for texts in (old, new)]
+    steps = difflib.SequenceMatcher(a=bare[0], b=bare[1], autojunk=False).get_opcodes()
+    return [("".join(old[a:b]), "".join(new[c:d]), kind != "equal") for kind, a, b, c, d in steps]

@@ -1,0 +1,17 @@
+"""An undisturbed run to compare with."""
+
+import pytest
+
+from latentedit.batch.executors import run_here
+from tests.batch.small_work import begin, contents, small_work
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What `contents` gives after the plan was run in one go."""
+    path = tmp_path_factory.mktemp("undisturbed")
+    work = small_work(path / "notes")
+    folder = begin(path / "run", work)
+    run_here(folder, work)
+    folder.write_table()
+    return contents(folder.path)

@@ -1,0 +1,114 @@
+"""A plan of a few units that cost nothing, some of which go wrong the way that machines do."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentedit.batch.executors import Measure
+from latentedit.batch.folder import Failure, RunFolder, UnitResult
+from latentedit.core.errors import ConfigError
+
+FORK = multiprocessing.get_context("fork")
+"""Starts a process without the seconds of imports."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SmallWork:
+    """Units of a number each, whose rows, files and failures follow from it and from a file of bytes."""
+
+    notes: Path
+    """Gets a file for every time that a unit is begun, and holds `source`."""
+    count: int = 8
+    fate: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
+    """What befalls the worker of a unit: "killed" the first time, "deadly" every time, "refused"."""
+    pause_s: float = 0.0
+    before: str = ""
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        return {"count": self.count, "half": 0.5, "names": ["a", "b"]}
+
+    @property
+    def units(self) -> Sequence[str]:
+        return [f"{number:03d}-unit" for number in range(self.count)]
+
+    def task(self, unit: str) -> tuple[str, bytes]:
+        return unit, (self.notes / "source").read_bytes()
+
+    def start(self) -> Measure:
+        if self.before:
+            raise ConfigError(self.before)
+        return self.measure
+
+    def measure(self, task: tuple[str, bytes]) -> UnitResult:
+        unit, content = task
+        self._befall(unit)
+        number = int(unit[:3])
+        rows: list[dict[str, Any]] = [
+            {"unit": unit, "place": place, "third": (number + place) / 3, "none": None, "source": content.hex()}
+            for place in range(number % 3)
+        ]
+        if number == 4:
+            rows[0] |= {"seldom": True, "later": "text"}
+        return UnitResult(
+            rows=rows,
+            files={f"files/{number % 2}/{unit}.bin": content + bytes([number])},
+            failures=[Failure(item=unit, what="odd", why="it is five")] if number == 5 else (),
+            about={"process": os.getpid()},
+        )
+
+    def begun(self) -> list[str]:
+        """Units, as often as one was begun."""
+        return sorted(place.name.split(".")[0] for place in self.notes.glob("*.begun"))
+
+    def _befall(self, unit: str) -> None:
+        before = self.begun().count(unit)
+        (self.notes / f"{unit}.{os.getpid()}-{time.monotonic_ns()}.begun").touch()
+        time.sleep(self.pause_s)
+        match self.fate.get(unit):
+            case "refused":
+                raise ConfigError(f"the unit {unit} is refused. Leave it out")
+            case "deadly":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "killed" if not before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case _:
+                pass
+
+
+def small_work(path: Path, **more: Any) -> SmallWork:
+    """A plan with notes of its own."""
+    path.mkdir()
+    (path / "source").write_bytes(b"picture")
+    return SmallWork(notes=path, **more)
+
+
+def begin(path: Path, work: SmallWork) -> RunFolder:
+    return RunFolder.start(path, work.spec, kind="small", units=work.units, command="make it", request={"a": 1})
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """What a run is for: the table and the files, not the seconds, nor what a killed worker was writing beside them."""
+    kept = [path / "rows.csv", *sorted((path / "files").rglob("[!.]*"))]
+    return {str(place.relative_to(path)): place.read_bytes() for place in kept if place.is_file()}
+
+
+def made(folder: RunFolder) -> dict[str, bytes]:
+    """The same, once the table is written."""
+    folder.write_table()
+    return contents(folder.path)
+
+
+def wait_until(true: Callable[[], object], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            pytest.fail("waited in vain")
+        time.sleep(0.01)

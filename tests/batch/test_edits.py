@@ -1,0 +1,258 @@
+"""Batches of pictures as units: the same as the verbs make, wherever they are done; what cannot be done is left out."""
+
+import dataclasses
+import functools
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, pictures_in, stems_of, unique_names
+from latentedit.batch.executors import run_here
+from latentedit.batch.folder import RunFolder, UnitResult
+from latentedit.core.errors import ConfigError, ModelError
+from latentedit.editing import verbs
+from latentedit.editing.request import EditRequest
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load as load_model
+from latentedit.testing.miniature import miniature_sd3
+from tests.commands import TUNED
+
+pytestmark = pytest.mark.slow
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model."""
+    folder = miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+    (folder / "latentedit.json").write_text(json.dumps(TUNED))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Backbone:
+    return load_model(folder, device="cpu")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[EditJob]:
+    """Of two sizes; the last one has transparent parts."""
+    random = np.random.default_rng(2)
+    found: list[EditJob] = []
+    for name, shape in (("a", (40, 56, 3)), ("b", (64, 64, 3)), ("c", (40, 56, 4))):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(path)
+        found.append(EditJob(id=path.name, path=path, name=name, caption=FROM, target=TO))
+    return found
+
+
+def cut(
+    model: Backbone, pictures: list[EditJob], wanted: EditRequest | None = None, *, batch: int = 2, **more: Any
+) -> EditWork:
+    return dataclasses.replace(EditWork.of(model, pictures, wanted or EditRequest(), batch=batch), **more)
+
+
+def elsewhere(folder: Path) -> functools.partial[Backbone]:
+    """What loads the model in a worker that is sent the plan."""
+    return functools.partial(load_model, folder, device="cpu")
+
+
+def done(work: EditWork, place: int) -> UnitResult:
+    return work.start()(work.task(work.units[place]))
+
+
+def pictured(made: UnitResult) -> dict[str, bytes]:
+    """Without the JSON files, in which seconds are told."""
+    return {name: content for name, content in made.files.items() if name.endswith(".png")}
+
+
+@pytest.mark.nightly
+def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: list[EditJob]) -> None:
+    work = cut(model, pictures)
+    assert [unit.rpartition("-")[0] for unit in work.units] == ["a", "c"]
+    assert [[one.id for one in work.task(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
+    again = cut(model, list(pictures))
+    before = work.units
+    assert (again.spec, again.units) == (work.spec, before)
+    pictures[2].path.write_bytes(pictures[1].path.read_bytes())
+    after = cut(model, pictures).units
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert cut(model, pictures[:2]).units == before[:1]
+
+
+def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
+    spec = cut(model, pictures).spec
+    direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
+    others: dict[str, Any] = {
+        "change": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
+        "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
+        "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
+        "seed": cut(model, pictures, EditRequest(seed=1)).spec,
+        "local": cut(model, pictures, EditRequest(local=False)).spec,
+        "batch": cut(model, pictures, batch=3).spec,
+    }
+    for name, other in others.items():
+        assert [key for key in spec if spec[key] != other[key]] == [name]
+
+
+@pytest.mark.nightly
+def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
+    made = done(cut(model, pictures), 0)
+    results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
+    place = tmp_path / "other name.png"
+    for one, result, row in zip(pictures, results, made.rows, strict=False):
+        result.save(place)
+        assert made.files[f"pictures/{one.name}.edited.png"] == place.read_bytes()
+        beside = json.loads(made.files[f"pictures/{one.name}.edited.json"])
+        assert beside["record"] == json.loads(result.record.to_json())
+        assert row == {
+            "id": one.id,
+            "picture": one.path.name,
+            "caption": FROM,
+            "target_caption": TO,
+            "method": "eim",
+            "strength": 1.0,
+            "verdict": result.verdict.word,
+            "share": result.verdict.share,
+            "reason": result.verdict.reason,
+            "knowledge": None,
+            "changed_share": result.effect.changed_share,
+            "change_rms": result.effect.change_rms,
+            "rest_psnr_db": result.effect.rest_psnr_db,
+            "evaluations": result.cost.evaluations,
+            "output": f"pictures/{one.name}.edited.png",
+        }
+    assert (made.about["items"], len(made.failures)) == (2, 0)
+    assert made.about["edit_seconds"] > 0
+    assert made.about["evaluations"] >= sum(row["evaluations"] for row in made.rows)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("what", ["to", "change", "direction"])
+def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictures: list[EditJob], what: str) -> None:
+    """It was sent the plan, has a model of its own, and does not see the pictures' files."""
+    wanted = EditRequest(change=("no glasses => glasses", "=> a smile")) if what == "change" else EditRequest()
+    if what == "direction":
+        wanted = EditRequest(direction=(verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO),))
+    pictures = pictures if what == "to" else [dataclasses.replace(one, target=None) for one in pictures]
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=elsewhere(folder))))
+    carried = work.task(work.units[0])
+    here = done(cut(model, pictures, wanted), 0)
+    for one in pictures:
+        one.path.unlink()
+    there = work.start()(pickle.loads(pickle.dumps(carried)))
+    assert (there.rows, pictured(there), there.failures) == (here.rows, pictured(here), here.failures)
+    assert len(there.failures) == (what == "direction"), "it fits pictures of its own shape"
+    assert there.rows[0]["target_caption"] == (TO if what != "change" else f"{TO}, a smile")
+
+
+@pytest.mark.nightly
+def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob]) -> None:
+    """A damaged file, and a caption that the change does not fit, among others of one batch."""
+    wanted = EditRequest(change=("no glasses => glasses",))
+    captions = (FROM, "a person with a beard", FROM)
+    pictures = [dataclasses.replace(p, caption=c, target=None) for p, c in zip(pictures, captions, strict=True)]
+    damaged = dataclasses.replace(pictures[0], id="d.png", path=pictures[0].path.with_name("d.png"), name="d")
+    damaged.path.write_bytes(pictures[0].path.read_bytes()[:200])
+    made = done(cut(model, [damaged, *pictures], wanted, batch=4), 0)
+    assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
+    assert sorted(pictured(made)) == ["pictures/a.edited.png", "pictures/c.edited.png"]
+    assert [(one.item, one.what) for one in made.failures] == [("d.png", "eim"), ("b.png", "eim")]
+    assert "damaged or cut short" in made.failures[0].why
+    assert "'no glasses', the OLD of `change`" in made.failures[1].why
+    alone = done(cut(model, pictures[:1], wanted), 0)
+    pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
+
+
+def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
+    work = cut(model, pictures, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
+    run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})
+    run_here(run, work)
+    rows = run.write_table()
+    assert [row["id"] for row in rows] == ["a.png", "b.png", "c.png"]
+    assert {(row["verdict"], row["share"]) for row in rows} == {("not done", 0.0)}
+    assert {row["rest_psnr_db"] for row in rows} == {None}, "infinite where nothing changed"
+    for one, row in zip(pictures, rows, strict=True):
+        assert Picture.open(run.path / row["output"]).fingerprint == Picture.open(one.path).fingerprint
+
+
+@pytest.mark.nightly
+def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no captioner\. Give `caption`, or a `captioner`"):
+        cut(model, [dataclasses.replace(one, caption=None) for one in pictures])
+    other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
+    direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
+    with pytest.raises(ConfigError, match="was found in another model"):
+        cut(model, pictures, EditRequest(direction=(direction,)))
+    with pytest.raises(ModelError, match="Install the same everywhere"):
+        cut(other, pictures, load=elsewhere(folder)).start()
+
+
+def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
+    """Whatever is in them, and a name that leads nowhere too: who opens them is told."""
+    for name in ("b.PNG", "a.jpg", "c.webp", "d.txt", ".e.png", "f", "g.ppm", "h.eps"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "z.tiff").symlink_to(tmp_path / "nowhere.tiff")
+    assert [path.name for path in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp", "g.ppm", "z.tiff"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
+        pictures_in(tmp_path / "empty")
+
+
+def test_edited_pictures_are_named_after_their_files() -> None:
+    def named(*names: str) -> list[str]:
+        return stems_of([Path(name) for name in names])
+
+    assert named("x/me.png", "x/you.JPG", "x/M\u00fcller 2.webp") == ["me", "you", "M\u00fcller 2"]
+    assert named("a.jpg", "a.png", "b.png") == ["a.jpg", "a.png", "b"]
+    assert named("a.jpg", "A.png") == ["a.jpg", "A.png"], "one file on a file system that ignores case"
+    assert named("a.png.jpg", "a.png", "a.gif") == ["a.png", "a.png (2)", "a.gif"], "by chance another's whole name"
+    assert unique_names(["1", "a/b", "a", "A"]) == ["1", "a%2Fb", "a", "A (2)"]
+    assert unique_names(["a\u0308", "\u00e4"]) == ["a\u0308", "\u00e4 (2)"], "an accent is stored in two ways"
+
+
+@given(st.lists(st.text(min_size=1, max_size=60).filter(lambda name: "/" not in name and "\0" not in name), max_size=4))
+def test_names_are_unique_and_short_enough(texts: list[str]) -> None:
+    for names in (stems_of([Path(text) for text in texts if Path(text).name]), unique_names(texts)):
+        assert len({name.casefold() for name in names}) == len(names)
+        for name in names:
+            assert len(f"{name}.edited.json".encode()) <= 255
+
+
+def test_a_job_carries_its_file_as_it_is(model: Backbone, pictures: list[EditJob]) -> None:
+    """With transparency; what cannot be read fails when it is edited."""
+    work = cut(model, [*pictures, dataclasses.replace(pictures[0], path=Path("no.png"), name="no")], batch=4)
+    *whole, missing = work.task(work.units[0])
+    assert [job.content for job in whole] == [job.path.read_bytes() for job in pictures]
+    assert missing.content is None
+
+
+def test_what_cannot_be_done_is_found_by_halving() -> None:
+    """Whatever can be done is done together with as many as possible, and order is kept."""
+    parts: list[tuple[int, ...]] = []
+
+    def together(some: Sequence[int]) -> list[int]:
+        if 5 in some:
+            raise ConfigError("no five")
+        parts.append(tuple(some))
+        return list(some)
+
+    found = bisect_failures(range(8), together, lambda number, error: [-number])
+    assert found == [[0, 1, 2, 3], [4], [-5], [6, 7]]
+    assert parts == [(0, 1, 2, 3), (4,), (6, 7)]
+    with pytest.raises(ZeroDivisionError):
+        bisect_failures([1, 0], lambda some: [1 / number for number in some], lambda number, error: [0.0])

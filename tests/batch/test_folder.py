@@ -1,0 +1,216 @@
+"""A folder gives the same table whatever happened to it, refuses what is not its own, and forgets nothing."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+from unittest.mock import Mock
+
+import filelock
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentedit._version import __version__
+from latentedit.batch.folder import CLAIMS, MANIFEST, ROWS, TABLE, Failure, RunFolder, UnitRecord, UnitResult, file_name
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
+from tests.batch.small_work import SmallWork, begin, made, small_work
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+ESCAPED = st.text(st.sampled_from("%.~ -aA/\\:é2EFf\n"), max_size=40)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> SmallWork:
+    return small_work(tmp_path / "notes")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, work: SmallWork) -> RunFolder:
+    return begin(tmp_path / "run", work)
+
+
+def fill(folder: RunFolder, work: SmallWork, *, backwards: bool = False) -> None:
+    for unit in reversed(work.units) if backwards else work.units:
+        folder.add(unit, work.measure(work.task(unit)))
+
+
+def everything(path: Path) -> dict[Path, bytes]:
+    return {place: place.read_bytes() if place.is_file() else b"" for place in path.rglob("*")}
+
+
+def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
+    folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]
+) -> None:
+    fill(folder, work, backwards=True)
+    table = folder.write_table()
+    rows = [row for unit in work.units for row in work.measure(work.task(unit)).rows]
+    assert table == rows
+    assert made(folder) == undisturbed
+    assert folder.failures() == [Failure(item="005-unit", what="odd", why="it is five")]
+    written = pd.read_csv(folder.path / TABLE, float_precision="round_trip")
+    assert written["third"].tolist() == [row["third"] for row in rows]
+    assert written["none"].isna().all()
+    assert list(written.columns) == ["unit", "place", "third", "none", "source", "seldom", "later"]
+
+
+def test_a_run_without_rows_has_an_empty_table_and_what_is_no_number_an_empty_cell(folder: RunFolder) -> None:
+    assert folder.rows() == []
+    folder.add("000-unit", UnitResult(rows=()))
+    assert folder.finished() == ["000-unit"]
+    assert folder.write_table() == []
+    assert folder.records()["000-unit"] == UnitRecord(rows=0, failures=[])
+    folder.add("001-unit", UnitResult(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
+    assert folder.write_table() == [{"x": 1, "y": None}, {"x": 2.5, "y": 3}]
+    assert (folder.path / TABLE).read_text() == "x,y\n1,\n2.5,3\n"
+
+
+def test_a_half_written_file_does_no_harm(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    """What a process leaves that is killed while it writes: a file beside, and files of a unit without its rows."""
+    whole = (work.notes / "whole").with_suffix(".jsonl")
+    folder.add("000-unit", work.measure(work.task("000-unit")))
+    (folder.path / ROWS / "000-unit.jsonl").rename(whole)
+    (folder.path / ROWS / ".0123456789abcdef.tmp").write_bytes(whole.read_bytes()[:40])
+    (folder.path / "files" / "1").mkdir()
+    (folder.path / "files" / "1" / "001-unit.bin").write_bytes(b"of another time")
+    assert folder.finished() == []
+    assert not folder.has("000-unit")
+    fill(folder, work)
+    assert made(folder) == undisturbed
+
+
+DAMAGED_UNITS = (
+    None,
+    b"",
+    b'{"rows": 0, "failures": [{"item": 1}]}',
+)
+
+
+@pytest.mark.slow
+def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    fill(folder, work)
+    place = folder.path / ROWS / "003-unit.jsonl"
+    whole = place.read_bytes()
+    for damaged in DAMAGED_UNITS:
+        place.write_bytes(whole[:20] if damaged is None else damaged)
+        for ask in (folder.rows, folder.records, folder.failures, folder.write_table):
+            with pytest.raises(FileFormatError, match=r"003-unit.jsonl is damaged: .* Delete it: the same") as caught:
+                ask()
+            assert "\n" not in str(caught.value)
+    assert not (folder.path / TABLE).exists()
+    place.unlink()
+    folder.add("003-unit", work.measure(work.task("003-unit")))
+    assert made(folder) == undisturbed
+
+
+def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without locks a unit is done all the same."""
+    with folder.claim("a") as mine, folder.claim("a") as theirs, folder.claim("b") as another:
+        assert (mine, theirs, another) == (True, False, True)
+        assert folder.claimed() == ["a", "b"]
+        with ThreadPoolExecutor(1) as others:
+            assert not others.submit(lambda: folder.claim("a").__enter__()).result()
+        folder.add("a", UnitResult(rows=()))
+    assert not (folder.path / CLAIMS / "a.lock").exists()
+    assert folder.claimed() == []
+    for unit in ("000-unit", "001-unit"):
+        folder.add(unit, UnitResult(rows=()))
+    folder.forget("001-unit")
+    folder.forget("001-unit")
+    assert folder.finished() == ["000-unit"]
+    with folder.claim("a") as mine:
+        assert mine
+    (folder.path / CLAIMS / "a.lock").touch()
+    for error in (NotImplementedError("no locks"), OSError(37, "No locks available")):
+        monkeypatch.setattr(filelock.FileLock, "acquire", Mock(side_effect=error))
+        with folder.claim("a") as mine:
+            assert mine
+        assert folder.claimed() == []
+
+
+def test_the_same_run_is_resumed_and_its_units_may_change(folder: RunFolder, work: SmallWork) -> None:
+    """Finished units that remain stay, and the others are forgotten: their files may be overwritten."""
+    again = RunFolder.start(folder.path, work.spec, kind="small", units=work.units, command="another", request={"a": 2})
+    assert again.manifest == folder.manifest == RunFolder.read(folder.path).manifest
+    assert (again.manifest.command, again.manifest.request, again.manifest.units) == ("make it", {"a": 1}, work.units)
+    fill(folder, work)
+    units = [*work.units[:3], "new"]
+    before = {unit: (folder.path / ROWS / f"{unit}.jsonl").stat().st_mtime_ns for unit in work.units[:3]}
+    again = RunFolder.start(folder.path, work.spec, kind="small", units=units, command="later", request={})
+    assert again.finished() == work.units[:3]
+    assert {place.stem: place.stat().st_mtime_ns for place in (folder.path / ROWS).iterdir()} == before
+    assert (again.manifest.units, again.manifest.command) == (units, "later")
+    assert RunFolder.read(folder.path).manifest == again.manifest
+
+
+VERSION = {"latentedit": __version__}
+MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [
+    ({"format": 99}, FileFormatError, "run.json is damaged: format: .* Begin the run in another folder"),
+    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "latentedit": "0.0.1"}}, ConfigError, "other latentedit"),
+    ({"kind": "large"}, ConfigError, "with other work. Name another folder"),
+    (
+        {"plan": {"count": 8, "half": 0.4, "names": ["a", "b"], **VERSION}},
+        ConfigError,
+        "with other half. Name another folder",
+    ),
+    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}}, ConfigError, "with other more"),
+    ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "with other count"),
+    ({"latentedit": float("nan")}, FileFormatError, "run.json is damaged: .* Begin the run in another folder"),
+    ({"plan": []}, FileFormatError, "plan: Input should be a valid dict.* Begin the run"),
+    ({"units": ["../x"]}, FileFormatError, "units: row 1: String should match pattern"),
+]
+
+
+@pytest.mark.parametrize(("change", "kind", "words"), MANIFEST_CHANGES)
+def test_another_manifest_is_refused_and_nothing_is_changed(
+    tmp_path: Path, work: SmallWork, change: dict[str, Any], kind: type[LatentEditError], words: str
+) -> None:
+    told = begin(tmp_path / "first", work).manifest.model_dump() | change
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / MANIFEST).write_text(json.dumps(told))
+    before = everything(tmp_path)
+    with pytest.raises(kind, match=words) as caught:
+        begin(tmp_path / "run", work)
+    assert "\n" not in str(caught.value)
+    assert everything(tmp_path) == before
+    with pytest.raises(ConfigError, match=r"is not the folder of a run: there is no run.json in it. Check the"):
+        RunFolder.read(tmp_path / "notes")
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
+    folder: RunFolder, work: SmallWork, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OutputError, match="cannot be made"):
+        begin(read_only_folder / "run", work)
+
+    monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(OutputError, match=r"rows.csv cannot be written: Permission denied"):
+        begin(folder.path, work)
+
+
+@given(TEXTS | ESCAPED, TEXTS | ESCAPED)
+def test_another_text_is_another_file(first: str, second: str) -> None:
+    assert (file_name(first) == file_name(second)) == (first == second)
+
+
+@given(TEXTS | st.text(st.characters(exclude_categories=["Cs"]), min_size=80, max_size=300))
+def test_file_names_are_portable(text: str) -> None:
+    name = file_name(text)
+    assert 1 <= len(name.encode()) <= 180
+    assert name.isprintable()
+    assert not set(name) & set('/\\:*?"<>|')
+    assert name[0] not in ". "
+    assert PurePosixPath(f"{name}.jsonl").stem == name
+
+
+def test_long_texts_keep_apart() -> None:
+    long = "a" * 300
+    names = [file_name(text) for text in (long, long + "b", long[:-1], long[:200], "\u00e9" * 150)]
+    assert len(set(names)) == len(names)
+    assert file_name(names[0]) != names[0], "a short text must not be called what a long one is"
+    assert file_name("plain M\u00fcller-1.5") == "plain M\u00fcller-1.5"
+    assert file_name('50% "now"/') == "50%25 %22now%22%2F"
+    assert file_name("caf\udce9") == "caf%3F", "a byte that is not text"

@@ -1,0 +1,147 @@
+"""Lists of edits in CSV, JSON and YAML, and everything that may be wrong with one."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from latentedit.batch.manifest import Row, load_manifest, read_document
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
+from tests.batch.pictures import write_picture
+
+SOUND = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
+
+
+def manifest(folder: Path, rows: Any, kind: str = "json") -> Path:
+    """Rows as one of the three kinds of file."""
+    path = folder / f"edits.{kind}"
+    if kind == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+        path.write_text(text.getvalue(), encoding="utf-8-sig")
+    else:
+        path.write_text(json.dumps(rows) if kind == "json" else yaml.safe_dump(rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "text.png").write_text("no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "yaml"])
+def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
+    full = {**SOUND, "id": "x", "source_caption": " \u00e9t\u00e9, a cat", "mask": "a.png", "note": "of the user"}
+    bare = dict.fromkeys(full, "") | SOUND if kind == "csv" else SOUND | {"mask": None}
+    first, second = load_manifest(manifest(folder, [full, bare], kind), Row)
+    assert (first.id, first.picture, first.mask) == ("x", folder / "a.png", folder / "a.png")
+    assert (first.source_caption, first.target_caption) == (" \u00e9t\u00e9, a cat", "a dog")
+    assert (second.id, second.mask) == ("2", None)
+    if kind != "csv":
+        assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]}, kind), Row)[0].id == "7"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"picture": "missing.png"},
+        {"picture": "text.png"},
+        {"picture": "."},
+        {"picture": "x" * 5000},
+        {"picture": 3},
+        {"mask": "missing.png"},
+        {"id": True},
+        {"source_caption": {"a": 1}},
+        {"source_caption": " "},
+        {"target_caption": ["a dog"]},
+        {"target_caption": None},
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_named_with_its_row(folder: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"edits.json: row 2: {next(iter(change))}: ") as caught:
+        load_manifest(manifest(folder, [SOUND, SOUND | change]), Row)
+    assert "row 1" not in str(caught.value)
+
+
+def test_everything_wrong_is_in_one_line(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(manifest(folder, [{}, "a cat", SOUND, SOUND | {"id": "\r\n"}]), Row)
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in ("row 1: picture: ", "row 1: source_caption: ", "row 1: target_caption: ", "row 2: ", "row 4: id: "):
+        assert words in message
+    with pytest.raises(ConfigError, match="2 rows have the id '2'"):
+        load_manifest(manifest(folder, [SOUND | {"id": "2"}, SOUND]), Row)
+
+
+def test_an_image_that_many_rows_share_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.batch.manifest.read_image", lambda path: write_once(folder / "seen"))
+    load_manifest(manifest(folder, [SOUND] * 3), Row)
+
+
+def write_once(path: Path) -> Any:
+    path.touch(exist_ok=False)
+    return pytest.importorskip("PIL.Image").new("RGB", (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "picture,source_caption,target_caption\n"),
+        ("a.csv", ""),
+        ("a.json", "[]"),
+        ("a.json", "3"),
+        ("a.json", '{"item": []}'),
+        ("a.yaml", ""),
+    ],
+)
+def test_files_without_rows_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match="Give a row for each"):
+        load_manifest(tmp_path / name, Row)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.csv", b'picture\n"a"b\n', "valid CSV.*line 2"),
+        ("a.csv", b"picture\ncaf\xe9\n", "UTF-8: the byte 0xe9 stands in line 2"),
+        ("a.json", b"[1,\n2,\n", "valid JSON.*line 3"),
+        ("a.yaml", b"a: 1\nb: [\n", "valid YAML.*line 3"),
+        ("a.yaml", b"a: 2001-99-99\n", "valid YAML.*month"),
+        ("a.yaml", b"!!python/object/apply:os.getcwd []\n", "valid YAML.*python/object"),
+        ("a.yaml", b"[" * 100_000, "recursion"),
+    ],
+)
+def test_malformed_files_are_named_with_the_line(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(FileFormatError, match=words) as caught:
+        load_manifest(tmp_path / name, Row)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_row_with_too_many_cells_is_read_and_one_with_too_few_refused(folder: Path) -> None:
+    """Too many are an unknown column, as a spreadsheet's empty ones."""
+    head = "picture,source_caption,target_caption\n"
+    (folder / "a.csv").write_text(f"{head}a.png,a cat,a dog,,\n")
+    assert load_manifest(folder / "a.csv", Row)[0].target_caption == "a dog"
+    (folder / "a.csv").write_text(f"{head}a.png,a cat\n")
+    with pytest.raises(LatentEditError, match="row 1: target_caption"):
+        load_manifest(folder / "a.csv", Row)
+
+
+def test_the_suffix_names_the_format(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("- &a {x: 1}\n- {<<: *a, y: [*a, *a]}")
+    assert read_document(tmp_path / "a.yml") == [{"x": 1}, {"x": 1, "y": [{"x": 1}, {"x": 1}]}]
+    (tmp_path / "a.JSON").write_text('{"a": [1]}')
+    assert read_document(tmp_path / "a.JSON") == {"a": [1]}

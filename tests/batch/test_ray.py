@@ -1,0 +1,82 @@
+"""A Ray cluster gives the same table as this machine, whatever becomes of its workers."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from latentedit.batch import ray as cluster_module
+from latentedit.batch.executors import run_here
+from latentedit.batch.ray import run_on_ray
+from latentedit.core.errors import ConfigError, OutputError
+from tests.batch.small_work import SmallWork, begin, made, small_work
+
+pytestmark = [pytest.mark.nightly, pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two cores, in a folder of its own, whose path is short enough for sockets."""
+    folder, others = tempfile.mkdtemp(prefix="ray-"), set(psutil.Process().children(recursive=True))
+    os.environ.update(cluster_module._QUIET | {"RAY_TMPDIR": folder})
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    servers = set(psutil.Process().children(recursive=True)) - others
+    try:
+        yield made
+    finally:
+        made.shutdown()
+        for left in psutil.wait_procs(list(servers), timeout=10)[1]:
+            left.kill()
+        os.environ.pop("RAY_TMPDIR")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_killed_workers_are_survived_and_errors_are_what_they_were(
+    cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Killed in the middle of a unit; nothing is done twice, and pictures travel as bytes."""
+    work = small_work(tmp_path / "notes", fate={"003-unit": "killed", "007-unit": "refused"})
+    folder, told = begin(tmp_path / "run", work), list[int]()
+    folder.add("001-unit", work.measure(work.task("001-unit")))
+    capfd.readouterr()
+    with pytest.raises(ConfigError, match=r"^the unit 007-unit is refused. Leave it out$"):
+        run_on_ray(folder, work, address=cluster.address, workers=1, progress=lambda _, done, __: told.append(done))
+    assert capfd.readouterr() == ("", "")
+    assert folder.finished() == list(work.units[:7])
+    assert folder.claimed() == []
+    assert told[-1] == 7
+    assert Counter(work.begun()) == {unit: 2 if unit == "003-unit" else 1 for unit in work.units}
+    processes = {record.model_dump()["process"] for record in folder.records().values()}
+    assert len(processes) == 3  # this one, and two workers
+    run_here(folder, SmallWork(notes=work.notes))
+    assert made(folder) == undisturbed
+
+
+def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "TRIES", 2)
+    work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
+    folder = begin(tmp_path / "run", work)
+    with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* `batch`"):
+        run_on_ray(folder, work, address=cluster.address, workers=1, progress=None)
+    assert folder.finished() == ["000-unit"]
+    assert work.begun().count("001-unit") == 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "head", "head:six", "127.0.0.1:99999"])
+def test_an_address_that_does_not_answer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(cluster_module, "_ANSWER_S", 0.5)
+    work = small_work(tmp_path / "notes")
+    with pytest.raises(ConfigError, match=rf"no Ray cluster answers at '{address}'.* Start one with: ray start"):
+        run_on_ray(begin(tmp_path / "run", work), work, address=address, workers=None, progress=None)
+    assert work.begun() == []

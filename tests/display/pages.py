@@ -1,0 +1,62 @@
+"""Views for tests, and what their pages hold."""
+
+import base64
+import io
+import json
+import re
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from latentedit.display import Frame, View
+
+HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
+
+
+def picture(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """A picture of noise."""
+    channels = {"RGB": 3, "RGBA": 4}[mode]
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8))
+
+
+def changed(source: Image.Image, box: tuple[int, int, int, int], seed: int) -> Image.Image:
+    """The source with other noise in a box (left, top, right, bottom)."""
+    image = source.copy()
+    image.paste(picture(source.size, source.mode, seed).crop(box), box[:2])
+    return image
+
+
+def view_of(strengths: list[float], *, size: tuple[int, int] = (40, 30), mode: str = "RGB", **more: Any) -> View:
+    """Another change at each strength; strength 0 is the source."""
+    source = picture(size, mode)
+    box = (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2)
+    frames = [Frame(strength=one, image=changed(source, box, 1 + place)) for place, one in enumerate(strengths)]
+    return View(source=source, frames=frames, **more)
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """What the page's one viewer is told."""
+    (text,) = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    return json.loads(text)
+
+
+def opened(text: str) -> Image.Image:
+    """A picture that a page holds."""
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+def rebuilt(told: dict[str, Any], layer: dict[str, Any]) -> Image.Image:
+    """A whole picture from the source and its layer, as the script makes it."""
+    source = opened(told["source"]["rgb"])
+    if told["alpha"]:
+        source.putalpha(opened(told["source"]["alpha"]))
+    if not layer["rgb"]:
+        return source
+    left, top, width, height = layer["box"]
+    part = opened(layer["rgb"])
+    if told["alpha"]:
+        box = (left, top, left + width, top + height)
+        part.putalpha(opened(layer["alpha"]) if layer["alpha"] else source.getchannel("A").crop(box))
+    source.paste(part, (left, top))
+    return source

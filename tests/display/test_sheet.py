@@ -1,0 +1,190 @@
+"""On all sheets pictures stand in their places, labels below theirs, and text stays within its width."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
+
+from latentedit.cli.path import paths_json
+from latentedit.core.errors import OutputError, ShapeError
+from latentedit.directions.latent_path import PathsBetween, paths_between
+from latentedit.display.page import check_sweep_output
+from latentedit.display.sheet import (
+    _amplified_difference,
+    _fitted,
+    _shortened,
+    _wrapped,
+    draw_grid,
+    draw_sweep,
+    on_white,
+    path_images,
+)
+from latentedit.latents.pair import encode_pair
+from latentedit_keep.files import plain as plain_values
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
+from tests.editors.pictures import plain, series
+
+pytestmark = pytest.mark.slow
+
+WORDS = st.lists(st.text(alphabet="abcMW.,-→é", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
+WIDE = 100_000
+FRAMES = 4
+
+
+def text_width(text: str, size_px: int) -> float:
+    return ImageFont.load_default(size_px).getlength(text)
+
+
+def pixels(sheet: Image.Image) -> np.ndarray:
+    return np.asarray(sheet).astype(int)
+
+
+def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
+    """Left, top, width and height of the pixels in the colour of a plain picture."""
+    found = (sheet == image.getpixel((0, 0))).all(axis=2)
+    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
+    box = (int(columns[0]), int(rows[0]), len(columns), len(rows))
+    assert found[box[1] : box[1] + box[3], box[0] : box[0] + box[2]].all(), "a panel is one whole rectangle"
+    assert found.sum() == box[2] * box[3]
+    return box
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (7, 3)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
+    images, labels = series(count)
+    texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
+    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", beside=texts, panel_px=130))
+    boxes = [box_of(sheet, image) for image in images]
+    assert {box[2:] for box in boxes} == {(130, 130)}
+    lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
+    assert [(tops.index(box[1]), lefts.index(box[0])) for box in boxes] == [divmod(i, columns) for i in range(count)]
+    left = slice(0, lefts[0] - 1)
+    for top, following in itertools.pairwise([*tops, len(sheet)]):
+        assert (sheet[top : following - 32, left] != 255).any() == beside
+
+
+def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:
+    images, labels = series(5)
+    blank, full, titled = (
+        pixels(draw_grid(images, [*labels[:2], text, *labels[3:]], columns=5, title=title, panel_px=130))
+        for text, title in (("\n", "t"), ("as asked for " * 20, "t"), ("\n", "title " * 100))
+    )
+    rows, columns = np.nonzero((blank != full).any(axis=2))
+    left, top, width, height = box_of(full, images[2])
+    assert rows.min() > top + height
+    assert left <= columns.min() < columns.max() < left + width
+    assert abs((columns.min() + columns.max()) / 2 - (left + width / 2)) <= 3
+    assert titled.shape == blank.shape
+    assert np.nonzero(titled != blank)[0].max() < top
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (9, 9), (10, 5), (19, 7)])
+def test_rows_of_a_sweep_are_even_and_no_wider_than_the_sheet_of_one_edit(count: int, columns: int) -> None:
+    images, labels = series(count)
+    sheet = np.asarray(draw_sweep(images, labels, title="t"))
+    lefts, tops = (sorted({box_of(sheet, image)[axis] for image in images}) for axis in (0, 1))
+    assert (len(lefts), len(tops)) == (columns, math.ceil(count / columns))
+    assert (1240 if count > 3 else 0) <= sheet.shape[1] <= 1256
+
+
+def test_transparency_is_blended_with_white() -> None:
+    values = [on_white(Image.new("RGBA", (1, 1), (200, 100, 0, alpha))).getpixel((0, 0)) for alpha in (0, 51, 255)]
+    # 51/255 = 1/5 of the colour and 4/5 of white.
+    assert values == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
+    assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
+
+
+@given(st.tuples(*[st.integers(1, 300)] * 4))
+def test_a_fitted_picture_fills_its_box_and_keeps_its_proportions(sides: tuple[int, int, int, int]) -> None:
+    width, height, box = sides[0], sides[1], sides[2:]
+    picture = Image.new("RGB", (width, height))
+    size = _fitted(picture, box).size
+    assert size[0] <= box[0]
+    assert size[1] <= box[1]
+    assert size[0] == box[0] or size[1] == box[1]
+    scale = min(box[0] / width, box[1] / height)
+    # Sides are whole, and at least one pixel.
+    assert abs(size[0] - max(1, scale * width)) <= 0.5 + 1e-9
+    assert abs(size[1] - max(1, scale * height)) <= 0.5 + 1e-9
+    assert _fitted(picture, (width, height + 60)) is picture
+
+
+@given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))
+@example(text="M", width=20, size=25)  # wider than what it is to fit, and nothing to cut
+def test_texts_are_shortened_or_wrapped_to_their_width(text: str, width: int, size: int) -> None:
+    whole, cut, pieces = _shortened(text, WIDE * 10, size), _shortened(text, width, size), _wrapped(text, width, size)
+    assert " ".join(pieces) == whole
+    assert _shortened("a → b\n− 1 ×  2", WIDE, 16) == "a -> b - 1 x 2"
+    assert all(text_width(piece, size) <= width or " " not in piece for piece in pieces)
+    if cut == whole:
+        assert text_width(whole, size) <= width or len(whole) == 1
+        return
+    assert text_width(whole, size) > width
+    kept = cut.removesuffix("…")
+    assert kept != cut
+    assert whole.startswith(kept)
+    assert text_width(cut, size) <= width or len(kept) == 1
+    longer = whole[: len(kept) + 2].rstrip()  # a blank that was cut off comes back with the letter after it
+    if len(longer) < len(whole) - 1:
+        assert text_width(f"{longer}…", size) > width - 2 * text_width("M", size)
+
+
+@pytest.mark.parametrize(
+    ("by", "share", "factor"),
+    [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)],
+)
+def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, share: float, factor: int) -> None:
+    values = np.full((100, 100, 3), 90, np.uint8)
+    changed = values.copy()
+    changed[: round(100 * share), :, 0] += np.uint8(by)
+    difference, found = _amplified_difference(Image.fromarray(values), Image.fromarray(changed))
+    assert found == factor
+    assert np.asarray(difference)[0, 0].tolist() == [min(255, by * factor), 0, 0]
+    assert not np.asarray(difference)[-1].any()
+
+
+@pytest.fixture(scope="module")
+def between() -> PathsBetween:
+    model = ColourBackbone()
+    pair = encode_pair(model, [noisy(), grey()], ["red", "grey"])
+    return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
+
+
+def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
+    told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
+    assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
+    assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
+    for path, one in zip(told["paths"], between.paths, strict=True):
+        assert path["feature_length"] == pytest.approx(sum(path["feature_lengths"]))
+        assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
+        assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
+        assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
+        pictures = path_images(between, one)
+        assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
+        assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
+    assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
+    assert told["evaluations"] == between.evaluations
+
+
+def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    images, labels = series(3)
+    with pytest.raises(ShapeError, match="needs a label; got 2"):
+        draw_grid(images, labels[:2], columns=3)
+    for some in ([], [*images, plain(4, (40, 39))]):
+        with pytest.raises(ShapeError, match="one size"):
+            draw_sweep(some, [*labels, ""][: len(some)], title="t")
+    place = tmp_path / "out.PNG"
+    check_sweep_output(place, source=tmp_path / "me.png")
+    place.write_bytes(b"a picture")
+    for name, words in {"out.gif": "cannot be written as", "no/out.png": "no", "./out.PNG": "itself"}.items():
+        with pytest.raises(OutputError, match=words):
+            check_sweep_output(tmp_path / name, source=place)

@@ -1,0 +1,176 @@
+"""What a page holds: the pictures exactly, texts that are nothing but texts, little beside them."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import latentedit
+from latentedit.core.errors import LatentEditError
+from latentedit.display.page import viewer_script
+from latentedit.display.viewer import Frame, View
+from latentedit.display.viewer import view as results_view
+from latentedit.editing.outputs import same_picture
+from latentedit.editing.result import EditResult
+from latentedit.editing.verbs import edit, identify, manipulate, sweep
+from latentedit.latents.encode import encode
+from tests.display.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import noisy
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("strengths", [[1.0], [0.5, -0.25, 0.0, 1.5, 1.0]])
+def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
+    view = view_of(strengths, mode=mode)
+    if mode == "RGBA":
+        view.frames[0].image.putalpha(picture(seed=5).getchannel("G"))
+    told = data_of(view.html)
+    assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
+    images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
+    assert view.html == dataclasses.replace(view, frames=list(reversed(view.frames))).html
+    for frame in told["frames"]:
+        assert same_picture(rebuilt(told, frame), images[frame["strength"]])
+
+
+@pytest.mark.parametrize(
+    ("strengths", "start", "first"),
+    [
+        ([-1.0, 0.5, 1.0, 1.25], None, 1.0),
+        ([0.3], None, 0.3),
+        ([-0.5, -1.0], None, -1.0),
+        ([0.0], None, 0.0),
+        ([0.5, 1.0], 0.6, 0.6),
+    ],
+)
+def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, first: float) -> None:
+    assert data_of(view_of(strengths, start=start).html)["start"] == first
+
+
+def test_of_a_change_only_its_box_is_there() -> None:
+    source = picture((64, 48))
+    image = source.copy()
+    for place in ((10, 7), (29, 20)):
+        image.putpixel(place, tuple(255 - level for level in source.getpixel(place)))
+    frame = data_of(View(source=source, frames=[Frame(strength=1.0, image=image)]).html)["frames"][1]
+    assert frame["box"] == [10, 7, 20, 14]
+    assert opened(frame["rgb"]).size == (20, 14)
+
+
+def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
+    deep = Image.fromarray(np.arange(0, 65536, 65535 // 99, dtype=np.uint16)[:100].reshape(10, 10))
+    told = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
+    assert "8 bits" in told["notes"][0]
+    assert opened(told["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
+    palette = picture().quantize(16)
+    told = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
+    assert told["notes"] == []
+    assert same_picture(opened(told["source"]["rgb"]), palette.convert("RGB"))
+
+
+def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.display.page.MOST_PIXELS", 4000)
+    view = view_of([1.0, 2.0], size=(120, 80))
+    told = data_of(view.html)
+    width, height = told["size"]
+    assert (width, height) == (77, 51)
+    assert "shown and saved at 77 x 51 pixels; the picture has 120 x 80" in told["notes"][0]
+    left, top, box_width, box_height = told["frames"][1]["box"]
+    assert min(left, top) > 0, "reduced alike, both are the same where they were"
+    assert box_width * box_height < width * height / 2
+    told = data_of(view_of([1.0], size=(80, 50)).html)
+    assert (told["size"], told["notes"]) == ([80, 50], [])
+    monkeypatch.setattr("latentedit.display.page.MOST_PIXELS_TOGETHER", 4000)
+    frames = [Frame(strength=float(seed), image=picture(seed=seed)) for seed in range(1, 12)]
+    told = data_of(View(source=picture(), frames=frames).html)
+    assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
+
+
+def test_texts_are_nothing_but_texts() -> None:
+    frame = Frame(strength=1.0, image=picture(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
+    texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": HOSTILE + " x", "name": HOSTILE}
+    view = View(source=picture(), frames=[frame], others={HOSTILE: picture(seed=3)}, **texts)
+    page = view.html
+    outside = page.replace(viewer_script(), "")
+    assert outside.count("<script") == 2
+    assert outside.count("</script>") == 2
+    assert "<img" not in outside
+    assert f"<title>{html.escape(HOSTILE)}</title>" in page
+    told = data_of(page)
+    assert told["title"] == HOSTILE
+    assert told["frames"][1]["lines"] == [HOSTILE]
+    assert "".join(text for text, _ in told["captions"][0]) == HOSTILE
+    assert re.fullmatch(r"[\w.-]+", told["name"])
+    assert view.iframe.count("<") == 2, "all of the page is in one attribute"
+
+
+def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
+    page = view_of([1.0]).html
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.startswith("default-src 'none';")
+    digest = base64.b64encode(hashlib.sha256(viewer_script().encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert f"<script>{viewer_script()}</script>" in page
+    assert "unsafe" not in policy
+    assert "://" not in page
+    assert "</script" not in viewer_script()
+
+
+def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
+    small = View(source=picture(), frames=[Frame(strength=1.0, image=picture((4, 4)))])
+    for act, words in (
+        (lambda: results_view([edit(colours, noisy(seed), to="green") for seed in (1, 2)]), "results of 2"),
+        (lambda: results_view([]), "got none"),
+        (lambda: View(source=picture(), frames=[]), "got no frames"),
+        (lambda: view_of([float("nan")]), "finite number; got nan"),
+        (lambda: small.html, "of one size"),
+        (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "cannot be written"),
+    ):
+        with pytest.raises(LatentEditError, match=words):
+            act()
+    view_of([1.0]).save(tmp_path / "x.html")
+    assert (tmp_path / "x.html").read_text("utf-8") == view_of([1.0]).html
+
+
+@pytest.fixture
+def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+    noisy().save(tmp_path / "me.png")
+    latent = encode(colours, tmp_path / "me.png")
+    return sweep(latent, identify(latent, to="green"), strengths=[1.0, -0.5, 0.5])
+
+
+@pytest.mark.slow
+def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> None:
+    told = data_of(latentedit.view(swept).html)
+    assert (told["title"], told["name"]) == ("me.png: green", "me")
+    assert told["captions"] == [[["red", True]], [["green", True]]]
+    labels = {one.strength: one.verdict.label for one in swept}
+    assert {frame["strength"]: frame["verdict"] for frame in told["frames"] if frame["strength"]} == labels
+    assert told["frames"][-1]["lines"][0] == "colour red -> green"
+    assert same_picture(rebuilt(told, told["frames"][-1]), swept[0].image)
+
+
+@pytest.mark.slow
+def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.display.viewer.MOST_UNDO_PIXELS", 100)
+    result = edit(colours, noisy(size=(20, 6)), to="green")
+    (frame,) = results_view(result).frames
+    assert (frame.payload, frame.record) == (None, result.record)
+
+
+@pytest.mark.slow
+def test_what_goes_on_from_an_edit_begins_there(colours: ColourBackbone) -> None:
+    """In the latent: the file shows neither change."""
+    latent = encode(colours, noisy())
+    there = manipulate(latent, identify(latent, to="green"), strength=0.5)
+    further = sweep(there.latent, identify(there.latent, to="blue"), strengths=[0.0, 1.0])
+    told = data_of(results_view(further).html)
+    assert not same_picture(there.image, there.source)
+    assert same_picture(rebuilt(told, told["frames"][0]), there.image)
+    assert same_picture(rebuilt(told, told["frames"][1]), further[1].image)
