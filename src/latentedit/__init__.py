@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from latentedit.api.viewer.from_results import view as view
     from latentedit.core import errors as errors
     from latentedit.core.condition import Condition as Condition
-    from latentedit.directions.base import Direction as Direction
+    from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
-    from latentedit.directions.local_basis import LocalBasis as LocalBasis
-    from latentedit.directions.local_basis import local_basis as local_basis
+    from latentedit.geometry.local_basis import LocalBasis as LocalBasis
+    from latentedit.geometry.local_basis import local_basis as local_basis
     from latentedit.latents.encode import encode as encode
     from latentedit.latents.joint import JointLatent as JointLatent
     from latentedit.models.base import Backbone as Backbone

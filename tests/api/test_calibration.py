@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.api.calibration import PREVIEW_STRENGTHS, calibrate_direction
 from latentedit.api.verbs import identify, manipulate
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent

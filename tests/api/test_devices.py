@@ -17,11 +17,11 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw, stream
 from latentedit.directions.composition import compose
-from latentedit.directions.global_directions import global_directions
 from latentedit.directions.identification import identify
-from latentedit.directions.local_basis import LocalBasis
-from latentedit.directions.transport import transport
 from latentedit.editors.criteria import consensus_distances
+from latentedit.geometry.global_directions import global_directions
+from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.transport import transport
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.miniature import sd3_pipeline, sd_pipeline

@@ -15,7 +15,7 @@ from latentedit.api.result import EditResult, write_sweep
 from latentedit.api.session import Session
 from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import PictureLike, encode

@@ -14,14 +14,14 @@ from latentedit.api.session import Session, search_of, seed_of, stored_eim, suit
 from latentedit.api.undo import undo_direction
 from latentedit.api.verbs import identify, manipulate, sweep
 from latentedit.core.errors import ConfigError
-from latentedit.directions.at_level import clean_share, random_direction
-from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
+from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider
+from latentedit.geometry.local_basis import random_direction
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent

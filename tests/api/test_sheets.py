@@ -25,8 +25,7 @@ from latentedit.api.sheets import (
     on_white,
 )
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit.directions.latent_path import PathsBetween, paths_between
-from latentedit.latents.pair import encode_pair
+from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 from tests.editors.pictures import plain, series

@@ -19,7 +19,7 @@ from latentedit.api.undo import difference, undo, undo_direction, undo_stored
 from latentedit.api.verbs import edit, identify, manipulate
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent

@@ -10,7 +10,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.app.visit import Visit
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy

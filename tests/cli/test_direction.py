@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"

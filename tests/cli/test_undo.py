@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.api.undo import undo_direction
 from latentedit.cli.main import run
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from latentedit.latents.pictures import Picture
 from latentedit.models.registry import load
 from tests.commands import Command, Refused

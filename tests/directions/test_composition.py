@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing, check_mixing, compose, cross_talk, named
+from latentedit.directions.direction import Direction
 
 MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")
 SEEDS = st.integers(0, 2**32)

@@ -17,7 +17,7 @@ from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.filters import Filter
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify, measure_curvature
-from latentedit.directions.locality import change_share
+from latentedit.directions.preserve import change_share
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

@@ -16,8 +16,7 @@ from latentedit.api.manifests.manifest import load_manifest
 from latentedit.api.undo import difference, undo_stored
 from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError
-from latentedit.directions.base import Calibration, Direction
-from latentedit.directions.direction_file import save_direction
+from latentedit.directions.direction import Calibration, Direction, save_direction
 from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge

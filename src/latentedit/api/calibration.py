@@ -10,7 +10,7 @@ from PIL import Image
 from latentedit.api.session import Session
 from latentedit.api.sheets import on_white
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editors.slider import Arm
 from latentedit.latents.joint import JointLatent
 

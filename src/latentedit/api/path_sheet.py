@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.api.sheets import GAP_PX, ROW_PX, draw_grid
-from latentedit.directions.latent_path import LatentPath, PathsBetween
+from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
 
 _PANEL_PX = (64, 160)  # smallest and largest width of a picture

@@ -10,7 +10,7 @@ from latentedit.api.result import EditResult
 from latentedit.api.session import SEARCHED, Session, search_of, seed_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor

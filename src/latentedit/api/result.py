@@ -19,7 +19,7 @@ from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.text import change_words, changed_phrases
 from latentedit.editors.judge import Verdict
 from latentedit.latents.captions.base import one_line

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.local_change import local_change

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from latentedit.api.outputs import plain
 from latentedit.api.result import EditResult
-from latentedit.directions.base import Direction
-from latentedit.directions.direction_file import ENDING, save_direction
+from latentedit.directions.direction import ENDING, Direction, save_direction
 from latentedit.latents.pictures import Picture
 from latentedit_keep.pictures import save_image
 

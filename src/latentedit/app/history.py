@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from latentedit.api.result import EditResult
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.latents.pictures import Picture
 
 

@@ -18,12 +18,11 @@ from latentedit.app.history import Edit, Entry
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
-from latentedit.directions.direction_file import ENDING, load_direction
-from latentedit.directions.local_basis import local_basis
+from latentedit.directions.direction import ENDING, Direction, load_direction
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
+from latentedit.geometry.local_basis import local_basis
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode

@@ -16,7 +16,7 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
 if TYPE_CHECKING:
-    from latentedit.directions.base import Direction
+    from latentedit.directions.direction import Direction
 
 app = typer.Typer(
     help="""Directions as files: make one, look at it, put it on another picture.
@@ -76,7 +76,7 @@ def make(
     request.check_wanted()
     from latentedit.api.calibration import calibrate_direction
     from latentedit.api.session import Session
-    from latentedit.directions.direction_file import check_direction_output, save_direction
+    from latentedit.directions.direction import check_direction_output, save_direction
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 
@@ -111,7 +111,7 @@ def show(file: File, as_json: options.Json = False) -> None:
         latentedit direction show glasses.safetensors
         latentedit direction show glasses.safetensors --json
     """
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
 
     _tell(load_direction(file), file, as_json=as_json, quiet=False)
 
@@ -145,7 +145,7 @@ def preview(
     from latentedit.api.result import write_sweep
     from latentedit.api.sheets import check_sweep_output
     from latentedit.api.verbs import run
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit_keep.files import written_beside
 
@@ -183,7 +183,7 @@ def compare(files: Files, as_json: options.Json = False) -> None:
     import torch
 
     from latentedit.directions.composition import cross_talk, named
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
 
     if len(files) < 2:
         raise ConfigError(f"a comparison takes two or more files; got {len(files)}. Name another one")

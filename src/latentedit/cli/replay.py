@@ -64,7 +64,7 @@ def replay(
     from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
     from latentedit.latents.pictures import Picture
 
     record = read_record(result)

@@ -52,7 +52,7 @@ def undo(
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.undo import undo as undo_file
     from latentedit.api.undo import undo_direction
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit.latents.record import RunRecord
     from latentedit_keep.pictures import read_chunks, save_image

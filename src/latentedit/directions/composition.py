@@ -27,8 +27,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
 from latentedit.core.settings import check
-from latentedit.directions.at_level import lives_at_level
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.directions.text import changed_phrases
 from latentedit.latents.record import Mixing
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
-from latentedit.directions.base import Calibration, Direction
+from latentedit.directions.direction import Calibration, Direction
 from latentedit.directions.text import change_words
 from latentedit.latents.captions.base import one_line
 

@@ -26,7 +26,7 @@ from latentedit.core.flow import per_element
 from latentedit.core.linalg.algebra import Affine, Mean, Product
 from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
 from latentedit.core.linalg.operator import LinearOperator
-from latentedit.directions.base import Curvature
+from latentedit.directions.direction import Curvature
 
 Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
 """What is done with the residual; see the module."""

@@ -13,12 +13,11 @@ from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
-from latentedit.directions.base import Curvature, Direction
+from latentedit.directions.direction import Curvature, Direction
 from latentedit.directions.distillation import Distillation, Pull, check_finite
 from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve, summarise
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.locality import along, change_share
-from latentedit.directions.preserve import project
+from latentedit.directions.preserve import along, change_share, project
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import curvature
 

@@ -10,7 +10,7 @@ import itertools
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.text import changed_phrases, text_direction
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.phrases import read_phrases

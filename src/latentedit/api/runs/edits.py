@@ -19,7 +19,7 @@ from latentedit.api.result import EditResult
 from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
-from latentedit.directions.at_level import found_under_no_text
+from latentedit.directions.direction import found_under_no_text
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.encode import open_picture
