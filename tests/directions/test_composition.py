@@ -189,7 +189,7 @@ def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: floa
     for order in ([0, 1, 2, 3], [2, 0, 1]):
         with pytest.raises(ConfigError, match="direction 3 is a combination of those before it"):
             compose(together(rows[order]), [1.0] * len(order), mixing)
-    with pytest.raises(ConfigError, match="direction 4 says what"):
+    with pytest.raises(ConfigError, match="direction 4 is a combination"):
         compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)
 
 
