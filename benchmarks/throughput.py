@@ -25,7 +25,7 @@ import torch
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.executors import Executor
 from latentedit.api.runs.folder import RunFolder
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.process import keep_freed_memory
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual

@@ -9,8 +9,7 @@ from diffusers import StableDiffusion3Pipeline
 from PIL import Image, ImageOps
 
 import latentedit
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.editors.registry import make_editor
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.float64 import to_float64
 from latentedit.core.flow import alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.core.levels import LevelGrid
+from latentedit.core.linalg import to_float64
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,7 +27,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.flow import per_element
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
 from latentedit.models.guidance import GuidedField, unguided

@@ -23,9 +23,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.flow import per_element
-from latentedit.core.linalg.algebra import Affine, Mean, Product
 from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
-from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.directions.direction import Curvature
 
 Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.linalg.algebra import Affine, Mean
-from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.linalg.operator import Affine, LinearOperator, Mean
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain

@@ -21,8 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.float64 import to_float64
 from latentedit.core.flow import per_element
+from latentedit.core.linalg import to_float64
 
 _RANK = 1e-8
 """Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have

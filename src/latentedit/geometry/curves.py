@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.float64 import to_float64
+from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
 from latentedit.geometry.subspaces import geodesic_distance
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.float64 import to_float64
+from latentedit.core.linalg import to_float64
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream

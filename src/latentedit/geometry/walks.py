@@ -22,7 +22,7 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.flow import clean_estimate, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.directions.distillation import check_finite
 from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.models.base import Backbone
 
 

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
 from latentedit.core.settings import check
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import calibration_of
 

@@ -16,14 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core import solvers
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
-from latentedit.core.solvers import integrate
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import EulerSolver, each_step, level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -93,7 +91,7 @@ def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = 
         velocities.append(field(z, s.clamp_min(lowest)))
         return velocities[-1]
 
-    walk = integrate.invert(recorded, latent.z, grid, EulerSolver(), progress=progress)
+    walk = solvers.invert(recorded, latent.z, grid, EulerSolver(), progress=progress)
     return InversionTrace(levels=walk.levels, states=walk.states, velocities=tuple(velocities))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from latentedit.core.errors import ModelError, require
-from latentedit.core.process_wide import WhileNeeded
+from latentedit.core.process import SharedContext
 
 _ON_DEMAND = (
     "scipy.stats",
@@ -116,4 +116,4 @@ def _silenced() -> Callable[[], None]:
     return restore
 
 
-_QUIET = WhileNeeded(_silenced)
+_QUIET = SharedContext(_silenced)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import FileFormatError, OutputError
+from latentedit.core.files.reading import user_folder
 from latentedit.core.files.tensors import pack, read_tensor_file
-from latentedit.core.files.user_folders import user_folder
 from latentedit_keep.files import make_folder, user_path, written_beside
 
 VARIABLE = "LATENTEDIT_CACHE"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from latentedit.core.process_wide import WhileNeeded
+from latentedit.core.process import SharedContext
 
 
 @contextmanager
@@ -33,5 +33,5 @@ def _eager() -> Callable[[], object]:
     return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
 
 
-_EAGER = WhileNeeded(_eager)
+_EAGER = SharedContext(_eager)
 """PyTorch's stance, which is one for the whole process."""

@@ -22,8 +22,7 @@ from latentedit.core.errors import ModelError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM

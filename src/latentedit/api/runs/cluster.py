@@ -16,7 +16,7 @@ from latentedit._version import __version__
 from latentedit.api.runs.folder import PAUSE_S, RunFolder, explained_interrupt, report
 from latentedit.api.runs.work import Measure, UnitResult, Work, one_thread, timed
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError, require
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 
 TRIES = 4

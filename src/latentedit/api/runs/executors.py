@@ -20,7 +20,7 @@ from latentedit.api.runs.cluster import run_on_ray
 from latentedit.api.runs.folder import PAUSE_S, RunFolder, explained_interrupt, report
 from latentedit.api.runs.work import Measure, Work, one_thread, timed
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 
 

@@ -1,14 +1,32 @@
-"""Text and JSON files that anyone may have written: read up to a size limit, with errors that name the file."""
+"""Text and JSON files, read up to a size limit, with errors that name the file; and the user's own folders."""
 
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 from latentedit.core.errors import FileFormatError, LatentEditError
 from latentedit_keep.files import read_bytes
 
 MAX_DOCUMENT_BYTES = 16_000_000
 """Size limit of a JSON document whose kind has no limit of its own."""
+
+
+_LINUX = {"cache": ("XDG_CACHE_HOME", ".cache"), "data": ("XDG_DATA_HOME", ".local/share")}
+_MACOS = {"cache": "Caches", "data": "Application Support"}
+
+
+def user_folder(kind: Literal["cache", "data"]) -> Path:
+    """The user's folder for caches or data, by the convention of the platform; it need not exist."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / _MACOS[kind]
+    else:
+        variable, usual = _LINUX[kind]
+        base = Path(os.environ.get(variable) or Path.home() / usual)
+    return base / "latentedit"
 
 
 def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:

@@ -12,7 +12,7 @@ from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Probe, Scale, settings
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.directions.direction import clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.baselines.path_editor import PathEditor

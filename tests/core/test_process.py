@@ -11,7 +11,7 @@ BLOCK_MIB = 256
 PROGRAM = f"""
 import os
 
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.process import keep_freed_memory
 
 def resident() -> int:
     with open("/proc/self/statm") as file:
@@ -39,8 +39,8 @@ def test_freed_memory_stays_and_is_used_again() -> None:
 
 def test_garbage_is_looked_for_less_often_and_not_at_the_end() -> None:
     program = (
-        "import gc, latentedit.core.memory as memory; memory.collect_garbage_less_often(); "
-        "memory.leave_without_collecting(); print(*gc.get_threshold(), gc.get_freeze_count() > 1000)"
+        "import gc, latentedit.core.process as process; process.collect_garbage_less_often(); "
+        "process.leave_without_collecting(); print(*gc.get_threshold(), gc.get_freeze_count() > 1000)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["10000", "10", "10", "True"]

@@ -14,11 +14,18 @@ from torch import Tensor
 from latentedit.core.errors import CoordinateError
 from latentedit.core.levels import LevelGrid, shifted_grid, uniform_grid
 from latentedit.core.rng import draw
-from latentedit.core.solvers.base import Field, Solver, level_batch
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import integrate, invert, sample
-from latentedit.core.solvers.midpoint import MidpointSolver
-from latentedit.core.solvers.stochastic import fresh_share, stochastic_step
+from latentedit.core.solvers import (
+    EulerSolver,
+    Field,
+    MidpointSolver,
+    Solver,
+    fresh_share,
+    integrate,
+    invert,
+    level_batch,
+    sample,
+    stochastic_step,
+)
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
