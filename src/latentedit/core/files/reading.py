@@ -46,11 +46,7 @@ def read_json(
     error: type[LatentEditError] = FileFormatError,
     allow_nan: bool = False,
 ) -> Any:
-    """The value of a JSON file; see `parse_json`.
-
-    Raises:
-        error: a file that cannot be read, or is not valid JSON.
-    """
+    """The value of a JSON file; see `parse_json`."""
     text = read_text(path, limit=limit, error=error)
     try:
         return parse_json(text, allow_nan=allow_nan)
@@ -81,11 +77,7 @@ def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
-    """One JSON object; see `parse_json`.
-
-    Raises:
-        ValueError: anything else; the message is one clause.
-    """
+    """One JSON object; a `ValueError` for anything else, whose message is one clause."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")

@@ -18,7 +18,7 @@ from latentedit.core.solvers import each_step, level_batch
 from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import towards, two_fields
-from latentedit.latents.captions.partial import partial_targets
+from latentedit.latents.captions.targets import partial_targets
 from latentedit.latents.joint import JointLatent
 
 
