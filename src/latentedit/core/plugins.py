@@ -79,9 +79,7 @@ class Registry:
         """Call the object registered under a name, and check the type of what it returns."""
         made = self.load(name)(*arguments)
         if not isinstance(made, kind):
-            raise RegistryError(
-                f"the {self.kind} {name!r} returns a {type(made).__name__}, not a {kind.__name__}"
-            )
+            raise RegistryError(f"the {self.kind} {name!r} returns a {type(made).__name__}, not a {kind.__name__}")
         return made
 
     def missing(self) -> list[str]:

@@ -50,7 +50,11 @@ def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_cap
 
 def embed_targets(latent: JointLatent, targets: Sequence[str]) -> Condition:
     """Target captions, aligned and embedded; of instructed latents, instructions embedded with their references."""
-    return latent.told(targets) if latent.instructed else embed_aligned(latent.backbone, latent.captions, targets)
+    return (
+        latent.embed_with_references(targets)
+        if latent.instructed
+        else embed_aligned(latent.backbone, latent.captions, targets)
+    )
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:

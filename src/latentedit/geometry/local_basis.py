@@ -198,7 +198,7 @@ def local_basis(
     check(Count, rank=rank)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
-    condition = latent.condition if prompt is None else latent.told([prompt])
+    condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
     feature = FeatureMap(
         backbone=backbone,
         site=where,

@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ModelError
-from latentedit.latents import reference
-from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.reference import verify, write_reference
+from latentedit.latents import drawing
+from latentedit.latents.drawing import draw_pictures, verify, write_reference
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings, write_settings
 
@@ -22,7 +21,7 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.nightly
 def test_fingerprint_and_picture_are_stored_and_others_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    monkeypatch.setattr(drawing, "draw_pictures", functools.partial(draw_pictures, steps=2))
     facts = read_settings(copy)
     (copy / "reference.png").unlink()
     write_settings(copy, {"fingerprint": None})
