@@ -61,7 +61,8 @@ class JointLatent:
         if not batch == len(self.condition) == len(self.captions) == frames == decoded == start == known:
             raise ShapeError(
                 f"the parts of a batch differ in number: {batch} latents, {len(self.condition)} texts, "
-                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded, {known} records of what is known"
+                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded, "
+                f"{known} records of what is known"
             )
 
     def __len__(self) -> int:
