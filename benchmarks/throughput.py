@@ -24,7 +24,7 @@ import torch
 
 from latentedit.batch.executors import Executor
 from latentedit.batch.folder import RunFolder
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.process import keep_freed_memory
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual

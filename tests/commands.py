@@ -156,7 +156,7 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     def passed(folder: Path) -> list[str]:
         return [f"sampled picture of {folder.name} as stored"]
 
-    monkeypatch.setattr("latentedit.latents.reference.verify", passed)
+    monkeypatch.setattr("latentedit.latents.drawing.verify", passed)
 
 
 __all__ = [

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from latentedit.core.memory import collect_garbage_less_often
+from latentedit.core.process import collect_garbage_less_often
 from latentedit_keep import pictures
 
 if TYPE_CHECKING:

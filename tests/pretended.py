@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from latentedit.core import float64
+from latentedit.core import linalg
 from latentedit.models import attention, placement
 
 DEVICE = torch.device("meta")
@@ -120,6 +120,6 @@ def pretended() -> Generator[None]:
     """Inside, the device is one that networks run on."""
     with pytest.MonkeyPatch.context() as patch, _Dispatch(), _Function():
         patch.setattr(placement, "_DEVICE_TYPES", (*placement._DEVICE_TYPES, DEVICE.type))
-        patch.setattr(float64, "_WITHOUT", frozenset({DEVICE.type}))
+        patch.setattr(linalg, "_WITHOUT_FLOAT64", frozenset({DEVICE.type}))
         patch.setattr(attention, "_math", lambda *args, **options: _attended(*args, **options)[0])  # no autocast there
         yield

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from latentedit.core.errors import LatentEditError
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.process import keep_freed_memory
 from latentedit.models.placement import existing_device
 from latentedit_keep.console import complain, progress_bar, say
 from training.loop import Training

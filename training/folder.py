@@ -1,14 +1,28 @@
 """The folder of a model: a stock diffusers folder, our settings, and its card."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 
-from latentedit.core.files.writing import told_unwritable
+from latentedit.core.errors import OutputError
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import change_json, write_settings
+from latentedit_keep.files import unwritable
+
+
+@contextlib.contextmanager
+def explain_write_errors(path: Path) -> Generator[None]:
+    """Raise an `OutputError` that names the path for a write that fails inside a library."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise unwritable(path, error) from error
 
 
 def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> None:
@@ -25,7 +39,7 @@ def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> 
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     for network in networks.values():
         network.cpu().half()
-    with quiet_libraries(), told_unwritable(folder):
+    with quiet_libraries(), explain_write_errors(folder):
         pipeline.save_pretrained(folder, safe_serialization=True)
     for part in networks:
         if part.startswith(

@@ -287,7 +287,7 @@ def instruction_following(model: Backbone, count: int, run: Training) -> dict[st
         for start in range(0, count, _BATCH):
             some = slice(start, start + _BATCH)
             latent = encode(model, [render(source) for source in sources[some]], instructed=True)
-            (edited,) = editor.edit(latent, latent.told(told[some]), [1.0])
+            (edited,) = editor.edit(latent, latent.embed_with_references(told[some]), [1.0])
             read = reader.attributes(model.decode(edited.z).clamp(-1, 1))
             right += sum(one == answer for one, answer in zip(read, answers[some], strict=True))
             run.tell(f"following: {kind}", start + len(latent.z), count)

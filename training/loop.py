@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.writing import told_unwritable
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
 from latentedit_keep.files import make_folder, write_text
+from training.folder import explain_write_errors
 
 _CLIP = 1.0  # largest norm of the gradient
 
@@ -219,7 +219,7 @@ class _Run:
         partial = path.with_suffix(".partial")
         whole = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
         try:
-            with told_unwritable(path):
+            with explain_write_errors(path):
                 save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
                 partial.replace(path)
         finally:

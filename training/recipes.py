@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
 from latentedit.latents.classifier import AttributeClassifier
-from latentedit.latents.reference import write_reference
+from latentedit.latents.drawing import write_reference
 from latentedit.latents.worlds import World
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load

@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from latentedit import editors as editors
     from latentedit.core import errors as errors
     from latentedit.core.condition import Condition as Condition
-    from latentedit.directions.base import Direction as Direction
+    from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
-    from latentedit.directions.local_basis import LocalBasis as LocalBasis
-    from latentedit.directions.local_basis import local_basis as local_basis
     from latentedit.display.viewer import view as view
     from latentedit.editing.replay import replay as replay
     from latentedit.editing.request import EditRequest as EditRequest
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from latentedit.editing.verbs import identify as identify
     from latentedit.editing.verbs import manipulate as manipulate
     from latentedit.editing.verbs import sweep as sweep
+    from latentedit.geometry.local_basis import LocalBasis as LocalBasis
+    from latentedit.geometry.local_basis import local_basis as local_basis
     from latentedit.latents.encode import encode as encode
     from latentedit.latents.joint import JointLatent as JointLatent
     from latentedit.models.base import Backbone as Backbone

@@ -3,7 +3,7 @@
 import pytest
 
 from latentedit.api.discovery import Discovery, discover
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.geometry.local_basis import LocalBasis
 from tests.api.discoveries import known_basis, read_surely
 from tests.editors.colours import ColourBackbone
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.plugins import CAPTIONERS
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.geometry.local_basis import LocalBasis
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
 from latentedit.app.visit import Visit
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record, same_picture
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser

@@ -18,9 +18,9 @@ from latentedit.app.fragments import facts
 from latentedit.app.models import Models
 from latentedit.app.visit import STRENGTHS, StoppedError, Visit, Wish
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
-from latentedit.directions.local_basis import local_basis
 from latentedit.editing.outputs import read_record, same_picture
 from latentedit.editing.session import Session
+from latentedit.geometry.local_basis import local_basis
 from latentedit.latents.pictures import Picture
 from tests.api.discoveries import widen
 from tests.app.servers import EIM, RED, SCENE, opened, png

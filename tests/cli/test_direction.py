@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 

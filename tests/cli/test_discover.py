@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 
@@ -96,7 +96,7 @@ def test_what_was_discovered_is_applied_and_made_again(
         (["--from", " "], "--from is an empty caption"),
         (["--prompt", ""], "--prompt is an empty caption"),
         (["-o", "missing/out"], "does not exist"),
-        (["-o", "me.png"], "is a file, and a folder is written"),
+        (["-o", "me.png"], "is a file, not a folder"),
         (["-o", "."], "it holds 'me.png'"),
     ],
 )
@@ -119,7 +119,7 @@ def test_an_interruption_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentedit.directions.local_basis.local_basis", interrupted)
+    monkeypatch.setattr("latentedit.geometry.local_basis.local_basis", interrupted)
     outcome = command(*arguments)
     assert (outcome.code, outcome.err.splitlines()[-1]) == (130, "latentedit: interrupted")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png"]

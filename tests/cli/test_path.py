@@ -15,7 +15,7 @@ from tests.commands import Command, Refused
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Local bases of a network without training, which nobody looks at, take hundreds of products to converge."""
     short = functools.partial(truncated_svd, most_products=4)
-    monkeypatch.setattr("latentedit.directions.latent_path.truncated_svd", short)
+    monkeypatch.setattr("latentedit.geometry.paths.truncated_svd", short)
 
 
 @pytest.fixture

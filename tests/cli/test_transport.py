@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.directions.direction import load_direction, save_direction
 from latentedit.editing.outputs import read_record
 from tests.commands import Command, Refused
 
@@ -26,7 +26,7 @@ def direction(
 ) -> Path:
     """Discovered on the picture; the file is made once for all tests."""
     if ("transport",) not in kept_files:
-        monkeypatch.setattr("latentedit.directions.local_basis.truncated_svd", partial(truncated_svd, most_products=4))
+        monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", partial(truncated_svd, most_products=4))
         where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "out", "--quiet")
         assert command("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where).code == 0
         kept_files["transport",] = next((tmp_path / "out").glob("*.safetensors")).read_bytes()

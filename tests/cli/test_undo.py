@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from latentedit.cli.main import run
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import load_direction
 from latentedit.editing.undo import undo_direction
 from latentedit.latents.pictures import Picture
 from latentedit.models.registry import load

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing, check_mixing, compose, cross_talk, named
+from latentedit.directions.direction import Direction
 
 MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")
 SEEDS = st.integers(0, 2**32)
@@ -175,7 +175,7 @@ def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, ref
         assert compose(pair, strengths, mixing).length.all()
         return
     with pytest.raises(
-        ConfigError, match=rf"directions 1 and 2 say the same, which mixing '{mixing}' .*use mixing 'sum'"
+        ConfigError, match=rf"directions 1 and 2 are the same, which mixing '{mixing}' .*use mixing 'sum'"
     ):
         compose(pair, strengths, mixing)
 
@@ -187,9 +187,9 @@ def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: floa
     rows = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, excess, 0], [0, 0, 0, 1]])[:, None]
     assert compose(together(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
     for order in ([0, 1, 2, 3], [2, 0, 1]):
-        with pytest.raises(ConfigError, match="direction 3 says what those before it say together"):
+        with pytest.raises(ConfigError, match="direction 3 is a combination of those before it"):
             compose(together(rows[order]), [1.0] * len(order), mixing)
-    with pytest.raises(ConfigError, match="direction 4 says what"):
+    with pytest.raises(ConfigError, match="direction 4 is a combination"):
         compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)
 
 
@@ -199,10 +199,10 @@ FLAT, ZERO, THREE = direction([1.0, 0.0]), direction([0.0, 0.0]), direction(*[[1
 @pytest.mark.parametrize(
     ("parts", "error", "words"),
     [
-        ([FLAT, ZERO], ConfigError, "direction 2 has no length"),
-        ([direction([0.0, 0.0], [1.0, 0.0]), FLAT], ConfigError, "direction 1 has no length"),
-        ([], ConfigError, "no direction to put together"),
-        ([FLAT, direction([1.0, 0.0, 0.0])], ShapeError, r"must have one shape .* got \[1, 2\], \[1, 3\]"),
+        ([FLAT, ZERO], ConfigError, "direction 2 has length zero"),
+        ([direction([0.0, 0.0], [1.0, 0.0]), FLAT], ConfigError, "direction 1 has length zero"),
+        ([], ConfigError, "at least one direction"),
+        ([FLAT, direction([1.0, 0.0, 0.0])], ShapeError, r"must have one shape; got \[1, 2\], \[1, 3\]"),
         ([THREE, FLAT, direction(*[[1.0, 0.0]] * 2)], ShapeError, r"got \[3, 2\], \[1, 2\], \[2, 2\]"),
     ],
 )

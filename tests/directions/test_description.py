@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from latentedit.core.condition import Condition
-from latentedit.directions.base import Direction
 from latentedit.directions.description import describe
+from latentedit.directions.direction import Direction
 from latentedit.latents.captions.change import Change
 from tests.directions.test_direction_file import PNG, example
 

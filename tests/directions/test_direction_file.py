@@ -19,10 +19,12 @@ import latentedit
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.tensors import pack
-from latentedit.directions.base import Calibration, Curvature, Direction
-from latentedit.directions.direction_file import (
+from latentedit.directions.direction import (
     MAX_FEATURE_NUMBERS,
     MAX_PREVIEW_BYTES,
+    Calibration,
+    Curvature,
+    Direction,
     check_direction_output,
     load_direction,
     save_direction,
@@ -207,15 +209,15 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
             act(tmp_path / "nowhere" / "me.safetensors")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "other").write_bytes(pack(TENSORS, {"format": "pt"}))
-    with pytest.raises(FileFormatError, match=r"is no direction: it says nothing under 'latentedit\.direction'"):
+    with pytest.raises(FileFormatError, match=r"is not a direction: its metadata lack 'latentedit\.direction'"):
         load_direction(tmp_path / "other")
 
 
 def test_features_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_FEATURE_NUMBERS > 3 * 1280 * 64 * 64  # the widest block of a U-Net, at the size of its input
-    monkeypatch.setattr("latentedit.directions.direction_file.MAX_FEATURE_NUMBERS", 2)
+    monkeypatch.setattr("latentedit.directions.direction.MAX_FEATURE_NUMBERS", 2)
     save_direction(example(), tmp_path / "me.safetensors")
-    with pytest.raises(FileFormatError, match="feature is no float32 of length 1 with at most 2 numbers"):
+    with pytest.raises(FileFormatError, match="a feature of length 1 and at most 2 numbers"):
         save_direction(example(feature=torch.full((3,), 3**-0.5)), tmp_path / "me.safetensors")
 
 
@@ -267,10 +269,10 @@ def calibrated(**changes: object) -> dict[str, object]:
         ({"target_captions": ["x" * 10_001]}, "'target_captions.0'"),
         ({"source_captions": [""] * 10_001}, "'source_captions'"),
         (calibrated(evil=1), "'calibration.evil': extra inputs"),
-        (calibrated(effects=[0.1, 0.2, 0.3]), "'calibration': one effect a scale is needed"),
-        *((calibrated(scales=[1.0, last]), "'calibration': scales have to rise") for last in (0.5, 1.0)),
+        (calibrated(effects=[0.1, 0.2, 0.3]), "'calibration': it needs one effect a scale"),
+        *((calibrated(scales=[1.0, last]), "'calibration': it needs one effect a scale") for last in (0.5, 1.0)),
         (calibrated(scales=[1], effects=[1]), "'calibration.scales'"),
-        (calibrated(lowest=2, highest=-2), "'calibration': lowest has to be at most highest"),
+        (calibrated(lowest=2, highest=-2), "'calibration': it needs one effect a scale"),
         *((calibrated(steps=value), "'calibration.steps'") for value in (0, 10**9)),
     ],
 )
@@ -284,15 +286,15 @@ def test_what_is_said_is_checked(tmp_path: Path, changes: dict[str, object], wor
     ("changes", "words"),
     [
         ({"evil": torch.ones(1)}, "it holds a tensor 'evil'"),
-        ({"z": torch.ones(1, 2).half()}, "z, tokens, pooled are not in float32"),
-        ({"z": torch.zeros(1)}, r"z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\] are no z .* of one batch"),
+        ({"z": torch.ones(1, 2).half()}, "its tensors are not float32"),
+        ({"z": torch.zeros(1)}, r"z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\] are not z .* of one batch"),
         ({"tokens": torch.ones(1, 2)}, r"tokens \[b, n, d\].* of one batch"),
         *(
-            ({"preview": preview}, "its preview is no PNG file of at most 1000000 bytes")
+            ({"preview": preview}, "its preview is not a PNG file of at most 1000000 bytes")
             for preview in (torch.ones(9), DATA.reshape(2, 6), DATA[:0], DATA.flip(0))
         ),
         *(
-            ({"feature": feature}, "no float32 of length 1")
+            ({"feature": feature}, "not float32, with a feature of length 1")
             for feature in (torch.ones(1).half(), torch.ones(2), torch.tensor(1.0), torch.zeros(0, 2))
         ),
         *(

@@ -47,7 +47,7 @@ def residuals(noises: int = 1, *, seed: int = 0) -> Tensor:
 def test_gamma_family_takes_each_noises_own_hessian(gamma: float) -> None:
     matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
     rows = r.flatten(0, 1)
-    filtered = apply_filter("gamma", r, Dense(matrices), gamma=gamma, damping=0.0, iterations=1, measured=False)
+    filtered = apply_filter("gamma", r, Dense(matrices), gamma=gamma, damping=0.0, iterations=1)
     expected = (rows + gamma * (rows - times(matrices, rows))).reshape(2, 3, 6).mean(0)
     assert relative_error(filtered.value, expected) < DERIVATIVE
     averaged = r.mean(0) + gamma * (r.mean(0) - times(matrices.reshape(2, 3, 6, 6).mean(0), r.mean(0)))
@@ -84,7 +84,7 @@ def test_neumann_is_a_power_sum(terms: int) -> None:
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt", "neumann"])
 def test_solvers_average_over_noises_before_they_solve(kind: Filter) -> None:
     matrices, r = symmetric(DEFINITE.repeat(2, 1)), residuals(2)
-    known: dict[str, Any] = {"gamma": 0.0, "damping": 0.3, "iterations": ENOUGH, "measured": False}
+    known: dict[str, Any] = {"gamma": 0.0, "damping": 0.3, "iterations": ENOUGH}
 
     def found(residual: Tensor, hessian: Tensor) -> Tensor:
         return apply_filter(kind, residual, Dense(hessian), **known).value
@@ -148,7 +148,7 @@ def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
     r = residuals(2)
     r[:, 1] = 0
     operator = Dense(symmetric(spectrum.repeat(2, 1)))
-    found = apply_filter(kind, r, operator, gamma=0.5, damping=0.3, iterations=4, measured=False)
+    found = apply_filter(kind, r, operator, gamma=0.5, damping=0.3, iterations=4)
     assert not found.value[1].any()
     summary = summarise([found])
     assert summary is not None
@@ -157,11 +157,11 @@ def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
     assert bool(torch.isfinite(torch.stack([summary.rayleigh, summary.lowest])[:, ::2]).all())
 
 
-@given(st.sampled_from(KINDS), st.integers(1, 5), st.sampled_from([-1.0, 0.0, 0.5]), st.booleans())
-def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma: float, measured: bool) -> None:
+@given(st.sampled_from(KINDS), st.integers(1, 5), st.sampled_from([-1.0, 0.0, 0.5]))
+def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma: float) -> None:
     operator = Dense(symmetric(INDEFINITE.repeat(2, 1)))
-    apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations, measured=measured)
-    assert operator.products == products(kind, gamma=gamma, iterations=iterations, measured=measured)
+    apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations)
+    assert operator.products == products(kind, gamma=gamma, iterations=iterations)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -170,7 +170,7 @@ def test_the_first_quotient_is_that_of_the_residual_and_neighbours_do_not_matter
 
     def found(which: slice) -> Filtered:
         rows = torch.arange(6).reshape(2, 3)[:, which].flatten()
-        known: dict[str, Any] = {"gamma": 0.5, "damping": 0.1, "iterations": 4, "measured": False}
+        known: dict[str, Any] = {"gamma": 0.5, "damping": 0.1, "iterations": 4}
         return apply_filter(kind, r[:, which], Dense(matrices[rows]), **known)
 
     together, alone = found(slice(None)), found(slice(1, 2))

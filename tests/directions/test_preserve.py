@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from latentedit.directions.preserve import project
+from latentedit.core.rng import stream
+from latentedit.directions.preserve import along, change_share, project
 from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import symmetric, vectors
 from tests.directions.mixtures import dense_solve
@@ -77,3 +81,72 @@ def test_columns_that_say_nothing_new_change_nothing() -> None:
     assert torch.equal(project(g, empty, empty), g)
     assert relative_error(project(g, 1e-6 * columns, 1e3 * columns), project(g, columns, columns)) < EXACT
     assert project(g.float(), columns.float(), columns.float()).dtype == torch.float32
+
+
+SHAPES = st.sampled_from([(2, 5), (3, 2, 3), (2, 4, 5, 6), (1, 1, 1, 1)])
+FLOORS = st.floats(1e-4, 1.0)
+
+
+def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Normal numbers, every third of them zero."""
+    z = torch.randn(shape, generator=stream(seed, "tests"), dtype=torch.float32).to(torch.float64)
+    z.view(-1)[::3] = 0
+    return z
+
+
+@given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([-1e-30, 1e-3, -7.0, 1e30]))
+def test_pictures_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
+    shape: tuple[int, ...], seed: int, floor: float, factor: float
+) -> None:
+    """Another scale for each picture: an energy compared across the batch would show."""
+    moved = displacement(shape, seed) * torch.logspace(0, 4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    together = change_share(factor * moved, floor)
+    for index in range(shape[0]):
+        assert torch.allclose(together[index : index + 1], change_share(moved[index : index + 1], floor), rtol=1e-12)
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.3])
+def test_a_vector_counts_number_by_number_and_half_is_at_the_floor(floor: float) -> None:
+    moved = torch.tensor([[0.0, -2.0, 2.0 * floor**0.5, 1.0]], dtype=torch.float64)
+    expected = torch.tensor([[0.0, 1 / (1 + floor), 0.5, 0.25 / (0.25 + floor)]], dtype=torch.float64)
+    assert torch.allclose(change_share(moved, floor), expected, rtol=1e-14)
+
+
+def test_a_picture_pools_its_channels_and_three_by_three_places() -> None:
+    """Two changed places, 3 in the first channel and 4 in the last: nine places share the energy of each."""
+    moved = torch.zeros(1, 3, 7, 7, dtype=torch.float64)
+    moved[0, 0, 1, 1], moved[0, 2, 5, 5] = 3.0, -4.0
+    share = change_share(moved, 0.25)
+    expected = torch.zeros(1, 1, 7, 7, dtype=torch.float64)
+    expected[0, 0, :3, :3], expected[0, 0, 4:, 4:] = 9 / (9 + 4), 16 / (16 + 4)
+    assert torch.allclose(share, expected, rtol=1e-14)
+
+
+@given(st.sampled_from([1, 3, 5, 9]), st.integers(1, 12), st.integers(1, 12), st.integers(0, 50), FLOORS)
+def test_the_average_is_over_as_many_places_as_asked_for(
+    width: int, rows: int, columns: int, seed: int, floor: float
+) -> None:
+    """Against an average by another library."""
+    moved = displacement((2, 4, rows, columns), seed)
+    size = (0, 0, width, width)
+    energy = torch.from_numpy(uniform_filter(moved.square().sum(1, keepdim=True).numpy(), size, mode="nearest"))
+    expected = energy / (energy + floor * energy.amax((1, 2, 3), keepdim=True)).clamp_min(1e-300)
+    assert torch.allclose(change_share(moved, floor, width=width), expected, rtol=1e-9, atol=1e-12)
+    assert width != 3 or torch.equal(change_share(moved, floor), change_share(moved, floor, width=3))
+
+
+@given(st.integers(0, 50), st.sampled_from([1e-20, 1.0, -3.0, 1e20]))
+def test_what_lies_along_a_displacement_is_a_projection_at_each_place(seed: int, size: float) -> None:
+    """The rest is at a right angle to it, what lies along it already stays, and its size and sign do not matter."""
+    part, moved = displacement((2, 4, 3, 5), seed)[None], displacement((2, 4, 3, 5), seed + 1)
+    found = along(part, moved)
+    assert torch.allclose(((part - found) * moved).sum(-3), torch.zeros(2, 3, 5, dtype=torch.float64), atol=1e-13)
+    assert torch.allclose(along(found, moved), found, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(along(part, size * moved), found, rtol=1e-12, atol=1e-14)
+
+
+def test_nothing_lies_along_what_has_not_moved_and_all_of_a_vector_where_it_has() -> None:
+    moved = torch.tensor([[0.0, 2.0, -1e-9]], dtype=torch.float64)
+    part = torch.tensor([[[3.0, -4.0, 5.0]]], dtype=torch.float64)
+    assert torch.allclose(along(part, moved), torch.tensor([[[0.0, -4.0, 5.0]]], dtype=torch.float64), rtol=1e-14)
+    assert not along(torch.ones(1, 1, 2, 3, 3), torch.zeros(1, 2, 3, 3)).any()

@@ -10,7 +10,7 @@ import torch
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.text import embed_aligned, text_direction
 from latentedit.directions.transfer import changed_by, transferred
 from latentedit.latents.joint import JointLatent

@@ -14,7 +14,6 @@ from PIL import Image, ImageFont
 
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit.directions.latent_path import PathsBetween, paths_between
 from latentedit.display.page import check_sweep_output
 from latentedit.display.sheet import (
     _amplified_difference,
@@ -26,7 +25,7 @@ from latentedit.display.sheet import (
     on_white,
     path_images,
 )
-from latentedit.latents.pair import encode_pair
+from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
 from latentedit_keep.files import plain as plain_values
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy

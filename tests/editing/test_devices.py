@@ -15,11 +15,11 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw, stream
 from latentedit.directions.composition import compose
-from latentedit.directions.global_directions import global_directions
 from latentedit.directions.identification import identify
-from latentedit.directions.local_basis import LocalBasis
-from latentedit.directions.transport import transport
 from latentedit.editing.session import Session
+from latentedit.geometry.global_directions import global_directions
+from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.transport import transport
 from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.criteria import consensus_distances
 from latentedit.latents.inversion import invert

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import read_record, same_picture
 from latentedit.editing.replay import differences, replay

@@ -9,9 +9,8 @@ import torch
 
 import latentedit as le
 from latentedit.core.errors import ConfigError
-from latentedit.directions.at_level import clean_share, random_direction
-from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
+from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.manipulation import default_manipulation, search_of, seed_of, stored_eim
 from latentedit.editing.outputs import same_picture
@@ -24,6 +23,7 @@ from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider
+from latentedit.geometry.local_basis import random_direction
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.result import EditResult

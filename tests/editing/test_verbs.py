@@ -21,7 +21,7 @@ from latentedit.core.errors import (
     UnknownPictureError,
     UnknownPictureWarning,
 )
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.request import EditRequest

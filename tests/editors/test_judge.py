@@ -253,7 +253,7 @@ def test_a_model_that_sees_the_picture_is_shown_the_edit_and_told_to_change_noth
     x = torch.linspace(-0.8, 0.8, 12, dtype=torch.float64).reshape(3, 4)
     condition = dataclasses.replace(painter.embed(["a"]).expand(3), reference=(x,))
     latent = JointLatent(backbone=painter, z=x, condition=condition, captions=("a",) * 3)
-    target, judge = latent.told(["b"] * 3), Judge()
+    target, judge = latent.embed_with_references(["b"] * 3), Judge()
     known, outside = judge.judge(latent, target, -x, strength=1.0, seed=0), -x - torch.tensor([[0.0], [0.0], [1.0]])
     assert [one.word for one in known] == ["done"] * 3
     assert [one.residual for one in known] == pytest.approx([1.0] * 3)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editors import slider as slider_module

@@ -14,8 +14,7 @@ from PIL import Image
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError
-from latentedit.directions.base import Calibration, Direction
-from latentedit.directions.direction_file import save_direction
+from latentedit.directions.direction import Calibration, Direction, save_direction
 from latentedit.editing.undo import difference, undo_stored
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge

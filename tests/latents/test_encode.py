@@ -14,12 +14,10 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import encode, one_each, open_picture
-from latentedit.latents.pair import encode_pair
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, noisy
 
 RED, BLUE = (204, 76, 76), (76, 76, 204)
 
@@ -148,27 +146,3 @@ def test_texts_are_one_for_all_or_one_each() -> None:
             one_each(texts, 2, "target caption")
     with pytest.raises(ConfigError, match="1 pictures take one label, or one each; got 2"):
         one_each(["a", "b"], 1, "label")
-
-
-def test_captions_of_a_pair(reading: ColourBackbone) -> None:
-    pair = encode_pair(reading, [noisy(), grey()], ["green", None])
-    assert pair.captions == ("green", "grey")
-    assert torch.equal(pair.condition.tokens, reading.embed(["green", "grey"]).tokens)
-    alone = encode(reading, grey(), caption="grey")
-    assert torch.equal(pair.z[1], alone.z[0])
-    assert torch.equal(pair.frames[1].pixels, alone.frames[0].pixels)
-    model = ColourBackbone()
-    pair = encode_pair(model, [noisy(), grey()], [None, "red"])
-    assert pair.captions == ("", "red")
-    assert torch.equal(pair.condition.tokens, model.embed(["", "red"]).tokens)
-
-
-def test_what_is_no_pair_is_refused(reading: ColourBackbone) -> None:
-    wide: Any = Image.fromarray(np.asarray(grey(size=(48, 16))))
-    with pytest.raises(ConfigError, match=r"at different sizes, 8 x 8 and 12 x 4\. Crop one"):
-        encode_pair(reading, [grey(size=(16, 16)), wide], [None, None])
-    with pytest.raises(ConfigError, match="the same one twice"):
-        encode_pair(reading, [grey(), grey()], [None, None])
-    for count in (1, 3):
-        with pytest.raises(ConfigError, match=f"two pictures and two captions; got {count}"):
-            encode_pair(reading, [grey(seed) for seed in range(count)], [None, None])

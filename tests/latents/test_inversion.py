@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError, ShapeError
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField

@@ -12,8 +12,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.base import Backbone
 from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.guidance import GuidedField

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
+from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, reduced_mask
 from latentedit.models.registry import load

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.api.naming import ProbabilityReader
+from latentedit.geometry.naming import ProbabilityReader
 from latentedit.latents.classifier import to_pixels
 from latentedit.models.registry import bundled_folder
 from latentedit.testing.contracts.captioner import CaptionerContract

@@ -7,8 +7,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import Prediction, clean_estimate
 from latentedit.core.rng import draw, stream
 from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule
-from latentedit.core.solvers.integrate import sample
-from latentedit.core.solvers.midpoint import MidpointSolver
+from latentedit.core.solvers import MidpointSolver, sample
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture

@@ -11,8 +11,7 @@ import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline
 
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.codec import pack, unpack
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import write_settings

@@ -12,9 +12,8 @@ from diffusers import DiffusionPipeline, SD3Transformer2DModel
 
 from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.guard import Guard
-from latentedit.latents import reference
-from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.reference import verify
+from latentedit.latents import drawing
+from latentedit.latents.drawing import draw_pictures, verify
 from latentedit.latents.worlds import World, words_of
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
@@ -60,7 +59,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     small = Calibration(pictures=2, steps=1, batch=2, harmed=1)
     monkeypatch.setattr(recipes, "Calibration", lambda: small)
     monkeypatch.setattr(recipes, "calibrate_guard", functools.partial(calibrate_guard, how=small))
-    monkeypatch.setattr(reference, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    monkeypatch.setattr(drawing, "draw_pictures", functools.partial(draw_pictures, steps=2))
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)

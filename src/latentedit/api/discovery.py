@@ -1,4 +1,8 @@
-"""Directions that nobody named: a local basis tried in both signs, named by what it changes, against random ones."""
+"""Discovered directions: those of a local basis, walked in both signs, named by what they change, and calibrated.
+
+Random directions are the control. A discovered direction can be transported to another picture, where it is walked,
+named and calibrated anew.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,53 +11,47 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.api.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.core.cost import Cost, metered, peak_bytes
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.at_level import clean_share, random_direction
-from latentedit.directions.base import Calibration, Direction
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.core.settings import Count, check
+from latentedit.directions.direction import Calibration, Direction, clean_share
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
-from latentedit.editors.walks.step_length import Walk, effect_of, step_lengths
+from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
+from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
+from latentedit.geometry.transport import DAMPING, Carried, feature_of, transport
+from latentedit.geometry.walks import Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
+from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import preview_of
 from latentedit.models.base import Backbone
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)
-"""Multiples of a direction at which it is looked at; 0 is the picture."""
+"""Multiples of a direction at which it is evaluated; 0 is the picture."""
 
 CONTROLS = 4
-"""Random directions of each kind that are probed beside those of the basis."""
+"""Random directions of each kind."""
 
 _DECODED_ROWS = 16  # latents decoded at once
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DirectionProbe:
-    """What one direction at a noise level does to a picture at every one of `SCALES`.
+    """The effect of one direction at a noise level on a picture, at every one of `SCALES`."""
 
-    Args:
-        length: of its displacement of the latent at the level, at scale 1.
-        effect: change of the clean latent at scale 1 and -1; see `step_length`.
-        meaning: what it changes.
-        z: clean latents, one a scale.
-        pictures: at the model's size in [-1, 1], one a scale.
-    """
-
-    length: float
-    effect: float
+    length: float  # of its displacement of the latent at the level, at scale 1
+    effect: float  # change of the clean latent at scale 1 and -1; see `geometry.walks`
     meaning: Meaning
-    z: Float[Tensor, "m *latent"]
-    pictures: Float[Tensor, "m 3 h w"]
+    z: Float[Tensor, "m *latent"]  # clean latents, one a scale
+    pictures: Float[Tensor, "m 3 h w"]  # at the model's size in [-1, 1], one a scale
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DiscoveredDirection:
-    """A calibrated direction, whose strength 1 has the effect that `step_length` says, and what it did."""
+    """A calibrated direction, whose strength 1 has the effect `geometry.walks.EFFECT`, and its probe."""
 
     direction: Direction
     probe: DirectionProbe
@@ -61,21 +59,22 @@ class DiscoveredDirection:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discovery:
-    """What a basis does to its picture, and what random directions do.
-
-    Args:
-        basis: of the picture.
-        directions: one for each of the basis, in its order.
-        equal_length: random directions at the same level, as long as the first ones of the basis.
-        equal_effect: random directions at the same level, each as long as it takes for the same effect.
-        cost: of all this, without the basis.
-    """
+    """The effects of a basis on its picture, and those of random directions at the same level."""
 
     basis: LocalBasis
-    directions: tuple[DiscoveredDirection, ...]
-    equal_length: tuple[DirectionProbe, ...]
-    equal_effect: tuple[DirectionProbe, ...]
-    cost: Cost
+    directions: tuple[DiscoveredDirection, ...]  # one for each of the basis, in its order
+    equal_length: tuple[DirectionProbe, ...]  # random directions, as long as the first ones of the basis
+    equal_effect: tuple[DirectionProbe, ...]  # random directions, each as long as it takes for the same effect
+    cost: Cost  # without the basis
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TransportResult:
+    """A direction at the picture to which it was carried."""
+
+    basis: LocalBasis  # of that picture, of which the direction is made
+    carried: Carried  # at unit length
+    found: DiscoveredDirection
 
 
 @torch.no_grad()
@@ -83,17 +82,17 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
     """Try every direction of a basis in both signs, and random ones; name what they change.
 
     Args:
-        basis: of a picture; whole, as `local_basis` gives it.
-        progress: told after each step of "step lengths", "edits" and "random directions".
+        basis: of a picture; as `local_basis` returns it.
+        progress: called after each step of "step lengths", "edits" and "random directions".
 
     Raises:
         ConfigError: latents without a picture, or of a model that knows latents only.
-        ModelError: the network gave values that are not finite.
+        ModelError: the network returned values that are not finite.
 
     Cost:
         For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two ways back a round
-        of at most `step_length.ROUNDS`, and four more; four for each random one of equal length; and the judge's
-        evaluations of the pictures that the basis made.
+        of at most `walks.ROUNDS`, and four more; four for each random one of equal length; and the judge's evaluations
+        of the pictures that the basis made.
     """
     latent = basis.latent
     walk = Walk(latent=latent, trace=basis.trace, progress=progress)
@@ -117,6 +116,62 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
 
 
 @torch.no_grad()
+def transport_to(
+    direction: Direction,
+    latent: JointLatent,
+    *,
+    rank: int = 20,
+    inverse: bool = True,
+    damping: float = DAMPING,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TransportResult:
+    """Carry a direction to a picture, at the site and level at which it was found, under the same text.
+
+    That text is the direction's prompt; the picture's own caption if it was found under the caption of its picture.
+
+    Args:
+        direction: one that stores its change of a feature.
+        latent: one picture, under the text that is to stay true of it.
+        rank: of the picture's basis; the higher, the more of the change it can make.
+        inverse: see `geometry.transport.transport`.
+        damping: see `geometry.transport.transport`.
+        seed: of the search for the basis.
+        progress: called after each step of the inversion, the search, "step lengths" and "edits".
+
+    Raises:
+        ConfigError, ShapeError: as `local_basis` and `transport`.
+        ModelError: the network returned values that are not finite.
+
+    Cost:
+        That of `local_basis`, and of one direction in `discover`.
+    """
+    feature_of(direction)
+    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
+    settings = direction.settings
+    check(Count, steps=settings.get("steps"))
+    prompt = settings.get("prompt")
+    own = prompt in direction.source_captions or not isinstance(prompt, str)
+    basis = local_basis(
+        latent,
+        site=settings["site"],
+        rank=rank,
+        level=direction.level,
+        prompt=None if own else prompt,
+        steps=int(settings["steps"]),
+        seed=seed,
+        progress=progress,
+    )
+    carried = transport(direction, basis, inverse=inverse, damping=damping, step=1.0)
+    (found,) = discover_along(
+        basis,
+        carried.direction.z * clean_share(basis.level),
+        lambda _, step: transport(direction, basis, inverse=inverse, damping=damping, step=step).direction,
+        progress=progress,
+    )
+    return TransportResult(basis=basis, carried=carried, found=found)
+
+
 def discover_along(
     basis: LocalBasis,
     units: Float[Tensor, "k *latent"],
@@ -124,24 +179,12 @@ def discover_along(
     *,
     progress: Progress | None = None,
 ) -> tuple[DiscoveredDirection, ...]:
-    """Directions where a basis was taken, each as long as it takes for the effect; probed, named and calibrated.
+    """Directions of unit length at the picture and level of a basis: fitted to the effect, named and calibrated.
 
-    Args:
-        basis: says at which picture and level; a whole one.
-        units: directions there, of unit length.
-        direction_at: the direction of that index, displacing the latent at the level by that length.
-        progress: told after each step of "step lengths" and "edits".
-
-    Raises:
-        ConfigError: latents without a picture.
-        ModelError: the network gave values that are not finite.
-
-    Cost:
-        For each direction two ways back a round of at most `step_length.ROUNDS`, four more, and the judge's
-        evaluations.
+    ``direction_at(index, length)`` makes the direction that displaces the latent at the level by that length.
     """
     if not basis.latent.frames:
-        raise ConfigError("The basis was taken at bare latents, and directions are seen on a picture. Encode a picture")
+        raise ConfigError("the basis was taken at bare latents; directions are discovered on a picture. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
     probes = probe_directions(walk, units, step_lengths(walk, units).length, what="edits")
     damages = _damage(basis, probes)
@@ -154,16 +197,7 @@ def discover_along(
 def probe_directions(
     walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str
 ) -> tuple[DirectionProbe, ...]:
-    """Directions at every one of `SCALES`, decoded and named.
-
-    Args:
-        units: directions of unit length.
-        lengths: at scale 1.
-        what: progress calls it.
-
-    Cost:
-        Four ways back a direction.
-    """
+    """Unit directions at every one of `SCALES` times their lengths, decoded and named, by four ways back each."""
     latent, backbone = walk.latent, walk.latent.backbone
     scales = torch.tensor(SCALES, dtype=torch.float64)
     by_scale = walk.to(units, scales[:, None] * lengths, what=what)
@@ -187,7 +221,7 @@ def probe_directions(
 
 
 def probability_reader(backbone: Backbone) -> ProbabilityReader | None:
-    """The model's captioner, where it can say how sure it is of each value."""
+    """The model's captioner, if it gives probabilities."""
     captioner = captioner_for(backbone)
     return captioner if isinstance(captioner, ProbabilityReader) else None
 
@@ -202,21 +236,21 @@ def _random_directions(basis: LocalBasis) -> Float[Tensor, "n *latent"]:
 
 
 def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[float]]:
-    """The residual of each probe at each scale, in units of that which counts as damage."""
+    """The residual of each probe at each scale, in units of the judge's threshold of damage."""
     latent, judge = basis.latent, Judge.of(basis.latent.backbone)
     losses: list[Tensor] = []
     for rows in torch.cat([latent.z, *(probe.z for probe in probes)]).split(ROWS):
         text = latent.condition.expand(len(rows))
         losses.append(judge.least_loss(latent.backbone, rows, (text,), seed=basis.seed))
-    whole = torch.cat(losses)
-    residuals = (whole[1:] / whole[0]).cpu().double().unflatten(0, (len(probes), len(SCALES)))
+    all_losses = torch.cat(losses)
+    residuals = (all_losses[1:] / all_losses[0]).cpu().double().unflatten(0, (len(probes), len(SCALES)))
     return [[value / judge.damage for value in row] for row in residuals.tolist()]
 
 
 def _finished(
     basis: LocalBasis, direction: Direction, probe: DirectionProbe, damage: Sequence[float]
 ) -> DiscoveredDirection:
-    """The direction as files keep it: named, with a preview, calibrated by effects and damage of the probe."""
+    """The direction with a name, a preview, and a calibration by effects and damage of the probe."""
     before, after = (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
     finished = dataclasses.replace(
@@ -229,7 +263,7 @@ def _finished(
 
 
 def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[float]) -> Calibration:
-    """Effects of the scales, and the strengths up to which the residual stays below that which damages."""
+    """Effects of the scales, and the strengths up to which the residual stays below the threshold of damage."""
     x = basis.latent.z
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
     measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
@@ -250,13 +284,9 @@ def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[floa
 
 
 def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int, nothing: float) -> float:
-    """The scale of one sign at which the damage first reaches 1, interpolated; the largest where it never does.
+    """The scale of one sign at which the damage first reaches 1, interpolated; the largest scale if it never does.
 
-    Args:
-        scales: that were tried, without 0.
-        damage: of each, the residual in units of that which damages.
-        sign: 1 or -1.
-        nothing: the same of the picture itself, at 0; below 1.
+    ``nothing`` is the damage of the picture itself, at scale 0; below 1.
     """
     tried = sorted((abs(scale), value) for scale, value in zip(scales, damage, strict=True) if scale * sign > 0)
     before, least = 0.0, nothing

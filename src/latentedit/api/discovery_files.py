@@ -1,4 +1,4 @@
-"""What was discovered, as a folder: the directions, a sheet of them, and in JSON everything that was measured."""
+"""A discovery as a folder: the directions, a sheet of them, and all measurements in JSON."""
 
 import contextlib
 import json
@@ -15,9 +15,9 @@ from PIL import Image
 from latentedit.api.discovery import SCALES, DirectionProbe, Discovery
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import read_json
-from latentedit.directions.direction_file import save_direction
+from latentedit.directions.direction import save_direction
 from latentedit.display.sheet import draw_grid
-from latentedit.editors.walks.step_length import EFFECT
+from latentedit.geometry.walks import EFFECT
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.record import ModelRecord, PictureRecord, versions
 from latentedit_keep.files import check_place, plain, user_path, write_text
@@ -26,15 +26,13 @@ from latentedit_keep.pictures import save_image
 SHEET, FACTS = "directions.png", "discovered.json"
 
 _PANEL_PX = 160  # width of a picture on the sheet
-_NAME_LETTERS = 40  # of a file, at most, for what the direction changes
+_NAME_LETTERS = 40  # maximum, of a file name without its number
 
 
 def check_folder(folder: Path) -> None:
-    """Find out whether `write_discovery` could write a folder, before any work is spent on it.
+    """Check that `write_discovery` could write a folder, before any work is spent on it.
 
-    Raises:
-        OutputError: a file of that name, a folder that holds anything but an earlier discovery, or a place that cannot
-            be written to.
+    A folder that holds anything but an earlier discovery is refused.
     """
     folder = user_path(folder, error=OutputError)
     if folder.is_dir():
@@ -45,26 +43,16 @@ def check_folder(folder: Path) -> None:
                 "Choose another folder"
             )
     elif folder.exists():
-        raise OutputError(f"The output {folder} is a file, and a folder is written. Choose another name")
+        raise OutputError(f"The output {folder} is a file, not a folder. Choose another name")
     check_place(folder.resolve().parent / f"{folder.resolve().name}.{secrets.token_hex(4)}")
 
 
 def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
-    """Write the folder, whole or not at all; an earlier discovery there is replaced.
-
-    Args:
-        folder: where.
-
-    Returns:
-        What the JSON file says.
-
-    Raises:
-        OutputError: as `check_folder`, or a full disk.
-    """
+    """Write the folder atomically, in place of an earlier discovery; returns the content of its JSON file."""
     check_folder(folder)
     facts = plain(_facts(discovery))
-    place = user_path(folder, error=OutputError).resolve()
-    hidden = place.with_name(f".{secrets.token_hex(8)}")
+    target = user_path(folder, error=OutputError).resolve()
+    hidden = target.with_name(f".{secrets.token_hex(8)}")
     try:
         hidden.mkdir()
         for one, name in zip(discovery.directions, file_names(discovery), strict=True):
@@ -72,18 +60,18 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
         title = f"{facts['record']['picture']['name'] or 'picture'}: {len(discovery.directions)} directions"
         save_image(draw_discovery(discovery, title=title), hidden / SHEET)
         write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))
-        _put(hidden, place)
+        _replace(hidden, target)
     except OSError as error:
         reason = str(error).replace(str(hidden), str(folder))
-        whole = reason if isinstance(error, OutputError) else f"The folder {folder} could not be written: {reason}"
-        raise OutputError(whole) from error
+        text = reason if isinstance(error, OutputError) else f"The folder {folder} could not be written: {reason}"
+        raise OutputError(text) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return facts
 
 
 def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
-    """The directions of a basis, one a row: its name and facts, then the picture moved by -2, -1, 0, 1 and 2 steps."""
+    """One direction a row: its name and measurements, then the picture moved by -2, -1, 0, 1 and 2 steps."""
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     images: list[Image.Image] = []
     for found in discovery.directions:
@@ -116,7 +104,7 @@ def _description(discovery: Discovery, index: int) -> str:
 
 
 def file_names(discovery: Discovery) -> list[str]:
-    """One a direction: its number, and what it changes first in each sign."""
+    """One a direction: its number and its name."""
     names: list[str] = []
     for index, one in enumerate(discovery.directions, start=1):
         words = re.sub(r"[^a-z0-9]+", "-", one.probe.meaning.name.lower()).strip("-")
@@ -125,7 +113,7 @@ def file_names(discovery: Discovery) -> list[str]:
 
 
 def _listed(folder: Path) -> set[str]:
-    """Files of an earlier discovery, by its own account; none where there is no such account."""
+    """The files of an earlier discovery by its JSON file; none without one."""
     try:
         facts = read_json(folder / FACTS)
     except FileFormatError:
@@ -141,22 +129,21 @@ def _listed(folder: Path) -> set[str]:
             return set()
 
 
-def _put(hidden: Path, place: Path) -> None:
-    """Rename a folder to its place; what stood there is gone only once the new one stands."""
-    before = place.with_name(f".{secrets.token_hex(8)}")
-    if place.exists():
-        place.rename(before)
+def _replace(hidden: Path, target: Path) -> None:
+    """Rename a folder; what had its new name is deleted once that succeeded."""
+    before = target.with_name(f".{secrets.token_hex(8)}")
+    if target.exists():
+        target.rename(before)
     try:
-        hidden.rename(place)
+        hidden.rename(target)
     except OSError:
         with contextlib.suppress(OSError):
-            before.rename(place)
+            before.rename(target)
         raise
     shutil.rmtree(before, ignore_errors=True)
 
 
 def _facts(discovery: Discovery) -> dict[str, Any]:
-    """Everything that was measured."""
     basis = discovery.basis
     frame = basis.latent.frames[0]
     return {

@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from latentedit.directions.base import Direction
-from latentedit.directions.direction_file import ENDING, save_direction
+from latentedit.directions.direction import ENDING, Direction, save_direction
 from latentedit.editing.result import EditResult
 from latentedit.latents.pictures import Picture
 from latentedit_keep.files import plain

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.result import EditResult
 from latentedit.latents.pictures import Picture
 

@@ -14,9 +14,7 @@ from latentedit.app.history import Edit, Entry
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
-from latentedit.directions.direction_file import ENDING, load_direction
-from latentedit.directions.local_basis import local_basis
+from latentedit.directions.direction import ENDING, Direction, load_direction
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
@@ -24,6 +22,7 @@ from latentedit.editing.undo import undo_stored
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
+from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions

@@ -21,7 +21,7 @@ from latentedit.batch.executors import Measure, check_model
 from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
-from latentedit.directions.at_level import found_under_no_text
+from latentedit.directions.direction import found_under_no_text
 from latentedit.editing import verbs
 from latentedit.editing.outputs import beside
 from latentedit.editing.request import EditRequest

@@ -19,8 +19,8 @@ import torch
 from latentedit._version import __version__
 from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
 from latentedit.core.errors import ConfigError, ModelError, OutputError
-from latentedit.core.memory import keep_freed_memory
 from latentedit.core.plugins import EXECUTORS
+from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 
 Measure = Callable[[Any], UnitResult]  # does the work of one task

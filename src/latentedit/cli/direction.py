@@ -16,7 +16,7 @@ from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
 if TYPE_CHECKING:
-    from latentedit.directions.base import Direction
+    from latentedit.directions.direction import Direction
 
 app = typer.Typer(
     help="""Direction files: make, show, preview and compare.
@@ -74,7 +74,7 @@ def make(
         seed=seed,
     )
     request.check_wanted()
-    from latentedit.directions.direction_file import check_direction_output, save_direction
+    from latentedit.directions.direction import check_direction_output, save_direction
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
     from latentedit.latents.encode import encode
@@ -111,7 +111,7 @@ def show(file: File, as_json: options.Json = False) -> None:
         latentedit direction show glasses.safetensors
         latentedit direction show glasses.safetensors --json
     """
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
 
     _tell(load_direction(file), file, as_json=as_json, quiet=False)
 
@@ -141,7 +141,7 @@ def preview(
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else default_output(file, "preview.png")
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
     from latentedit.display.page import check_sweep_output
     from latentedit.editing.outputs import check_beside
     from latentedit.editing.result import write_sweep
@@ -183,7 +183,7 @@ def compare(files: Files, as_json: options.Json = False) -> None:
     import torch
 
     from latentedit.directions.composition import cross_talk, named
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
 
     if len(files) < 2:
         raise ConfigError(f"compare at least two files; got {len(files)}. Add another")

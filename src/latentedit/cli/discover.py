@@ -14,7 +14,7 @@ from latentedit_keep.console import print_json, print_rows, progress_bar, say, w
 
 if TYPE_CHECKING:
     from latentedit.api.discovery import DirectionProbe, Discovery
-    from latentedit.directions.local_basis import LocalBasis
+    from latentedit.geometry.local_basis import LocalBasis
 
 Kept = Annotated[
     str | None,
@@ -55,7 +55,7 @@ def discover(
     check(Level, **{"--level": level})
     from latentedit.api.discovery import discover as walk_basis
     from latentedit.api.discovery_files import check_folder, write_discovery
-    from latentedit.directions.local_basis import local_basis
+    from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 

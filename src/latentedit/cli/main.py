@@ -25,8 +25,8 @@ from latentedit._version import __version__
 from latentedit.cli.help_pages import help_page, name_kinds
 from latentedit.cli.request import check_arrows
 from latentedit.core.errors import LatentEditError, UnknownPictureError, UnknownPictureWarning
-from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
+from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
 from latentedit_keep.main import FAULT, UsageError
 

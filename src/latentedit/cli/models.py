@@ -250,7 +250,7 @@ def verification(folder: Path) -> list[str]:
     Raises:
         ModelError: the first check that failed.
     """
-    from latentedit.latents.reference import verify as verify_reference
+    from latentedit.latents.drawing import verify as verify_reference
     from latentedit.models.loading import open_folder
 
     parts = open_folder(folder).parts

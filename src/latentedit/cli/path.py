@@ -13,7 +13,7 @@ from latentedit.editing.request import check_texts
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.directions.latent_path import PathsBetween
+    from latentedit.geometry.paths import PathsBetween
 
 _ALL = "all"
 
@@ -63,9 +63,8 @@ def path(
     """
     check_texts({"--from": source, "--to": target})
     from latentedit.core.settings import Count, Level, check
-    from latentedit.directions.latent_path import METHODS, check_methods, paths_between
     from latentedit.display.sheet import draw_paths
-    from latentedit.latents.pair import SAME_TWICE, encode_pair
+    from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
     from latentedit.latents.pictures import Picture, check_output, save_image
 
     check(Level, **{"--level": level})

@@ -60,7 +60,7 @@ def replay(
         _keep_again(text, result, output, picture, edited, mask, as_json=as_json, quiet=quiet)
         return
     refuse("the result was not written by keep", {"--edited": edited})
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
     from latentedit.editing.outputs import read_record
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record

@@ -13,8 +13,8 @@ from latentedit.editing.request import check_texts
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.carrying import TransportResult
-    from latentedit.directions.base import Direction
+    from latentedit.api.discovery import TransportResult
+    from latentedit.directions.direction import Direction
 
 
 @chooses_model
@@ -55,9 +55,9 @@ def transport(
 
     check(Count, **{"--rank": rank})
     check(Weight, **{"--damping": damping or 0.0})
-    from latentedit.api.carrying import transport_to
-    from latentedit.directions.direction_file import check_direction_output, load_direction, save_direction
-    from latentedit.directions.transport import DAMPING, feature_of
+    from latentedit.api.discovery import transport_to
+    from latentedit.directions.direction import check_direction_output, load_direction, save_direction
+    from latentedit.geometry.transport import DAMPING, feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 

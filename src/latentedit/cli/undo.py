@@ -52,7 +52,7 @@ def undo(
     if direction is None:
         refuse("use these with --direction", {"--strength": strength, "--local/--no-local": local})
     output = output if output is not None else default_output(picture, "undone.png")
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.directions.direction import load_direction
     from latentedit.editing.undo import undo as undo_file
     from latentedit.editing.undo import undo_direction
     from latentedit.latents.pictures import Picture, check_output

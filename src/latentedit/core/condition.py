@@ -1,4 +1,4 @@
-"""Embedded text as an element of a vector space, with what else a network is told beside its latents."""
+"""Embedded text as an element of a vector space, with the other inputs of a network besides its latents."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ from latentedit.core.errors import ShapeError
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Condition:
-    """Embedded text: tokens and pooled part travel together through sums, multiples and interpolation.
+    """Embedded text: tokens and pooled part go together through sums, multiples and interpolation.
 
-    Mask, reference and guidance are no vectors. They travel unchanged: a result has those of its operands.
+    Mask, reference and guidance are not vectors. A result has those of its operands.
 
     Laws (up to rounding):
         1. ``a + b == b + a``, ``(a + b) + c == a + (b + c)``.
@@ -28,12 +28,11 @@ class Condition:
         tokens: one vector a token, ``[b, tokens, width]``.
         pooled: one vector a text, ``[b, pooled width]``; width 0 where a model has none.
         mask: true at the tokens that the network attends to, ``[b, tokens]``; None is all of them.
-        reference: clean latents of pictures that the network sees beside its own, ``[b, *latent]`` each; None where
-            there are none.
+        reference: clean latents of reference pictures for the network, ``[b, *latent]`` each; None without any.
         guidance: the weight that a guidance-distilled network takes as an input; None for all other networks.
 
     Raises:
-        ShapeError: parts that are not of one batch.
+        ShapeError: parts of different batches.
     """
 
     tokens: Float[Tensor, "b n d"]
@@ -54,7 +53,7 @@ class Condition:
                 "Give one truth value a token"
             )
         if any(len(latent) != len(self) for latent in self.reference or ()):
-            raise ShapeError(f"a reference picture is not there for each of {len(self)} texts. Give one a text")
+            raise ShapeError(f"each of {len(self)} texts needs its own row of every reference picture")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -80,7 +79,7 @@ class Condition:
 
     @property
     def words(self) -> "Condition":
-        """The text alone, without the pictures beside it."""
+        """The text alone, without reference pictures."""
         return dataclasses.replace(self, reference=None)
 
     def __getitem__(self, index: slice | Tensor) -> "Condition":
@@ -110,11 +109,7 @@ class Condition:
 
     @staticmethod
     def cat(conditions: Sequence["Condition"]) -> "Condition":
-        """Several batches as one. Rows without a mask attend to all of their tokens.
-
-        Raises:
-            ShapeError: only some have references, or another number of them; or their guidance differs.
-        """
+        """Several batches as one; rows without a mask attend to all of their tokens."""
         first = conditions[0]
         references = [condition.reference or () for condition in conditions]
         if len({len(reference) for reference in references}) != 1:
@@ -164,11 +159,7 @@ class Condition:
 
 
 def _common(what: str, a: Any, b: Any) -> Any:
-    """The value of both, or of the one that has any.
-
-    Raises:
-        ShapeError: two different values.
-    """
+    """The value of both, or of the one that has any; a `ShapeError` for two different values."""
     if a is None or b is None:
         return b if a is None else a
     if not _same(a, b):

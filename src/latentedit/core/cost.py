@@ -1,4 +1,4 @@
-"""What work cost: network evaluations, counted in a context, time and memory."""
+"""Costs: network evaluations, counted in a context, time and memory."""
 
 import contextlib
 import dataclasses
@@ -17,24 +17,21 @@ if sys.platform != "win32":
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Count:
-    """Network evaluations of one model while a context was open; guidance counts two, a derivative product two."""
+    """Network evaluations of one model inside a context; a guided velocity counts two, a derivative product two."""
 
     evaluations: int = 0
 
 
 _OPEN: ContextVar[tuple[tuple[object, Count], ...]] = ContextVar("open counts", default=())
-"""Models that are counted here, each with its count; a thread begins with none."""
+"""Models with open counts; a new thread starts with none."""
 
 _LOCK = threading.Lock()
-"""Threads that run in a copy of one context share its counts."""
+"""Threads in copies of one context share its counts."""
 
 
 @contextlib.contextmanager
 def counting(model: object) -> Generator[Count]:
-    """Count what this thread asks of a model; contexts nest, and each counts everything inside it.
-
-    Another thread counts into it only where it runs in a copy of this context (``contextvars.copy_context``).
-    """
+    """Count this thread's evaluations of a model; contexts nest, and other threads count with ``copy_context``."""
     count = Count()
     token = _OPEN.set((*_OPEN.get(), (model, count)))
     try:
@@ -53,7 +50,7 @@ def spend(model: object, evaluations: int) -> None:
 
 @contextlib.contextmanager
 def spending(model: object, evaluations: int) -> Generator[None]:
-    """What succeeds inside counts as so many evaluations of a model, whatever it calls; what fails as none."""
+    """Count this many evaluations of a model for the code inside, whatever it calls, and none if it fails."""
     token = _OPEN.set(tuple(pair for pair in _OPEN.get() if pair[0] is not model))
     try:
         yield
@@ -64,14 +61,14 @@ def spending(model: object, evaluations: int) -> Generator[None]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a result took.
+    """Cost of a result.
 
     Args:
         evaluations: network evaluations a picture; guidance counts two, a forward-mode or finite-difference JVP two.
         seconds: wall time a picture, without reading and encoding it.
         peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
         verdict_evaluations: spent on judging the result, not part of the edit.
-        guard_evaluations: spent on finding out whether the model knows the picture, likewise.
+        guard_evaluations: spent on checking that the picture is in distribution, not part of the edit.
     """
 
     evaluations: float

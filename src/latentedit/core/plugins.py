@@ -1,6 +1,6 @@
-"""What installed packages offer by name, through entry points: models, backbones, editors, captioners, commands, ...
+"""Registries of installed plugins, by entry points: models, backbones, editors, captioners, commands, ...
 
-Every kind has one group, ``latentedit.KIND``; what comes with latentedit registers as a stranger's package does.
+Every kind has one group, ``latentedit.KIND``; latentedit registers its own plugins as third parties do.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _DISTRIBUTIONS = {
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits", "scenes": "scenes"},
 }
-"""Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
+"""Names in our distributions ``latentedit-...``, so that an error can name the one to install."""
 
 
 _Made = TypeVar("_Made")
@@ -36,7 +36,7 @@ _Made = TypeVar("_Made")
 def _points(
     installed: Callable[..., Any], places: tuple[str, ...], group: str
 ) -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of a group by name; what is installed in these places is looked at once a process."""
+    """Entry points of a group by name, cached for a process and its import path."""
     del places
     return {point.name: point for point in sorted(installed(group=group))}
 
@@ -47,14 +47,14 @@ class Registry:
 
     Args:
         group: of the entry points, such as "latentedit.editors".
-        kind: what one of them is, for messages, such as "editor".
+        kind: for messages, such as "editor".
     """
 
     group: str
     kind: str
 
     def points(self) -> dict[str, importlib.metadata.EntryPoint]:
-        """Entry points by name, sorted; nothing is imported."""
+        """Entry points by name, sorted, without importing them."""
         return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
 
     def names(self) -> list[str]:
@@ -62,12 +62,7 @@ class Registry:
         return list(self.points())
 
     def load(self, name: str) -> Any:
-        """Import what is registered under a name.
-
-        Raises:
-            RegistryError: an unknown name, with the nearest ones or with the package to install; or an entry point
-                whose module cannot be imported, whatever the reason.
-        """
+        """Import the object registered under a name; a `RegistryError` for an unknown name or a failing import."""
         points = self.points()
         if name not in points:
             raise self.unknown(name)
@@ -77,32 +72,26 @@ class Registry:
             point, reason = points[name], f"{type(error).__name__}: {error}"
             package = f"install {point.dist.name} again" if point.dist is not None else "install its package again"
             raise RegistryError(
-                f"the {self.kind} {name!r} cannot be imported from {point.value} ({reason}). Mend it, or {package}"
+                f"the {self.kind} {name!r} cannot be imported from {point.value} ({reason}). Correct it, or {package}"
             ) from error
 
     def make(self, name: str, kind: type[_Made], *arguments: Any) -> _Made:
-        """What the callable of a name makes of some arguments.
-
-        Raises:
-            RegistryError: as `load`; or something else is made than it should be.
-        """
+        """Call the object registered under a name, and check the type of what it returns."""
         made = self.load(name)(*arguments)
         if not isinstance(made, kind):
-            raise RegistryError(
-                f"the {self.kind} {name!r} makes a {type(made).__name__}, which is no {kind.__name__}. Mend it"
-            )
+            raise RegistryError(f"the {self.kind} {name!r} returns a {type(made).__name__}, not a {kind.__name__}")
         return made
 
     def missing(self) -> list[str]:
-        """Names that one of our own packages offers, which is not installed."""
+        """Names of our own packages that are not installed."""
         return sorted(_DISTRIBUTIONS.get(self.group, {}).keys() - self.points().keys())
 
     def requirements(self, name: str) -> list[str]:
-        """Packages of ours that bring a name; none for a stranger's."""
+        """Packages of ours that provide a name; none for third-party names."""
         return [f"latentedit-{package}" for package in _DISTRIBUTIONS.get(self.group, {}).get(name, "").split()]
 
     def complete(self, incomplete: str) -> list[str]:
-        """Names that begin so, for the shell's completion."""
+        """Names with this prefix, for shell completion."""
         return [name for name in self.names() if name.startswith(incomplete)]
 
     def unknown(self, name: str) -> RegistryError:

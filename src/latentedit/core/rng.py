@@ -15,15 +15,7 @@ Seed = int | Sequence[int]
 
 
 def item_seed(seed: int, item: str) -> int:
-    """The seed of one item of a measurement: independent noise for each item, whatever batch it is in.
-
-    Args:
-        seed: of the whole measurement.
-        item: name of the item.
-
-    Returns:
-        32 bits; an edit of the item alone with this seed repeats what was measured.
-    """
+    """The 32-bit seed of one item of a measurement, the same in any batch; an edit of the item alone reproduces it."""
     digest = hashlib.blake2b(repr((int(seed), "item", str(item))).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")
 
@@ -36,9 +28,9 @@ def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     PyTorch's CPU generator keeps 32 bits of its seed: two different streams are equal with probability 2^-32.
 
     Args:
-        seed: the user's seed, any whole number.
-        purpose: what the numbers are for, such as ``"hsds"``; different purposes are independent.
-        index: which of several draws of one purpose.
+        seed: the user's random seed, any whole number.
+        purpose: such as ``"hsds"``; different purposes are independent.
+        index: number of the draw within one purpose.
     """
     digest = hashlib.blake2b(repr((int(seed), str(purpose), int(index))).encode(), digest_size=4).digest()
     generator = torch.Generator(device="cpu")
@@ -47,13 +39,7 @@ def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
 
 
 def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Float[Tensor, "*shape"]:
-    """Standard normal noise of a shape, float32 on the CPU.
-
-    Args:
-        shape: of the result.
-        seed: the user's seed, any whole number.
-        purpose: what the noise is for.
-        index: which of several draws of one purpose.
+    """Standard normal noise of a shape from a `stream`, float32 on the CPU.
 
     Example:
         >>> bool((draw((2, 3), seed=0, purpose="doc") == draw((2, 3), seed=0, purpose="doc")).all())
@@ -67,16 +53,14 @@ def noise_like(
 ) -> Float[Tensor, "..."]:
     """Standard normal noise for each latent of a batch, in its dtype and on its device.
 
-    A picture's noise depends on its seed alone: neither the batch size nor the pictures beside it change it.
+    A picture's noise depends on its seed alone, not on the batch size or the other pictures.
 
     Args:
         z: latents.
         seed: one for all, or one a latent.
-        purpose: as for `draw`, as is the index.
-        count: noises a latent, as a leading axis; without it there is one and no such axis.
-
-    Raises:
-        ShapeError: neither one seed nor one a latent.
+        purpose: see `stream`.
+        index: see `stream`.
+        count: number of noises a latent, as a leading axis; None is one noise without that axis.
     """
     shape = z.shape[1:] if count is None else (count, *z.shape[1:])
     seeds = [seed] if isinstance(seed, int) else list(seed)
@@ -89,7 +73,7 @@ def noise_like(
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Generator[None]:
-    """Networks that are built inside get the same weights for the same seed; the global random state is left alone."""
+    """Networks built inside get the same weights for the same seed; the global random state stays as it is."""
     with torch.random.fork_rng(devices=[]):  # noqa: TID251
         torch.default_generator.manual_seed(seed)
         yield

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.float64 import to_float64
 from latentedit.core.flow import alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.core.levels import LevelGrid
+from latentedit.core.linalg import to_float64
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,11 +74,7 @@ class DiscreteSchedule:
         return float(1 / (alpha + sigma))
 
     def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The level of a time in [0, n - 1].
-
-        Raises:
-            CoordinateError: a time outside that range.
-        """
+        """The level of a time in [0, n - 1]."""
         wide = to_float64(time)
         if not bool(((wide >= 0) & (wide <= self.times - 1)).all()):
             raise CoordinateError(f"times must lie in [0, {self.times - 1}]; got {time.min():.6g} to {time.max():.6g}")
@@ -87,11 +83,7 @@ class DiscreteSchedule:
         return level_from_log_snr(torch.lerp(table[left], table[left + 1], wide - left)).to(time)
 
     def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time of a level in [s_min, s_max], not rounded; levels up to 1e-6 outside are clamped.
-
-        Raises:
-            CoordinateError: a level outside that range.
-        """
+        """The time of a level in [s_min, s_max], not rounded; levels up to 1e-6 outside are clamped."""
         wide = to_float64(s)
         if not bool(((wide >= self.s_min - 1e-6) & (wide <= self.s_max + 1e-6)).all()):
             raise CoordinateError(

@@ -17,10 +17,10 @@ Level = Annotated[float, Field(gt=0, le=1)]
 """A noise level s that is not clean, in (0, 1]."""
 
 MAX_COUNT = 10_000
-"""Of what is done one after the other: a record that asks for a billion steps would run for years."""
+"""Maximum number of steps: a record with a billion steps would run for years."""
 
 MAX_STRENGTHS = 64
-"""Of one sweep, each of which is an edit of its own."""
+"""Maximum number of strengths in a sweep, each of which is an edit."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 """A number of steps, noises or pictures, from 1 up."""
@@ -32,7 +32,7 @@ Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """A number of things that may be missing, from 0 up."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-"""A part of the whole, in [0, 1]."""
+"""A share, in [0, 1]."""
 
 Positive = Annotated[float, Field(gt=0, le=100)]
 """A factor without a sign; never 0."""
@@ -71,14 +71,14 @@ _PROBLEMS = {
     "string_type": "must be text",
     "tuple_type": "must be a list of values",
 }
-"""What pydantic finds, in our words, by its error type."""
+"""Our messages for pydantic's error types."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field, Field))
 def settings(cls: type[Config]) -> type[Config]:
     """Make a frozen, keyword-only dataclass with slots whose values are checked against its annotations.
 
-    What one field cannot say, such as an order of two, is checked in ``__post_init__``, which may raise `ConfigError`.
+    Constraints between fields are checked in ``__post_init__``, which may raise `ConfigError`.
 
     Raises:
         ConfigError: from the class's ``__init__``: a value outside its range or type, or an unknown name.
@@ -99,11 +99,7 @@ def settings(cls: type[Config]) -> type[Config]:
 
 
 def check(kind: Any, **values: object) -> None:
-    """Refuse arguments that are no value of an annotated type: ``check(Level, level=level)``.
-
-    Raises:
-        ConfigError: names the argument, what it must be and what came.
-    """
+    """Check arguments against an annotated type: ``check(Level, level=level)``; a `ConfigError` names the argument."""
     adapter = pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False))
     for name, value in values.items():
         try:
@@ -113,17 +109,12 @@ def check(kind: Any, **values: object) -> None:
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """The fields of a configuration dataclass as values that JSON knows: tuples are lists, configurations mappings."""
+    """The fields of a configuration dataclass as JSON values: tuples become lists, configurations mappings."""
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_plain` wrote; fields that are left out take their defaults, nested ones too.
-
-    Raises:
-        ConfigError: no mapping, a field that the configuration does not have, with the nearest names, or a value that
-            it refuses.
-    """
+    """The configuration that `to_plain` wrote; missing fields, nested ones too, take their defaults."""
     kinds = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
     if not isinstance(cast(Any, values), Mapping):
         raise ConfigError(f"the settings of {cls.__name__} must be given by name; got {values!r:.200}")
@@ -146,7 +137,7 @@ def _built(kind: Any, value: Any) -> Any:
 
 
 def _explained(error: pydantic.ValidationError, known: Iterable[str], name: str = "") -> ConfigError:
-    """All that pydantic found, in one line that leads with the problem."""
+    """All errors of pydantic in one line."""
     return ConfigError("; ".join(_sentence(cast(Any, found), known, name) for found in error.errors()))
 
 

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from latentedit.core.lazy import exports
 
 if TYPE_CHECKING:
-    from latentedit.directions.base import Calibration as Calibration
-    from latentedit.directions.base import Direction as Direction
     from latentedit.directions.composition import compose as compose
     from latentedit.directions.composition import cross_talk as cross_talk
     from latentedit.directions.description import describe as describe
+    from latentedit.directions.direction import Calibration as Calibration
+    from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
     from latentedit.directions.identification import identify as identify
-    from latentedit.directions.local_basis import LocalBasis as LocalBasis
     from latentedit.directions.text import text_direction as text_direction
     from latentedit.directions.transfer import transferred as transferred
+    from latentedit.geometry.local_basis import LocalBasis as LocalBasis
 
 __getattr__, __dir__, __all__ = exports(__name__)

@@ -1,4 +1,4 @@
-"""Several directions at once, and how much each of them does of what another is for.
+"""Composition of directions, and their cross-talk: how much of one direction another one makes.
 
 The cross-talk of directions d_1 ... d_k is the matrix
 
@@ -27,36 +27,31 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
 from latentedit.core.settings import check
-from latentedit.directions.at_level import lives_at_level
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.directions.text import changed_phrases
 from latentedit.latents.record import Mixing
 
 _OPPOSITE = -0.9
 _EQUAL = 0.98
-"""Cosines of two directions beyond which they contradict each other, or say the same; so do several whose cosines have
-an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound."""
+"""Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if
+their cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound."""
 
 
 def check_mixing(mixing: str) -> Mixing:
-    """The mixing of that name.
-
-    Raises:
-        ConfigError: not one of sum, inverse and projection, with the nearest.
-    """
+    """The mixing of that name, or a `ConfigError` with the nearest names."""
     check(Mixing, mixing=mixing)
     return cast("Mixing", mixing)
 
 
 def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
-    """How much of what direction j makes comes along when a picture moves by direction i; see the module.
+    """How much of direction j a picture moves by when it moves by direction i; see the module.
 
     Returns:
-        float64, one matrix a picture (one for all where every direction is for all); row i, column j.
+        float64, row i, column j; one matrix a picture, or a single one if every direction is for all pictures.
 
     Raises:
         ShapeError: directions of different latent shapes, or for different numbers of pictures.
-        ConfigError: no direction, or one of zero length.
+        ConfigError: no direction, or one of length zero.
     """
     gram = _gram(directions)
     return gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
@@ -67,11 +62,11 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
 
     Args:
         directions: of one model, each for one picture or for all of the same pictures.
-        strengths: one a direction; a negative one goes the other way.
-        mixing: what is done about cross-talk; see the module.
+        strengths: one a direction; negative ones reverse it.
+        mixing: how cross-talk is treated; see the module.
 
     Returns:
-        The composed direction; at strength 1 it makes what was asked for. Its level is the highest of theirs.
+        The composed direction, to be applied at strength 1. Its level is the highest of theirs.
 
     Raises:
         ShapeError: directions that do not fit together, or another number of strengths.
@@ -112,17 +107,16 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
 
 def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     if not directions:
-        raise ConfigError("there is no direction to put together. Give at least one")
+        raise ConfigError("at least one direction is needed")
     shapes = {tuple(d.z.shape[1:]) for d in directions}
     batch = max(len(d) for d in directions)
     if len(shapes) > 1 or any(len(d) not in (1, batch) for d in directions):
         raise ShapeError(
-            "directions must have one shape to be put together; got "
-            f"{', '.join(str(list(d.z.shape)) for d in directions)}"
+            f"directions to be composed must have one shape; got {', '.join(str(list(d.z.shape)) for d in directions)}"
         )
     for index, d in enumerate(directions):
         if not bool(d.length.all()):
-            raise ConfigError(f"direction {index + 1} has no length, so it moves nothing. Leave it out")
+            raise ConfigError(f"direction {index + 1} has length zero, so it moves nothing. Leave it out")
     rows = torch.stack([d.z.flatten(1).cpu().double().expand(batch, -1) for d in directions], 1)
     return rows @ rows.mT
 
@@ -142,19 +136,19 @@ def _check_sense(
             )
         if mixing != "sum" and bool((cosines[:, i, j].abs() > _EQUAL).any()):
             raise ConfigError(
-                f"directions {i + 1} and {j + 1} say the same, which mixing {mixing!r} cannot separate. "
+                f"directions {i + 1} and {j + 1} are the same, which mixing {mixing!r} cannot separate. "
                 "Leave one out, or use mixing 'sum'"
             )
     for count in range(3, len(directions) + 1) if mixing != "sum" else ():
         if bool((torch.linalg.eigvalsh(cosines[:, :count, :count]) < 1 - _EQUAL).any()):
             raise ConfigError(
-                f"direction {count} says what those before it say together, which mixing {mixing!r} cannot separate. "
+                f"direction {count} is a combination of those before it, which mixing {mixing!r} cannot separate. "
                 "Leave one out, or use mixing 'sum'"
             )
 
 
 def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], mixing: Mixing) -> Float[Tensor, "b k"]:
-    """What each direction is multiplied by: ``s^T M``, M the identity, C^-1, or the steps of Gram and Schmidt."""
+    """The weight of each direction: ``s^T M``, M the identity, C^-1, or the Gram-Schmidt steps."""
     if mixing == "sum":
         return strengths.expand(len(gram), -1)
     if mixing == "inverse":
@@ -167,9 +161,8 @@ def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], mixin
 
 
 def named(directions: Sequence[Direction]) -> list[str]:
-    """A short name for each direction: what its target adds, or what its source loses, in words, else its number."""
-    from_words = [_words(direction) for direction in directions]
-    return [words or f"direction {index + 1}" for index, words in enumerate(from_words)]
+    """A short name for each direction: the phrases that its target adds or its source loses, else its number."""
+    return [_words(direction) or f"direction {index + 1}" for index, direction in enumerate(directions)]
 
 
 def _words(direction: Direction) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
-from latentedit.directions.base import Calibration, Direction
+from latentedit.directions.direction import Calibration, Direction
 from latentedit.directions.text import change_words
 from latentedit.latents.captions.base import one_line
 
@@ -44,10 +44,7 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
 
 
 def _change(direction: Direction) -> str:
-    """What the target captions say otherwise, as `change` takes it; pictures with the same change count once.
-
-    Directions that nobody asked for may have been named by what they were seen to change.
-    """
+    """The changes between captions; of a direction without captions, its name."""
     pairs = zip(direction.source_captions, direction.target_captions, strict=False)
     changes = [change_words(source, target) for source, target in pairs if target]
     if not changes:
@@ -88,7 +85,7 @@ def _value(value: Any) -> str:
 
 
 def _size(direction: Direction) -> str:
-    """Shapes of one picture's displacement, for whom it is, and what all of it takes."""
+    """Shapes of one picture's displacement, the number of pictures, and the bytes of all of it."""
     parts = {"latent": direction.z, "tokens": direction.condition.tokens, "pooled": direction.condition.pooled}
     shapes = ", ".join(f"{name} {' x '.join(map(str, part.shape[1:]))}" for name, part in parts.items())
     batch = max(len(part) for part in parts.values())

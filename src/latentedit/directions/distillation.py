@@ -1,4 +1,4 @@
-"""What a change of text asks for at one level: differences of clean estimates, in the scale of the data.
+"""Residuals: the displacement that a change of text asks for at one level, from differences of clean estimates.
 
 With ``x_s = (1-s) x + s e`` and ``y_s = (1-s) y + s e`` (one noise for both, y the edit as it stands), clean estimates
 ``x_hat = z - s v`` and the text direction ``n = c1 - c0``, the residual r is one of
@@ -27,13 +27,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.flow import per_element
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
 from latentedit.models.guidance import GuidedField, unguided
 
 Residual = Literal["dds", "sds", "mixed"]
-"""What is distilled; see the module."""
+"""See the module."""
 
 TARGET_BRANCHES = {"dds": 1, "sds": 1, "mixed": 2}
 """Estimates that each residual takes at y_s."""
@@ -54,54 +54,31 @@ def text_step(dtype: torch.dtype) -> float:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pull:
-    """What was found at one level, noise by noise.
+class Residuals:
+    """The residuals at one level, noise by noise."""
 
-    Args:
-        residual: r; exactly zero for pictures whose source and target text are equal.
-        unexplained: ``x - x_hat(x_s, c0)``, what the source estimate leaves of the picture ("dds" only)
-        preserved: ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each caption c_j to preserve.
-        velocity: the source branch's, ``v(x_s, c0)``; zero where it was not asked for.
-        jacobian: of the unguided velocity under the source text at x_s; rows are ordered noise by noise.
-    """
-
-    residual: Float[Tensor, "m b *latent"]
-    unexplained: Float[Tensor, "m b *latent"]
-    preserved: tuple[Float[Tensor, "m b *latent"], ...]
-    velocity: Float[Tensor, "m b *latent"]
-    jacobian: VelocityJacobian
+    residual: Float[Tensor, "m b *latent"]  # r; exactly zero for pictures whose source and target text are equal
+    unexplained: Float[Tensor, "m b *latent"]  # ``x - x_hat(x_s, c0)``, the source reconstruction residual ("dds" only)
+    preserved: tuple[Float[Tensor, "m b *latent"], ...]  # ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each c_j to preserve
+    velocity: Float[Tensor, "m b *latent"]  # the source branch's, ``v(x_s, c0)``; zero where it was not computed
+    jacobian: VelocityJacobian  # of the unguided velocity under the source text at x_s; rows noise by noise
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distillation:
-    """The residuals of one request, level by level.
-
-    Args:
-        latent: encoded pictures with their full captions.
-        target: the target text, one a picture.
-        preserve: full captions, each another than the source caption in one attribute to keep; one text a picture each.
-        residual: which difference is taken.
-        guidance: classifier-free guidance weight of every branch; the Jacobian is never guided.
-        unconditional: the empty text, where the weight is not 1.
-    """
+    """The residuals of one search, level by level; texts are one a picture each."""
 
     latent: JointLatent
     target: Condition
     preserve: tuple[Condition, ...] = ()
     residual: Residual = "dds"
-    guidance: float = 1.0
-    unconditional: Condition | None = None
+    guidance: float = 1.0  # of every branch; the Jacobian is never guided
+    unconditional: Condition | None = None  # the empty text, where the weight is not 1
 
-    def at(self, moved: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]) -> Pull:
-        """All residuals at one level, in one batched call cut into chunks.
-
-        Args:
-            moved: ``y - x``; None is the first step, ``y = x``.
-            level: s, in (0, 1].
-            noise: e of each picture.
-
-        Raises:
-            ModelError: the network gave values that are not finite.
+    def at(
+        self, moved: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]
+    ) -> Residuals:
+        """All residuals at one level, in one batched call cut into chunks; ``moved`` is ``y - x``, None at first.
 
         Cost:
             A noise and picture: the target branches (2 for "mixed", otherwise 1), 1 for the source branch ("dds", a
@@ -120,7 +97,7 @@ class Distillation:
         residual = -level * self._change(v[:branches], source_v, moved, noise)
         plain = unguided(self.latent.backbone, source).repeat(count)
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
-        return Pull(
+        return Residuals(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
             unexplained=level * (source_v - noise + x),
             preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
@@ -172,16 +149,12 @@ class Distillation:
 
 
 def needs_source(residual: Residual, *, first: bool, preserved: int) -> bool:
-    """Whether a step asks for the source branch: always, but for "sds" and the first "mixed" step, which may not."""
+    """Whether a step needs the source branch: not for "sds" and the first "mixed" step without texts to preserve."""
     return residual == "dds" or preserved > 0 or (residual == "mixed" and not first)
 
 
 def check_finite(values: Tensor, what: str, model: str, level: float) -> None:
-    """Refuse what a damaged or overflowing network gives.
-
-    Raises:
-        ModelError: a value that is not finite.
-    """
+    """Raise a `ModelError` if a damaged or overflowing network returned values that are not finite."""
     if not bool(torch.isfinite(values).all()):
         raise ModelError(
             f"the {what} from the network {model} has values that are not finite, at level "

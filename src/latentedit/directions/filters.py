@@ -1,4 +1,4 @@
-"""What is done with a residual: four ways to weight it by the curvature of the source text.
+"""Filters of a residual: four ways to weight it by the curvature of the source text.
 
 With ``A = s^2 H = I - (1 - s) D`` under the source text and its eigenvalues h <= 1, a residual r becomes
 
@@ -23,34 +23,26 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.flow import per_element
-from latentedit.core.linalg.algebra import Affine, Mean, Product
 from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
-from latentedit.core.linalg.operator import LinearOperator
-from latentedit.directions.base import Curvature
+from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
+from latentedit.directions.direction import Curvature
 
 Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
-"""What is done with the residual; see the module."""
+"""See the module."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Filtered:
-    """A step's displacement, and what was seen of A on the way.
-
-    Args:
-        value: the displacement of each picture.
-        rayleigh: ``r^T A r / r^T r``; nan where r is zero or no product was taken.
-        quotients: ``p^T A p / p^T p`` of every product taken; nan where a picture did not need it.
-        fell_back: pictures that kept r because their first direction has ``p^T (A + mu I) p <= 0`` (or the like).
-    """
+    """A step's displacement, and the curvature seen on the way."""
 
     value: Float[Tensor, "b *latent"]
-    rayleigh: Float[Tensor, " b"]
-    quotients: Float[Tensor, "n b"]
-    fell_back: Bool[Tensor, " b"]
+    rayleigh: Float[Tensor, " b"]  # ``r^T A r / r^T r``; nan where r is zero or no product was taken
+    quotients: Float[Tensor, "n b"]  # ``p^T A p / p^T p`` of every product; nan where a picture did not need it
+    fell_back: Bool[Tensor, " b"]  # pictures that kept r: their first direction has ``p^T (A + mu I) p <= 0``
 
 
 class WatchedOperator(LinearOperator):
-    """An operator that keeps the Rayleigh quotient of every vector that it is applied to, nan for zeros."""
+    """An operator that records the Rayleigh quotient of every vector that it is applied to, nan for zeros."""
 
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(shape=operator.shape, dtype=operator.dtype, device=operator.device)
@@ -71,10 +63,10 @@ class WatchedOperator(LinearOperator):
         return self._operator.rmatvec(u)
 
 
-def products(kind: Filter, *, gamma: float, iterations: int, measured: bool) -> int:
+def products(kind: Filter, *, gamma: float, iterations: int) -> int:
     """Products with A that `apply_filter` takes, a noise and picture."""
     if kind == "gamma":
-        return int(measured or gamma != 0)
+        return int(gamma != 0)
     return 1 + 2 * iterations if kind == "levenberg-marquardt" else iterations
 
 
@@ -86,24 +78,10 @@ def apply_filter(
     gamma: float,
     damping: float,
     iterations: int,
-    measured: bool,
 ) -> Filtered:
-    """One filter by name.
-
-    Args:
-        kind: which.
-        residual: r, noise by noise.
-        hessian: A, on rows ordered noise by noise.
-        gamma: of the gamma family.
-        damping: mu, of "newton" and "levenberg-marquardt".
-        iterations: of conjugate gradients, or the terms of "neumann".
-        measured: take the product with r also at gamma 0, where only its quotient is of interest.
-
-    Cost:
-        `products`, two evaluations each.
-    """
+    """One filter by name, of residuals and A with rows ordered noise by noise; it takes `products` products."""
     if kind == "gamma":
-        if gamma == 0 and not measured:
+        if gamma == 0:
             return unfiltered(residual)
         curved = hessian.matvec(residual.flatten(0, 1)).unflatten(0, residual.shape[:2])
         return gamma_family(residual, curved, gamma)
@@ -115,11 +93,7 @@ def apply_filter(
 
 
 def unfiltered(residual: Float[Tensor, "m b *latent"]) -> Filtered:
-    """The mean over noises, with nothing seen of A.
-
-    Cost:
-        No product.
-    """
+    """The mean over noises, without a product."""
     value = residual.mean(0)
     quotients = value.new_zeros(0, len(value))
     return Filtered(value=value, rayleigh=quotients.nanmean(0), quotients=quotients, fell_back=_none(quotients))
@@ -128,12 +102,8 @@ def unfiltered(residual: Float[Tensor, "m b *latent"]) -> Filtered:
 def gamma_family(
     residual: Float[Tensor, "m b *latent"], curved: Float[Tensor, "m b *latent"], gamma: float
 ) -> Filtered:
-    """``mean(r + gamma (r - A r))`` with each noise's own r and A.
-
-    Args:
-        residual: noise by noise.
-        curved: A r, likewise.
-        gamma: -1 keeps the Hessian, 0 is r itself, 1 is the first step towards Newton's.
+    """``mean(r + gamma (r - A r))`` with each noise's own r and A: gamma -1 is A r, 0 is r, 1 the first step to
+    Newton's.
     """
     value = (residual + gamma * (residual - curved)).mean(0)
     rows = residual.flatten(0, 1)
@@ -144,15 +114,8 @@ def gamma_family(
 def newton(
     residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int
 ) -> Filtered:
-    """``(A + mu I)^-1 r``: as much displacement as the residual explains, most where the source text is loosest.
-
-    Args:
-        hessian: A, likewise.
-        damping: mu, at least 0; the weight of a direction is at most 1 / mu where A is not negative.
-        iterations: of conjugate gradients.
-
-    Cost:
-        ``iterations`` products.
+    """``(A + mu I)^-1 r``, largest where the source text is loosest; weights are at most 1 / mu where A is not
+    negative.
     """
     watched = WatchedOperator(hessian)
     solution = solve(Affine(watched, 1.0, damping), residual, iterations=iterations)
@@ -167,14 +130,6 @@ def levenberg_marquardt(
 
     The system is positive definite also where A is not, and its weight ``h / (h^2 + mu^2)`` is at most ``1 / (2 mu)``;
     along directions of negative curvature it points the other way, as A r does.
-
-    Args:
-        hessian: A, likewise; taken to be symmetric.
-        damping: mu, at least 0.
-        iterations: of conjugate gradients.
-
-    Cost:
-        ``1 + 2 iterations`` products.
     """
     watched = WatchedOperator(hessian)
     right = watched.matvec(residual)
@@ -184,15 +139,7 @@ def levenberg_marquardt(
 
 
 def neumann(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, terms: int) -> Filtered:
-    """``sum_{k <= K} (I - A)^k r``, which tends to ``A^-1 r`` for ``0 < h < 2``; fewer terms damp it.
-
-    Args:
-        hessian: A, likewise.
-        terms: K; 1 is gamma = 1 of the gamma family.
-
-    Cost:
-        ``terms`` products.
-    """
+    """``sum_{k <= K} (I - A)^k r``, which tends to ``A^-1 r`` for ``0 < h < 2``; fewer terms damp it."""
     watched = WatchedOperator(hessian)
     value = residual
     for _ in range(terms):
@@ -208,7 +155,7 @@ def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iteratio
 
 
 def summarise(steps: Sequence[Filtered], notes: tuple[str, ...] = ()) -> Curvature | None:
-    """What a whole search saw of A; None if it took no product."""
+    """The curvature seen in a search; None if it took no product."""
     quotients = torch.cat([step.quotients for step in steps])
     if len(quotients) == 0:
         return None
@@ -224,7 +171,7 @@ def summarise(steps: Sequence[Filtered], notes: tuple[str, ...] = ()) -> Curvatu
 
 
 def _solved(solution: Solution, residual: Tensor, watched: WatchedOperator, needed: Tensor) -> Filtered:
-    """The solution, r itself for pictures that stopped at once, and the quotients that each picture needed."""
+    """The solution, r itself for pictures that stopped at once, and the quotients of the steps that each needed."""
     at_once = solution.negative_curvature & (solution.iterations == 0)
     quotients = watched.quotients
     order = torch.arange(len(quotients), device=quotients.device)[:, None]

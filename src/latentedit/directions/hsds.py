@@ -1,7 +1,7 @@
 """Score distillation filtered by the Hessian: a direction in the image latent, found from two texts.
 
-This is **our own derivation**. The papers that name Hessian score distillation sampling (arXiv 2411.08196) do not give
-its formula in any text that we have; nothing here should be cited as theirs.
+This is **our own derivation**. The texts of Hessian score distillation sampling (arXiv 2411.08196) that we have do not
+give its formula; nothing here should be cited as theirs.
 
 A residual r says how the clean estimate changes with the text (`distillation`). With ``D = dx_hat/dz = I - s J_v`` the
 denoiser's Jacobian under the source text, ``A = s^2 H = I - (1 - s) D`` is the Hessian of ``-log p_s(z | source)`` in
@@ -42,7 +42,7 @@ Projection = Literal["none", "null-space", "kkt"]
 class HSDS:
     """Settings of the whole family; our derivation, see the module.
 
-    One step looks once; several at equal levels iterate; falling levels anneal. With the flow's own step size
+    One step takes one residual; several at equal levels iterate; falling levels anneal. With the flow's own step size
     and nothing else, annealing is FlowEdit's path, written as delta denoising.
 
     Args:
@@ -53,23 +53,23 @@ class HSDS:
         gamma_levels: first and last level, falling, between which gamma counts; outside them it is 0.
         one_sided: ``(1 - s) D r`` is taken as ``x_hat(x_s + (1 - s) r) - x_hat(x_s)``: 1 evaluation in the place of 2,
             and D a mean over the way. For gamma, the residual "dds" and guidance 1 only.
-        damping: mu of Newton, Levenberg-Marquardt and of the metric of "kkt", in [0, 1000]; curvature is at most 1.
+        damping: mu, of Newton, Levenberg-Marquardt and the metric of "kkt", in [0, 1000]; curvature is at most 1.
         iterations: of conjugate gradients, for the same three; the terms of the Neumann sum.
         projection: how the captions to preserve are kept: "null-space" in Euclid's metric, "kkt" in the metric
             ``A + mu I``; "none" takes no captions.
         levels: first and last level, falling or equal; a single step uses the first.
-        shift: spacing of the levels, above 0: 1 is even, more looks longer near the first level (SD3's shift).
-        steps: 1 looks once; more follow the edit as it grows.
+        shift: spacing of the levels, above 0: 1 is even, more spends more steps near the first level (SD3's shift).
+        steps: number of residuals; from the second on they follow the edit as it grows.
         step_size: how far each of several steps goes; a single step goes all the way. None is the flow's own step from
-            one level to the next, ``(s - s') / (s (1 - s'))``; it never looks at the last level itself.
+            one level to the next, ``(s - s') / (s (1 - s'))``; it takes no residual at the last level itself.
         noises: noises averaged in each step, shared by all branches and pictures.
         antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
         keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
-            (`locality.change_share`), so that weak places stay as they are; 0 is off.
+            (`preserve.change_share`), so that weak places stay as they are; 0 is off.
         release: floor of the same mask; its square scales how much of the source reconstruction residual
             ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong, of the part that lies along the
             displacement (`locality.along`); 0 is off.
-        gain: factor of the whole displacement at the end, for what the masks take from it.
+        gain: factor of the final displacement, to make up for what the masks take from it.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
 
@@ -114,7 +114,7 @@ class HSDS:
             )
 
     def path(self) -> list[tuple[float, float]]:
-        """The levels at which it looks, and how far it goes at each."""
+        """The level and the step size of each step."""
         flow = self.step_size is None
         first, last = self.levels
         even = torch.linspace(1, 0, self.steps + flow, dtype=torch.float64).tolist()
@@ -137,12 +137,11 @@ class HSDS:
         half = noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises // 2)
         return torch.cat([half, -half])
 
-    def evaluations(self, preserved: int = 0, *, measured: bool = False, guided: int = 2) -> int:
+    def evaluations(self, preserved: int = 0, *, guided: int = 2) -> int:
         """Network evaluations a picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         Args:
             preserved: number of captions to preserve.
-            measured: of `measure_curvature`, which takes one product a step and noise also at gamma 0.
             guided: evaluations of a guided velocity, 1 on models that take the weight as an input, see
                 `Capabilities.branches`.
 
@@ -155,8 +154,7 @@ class HSDS:
         sources = sum(needs_source(self.residual, first=step == 0, preserved=preserved) for step in range(self.steps))
         branches = self.steps * (TARGET_BRANCHES[self.residual] + preserved) + sources
         taken = sum(
-            products(self.filter, gamma=self.gamma_at(level), iterations=self.iterations, measured=measured)
-            for level, _ in self.path()
+            products(self.filter, gamma=self.gamma_at(level), iterations=self.iterations) for level, _ in self.path()
         )
         metric = self.steps * self.iterations * preserved if self.projection == "kkt" else 0
         price = 1 if self.one_sided else 2

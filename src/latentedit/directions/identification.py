@@ -1,4 +1,4 @@
-"""The search of Hessian score distillation: from two texts to a displacement, level by level. Settings are `HSDS`."""
+"""The search of Hessian score distillation, with the settings `HSDS`: from two texts to a displacement."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,15 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.linalg.algebra import Affine, Mean
-from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.linalg.operator import Affine, LinearOperator, Mean
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
-from latentedit.directions.base import Curvature, Direction
-from latentedit.directions.distillation import Distillation, Pull, check_finite
+from latentedit.directions.direction import Direction
+from latentedit.directions.distillation import Distillation, Residuals, check_finite
 from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve, summarise
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.locality import along, change_share
-from latentedit.directions.preserve import project
+from latentedit.directions.preserve import along, change_share, project
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import curvature
 
@@ -36,8 +34,8 @@ def identify(
 
     From ``y = x``, at each level: the residual r of `distillation` with one noise for both branches, d by one of
     `filters` (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
-    `locality` says what is kept and released. The direction is ``y - x``, exactly zero for pictures whose target text
-    is their source text. Levels beyond those that the model knows are cut to its highest or lowest.
+    the masks ``keep`` and ``release`` apply (`preserve`). The direction is ``y - x``, exactly zero for pictures whose
+    target text is their source text. Levels outside the model's range are cut to its highest or lowest.
 
     Args:
         latent: encoded pictures with their full captions.
@@ -49,7 +47,7 @@ def identify(
     Raises:
         ConfigError: captions to preserve without a projection, or a projection without them.
         ShapeError: neither one target nor one a picture.
-        ModelError: the network or its derivative gave values that are not finite.
+        ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
         ``config.evaluations(len(preserve))`` a picture.
@@ -58,41 +56,6 @@ def identify(
         Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
         al. 2023) for "sds" at gamma 0; the rest is our derivation.
     """
-    return _search(latent, target, config, seed=seed, preserve=preserve, progress=progress)
-
-
-def measure_curvature(
-    latent: JointLatent, target: Condition, config: HSDS, *, seed: Seed, preserve: Sequence[Condition] = ()
-) -> Curvature:
-    """How curved the source text's density is along the search that `identify` would make.
-
-    Args:
-        latent: as in `identify`, as is the rest.
-        target: the target text.
-        config: settings; at gamma 0 the quotients are those of the residual.
-        preserve: captions to preserve.
-
-    Returns:
-        The same as `Direction.curvature` where that is not None.
-
-    Cost:
-        ``config.evaluations(len(preserve), measured=True)`` a picture.
-    """
-    found = _search(latent, target, config, seed=seed, preserve=preserve, measured=True).curvature
-    assert found is not None
-    return found
-
-
-def _search(
-    latent: JointLatent,
-    target: Condition,
-    config: HSDS,
-    *,
-    seed: Seed,
-    preserve: Sequence[Condition],
-    progress: Progress | None = None,
-    measured: bool = False,
-) -> Direction:
     _check_preserved(config, len(preserve))
     target = target.expand(len(latent))
     distillation = Distillation(
@@ -107,16 +70,16 @@ def _search(
     found: list[Filtered] = []
     notes: dict[str, None] = {}
     known = latent.backbone.capabilities
-    for index, (wished, step) in enumerate(config.path()):
-        level = min(max(wished, known.s_min), known.s_max)
-        pull = distillation.at(moved if index else None, level, config.draw(latent.z, seed=seed, index=index))
-        hessian = curvature(pull.jacobian, level)
-        residual = _without_residual(pull, moved, config)
-        found.append(_filtered(residual, pull, hessian, config, level, config.gamma_at(wished), measured=measured))
-        d = _projected(found[-1].value, pull, hessian, config)
+    for index, (planned, step) in enumerate(config.path()):
+        level = min(max(planned, known.s_min), known.s_max)
+        residuals = distillation.at(moved if index else None, level, config.draw(latent.z, seed=seed, index=index))
+        hessian = curvature(residuals.jacobian, level)
+        residual = _without_residual(residuals, moved, config)
+        found.append(_filtered(residual, residuals, hessian, config, level, config.gamma_at(planned)))
+        d = _projected(found[-1].value, residuals, hessian, config)
         check_finite(d, "displacement", latent.backbone.name, level)
         moved = moved + step * (_masked(d, moved, config) if index else d)
-        notes |= dict.fromkeys([pull.jacobian.note] if pull.jacobian.note else [])
+        notes |= dict.fromkeys([residuals.jacobian.note] if residuals.jacobian.note else [])
         if progress is not None:
             progress("identify", index + 1, config.steps)
     notes |= dict.fromkeys(_fallbacks(found))
@@ -137,7 +100,7 @@ def _search(
 
 
 def _fallbacks(found: Sequence[Filtered]) -> list[str]:
-    """What to say of pictures whose residual went unfiltered."""
+    """A note about pictures whose residual went unfiltered."""
     pictures = torch.stack([step.fell_back for step in found]).any(0)
     count = int(pictures.sum())
     if count == 0:
@@ -146,30 +109,28 @@ def _fallbacks(found: Sequence[Filtered]) -> list[str]:
 
 
 def _masked(d: Tensor, moved: Tensor, config: HSDS) -> Float[Tensor, "b *latent"]:
-    """The step times the mask of the whole displacement: what hardly changes goes back to the picture."""
+    """The step times the mask of the displacement so far: what hardly changes goes back to the picture."""
     return change_share(moved, config.keep) * (moved + d) - moved if config.keep else d
 
 
-def _without_residual(pull: Pull, moved: Tensor, config: HSDS) -> Float[Tensor, "m b *latent"]:
+def _without_residual(residuals: Residuals, moved: Tensor, config: HSDS) -> Float[Tensor, "m b *latent"]:
     """The residual without the source reconstruction residual where the displacement is strong."""
     if not config.release:
-        return pull.residual
-    return pull.residual - change_share(moved, config.release).square() * along(pull.unexplained, moved)
+        return residuals.residual
+    return residuals.residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
 
 
 def _filtered(
     residual: Float[Tensor, "m b *latent"],
-    pull: Pull,
+    residuals: Residuals,
     hessian: LinearOperator,
     config: HSDS,
     level: float,
     gamma: float,
-    *,
-    measured: bool,
 ) -> Filtered:
-    """The residual weighted by the Hessian, as the settings say for this level."""
-    if config.one_sided and (measured or gamma != 0):
-        return gamma_family(residual, _one_sided(residual, pull, level), gamma)
+    """The residual weighted by the Hessian, by the settings for this level."""
+    if config.one_sided and gamma != 0:
+        return gamma_family(residual, _one_sided(residual, residuals, level), gamma)
     return apply_filter(
         config.filter,
         residual,
@@ -177,14 +138,15 @@ def _filtered(
         gamma=gamma,
         damping=config.damping,
         iterations=config.iterations,
-        measured=measured,
     )
 
 
-def _one_sided(residual: Float[Tensor, "m b *latent"], pull: Pull, level: float) -> Float[Tensor, "m b *latent"]:
+def _one_sided(
+    residual: Float[Tensor, "m b *latent"], residuals: Residuals, level: float
+) -> Float[Tensor, "m b *latent"]:
     """``A r = r - [x_hat(x_s + (1 - s) r) - x_hat(x_s)] = s (r + v(x_s + (1 - s) r) - v(x_s))``."""
     rows = (1 - level) * residual.flatten(0, 1)
-    ahead = pull.jacobian.difference(rows, pull.velocity.flatten(0, 1))
+    ahead = residuals.jacobian.difference(rows, residuals.velocity.flatten(0, 1))
     return level * (residual + ahead.unflatten(0, residual.shape[:2]))
 
 
@@ -197,13 +159,15 @@ def _check_preserved(config: HSDS, captions: int) -> None:
         )
 
 
-def _projected(filtered: Tensor, pull: Pull, hessian: LinearOperator, config: HSDS) -> Float[Tensor, "b *latent"]:
+def _projected(
+    filtered: Tensor, residuals: Residuals, hessian: LinearOperator, config: HSDS
+) -> Float[Tensor, "b *latent"]:
     """The displacement of one step without what changes the attributes to keep."""
     if config.projection == "none":
         return filtered
-    kept = torch.stack([change.mean(0) for change in pull.preserved])
+    kept = torch.stack([change.mean(0) for change in residuals.preserved])
     if config.projection == "null-space":
         return project(filtered, kept, kept)
-    metric = Affine(Mean(hessian, len(pull.residual)), 1.0, config.damping)
+    metric = Affine(Mean(hessian, len(residuals.residual)), 1.0, config.damping)
     raised = [solve(metric, column, iterations=config.iterations).value for column in kept]
     return project(filtered, kept, torch.stack(raised))

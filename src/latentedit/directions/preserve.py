@@ -1,10 +1,28 @@
-"""Removing from an edit what would change attributes to be kept, to first order: null space, or a metric's version."""
+"""What a search step must not change: attributes to keep, projected out, and parts of the picture that hardly change.
+
+The second is a soft share of each position of a latent, from the displacement so far,
+
+    share = p / (p + floor * max p)        p = local energy of the displacement
+
+near 1 where the displacement is strong, one half where its energy is ``floor`` times the strongest, and 0 where there
+is none. `HSDS` uses it in two ways, both derived here:
+
+- *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
+  back to what it is in the picture.
+- *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
+  the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what is replaced (the
+  outline of a mouth, for instance): the part that lies along the displacement. So the squared share of that part is
+  subtracted there. What lies across it, no text describes; a caption that leaves much out leaves much of the picture
+  there, and it stays.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
-from latentedit.core.float64 import to_float64
+from latentedit.core.flow import per_element
+from latentedit.core.linalg import to_float64
 
 _RANK = 1e-8
 """Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
@@ -14,20 +32,17 @@ relative errors of 1e-4, so what is smaller is noise."""
 def project(
     d: Float[Tensor, "b *latent"], kept: Float[Tensor, "k b *latent"], raised: Float[Tensor, "k b *latent"]
 ) -> Float[Tensor, "b *latent"]:
-    """``d - W (G^T W)^+ G^T d``, which has ``G^T d = 0``: the nearest displacement that leaves what is kept alone.
+    """``d - W (G^T W)^+ G^T d``, which has ``G^T d = 0``: the nearest displacement that keeps attributes as they are.
 
-    With ``W = G`` it is the nearest in Euclid's sense, ``d - G (G^T G)^+ G^T d``. With ``W = M^-1 G`` it is the nearest
-    in the metric M, and from ``d = M^-1 g`` it makes the solution of ``max g^T d - d^T M d / 2`` under ``G^T d = 0``.
-    ``G^T d = 0`` holds to rounding also where W is a rough solution. Solved in float64 over columns of unit length;
-    dependent columns and columns of zeros ask for nothing more.
+    With ``W = G`` it is the nearest in the Euclidean metric, ``d - G (G^T G)^+ G^T d``. With ``W = M^-1 G`` it is the
+    nearest in the metric M, and from ``d = M^-1 g`` it makes the solution of ``max g^T d - d^T M d / 2`` under
+    ``G^T d = 0``. ``G^T d = 0`` holds to rounding also where W is a rough solution. Solved in float64 over columns of
+    unit length; dependent columns and columns of zeros add no constraint.
 
     Args:
         d: displacements.
         kept: G, the delta residual of each attribute to keep, one column an attribute.
         raised: W, ``M^-1 G`` or G itself.
-
-    Cost:
-        No evaluation.
 
     Source:
         Lagrange conditions of the quadratic programme, derived here.
@@ -36,6 +51,36 @@ def project(
     flat = to_float64(d).flatten(1)[..., None]
     inverse = torch.linalg.pinv(columns.mT @ lifted, rtol=_RANK)
     return (flat - lifted @ (inverse @ (columns.mT @ flat)))[..., 0].reshape(d.shape).to(d)
+
+
+def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
+    """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
+
+    Args:
+        moved: the displacement so far. The local energy of latents ``[channels, height, width]`` is the sum of squares
+            over the channels, averaged over ``width`` x ``width`` positions; that of other latents is the square of
+            each number.
+        floor: energy, as a part of the strongest, at which the share is one half; above 0.
+        width: of the average, an odd number.
+    """
+    energy = moved.square()
+    if moved.ndim == 4:
+        energy = energy.sum(1, keepdim=True)
+        energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
+    strongest = per_element(energy.flatten(1).amax(1), moved)
+    return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
+
+
+def along(part: Float[Tensor, "m b *latent"], moved: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
+    """``(part . moved / |moved|^2) moved`` at each position: the part of a latent along a displacement.
+
+    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number, all
+    of which lies along a displacement.
+    """
+    product, square = part * moved, moved.square()
+    if moved.ndim == 4:
+        product, square = product.sum(-3, keepdim=True), square.sum(-3, keepdim=True)
+    return product / square.clamp_min(torch.finfo(square.dtype).tiny) * moved
 
 
 def _columns(stack: Tensor) -> Float[Tensor, "b d k"]:

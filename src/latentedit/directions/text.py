@@ -1,8 +1,8 @@
-"""The direction of a change of text, and captions whose unchanged phrases keep their places.
+"""The direction of a change of text, between captions whose unchanged phrases keep their positions.
 
-A network sees each token at its place. A target caption that says the same things in another order, or a new one first,
-differs from the source at every place behind, and so would the direction. Moving tokens of the embedded text would not
-help: what the network gets at strength 1 has to be a text. So the captions are aligned, before they are embedded.
+A network sees each token at its position. A target caption that has the same phrases in another order, or a new one
+first, differs from the source at every later position, and so would the direction. Moving tokens of the embedded text
+would not help: at strength 1 the network has to get a real text. So captions are aligned before they are embedded.
 """
 
 from collections import Counter
@@ -24,10 +24,10 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
     Args:
         backbone: whose text encoders are used.
         source_captions: what the pictures show, one a picture.
-        target_captions: what they should show, one a source caption.
+        target_captions: what they should show, one a picture.
 
     Returns:
-        the differences, one a pair.
+        The differences, one a pair.
 
     Raises:
         ShapeError: not as many targets as sources.
@@ -39,11 +39,7 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
 
 
 def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
-    """The targets embedded, their phrases in the order of the source captions, so that tokens stay in place.
-
-    Raises:
-        ShapeError: not as many targets as sources.
-    """
+    """The targets embedded, their phrases in the order of the source captions."""
     if len(source_captions) != len(target_captions):
         raise ShapeError(
             f"every source caption needs one target caption; got {len(target_captions)} for {len(source_captions)}"
@@ -53,33 +49,21 @@ def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_cap
 
 
 def embed_targets(latent: JointLatent, targets: Sequence[str]) -> Condition:
-    """What pictures should show, aligned with their captions; or instructions as they are, beside the pictures.
-
-    Args:
-        latent: the pictures.
-        targets: one a picture.
-
-    Raises:
-        ShapeError: not as many targets as pictures.
-    """
-    return latent.told(targets) if latent.instructed else embed_aligned(latent.backbone, latent.captions, targets)
+    """Target captions, aligned and embedded; of instructed latents, instructions embedded with their references."""
+    return (
+        latent.embed_with_references(targets)
+        if latent.instructed
+        else embed_aligned(latent.backbone, latent.captions, targets)
+    )
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:
-    """Reorder the target's phrases, the parts between its commas, after the source's.
+    """Source and target, the target's phrases (the parts between its commas) in the order of the source's.
 
-    Shared phrases stand where they stand in the source; a changed phrase stands in the place of the one that it has
-    most in common with, by shared words and their lengths, or, without such a one, of the first that is left over;
-    added ones come last; where phrases are removed, the others close up. Case and spaces do not tell phrases apart.
-
-    A lead such as "a person with", the words up to the first "with", stays in front if more phrases are shared without
-    it; otherwise it is part of its phrase. A final full stop stays at the end.
-
-    Args:
-        target: any text; one whose phrases already stand in this order comes back character for character.
-
-    Returns:
-        the source as it is, and the reordered target.
+    Shared phrases keep their positions; a changed phrase takes the position of the one that it has most in common with,
+    by shared words and their lengths, or else of the first one left over; added phrases come last. Case and spaces do
+    not matter. A lead such as "a person with", the words up to the first "with", stays in front if more phrases are
+    shared without it. A target that has this order already is returned as it is.
 
     Example:
         >>> align_captions("a man with pale skin, short hair, a smile", "a man with glasses, a sad look, short hair")[1]
@@ -98,12 +82,7 @@ def align_captions(source: str, target: str) -> tuple[str, str]:
 
 
 def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The phrases that only the source has, and those that only the target has, each in its caption's order.
-
-    A lead such as "a person with" counts as a phrase of its own.
-
-    Returns:
-        removed and added phrases.
+    """The phrases that only the source has, and those that only the target has; a lead counts as a phrase.
 
     Example:
         >>> changed_phrases("a man with pale skin, short hair", "a man with short hair, dark skin")
@@ -114,7 +93,7 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
 
 
 def change_words(source: str, target: str) -> str:
-    """What the target says otherwise, as ``--change`` takes it."""
+    """The change from source to target as "OLD => NEW"."""
     old, new = changed_phrases(source, target)
     return f"{', '.join(old)} => {', '.join(new)}".strip()
 
@@ -144,19 +123,19 @@ def _without(phrases: list[str], others: list[str]) -> tuple[str, ...]:
 
 
 def _order(source: list[str], target: list[str]) -> list[int]:
-    """Indices of the target's phrases in the order in which they should stand."""
+    """Indices of the target's phrases in their new order."""
     pairs = [(_likeness(old, new), i, j) for i, old in enumerate(source) for j, new in enumerate(target)]
-    place_of: dict[int, int] = {}
+    position_of: dict[int, int] = {}
     taken: set[int] = set()
     for _, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-        if i not in taken and j not in place_of:
+        if i not in taken and j not in position_of:
             taken.add(i)
-            place_of[j] = i
-    return sorted(range(len(target)), key=lambda j: (place_of.get(j, len(source)), j))
+            position_of[j] = i
+    return sorted(range(len(target)), key=lambda j: (position_of.get(j, len(source)), j))
 
 
 def _likeness(phrase: str, other: str) -> float:
-    """Share of the letters of two phrases that lie in words of both: long words tell more than "a" and "no"."""
+    """Share of letters in common words: long words tell more than "a" and "no"."""
     if phrase == other:
         return 2.0
     words, others = Counter(phrase.split()), Counter(other.split())

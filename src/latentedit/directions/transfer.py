@@ -1,6 +1,6 @@
-"""A direction on pictures that it was not found on: its words are said anew in the captions of those pictures.
+"""Transfer of a direction to other pictures: its change of words is made in their captions.
 
-The displacement of the clean latent is taken as it is. That of the text cannot be: tokens stand at other places in
+The displacement of the clean latent is taken as it is. That of the text cannot be, for tokens have other positions in
 another caption. So the change from the direction's source caption to its target caption is made in the caption of the
 new picture, and embedded there. Derived here.
 """
@@ -10,7 +10,7 @@ import itertools
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.text import changed_phrases, text_direction
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.phrases import read_phrases
@@ -26,14 +26,14 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
         direction: one for all pictures, or one a picture.
 
     Returns:
-        On the model's device, the direction itself where it was found under these captions; otherwise one with the same
-        displacement of the clean latent, and the text of these pictures. Where a caption does not have the words, the
+        On the model's device, the direction itself if it was found under these captions; otherwise one with the same
+        displacement of the clean latent, and the text of these pictures. If the change does not apply to a caption, the
         text displacement is kept as it is, and the target caption is empty.
 
     Raises:
-        ConfigError: a direction of another model, or between captions on pictures that were encoded for instructions,
-            or the other way round.
-        ShapeError: a direction for several pictures, and another number of them here.
+        ConfigError: a direction of another model, or one between captions for pictures that were encoded for
+            instructions, or the reverse.
+        ShapeError: a direction for another number of pictures.
     """
     backbone, count = latent.backbone, len(latent)
     direction.check_model(backbone.name, backbone.fingerprint)
@@ -74,14 +74,11 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
 
 
 def changed_by(model: Backbone, caption: str, source: str, target: str) -> str | None:
-    """The change from one caption to another, made in a third.
+    """The change from source to target, made in another caption; None if it does not apply there.
 
-    A phrase comes in the place of the one that it replaces, or, where the caption lacks that one, as something added;
-    only another subject (the words before "with", or else the first phrase) is nothing that could be added.
-
-    Returns:
-        The changed caption, or None where the change does not apply: words that go are not in the caption, it says
-        already what would come, or one of the two captions is empty, because it is not known.
+    A new phrase replaces the old one, or is added if the caption lacks the old one, unless that is the subject (the
+    words before "with", or else the first phrase). It does not apply if old words are not in the caption, the new ones
+    are already, or source or target is empty.
     """
     if caption == source:
         return target

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
-from latentedit.directions.latent_path import LatentPath, PathsBetween
+from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.colour import shown
 

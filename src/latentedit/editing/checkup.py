@@ -14,9 +14,7 @@ from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import LatentEditError, ModelError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import integrate
-from latentedit.core.solvers.midpoint import MidpointSolver
+from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.registry import stored_settings

@@ -5,8 +5,7 @@ from typing import Any
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Count, check, from_plain
-from latentedit.directions.at_level import lives_at_level
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import stored_settings

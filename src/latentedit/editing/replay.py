@@ -7,7 +7,7 @@ from typing import Any
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
 from latentedit.editing.manipulation import SEARCHED, search_of, seed_of

@@ -12,7 +12,7 @@ from latentedit.latents.captions.change import Change
 
 # Nothing heavy is imported here, so that a request that makes no sense is refused at once.
 if TYPE_CHECKING:
-    from latentedit.directions.base import Direction
+    from latentedit.directions.direction import Direction
     from latentedit.editors.base import Editor
     from latentedit.latents.captions.base import Captioner
     from latentedit.latents.encode import PictureLike

@@ -10,9 +10,8 @@ import torch
 from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.at_level import found_under_no_text
-from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing, compose, cross_talk
+from latentedit.directions.direction import Direction, found_under_no_text
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets

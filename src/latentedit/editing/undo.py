@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 
 from latentedit.core.errors import FileFormatError, ImageError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.local_change import local_change

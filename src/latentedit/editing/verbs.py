@@ -9,10 +9,8 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.at_level import found_under_no_text
-from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing
-from latentedit.directions.direction_file import load_direction
+from latentedit.directions.direction import Direction, found_under_no_text, load_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult

@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.latents.joint import JointLatent
 
 Kind = TypeVar("Kind")

@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, settings
-from latentedit.directions.base import Direction
+from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editors.base import Editor, StrengthResult

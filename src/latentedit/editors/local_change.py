@@ -13,7 +13,7 @@ share leaves no seam. It does not depend on the strength. Derived here; the floo
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.locality import change_share
+from latentedit.directions.preserve import change_share
 
 FLOOR = 0.03
 """Local energy of the change, as a part of the strongest, at which about half of it is kept."""

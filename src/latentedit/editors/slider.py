@@ -15,8 +15,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
-from latentedit.directions.at_level import clean_share
-from latentedit.directions.base import Calibration, Direction
+from latentedit.directions.direction import Calibration, Direction, clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.base import StrengthResult, check_strength
 from latentedit.editors.judge import Judge

@@ -19,7 +19,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.float64 import to_float64
+from latentedit.core.linalg import to_float64
 
 
 def measure_effect(z: Float[Tensor, "k b *latent"], whole: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:

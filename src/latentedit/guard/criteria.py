@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.float64 import to_float64
+from latentedit.core.linalg import to_float64
 from latentedit.core.rng import Seed
 from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.joint import JointLatent

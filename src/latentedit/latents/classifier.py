@@ -1,4 +1,4 @@
-"""Small convolutional networks that look at pictures, stored beside a model; and the classifier of attributes."""
+"""Small convolutional networks for pictures, stored in a model folder; and the classifier of attributes."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,7 @@ from latentedit.models.registry import bundled_folder
 
 
 class PictureNetwork(nn.Module):
-    """Strided convolutions, each of which halves the picture's sides, one hidden layer, and a linear head.
-
-    Args:
-        outputs: how many numbers come of a picture.
-        side: of the pictures, in pixels.
-        widths: channels of each convolution.
-        hidden: width of the hidden layer.
-    """
+    """Strided convolutions that each halve the picture's sides, one hidden layer, and a linear head."""
 
     def __init__(self, outputs: int, *, side: int, widths: Sequence[int], hidden: int) -> None:
         super().__init__()
@@ -43,7 +36,7 @@ class PictureNetwork(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs"]:
-        """The numbers of each picture; pixels in [-1, 1]."""
+        """The outputs for each picture; pixels in [-1, 1]."""
         return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
 
 
@@ -51,11 +44,11 @@ _Stored = TypeVar("_Stored", bound="StoredNetwork")
 
 
 class StoredNetwork:
-    """Something that looks at pictures by a network of its own, which lies in ``KIND/KIND.safetensors`` of a model."""
+    """A small network that is stored in ``KIND/KIND.safetensors`` of a model folder."""
 
     kind: ClassVar[str]
     model: ClassVar[str]
-    """The bundled model beside which it lies."""
+    """The bundled model in whose folder it is stored."""
 
     def __init__(self, network: PictureNetwork) -> None:
         self.network = network.eval()
@@ -67,7 +60,7 @@ class StoredNetwork:
 
     @classmethod
     def from_folder(cls: type[_Stored], folder: Path) -> _Stored:
-        """The one that lies beside a model, in single precision."""
+        """The network in a model folder, in single precision."""
         network = cls.build(0)
         weights = load_file(folder / cls.kind / f"{cls.kind}.safetensors")
         network.load_state_dict({name: value.float() for name, value in weights.items()})
@@ -76,11 +69,11 @@ class StoredNetwork:
     @classmethod
     @functools.cache
     def bundled(cls) -> Any:
-        """The one beside the bundled ``model``; on the CPU, wherever the model is."""
+        """The network in the folder of the bundled ``model``; on the CPU, wherever the model is."""
         return cls.from_folder(bundled_folder(cls.model))
 
     def save(self, folder: Path) -> None:
-        """Write the weights in half precision; whole numbers stay as they are."""
+        """Write the weights in half precision; integers stay as they are."""
         place = folder / self.kind
         place.mkdir(parents=True, exist_ok=True)
         weights = self.network.state_dict().items()
@@ -89,7 +82,7 @@ class StoredNetwork:
 
 
 class AttributeClassifier(StoredNetwork, AttributeReader):
-    """Names the attributes of a world's pictures of 128 x 128 pixels, by one head an attribute."""
+    """Reads the attributes of a world's pictures of 128 x 128 pixels, with one head an attribute."""
 
     kind = "reader"
     scene: ClassVar[type[Described]]

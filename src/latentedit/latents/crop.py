@@ -1,4 +1,4 @@
-"""Where in a picture the subject is framed as a model knows it: boxes, what they cut out, and the way back."""
+"""Crops: boxes in which a model sees its subject framed as in training, and how changes return to the picture."""
 
 import abc
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,17 @@ from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone
 
 Box = tuple[int, int, int, int]
-"""Left, top, width and height in a picture's own pixels; it may reach beyond the picture, not lie outside."""
+"""Left, top, width and height in a picture's own pixels; it may reach beyond the picture."""
 
 _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
-_RIM = 1 / 8  # width of the border strip whose change is carried on beyond the box, as a share of the box's side
+_RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
 _ALIKE = 0.04  # standard deviation of colours that count as equal, of a range of 1: about 10 of 255 levels
-_REACH = 0.25  # standard deviation of the distance over which a change is carried on, as a share of the box's side
-_STRIDE = 4  # every so many pixels of the strip are used, for speed
+_REACH = 0.25  # standard deviation of the distance of the extension, as a share of the box's side
+_STRIDE = 4  # one in so many pixels of the strip is used, for speed
 
 
 class Framer(abc.ABC):
-    """Finds the subject where a picture frames it otherwise than the model's training pictures did.
+    """Finds the subject of a picture that is framed differently from the model's training pictures.
 
     Laws:
         1. ``boxes(images)[i]`` equals ``boxes(images[i : i + 1])[0]``.
@@ -34,38 +34,21 @@ class Framer(abc.ABC):
 
     @abc.abstractmethod
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
-        """The box of each picture in which its subject is framed as the model knows it.
-
-        Args:
-            images: RGB pictures at their own sizes.
-
-        Returns:
-            Boxes; None where the whole picture is to be taken.
-        """
+        """The box of each RGB picture in which its subject is framed as in training; None for the entire picture."""
 
     def sees(self, images: Sequence[Image.Image]) -> list[bool]:
-        """Whether each picture shows a subject of the kind that the model knows; yes for all where it cannot tell.
-
-        Args:
-            images: RGB pictures at their own sizes.
-        """
+        """Whether each RGB picture shows a subject of the model's kind; true for all by default."""
         return [True] * len(images)
 
 
 def framer_for(backbone: Backbone) -> Framer | None:
-    """The framer that the model's folder names, or None where it names none.
-
-    The folder's ``latentedit.json`` holds ``"framer": NAME``, a name of `FRAMERS`.
-
-    Raises:
-        RegistryError: the folder names a framer that no installed package provides.
-    """
+    """The framer named in the model's folder (``"framer": NAME`` in ``latentedit.json``), or None."""
     name: str | None = backbone.defaults.get("framer")
     return None if name is None else FRAMERS.make(name, Framer, backbone)
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:
-    """What a box shows, at its own width and height; beyond the picture, its edges are repeated."""
+    """The part of a picture in a box, at its own size; beyond the picture, its edges are repeated."""
     left, top, width, height = box
     columns = np.arange(left, left + width).clip(0, image.width - 1)
     rows = np.arange(top, top + height).clip(0, image.height - 1)
@@ -75,15 +58,10 @@ def cut(image: Image.Image, box: Box) -> Image.Image:
 def put_back(
     change: Float[Tensor, "c h w"], image: Image.Image, box: Box
 ) -> Iterator[Float[Tensor, "picture_h picture_w"]]:
-    """A change of what a box shows, as a change of the picture, one channel after the other.
+    """A change of the content of a box, at any size, as a change of the RGB picture, one channel after the other.
 
-    Where the picture goes on beyond the box, the change gives way over the last sixteenth of the box to `carry_on`,
-    so that there is no seam; half a box further out it has faded to zero. A change of zero stays zero.
-
-    Args:
-        change: of what the box shows, at any size.
-        image: the picture, RGB.
-        box: where the change belongs.
+    Where the picture continues beyond the box, the change fades over the last sixteenth of the box into that of
+    `carry_on`, so that there is no seam; half a box further out it has faded to zero. A change of zero stays zero.
     """
     width, height = change.shape[2], change.shape[1]
     left, right = _beyond(box[0], box[2], image.width)
@@ -104,22 +82,22 @@ def put_back(
 def carry_on(
     change: Float[Tensor, "c h w"], guide: Float[Tensor, "3 h2 w2"], corner: tuple[int, int]
 ) -> Float[Tensor, "c h2 w2"]:
-    """A change carried on around itself along equal colours: a garment that turned red stays red where it goes on.
+    """Extend a change beyond its border along equal colours: a garment that turned red is red outside the box, too.
 
-    A joint bilateral filter: with p a pixel around, q some of the pixels of the change's rim, g colours, x positions,
+    A joint bilateral filter: with p a pixel outside, q some of the pixels of the change's rim, g colours, x positions,
 
         change(p) = sum_q w(p, q) change(q) / (1 + sum_q w(p, q))
         w(p, q) = exp(-|g(p) - g(q)|^2 / 2 a^2 - |x(p) - x(q)|^2 / 2 b^2)
 
-    so that a colour which the rim does not have gets no change.
+    so that a colour that the rim does not have gets no change.
 
     Args:
-        change: what is known.
-        guide: colours in [0, 1] of what is changed and of what lies around.
+        change: inside the box.
+        guide: colours in [0, 1] of the box and its surroundings.
         corner: row and column in ``guide`` at which ``change`` begins.
 
     Returns:
-        What is carried on, at the size of the guide; zero where the change is known, but for its rim.
+        The extension, at the size of the guide; zero inside the box, except for its rim.
 
     Source:
         Petschnigg et al., "Digital photography with flash and no-flash image pairs", 2004.
@@ -144,12 +122,12 @@ def carry_on(
 
 
 def _beyond(start: int, length: int, side: int) -> tuple[int, int]:
-    """How far the picture goes on before and after a box, at most half of the box."""
+    """How far the picture continues before and after a box, at most half of the box."""
     return min(max(start, 0), length // 2), min(max(side - start - length, 0), length // 2)
 
 
 def _depth(position: Tensor, length: int) -> Tensor:
-    """How far a position lies inside of a length, in lengths; negative outside."""
+    """The distance of a position from the ends of a length, in lengths; negative outside."""
     return torch.minimum(position, length - 1 - position) / length
 
 
@@ -161,7 +139,7 @@ def resize(plane: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, 
 
 
 def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> Float[Tensor, "h w"]:
-    """What of a box lies in the picture, and zero around it."""
+    """The part of a box that lies in the picture, with zeros around it."""
     left, top, width, height = box
     whole = torch.zeros(size[1], size[0], dtype=plane.dtype)
     rows = slice(max(top, 0), min(top + height, size[1]))
@@ -171,7 +149,7 @@ def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> F
 
 
 def _faded(box: Box, size: tuple[int, int]) -> Float[Tensor, "bh bw"]:
-    """Weights of a box: 1, and falling to 0 over the last sixteenth where the picture goes on."""
+    """Weights of a box: 1, and falling to 0 over the last sixteenth where the picture continues."""
     return _fade(box[1], box[3], size[1])[:, None] * _fade(box[0], box[2], size[0])
 
 

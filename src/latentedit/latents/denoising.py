@@ -1,4 +1,4 @@
-"""How well a model denoises pictures: what its verdicts and its guard against pictures that it does not know read."""
+"""Denoising losses of pictures, on which verdicts and the check for out-of-distribution pictures rest."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.models.base import Backbone
 
 
@@ -24,19 +24,7 @@ def denoising_losses(
 ) -> Float[Tensor, "texts b"]:
     """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
 
-    All texts have the same noises, in antithetic pairs.
-
-    Args:
-        backbone: the model.
-        z: clean latents.
-        texts: one a latent each, or a single one for all.
-        level: s, to which latents are noised.
-        pairs: of noises.
-        seed: of the noises: one for all latents, or one a latent.
-        purpose: of the noises, see `core.rng.noise_like`.
-
-    Cost:
-        ``2 pairs`` evaluations a latent and text.
+    All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations a latent and text.
     """
     noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
     noise = torch.cat([noise, -noise])

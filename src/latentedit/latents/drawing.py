@@ -1,39 +1,36 @@
-"""Pictures as a model draws them from captions alone."""
+"""Pictures sampled from captions alone, and the stored sample by which a model folder is verified."""
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
+from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
+from latentedit.models.model_settings import read_settings, write_settings
+from latentedit.models.registry import load
+from latentedit_keep.pictures import save_image
 
 STEPS = 28
-"""Of a picture, unless told."""
+"""Default number of sampling steps."""
 
 
 @torch.no_grad()
 def draw_pictures(
     model: Backbone, captions: Sequence[str], *, steps: int = STEPS, seed: int = 0, first: int = 0
 ) -> Float[Tensor, "b 3 h w"]:
-    """Pictures from captions, of the size and at the guidance that the model prefers, in [-1, 1].
+    """Pictures from captions, at the model's preferred size and guidance, in [-1, 1].
 
-    Each has noise of its own, drawn from (seed, its position).
-
-    Args:
-        model: the backbone.
-        captions: one a picture.
-        steps: of the model's own grid.
-        seed: of the noises.
-        first: position of the first picture among all that are drawn with this seed.
-
-    Cost:
-        ``steps`` evaluations a picture, twice as many where guidance takes two.
+    Each has its own noise, from the seed and its index; ``first`` is the index of the first one. A picture costs
+    ``steps`` evaluations, twice as many if guidance takes two.
     """
     field = GuidedField(backbone=model, condition=model.embed(captions), guidance=model.capabilities.guidance)
     side = model.capabilities.sizes[1]
@@ -46,5 +43,44 @@ def draw_pictures(
 
 
 def in_8_bits(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Pictures in [-1, 1] as a file of 8 bits has them."""
+    """Pictures in [-1, 1], rounded to 8 bits."""
     return pixels.add(1).mul(127.5).round().div(127.5).sub(1)
+
+
+_REFERENCE, _CAPTION = "reference.png", "reference_caption"
+_TOLERANCE = 2  # levels of 255 by which the mean pixel may differ: kernels of other machines round differently
+_CURE = "Install the package again"
+
+
+def write_reference(folder: Path, caption: str) -> None:
+    """Store the fingerprint and a picture sampled from a caption with a finished model."""
+    model = load(folder, device="cpu")
+    save_image(Image.fromarray(_sampled(model, caption)), folder / _REFERENCE)
+    write_settings(folder, {"fingerprint": model.fingerprint, _CAPTION: caption})
+
+
+def verify(folder: Path) -> list[str]:
+    """Check a model folder against its stored fingerprint and sample; returns one line a check, or a `ModelError`."""
+    model = load(folder, device="cpu")
+    settings, place = read_settings(folder), folder / _REFERENCE
+    stored = settings.get("fingerprint")
+    if stored != model.fingerprint:
+        raise ModelError(f"The weights in {folder} have changed: {stored} became {model.fingerprint}. {_CURE}")
+    if not place.exists() or _CAPTION not in settings:
+        raise ModelError(f"The sampled picture {place} is missing. {_CURE}")
+    reference = np.asarray(Image.open(place).convert("RGB"), dtype=np.int16)
+    difference = float(np.abs(reference - _sampled(model, settings[_CAPTION])).mean())
+    if difference > _TOLERANCE:
+        raise ModelError(
+            f"The model in {folder} samples a picture that is not the stored one: the mean pixel differs by "
+            f"{difference:.1f} levels, where {_TOLERANCE} are allowed. {_CURE}"
+        )
+    return [
+        f"fingerprint {model.fingerprint}, as stored",
+        f"a sampled picture differs from the stored one by {difference:.2f} of 255 levels in the mean",
+    ]
+
+
+def _sampled(model: Backbone, caption: str) -> np.ndarray:
+    pixels = draw_pictures(model, [caption])[0]
+    return pixels.add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()

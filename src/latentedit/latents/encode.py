@@ -1,4 +1,4 @@
-"""Pictures and their captions to a joint latent: the verb *encode*."""
+"""*Encode*: pictures and their captions to a joint latent."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -33,29 +33,29 @@ def encode(
     instructed: bool | None = None,
     beside: Sequence[PictureLike] = (),
 ) -> JointLatent:
-    """Encode pictures with the captions that describe them, or for a model that is told what to do with them.
+    """Encode pictures with the captions that describe them, or for an instruction-tuned model.
 
     Args:
+        model: the backbone.
         picture: one, or a list that the model takes at one size.
-        caption: what the picture shows, one or one a picture; "" to look at it under no text. Read by a captioner where
-            it is not given.
-        captioner: who reads it, by name (see `captioning.make_captioner`); the model's own by default.
+        caption: what the picture shows, one or one a picture; "" for no text. By default a captioner writes it.
+        captioner: a captioner or its name (see `captions.base.make_captioner`); the model's own by default.
         mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
-        instructed: show the model each picture beside its latents, and tell it to change nothing. Texts are then
-            instructions, and a caption is the wording of that one (`instructions.no_change` by default). None is true
-            where the model takes references and nobody says what a picture shows.
-        beside: further pictures that the model is shown behind each, of any size.
+        instructed: encode for instructions: each picture is a reference for the model, texts are instructions, and
+            ``caption`` is the wording of the no-op one (`instructions.no_change` by default). None is true if the model
+            takes references and there is neither a caption nor a captioner.
+        beside: additional reference pictures, of any size.
 
     Raises:
-        ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
+        ImageError: a file that is not a picture fit for editing, or a mask that does not fit it.
         ConfigError: no caption where one is needed, one of spaces or too long, pictures that cannot share a batch, or
-            instructions or pictures beside for a model that takes none, or not as many.
+            instructions or references for a model that does not take them, or not as many.
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
     pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
     if not pictures:
-        raise ConfigError("there is no picture to encode. Give at least one")
+        raise ConfigError("there is no picture to encode")
     frames = fit_all(model, pictures, mask=mask)
     return encode_frames(model, frames, caption=caption, captioner=captioner, instructed=instructed, beside=beside)
 
@@ -70,20 +70,9 @@ def encode_frames(
     instructed: bool | None = None,
     beside: Sequence[PictureLike] = (),
 ) -> JointLatent:
-    """Encode pictures that are at the model's size already; see `encode`.
-
-    Args:
-        frames: from `fit_all`, of one shape.
-        caption: as for `encode`, as are the following.
-        captioner: who reads it.
-        instructed: show the model the pictures.
-        beside: further ones.
-
-    Raises:
-        ConfigError: as `encode`.
-    """
+    """Encode frames of one shape from `fit_all`; see `encode`."""
     if beside and instructed is False:
-        raise ConfigError("pictures beside go with instructions only. Give an instruction, or leave them out")
+        raise ConfigError("reference pictures need an instruction. Pass an instruction, or leave them out")
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
@@ -114,15 +103,7 @@ def encode_frames(
 
 
 def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
-    """Pictures at the model's size: what its framer chooses of each, or all of it where it has none.
-
-    Args:
-        mask: where they may change.
-
-    Raises:
-        ConfigError: a model that knows latents only.
-        ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
-    """
+    """Pictures at the model's size: the region that its framer chooses of each, or all of it without a framer."""
     if not model.capabilities.pixels:
         raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no pictures")
     opened = [open_picture(item) for item in pictures]
@@ -133,11 +114,7 @@ def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike 
 
 
 def open_picture(picture: PictureLike) -> Picture:
-    """A picture, opened if it is not yet.
-
-    Raises:
-        ImageError: a file that is no picture fit for editing.
-    """
+    """A picture, opened if necessary."""
     if isinstance(picture, Picture):
         return picture
     return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
@@ -147,22 +124,12 @@ def _check_references(model: Backbone, count: int) -> None:
     check_instructs(model)
     if count > (most := model.capabilities.references):
         raise ConfigError(
-            f"the model {model.name!r} is shown at most {most} pictures at once; got {count}. Leave some out"
+            f"the model {model.name!r} takes at most {most} reference pictures; got {count}. Leave some out"
         )
 
 
 def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
-    """One text a picture, from one for all or one each.
-
-    Args:
-        texts: one or several.
-        count: of pictures.
-        what: they are, for messages.
-        or_none: "" stands for no text.
-
-    Raises:
-        ConfigError: another number of texts, or an empty one.
-    """
+    """One text a picture, from one for all or one each; empty texts only with ``or_none``."""
     given = (texts,) * count if isinstance(texts, str) else tuple(texts)
     if len(given) != count:
         raise ConfigError(f"{count} pictures take one {what}, or one each; got {len(given)}")
@@ -179,7 +146,6 @@ def _captions(
     reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
     if reader is None:
         raise ConfigError(
-            f"there is no caption, and the model {model.name!r} has no captioner. Say what the picture shows "
-            "with `caption`"
+            f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with `caption`"
         )
     return one_each(reader.caption(pixels), len(pixels), "caption from the captioner")

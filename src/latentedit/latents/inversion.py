@@ -1,6 +1,6 @@
-"""The way from a picture up to a level, and the aligned way back that retraces it bit for bit.
+"""Inversion of a picture up to a level, and the aligned way back that retraces it bit for bit.
 
-Inversion walks rising levels ``0 = s_0 < ... < s_N`` with explicit Euler and keeps every velocity:
+Inversion walks rising levels ``0 = s_0 < ... < s_N`` with explicit Euler and stores every velocity:
 ``Z_{i+1} = Z_i + (s_{i+1} - s_i) v(Z_i, s_i, c0)``. The way back aligns each step with the one that it undoes: it
 evaluates the network at ``z + (Z_i - Z_{i+1})`` and at the level ``s_i``. Written with the displacement ``u = z - Z``
 
@@ -16,21 +16,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core import solvers
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
-from latentedit.core.solvers import integrate
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import EulerSolver, each_step, level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InversionTrace:
-    """Where an inversion passed.
+    """The states and velocities of an inversion.
 
     Laws:
         1. ``states[i + 1] == states[i] + (levels[i + 1] - levels[i]) * velocities[i]``.
@@ -39,7 +37,7 @@ class InversionTrace:
     Args:
         levels: rising, from the clean end.
         states: the latents at each level; the first is the picture.
-        velocities: the network's answer at each level but the last, one fewer than levels.
+        velocities: at each level but the last, one fewer than levels.
 
     Raises:
         ShapeError: numbers of states or velocities that do not fit the levels.
@@ -62,7 +60,7 @@ class InversionTrace:
         return self.states[-1]
 
     def repeat(self, times: int) -> "InversionTrace":
-        """The trace of the whole batch ``times`` times over, as `JointLatent.repeat`."""
+        """The trace of the batch repeated ``times`` times, as `JointLatent.repeat`."""
         ones = [1] * (self.top.ndim - 1)
         return InversionTrace(
             levels=self.levels,
@@ -72,13 +70,7 @@ class InversionTrace:
 
 
 def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = None) -> InversionTrace:
-    """Carry pictures up to the top of a grid under their own captions, without guidance.
-
-    Args:
-        grid: falling levels, walked from the last to the first; the last is the clean end.
-
-    Returns:
-        Every state and velocity on the way.
+    """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
 
     Cost:
         One evaluation a step.
@@ -93,7 +85,7 @@ def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = 
         velocities.append(field(z, s.clamp_min(lowest)))
         return velocities[-1]
 
-    walk = integrate.invert(recorded, latent.z, grid, EulerSolver(), progress=progress)
+    walk = solvers.invert(recorded, latent.z, grid, EulerSolver(), progress=progress)
     return InversionTrace(levels=walk.levels, states=walk.states, velocities=tuple(velocities))
 
 
@@ -103,10 +95,7 @@ def aligned_steps(
     """The steps of an aligned way back from the top of a trace, ``(i, s_{i+1}, s_i, levels)``.
 
     In step i the network is evaluated at ``trace.states[i] + u_{i+1}`` and at ``levels``, which is ``s_i`` for every
-    picture, but not below what the model knows; ``trace.velocities[i]`` is its answer on the way up.
-
-    Args:
-        name: what ``progress`` is told about.
+    picture, but not below the model's lowest level; ``trace.velocities[i]`` is its answer on the way up.
     """
     lowest = latent.backbone.capabilities.s_min
     for done, s, s_next in each_step(trace.levels[::-1], name=name, progress=progress):
@@ -127,12 +116,12 @@ def replay(
     ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``.
 
     Args:
-        condition: text to return under.
+        latent: the pictures at which the trace starts.
+        trace: their inversion.
+        condition: text of the way back.
         offset: displacement of the start from ``trace.top``; none by default.
         guidance: classifier-free guidance weight of the way back; 1 is the conditional velocity.
-
-    Raises:
-        CoordinateError: a trace that does not start at the latents' pictures.
+        progress: called with "return" after each step.
 
     Cost:
         One evaluation a step, two with guidance.
@@ -141,7 +130,7 @@ def replay(
         DirectEdit alignment, rewritten in displacements so that rounding cannot break the retrace.
     """
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
-        raise CoordinateError("the trace starts at other latents than these. Run invert again")
+        raise CoordinateError("the trace starts at other latents. Run invert again")
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     moved = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):

@@ -1,4 +1,4 @@
-"""One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
+"""One batch of encoded pictures: clean latents, the text that describes them, and their frames."""
 
 import dataclasses
 import hashlib
@@ -25,19 +25,19 @@ class JointLatent:
     Args:
         backbone: the model whose latents these are.
         z: clean latents (level 0).
-        condition: the embedded captions, one a picture; of a model that is told what to do, the pictures' own latents
-            beside the instruction to change nothing.
+        condition: the embedded captions, one a picture; of an instruction-tuned model, the no-op instruction with the
+            pictures' own latents as references.
         captions: what the pictures show, or that instruction, one a picture.
-        frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
-        start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
-        provenance: how it was moved there: the record of that edit.
-        knowledge: how familiar each picture is to the model, where that was checked (`guard.guard`); else empty.
-        read: what the model's own reader says of the pictures, one each, where it was asked; empty where it was not.
-        beside: further pictures that the model is shown, behind their own.
-        decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
+        frames: the pictures at the model's size, and the way back; empty for latents without pictures.
+        start: clean latents of the frames' pictures if z has been moved away from them, else None.
+        provenance: the record of the edit that moved it.
+        knowledge: how familiar each picture is to the model (`guard.check_familiarity`); empty if that was not checked.
+        read: the captions of the model's own captioner, one a picture; empty if it was not used.
+        beside: additional reference pictures.
+        decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
-        ShapeError: parts that do not belong to one batch.
+        ShapeError: parts of different batches.
     """
 
     backbone: Backbone
@@ -61,8 +61,8 @@ class JointLatent:
         if not batch == len(self.condition) == len(self.captions) == frames == decoded == start == known:
             raise ShapeError(
                 f"the parts of a batch differ in number: {batch} latents, {len(self.condition)} texts, "
-                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded pictures, {known} "
-                "times what is known. Give one of each for every latent"
+                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded, "
+                f"{known} records of what is known"
             )
 
     def __len__(self) -> int:
@@ -74,10 +74,10 @@ class JointLatent:
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """What names each picture as it is here: the fingerprint of its file's pixels.
+        """The fingerprint of each picture's pixels.
 
-        Where the latent was moved away from them, or further pictures are shown, a digest of these follows behind a
-        hyphen: what is found out then is not found again on the file alone.
+        If the latent was moved away from them, or there are additional references, a hyphen and a digest of these
+        follow: what is found then cannot be reproduced from the file alone.
         """
         names = tuple(frame.picture.fingerprint for frame in self.frames)
         if self.start is None and not self.beside:
@@ -89,11 +89,11 @@ class JointLatent:
 
     @property
     def instructed(self) -> bool:
-        """The model sees the pictures beside its latents, and texts tell it what to do with them."""
+        """Whether the model has the pictures as references, and texts are instructions."""
         return self.condition.reference is not None
 
     def repeat(self, times: int) -> "JointLatent":
-        """The whole batch ``times`` times over; element i stays at i, i + b, i + 2 b, ..."""
+        """The batch repeated ``times`` times; element i is at i, i + b, i + 2 b, ..."""
         return JointLatent(
             backbone=self.backbone,
             z=self.z.repeat(times, *[1] * (self.z.ndim - 1)),
@@ -104,8 +104,8 @@ class JointLatent:
             beside=self.beside,
         )
 
-    def told(self, texts: Sequence[str]) -> Condition:
-        """Texts as conditions beside the pictures' references, one for all or one a picture."""
+    def embed_with_references(self, texts: Sequence[str]) -> Condition:
+        """Texts, one for all or one a picture, embedded with the pictures' references."""
         condition, reference = self.backbone.embed(texts), self.condition.reference
         if reference is None:
             return condition
@@ -113,14 +113,14 @@ class JointLatent:
 
     def under(self, text: str) -> "JointLatent":
         """The same pictures under another text, "" for none."""
-        condition = self.told([text]).expand(len(self))
+        condition = self.embed_with_references([text]).expand(len(self))
         return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
 
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:
-        """The model's own levels for these pictures, ``steps`` of them over its whole range, from ``level`` down.
+        """The model's own grid for these pictures, ``steps`` levels over its full range, from ``level`` down.
 
         Args:
-            steps: of the whole grid; the part below ``level`` has fewer.
+            steps: of the full grid; the part below ``level`` has fewer.
             level: where to start, cut to the grid's highest level.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Where a picture may change, when the user says so: a picture of the same size, white for yes, black for no."""
+"""Masks from the user: pictures of the same size, white where a picture may change, black where not."""
 
 import warnings
 from pathlib import Path
@@ -19,25 +19,16 @@ _FEATHER = 1 / 100
 """Half the width of the soft edge as a share of the shorter side."""
 
 _COLOURFUL = 8
-"""Levels between the channels, in the mean over a mask, above which it is hardly one: a grey JPEG has 1 or 2."""
+"""Mean difference of the channels above which a mask is considered coloured; a grey JPEG has 1 or 2."""
 
 
 def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A mask as levels, 255 where the picture may change and 0 where not; its edge is softened inwards.
+    """A mask as levels ``[height, width]``, 255 where the picture may change and 0 where not; softened inwards.
 
-    What is black stays black, so no pixel outside the mask ever changes; inside, the change grows to its whole within
-    about a fiftieth of the picture's shorter side from the edge. Parts that are narrower than that let nothing through.
-    Grey lets a part of the change through. The border of the picture is no edge.
-
-    Args:
-        mask: only brightness counts, and colours are warned of; transparent parts are black.
-        size: of the picture, width and height.
-
-    Returns:
-        ``[height, width]``.
-
-    Raises:
-        ImageError: no picture, another size, or a mask that forbids or allows every pixel.
+    No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
+    picture's shorter side from the edge, and narrower parts let nothing through. Grey lets a part of the change
+    through. The border of the picture is not an edge. Only brightness counts, with a warning for colours; transparent
+    parts are black.
     """
     name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
     image = decode(mask, name) if isinstance(mask, Image.Image) else read_image(mask)
@@ -49,13 +40,13 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     image = _on_black(image)
     if np.ptp(np.asarray(image), axis=2).mean() > _COLOURFUL:
         warnings.warn(
-            f"{name} is in colour, and only its brightness counts: the brighter a pixel, the more it may change. Paint "
-            "white what may change and black the rest",
+            f"{name} is in colour, and only its brightness counts: the brighter a pixel, the more it may change. Use "
+            "white where the picture may change, black elsewhere",
             stacklevel=2,
         )
     levels = np.array(image.convert("L"))
     if not levels.any():
-        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white what may")
+        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white where the picture may change")
     if levels.min() == 255:
         raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
     allowed = _softened(levels, round(_FEATHER * min(size)))
@@ -72,12 +63,12 @@ def _on_black(image: Image.Image) -> Image.Image:
 
 
 def _softened(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """Half the ramp's width is taken away at every edge, so that the mean around it reaches no further than before."""
+    """Shrunk by half the ramp's width, so that the blurred mask reaches no further than the original."""
     inner = Image.fromarray(np.ascontiguousarray(_darkest(_darkest(levels, radius).T, radius).T))
     return np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))
 
 
 def _darkest(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """The lowest level within a radius along each row; the picture ends at its edge."""
+    """The lowest level within a radius along each row."""
     bright = torch.from_numpy(255.0 - levels)[None]
     return (255 - functional.max_pool1d(bright, 2 * radius + 1, 1, radius)[0]).numpy().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Any picture as a model sees it, and a model's change put back into the picture as it was."""
+"""Pictures at a model's size, and a model's change restored into the original picture."""
 
 import dataclasses
 import hashlib
@@ -24,41 +24,24 @@ from latentedit_keep.pictures import check_output, decode, read_image, save_imag
 __all__ = ["Frame", "Picture", "check_output", "preview_of", "save_image", "strips"]
 
 _WHITE = (255, 255, 255)
-_PREVIEW_PX = 128  # longest side of each picture in a preview
-_STRIP_PIXELS = 1_000_000  # worked at together, where a step takes many bytes for each
+_STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
-    """A picture as the user knows it.
+    """The user's picture."""
 
-    Args:
-        image: upright, first frame, 8-bit RGB or RGBA, at its own size and in its own colour space.
-        path: the file it came from, if any.
-    """
-
-    image: Image.Image
+    image: Image.Image  # upright, first frame, 8-bit RGB or RGBA, at its own size and in its own colour space
     path: Path | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, content: bytes | None = None) -> "Picture":
-        """Read a file of any kind a person has: EXIF-rotated, transparent, grey, palette, CMYK, 16-bit, animated.
-
-        Args:
-            content: of the file, where it was read before.
-
-        Raises:
-            ImageError: the file is missing, no picture, damaged, too small or too large.
-        """
+        """Read a file (or its content) of any usual kind: EXIF-rotated, transparent, grey, CMYK, 16-bit, animated."""
         return cls(image=read_image(path, content=content), path=Path(path))
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Picture":
-        """Take a Pillow image of any mode, turned upright by its EXIF tag; the image itself is not changed.
-
-        Raises:
-            ImageError: too small or too large, or the file behind it is damaged.
-        """
+        """Take a Pillow image of any mode, turned upright by its EXIF tag; the image itself is not changed."""
         return cls(image=decode(image, "the picture"))
 
     @property
@@ -68,12 +51,12 @@ class Picture:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of its file is not in the picture, or not as it should be, one clause each."""
+        """What the picture lacks of its file, one clause each."""
         return self.image.info.get("notes", ())
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the pixels, their size and mode; whatever the file, the same for the same."""
+        """Sixteen hexadecimal digits of the pixels, their size and mode, whatever the file format."""
         digest = hashlib.sha256(f"{self.image.mode} {self.size}".encode())
         digest.update(self.image.tobytes())
         return digest.hexdigest()[:16]
@@ -91,21 +74,10 @@ class Picture:
         return made
 
     def fit(self, capabilities: Capabilities, *, region: Box | None = None, mask: MaskLike | None = None) -> "Frame":
-        """Scale the picture into a size that the model takes, its proportions kept, its edges repeated outwards.
+        """Scale the picture, or a region chosen by a `Framer`, to the model's size, with its edges repeated outwards.
 
         A model of one size gets that square; any other gets about its preferred area in the picture's proportions,
         sides rounded to ``size_multiple`` and kept within the model's range. Transparent parts are shown on white.
-
-        Args:
-            capabilities: of the backbone.
-            region: what of the picture the model is to see, from a `Framer`; all of it by default.
-            mask: where the picture may change; everywhere by default.
-
-        Returns:
-            The frame, with pixels in [-1, 1].
-
-        Raises:
-            ImageError: a mask that is no picture, has another size, or forbids or allows every pixel.
         """
         allowed = None if mask is None else open_mask(mask, self.size)
         scaled = self.on_white() if region is None else cut(self.on_white(), region)
@@ -123,43 +95,29 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """A picture at a model's size, and the way back.
+    """A picture at a model's size, with the position from which changes are restored.
 
     Laws:
         1. ``restore`` of a zero change gives back the picture, bit for bit, whatever its size and mode.
-        2. ``restore`` keeps size and alpha, and changes no pixel that is wholly transparent or not allowed to change.
-
-    Args:
-        picture: the picture as it was.
-        pixels: what the model sees, ``[3, h, w]`` in [-1, 1].
-        box: where the picture lies in ``pixels``: left, top, width and height in pixels; around it are repeated edges.
-        region: what of the picture lies there, in the picture's pixels; None for all of it.
-        allowed: how much of a change each pixel of the picture takes, ``[height, width]`` of 255; None for all of it.
+        2. ``restore`` keeps size and alpha, and changes no pixel that is fully transparent or not allowed to change.
     """
 
     picture: Picture
-    pixels: Float[Tensor, "3 h w"]
-    box: Box
-    region: Box | None = None
-    allowed: NDArray[np.uint8] | None = None
+    pixels: Float[Tensor, "3 h w"]  # for the model, in [-1, 1]
+    box: Box  # position of the picture in ``pixels``; around it are repeated edges
+    region: Box | None = None  # the part of the picture in that box, in the picture's pixels; None is all of it
+    allowed: NDArray[np.uint8] | None = None  # share of a change that each pixel takes, of 255; None is all of it
 
     def restore(self, change: Float[Tensor, "3 h w"]) -> Image.Image:
-        """The picture plus a change, at its own size.
+        """The picture plus a change (edited minus source as the model decodes them, in sRGB), at its own size.
 
-        Only the change is resized, so that every pixel the model did not change stays as it was: a change below half a
-        level (1/255 on the scale of [-1, 1]) leaves the picture bit for bit.
-
-        Args:
-            change: edited minus source as the model decodes them, in sRGB, at the size of ``pixels``, on the scale of
-                [-1, 1]. It is brought into the picture's own colour space.
-
-        Raises:
-            ShapeError: another size than that of ``pixels``, or values that are not finite.
+        Only the change is resized and brought into the picture's own colour space, so that every pixel that the model
+        did not change stays: a change below half a level (1/255 of [-1, 1]) leaves the picture bit for bit.
         """
         if change.shape != self.pixels.shape:
             raise ShapeError(f"the change does not have the shape {list(self.pixels.shape)}; got {list(change.shape)}")
         if not bool(torch.isfinite(change).all()):
-            raise ShapeError("the change has values that are nan or infinity. Use a smaller strength, or float32")
+            raise ShapeError("the change has values that are not finite. Use a smaller strength, or float32")
         left, top, width, height = self.box
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
         restored = np.array(shown(self.picture.image))
@@ -178,7 +136,7 @@ class Frame:
         return image
 
     def _in_own_colours(self, edited: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What was changed in sRGB in the picture's own colour space, on its own pixels."""
+        """An edited sRGB picture in the original's colour space; unchanged pixels are those of the original."""
         space = space_of(self.picture.image.info)
         if space is None:
             return edited
@@ -197,7 +155,7 @@ class Frame:
 
 
 def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int]:
-    """Width and height that the model gets for a picture of this size."""
+    """Width and height for the model of a picture of this size."""
     smallest, preferred, largest = capabilities.sizes
     if smallest == largest:
         return preferred, preferred
@@ -209,11 +167,7 @@ def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int
 
 
 def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """A picture of this width and height as boxes of whole rows, for steps that take many bytes for each pixel.
-
-    Returns:
-        Left, top, right and bottom of each, as Pillow's ``crop`` takes them.
-    """
+    """Boxes of complete rows (left, top, right, bottom) of a picture, for steps that take many bytes a pixel."""
     width, height = size
     rows = max(1, _STRIP_PIXELS // width)
     return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]

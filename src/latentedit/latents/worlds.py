@@ -1,4 +1,4 @@
-"""Worlds with known answers: what all of them share. `latentedit_bench` measures editors in them, by their names.
+"""Worlds with known answers: their common base. `latentedit_bench` measures editors in them, by their names.
 
 A scene is described by attributes, from which it is captioned and rendered; so the right answer to an edit of the
 caption can be rendered as well.
@@ -24,29 +24,28 @@ from latentedit.core.errors import ConfigError
 Split = Literal["train", "calibration", "test"]
 
 NONE = "none"
-"""Value of what is absent."""
+"""Value of an absent attribute."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """A scene, described completely: a subclass has one field for each attribute.
+    """A complete description of a scene: a subclass has one field for each attribute.
 
     Laws:
         1. Every field holds one of ``values[field]``.
         2. A dependent attribute is "none" exactly where its part is absent.
 
-    Raises:
-        ConfigError: a value that the attribute does not have, or one that contradicts its part.
+    Others are refused with a `ConfigError`.
     """
 
     noun: ClassVar[str]
-    """What a scene is called in messages."""
+    """A word for a scene, for messages."""
 
     values: ClassVar[Mapping[str, tuple[str, ...]]]
     """Every attribute with its values."""
 
     dependent: ClassVar[Mapping[str, tuple[str, str]]]
-    """Attribute to the part that it describes, and the value of that part that says that it is absent."""
+    """Attribute to the part that it describes, and the value of that part that means that it is absent."""
 
     def __post_init__(self) -> None:
         for name, allowed in self.values.items():
@@ -62,20 +61,14 @@ class Described:
 
     @classmethod
     def default(cls, name: str, others: Mapping[str, str]) -> str:
-        """The value of a dependent attribute whose part appears undescribed, beside the scene's other values."""
+        """The value of a dependent attribute whose part appears undescribed, given the scene's other values."""
         raise NotImplementedError
 
     def replace(self, **change: str) -> Self:
-        """The counterfactual: these attributes with some changed; dependent ones come and go with their part.
-
-        Raises:
-            ConfigError: an unknown attribute or value.
-        """
+        """The counterfactual: these attributes with some changed; dependent ones come and go with their part."""
         unknown = sorted(set(change) - set(self.values))
         if unknown:
-            raise ConfigError(
-                f"a {self.noun} has no attribute {', '.join(unknown)}. Give some of {', '.join(self.values)}"
-            )
+            raise ConfigError(f"a {self.noun} has no attribute {', '.join(unknown)}. Use {', '.join(self.values)}")
         values = {name: getattr(self, name) for name in self.values} | change
         self._settle(values, values)
         return dataclasses.replace(self, **values)
@@ -86,7 +79,7 @@ class Described:
 
     @classmethod
     def from_indices(cls, indices: Sequence[int]) -> Self:
-        """The inverse of `indices`; parts are believed where a classifier contradicts itself."""
+        """The inverse of `indices`; where a classifier contradicts itself, the part decides."""
         values = {name: allowed[i] for (name, allowed), i in zip(cls.values.items(), indices, strict=True)}
         cls._settle(values, {})
         return cls(**values)
@@ -105,7 +98,7 @@ class Described:
         return [name for name in self.values if getattr(self, name) != getattr(other, name)]
 
     def hashed_split(self) -> Split:
-        """90 % train, 5 % calibration, 5 % test, by nothing but the values: no test scene can ever be in training."""
+        """90 % train, 5 % calibration, 5 % test, by a hash of the values: no test scene can ever be in training."""
         text = "|".join(getattr(self, name) for name in self.values)
         bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
         return "test" if bucket == 0 else "calibration" if bucket == 1 else "train"
@@ -122,14 +115,7 @@ SceneT = TypeVar("SceneT", bound=Described)
 def draw_different(
     draw: Callable[[random.Random], SceneT], count: int, seed: str, fits: Callable[[SceneT, int], bool]
 ) -> list[SceneT]:
-    """So many different scenes, the same for the same seed on every machine.
-
-    Args:
-        draw: one of them.
-        count: how many.
-        seed: of the draw.
-        fits: whether a scene is wanted, given how many were found before it.
-    """
+    """So many different scenes, the same for the same seed on every machine; ``fits(scene, found so far)`` filters."""
     generator = random.Random(seed)
     found: dict[SceneT, None] = {}
     while len(found) < count:
@@ -140,40 +126,40 @@ def draw_different(
 
 
 def words_of(caption: str) -> list[str]:
-    """The pieces that the worlds' tokenizers see: words and punctuation marks, in lower case."""
+    """The tokens of the worlds' tokenizers: words and punctuation marks, in lower case."""
     return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())
 
 
 class World(abc.ABC):
-    """A world whose scenes are `Described`: a ``Domain`` of `latentedit_bench`, and what models are trained on."""
+    """A world whose scenes are `Described`: a ``Domain`` of `latentedit_bench`, and training data."""
 
     name: str
     credits: str
-    """Whose work the pictures hold, under which licence."""
+    """Authors and licences of the pictures."""
 
     scene: type[Any]
     """The class of its scenes."""
 
     ordered: Mapping[str, Sequence[str]]
-    """Attributes whose values have an order, and it."""
+    """The order of the values of ordered attributes."""
 
     part_of: Mapping[str, str]
     """Attribute to the part that it belongs to."""
 
     plain_changes: Mapping[str, tuple[str, str]]
-    """Of each attribute two values that captions say in equally many words."""
+    """For each attribute two values that take equally many words in a caption."""
 
     side = 128
-    """Of the pictures of its models, in pixels."""
+    """Side of the pictures of its models, in pixels."""
 
     models: Sequence[str] = ()
-    """The models that were trained on its training split."""
+    """Models trained on its training split."""
 
     vocabulary: Sequence[str]
     """Every word and mark of captions, sorted."""
 
     max_tokens: int
-    """What the models' text encoders take, start and end tokens included."""
+    """Context length of the models' text encoders, start and end tokens included."""
 
     @property
     def values(self) -> Mapping[str, tuple[str, ...]]:
@@ -190,7 +176,7 @@ class World(abc.ABC):
 
     @abc.abstractmethod
     def phrases(self, scene: Any) -> list[str]:
-        """What the full caption says, phrase by phrase."""
+        """The phrases of the full caption."""
 
     @abc.abstractmethod
     def caption(self, phrases: Sequence[str]) -> str:
@@ -198,7 +184,7 @@ class World(abc.ABC):
 
     @abc.abstractmethod
     def paraphrase(self, scene: Any, generator: random.Random) -> str:
-        """The full caption in other words: those of a scene that differs in one phrase differ in that phrase alone."""
+        """The full caption in other words; scenes that differ in one phrase differ in that phrase alone."""
 
     @abc.abstractmethod
     def draw_caption(self, scene: Any, generator: random.Random, *, empty: float) -> str:
@@ -206,18 +192,18 @@ class World(abc.ABC):
 
     @abc.abstractmethod
     def stated(self, caption: str) -> Mapping[str, str]:
-        """Attributes to values, those that a caption settles."""
+        """The attributes and values that a caption states."""
 
     @abc.abstractmethod
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
-        """What pictures in [-1, 1] show, by the classifier beside the world's bundled model."""
+        """The scenes of pictures in [-1, 1], by the classifier of the world's bundled model."""
 
     def attributes(self, scene: Any) -> dict[str, str]:
         """Every attribute to its value."""
         return {name: getattr(scene, name) for name in self.values}
 
     def alternatives(self, scene: Any) -> dict[str, list[str]]:
-        """Every attribute that can be changed to its other values; what is not there has none."""
+        """Every attribute that can be changed to its other values; those of absent parts have none."""
         return {
             name: [value for value in values if value != own and not (value == NONE and name in self.part_of)]
             for name, values in self.values.items()
@@ -233,7 +219,7 @@ class World(abc.ABC):
         return self.caption(self.phrases(scene))
 
     def words(self, caption: str) -> list[str]:
-        """The words and marks that the tokenizer sees."""
+        """The tokens of the tokenizer."""
         return words_of(caption)
 
     def render(self, scene: Any) -> UInt8[np.ndarray, "h w 3"]:

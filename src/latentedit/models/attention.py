@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import group_norm, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from latentedit.core.process_wide import WhileNeeded
+from latentedit.core.process import SharedContext
 
 
 @contextmanager
@@ -95,5 +95,5 @@ def _eager() -> Callable[[], object]:
     return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
 
 
-_EAGER = WhileNeeded(_eager)
+_EAGER = SharedContext(_eager)
 """PyTorch's stance, which is one for the whole process."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from latentedit.core.errors import FileFormatError
-from latentedit.core.files.user_folders import user_folder
+from latentedit.core.files.reading import user_folder
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import change_json
 from latentedit.models.weights import read_json

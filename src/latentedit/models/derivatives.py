@@ -11,9 +11,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
 from latentedit.core.errors import ShapeError, UnsupportedDerivativeError
-from latentedit.core.linalg.algebra import Affine
 from latentedit.core.linalg.autodiff import JacobianOperator, Mode
-from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.linalg.operator import Affine, LinearOperator
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 

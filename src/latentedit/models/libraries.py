@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from latentedit.core.errors import ModelError, require
-from latentedit.core.process_wide import WhileNeeded
+from latentedit.core.process import SharedContext
 
 
 def library_class(library: str, name: str) -> Any:
@@ -71,4 +71,4 @@ def _silence() -> Callable[[], None]:
     return restore
 
 
-_QUIET = WhileNeeded(_silence)
+_QUIET = SharedContext(_silence)

@@ -34,7 +34,6 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError
-from latentedit.core.float64 import to_float64
 from latentedit.core.flow import (
     Prediction,
     alpha_sigma_from_level,
@@ -42,6 +41,7 @@ from latentedit.core.flow import (
     velocity_from_prediction,
 )
 from latentedit.core.levels import LevelGrid
+from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.libraries import library_class, quiet_libraries

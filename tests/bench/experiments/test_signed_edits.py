@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.editors.walks.step_length import CLOSE, EFFECT
+from latentedit.geometry.walks import CLOSE, EFFECT
 from latentedit_bench.domains.base import CHANGED
 from latentedit_bench.experiments import edits as module
 from latentedit_bench.experiments.edits import _where_read, edits

@@ -10,8 +10,8 @@ import torch
 from scipy.linalg import subspace_angles
 
 from latentedit.core.rng import stream
-from latentedit.directions.global_directions import mean_directions
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.geometry.global_directions import mean_directions
+from latentedit.geometry.local_basis import LocalBasis
 from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.frequency import frequency

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.geometry.angles import principal_angles
-from latentedit.core.geometry.interpolation import slerp
-from latentedit.directions.local_basis import local_basis
+from latentedit.geometry.curves import slerp
+from latentedit.geometry.local_basis import local_basis
+from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.models.registry import load
@@ -26,7 +26,7 @@ from latentedit_bench.experiments.pictures import untrained_twin
 from latentedit_bench.experiments.shooting import Shot, TangentBasis, shoot
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of
-from tests.core.geometry.drawn import sphere
+from tests.geometry.drawn import sphere
 
 
 @pytest.fixture(scope="module")

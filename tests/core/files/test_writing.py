@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import OutputError
-from latentedit.core.files.user_folders import user_folder
+from latentedit.core.files.reading import user_folder
 from latentedit_keep.files import check_place, make_folder, write_text, written_beside
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.geometry.subspaces import principal_angles
 from tests.core.linalg.dense import DenseBlock, vectors, with_spectrum
 
 

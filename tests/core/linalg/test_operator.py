@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError
-from latentedit.core.linalg.algebra import Affine, Mean, Product
-from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import Dense, DenseBlock, random_matrices, vectors

@@ -34,10 +34,7 @@ from torch import Tensor
 
 from latentedit.core.flow import noise_estimate
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
-from latentedit.core.solvers.stochastic import fresh_share
+from latentedit.core.solvers import EulerSolver, fresh_share, level_batch, sample
 from latentedit.editors.baselines.concept_guidance import SemanticGuidance
 from latentedit.editors.baselines.ledits import LEDITS
 from latentedit.editors.baselines.noise_maps import noise_maps

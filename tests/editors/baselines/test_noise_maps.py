@@ -12,7 +12,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
-from latentedit.core.solvers.stochastic import fresh_share
+from latentedit.core.solvers import fresh_share
 from latentedit.editors.baselines.concept_guidance import (
     Reference,
     SemanticGuidance,

@@ -53,7 +53,7 @@ def test_who_reads_is_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
     made = make_captioner("fixed", backbone)
     assert isinstance(made, Fixed)
     assert made.backbone is backbone
-    with pytest.raises(RegistryError, match="makes a int, which is no Captioner"):
+    with pytest.raises(RegistryError, match="returns a int, not a Captioner"):
         make_captioner("odd", backbone)
     with pytest.raises(ModelError, match="does not load as an image-to-text model"):
         make_captioner(str(tmp_path), backbone)

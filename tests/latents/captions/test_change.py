@@ -99,7 +99,7 @@ def test_replacing_adding_and_removing(caption: str, change: str, wanted: str) -
     [
         ("a man with a hat", "woman => girl", "'woman', .* did you mean 'a man'"),
         ("a man in a red hat", "hat =>", "'hat', .* a whole phrase of the caption; did you mean 'a red hat'"),
-        ("long hair, no facial hair", "hair => fur", "2 times: 'long hair', 'no facial hair'. Say more"),
+        ("long hair, no facial hair", "hair => fur", "2 times: 'long hair', 'no facial hair'. Use more"),
         ("a man with a hat", "=> hat", "says 'hat' already"),
         ("a man with a hat", "=> no hat", "which says 'a hat'. Replace it: \"a hat => no hat\""),
         ("a hat.", "a hat =>", "leaves nothing"),

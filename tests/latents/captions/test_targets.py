@@ -4,7 +4,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.targets import changed_caption, read_changes, target_captions
+from latentedit.latents.captions.targets import changed_caption, partial_targets, read_changes, target_captions
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from tests.editors.colours import ColourBackbone
@@ -64,3 +64,34 @@ def test_the_captioners_grammar_comes_first(plain: Backbone, portraits: Backbone
     assert made == ("a person with an eyepatch, a sad mouth",)
     with pytest.raises(ConfigError, match="the caption says 'a smile'"):
         changed_caption(portraits, caption, Change(old="", new="a smile"))
+
+
+SOURCE = "A man with red hair, glasses, a hat."
+
+
+@pytest.mark.parametrize(
+    ("target", "parts", "expected"),
+    [
+        (
+            "A man with gray hair, glasses, no hat.",
+            2,
+            ("A man with gray hair, glasses, a hat.", "A man with red hair, glasses, no hat."),
+        ),
+        # one change comes again
+        ("A man with gray hair, glasses, a hat.", 3, ("A man with gray hair, glasses, a hat.",) * 3),
+        # one exchanged, one taken out, in turn
+        ("A man with gray hair, a hat.", 2, ("A man with gray hair, glasses, a hat.", "A man with red hair, a hat.")),
+        # three changes in two captions
+        (
+            "A man with gray hair, no glasses, no hat.",
+            2,
+            ("A man with gray hair, glasses, no hat.", "A man with red hair, no glasses, a hat."),
+        ),
+        # what is added comes last; case and spaces are no change
+        ("A man with Red  hair, glasses, a hat, a beard.", 1, ("A man with red hair, glasses, a hat, a beard.",)),
+        # another sentence
+        ("Two dogs on a meadow", 2, ("Two dogs on a meadow",) * 2),
+    ],
+)
+def test_every_change_is_made_once_or_again(target: str, parts: int, expected: tuple[str, ...]) -> None:
+    assert partial_targets(SOURCE, target, parts) == expected

@@ -22,8 +22,7 @@ from latentedit.core.errors import ModelError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM
@@ -248,7 +247,7 @@ class FamilyContract(BackboneContract):
     def test_edits_and_local_basis(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
         """FlowEdit and our own editor change a picture, strength 0 does not; a local basis has a direction."""
         short = functools.partial(truncated_svd, most_products=4)
-        monkeypatch.setattr("latentedit.directions.local_basis.truncated_svd", short)
+        monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", short)
         picture = noise_picture(*self.sizes[0])
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)

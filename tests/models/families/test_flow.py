@@ -10,8 +10,7 @@ from diffusers import ZImageImg2ImgPipeline
 
 import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.miniatures.auraflow import auraflow
 from latentedit.testing.miniatures.cogview4 import cogview4

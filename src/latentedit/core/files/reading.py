@@ -1,14 +1,32 @@
-"""Text and JSON files that anyone may have written: read up to a size limit, with errors that name the file."""
+"""Text and JSON files, read up to a size limit, with errors that name the file; and the user's own folders."""
 
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 from latentedit.core.errors import FileFormatError, LatentEditError
 from latentedit_keep.files import read_bytes
 
 MAX_DOCUMENT_BYTES = 16_000_000
 """Size limit of a JSON document whose kind has no limit of its own."""
+
+
+_LINUX = {"cache": ("XDG_CACHE_HOME", ".cache"), "data": ("XDG_DATA_HOME", ".local/share")}
+_MACOS = {"cache": "Caches", "data": "Application Support"}
+
+
+def user_folder(kind: Literal["cache", "data"]) -> Path:
+    """The user's folder for caches or data, by the convention of the platform; it need not exist."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / _MACOS[kind]
+    else:
+        variable, usual = _LINUX[kind]
+        base = Path(os.environ.get(variable) or Path.home() / usual)
+    return base / "latentedit"
 
 
 def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
@@ -28,11 +46,7 @@ def read_json(
     error: type[LatentEditError] = FileFormatError,
     allow_nan: bool = False,
 ) -> Any:
-    """The value of a JSON file; see `parse_json`.
-
-    Raises:
-        error: a file that cannot be read, or is not valid JSON.
-    """
+    """The value of a JSON file; see `parse_json`."""
     text = read_text(path, limit=limit, error=error)
     try:
         return parse_json(text, allow_nan=allow_nan)
@@ -63,11 +77,7 @@ def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
-    """One JSON object; see `parse_json`.
-
-    Raises:
-        ValueError: anything else; the message is one clause.
-    """
+    """One JSON object; a `ValueError` for anything else, whose message is one clause."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")

@@ -91,11 +91,7 @@ def unpack(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[st
 
 
 def read_tensor_file(path: str | Path, *, allowed: Collection[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file; see `unpack`.
-
-    Raises:
-        FileFormatError: a file that cannot be read or is larger than `MAX_BYTES`, or what `unpack` refuses.
-    """
+    """The tensors and the metadata of a safetensors file; see `unpack`."""
     return unpack(read_bytes(path, limit=MAX_BYTES), str(path), allowed=allowed)
 
 
@@ -104,6 +100,6 @@ def _header_end(data: bytes) -> int:
 
 
 def _quoted(value: object) -> str:
-    """A text from a file as it is shown: in one line, cut."""
+    """A text from a file for an error message: one line, shortened."""
     text = repr(value) if isinstance(value, str) else " ".join(str(value).split())
     return text if len(text) <= _QUOTED_LETTERS else f"{text[:_QUOTED_LETTERS]}..."

@@ -81,14 +81,7 @@ class Derivative:
         self._name = name
 
     def forward(self, u: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *out"]:
-        """``J u`` of each element.
-
-        Raises:
-            UnsupportedDerivativeError: the function has no derivative of this mode.
-
-        Cost:
-            That of the mode, see the class.
-        """
+        """``J u`` of each element, at the cost of the mode."""
         if self._mode == "forward":
             return self._tangent(u)
         if self._mode == "double_backward":
@@ -96,14 +89,7 @@ class Derivative:
         return self._difference(u)
 
     def reverse(self, w: Float[Tensor, "b *out"]) -> Float[Tensor, "b *latent"]:
-        """``J^T w`` of each element, by one reverse pass in every mode.
-
-        Raises:
-            UnsupportedDerivativeError: the function has no reverse-mode derivative.
-
-        Cost:
-            A forward and a reverse pass.
-        """
+        """``J^T w`` of each element, by one reverse pass in every mode."""
         with self._explained("reverse-mode"), torch.inference_mode(False), torch.enable_grad():
             point = self._point.clone().requires_grad_()
             return torch.autograd.grad(self._recorded(point), point, w.detach().clone())[0]

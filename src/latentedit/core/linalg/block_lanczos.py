@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.float64 import float64_device, to_float64
+from latentedit.core.linalg import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
 

@@ -3,6 +3,7 @@
 import abc
 import math
 from collections.abc import Sequence
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -98,7 +99,7 @@ class BlockOperator(abc.ABC):
 
     @property
     def largest_rank(self) -> int:
-        """The most singular values that A can have: the smaller of the numbers of dimensions of its two spaces."""
+        """The smaller dimension of its two spaces."""
         return min(math.prod(self.in_shape), math.prod(self.out_shape))
 
     def matmat(self, v: Float[Tensor, "k *in"]) -> Float[Tensor, "k *out"]:
@@ -145,3 +146,78 @@ def _check(u: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.
         raise ConfigError(f"a vector must be in the operator's {dtype}; got {u.dtype}. Cast it with .to()")
     if u.device != device:
         raise DeviceError(f"a vector must be on {device}; got one on {u.device}. Move it with .to()")
+
+
+@final
+class Affine(LinearOperator):
+    """``scale * A + shift * I``, with numbers for all elements or one an element."""
+
+    def __init__(
+        self, operator: LinearOperator, scale: float | Float[Tensor, " b"], shift: float | Float[Tensor, " b"]
+    ) -> None:
+        super().__init__(shape=operator.shape, dtype=operator.dtype, device=operator.device)
+        self._operator = operator
+        self._scale = self._column(scale)
+        self._shift = self._column(shift)
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        return self._scale * self._operator.matvec(u) + self._shift * u
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        return self._scale * self._operator.rmatvec(u) + self._shift * u
+
+    def _column(self, number: float | Tensor) -> float | Tensor:
+        if not isinstance(number, Tensor):
+            return number
+        if tuple(number.shape) != self.shape[:1]:
+            raise ShapeError(
+                f"a scale or a shift must be one number an element, [{self.shape[0]}]; got {list(number.shape)}"
+            )
+        return number.to(self.dtype).reshape(-1, *[1] * (len(self.shape) - 1))
+
+
+@final
+class Mean(LinearOperator):
+    """``(1/m) sum_i A_i`` of the m blocks of rows of A, ``row = noise * b + picture``: the average over noises."""
+
+    def __init__(self, operator: LinearOperator, groups: int) -> None:
+        rows, *latent = operator.shape
+        if groups < 1:
+            raise ConfigError(f"groups must be at least 1; got {groups}")
+        if rows % groups:
+            raise ShapeError(f"{rows} rows do not make {groups} groups of one size. Give a multiple of {groups}")
+        super().__init__(shape=(rows // groups, *latent), dtype=operator.dtype, device=operator.device)
+        self._operator = operator
+        self._groups = groups
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        return self._average(self._operator.matvec(self._spread(u)))
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        return self._average(self._operator.rmatvec(self._spread(u)))
+
+    def _spread(self, u: Tensor) -> Tensor:
+        return u.repeat(self._groups, *[1] * (u.ndim - 1))
+
+    def _average(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(0, (self._groups, -1)).mean(0)
+
+
+@final
+class Product(LinearOperator):
+    """``A B``: first B, then A."""
+
+    def __init__(self, after: LinearOperator, before: LinearOperator) -> None:
+        if after.shape != before.shape:
+            raise ShapeError(
+                f"operators of different shapes cannot be composed; got {list(after.shape)} and {list(before.shape)}"
+            )
+        super().__init__(shape=after.shape, dtype=after.dtype, device=after.device)
+        self._after = after
+        self._before = before
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        return self._after.matvec(self._before.matvec(u))
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        return self._before.rmatvec(self._after.rmatvec(u))

@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Levels, Positive, Share, settings
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 

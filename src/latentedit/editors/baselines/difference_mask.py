@@ -6,7 +6,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers import level_batch
 from latentedit.latents.joint import JointLatent
 
 

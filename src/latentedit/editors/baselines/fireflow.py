@@ -8,8 +8,7 @@ from torch import Tensor
 
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Share, settings
-from latentedit.core.solvers.base import Field, level_batch
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import Field, each_step, level_batch
 from latentedit.editors.baselines.path_editor import branches
 from latentedit.editors.baselines.value_sharing import Evaluation, ValueSharing
 

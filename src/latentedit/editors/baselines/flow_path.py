@@ -10,8 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import each_step, level_batch
 from latentedit.latents.joint import JointLatent
 
 Latents = Float[Tensor, "b *latent"]

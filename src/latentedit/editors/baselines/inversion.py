@@ -10,9 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
-from latentedit.core.solvers.base import Field
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import integrate
+from latentedit.core.solvers import EulerSolver, Field, integrate
 from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
 from latentedit.editors.baselines.round_trip import RoundTrip
 from latentedit.latents.inversion import invert, replay

@@ -10,8 +10,8 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Natural, Scale, Share, settings
-from latentedit.core.solvers.base import level_batch
-from latentedit.directions.at_level import clean_share
+from latentedit.core.solvers import level_batch
+from latentedit.directions.direction import clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.baselines.difference_mask import difference_mask
 from latentedit.editors.baselines.path_editor import PathEditor

@@ -28,9 +28,7 @@ from torch import Tensor
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.integrate import each_step
-from latentedit.core.solvers.stochastic import stochastic_step
+from latentedit.core.solvers import each_step, level_batch, stochastic_step
 from latentedit.editors.baselines.flow_path import Difference
 from latentedit.latents.joint import JointLatent
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.float64 import to_float64
 from latentedit.core.flow import per_element
+from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
 
 Normal = Callable[[Float[Tensor, "b r *latent"]], Float[Tensor, "b r *latent"]]

@@ -12,12 +12,12 @@ from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Probe, Scale, settings
-from latentedit.core.solvers.base import level_batch
-from latentedit.directions.at_level import clean_share
+from latentedit.core.solvers import level_batch
+from latentedit.directions.direction import clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.baselines.power_iteration import leading_span, of_length, projected
-from latentedit.editors.walks.xspace import noise_guided
+from latentedit.geometry.walks import noise_guided
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap

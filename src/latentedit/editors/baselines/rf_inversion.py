@@ -11,8 +11,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Guidance, Level, Share, settings
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import each_step, level_batch
 from latentedit.editors.baselines.path_editor import PathEditor, branches
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent

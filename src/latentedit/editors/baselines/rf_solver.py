@@ -7,9 +7,7 @@ from torch import Tensor
 
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Share, settings
-from latentedit.core.solvers.base import Field
-from latentedit.core.solvers.integrate import integrate
-from latentedit.core.solvers.midpoint import MidpointSolver
+from latentedit.core.solvers import Field, MidpointSolver, integrate
 from latentedit.editors.baselines.path_editor import branches
 from latentedit.editors.baselines.value_sharing import Evaluation, ValueSharing
 

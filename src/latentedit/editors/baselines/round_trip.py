@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
-from latentedit.core.solvers.base import Field
+from latentedit.core.solvers import Field
 from latentedit.editors.baselines.path_editor import PathEditor, towards
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent

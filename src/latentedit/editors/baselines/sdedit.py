@@ -10,8 +10,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Level, settings
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent

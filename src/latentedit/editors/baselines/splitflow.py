@@ -14,12 +14,11 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import each_step, level_batch
 from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import towards, two_fields
-from latentedit.latents.captions.partial import partial_targets
+from latentedit.latents.captions.targets import partial_targets
 from latentedit.latents.joint import JointLatent
 
 

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.solvers.base import Field
+from latentedit.core.solvers import Field
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 

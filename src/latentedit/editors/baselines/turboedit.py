@@ -12,8 +12,7 @@ from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Natural, settings
-from latentedit.core.solvers.base import level_batch
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import each_step, level_batch
 from latentedit.editors.baselines.noise_maps import noise_maps
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent

@@ -12,8 +12,7 @@ from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Weight, settings
-from latentedit.core.solvers.base import Field, level_batch
-from latentedit.core.solvers.integrate import each_step
+from latentedit.core.solvers import Field, each_step, level_batch
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.settings import Natural, Share, settings
-from latentedit.core.solvers.base import Field
+from latentedit.core.solvers import Field
 from latentedit.editors.baselines.mutual_attention import layers_from
 from latentedit.editors.baselines.round_trip import RoundTrip
 from latentedit.latents.joint import JointLatent

@@ -1,4 +1,4 @@
-"""Who says what a picture shows when the user does not: captioners, found by name."""
+"""Captioners: they describe a picture if the user does not. They are found by name."""
 
 import abc
 import pkgutil
@@ -20,10 +20,10 @@ INSTRUCTION = (
     "name every visible attribute of it and of the background, each in a short phrase of its own between commas. "
     "Answer with that sentence alone, without a preamble and without quotation marks."
 )
-"""What models that follow instructions are asked: edits replace the phrases between commas."""
+"""The instruction for models that follow one: edits replace the phrases between commas."""
 
 _ENDPOINT = "openai:"
-_FORMS = f"Give one of those, {_ENDPOINT}MODEL for an endpoint, or a folder or hub id (org/name) of a model"
+_FORMS = f"Use one of those, {_ENDPOINT}MODEL for an endpoint, or a folder or hub id (org/name) of a model"
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 """Opening quotation marks and what closes them."""
 
@@ -45,53 +45,32 @@ class Captioner(abc.ABC):
         """
 
     def examples(self, count: int) -> list[str]:
-        """Different captions of the kind that it writes, always the same ones; none where it knows none.
-
-        Args:
-            count: how many at most.
-        """
+        """Up to so many different captions of the kind that it writes, always the same ones; none by default."""
         del count
         return []
 
     def change(self, caption: str, change: Change) -> str:
-        """The caption with a change made as in any text; a captioner whose grammar knows opposites overrides it.
-
-        Args:
-            caption: what a picture shows.
-            change: what should be different.
+        """The caption with a change made as in any text; a captioner with a grammar of its own overrides it.
 
         Raises:
-            ConfigError: a change that cannot be made, or made in one way only.
+            ConfigError: a change that does not apply to the caption.
         """
         return change.apply(caption)
 
 
 class AttributeReader(Captioner):
-    """A captioner that can also name what it saw, attribute by attribute."""
+    """A captioner that can also read a picture attribute by attribute."""
 
     @abc.abstractmethod
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
-        """Attribute to value, one dictionary a picture.
-
-        Args:
-            pixels: pictures at the model's size, in [-1, 1].
-        """
+        """Attribute to value, one dictionary a picture; pixels at the model's size, in [-1, 1]."""
 
 
 def make_captioner(name: str, backbone: Backbone) -> Captioner:
-    """The captioner of that name.
+    """The captioner of that name, for the pictures of a model.
 
-    Args:
-        name: an entry point of ``latentedit.captioners`` ("portraits"); or ``openai:MODEL``, a model behind an endpoint
-            as OpenAI's; or the folder or the hub id (``org/name`` or ``org/name@revision``) of an image-to-text model
-            that transformers can load.
-        backbone: the model whose pictures are read; an image-to-text model is put on its device.
-
-    Raises:
-        RegistryError: a name of none of these forms, with the nearest ones, or an entry point that makes no captioner.
-        ModelError: a folder or hub id that does not load.
-        MissingDependencyError: a model that needs a package which is not installed.
-        ConfigError, CaptionError: an endpoint whose address or key is not set as it should be.
+    It is an entry point of ``latentedit.captioners`` ("portraits"); ``openai:MODEL``, a model behind an endpoint like
+    OpenAI's; or the folder or hub id (``org/name`` or ``org/name@revision``) of an image-to-text model of transformers.
     """
     if name in CAPTIONERS.points():
         return CAPTIONERS.make(name, Captioner, backbone)
@@ -106,22 +85,13 @@ def make_captioner(name: str, backbone: Backbone) -> Captioner:
 
 
 def captioner_for(backbone: Backbone) -> Captioner | None:
-    """The captioner that the model's folder names, or None where it names none.
-
-    The folder's ``latentedit.json`` holds ``"captioner": NAME``, a name of `CAPTIONERS`.
-
-    Raises:
-        RegistryError: the folder names a captioner that no installed package provides.
-    """
+    """The captioner named in the model's folder (``"captioner": NAME`` in ``latentedit.json``), or None."""
     name: str | None = backbone.defaults.get("captioner")
     return None if name is None else CAPTIONERS.make(name, Captioner, backbone)
 
 
 def clean_caption(text: str) -> str:
-    """A caption as a model wrote it, in one line, without quotation marks around it and full stops at its end.
-
-    Cleaning twice is cleaning once.
-    """
+    """A model's caption in one line, without quotation marks around it and full stops at its end; idempotent."""
     cleaned = one_line(text)
     while True:
         inner = cleaned.rstrip(". ")
@@ -139,15 +109,11 @@ def one_line(text: str) -> str:
 
 
 def to_images(pixels: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:
-    """Pictures in eight bits, for captioners that take nothing else.
-
-    Args:
-        pixels: in [-1, 1]; what lies outside is clipped.
-    """
+    """Pictures in eight bits, of pixels in [-1, 1]; what lies outside is clipped."""
     levels = pixels.detach().to("cpu", torch.float32).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
     return [Image.fromarray(frame.numpy()) for frame in levels.permute(0, 2, 3, 1)]
 
 
 def _quotes(mark: str, text: str) -> bool:
-    """Whether the mark opens or closes a word of the text, as an apostrophe inside a word does not."""
+    """Whether the mark opens or closes a word of the text; an apostrophe inside a word does not."""
     return re.search(rf"(?<!\w){mark}|{mark}(?!\w)", text) is not None

@@ -9,7 +9,7 @@ from latentedit.latents.captions.phrases import Phrase, check_length, phrase_key
 
 _ARROW = "=>"
 _ARROWS = re.compile("[=-]>|→")
-_SHORT = 40  # letters of what may be shown in an example
+_SHORT = 40  # letters of words that an error repeats in its example
 _JOINTS = "and|in|on|wearing|with"
 """Words that join the parts of a phrase: "a man", "with", "a hat"."""
 
@@ -23,32 +23,20 @@ _NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What should be different in a caption.
+    """A change of a caption; a `ConfigError` if both parts are empty, or equal up to case and spaces."""
 
-    Args:
-        old: words of the caption that go; "" where something is added.
-        new: words that come; "" where something is removed.
-
-    Raises:
-        ConfigError: both are empty, or equal up to case and spaces.
-    """
-
-    old: str
-    new: str
+    old: str  # "" to add something
+    new: str  # "" to remove something
 
     def __post_init__(self) -> None:
         if not (self.old.strip() or self.new.strip()):
             raise _malformed(str(self))
         if phrase_key(self.old) == phrase_key(self.new):
-            raise ConfigError(f"OLD and NEW of `change` are the same in {str(self)!r}. Say what should be different")
+            raise ConfigError(f"OLD and NEW of `change` are the same in {str(self)!r}")
 
     @classmethod
     def parse(cls, text: str) -> "Change":
-        """Read "OLD => NEW"; "=> NEW" adds, "OLD =>" removes. The arrow may be "->" or "→", too.
-
-        Raises:
-            ConfigError: not one arrow, or nothing to change.
-        """
+        """Parse "OLD => NEW"; "=> NEW" adds, "OLD =>" removes. The arrow may also be "->" or "→"."""
         sides = [" ".join(side.split()) for side in _ARROWS.split(text)]
         if len(sides) != 2:
             raise _malformed(text)
@@ -59,15 +47,15 @@ class Change:
         return " ".join(f"{self.old} {_ARROW} {self.new}".split())
 
     def apply(self, caption: str) -> str:
-        """The caption with the change made; all that it does not concern stays character for character.
+        """The caption with the change made; the rest stays character for character.
 
-        Words are replaced wherever they stand, "a" and "an" before them made to agree. What is added becomes the last
-        phrase, or takes the place of the phrase that denies it. What is removed is a whole phrase, or a part of one
-        that "and", "in", "on", "wearing" or "with" joins to the rest.
+        Any words can be replaced, and "a" or "an" before them is made to agree. What is added becomes the last phrase,
+        or replaces the phrase that denies it. What is removed is a whole phrase, or a part of one that "and", "in",
+        "on", "wearing" or "with" joins to the rest.
 
         Raises:
             ConfigError: OLD is not in the caption or more than once, NEW is there already, nothing would be left, or a
-                text is longer than captions are.
+                text is too long.
 
         Example:
             >>> Change.parse("man => old man").apply("A man with no hat, a smile.")
@@ -113,7 +101,7 @@ def _added(caption: str, new: str) -> str:
     if affirmed is not None:
         return affirmed
     if _parts_like(caption, new):
-        raise ConfigError(f"the caption says {new!r} already. Add something else")
+        raise ConfigError(f"the caption says {new!r} already")
     opposite = _DENIAL.fullmatch(new)
     if opposite is not None and (found := _parts_like(caption, opposite[1])):
         said = found[0].place(caption).text
@@ -138,7 +126,7 @@ def _removed(caption: str, old: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """Neighbouring parts of a phrase, ``parts[first : last + 1]``; the phrase is ``phrases[index]``."""
+    """Neighbouring parts of a phrase, ``parts[first : last + 1]`` of ``phrases[index]``."""
 
     phrases: tuple[Phrase, ...]
     index: int
@@ -151,7 +139,7 @@ class _Parts:
         return Phrase(text=caption[start : self.parts[self.last].end], start=start)
 
     def cut(self, caption: str) -> tuple[int, int]:
-        """Start and end of what goes, so that commas and joints between what stays are right."""
+        """Start and end of the removed text, so that commas and joints in the rest are right."""
         start, end = self.parts[self.first].start, self.parts[self.last].end
         following, behind = self.parts[self.last + 1 :], self.phrases[self.index + 1 :]
         if self.first > 0:
@@ -173,7 +161,7 @@ class _Parts:
 
 
 def _parts_like(caption: str, words: str) -> list[_Parts]:
-    """All neighbouring parts that together are these words, articles aside."""
+    """All runs of parts that are these words, apart from articles."""
     phrases = read_phrases(caption, lead=False).phrases
     wanted = _bare(words)
     count = len(wanted.split())
@@ -192,7 +180,7 @@ def _parts_like(caption: str, words: str) -> list[_Parts]:
 
 
 def _affirmed(caption: str, new: str) -> str | None:
-    """The caption with what is new in the place of "no" or "without" it, or None where that is not said."""
+    """The caption with "no NEW" or "without NEW" replaced by NEW; None if it says neither."""
     denial = re.compile(
         rf"(?<![\w-])(no|without)\s+(?:(?:an?|the)\s+)?{_words(_bare(new)).pattern}"
         rf"(?=\s*(?:[,.!?]|\Z|\b(?:and|but|in|or|wearing|with)\b))",
@@ -207,23 +195,19 @@ def _affirmed(caption: str, new: str) -> str | None:
 
 
 def _bare(words: str) -> str:
-    """Words as they are compared, without joints and article in front."""
+    """Words for comparison, without leading joints and article."""
     key = phrase_key(words)
     return _FRAME.sub("", key, count=1) or key
 
 
 def _words(text: str) -> re.Pattern[str]:
-    """Whole words in this order, whatever their case and spaces."""
+    """A pattern of these whole words, whatever their case and spaces."""
     words = r"\s+".join(map(re.escape, text.split()))
     return re.compile(rf"(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
 
 
 def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phrase:
-    """The one place where the caption has OLD as what is wanted: its words, or a whole phrase.
-
-    Raises:
-        ConfigError: there is none, or more than one.
-    """
+    """The only place of OLD in the caption, or a `ConfigError`."""
     phrases = read_phrases(caption, lead=False).phrases
     if not places:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
@@ -232,6 +216,6 @@ def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phras
         around = [phrase.text for place in places for phrase in phrases if phrase.start <= place.start < phrase.end]
         raise ConfigError(
             f"{old!r}, the OLD of `change`, is in the caption {len(places)} times: "
-            f"{', '.join(map(repr, around))}. Say more words"
+            f"{', '.join(map(repr, around))}. Use more words"
         )
     return places[0]

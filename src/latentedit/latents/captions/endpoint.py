@@ -18,25 +18,15 @@ _MOST_LETTERS = 300  # of a server's answer, in an error
 
 
 class VisionEndpoint(Captioner):
-    """A model behind an endpoint, asked at temperature 0 with seed 0; law 2 holds as far as its server keeps to them.
+    """A model behind an endpoint, at temperature 0 with seed 0; law 2 holds as far as its server keeps to them.
 
-    Each image is a request of its own to ``{OPENAI_BASE_URL}/chat/completions``, by default OpenAI's, with the key in
-    the environment variable ``OPENAI_API_KEY`` if there is one.
-
-    Args:
-        model: the server's name of the model.
-        timeout_seconds: of each of up to three tries.
-
-    Raises:
-        ConfigError: no model, or a time-out that is not positive.
-        CaptionError: OpenAI's own address without a key.
+    Each picture is a request of its own to ``{OPENAI_BASE_URL}/chat/completions``, by default OpenAI's, with the key in
+    the environment variable ``OPENAI_API_KEY`` if there is one; up to three if the server is busy or unreachable.
     """
 
     def __init__(self, model: str, *, timeout_seconds: float = 60.0) -> None:
         if not model.strip():
-            raise ConfigError("openai: names no model. Say which, as in openai:MODEL")
-        if not timeout_seconds > 0:
-            raise ConfigError(f"the time-out must be above 0 seconds; got {timeout_seconds}")
+            raise ConfigError("openai: names no model. Write openai:MODEL")
         self.model, self.name = model, f"openai:{model}"
         self._key, url = (os.environ.get(name, "").strip() for name in (_KEY_VARIABLE, _URL_VARIABLE))
         if not self._key and not url:
@@ -52,14 +42,7 @@ class VisionEndpoint(Captioner):
             raise ConfigError(f"{_URL_VARIABLE} is not a URL such as http://localhost:8000/v1. Set it again") from error
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption per image; pixels in [-1, 1].
-
-        Raises:
-            CaptionError: the endpoint cannot be reached, times out, refuses, or answers without a caption.
-
-        Cost:
-            One request per image; up to three where the server is busy, silent or out of reach.
-        """
+        """One caption a picture; a `CaptionError` if a request fails or has no caption in its answer."""
         return [self._caption(image) for image in to_images(pixels)]
 
     def _caption(self, image: Image.Image) -> str:
@@ -67,22 +50,19 @@ class VisionEndpoint(Captioner):
         image.save(file, format="PNG")
         url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
         content: Any = [{"type": "text", "text": INSTRUCTION}, {"type": "image_url", "image_url": {"url": url}}]
+        caption, reason = "", "its answer has no text"
         try:
             answer = self._client.chat.completions.create(
                 model=self.model, messages=[{"role": "user", "content": content}], temperature=0, seed=0
             )
             caption = clean_caption(answer.choices[0].message.content or "")
         except openai.OpenAIError as error:
-            said = one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
-            raise CaptionError(
-                f"{self.name} gave no caption: {said}. Check {_URL_VARIABLE}, {_KEY_VARIABLE} and the model's name"
-            ) from None
+            reason = one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
         except (AttributeError, IndexError, TypeError, ValueError):
+            pass  # another kind of server answered
+        if not caption:  # outside of `except`: the error of the library may hold the key
             raise CaptionError(
-                f"{self.name} answered without a text. Check {_URL_VARIABLE}: most addresses end in /v1"
-            ) from None
-        if not caption:
-            raise CaptionError(
-                f"{self.name} gave an empty caption. Use another captioner, or give the caption yourself"
+                f"{self.name} returned no caption: {reason}. Check {_URL_VARIABLE} (most end in /v1), {_KEY_VARIABLE} "
+                "and the model's name"
             )
         return caption

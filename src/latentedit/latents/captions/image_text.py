@@ -1,4 +1,4 @@
-"""Captions from the image-to-text models that transformers knows: BLIP, Florence-2, and models that chat."""
+"""Captions from the image-to-text models of transformers: BLIP, Florence-2, and models that chat."""
 
 import re
 from pathlib import Path
@@ -25,15 +25,10 @@ _MAX_NEW_TOKENS = 77  # what CLIP's text encoder reads
 
 
 class ImageToText(Captioner):
-    """A model that says what a picture shows: greedily decoded, a picture at a time, so that neighbours do not matter.
+    """A model that describes pictures: greedily decoded, one picture at a time, so that others do not matter.
 
     A model with a chat template gets `INSTRUCTION`, Florence-2 its task of a detailed caption, any other the picture
     alone.
-
-    Args:
-        network: of ``AutoModelForImageTextToText``, on its device.
-        processor: of ``AutoProcessor``, from the same folder.
-        name: what errors call it.
     """
 
     def __init__(self, network: Any, processor: Any, *, name: str) -> None:
@@ -44,31 +39,42 @@ class ImageToText(Captioner):
 
     @classmethod
     def from_name(cls, name: str, *, device: torch.device | str = "cpu") -> "ImageToText":
-        """Load a model: safetensors only, in the dtype that it is stored in; code that comes with it is never run.
+        """Load a model from safetensors, in the dtype that it is stored in; code that comes with it is never run.
 
         Args:
             name: a folder as ``save_pretrained`` writes it, or a hub id, ``org/name`` or ``org/name@revision``, which
-                is downloaded unless it lies in the cache.
-            device: where it runs.
-
-        Raises:
-            ModelError: no such folder or id, no network, a folder that is incomplete, damaged or unsafe, or a model of
-                another kind.
-            MissingDependencyError: a model whose processor needs a package that is not installed.
+                is downloaded unless it is in the cache.
+            device: of the network.
         """
-        folder = _folder(name)
-        with quiet_libraries():
-            network = _load_network(folder, name)
-            processor = _load_processor(folder, name)
-        return cls(network.to(device), processor, name=name)
+        folder, network_class = _folder(name), AutoModelForImageTextToText
+        try:
+            with quiet_libraries():
+                processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                network, report = network_class.from_pretrained(
+                    folder,
+                    torch_dtype="auto",  # the name of `dtype` in transformers before 4.56
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                )
+        except Exception as error:  # configurations, tokenizers and weights fail in as many ways as there are models
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, ImportError):
+                reason = reason.partition(". ")[0]
+                raise MissingDependencyError(f"{name} needs a package that is missing: {reason}") from error
+            raise ModelError(f"{name} does not load as an image-to-text model: {reason}") from error
+        if report["missing_keys"] or not hasattr(processor, "image_processor"):
+            missing = ", ".join(sorted(report["missing_keys"])[:1]) or "image processor"
+            raise ModelError(f"the model {name} is incomplete: it lacks {missing}. Download or copy the folder again")
+        return cls(network.eval().requires_grad_(False).to(device), processor, name=name)
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; pixels in [-1, 1].
-
-        Raises:
-            ModelError: the model says nothing about a picture.
-        """
-        return [self._caption(image) for image in to_images(pixels)]
+        """One caption a picture; a `ModelError` if one is empty."""
+        captions = [self._caption(image) for image in to_images(pixels)]
+        if not all(captions):
+            raise ModelError(f"{self.name} returned an empty caption. Use another captioner, or pass a caption")
+        return captions
 
     def _caption(self, image: Image.Image) -> str:
         with quiet_libraries():
@@ -76,12 +82,7 @@ class ImageToText(Captioner):
             tokens = self._network.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=_MAX_NEW_TOKENS)
             if self._chats:
                 tokens = tokens[:, inputs["input_ids"].shape[1] :]
-            text = clean_caption(self._processor.batch_decode(tokens, skip_special_tokens=True)[0])
-        if not text:
-            raise ModelError(
-                f"{self.name} says nothing of a picture. Use another captioner, or give the caption yourself"
-            )
-        return text
+            return clean_caption(self._processor.batch_decode(tokens, skip_special_tokens=True)[0])
 
     def _inputs(self, image: Image.Image) -> Any:
         if self._chats:
@@ -99,7 +100,7 @@ class ImageToText(Captioner):
 
 
 def _folder(name: str) -> Path:
-    """The folder of that name, or that of a hub id in the cache, downloaded unless it is there."""
+    """The folder of that name, or that of a hub id in the cache, downloaded if necessary."""
     path = user_path(name, error=ModelError)
     if path.is_dir():
         refuse_pickles(path)
@@ -107,48 +108,3 @@ def _folder(name: str) -> Path:
     if path.exists() or not _HUB_ID.fullmatch(name):
         raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
     return download(name, wanted=_DOWNLOADED, unwanted=_NOT_DOWNLOADED)
-
-
-def _load_network(folder: Path, name: str) -> Any:
-    model_class: Any = AutoModelForImageTextToText
-    try:
-        network, report = model_class.from_pretrained(
-            folder,
-            torch_dtype="auto",  # transformers before 4.56 know no other name
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # configurations and weights fail in as many ways as there are models
-        raise _not_loaded(name, "an image-to-text model", error) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"the weights of {name} lack the tensor {missing[0]} and {len(missing) - 1} more. "
-            "Download or copy the folder again"
-        )
-    return network.eval().requires_grad_(False)
-
-
-def _load_processor(folder: Path, name: str) -> Any:
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises bare exceptions
-        raise _not_loaded(name, "the processor of an image-to-text model", error) from error
-    if not hasattr(processor, "image_processor"):
-        raise ModelError(
-            f"{name} has no processor of pictures but a {type(processor).__name__} alone. "
-            "Download or copy the folder again, or use another model"
-        )
-    return processor
-
-
-def _not_loaded(name: str, what: str, error: Exception) -> ModelError | MissingDependencyError:
-    """The first line of what a library says, as an error of ours."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, ImportError):
-        return MissingDependencyError(
-            f"a package that {name} needs is missing: {reason.partition('. ')[0]}. Install it with pip"
-        )
-    return ModelError(f"{name} does not load as {what}: {reason}. Download or copy it again, or use another model")

@@ -1,4 +1,4 @@
-"""Captions as phrases between commas, often behind a lead such as "a person with", each with its place in the text."""
+"""Captions as phrases between commas, often after a lead such as "a person with", with their positions in the text."""
 
 import dataclasses
 import re
@@ -10,17 +10,12 @@ _ENDING_BACKWARDS = re.compile(r"[\s.!?]*")
 _COMMA = re.compile(r",(?!\d)")
 
 MAX_LETTERS = 10_000
-"""Length of a caption, as in the files of directions; the longest prompts that models read have a fourth of it."""
+"""As in the files of directions; the longest prompts of models have a fourth of it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
-    """A stretch of a caption, without spaces around it.
-
-    Args:
-        text: its characters.
-        start: index of the first one in the caption.
-    """
+    """A stretch of a caption, without spaces around it; ``start`` is the index of its first character."""
 
     text: str
     start: int
@@ -44,17 +39,11 @@ class Phrase:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phrases:
-    """A caption, read.
+    """A caption, parsed."""
 
-    Args:
-        lead: the words before the first phrase that belong to all of them, or "".
-        phrases: the parts between the commas, in their order.
-        ending: final marks and spaces, which belong to no phrase.
-    """
-
-    lead: str
-    phrases: tuple[Phrase, ...]
-    ending: str
+    lead: str  # the words before the first phrase that belong to all of them, or ""
+    phrases: tuple[Phrase, ...]  # the parts between the commas
+    ending: str  # final marks and spaces, which belong to no phrase
 
 
 def read_phrases(caption: str, *, lead: bool) -> Phrases:
@@ -78,16 +67,12 @@ def read_phrases(caption: str, *, lead: bool) -> Phrases:
 
 
 def check_length(*captions: str) -> None:
-    """Refuse texts that are no captions.
-
-    Raises:
-        ConfigError: one of more than `MAX_LETTERS`.
-    """
+    """Raise a `ConfigError` for a caption of more than `MAX_LETTERS`."""
     longest = max(map(len, captions), default=0)
     if longest > MAX_LETTERS:
         raise ConfigError(f"a caption has {longest} letters; the most is {MAX_LETTERS}. Shorten it")
 
 
 def phrase_key(phrase: str) -> str:
-    """What two phrases share that differ in case and spaces only."""
+    """Equal for two phrases that differ in case and spaces only."""
     return " ".join(phrase.casefold().split())

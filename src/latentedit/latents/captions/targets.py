@@ -1,17 +1,17 @@
-"""From what a picture shows to what it should show: target captions, from whole texts or from changes."""
+"""Target captions: what a picture should show, from a full caption or from changes of its own."""
 
 from collections.abc import Sequence
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import check_length
+from latentedit.latents.captions.phrases import check_length, phrase_key, read_phrases
 from latentedit.latents.encode import one_each
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
 ChangeLike = str | Change
-"""``"OLD => NEW"``, or a change that is read already."""
+"""``"OLD => NEW"``, or a parsed change."""
 
 
 def target_captions(
@@ -21,17 +21,7 @@ def target_captions(
     to: str | Sequence[str] | None,
     change: ChangeLike | Sequence[ChangeLike] | None,
 ) -> tuple[str, ...]:
-    """What each picture should show.
-
-    Args:
-        model: whose captioner makes changes in its own grammar; without one they are made as in any text.
-        captions: what the pictures show.
-        to: full captions of what is wanted, one or one a picture.
-        change: instead of ``to``: one change or several, made one after the other in every caption.
-
-    Raises:
-        ConfigError: both or neither of ``to`` and ``change``, an empty caption, or a change that cannot be made.
-    """
+    """The target caption of each picture: ``to``, one or one a picture, or its caption with changes, made in order."""
     if (to is None) == (change is None):
         count = "neither is" if to is None else "both are"
         raise ConfigError(f"either a target caption or a change is needed; {count} given")
@@ -55,24 +45,13 @@ def wanted_texts(
     change: ChangeLike | Sequence[ChangeLike] | None = None,
     instruction: str | Sequence[str] | None = None,
 ) -> tuple[str, ...]:
-    """What each picture should show, or, of a model that sees the pictures, what it is told to do with each.
-
-    Args:
-        latent: the pictures, encoded for the one or the other.
-        to: full captions, as for `target_captions`.
-        change: instead of ``to``.
-        instruction: instead of both, one or several, given together to every picture.
-
-    Raises:
-        ConfigError: not just one of them, captions or changes for pictures that were encoded for instructions, or the
-            other way round, an empty text, or a change that cannot be made.
-    """
+    """The target text of each picture: a caption (see `target_captions`), or the instructions of instructed latents."""
     if instruction is None and not latent.instructed:
         return target_captions(latent.backbone, latent.captions, to=to, change=change)
     if instruction is None or to is not None or change is not None:
         raise ConfigError(
-            f"{latent.backbone.name} sees the picture, and is told what to do with it: an instruction is needed, and "
-            "no caption or change. Give an `instruction`, or say what the picture shows with `caption`"
+            f"the picture was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
+            "caption or change. Pass an `instruction`, or encode the picture with its `caption`"
         )
     if not latent.instructed:
         raise ConfigError(
@@ -85,22 +64,42 @@ def wanted_texts(
 
 
 def read_changes(change: ChangeLike | Sequence[ChangeLike]) -> list[Change]:
-    """One change or several, as a list.
-
-    Raises:
-        ConfigError: none at all, or a text that is no change.
-    """
+    """One change or several, parsed."""
     several = [change] if isinstance(change, ChangeLike) else list(change)
     if not several:
-        raise ConfigError("no change is given. Give at least one")
+        raise ConfigError("no change is given")
     return [item if isinstance(item, Change) else Change.parse(item) for item in several]
 
 
 def changed_caption(model: Backbone, caption: str, change: Change) -> str:
-    """The caption with a change made, in the grammar of the model's captioner where it has one.
-
-    Raises:
-        ConfigError: a change that cannot be made.
-    """
+    """The caption with a change made, in the grammar of the model's captioner if it has one."""
     captioner = captioner_for(model)
     return change.apply(caption) if captioner is None else captioner.change(caption, change)
+
+
+def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
+    """Captions part of the way from source to target, which together make every change of phrases at least once.
+
+    The k-th phrase that the target lacks is exchanged for the k-th that it adds; phrases left over are removed, or
+    added at the end. With more changes than parts each caption makes several. If the two differ in more than their
+    phrases, or not at all, every part is the target.
+
+    Example:
+        >>> partial_targets("a man with red hair, a hat", "a man with gray hair, glasses, a hat", 2)
+        ('a man with gray hair, a hat', 'a man with red hair, a hat, glasses')
+    """
+    before, after = read_phrases(source, lead=True), read_phrases(target, lead=True)
+    old, new = ([phrase.text for phrase in read.phrases] for read in (before, after))
+    kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
+    lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))
+    count = max(len(lost), len(added))
+    if not count or (before.lead, before.ending) != (after.lead, after.ending):
+        return (target,) * parts
+    found: list[str] = []
+    for part in range(parts):
+        chosen = range(part, count, parts) if count > parts else [part % count]
+        exchanged = {lost[place]: added[place] if place < len(added) else "" for place in chosen if place < len(lost)}
+        more = [added[place] for place in chosen if place >= len(lost)]
+        texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
+        found.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
+    return tuple(found)

@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.naming import ProbabilityReader
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import item_seed
 from latentedit.directions.text import embed_aligned
+from latentedit.geometry.naming import ProbabilityReader
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.encode import encode_frames, fit_all
 from latentedit.latents.joint import JointLatent

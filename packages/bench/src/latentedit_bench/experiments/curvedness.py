@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from latentedit.core.geometry.curves import curve_energy, curve_length, semantic_lengths
-from latentedit.core.geometry.geodesic import shortest_curve
-from latentedit.core.geometry.interpolation import lerp, slerp
-from latentedit.directions.transport import DAMPING
+from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
+from latentedit.geometry.transport import DAMPING
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import UNSUPERVISED, Row, experiment
 from latentedit_bench.experiments.pictures import QUICK, TWIN, Pictures

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.editors.walks.latent_walk import LatentWalk
+from latentedit.geometry.walks import LatentWalk
 from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment

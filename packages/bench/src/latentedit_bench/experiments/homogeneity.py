@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
-from latentedit.directions.global_directions import agreement, mean_directions
+from latentedit.geometry.global_directions import agreement, mean_directions
 from latentedit_bench.experiments.decisions import Number
 from latentedit_bench.experiments.experiment import UNSUPERVISED, Row, experiment
 from latentedit_bench.experiments.pictures import QUICK, TWIN, Pictures, at_fitted_rank

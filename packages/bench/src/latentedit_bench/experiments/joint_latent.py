@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from latentedit.core.levels import uniform_grid
-from latentedit.directions.at_level import clean_share
+from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.latents.inversion import invert, replay

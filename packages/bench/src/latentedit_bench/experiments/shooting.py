@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.geometry.transport import transported
+from latentedit.geometry.transport import transported
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,12 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.api.discovery import probability_reader
-from latentedit.api.naming import FLOOR
 from latentedit.core.errors import ConfigError
-from latentedit.directions.at_level import clean_share, random_direction
-from latentedit.directions.local_basis import LocalBasis
-from latentedit.editors.walks.latent_walk import LatentWalk
-from latentedit.editors.walks.step_length import EFFECT, Walk, effect_of, step_lengths
+from latentedit.directions.direction import clean_share
+from latentedit.geometry.local_basis import LocalBasis, random_direction
+from latentedit.geometry.naming import FLOOR
+from latentedit.geometry.walks import EFFECT, LatentWalk, Walk, effect_of, step_lengths
 from latentedit_bench.domains.base import CHANGED
 
 SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
@@ -23,13 +22,13 @@ SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the eff
 class SignedEdit:
     """One direction at one picture, walked to both of `SCALES`."""
 
-    effect: float  # reached, see `editors.walks.step_length`
+    effect: float  # reached, see `geometry.walks`
     change: Float[Tensor, "2 3 h w"]  # of the pixels, edited minus source, in units in which [-1, 1] is all
     shifts: Mapping[str, Float[Tensor, "2 _"]]  # changes of the probabilities of its values; empty without a reader
 
     @property
     def changes(self) -> dict[str, float]:
-        """Attribute to its change, the total variation distance, mean of both signs; see `api.naming`."""
+        """Attribute to its change, the total variation distance, mean of both signs; see `geometry.naming`."""
         return {name: float(shift.abs().sum(1).mean() / 2) for name, shift in self.shifts.items()}
 
     @property
@@ -49,7 +48,7 @@ def signed_edits(
     basis: LocalBasis,  # says at which picture and level
     units: Float[Tensor, "k *latent"],  # directions there, of unit length
     *,
-    effect: float = EFFECT,  # that they are to have, see `editors.walks.step_length`
+    effect: float = EFFECT,  # that they are to have, see `geometry.walks`
     move: LatentWalk | None = None,  # how they move at the level; None is addition
 ) -> list[SignedEdit]:
     """What directions do to a picture, each as long as it takes for the same effect."""

@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.geometry.local_basis import LocalBasis
 from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.geometry.grassmann import RandomLevel, geodesic_distance, random_level
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
 
 SPACES = {"h": "feature tangent spaces (u)", "x": "latent tangent spaces (v)"}
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known

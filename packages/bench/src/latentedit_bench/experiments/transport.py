@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.local_basis import LocalBasis
+from latentedit.geometry.local_basis import LocalBasis
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment

@@ -1,0 +1,180 @@
+"""Solvers of the flow dz/ds = v(z, s): single steps, and walks over a list of levels in either direction."""
+
+import abc
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import CoordinateError
+from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
+
+Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
+"""A velocity field ``(z, s) -> v`` with one level an element: a `GuidedField`, or any function of that form."""
+
+
+class Solver(abc.ABC):
+    """One step of the flow ``dz/ds = v(z, s)``.
+
+    Laws:
+        1. ``step`` evaluates the field exactly ``evaluations_per_step`` times.
+        2. The error over a fixed interval falls like ``h ** order`` with the step h, for smooth fields.
+        3. A field that is constant in z and s is integrated exactly.
+        4. ``step`` treats the elements of the batch independently.
+    """
+
+    order: ClassVar[int]
+    evaluations_per_step: ClassVar[int]
+
+    def step(self, field: Field, z: Float[Tensor, "b *latent"], s: float, s_next: float) -> Float[Tensor, "b *latent"]:
+        """The latents at ``s_next`` from those at ``s``; towards noise (inversion) or data (sampling) alike."""
+        if not (math.isfinite(s) and math.isfinite(s_next)) or s == s_next or min(s, s_next) < 0 or max(s, s_next) > 1:
+            raise CoordinateError(f"a step goes between two different levels in [0, 1]; got {s} and {s_next}")
+        return self._step(field, z, s, s_next)
+
+    @abc.abstractmethod
+    def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+        """The step; levels are already checked."""
+
+
+@final
+class EulerSolver(Solver):
+    """``z' = z + (s' - s) v(z, s)``; it never evaluates the velocity at ``s_next``.
+
+    Exact, over any interval, for data that is a single point.
+
+    Source:
+        In coordinates of alpha and sigma this is the deterministic DDIM step (Song et al. 2021, eq. 12, eta = 0).
+    """
+
+    order: ClassVar[int] = 1
+    evaluations_per_step: ClassVar[int] = 1
+
+    def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+        return z + (s_next - s) * field(z, level_batch(s, z))
+
+
+@final
+class MidpointSolver(Solver):
+    """``z' = z + (s' - s) v(z + (s' - s) / 2 v(z, s), (s + s') / 2)``; it never evaluates the velocity at ``s_next``.
+
+    On data of a single Gaussian it is of third order.
+
+    Source:
+        Equal to the second-order Taylor step of RF-Solver (Wang et al. 2024) with its finite-difference derivative.
+    """
+
+    order: ClassVar[int] = 2
+    evaluations_per_step: ClassVar[int] = 2
+
+    def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+        half = (s_next - s) / 2
+        middle = z + half * field(z, level_batch(s, z))
+        return z + (s_next - s) * field(middle, level_batch(s + half, z))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trajectory:
+    """One batch of latents at each level of a walk, in the order walked."""
+
+    levels: tuple[float, ...]
+    states: tuple[Float[Tensor, "b *latent"], ...]
+
+    @property
+    def final(self) -> Float[Tensor, "b *latent"]:
+        """The latents at the end of the walk."""
+        return self.states[-1]
+
+
+def integrate(
+    field: Field,
+    z: Float[Tensor, "b *latent"],
+    levels: Sequence[float],
+    solver: Solver,
+    *,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or strictly falling levels.
+
+    Cost:
+        ``solver.evaluations_per_step`` evaluations of the field a step.
+    """
+    nodes = tuple(float(level) for level in levels)
+    pairs = list(itertools.pairwise(nodes))
+    if not nodes or not (all(a < b for a, b in pairs) or all(a > b for a, b in pairs)):
+        raise CoordinateError(f"levels must strictly rise or strictly fall; got {nodes}")
+    states = [z]
+    for _, s, s_next in each_step(nodes, name="integrate", progress=progress):
+        states.append(solver.step(field, states[-1], s, s_next))
+    return Trajectory(levels=nodes, states=tuple(states))
+
+
+def sample(
+    field: Field, z: Float[Tensor, "b *latent"], grid: LevelGrid, solver: Solver, *, progress: Progress | None = None
+) -> Trajectory:
+    """From latents at the grid's first level down to its last one.
+
+    A grid whose last level is not 0 (variance-preserving models) ends in a latent that still has that much noise.
+    """
+    return integrate(field, z, grid.levels, solver, progress=progress)
+
+
+def invert(
+    field: Field, z: Float[Tensor, "b *latent"], grid: LevelGrid, solver: Solver, *, progress: Progress | None = None
+) -> Trajectory:
+    """From latents at the grid's last level up to its first one: the levels of `sample`, reversed."""
+    return integrate(field, z, grid.levels[::-1], solver, progress=progress)
+
+
+def each_step(levels: Sequence[float], *, name: str, progress: Progress | None) -> Iterator[tuple[int, float, float]]:
+    """The steps of a walk: number from 0, the level before and the one after; progress counts each finished step."""
+    for index, (s, s_next) in enumerate(itertools.pairwise(levels)):
+        yield index, s, s_next
+        if progress is not None:
+            progress(name, index + 1, len(levels) - 1)
+
+
+def level_batch(s: float, z: Float[Tensor, "b *latent"]) -> Float[Tensor, " b"]:
+    """One level for every element of a batch, in at least float32, on the device of z."""
+    dtype = torch.promote_types(z.dtype, torch.float32)
+    return torch.full((len(z),), s, dtype=dtype, device=z.device)
+
+
+def fresh_share(s: float, s_next: float) -> float:
+    """The standard deviation of the fresh noise in ``z(s_next)`` of an ancestral step (eta 1) down from s.
+
+    ``tau = s' sqrt(1 - (r' / r)^2)`` with ``r = s / (1 - s)``, the ratio of noise to signal. With ``alpha`` and
+    ``sigma`` of a variance-preserving model it is ``sigma' / sigma sqrt(1 - alpha^2 / alpha'^2)``, DDIM's own, over
+    ``alpha' + sigma'``.
+    """
+    ratio = s_next * (1 - s) / ((1 - s_next) * s)
+    return s_next * math.sqrt(max(0.0, 1 - ratio**2))
+
+
+def stochastic_step(
+    z: Float[Tensor, "b *latent"],
+    v: Float[Tensor, "b *latent"],
+    s: float,
+    s_next: float,
+    *,
+    eta: float,
+    noise: Float[Tensor, "#b *latent"],
+) -> Float[Tensor, "b *latent"]:
+    """The stochastic DDIM step, ``z' = (1 - s') x_hat + sqrt(s'^2 - eta^2 tau^2) e_hat + eta tau n``, downwards.
+
+    With eta 0 (deterministic) it is the Euler step, bit for bit; eta 1 is ancestral sampling. For any eta, the marginal
+    of z' is that of the level where the estimates are exact. See `fresh_share` for tau.
+
+    Source:
+        Song et al. 2021 (arXiv 2010.02502), eq. 12 and 16, rewritten here.
+    """
+    fresh = eta * fresh_share(s, s_next)
+    kept = math.sqrt(max(0.0, s_next**2 - fresh**2)) if fresh else s_next
+    plain = z + (s_next - s) * v
+    return plain + (kept - s_next) * (z + (1 - s) * v) + fresh * noise

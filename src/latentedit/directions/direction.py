@@ -1,0 +1,469 @@
+"""A direction: a displacement of the joint latent, which *Identify* finds and *Manipulate* applies, and its file.
+
+A file is one safetensors file: the tensors of `Direction`, and its other fields as JSON among the metadata.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import pydantic
+import torch
+from jaxtyping import Float
+from pydantic import Field, JsonValue
+from torch import Tensor
+
+from latentedit._version import __version__
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.files.reading import read_object
+from latentedit.core.files.tensors import pack, read_tensor_file
+from latentedit.directions.text import change_words
+from latentedit.latents.captions.base import one_line
+from latentedit.models.base import Backbone
+from latentedit_keep.files import check_place, written_beside
+
+FORMAT = 1
+"""Version of the file format; a higher one comes from a newer latentedit."""
+
+ENDING = ".safetensors"
+MAX_PREVIEW_BYTES = 1_000_000
+MAX_FEATURE_NUMBERS = 16_000_000
+"""Above the widest block of a U-Net, at the size of its input."""
+
+_LEAST_SHARE = 0.01  # of the clean latent in a latent at a level, so that level 1 works
+_KEY = "latentedit.direction"
+_PARTS = ("z", "tokens", "pooled")
+_PREVIEW, _FEATURE, _MASK = "preview", "feature", "mask"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SHOWN_LETTERS = 80  # of a field's name from a file, in an error
+_UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half precision round that much
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curvature:
+    """How curved ``-log p`` of the source text is where the direction was looked for, in units in which noise is 1.
+
+    Rayleigh quotients ``p^T (s^2 H) p / p^T p``: 1 along what the source text pins down, near 0 along what it leaves
+    free, below 0 between two modes; nan for pictures without a change.
+    """
+
+    rayleigh: Float[Tensor, " b"]  # of the residual itself, mean over steps (and over noises in the gamma family)
+    lowest: Float[Tensor, " b"]  # least quotient met; an upper bound of the lowest eigenvalue
+    negative_share: Float[Tensor, " b"]  # of the products, those whose quotient is not positive
+    fallback_share: Float[Tensor, " b"]  # of the steps, those in which negative curvature left the residual unfiltered
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """Strength against effect on the pictures on which a direction was found, and the range without damage.
+
+    Args:
+        arm: which part of the joint latent was moved.
+        level: noise level to which the text and joint arms went.
+        steps: of the model's full grid.
+        scales: multiples of the direction.
+        effects: share of the full change that each scale made, mean over the pictures.
+        lowest: strength below which the first of the pictures is damaged.
+        highest: strength above which the first of the pictures is damaged.
+    """
+
+    arm: str
+    level: float
+    steps: int
+    scales: tuple[float, ...]
+    effects: tuple[float, ...]
+    lowest: float
+    highest: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Direction:
+    """A displacement of clean latent and text, at strength 1.
+
+    Args:
+        z: displacement of the clean latent (a displacement of x, not a velocity and not a score).
+        condition: displacement of the text, target minus source.
+        level: the highest noise level of the search.
+        method: how it was found.
+        settings: of that method, plain values.
+        model_name: of the model in whose latent space it lives.
+        model_fingerprint: of that model's weights.
+        source_captions: what the pictures showed on which it was found, one a picture, where that is known.
+        target_captions: what the target says, one a picture, where that is known.
+        pictures: fingerprints of those pictures, see `JointLatent.pictures`.
+        curvature: what the search saw of the Hessian, where it computed any of it.
+        calibration: strength against effect, where that was measured.
+        licence: under which the direction is shared; may be empty.
+        preview: a small PNG file of its effect; may be empty.
+        feature: change of the feature at ``settings["site"]``, of unit length, that it makes where it was found; None
+            where that is not known. With it a direction can be carried to another picture.
+        instructed: whether its texts are instructions to a model that sees the picture, instead of captions.
+        notes: what the user should know about the search, as sentences.
+    """
+
+    z: Float[Tensor, "b *latent"]
+    condition: Condition
+    level: float
+    method: str
+    settings: Mapping[str, Any]
+    model_name: str
+    model_fingerprint: str
+    source_captions: tuple[str, ...] = ()
+    target_captions: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
+    curvature: Curvature | None = None
+    calibration: Calibration | None = None
+    licence: str = ""
+    preview: bytes = b""
+    feature: Float[Tensor, "*feature"] | None = None
+    instructed: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __repr__(self) -> str:
+        known = self.source_captions and self.target_captions
+        change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if known else ""
+        return f"<Direction {one_line(f'{self.method[:30]} of {self.model_name[-30:]}{change}')[:100]}>"
+
+    def __neg__(self) -> "Direction":
+        """The opposite change: from the target text to the source text."""
+        return dataclasses.replace(
+            self,
+            z=-self.z,
+            condition=self.condition * -1.0,
+            source_captions=self.target_captions,
+            target_captions=self.source_captions,
+            curvature=None,
+            calibration=None,
+            preview=b"",
+            feature=None if self.feature is None else -self.feature,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the direction's tensors and its model."""
+        digest = hashlib.sha256(self.model_fingerprint.encode())
+        for part in (self.z, self.condition.tokens, self.condition.pooled):
+            values = part.detach().to("cpu", torch.float32).contiguous()
+            digest.update(f"{list(values.shape)}".encode() + values.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def moves_nothing(self) -> bool:
+        """Whether image part and text part are both zero."""
+        return not bool(self.length.any()) and not self._moves_text
+
+    @property
+    def length(self) -> Float[Tensor, " b"]:
+        """The norm of each picture's displacement; 0 where the target text is the source text."""
+        return torch.linalg.vector_norm(self.z.flatten(1), dim=1)
+
+    @property
+    def _moves_text(self) -> bool:
+        return bool(self.condition.tokens.any() or self.condition.pooled.any())
+
+    def to(self, device: torch.device) -> "Direction":
+        """The same direction with displacement, text and feature on another device."""
+        if self.z.device == device:
+            return self
+        return dataclasses.replace(
+            self,
+            z=self.z.to(device),
+            condition=self.condition.to(device),
+            feature=None if self.feature is None else self.feature.to(device),
+        )
+
+    def row(self, index: int) -> "Direction":
+        """The direction of one picture; if one is for all, itself."""
+        if len(self) == 1:
+            return self
+        one = slice(index, index + 1)
+        return dataclasses.replace(
+            self,
+            z=self.z[one],
+            condition=self.condition.expand(len(self))[one],
+            source_captions=self.source_captions[one],
+            target_captions=self.target_captions[one],
+            pictures=self.pictures[one],
+            curvature=None,
+        )
+
+    def mean(self) -> "Direction":
+        """One direction for any picture: the mean over the pictures on which this one was found."""
+        if len(self) == 1:
+            return self
+        mask = self.condition.mask
+        condition = Condition(
+            tokens=self.condition.tokens.mean(0, keepdim=True),
+            pooled=self.condition.pooled.mean(0, keepdim=True),
+            mask=None if mask is None else mask.any(0, keepdim=True),
+        )
+        return dataclasses.replace(
+            self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None, feature=None
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the direction to FILE.safetensors, atomically; the same direction gives the same bytes.
+
+        Tensors are stored in float32, and the measured curvature is left out.
+
+        Raises:
+            OutputError: a path that cannot be written to, or another ending.
+            FileFormatError: values that `load` would refuse, such as captions of more than 10,000 letters.
+        """
+        save_direction(self, path)
+
+    @staticmethod
+    def load(path: str | Path, *, model: Backbone | None = None) -> "Direction":
+        """Read a direction from a file, which may come from anyone.
+
+        Args:
+            path: a file that `save` wrote.
+            model: what the direction is for; its tensors go to the device of this model. Without one, any model's
+                direction is read, and stays on the CPU.
+
+        Raises:
+            FileFormatError: a file that is missing, damaged, not a direction, or of a newer format.
+            ConfigError: a direction of another model.
+        """
+        return load_direction(path, model=model)
+
+    def check_model(self, name: str, fingerprint: str) -> None:
+        """Raise a `ConfigError` if the direction was found in another model."""
+        if fingerprint != self.model_fingerprint:
+            raise ConfigError(
+                f"the direction was found in another model, {self.model_name!r} ({self.model_fingerprint}), than "
+                f"{name!r} ({fingerprint}). Identify it again with this model"
+            )
+
+
+def clean_share(level: float) -> float:
+    """The share of the clean latent in a latent at a level, ``1 - level``, but at least 0.01; see `local_basis`."""
+    return max(1 - level, _LEAST_SHARE)
+
+
+def lives_at_level(direction: Direction) -> bool:
+    """Whether a direction moves pictures at its own level: it moves no text, and stores the steps of the inversion.
+
+    That holds for local bases, principal components and random directions, and for compositions of them.
+    """
+    return "steps" in direction.settings and not direction._moves_text
+
+
+def found_under_no_text(directions: Sequence[Direction]) -> bool:
+    """Whether all directions were found at a level under no text, so that no caption of the pictures matters."""
+    return bool(directions) and all(
+        lives_at_level(one) and one.source_captions and not any(one.source_captions) for one in directions
+    )
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Names = Annotated[tuple[_Name, ...], Field(strict=False, max_length=10_000)]
+_Text = Annotated[str, Field(max_length=10_000)]
+_Texts = Annotated[tuple[_Text, ...], Field(strict=False, max_length=10_000)]
+_Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=2, max_length=1_000)]
+_Level = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Stored(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class _StoredCalibration(_Stored):
+    """A `Calibration`; None stands for an infinite end of the range, for JSON has no infinity."""
+
+    arm: _Name
+    level: _Level
+    steps: Annotated[int, Field(ge=1, le=100_000)]
+    scales: _Numbers
+    effects: _Numbers
+    lowest: float | None
+    highest: float | None
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "_StoredCalibration":
+        rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
+        ordered = self.lowest is None or self.highest is None or self.lowest <= self.highest
+        if len(self.scales) != len(self.effects) or not rising or not ordered:
+            raise ValueError("it needs one effect a scale, rising scales, and lowest at most highest")
+        return self
+
+
+class _StoredDirection(_Stored):
+    """The fields of a file besides the tensors, named as in `Direction`."""
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    latentedit: _Name
+    level: _Level
+    method: _Name
+    settings: dict[str, JsonValue]
+    model_name: _Name
+    model_fingerprint: _Name
+    source_captions: _Texts
+    target_captions: _Texts
+    pictures: _Names
+    calibration: _StoredCalibration | None
+    licence: _Text
+    instructed: bool = False
+    notes: _Texts
+
+
+_UNCHANGED = _StoredDirection.model_fields.keys() - {"format", "latentedit", "settings", "calibration"}
+
+
+def save_direction(direction: Direction, path: str | Path) -> None:
+    """See `Direction.save`."""
+    check_direction_output(path)
+    tensors, name = _tensors(direction), "the direction"
+    _check_tensors(tensors, name)
+    text = json.dumps(_validated(_fields(direction), name).model_dump())
+    _read(text, name)
+    data = pack(tensors, {_KEY: text})
+    with written_beside(path) as file:
+        file.write(data)
+
+
+def check_direction_output(path: str | Path) -> None:
+    """Check that `save_direction` could write to a path, before any work is spent on it."""
+    path = Path(path)
+    if path.suffix.lower() != ENDING:
+        raise OutputError(f"the file of a direction ends in {ENDING}; {path.name!r} does not. Rename it")
+    check_place(path)
+
+
+def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direction:
+    """See `Direction.load`."""
+    tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
+    if _KEY not in metadata:
+        raise FileFormatError(f"{path} is not a direction: its metadata lack {_KEY!r}. Check the path")
+    stored = _read(metadata[_KEY], path)
+    _check_tensors(tensors, path)
+    device = torch.device("cpu") if model is None else model.device
+    z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
+    direction = Direction(
+        z=z,
+        condition=Condition(
+            tokens=tokens, pooled=pooled, mask=tensors[_MASK].to(device, torch.bool) if _MASK in tensors else None
+        ),
+        settings=stored.settings,
+        calibration=None if stored.calibration is None else _calibration(stored.calibration),
+        preview=tensors[_PREVIEW].numpy().tobytes() if _PREVIEW in tensors else b"",
+        feature=tensors[_FEATURE].to(device) if _FEATURE in tensors else None,
+        **{name: getattr(stored, name) for name in _UNCHANGED},
+    )
+    if model is not None:
+        direction.check_model(model.name, model.fingerprint)
+    return direction
+
+
+def _tensors(direction: Direction) -> dict[str, Tensor]:
+    parts = (direction.z, direction.condition.tokens, direction.condition.pooled)
+    tensors = {name: part.detach().to("cpu", torch.float32) for name, part in zip(_PARTS, parts, strict=True)}
+    if direction.condition.mask is not None:
+        tensors[_MASK] = direction.condition.mask.to(torch.uint8)
+    if direction.preview:
+        tensors[_PREVIEW] = torch.frombuffer(bytearray(direction.preview), dtype=torch.uint8)
+    if direction.feature is not None:
+        tensors[_FEATURE] = direction.feature.detach().to("cpu", torch.float32)
+    return tensors
+
+
+def _fields(direction: Direction) -> dict[str, Any]:
+    """The fields that are stored as text, unchecked."""
+    calibration = None
+    if (known := direction.calibration) is not None:
+        calibration = {name: getattr(known, name) for name in _StoredCalibration.model_fields} | {
+            "lowest": None if known.lowest == -math.inf else known.lowest,
+            "highest": None if known.highest == math.inf else known.highest,
+        }
+    return {name: getattr(direction, name) for name in _UNCHANGED} | {
+        "format": FORMAT,
+        "latentedit": __version__,
+        "settings": _plain(direction.settings),
+        "calibration": calibration,
+    }
+
+
+def _calibration(stored: _StoredCalibration) -> Calibration:
+    return Calibration(
+        **stored.model_dump(exclude={"lowest", "highest"}),
+        lowest=-math.inf if stored.lowest is None else stored.lowest,
+        highest=math.inf if stored.highest is None else stored.highest,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Settings with lists for tuples, and plain dictionaries."""
+    match value:
+        case Mapping():
+            return {key: _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+        case list() | tuple():
+            return [_plain(item) for item in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def _read(text: str, name: str | Path) -> _StoredDirection:
+    try:
+        fields = read_object(text)
+    except ValueError as error:
+        raise _invalid(name, f"under {_KEY!r}, {error}") from error
+    version = fields.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise FileFormatError(
+            f"{name} is a direction of format {version}, which a newer latentedit wrote; this one reads {FORMAT}. "
+            "Update latentedit"
+        )
+    return _validated(fields, name)
+
+
+def _validated(fields: Mapping[str, Any], name: str | Path) -> _StoredDirection:
+    try:
+        return _StoredDirection.model_validate(fields)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
+        raise _invalid(name, f"{where}: {first['msg'].removeprefix('Value error, ').lower()}") from None
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
+    """Refuse tensors that do not make a direction."""
+    missing = [part for part in _PARTS if part not in tensors]
+    if missing:
+        raise _invalid(name, f"it lacks {', '.join(missing)}")
+    parts = z, tokens, pooled = [tensors[part] for part in _PARTS]
+    axes = z.ndim >= 2 and tokens.ndim == 3 and pooled.ndim == 2
+    if not (axes and len(tokens) == len(pooled) and len({len(z), len(tokens)} - {1}) <= 1 and len(z) * len(tokens)):
+        shapes = ", ".join(f"{part} {list(tensor.shape)}" for part, tensor in zip(_PARTS, parts, strict=True))
+        raise _invalid(name, f"{shapes} are not z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch")
+    mask, feature, preview = (tensors.get(part) for part in (_MASK, _FEATURE, _PREVIEW))
+    if mask is not None and (mask.dtype != torch.uint8 or mask.shape != tokens.shape[:2] or bool((mask > 1).any())):
+        raise _invalid(name, "its mask is not one number 0 or 1 a token")
+    vectors = [*parts, *([] if feature is None else [feature])]
+    sized = feature is None or (1 <= feature.numel() <= MAX_FEATURE_NUMBERS and feature.ndim >= 1)
+    unit = feature is None or abs(float(torch.linalg.vector_norm(feature.double())) - 1) <= _UNIT
+    if not (sized and unit and all(part.dtype == torch.float32 for part in vectors)):
+        raise _invalid(
+            name, f"its tensors are not float32, with a feature of length 1 and at most {MAX_FEATURE_NUMBERS} numbers"
+        )
+    if preview is not None and not (
+        preview.dtype == torch.uint8
+        and preview.ndim == 1
+        and len(preview) <= MAX_PREVIEW_BYTES
+        and bytes(preview[: len(_PNG)].tolist()) == _PNG
+    ):
+        raise _invalid(name, f"its preview is not a PNG file of at most {MAX_PREVIEW_BYTES} bytes")
+
+
+def _invalid(name: str | Path, problem: str) -> FileFormatError:
+    return FileFormatError(f"{name} is not a valid direction: {problem}. Save the direction again")

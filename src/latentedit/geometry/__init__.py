@@ -1,0 +1,1 @@
+"""Geometry of latent spaces: subspaces, means, curves, local bases, transport and paths."""

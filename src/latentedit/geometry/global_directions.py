@@ -1,0 +1,206 @@
+"""Global directions: the mean of the local bases of several pictures in feature space, pulled back to each picture.
+
+The latents of two pictures have nothing in common that could be averaged; their features do. So the mean is taken of
+changes of the feature, and a picture's own basis tells which displacement of its latent makes such a change.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.settings import check
+from latentedit.directions.direction import Direction
+from latentedit.geometry.local_basis import LocalBasis, direction_at
+from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean, match, matched_mean
+from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
+from latentedit.geometry.transport import DAMPING, transported
+
+Mean = Literal["frechet", "chordal", "hungarian"]
+"""The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
+vectors that are matched one by one."""
+
+_SAME_LEVEL = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeanDirections:
+    """What sets of changes of a feature have in common, in float64 on the CPU.
+
+    Args:
+        u: of unit length, ordered by how much the samples share them; orthogonal but for the mean "hungarian".
+        captured: share of each squared u that lies in each sample's span; ``r / m`` for random spans of m numbers.
+        homogeneity: ``|cos|`` of each u with the vector of each sample that is matched with it.
+        spread: geodesic distance of each sample's span from that of u, in radians.
+        converged: whether the mean reached its tolerance, or its last round of matching.
+    """
+
+    u: Float[Tensor, "r *feature"]
+    captured: Float[Tensor, "n r"]
+    homogeneity: Float[Tensor, "n r"]
+    spread: Float[Tensor, " n"]
+    converged: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GlobalDirections(MeanDirections):
+    """Changes of a feature that several pictures share, at one site and level; the samples are their local bases."""
+
+    mean: Mean
+    site: str
+    level: float
+    prompt: str
+    seed: int
+    model_name: str
+    model_fingerprint: str
+    pictures: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, as sentences."""
+        return () if self.converged else ("the mean of the local bases has not converged: they lie too far apart",)
+
+    def local(self, basis: LocalBasis, index: int, *, step: float = 1.0, damping: float = DAMPING) -> Direction:
+        """A global direction at one picture, in the mean or not: ``v = V S^-1 U^T u``, of length ``step`` at the level.
+
+        The basis has to be of the same model, site and level. The direction stores its change of the feature there, the
+        part of u inside the picture's tangent space.
+        """
+        if not 0 <= index < len(self):
+            raise ConfigError(f"there is no direction {index}: the last one is {len(self) - 1}")
+        self._check_same_point(basis)
+        found = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
+        settings = {
+            "site": self.site,
+            "index": index,
+            "mean": self.mean,
+            "rank": len(self),
+            "samples": len(self.spread),
+            "captured": float(found.captured[0]),
+            "damping": damping,
+            "seed": self.seed,
+            "prompt": basis.prompt,
+            "step": step,
+            "steps": basis.steps,
+        }
+        unit = (step * found.v).to(basis.v)
+        local = direction_at(basis.latent, unit, level=basis.level, method="global", settings=settings)
+        notes = tuple(dict.fromkeys((*self.notes, *basis.notes)))
+        return dataclasses.replace(local, feature=found.u[0].to(basis.u), notes=notes)
+
+    def _check_same_point(self, basis: LocalBasis) -> None:
+        basis.check_not_projected()
+        backbone = basis.latent.backbone
+        if backbone.fingerprint != self.model_fingerprint:
+            raise ConfigError(
+                f"the basis is of the model {backbone.name!r} ({backbone.fingerprint}), the directions of "
+                f"{self.model_name!r} ({self.model_fingerprint}). Use one model for both"
+            )
+        if basis.site != self.site or abs(basis.level - self.level) > _SAME_LEVEL:
+            raise ConfigError(
+                f"the basis is at the site {basis.site!r} and level {basis.level:g}, the directions at {self.site!r} "
+                f"and {self.level:g}. Take it there"
+            )
+
+
+def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
+    """The changes of a feature that the local bases of several pictures share.
+
+    Args:
+        bases: one a picture, of one model, site, level, text and rank.
+        mean: "frechet" and "chordal" average the tangent spaces of the feature and take the basis inside that is
+            nearest to those of the pictures; "hungarian" matches single vectors and averages those.
+
+    Raises:
+        ConfigError: fewer than two bases, bases that do not belong together, an unknown mean, or tangent spaces so far
+            apart that they have none.
+        ShapeError: features of different shapes.
+
+    Cost:
+        No evaluations; linear algebra of all ``n r`` vectors in float64.
+
+    Source:
+        Park et al. 2023 (arXiv 2302.12469, 2307.12868), global directions; the mean "frechet" is that of Choi et al.,
+        ICLR 2023.
+    """
+    _check_together(bases)
+    first, found = bases[0], mean_directions([basis.u for basis in bases], mean=mean)
+    return GlobalDirections(
+        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+        mean=mean,
+        site=first.site,
+        level=first.level,
+        prompt=first.prompt,
+        seed=first.seed,
+        model_name=first.latent.backbone.name,
+        model_fingerprint=first.latent.backbone.fingerprint,
+        pictures=tuple(frame.picture.fingerprint for basis in bases for frame in basis.latent.frames),
+    )
+
+
+def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDirections:
+    """What several sets of linearly independent vectors, ``[r, *feature]`` each, have in common."""
+    check(Mean, mean=mean)
+    if len(sets) < 2:
+        raise ConfigError(f"global directions need at least two local bases; got {len(sets)}")
+    if len({one.shape for one in sets}) > 1:
+        shown = ", ".join(sorted({str(list(one.shape)) for one in sets}))
+        raise ShapeError(f"the sets differ in rank or feature; got {shown}. Use pictures of one size")
+    u, converged = _mean(sets, mean)
+    captured, homogeneity = agreement(u, sets)
+    order = captured.mean(0).argsort(descending=True, stable=True)
+    return MeanDirections(
+        u=u[order],
+        captured=captured[:, order],
+        homogeneity=homogeneity[:, order],
+        spread=torch.tensor([geodesic_distance(u, one) for one in sets], dtype=torch.float64),
+        converged=converged,
+    )
+
+
+def agreement(
+    u: Float[Tensor, "r *feature"], sets: Sequence[Tensor]
+) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r"]]:
+    """The share of each unit vector in the span of each set, ``|Q^T u_k|^2``, and ``|cos|`` with the matched vector."""
+    rows = u.detach().cpu().double().flatten(1)
+    captured = [(rows @ orthonormal_columns(one)).square().sum(1).clamp(max=1) for one in sets]
+    return torch.stack(captured), torch.stack([match(u, one).cosines for one in sets])
+
+
+def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature"], bool]:
+    """The mean vectors, and whether their search converged."""
+    if mean == "hungarian":
+        matched = matched_mean(sets)
+        return matched.vectors, matched.converged
+    if mean == "chordal":
+        span, converged = chordal_mean(sets), True
+    else:
+        karcher = karcher_mean(sets)
+        span, converged = karcher.basis, karcher.converged
+    aligned = aligned_basis(span, sets)
+    return aligned.vectors, converged and aligned.converged
+
+
+def _check_together(bases: Sequence[LocalBasis]) -> None:
+    """Refuse bases of different models, sites, texts, ranks or levels."""
+    first = bases[0]
+    for basis in bases:
+        basis.check_not_projected()
+        for what, one, other in (
+            ("model", first.latent.backbone.fingerprint, basis.latent.backbone.fingerprint),
+            ("site", first.site, basis.site),
+            ("text", first.prompt, basis.prompt),
+            ("rank", len(first), len(basis)),
+        ):
+            if one != other:
+                raise ConfigError(f"the bases have different {what}s, {one!r} and {other!r}; take all of them with one")
+        if not math.isclose(first.level, basis.level, abs_tol=_SAME_LEVEL):
+            raise ConfigError(f"the bases have different levels, {first.level:g} and {basis.level:g}; take all at one")

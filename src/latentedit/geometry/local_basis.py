@@ -1,0 +1,280 @@
+"""The local basis of a picture: the directions at one noise level in which a feature of the network changes most.
+
+At a level s a latent is ``Z = (1 - s) x + s e``, so a displacement v of Z is stored as the displacement
+``v / (1 - s)`` of the clean latent x (`clean_share` is that factor). `Slider` multiplies by it again, so what is added
+at the level is v itself.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.linalg import to_float64
+from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.progress import Progress
+from latentedit.core.rng import draw, stream
+from latentedit.core.settings import Count, Level, check
+from latentedit.directions.direction import Direction, clean_share
+from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.latents.joint import JointLatent
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
+from latentedit.models.sites import GENERAL, PICTURE
+
+_NOTHING_LEFT = 1e-4
+"""Length below which what a projection leaves of a unit vector is float32 rounding."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalBasis:
+    """Right singular vectors of ``J = df/dz`` at a picture's latent at a level, with f the feature at a site.
+
+    Laws, up to rounding in the network's own arithmetic:
+        1. ``v`` is orthonormal, ``J v[k] = singular_values[k] * u[k]``, and ``u`` is orthonormal; but see `without`.
+        2. The entry of ``v[k]`` of largest absolute value is positive.
+
+    Args:
+        latent: the picture.
+        trace: its inversion up to the level; J was taken at ``trace.top``.
+        site: where the feature is, one of `Backbone.sites`.
+        level: ``trace.levels[-1]``.
+        prompt: the text under which J was taken.
+        condition: that text, embedded.
+        steps: of the model's full grid, in the inversion.
+        seed: random seed of the search.
+        u: the changes of the feature, of unit length; one number a channel if it was pooled over space, one number for
+            each that is inside the mask if there was a mask.
+        singular_values: falling; change of the feature for each unit of change of the latent.
+        v: displacements of the latent at the level, of unit length.
+        residuals: ``|J^T u - s v| / s_1`` of each.
+        iterations: of the search.
+        products: directions multiplied by J or its transpose.
+        converged: whether the search reached its tolerance.
+        evaluations: of the network, inversion included.
+        projected: whether `without` took a part of every v, so that u is no longer the change that it makes.
+        note: of the Jacobian, see `FeatureJacobian.note`.
+    """
+
+    latent: JointLatent
+    trace: InversionTrace
+    site: str
+    level: float
+    prompt: str
+    condition: Condition
+    steps: int
+    seed: int
+    u: Float[Tensor, "r *feature"]
+    singular_values: Float[Tensor, " r"]
+    v: Float[Tensor, "r *latent"]
+    residuals: Float[Tensor, " r"]
+    iterations: int
+    products: int
+    converged: bool
+    evaluations: int
+    projected: bool = False
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.v)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, as sentences."""
+        loose = (
+            f"the basis has not converged: the space of the first {len(self)} directions is outside its tolerance, as "
+            "where the next singular value is hardly smaller; single directions before the last may well be accurate"
+        )
+        return tuple(filter(None, ("" if self.converged else loose, self.note)))
+
+    def check_not_projected(self) -> None:
+        """Raise a `ConfigError` if `without` was applied; for uses that need ``J v = s u``."""
+        if self.projected:
+            raise ConfigError("the basis was projected by without(); use it as local_basis returns it")
+
+    def direction(self, index: int, *, step: float = 1.0) -> Direction:
+        """One basis vector as a direction: at ``level`` it moves the latent by ``step * v[index]``.
+
+        Its displacement of the clean latent is ``step * v[index] / max(1 - level, 0.01)``, for ``1 - level`` is the
+        share of x in ``z(s) = (1 - s) x + s e``. It moves no text. It stores ``u[index]``, the change of the feature
+        that it makes here, by which `geometry.transport` carries it to other pictures; but not if the basis was
+        projected.
+
+        Raises:
+            ConfigError: an index outside the basis.
+        """
+        if not 0 <= index < len(self):
+            raise ConfigError(f"there is no vector {index} in the basis: the last one is {len(self) - 1}")
+        settings = {
+            "site": self.site,
+            "index": index,
+            "rank": len(self),
+            "seed": self.seed,
+            "prompt": self.prompt,
+            "singular_value": float(self.singular_values[index]),
+            "step": step,
+            "steps": self.steps,
+        }
+        unit = self.v[index : index + 1]
+        found = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
+        return dataclasses.replace(found, feature=None if self.projected else self.u[index], notes=self.notes)
+
+    def without(self, other: "LocalBasis") -> "LocalBasis":
+        """Every v less its part in the span of another basis, normalised again: ``v - V' V'^T v``.
+
+        With the other basis taken outside a mask and this one inside it, what is left changes the outside least. The
+        results need not be orthogonal to one another, and u and singular values stay those of the vectors before.
+
+        Raises:
+            ConfigError: bases of different points or levels, or a vector that lies in the other's span.
+
+        Source:
+            LOCO Edit (arXiv 2409.02374), null-space projection.
+        """
+        if self.level != other.level or not torch.equal(self.trace.top, other.trace.top):
+            raise ConfigError("the two bases are of different pictures or levels; take both at one")
+        wide = to_float64(self.v).flatten(1)
+        others = torch.linalg.qr(to_float64(other.v).flatten(1).T)[0]
+        for _ in range(2):
+            wide = wide - (wide @ others) @ others.T
+        length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+        if float(length.min()) < _NOTHING_LEFT:
+            raise ConfigError(
+                f"vector {int(length.argmin())} lies within the other basis, so nothing of it is left. "
+                "Use a smaller rank there"
+            )
+        left = (wide / length).to(self.v).reshape(self.v.shape)
+        return dataclasses.replace(self, v=left, projected=True)
+
+
+@torch.no_grad()
+def local_basis(
+    latent: JointLatent,
+    *,
+    site: str | None = None,
+    rank: int = 10,
+    level: float = 0.85,
+    prompt: str | None = None,
+    steps: int = 28,
+    mask: Bool[Tensor, "h w"] | None = None,
+    pooling: Pooling = "none",
+    warm: LocalBasis | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LocalBasis:
+    """The directions at a level in which a feature of one picture changes most.
+
+    Args:
+        latent: one picture.
+        site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
+        rank: number of directions.
+        level: noise level, in (0, 1]; cut to the model's highest level.
+        prompt: text for the network; None is the picture's own caption, "" no text.
+        steps: of the model's full grid; the inversion walks the part below ``level``.
+        mask: which part of "velocity", "clean" or "picture" counts, at the site's resolution or finer by a whole
+            factor.
+        pooling: "space" sums the feature over tokens or pixels, "none" takes all of it.
+        warm: a basis of the same size to start the search from, such as that of a neighbouring level or picture.
+        seed: of the search's random start.
+        progress: called after each step of the inversion ("integrate") and of the search ("basis").
+
+    Raises:
+        ConfigError, ShapeError: several pictures, or a level, rank, site, pooling or mask that does not fit.
+        ModelError: the network or its derivative returned values that are not finite.
+
+    Cost:
+        One evaluation a step below ``level``, then two evaluations a product; `LocalBasis.products` counts them.
+
+    Source:
+        Park et al. 2023 (arXiv 2307.12868), with our own search.
+    """
+    if len(latent) != 1:
+        raise ConfigError(f"a local basis is that of one picture; got {len(latent)}. Make one for each")
+    check(Level, level=level)
+    check(Count, rank=rank)
+    backbone, grid = latent.backbone, latent.path(steps, level)
+    where = backbone.default_site if site is None else site
+    condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
+    feature = FeatureMap(
+        backbone=backbone,
+        site=where,
+        level=grid.levels[0],
+        condition=condition,
+        mask=None if mask is None else _at_site(mask, latent, where),
+        pooling=pooling,
+    )
+    with backbone.count() as cost:
+        trace = invert(latent, grid, progress=progress)
+        jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
+        start = None if warm is None else warm.v
+        found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
+    return LocalBasis(
+        latent=latent,
+        trace=trace,
+        site=where,
+        level=trace.levels[-1],
+        prompt=latent.captions[0] if prompt is None else prompt,
+        condition=condition,
+        steps=steps,
+        seed=seed,
+        evaluations=cost.evaluations,
+        note=jacobian.note,
+        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+    )
+
+
+def direction_at(
+    latent: JointLatent,
+    v: Float[Tensor, "#b *latent"],
+    *,
+    level: float,
+    method: str,
+    settings: Mapping[str, Any],
+) -> Direction:
+    """A displacement of latents at a level, one for all pictures or one each, as a direction that moves no text.
+
+    ``settings["steps"]`` is the number of steps of the model's full grid by which the level is reached.
+    """
+    if not 0 < level <= 1:
+        raise ConfigError(f"the level must lie in (0, 1]; got {level}")
+    if v.shape[1:] != latent.z.shape[1:] or len(v) not in (1, len(latent)):
+        raise ShapeError(
+            f"the displacement does not fit latents of shape {list(latent.z.shape)}; got one of {list(v.shape)}"
+        )
+    return Direction(
+        z=v / clean_share(level),
+        condition=latent.condition.words[: len(v)] * 0.0,
+        level=level,
+        method=method,
+        settings={"level": level, **settings},
+        model_name=latent.backbone.name,
+        model_fingerprint=latent.backbone.fingerprint,
+        source_captions=latent.captions[: len(v)],
+        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        instructed=latent.instructed,
+    )
+
+
+def random_direction(
+    latent: JointLatent, *, level: float, steps: int = 28, step: float = 1.0, seed: int, index: int = 0
+) -> Direction:
+    """A Gaussian direction of length ``step`` at its level, one for all pictures: the control of those found."""
+    noise = draw(latent.z.shape[1:], seed=seed, purpose="random direction", index=index).to(torch.float64)
+    v = (step * noise / torch.linalg.vector_norm(noise)).to(latent.z.device, latent.z.dtype)
+    settings = {"steps": steps, "step": step, "seed": seed, "index": index}
+    return direction_at(latent, v[None], level=level, method="random", settings=settings)
+
+
+def _at_site(mask: Bool[Tensor, "h w"], latent: JointLatent, site: str) -> Bool[Tensor, "lh lw"]:
+    """The mask at the site's own resolution, where that is known."""
+    if site in GENERAL:
+        height, width = latent.z.shape[-2:]
+    elif site == PICTURE and latent.frames:
+        height, width = latent.frames[0].pixels.shape[-2:]
+    else:
+        return mask
+    return reduced_mask(mask, height, width)

@@ -1,0 +1,334 @@
+"""Means of subspaces, rotations and vectors up to order and sign; the basis of a mean nearest to its samples."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import scipy.linalg
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.geometry.subspaces import exp_columns, log_columns, orthonormal_columns
+
+_NO_GAP = 1e-10
+"""Difference of two eigenvalues of the mean projector, at most 1 each, that is rounding."""
+
+_HALF_TURN = 1e-7
+"""How near, in radians, a rotation may come to pi, where its logarithm is not unique."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KarcherMean:
+    """The subspace, or the rotation, with the least sum of squared geodesic distances to the given ones.
+
+    Args:
+        basis: orthonormal, in float64 on the CPU. Of a mean subspace the span alone has a meaning: see `aligned_basis`.
+        distances: of each sample to the mean, in radians.
+        gradient_norm: length of the mean of the logarithms at the mean, in radians; 0 at a Karcher mean.
+        steps: taken from the chordal mean.
+        converged: whether the gradient reached the tolerance.
+    """
+
+    basis: Float[Tensor, "r *shape"]
+    distances: Float[Tensor, " n"]
+    gradient_norm: float
+    steps: int
+    converged: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AlignedBasis:
+    """A basis of a mean subspace, each vector of which is a mean of vectors of the samples."""
+
+    vectors: Float[Tensor, "r *shape"]  # orthonormal, in float64 on the CPU
+    rotations: Float[Tensor, "n r r"]  # each sample's matched vectors in the orthonormal basis of the mean
+    converged: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MatchedMean:
+    """The mean of sets of vectors after matching, and the matching of each set with the mean."""
+
+    vectors: Float[Tensor, "r *shape"]  # of unit length, in float64 on the CPU; not orthogonal in general
+    matchings: "tuple[Matching, ...]"
+    converged: bool  # another round would change no matching
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Matching:
+    """An assignment: vector ``order[k]`` of a set, times ``signs[k]``, belongs to vector k of the reference."""
+
+    order: Int[Tensor, " r"]
+    signs: Float[Tensor, " r"]
+    cosines: Float[Tensor, " r"]  # between the matched vectors with that sign, 0 to 1
+
+    def applied(self, basis: Float[Tensor, "q *shape"]) -> Float[Tensor, "r *shape"]:
+        """The set in the order of the reference and with its signs, in its own dtype and on its own device."""
+        signs = self.signs.to(basis.device, basis.dtype)
+        return basis[self.order.to(basis.device)] * signs.reshape(-1, *[1] * (basis.ndim - 1))
+
+
+def chordal_mean(bases: Sequence[Tensor]) -> Tensor:
+    """The subspace with the least sum of squared chordal distances: the top eigenvectors of ``sum_i P_i``.
+
+    Args:
+        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each.
+
+    Returns:
+        An orthonormal basis ``[r, *shape]`` in float64 on the CPU, ordered by how many samples share each vector; in
+        each vector the entry of largest absolute value is positive.
+
+    Raises:
+        ShapeError: sets of different shapes or numbers of vectors.
+        ConfigError: no sets, dependent vectors, or samples that share no subspace of rank r more than others.
+
+    Cost:
+        QR of all ``N r`` vectors of n numbers at once, in float64: ``2 n (N r)^2`` operations and three times the
+        memory of the samples.
+
+    Source:
+        Edelman, Arias & Smith 1998, section 4.3 (the distance); the mean is the Eckart-Young theorem.
+    """
+    span, coordinates = _compressed(bases)
+    return _rows(span @ _chordal(coordinates), bases[0])
+
+
+def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_steps: int = 200) -> KarcherMean:
+    """The Karcher (Frechet) mean of subspaces, by steps along the mean of the logarithms from the chordal mean.
+
+    It is unique when all lie within a geodesic distance of pi / 4 of some subspace. Beyond that, the result is a
+    stationary point near the chordal mean, or has not converged.
+
+    Args:
+        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each.
+        tolerance: of the gradient's length, in radians.
+        most_steps: maximum number of steps.
+
+    Raises:
+        ShapeError: sets of different shapes or numbers of vectors.
+        ConfigError: no sets, dependent vectors, samples that share no subspace of rank r more than others, or a
+            principal angle of pi / 2 between a sample and the mean.
+
+    Cost:
+        QR of all ``N r`` vectors of n numbers at once, in float64: ``2 n (N r)^2`` operations and three times the
+        memory of the samples. The cost of a step does not depend on n: it works in the span of all samples, of
+        dimension ``N r`` at most.
+
+    Source:
+        Karcher 1977; Absil, Mahony & Sepulchre 2004, section 6; Afsari 2011 for uniqueness.
+    """
+    span, coordinates = _compressed(bases)
+    mean, steps = _chordal(coordinates), 0
+    logs = log_columns(mean, coordinates)
+    while float(logs.mean(0).norm()) > tolerance and steps < most_steps:
+        gradient = logs.mean(0)
+        mean = exp_columns(mean, gradient - mean @ (mean.T @ gradient))
+        logs = log_columns(mean, coordinates)
+        steps += 1
+    length = float(logs.mean(0).norm())
+    return KarcherMean(
+        basis=_rows(span @ mean, bases[0]),
+        distances=torch.linalg.vector_norm(logs, dim=(1, 2)),
+        gradient_norm=length,
+        steps=steps,
+        converged=length <= tolerance,
+    )
+
+
+def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> AlignedBasis:
+    """The basis of a mean subspace that is the mean of the bases of its samples, whose order and signs do not matter.
+
+    Each basis is projected onto the mean and made orthonormal (the polar factor), which gives an orthogonal matrix;
+    `matched_mean` gives these one order and one set of signs; the result is their Karcher mean. Where a matrix mirrors
+    the others, which no rotation undoes, the row that fits the mean of all worst changes its sign.
+
+    Cost:
+        ``N r^2 n`` for n numbers a vector; one sample at a time is in float64.
+
+    Source:
+        Choi et al., ICLR 2023 (Frechet mean of local bases of GANs), step 2; matching and mirror images are ours.
+    """
+    frame = orthonormal_columns(mean)
+    projected = [_polar(orthonormal_columns(basis).T @ frame) for basis in _checked(bases, mean)]
+    matchings = matched_mean(projected).matchings
+    matched = torch.stack([matching.applied(basis) for matching, basis in zip(matchings, projected, strict=True)])
+    rotations = _unmirrored(matched)
+    middle = karcher_rotation(rotations)
+    return AlignedBasis(
+        vectors=(middle.basis @ frame.T).reshape(mean.shape), rotations=rotations, converged=middle.converged
+    )
+
+
+def chordal_rotation(rotations: Float[Tensor, "n r r"]) -> Float[Tensor, "r r"]:
+    """The orthogonal matrix with the least sum of squared Frobenius distances (Moakher 2002, section 3).
+
+    It has the determinant of the given ones if these lie near together.
+    """
+    return _polar(rotations.mean(0))
+
+
+def karcher_rotation(
+    rotations: Float[Tensor, "n r r"], *, tolerance: float = 1e-10, most_steps: int = 200
+) -> KarcherMean:
+    """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4).
+
+    Distances are ``|log(R^T R_i)|_F / sqrt(2)``, in which a turn of one plane counts with its angle.
+    """
+    mean, steps = chordal_rotation(rotations), 0
+    logs = _rotation_logarithms(mean, rotations)
+    while float(logs.mean(0).norm()) > tolerance and steps < most_steps:
+        mean = _polar(mean @ torch.from_numpy(scipy.linalg.expm(logs.mean(0).numpy())))
+        logs = _rotation_logarithms(mean, rotations)
+        steps += 1
+    length = float(logs.mean(0).norm())
+    return KarcherMean(
+        basis=mean,
+        distances=torch.linalg.vector_norm(logs, dim=(1, 2)) / 2**0.5,
+        gradient_norm=length,
+        steps=steps,
+        converged=length <= tolerance,
+    )
+
+
+def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]) -> Matching:
+    """The assignment of at least as many vectors to reference vectors with the least sum of ``1 - |cos|``.
+
+    Neither set needs to be orthonormal.
+
+    Raises:
+        ShapeError: vectors of different shapes, or fewer than the reference has.
+        ConfigError: a vector of length 0, or not finite.
+
+    Cost:
+        ``r q n`` for vectors of n numbers, and ``O(r^2 q)`` for the assignment.
+
+    Source:
+        Kuhn 1955, in scipy's form of Jonker & Volgenant 1987.
+    """
+    if reference.shape[1:] != basis.shape[1:] or len(basis) < len(reference):
+        raise ShapeError(
+            f"at least {len(reference)} vectors of shape {list(reference.shape[1:])} are needed; "
+            f"got {len(basis)} of {list(basis.shape[1:])}"
+        )
+    cosines = unit_rows(reference).flatten(1) @ unit_rows(basis).flatten(1).T
+    order = torch.as_tensor(linear_sum_assignment((1 - cosines.abs()).numpy())[1])
+    chosen = cosines[torch.arange(len(order)), order]
+    return Matching(
+        order=order,
+        signs=torch.where(chosen < 0, -1.0, 1.0).double(),
+        cosines=chosen.abs().clamp(max=1),
+    )
+
+
+def matched_mean(bases: Sequence[Tensor], *, rounds: int = 10) -> MatchedMean:
+    """The mean of sets of vectors that are equal up to order, signs and noise; every vector counts with unit length.
+
+    All sets are matched with the first, then with their mean, until no matching changes or the rounds are over. No
+    round lowers the sum of all cosines with the mean, so this ends.
+
+    Cost:
+        Each round that of `match` for every set, and memory for three sets in float64.
+
+    Source:
+        The means of Park et al. 2023 (arXiv 2302.12469); the rounds are ours.
+    """
+    before = [match(bases[0], basis) for basis in _checked(bases)]
+    mean = _mean(bases, before)
+    matchings = [match(mean, basis) for basis in bases]
+    while not _same(before, matchings) and rounds > 1:
+        before, mean, rounds = matchings, _mean(bases, matchings), rounds - 1
+        matchings = [match(mean, basis) for basis in bases]
+    return MatchedMean(vectors=mean, matchings=tuple(matchings), converged=_same(before, matchings))
+
+
+def unit_rows(vectors: Float[Tensor, "r *shape"]) -> Float[Tensor, "r *shape"]:
+    """Every vector divided by its length, in float64 on the CPU."""
+    wide = vectors.detach().cpu().double().flatten(1)
+    lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+    if not (len(wide) and bool((lengths > 0).all()) and bool(lengths.isfinite().all())):
+        raise ConfigError("there are no vectors, or one of them is zero or not finite")
+    return (wide / lengths).reshape(vectors.shape)
+
+
+def _mean(bases: Sequence[Tensor], matchings: Sequence[Matching]) -> Float[Tensor, "r *shape"]:
+    total = torch.zeros(bases[0].shape, dtype=torch.float64)
+    for basis, matching in zip(bases, matchings, strict=True):
+        total += matching.applied(unit_rows(basis))
+    return unit_rows(total)
+
+
+def _same(some: Sequence[Matching], others: Sequence[Matching]) -> bool:
+    pairs = zip(some, others, strict=True)
+    return all(torch.equal(one.order, other.order) and torch.equal(one.signs, other.signs) for one, other in pairs)
+
+
+def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Tensor]:
+    if not bases:
+        raise ConfigError("a mean needs at least one basis")
+    first = bases[0] if like is None else like
+    for basis in bases:
+        if basis.shape != first.shape:
+            raise ShapeError(f"all bases must have one shape, {list(first.shape)}; got {list(basis.shape)}")
+    return bases
+
+
+def _compressed(bases: Sequence[Tensor]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "count k r"]]:
+    """An orthonormal basis of the span of all subspaces, and orthonormal bases of each in its coordinates.
+
+    Plain QR is exact here even if the subspaces overlap: a superfluous column meets only zeros.
+    """
+    columns = [orthonormal_columns(basis) for basis in _checked(bases)]
+    span, triangle = torch.linalg.qr(torch.cat(columns, dim=1))
+    return span, triangle.unflatten(1, (len(bases), -1)).permute(1, 0, 2).contiguous()
+
+
+def _chordal(coordinates: Float[Tensor, "count k r"]) -> Float[Tensor, "k r"]:
+    count, width, rank = coordinates.shape
+    left, values, _ = torch.linalg.svd(coordinates.permute(1, 0, 2).reshape(width, -1), full_matrices=False)
+    shares = values**2 / count
+    if len(shares) > rank and float(shares[rank - 1] - shares[rank]) < _NO_GAP:
+        raise ConfigError(
+            f"the subspaces have no mean of rank {rank}: they share no part more than others, as orthogonal ones. "
+            "Use samples that lie nearer together"
+        )
+    return left[:, :rank]
+
+
+def _rows(columns: Float[Tensor, "n r"], like: Tensor) -> Tensor:
+    """Columns as vectors of a shape, one a row, the largest entry of each positive."""
+    rows = columns.T
+    largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
+    return (rows * largest.sign()).reshape(like.shape)
+
+
+def _polar(matrix: Float[Tensor, "r r"]) -> Float[Tensor, "r r"]:
+    """The nearest orthogonal matrix."""
+    left, values, right = torch.linalg.svd(matrix)
+    if not float(values[-1]) > 1e-12 * float(values[0]):
+        raise ConfigError("a basis has no nearest rotation to the mean: one of its directions is orthogonal to it")
+    return left @ right
+
+
+def _unmirrored(rotations: Float[Tensor, "n r r"]) -> Float[Tensor, "n r r"]:
+    """All with the determinant of their mean: in a mirrored one, the row that fits the mean worst changes its sign."""
+    mean = chordal_rotation(rotations)
+    mirrored = torch.linalg.det(rotations) * torch.linalg.det(mean) < 0
+    worst = (rotations * mean).sum(2).argmin(1)
+    signs = torch.ones(rotations.shape[:2], dtype=rotations.dtype)
+    signs[mirrored, worst[mirrored]] = -1
+    return rotations * signs.unsqueeze(2)
+
+
+def _rotation_logarithms(mean: Float[Tensor, "r r"], rotations: Float[Tensor, "n r r"]) -> Float[Tensor, "n r r"]:
+    """The skew matrices ``log(mean^T R_i)``: the Schur form of a rotation is diagonal, with its angles as phases."""
+    logarithms: list[Tensor] = []
+    for rotation in rotations:
+        schur = scipy.linalg.schur((mean.T @ rotation).numpy(), output="complex")
+        phases, basis = torch.from_numpy(schur[0]).diagonal().angle(), torch.from_numpy(schur[1])
+        if float(phases.abs().max()) > torch.pi - _HALF_TURN:
+            raise ConfigError("two bases are half a turn apart, or mirrored, so they have no mean rotation")
+        logarithm = (basis * (1j * phases) @ basis.mH).real
+        logarithms.append((logarithm - logarithm.T) / 2)
+    return torch.stack(logarithms)

@@ -1,0 +1,104 @@
+"""Names of discovered directions: which attribute a direction changes, how purely, and where in the picture.
+
+An attribute reader gives each attribute of a picture as probabilities of its values. With p of the picture itself and
+q of an edited one, the change of an attribute is the total variation distance, averaged over the edits (strengths and
+signs),
+
+    change(a) = mean over edits of  1/2 sum over values |q_a - p_a|                      in [0, 1]
+    purity    = max over a of change(a) / sum over a of change(a)                        in (0, 1]
+
+so a direction that changes one attribute has purity 1, and one that changes all of n alike has 1 / n. Derived here;
+total variation has one unit for attributes with few values and with many.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+FLOOR = 0.1
+"""Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed."""
+
+UNNAMED = "unnamed"
+
+# Root mean square distance from its centre, in sides of the picture, from which a change is "all over" it; a change
+# that is the same everywhere has 0.41.
+_SPREAD = 0.35
+
+_ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
+
+
+@runtime_checkable
+class ProbabilityReader(Protocol):
+    """A captioner that gives the probability of each value of each attribute."""
+
+    values: Mapping[str, tuple[str, ...]]
+    """Attribute to its values, in the order of `probabilities`."""
+
+    def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, "b _"]]:
+        """Attribute to the probability of each of its values, one row a picture; pixels in [-1, 1]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a direction changes; without a reader, only where."""
+
+    name: str  # such as "hair: long (+), short (-)"; "unnamed" for no change above `FLOOR`; without a reader the place
+    attribute: str  # that changes most; "" if unnamed
+    purity: float  # see the module; nan if unnamed
+    changes: Mapping[str, float]  # attribute to its change, see the module
+    place: str  # where in the picture the change lies
+
+
+def meaning_of(
+    reader: ProbabilityReader | None,
+    source: Float[Tensor, "3 h w"],
+    edited: Float[Tensor, "m 3 h w"],
+    scales: Sequence[float],
+) -> Meaning:
+    """Name a direction by its effect on a picture in [-1, 1], edited at so many signed scales."""
+    place = place_of(edited - source)
+    if reader is None:
+        return Meaning(name=place, attribute="", purity=math.nan, changes={}, place=place)
+    read = reader.probabilities(torch.cat([source[None], edited]).clamp(-1, 1))
+    shifts = {name: (p[1:] - p[:1]).cpu().double() for name, p in read.items()}
+    changes = {name: float(shift.abs().sum(1).mean() / 2) for name, shift in shifts.items()}
+    attribute = max(changes, key=changes.__getitem__)
+    if changes[attribute] < FLOOR:
+        return Meaning(name=UNNAMED, attribute="", purity=math.nan, changes=changes, place=place)
+    purity = changes[attribute] / sum(changes.values())
+    signs = torch.tensor([math.copysign(1, scale) for scale in scales])
+    name = f"{attribute.replace('_', ' ')}: {_values(shifts[attribute], signs, reader.values[attribute])}"
+    return Meaning(name=name, attribute=attribute, purity=purity, changes=changes, place=place)
+
+
+def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
+    """The position of a change of pixels, by its energy: "top left", "middle", ..., "all over", or "nowhere"."""
+    energy = change.detach().cpu().double().square().sum((0, 1))
+    if not float(energy.sum()) > 0:
+        return "nowhere"
+    centre, variance = list[float](), 0.0
+    for share in (energy.sum(1) / energy.sum(), energy.sum(0) / energy.sum()):
+        places = (torch.arange(len(share), dtype=torch.float64) + 0.5) / len(share)
+        centre.append(float((share * places).sum()))
+        variance += float((share * (places - centre[-1]).square()).sum())
+    if math.sqrt(variance) >= _SPREAD:
+        return "all over"
+    row, column = (min(2, int(3 * middle)) for middle in centre)
+    return f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
+
+
+def _values(shift: Float[Tensor, "m v"], signs: Float[Tensor, " m"], values: tuple[str, ...]) -> str:
+    """The value that gains most in each sign, if one gains."""
+    gaining: dict[str, list[str]] = {}
+    for sign, mark in ((1, "+"), (-1, "-")):
+        if bool((signs == sign).any()):
+            gained, index = shift[signs == sign].mean(0).max(0)
+            if float(gained) >= FLOOR:
+                gaining.setdefault(values[int(index)], []).append(mark)
+    return ", ".join(f"{value} ({' and '.join(marks)})" for value, marks in gaining.items()) or "changed"

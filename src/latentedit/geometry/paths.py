@@ -1,0 +1,269 @@
+"""Paths between two pictures at a noise level: their curves, their lengths, and the pictures along them.
+
+Both pictures are inverted up to the level, and a curve is drawn there between the two latents: straight (lerp), along
+an arc (slerp), or as short as possible in feature space (geodesic). Each point then returns along the mean of the two
+inversion traces with the point's own weights. A mean of traces is a trace, for their law is linear, so the ends of
+every curve are the pictures' own latents.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.core.progress import Progress
+from latentedit.core.rng import stream
+from latentedit.core.settings import Count, Level, check
+from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
+from latentedit.geometry.subspaces import RandomLevel, random_level
+from latentedit.latents.captions.base import captioner_for
+from latentedit.latents.encode import PictureLike, encode_frames, fit_all
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.feature_jacobian import ROWS, FeatureJacobian, FeatureMap
+
+Method = Literal["lerp", "slerp", "geodesic"]
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+MOST_FRAMES = 50
+
+SAME_TWICE = "a path needs two different pictures; got the same one twice"
+
+_CURVE_NOT_CONVERGED = "the geodesic has not converged: a longer search might find a shorter curve"
+_BASIS_NOT_CONVERGED = "some tangent spaces have not converged; semantic lengths may be off by a few per cent"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LatentPath:
+    """One curve from the first picture to the second; its ends are those of the pictures, bit for bit."""
+
+    method: Method
+    points: Float[Tensor, "l *latent"]  # at the level
+    z: Float[Tensor, "l *latent"]  # clean latents of the same points
+    speeds: Float[Tensor, " n"]  # length of each segment in feature space
+    turns: Float[Tensor, " n"]  # by which the tangent space turns in each segment, in radians: its curvedness
+    notes: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> float:
+        """In feature space."""
+        return float(self.speeds.sum())
+
+    @property
+    def semantic_length(self) -> float:
+        """The sum of the turns, in radians."""
+        return float(self.turns.sum())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PathsBetween:
+    """Several curves between the same two pictures, one for each method."""
+
+    latent: JointLatent
+    trace: InversionTrace
+    site: str  # of the feature in which lengths are measured, under no text
+    level: float
+    rank: int  # of the tangent spaces
+    steps: int
+    seed: int
+    random: RandomLevel  # distance of two random tangent spaces of that rank
+    paths: tuple[LatentPath, ...]
+    evaluations: int
+
+
+@torch.no_grad()
+def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequence[str | None]) -> JointLatent:
+    """Encode two different pictures in one batch, at one size.
+
+    Args:
+        model: the backbone.
+        pictures: two.
+        captions: of each; None means the model's captioner, or no text if the model has none.
+    """
+    if not len(pictures) == len(captions) == 2:
+        raise ConfigError(f"a pair is two pictures and two captions; got {len(pictures)} and {len(captions)}")
+    frames = fit_all(model, pictures)
+    first, second = (frame.pixels for frame in frames)
+    if first.shape != second.shape:
+        sizes = " and ".join(f"{pixels.shape[2]} x {pixels.shape[1]}" for pixels in (first, second))
+        raise ConfigError(f"the two pictures get different sizes, {sizes}. Crop one to the other's proportions")
+    if torch.equal(first, second):
+        raise ConfigError(SAME_TWICE)
+    captioner = captioner_for(model)
+    texts = tuple(
+        caption if caption is not None else "" if captioner is None else captioner.caption(frame.pixels[None])[0]
+        for frame, caption in zip(frames, captions, strict=True)
+    )
+    return encode_frames(model, frames, caption=texts)
+
+
+@torch.no_grad()
+def paths_between(
+    latent: JointLatent,
+    *,
+    methods: Sequence[str] = METHODS,
+    frames: int = 7,
+    level: float = 0.85,
+    site: str | None = None,
+    rank: int = 10,
+    steps: int = 28,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PathsBetween:
+    """Draw curves between two pictures and measure them.
+
+    Args:
+        latent: the two pictures, each under its own caption.
+        methods: of "lerp", "slerp" and "geodesic"; the geodesic starts from slerp.
+        frames: points of each curve, its ends included; from 3 to 50. Semantic lengths depend on it.
+        level: at which the curves are drawn, in (0, 1]; cut to the model's highest level.
+        site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
+        rank: of the tangent spaces.
+        steps: of the model's full grid.
+        seed: of the searches for tangent spaces.
+        progress: called after each step of the inversion, "shortest curve", "tangent spaces" and "return".
+
+    Raises:
+        ConfigError: not two pictures, the same one twice, no method or an unknown one, or a level, rank, site or
+            number of frames that does not fit.
+        ModelError: the network or its derivative returned values that are not finite.
+
+    Cost:
+        Two inversions; for each method ``frames - 2`` ways back and as many tangent spaces, each of which starts from
+        the one before; and for the geodesic up to 100 times the features of all points, forwards and backwards.
+    """
+    check_methods(methods, frames)
+    check(Level, level=level)
+    check(Count, rank=rank)
+    if len(latent) != 2:
+        raise ConfigError(f"a path needs two pictures; got {len(latent)}")
+    if torch.equal(latent.z[0], latent.z[1]):
+        raise ConfigError(SAME_TWICE)
+    backbone, grid = latent.backbone, latent.path(steps, level)
+    where = backbone.default_site if site is None else site
+    feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=backbone.embed([""]))
+    with backbone.count() as cost:
+        trace = invert(latent, grid, progress=progress)
+        spaces = _Spaces(
+            feature=feature, rank=rank, seed=seed, total=len(methods) * (frames - 2) + 2, progress=progress
+        )
+        paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
+    return PathsBetween(
+        latent=latent,
+        trace=trace,
+        site=where,
+        level=trace.levels[-1],
+        rank=rank,
+        steps=steps,
+        seed=seed,
+        random=random_level(spaces.numbers, rank, seed=seed),
+        paths=paths,
+        evaluations=cost.evaluations,
+    )
+
+
+def check_methods(methods: Sequence[str], frames: int) -> None:
+    """Refuse unknown methods, no method, and numbers of frames outside 3 to 50."""
+    if not methods:
+        raise ConfigError(f"no method is given. Known: {', '.join(METHODS)}")
+    for method in methods:
+        check(Method, method=method)
+    check(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
+
+
+def _path(
+    method: str, latent: JointLatent, trace: InversionTrace, spaces: "_Spaces", frames: int, progress: Progress | None
+) -> LatentPath:
+    """One curve, measured and returned to clean latents."""
+    weights, feature = torch.linspace(0, 1, frames, dtype=torch.float64), spaces.feature
+    points, converged = _drawn(method, trace.top, weights, feature, progress)
+    bases = spaces.along(points)
+    notes = [] if converged else [_CURVE_NOT_CONVERGED]
+    notes += [] if all(basis.converged for basis in bases) else [_BASIS_NOT_CONVERGED]
+    notes += [spaces.note] if spaces.note else []
+    return LatentPath(
+        method=METHODS[METHODS.index(method)],
+        points=points,
+        z=_returned(latent, trace, points, weights, progress),
+        speeds=speeds(torch.cat([feature(rows) for rows in points.split(ROWS)])),
+        turns=semantic_lengths([basis.u for basis in bases]),
+        notes=tuple(notes),
+    )
+
+
+def _drawn(
+    method: str, ends: Tensor, weights: Tensor, feature: FeatureMap, progress: Progress | None
+) -> tuple[Float[Tensor, "l *latent"], bool]:
+    """The points of a curve, and whether its search converged."""
+    if method == "lerp":
+        return lerp(ends[0], ends[1], weights), True
+    arc = slerp(ends[0], ends[1], weights)
+    if method == "slerp":
+        return arc, True
+    found = shortest_curve(feature, arc, progress=progress)
+    return found.points, found.converged
+
+
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False)
+class _Spaces:
+    """Tangent spaces along curves; those at the ends, which all curves share, are computed once."""
+
+    feature: FeatureMap
+    rank: int
+    seed: int
+    total: int
+    progress: Progress | None
+    ends: list[TruncatedSVD] = dataclasses.field(default_factory=list[TruncatedSVD])
+    numbers: int = 0  # of the feature
+    done: int = 0
+    note: str = ""
+
+    def along(self, points: Float[Tensor, "l *latent"]) -> list[TruncatedSVD]:
+        first = self.ends[0] if self.ends else self._at(points[0], None)
+        bases = [first]
+        for point in points[1:-1]:
+            bases.append(self._at(point, bases[-1]))
+        last = self.ends[1] if self.ends else self._at(points[-1], bases[-1])
+        self.ends = [first, last]
+        return [*bases, last]
+
+    def _at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
+        jacobian = FeatureJacobian(self.feature, point[None])
+        self.numbers, start = math.prod(jacobian.out_shape), None if before is None else before.v
+        found = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
+        self.note = jacobian.note
+        self.done += 1
+        if self.progress is not None:
+            self.progress("tangent spaces", self.done, self.total)
+        return found
+
+
+def _returned(
+    latent: JointLatent,
+    trace: InversionTrace,
+    points: Float[Tensor, "l *latent"],
+    weights: Float[Tensor, " l"],
+    progress: Progress | None,
+) -> Float[Tensor, "l *latent"]:
+    """Clean latents of the points, the ends those of the pictures; see the module."""
+    inner = list[Tensor]()
+    for rows, some in zip(points[1:-1].split(ROWS), weights[1:-1].split(ROWS), strict=True):
+        mean = InversionTrace(
+            levels=trace.levels,
+            states=tuple(lerp(state[0], state[1], some) for state in trace.states),
+            velocities=tuple(lerp(velocity[0], velocity[1], some) for velocity in trace.velocities),
+        )
+        text = Condition.cat([latent.condition[:1].lerp(latent.condition[1:], weight) for weight in some.tolist()])
+        between = JointLatent(backbone=latent.backbone, z=mean.states[0], condition=text, captions=("",) * len(rows))
+        inner.append(replay(between, mean, text, offset=rows - mean.top, progress=progress))
+    return torch.cat([latent.z[:1], *inner, latent.z[1:]])

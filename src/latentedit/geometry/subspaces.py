@@ -1,0 +1,183 @@
+"""Subspaces: angles and distances between them, geodesics, and the distance of random ones.
+
+A point of the Grassmann manifold is an r-dimensional subspace, given by r vectors that span it. A tangent at a subspace
+says for each vector of its orthonormal basis how it moves out of the subspace; its Frobenius norm is the length.
+"""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import stream
+from latentedit.core.settings import Count, check
+
+
+def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> Float[Tensor, " k"]:
+    """The principal angles between the spans of two sets of vectors, rising, in radians from 0 to pi / 2.
+
+    ``cos = svd(Q_a^T Q_b)`` is exact for large angles, ``sin = svd(Q_b - Q_a Q_a^T Q_b)`` for small ones; each is used
+    where it is exact, so angles near 0 are not lost in the rounding of a cosine near 1.
+
+    Args:
+        a: linearly independent vectors, one a row; they need not be orthonormal.
+        b: the other set.
+
+    Returns:
+        min(p, q) angles, in float64 on the CPU.
+
+    Raises:
+        ShapeError: vectors of different shapes.
+        ConfigError: no vectors, more vectors than dimensions, or linearly dependent vectors.
+
+    Source:
+        Bjorck & Golub 1973.
+    """
+    if a.shape[1:] != b.shape[1:]:
+        raise ShapeError(f"both sets must have vectors of one shape; got {list(a.shape[1:])} and {list(b.shape[1:])}")
+    first, second = orthonormal_columns(a), orthonormal_columns(b)
+    if first.shape[1] < second.shape[1]:
+        first, second = second, first
+    overlap = first.T @ second
+    cosines = torch.linalg.svdvals(overlap).clamp(0, 1)
+    sines = torch.linalg.svdvals(second - first @ overlap).clamp(0, 1).flip(0)
+    return torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
+
+
+def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n k"]:
+    """Gram-Schmidt in the order given, one vector a column, in float64 on the CPU; orthonormal vectors stay."""
+    columns = vectors.detach().cpu().double().flatten(1).T
+    if not 1 <= columns.shape[1] <= columns.shape[0]:
+        raise ConfigError(f"a basis needs 1 to {columns.shape[0]} vectors of this size; got {columns.shape[1]}")
+    lengths = torch.linalg.vector_norm(columns, dim=0)
+    basis, triangle = torch.linalg.qr(columns / lengths)
+    if not float(triangle.diagonal().abs().min()) > 1e-10:
+        raise ConfigError("the vectors are linearly dependent, or one of them is zero")
+    return basis * triangle.diagonal().sign()
+
+
+_RIGHT_ANGLE = 1e-12
+"""Cosine below which a principal angle is a right angle, up to float64 rounding."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RandomLevel:
+    """Distribution of the geodesic distance of two random subspaces, in radians.
+
+    Args:
+        mean: over the draws.
+        low: 2.5th percentile.
+        high: 97.5th percentile.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def geodesic_distance(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> float:
+    """Geodesic distance of two subspaces in radians: ``sqrt(sum theta_k^2)`` of their principal angles.
+
+    At most ``pi / 2 * sqrt(min(p, q))``. Subspaces of different ranks have ``min(p, q)`` angles; the value is then the
+    distance of the smaller one to the nearest subspace of the larger (0 if it lies inside), which is not a metric.
+
+    Args:
+        a: linearly independent vectors, one a row; they need not be orthonormal.
+        b: the other set.
+
+    Raises:
+        ShapeError: vectors of different shapes.
+        ConfigError: no vectors, more vectors than dimensions, or linearly dependent vectors.
+
+    Source:
+        Edelman, Arias & Smith 1998, section 4.3; Ye & Lim 2016 (arXiv 1407.0900) for different ranks.
+    """
+    return float(torch.linalg.vector_norm(principal_angles(a, b)))
+
+
+def log_columns(base: Float[Tensor, "n r"], point: Float[Tensor, "*b n r"]) -> Float[Tensor, "*b n r"]:
+    """The tangent at a subspace along which the shortest geodesic reaches another in unit time.
+
+    ``Q_p W - Q_b Q_b^T Q_p W = N`` with ``Q_b^T Q_p = P cos(theta) W^T``, and ``N theta / sin(theta) P^T``. The factor
+    ``theta / sin(theta)`` is a smooth function of the cosine at 1, so that small angles lose nothing.
+
+    Args:
+        base: orthonormal columns in float64.
+        point: orthonormal columns of one subspace or of several at once.
+
+    Returns:
+        How each column of the base moves, in radians: orthogonal to the base, with the geodesic distance as its
+        Frobenius norm.
+
+    Raises:
+        ConfigError: a principal angle of pi / 2, where the geodesic is not unique.
+
+    Source:
+        Absil, Mahony & Sepulchre 2004, section 3.8; the form that is smooth in the cosine is derived here.
+    """
+    left, cosines, right = torch.linalg.svd(base.T @ point)
+    if not float(cosines.min()) > _RIGHT_ANGLE:
+        raise ConfigError("the geodesic between the subspaces is not unique: a principal angle is pi / 2")
+    turned = point @ right.mT
+    cosines = cosines.clamp(max=1).unsqueeze(-2)
+    sines = ((1 - cosines) * (1 + cosines)).sqrt()
+    stretch = torch.where(sines > 0, cosines.acos() / sines, 1.0)
+    return (turned - base @ (base.T @ turned)) * stretch @ left.mT
+
+
+def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
+    """The subspace that a geodesic with a given start and velocity reaches in unit time.
+
+    ``Q_b V cos(S) V^T + U sin(S) V^T`` with ``tangent = U S V^T``.
+
+    Args:
+        base: orthonormal columns in float64.
+        tangent: orthogonal to them, as `log_columns` gives it.
+
+    Returns:
+        Orthonormal columns: those of the base carried along without turning inside the subspace.
+
+    Source:
+        Edelman, Arias & Smith 1998, theorem 2.3.
+    """
+    left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
+    moved = (base @ right.T * angles.cos() + left * angles.sin()) @ right
+    basis, triangle = torch.linalg.qr(moved)
+    return basis * triangle.diagonal().sign()
+
+
+def random_angles(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> Float[Tensor, "draws k"]:
+    """Principal angles of pairs of independent uniformly random subspaces of R^dimension, rising, in radians."""
+    if not 1 <= rank <= dimension:
+        raise ConfigError(f"the rank must lie between 1 and the dimension, {dimension}; got {rank}")
+    check(Count, draws=draws)
+    # Only their relative position matters, so one of the two is spanned by the first axes.
+    generator, cosines = stream(seed, "random subspaces"), list[Tensor]()
+    for _ in range(draws):
+        normal = torch.randn(dimension, rank, generator=generator, dtype=torch.float64)
+        cosines.append(torch.linalg.svdvals(torch.linalg.qr(normal)[0][:rank]))
+    return torch.stack(cosines).clamp(max=1).acos()
+
+
+def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> RandomLevel:
+    """Geodesic distance of independent uniformly random subspaces: a distance as large as this means nothing.
+
+    Subspaces of small rank in a large space are nearly orthogonal, so it tends to ``pi / 2 * sqrt(rank)``.
+
+    Args:
+        dimension: of the space.
+        rank: of the subspaces.
+        draws: number of pairs.
+        seed: random seed.
+
+    Raises:
+        ConfigError: a rank below 1 or above the dimension, or fewer than one draw.
+
+    Cost:
+        QR of ``draws`` matrices of ``dimension`` by ``rank``.
+    """
+    distances = torch.linalg.vector_norm(random_angles(dimension, rank, draws=draws, seed=seed), dim=1)
+    low, high = torch.quantile(distances, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return RandomLevel(mean=float(distances.mean()), low=low, high=high)

@@ -1,0 +1,311 @@
+"""Moves of pictures along directions at one noise level: inversion, a step at the level, and the aligned way back.
+
+A unit direction v at level s moves the latent by ``a v``; the way back turns it into a clean latent z(a). Its effect is
+the root mean square change of the clean latent over both signs,
+
+    effect(a)^2 = 1/2 (|z(a) - x|^2 + |z(-a) - x|^2) / n,        n numbers in a latent,
+
+in units in which latents have variance 1. Strength 1 of a discovered direction is the length at which the effect is
+`EFFECT`, so one unit of any direction, on any model and from any level, changes a picture equally much. Derived here.
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ShapeError
+from latentedit.core.flow import clean_estimate, noise_estimate, per_element
+from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Probe, settings
+from latentedit.core.solvers import level_batch
+from latentedit.directions.distillation import check_finite
+from latentedit.latents.inversion import InversionTrace, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import ROWS
+
+Move = Literal["addition", "guidance"]
+
+EFFECT = 0.4
+"""Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4
+(a colour of much hair), .39 in the median."""
+
+CLOSE = 0.1
+"""Relative error of the effect at which a length is good enough."""
+
+ROUNDS = 5
+"""Maximum number of lengths tried for a direction."""
+
+_LEAP = 10.0
+"""Largest factor from one length to the next while all lengths so far are too short, or all too long."""
+
+
+@settings
+class LatentWalk:
+    """Move latents at the top of an inversion along directions, and return.
+
+    - addition: ``Z + scale * v``.
+    - guidance: x-space guidance, see `noise_guided`; its scale has the unit of addition's.
+
+    Args:
+        move: one of these.
+        repeats: of guidance, each with its share of the scale.
+        probe: length, in that of v, at which guidance probes the noise estimate; above 0. A network in half precision
+            wants a longer one: on the bundled transformer (2048 numbers, v of unit length) bfloat16 moves a latent by
+            5 % otherwise than float32 at 1, and by 0.4 % at 16.
+        keep_contrast: after the move, give the clean estimate the standard deviation of that of the picture (and keep
+            its own mean): ``Z' = (1 - s) x' + s e_hat``.
+
+    Source:
+        Park et al. 2023: the moves (arXiv 2307.12868), the contrast (arXiv 2302.12469, section 3.4; mapped back to Z
+        through the noise estimate, which is ours). The aligned way back is `latents.inversion.replay`.
+    """
+
+    move: Move = "addition"
+    repeats: Count = 16
+    probe: Probe = 1.0
+    keep_contrast: bool = False
+
+    def edit(
+        self,
+        latent: JointLatent,
+        trace: InversionTrace,
+        v: Float[Tensor, "m *latent"],
+        scales: Float[Tensor, "k n"],
+        *,
+        condition: Condition | None = None,
+        progress: Progress | None = None,
+    ) -> Float[Tensor, "k m b *latent"]:
+        """Clean latents at every scale of every direction, of every picture.
+
+        Args:
+            latent: the pictures.
+            trace: their inversion, at whose top they move (`LocalBasis.trace`).
+            v: directions at that level, each for all pictures; scales count in their lengths.
+            scales: k scales of each direction, n = m columns.
+            condition: text of the guidance and of the contrast, one for all or one a picture; the pictures' own by
+                default. The way back is under their own in any case.
+            progress: called after each step.
+
+        Cost:
+            A picture, scale and direction: one evaluation a step of the trace, 2 ``repeats`` more for guidance, and one
+            for the contrast, which also takes one a picture.
+        """
+        if scales.ndim != 2 or scales.shape[1] != len(v):
+            raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
+        if trace.top.shape != latent.z.shape or v.shape[1:] != latent.z.shape[1:]:
+            raise ShapeError(
+                f"trace and directions must fit latents of shape {list(latent.z.shape)}; "
+                f"got {list(trace.top.shape)} and {list(v.shape)}"
+            )
+        text = latent.condition if condition is None else condition.expand(len(latent))
+        backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
+        reference = clean_and_noise(backbone, trace.top, level, text)[0] if self.keep_contrast else None
+        factors = scales.to(latent.z.device, latent.z.dtype).flatten()
+        parts: list[Tensor] = []
+        for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):
+            along = v[some % len(v)].repeat_interleave(batch, 0).to(latent.z.device, latent.z.dtype)
+            rows, walk, texts = latent.repeat(len(some)), trace.repeat(len(some)), text.repeat(len(some))
+            amount, z = factors[some].repeat_interleave(batch), walk.top
+            if self.move == "addition":
+                z = z + per_element(amount, z) * along
+            else:
+                z = noise_guided(
+                    backbone,
+                    z,
+                    level,
+                    texts,
+                    along,
+                    amount,
+                    repeats=self.repeats,
+                    probe=self.probe,
+                    progress=progress,
+                )
+            if reference is not None:
+                clean, noise = clean_and_noise(backbone, z, level, texts)
+                spread = reference.repeat(len(some), *[1] * (z.ndim - 1))
+                z = (1 - level) * with_contrast_of(clean, spread) + level * noise
+            back = replay(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
+            # A scale of 0 is the picture, bit for bit: equal rows of a batch of another size may round otherwise.
+            parts.append(torch.where(per_element(amount == 0, z), rows.z, back))
+            check_finite(parts[-1], "way back", backbone.name, level)
+        return torch.cat(parts).unflatten(0, (*scales.shape, batch))
+
+
+def noise_guided(
+    backbone: Backbone,
+    z: Float[Tensor, "b *latent"],
+    level: float,
+    condition: Condition,
+    v: Float[Tensor, "b *latent"],
+    scales: Float[Tensor, " b"],
+    *,
+    repeats: int,
+    probe: float,
+    progress: Progress | None = None,
+) -> Float[Tensor, "b *latent"]:
+    """X-space guidance, ``n`` times over: ``Z <- Z + g (e_hat(Z + h v) - e_hat(Z))`` with ``e_hat = Z + (1 - s) v(Z)``.
+
+    The probe is ``h = probe * sign(scale)`` and the gain ``g = |scale| / (repeats * probe)``, so to first order the
+    latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along what the
+    data leave open, and by less along what they pin down. In a model's own coordinates ``x_t = (alpha + sigma) Z`` the
+    same step reads ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma``
+    times as large.
+
+    Cost:
+        Two evaluations a latent and repetition.
+
+    Source:
+        Park et al. 2023 (arXiv 2307.12868), eq. 7 and its public code, rewritten in flow coordinates here.
+    """
+    s = level_batch(level, z)
+    both, texts = torch.cat([s, s]), condition.expand(len(z)).repeat(2)
+    ahead = per_element(probe * scales.sign(), z) * v
+    gain = per_element(scales.abs() / (repeats * probe), z)
+    for done in range(1, repeats + 1):
+        points = torch.cat([z + ahead, z])
+        probed, here = noise_estimate(points, both, backbone.velocity(points, both, texts)).chunk(2)
+        z = z + gain * (probed - here)
+        if progress is not None:
+            progress("guide", done, repeats)
+    return z
+
+
+def clean_and_noise(
+    backbone: Backbone, z: Float[Tensor, "b *latent"], level: float, condition: Condition
+) -> tuple[Float[Tensor, "b *latent"], Float[Tensor, "b *latent"]]:
+    """``x_hat = z - s v`` and ``e_hat = z + (1 - s) v``, by one evaluation a latent."""
+    s = level_batch(level, z)
+    v = backbone.velocity(z, s, condition)
+    return clean_estimate(z, s, v), noise_estimate(z, s, v)
+
+
+def with_contrast_of(
+    clean: Float[Tensor, "b *latent"], reference: Float[Tensor, "b *latent"]
+) -> Float[Tensor, "b *latent"]:
+    """``(x - mean(x)) / std(x) * std(r) + mean(x)``: its own mean, and the standard deviation of a reference.
+
+    Both are over all numbers of a latent. A constant latent is returned as it is.
+
+    Source:
+        Park et al. 2023 (arXiv 2302.12469), section 3.4.
+    """
+    axes = tuple(range(1, clean.ndim))
+    mean, spread = clean.mean(axes, keepdim=True), clean.std(axes, keepdim=True, correction=0)
+    wanted = reference.std(axes, keepdim=True, correction=0)
+    rounding = clean.abs().amax(axes, keepdim=True) * (8 * torch.finfo(clean.dtype).eps)  # of the mean
+    straight = (clean - mean) / spread.clamp_min(torch.finfo(clean.dtype).tiny)
+    return torch.where(spread > rounding, straight * wanted + mean, clean)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Walk:
+    """One picture, its inversion up to a level, and how it moves there."""
+
+    latent: JointLatent
+    trace: InversionTrace
+    move: LatentWalk = dataclasses.field(default_factory=LatentWalk)
+    progress: Progress | None = None
+
+    def to(
+        self, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, "m k"], *, what: str
+    ) -> Float[Tensor, "m k *latent"]:
+        """Clean latents of every unit direction at m signed lengths; ``what`` is the name for progress."""
+        progress = self.progress
+        renamed = None if progress is None else lambda _what, done, total: progress(what, done, total)
+        return self.move.edit(self.latent, self.trace, units, lengths, progress=renamed)[:, :, 0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepLengths:
+    """One displacement length at the level, and the effect that it has, for each direction; float64 on the CPU."""
+
+    length: Float[Tensor, " k"]
+    effect: Float[Tensor, " k"]
+
+
+def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> StepLengths:
+    """The length of each unit direction at which it has the target effect; of all tried, the nearest.
+
+    No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
+    long as that replace the latent instead of moving it. What does not reach the effect within is left there.
+
+    Cost:
+        Two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
+    """
+    level, numbers = walk.trace.levels[-1], units[0].numel()
+    search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]
+    for _ in range(ROUNDS):
+        still = [index for index, one in enumerate(search) if not one.done]
+        if not still:
+            break
+        lengths = torch.tensor([search[index].following() for index in still], dtype=torch.float64)
+        found = effects_at(walk, units[still], lengths, what="step lengths")
+        for index, length, reached in zip(still, lengths.tolist(), found.tolist(), strict=True):
+            search[index].tried.append((length, reached))
+    best = [one.best for one in search]
+    return StepLengths(
+        length=torch.tensor([length for length, _ in best], dtype=torch.float64),
+        effect=torch.tensor([reached for _, reached in best], dtype=torch.float64),
+    )
+
+
+def effects_at(
+    walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str
+) -> Float[Tensor, " k"]:
+    """The effect of each direction at a length, by two ways back a direction."""
+    return effect_of(walk.to(units, torch.stack([lengths, -lengths]), what=what), walk.latent.z)
+
+
+def effect_of(both: Float[Tensor, "2 k *latent"], x: Float[Tensor, "1 *latent"]) -> Float[Tensor, " k"]:
+    """The effect of clean latents that went both ways from x; on the CPU in float64."""
+    return (both - x).flatten(2).cpu().double().square().mean((0, 2)).sqrt()
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class _Search:
+    """The search for one length: secants in logarithms between lengths that are too short and too long."""
+
+    effect: float
+    longest: float
+    tried: list[tuple[float, float]] = dataclasses.field(default_factory=list[tuple[float, float]])
+
+    @property
+    def best(self) -> tuple[float, float]:
+        return min(self.tried, key=lambda one: abs(math.log(max(one[1], 1e-30) / self.effect)))
+
+    @property
+    def done(self) -> bool:
+        if not self.tried:
+            return False
+        length, reached = self.best
+        at_end = length >= self.longest and reached < self.effect
+        return at_end or abs(reached / self.effect - 1) <= CLOSE
+
+    def following(self) -> float:
+        """The next length to try."""
+        if not self.tried:
+            return min(self.longest, self.longest * self.effect / 2)
+        short = max((one for one in self.tried if one[1] < self.effect), default=None)
+        long = min((one for one in self.tried if one[1] >= self.effect), default=None)
+        if short is None or long is None or short[0] >= long[0]:
+            length, reached = self.best
+            factor = (self.effect / max(reached, 1e-30)) ** (1 / self._power())
+            return min(self.longest, length * min(max(factor, 1 / _LEAP), _LEAP))
+        slope = math.log(long[0] / short[0]) / math.log(long[1] / max(short[1], 1e-30))
+        share = slope * math.log(self.effect / max(short[1], 1e-30)) / math.log(long[0] / short[0])
+        return short[0] * (long[0] / short[0]) ** min(max(share, 0.1), 0.9)
+
+    def _power(self) -> float:
+        """The exponent of length in the effect, by the last two tries; 1 where these say nothing."""
+        if len(self.tried) < 2:
+            return 1.0
+        (a, before), (b, after) = self.tried[-2:]
+        if a == b or min(before, after) <= 0:
+            return 1.0
+        return max(math.log(after / before) / math.log(b / a), 0.1)

@@ -1,0 +1,295 @@
+"""Laws of every solver, rows 15 to 20 on mixtures, sampling and inversion, and the stochastic step against DDIM."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.integrate
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import CoordinateError
+from latentedit.core.levels import LevelGrid, shifted_grid, uniform_grid
+from latentedit.core.rng import draw
+from latentedit.core.solvers import (
+    EulerSolver,
+    Field,
+    MidpointSolver,
+    Solver,
+    fresh_share,
+    integrate,
+    invert,
+    level_batch,
+    sample,
+    stochastic_step,
+)
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+
+SOLVERS: list[Solver] = [EulerSolver(), MidpointSolver()]
+every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+
+
+def latents(count: int = 4, dimension: int = 5) -> Tensor:
+    return draw((count, dimension), seed=0, purpose="solvers").double()
+
+
+class Counted:
+    """A field that counts its calls and remembers the levels it was asked at."""
+
+    def __init__(self, field: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.field = field
+        self.asked: list[float] = []
+
+    def __call__(self, z: Tensor, s: Tensor) -> Tensor:
+        assert s.shape == (len(z),)
+        self.asked.append(float(s[0]))
+        return self.field(z, s)
+
+
+@every_solver
+@pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.6), (0.2, 0.9), (0.1, 0.0)])
+def test_law_1_counts_its_evaluations_between_the_two_levels(solver: Solver, s: float, s_next: float) -> None:
+    field = Counted(lambda z, level: z)
+    solver.step(field, latents(), s, s_next)
+    assert len(field.asked) == solver.evaluations_per_step
+    assert all(min(s, s_next) <= level <= max(s, s_next) for level in field.asked)
+    assert field.asked[0] == s
+
+
+@every_solver
+def test_law_3_constant_fields_are_exact(solver: Solver) -> None:
+    z, v = latents(), latents().flip(0)
+    assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), latents() - 0.7 * v) <= 1e-14
+    assert torch.equal(z, latents())
+
+
+@every_solver
+def test_law_4_elements_are_independent(solver: Solver) -> None:
+    backbone = example_mixture()
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
+    together = solver.step(field, latents(), 0.9, 0.5)
+    alone = torch.cat([solver.step(field, z[None], 0.9, 0.5) for z in latents()])
+    assert relative_error(together, alone) <= 1e-13
+
+
+@every_solver
+@pytest.mark.parametrize("levels", [(0.5, 0.5), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.3, math.inf)])
+def test_levels_that_make_no_step_are_refused(solver: Solver, levels: tuple[float, float]) -> None:
+    with pytest.raises(CoordinateError):
+        solver.step(lambda z, s: z, latents(), *levels)
+
+
+def test_levels_are_computed_in_float32_at_least() -> None:
+    half = level_batch(0.3, torch.zeros(2, 3, dtype=torch.bfloat16))
+    assert half.dtype == torch.float32
+    assert float(half[0]) == pytest.approx(0.3, abs=1e-7)
+
+
+@pytest.fixture(scope="module")
+def end_of_flow() -> Tensor:
+    """Where the flow of the mixture ends, by scipy's eighth-order method."""
+    backbone = example_mixture(narrowest=0.3)
+    condition = backbone.embed(["a"])
+
+    def field(s: float, state: np.ndarray) -> np.ndarray:
+        z = torch.from_numpy(state).reshape(latents().shape)
+        return backbone.at(z, level_batch(s, z), condition).velocity.flatten().numpy()
+
+    start = latents().flatten().numpy()
+    solution = scipy.integrate.solve_ivp(field, (1.0, 0.0), start, method="DOP853", rtol=1e-10, atol=1e-12)
+    return torch.from_numpy(solution.y[:, -1]).reshape(latents().shape)
+
+
+@every_solver
+def test_row_16_order_of_convergence_on_a_mixture(solver: Solver, end_of_flow: Tensor) -> None:
+    """Not on one Gaussian, where the midpoint rule is of third order."""
+    backbone = example_mixture(narrowest=0.3)
+    field, steps = GuidedField(backbone=backbone, condition=backbone.embed(["a"])), (32, 64, 128)
+    errors = [
+        relative_error(sample(field, latents(), uniform_grid(count), solver).final, end_of_flow) for count in steps
+    ]
+    slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope == pytest.approx(solver.order, abs=0.15)
+
+
+def point_field(x: Tensor):
+    """Data that are one point: the clean estimate is always x, so the velocity is (z - x) / s."""
+    return lambda z, s: (z - x) / s[:, None]
+
+
+@pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.0), (0.9, 0.1), (0.2, 1.0)])
+def test_row_17_one_step_is_exact_for_a_point(s: float, s_next: float) -> None:
+    x, e = draw((2, 3, 5), seed=0, purpose="point").double()
+    z = EulerSolver().step(point_field(x), (1 - s) * x + s * e, s, s_next)
+    assert relative_error(z, (1 - s_next) * x + s_next * e) <= 1e-12
+
+
+def rf_solver_step(field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+    """RF-Solver as published: a Taylor step whose second derivative is a difference over half the step."""
+    h = s_next - s
+    v = field(z, level_batch(s, z))
+    ahead = field(z + h / 2 * v, level_batch(s + h / 2, z))
+    return z + h * v + h**2 / 2 * (ahead - v) / (h / 2)
+
+
+@pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.7), (0.3, 0.0), (0.1, 0.6)])
+def test_t4_rf_solver_is_midpoint(s: float, s_next: float) -> None:
+    backbone = example_mixture()
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["b"]))
+    z = draw((4, 5), seed=0, purpose="midpoint").double()
+    expected = rf_solver_step(field, z, s, s_next)
+    assert relative_error(MidpointSolver().step(field, z, s, s_next), expected) <= 1e-14
+    assert relative_error(EulerSolver().step(field, z, s, s_next), expected) > 1e-4
+
+
+pairs = st.tuples(st.floats(0.01, 0.99), st.floats(0.0, 0.99)).filter(lambda pair: pair[1] < pair[0] - 1e-3)
+
+
+def column(value: float) -> Tensor:
+    return torch.tensor([[value]], dtype=torch.float64)
+
+
+def vp(s: float) -> tuple[float, float]:
+    """Alpha and sigma of the variance-preserving model at a level."""
+    norm = math.hypot(1 - s, s)
+    return (1 - s) / norm, s / norm
+
+
+@given(pair=pairs, eta=st.floats(0, 1), z=st.floats(-3, 3), v=st.floats(-3, 3), noise=st.floats(-3, 3))
+def test_it_is_ddim_in_the_models_own_coordinates(
+    pair: tuple[float, float], eta: float, z: float, v: float, noise: float
+) -> None:
+    """With eta squared, where the public code of Park et al. forgot the square; equal for eta 0 and 1 only."""
+    (a, b), (a_next, b_next) = vp(pair[0]), vp(pair[1])
+    x, e = z - pair[0] * v, z + (1 - pair[0]) * v
+    variance = (1 - a**2 / a_next**2) * b_next**2 / b**2
+    x_t = a_next * x + math.sqrt(max(0.0, b_next**2 - eta**2 * variance)) * e + eta * math.sqrt(variance) * noise
+    found = stochastic_step(column(z), column(v), *pair, eta=eta, noise=column(noise))
+    assert float(found) == pytest.approx(x_t / (a_next + b_next), abs=1e-7)  # a difference of nearly equal squares
+
+
+@given(pair=pairs, noise=st.floats(-1e3, 1e3))
+def test_without_eta_it_is_the_euler_step_bit_for_bit(pair: tuple[float, float], noise: float) -> None:
+    z, v = draw((3, 5), seed=0, purpose="tests"), draw((3, 5), seed=1, purpose="tests")
+    found = stochastic_step(z, v, *pair, eta=0.0, noise=torch.full((1, 5), noise))
+    assert torch.equal(found, z + (pair[1] - pair[0]) * v)
+
+
+@given(pair=pairs, eta=st.floats(0, 1))
+def test_a_point_keeps_its_marginal_whatever_eta(pair: tuple[float, float], eta: float) -> None:
+    """The estimates of a single point x are exact: noise of variance s^2 becomes noise of variance s'^2."""
+    s, s_next = pair
+    x, one = 0.7, column(1.0)
+
+    def step(e: float, noise: float) -> float:
+        z = (1 - s) * x + s * e
+        return float(stochastic_step(z * one, (e - x) * one, s, s_next, eta=eta, noise=noise * one))
+
+    middle = step(0, 0)
+    kept, fresh = step(1, 0) - middle, step(0, 1) - middle
+    assert middle == pytest.approx((1 - s_next) * x, abs=1e-12)
+    assert kept**2 + fresh**2 == pytest.approx(s_next**2, rel=1e-9, abs=1e-12)
+
+
+def test_at_the_ends() -> None:
+    assert fresh_share(1.0, 0.4) == 0.4
+    assert fresh_share(0.5, 0.0) == 0
+
+
+def rk4(field: Field, z: Tensor, start: float, end: float, steps: int) -> Tensor:
+    """The classical fourth-order method, written here so that it shares nothing with the package's solvers."""
+    h = (end - start) / steps
+    for index in range(steps):
+        s = start + index * h
+        k1 = field(z, level_batch(s, z))
+        k2 = field(z + h / 2 * k1, level_batch(s + h / 2, z))
+        k3 = field(z + h / 2 * k2, level_batch(s + h / 2, z))
+        k4 = field(z + h * k3, level_batch(min(max(s + h, 0.0), 1.0), z))
+        z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return z
+
+
+def starts() -> Tensor:
+    return draw((4, 5), seed=0, purpose="integrate").double()
+
+
+def only(backbone: GaussianMixtureBackbone, component: int) -> Field:
+    return GuidedField(backbone=backbone, condition=backbone.only(component))
+
+
+@every_solver
+def test_sampling_and_inversion_walk_the_same_levels(solver: Solver) -> None:
+    backbone = example_mixture()
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
+    grid = shifted_grid(6, 3.0)
+    with backbone.count() as cost:
+        down = sample(field, starts(), grid, solver)
+        up = invert(field, down.final, grid, solver)
+    assert down.levels == grid.levels
+    assert up.levels == grid.levels[::-1]
+    assert (up.levels[0], up.levels[-1]) == (down.levels[-1], down.levels[0])
+    assert up.states[0] is down.final
+    assert torch.equal(down.states[0], starts())
+    assert len(down.states) == len(down.levels)
+    assert cost.evaluations == 2 * len(starts()) * grid.steps * solver.evaluations_per_step
+
+
+def test_states_are_those_of_single_steps() -> None:
+    field = only(example_mixture(), 0)
+    told: list[tuple[str, int, int]] = []
+    walk = integrate(field, starts(), (0.9, 0.6, 0.2), MidpointSolver(), progress=lambda *what: told.append(what))
+    assert told == [("integrate", 1, 2), ("integrate", 2, 2)]
+    middle = MidpointSolver().step(field, starts(), 0.9, 0.6)
+    assert torch.equal(walk.states[1], middle)
+    assert torch.equal(walk.final, MidpointSolver().step(field, middle, 0.6, 0.2))
+    walk = integrate(only(example_mixture(), 0), starts(), [0.4], EulerSolver())
+    assert torch.equal(walk.final, starts())
+
+
+@pytest.mark.parametrize("levels", [(), (0.2, 0.2), (0.2, 0.5, 0.4), (0.9, 0.5, 0.6)])
+def test_levels_that_turn_back_are_refused(levels: tuple[float, ...]) -> None:
+    with pytest.raises(CoordinateError):
+        integrate(only(example_mixture(), 0), starts(), levels, EulerSolver())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("start", "end"), [(1.0, 0.0), (0.0, 1.0), (0.7, 0.2)])
+def test_row_15_flow_map_of_one_gaussian(start: float, end: float) -> None:
+    backbone = example_mixture(narrowest=0.3)
+    expected = backbone.flow_map(starts(), start, end, 1)
+    got = rk4(only(backbone, 1), starts(), start, end, 128)
+    assert relative_error(got, expected) <= tolerance("flow_map", torch.float64)
+    assert relative_error(got, backbone.flow_map(starts(), start, end, 0)) > 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("solver", "bound"), [(EulerSolver(), 0.2), (MidpointSolver(), 5e-3)])
+def test_row_19_round_trip_of_each_solver(solver: Solver, bound: float) -> None:
+    """A bound and not a decrease: Euler's round trip is O(h) only asymptotically."""
+    backbone = example_mixture()
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
+    x, grid = 0.5 * starts(), uniform_grid(100)
+    there = invert(field, x, grid, solver).final
+    assert relative_error(sample(field, there, grid, solver).final, x) <= bound
+    wrong = GuidedField(backbone=backbone, condition=backbone.embed(["b b"]))
+    assert relative_error(sample(wrong, there, grid, solver).final, x) > 2 * bound
+
+
+def invert_and_sample(backbone: GaussianMixtureBackbone, x: Tensor, solver: Solver, grid: LevelGrid) -> Tensor:
+    noise = invert(only(backbone, 0), x, grid, solver).final
+    return sample(only(backbone, 1), noise, grid, solver).final
+
+
+@pytest.mark.slow
+def test_row_20_edit_by_inversion_between_different_covariances_is_the_composed_flow_map() -> None:
+    backbone = example_mixture()
+    x = backbone.draw_clean(backbone.only(0).repeat(4), generator=torch.Generator().manual_seed(0))
+    expected = backbone.flow_map(backbone.flow_map(x, 0.0, 1.0, 0), 1.0, 0.0, 1)
+    edited = invert_and_sample(backbone, x, MidpointSolver(), uniform_grid(100))
+    assert relative_error(edited, expected) <= 5e-3
+    assert relative_error(backbone.counterfactual(x, 0, 1), expected) > 1e-2

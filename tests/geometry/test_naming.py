@@ -1,0 +1,90 @@
+"""Names, purities and places against readers and changes whose right answers are known."""
+
+import math
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.geometry.naming import FLOOR, UNNAMED, meaning_of, place_of
+from latentedit.latents.captions.base import Captioner
+
+
+class ByChannel(Captioner):
+    """Three attributes; the probability of the last value of each is the mean of a channel, from 0 to 1."""
+
+    values: ClassVar = {"light": ("off", "on"), "hair_color": ("black", "white"), "noise": ("no", "yes")}
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        return [""] * len(pixels)
+
+    def probabilities(self, pixels: Tensor) -> dict[str, Tensor]:
+        means = (pixels.mean((2, 3)) + 1) / 2
+        return {name: torch.stack([1 - p, p], 1) for name, p in zip(self.values, means.T, strict=True)}
+
+
+SOURCE = torch.zeros(3, 6, 6)
+
+
+def edited(*means: tuple[float, float, float]) -> Tensor:
+    """Pictures whose channels have these means."""
+    return torch.tensor(means, dtype=torch.float32)[:, :, None, None].expand(-1, -1, 6, 6)
+
+
+def test_changes_are_total_variations_averaged_over_the_edits() -> None:
+    """Mean m of a channel is probability (m + 1) / 2, so a shift by m is a total variation of |m| / 2."""
+    scales = (-2.0, -1.0, 1.0, 2.0)
+    pictures = edited((-0.8, 0.1, 0), (-0.4, 0.1, 0), (0.4, 0.1, 0), (0.8, -0.3, 0))
+    meaning = meaning_of(ByChannel(), SOURCE, pictures, scales)
+    assert meaning.changes == pytest.approx({"light": 0.3, "hair_color": 0.075, "noise": 0.0}, abs=1e-6)
+    assert meaning.purity == pytest.approx(0.3 / 0.375, rel=1e-5)
+    assert (meaning.attribute, meaning.name) == ("light", "light: on (+), off (-)")
+    nothing = meaning_of(ByChannel(), SOURCE, edited((0, 0, 0)), (1.0,))
+    assert math.isnan(nothing.purity)
+    assert (nothing.name, nothing.place) == (UNNAMED, "nowhere")
+    bright = meaning_of(ByChannel(), SOURCE, edited((5.0, 0, 0)), (1.0,))
+    assert bright.changes["light"] == pytest.approx(0.5), "readers see no values that a picture cannot have"
+
+
+@pytest.mark.parametrize(
+    ("pictures", "scales", "name"),
+    [
+        (edited((0, 0.6, 0), (0, -0.6, 0)), (-1.0, 1.0), "hair color: black (+), white (-)"),
+        (edited((0, 0.6, 0), (0, 0.0, 0)), (1.0, -1.0), "hair color: white (+)"),
+        (edited((0, 0.6, 0), (0, 0.6, 0)), (1.0, -1.0), "hair color: white (+ and -)"),
+        (edited((0, 0.6, 0)), (1.0,), "hair color: white (+)"),
+        (edited((0, 0.9, 0), (0, -0.9, 0)), (1.0, 2.0), "hair color: changed"),
+    ],
+)
+def test_the_name_says_what_gains_in_each_sign(pictures: Tensor, scales: tuple[float, ...], name: str) -> None:
+    """The last one goes up and down in one sign, so that no value gains."""
+    assert meaning_of(ByChannel(), SOURCE, pictures, scales).name == name
+
+
+@pytest.mark.parametrize(("share", "name"), [(0.99, UNNAMED), (1.01, "light: on (+), off (-)")])
+def test_what_changes_too_little_has_no_name(share: float, name: str) -> None:
+    shift = 2 * FLOOR * share
+    meaning = meaning_of(ByChannel(), SOURCE, edited((shift, 0, 0), (-shift, 0, 0)), (1.0, -1.0))
+    assert meaning.name == name
+    assert meaning.attribute == ("" if name == UNNAMED else "light")
+    assert meaning.purity == pytest.approx(math.nan if name == UNNAMED else 1.0, nan_ok=True)
+    assert meaning.changes["light"] == pytest.approx(FLOOR * share)
+
+
+def test_places_without_readers() -> None:
+    pictures = SOURCE[None].clone()
+    pictures[:, :, 4:, :2] = 0.5
+    meaning = meaning_of(None, SOURCE, pictures, (1.0,))
+    assert (meaning.name, meaning.place, meaning.changes) == ("bottom left", "bottom left", {})
+    assert math.isnan(meaning.purity)
+    assert place_of(torch.zeros(1, 3, 9, 9)) == "nowhere"
+    assert place_of(torch.ones(1, 3, 9, 9)) == "all over"
+    corners = torch.zeros(1, 3, 9, 9)
+    corners[..., 0, 0] = corners[..., 8, 8] = 1.0
+    assert place_of(corners) == "all over"
+    for row, vertical in enumerate(("top", "", "bottom")):
+        for column, horizontal in enumerate(("left", "", "right")):
+            change = torch.zeros(2, 3, 12, 12)
+            change[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = -1e-3
+            assert place_of(change) == (f"{vertical} {horizontal}".strip() or "middle")

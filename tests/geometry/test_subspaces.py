@@ -1,0 +1,151 @@
+"""Angles between subspaces, and the manifold that these make, against known angles, pymanopt and scipy."""
+
+import math
+
+import numpy as np
+import pymanopt
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.geometry.subspaces import (
+    exp_columns,
+    geodesic_distance,
+    log_columns,
+    orthonormal_columns,
+    principal_angles,
+    random_angles,
+    random_level,
+)
+from tests.geometry.drawn import gaussian, rotation
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-12, 1e-9, 1e-6, math.pi / 2 - 1e-9, math.pi / 2])
+def test_angles_near_both_ends_are_exact(angle: float) -> None:
+    """A cosine alone would lose everything below 1e-8."""
+    a = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
+    b = torch.tensor([[math.cos(angle), math.sin(angle), 0.0]], dtype=torch.float64)
+    assert float(principal_angles(a, b)[0]) == pytest.approx(angle, abs=1e-15)
+
+
+def test_spaces_inside_and_beside_each_other() -> None:
+    b = gaussian(4, 3, 5)
+    a = torch.stack([b[0] - b[2], b[1] + 2 * b[3]])
+    assert float(principal_angles(a, b).max()) < 1e-13
+    c = gaussian(3, 3, 5, seed=1)
+    assert torch.allclose(principal_angles(c, b), principal_angles(b, c), atol=1e-13)
+    turn = rotation(6)
+    assert principal_angles(turn[:2], turn[2:]).tolist() == pytest.approx([math.pi / 2] * 2, abs=1e-15)
+    assert geodesic_distance(turn[:2], turn[2:4]) == pytest.approx(math.pi / 2 * 2**0.5, abs=1e-12)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    vectors = gaussian(2, 4)
+    with pytest.raises((ShapeError, TypeError)):
+        principal_angles(vectors, gaussian(2, 5))
+    for bad in (gaussian(0, 4), gaussian(5, 4), torch.zeros(1, 4), torch.stack([vectors[0], 2 * vectors[0]])):
+        with pytest.raises(ConfigError, match=r"a basis needs|linearly dependent"):
+            principal_angles(bad, vectors)
+    turn = rotation(6)
+    with pytest.raises(ConfigError, match="pi / 2"):
+        log_columns(turn[:, :2], turn[:, [0, 3]])
+    for rank in (5, 0):
+        with pytest.raises(ConfigError, match=f"got {rank}"):
+            random_level(4, rank)
+    with pytest.raises(ConfigError, match="draws must be at least 1"):
+        random_level(4, 2, draws=0)
+
+
+@given(st.integers(1, 5), st.integers(0, 20))
+def test_orthonormal_columns_are_those_of_gram_and_schmidt(count: int, seed: int) -> None:
+    """Column j is vector j less its part along those before; what is orthonormal stays, with its signs."""
+    vectors = gaussian(count, 2, 3, seed=seed)
+    found = orthonormal_columns(100 * vectors)
+    before: list[torch.Tensor] = []
+    for vector in vectors.flatten(1):
+        left = vector - sum((before[index] @ vector) * before[index] for index in range(len(before)))
+        before.append(left / left.norm())
+    assert torch.allclose(found, torch.stack(before, dim=1), atol=1e-10)
+    assert torch.allclose(orthonormal_columns(-found.T), -found, atol=1e-13)
+
+
+angle = st.floats(0, math.pi / 2 - 1e-3)
+seeds = st.integers(0, 1000)
+
+
+def pair(angles: list[float], dimension: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Orthonormal bases, as rows, of two subspaces at known angles: ``b_k = cos a_k + sin e_(r + k)``, all turned."""
+    rank = len(angles)
+    theta = torch.tensor(angles, dtype=torch.float64)
+    turn = rotation(dimension, seed)
+    first, beyond = turn[:rank], turn[rank : 2 * rank]
+    return first, theta.cos().unsqueeze(1) * first + theta.sin().unsqueeze(1) * beyond
+
+
+@given(st.lists(angle, min_size=1, max_size=3), seeds)
+def test_distances_of_spaces_at_known_angles(angles: list[float], seed: int) -> None:
+    """Bases are mixed, and a common shape is given: neither matters. Angles are exact to about 1e-15."""
+    a, b = pair(angles, 8, seed)
+    mixed = (
+        torch.eye(len(angles), dtype=torch.float64) + 0.3 * gaussian(len(angles), len(angles), seed=seed).tanh()
+    ) @ b
+    spaces = (3 * a).reshape(-1, 2, 4), mixed.reshape(-1, 2, 4)
+    assert geodesic_distance(*spaces) == pytest.approx(math.hypot(*angles), abs=1e-12)
+    assert principal_angles(*spaces).tolist() == pytest.approx(sorted(angles), abs=1e-13)
+
+
+def test_small_distances_and_angles_are_exact() -> None:
+    """By sines; cosines alone would give 0. ``b = a + theta beyond`` up to theta^2, so the logarithm is ``b - a``."""
+    assert geodesic_distance(*pair([1e-9, 2e-9, 2e-9], 40)) == pytest.approx(3e-9, rel=1e-5)
+    for scale in (1e-9, 1e-6):
+        a, b = (rows.T for rows in pair([scale, 2 * scale, 3 * scale], 10))
+        assert float((log_columns(a, b) - (b - a)).norm()) < 1e-5 * scale
+    whole = rotation(4, 1)
+    assert float(log_columns(whole, rotation(4)).norm()) < 1e-13  # a whole space has nowhere to go
+
+
+def test_distance_logarithm_and_exponential_are_those_of_pymanopt() -> None:
+    manifold = pymanopt.manifolds.Grassmann(9, 3)
+    for seed in range(5):
+        a, b = (orthonormal_columns(gaussian(3, 9, seed=2 * seed + index)) for index in range(2))
+        start, end = a.numpy(), b.numpy()
+        assert geodesic_distance(a.T, b.T) == pytest.approx(manifold.dist(start, end), abs=1e-7)
+        tangent = log_columns(a, b)
+        assert np.allclose(tangent.numpy(), manifold.log(start, end), atol=1e-9)
+        reached = torch.from_numpy(manifold.exp(start, 0.7 * tangent.numpy()))
+        assert geodesic_distance(exp_columns(a, 0.7 * tangent).T, reached.T) < 1e-12
+
+
+@pytest.mark.slow
+@given(st.lists(angle, min_size=1, max_size=3), seeds, st.floats(-0.5, 1.0))
+def test_a_geodesic_is_the_shortest_way_at_constant_speed(angles: list[float], seed: int, t: float) -> None:
+    """Up to an angle of pi / 2 from the start, within which no shorter way around exists: 0.5 backwards is enough."""
+    a, b = (rows.T for rows in pair(angles, 9, seed))
+    b = b @ rotation(len(angles), seed)
+    length, tangent = math.hypot(*angles), log_columns(a, b)
+    assert float(tangent.norm()) == pytest.approx(length, abs=1e-12)
+    assert float((a.T @ tangent).abs().max()) < 1e-14
+    point = exp_columns(a, t * tangent)
+    assert torch.allclose(point.T @ point, torch.eye(len(angles), dtype=torch.float64), atol=1e-13)
+    assert geodesic_distance(a.T, point.T) == pytest.approx(abs(t) * length, abs=1e-12)
+    if t >= 0:
+        assert geodesic_distance(point.T, b.T) == pytest.approx((1 - t) * length, abs=1e-12)
+    assert geodesic_distance(exp_columns(a, tangent).T, b.T) < 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dimension", "rank"), [(6, 2), (7, 3), (5, 4), (9, 1)])
+def test_random_angles_are_those_of_subspaces_drawn_at_random(dimension: int, rank: int) -> None:
+    """Against pairs of normal vectors, whose span is uniform. A right law fails one of a row in 1,000 seeds."""
+    found = random_angles(dimension, rank, draws=2000, seed=3)
+    pairs = zip(gaussian(300, rank, dimension, seed=1), gaussian(300, rank, dimension, seed=2), strict=True)
+    direct = torch.stack([principal_angles(a, b) for a, b in pairs])
+    assert found.shape == (2000, rank)
+    assert bool((found.diff(dim=1) >= -1e-12).all())
+    shared = max(0, 2 * rank - dimension)
+    assert float(found[:, :shared].abs().sum()) < 1e-7 * 2000
+    for column in range(shared, rank):
+        assert scipy.stats.ks_2samp(found[:, column], direct[:, column]).pvalue > 1e-3 / rank

@@ -1,0 +1,241 @@
+"""Directions carried to another picture, and the projection and pull-back behind them."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, LatentEditError, ShapeError
+from latentedit.geometry.local_basis import LocalBasis, local_basis
+from latentedit.geometry.transport import DAMPING, Carried, feature_of, transport, transported
+from latentedit.latents.joint import JointLatent
+from tests.directions.networks import NetworkBackbone, network_picture
+from tests.geometry.drawn import gaussian
+
+LEVEL, STEPS = 0.6, 4
+
+
+@pytest.fixture(scope="module")
+def model() -> NetworkBackbone:
+    return NetworkBackbone()
+
+
+def basis_of(latent: JointLatent, *, rank: int = 6, level: float = LEVEL, site: str = "mid") -> LocalBasis:
+    return local_basis(latent, site=site, rank=rank, level=level, steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def here(model: NetworkBackbone) -> LocalBasis:
+    return basis_of(network_picture(model, 1))
+
+
+@pytest.fixture(scope="module")
+def there(model: NetworkBackbone) -> LocalBasis:
+    return basis_of(network_picture(model, 2))
+
+
+def displacement(carried: Carried) -> Tensor:
+    """Of the latent at the level."""
+    return (carried.direction.z * (1 - carried.direction.level)).flatten()
+
+
+def jacobian(basis: LocalBasis) -> Tensor:
+    """Of the feature at the basis, by autograd on the network itself."""
+    model, text, level = basis.latent.backbone, basis.condition, torch.tensor([basis.level], dtype=torch.float64)
+    top = basis.trace.top.clone()
+    found: Any = torch.autograd.functional.jacobian(lambda z: model.features(z, level, text, basis.site), top)
+    return found.reshape(basis.u[0].numel(), -1)
+
+
+def test_the_negative_and_its_own_picture(here: LocalBasis, there: LocalBasis) -> None:
+    for index in range(3):
+        direction = here.direction(index, step=2.5)
+        carried = transport(direction, here)
+        assert carried.captured == pytest.approx(1, abs=1e-12)
+        assert torch.allclose(carried.direction.z, direction.z, atol=1e-12)
+        assert carried.direction.feature is not None
+        assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
+    direction = here.direction(2)
+    assert direction.mean().feature is direction.feature  # of several pictures there is none, see test_base.py
+    assert torch.allclose(transport(-direction, there).direction.z, -transport(direction, there).direction.z)
+
+
+def test_it_makes_the_same_change_of_the_feature_as_far_as_it_can(here: LocalBasis, there: LocalBasis) -> None:
+    """With all 6 directions of the target: J v is parallel to the projection of u, by the network's own derivative."""
+    direction = here.direction(0, step=0.7)
+    carried = transport(direction, there, damping=0.0)
+    dense = jacobian(there)
+    projection = dense @ torch.linalg.pinv(dense) @ here.u[0].flatten()
+    made = dense @ displacement(carried)
+    assert float(torch.nn.functional.cosine_similarity(made, projection, dim=0)) == pytest.approx(1, abs=1e-9)
+    assert carried.captured == pytest.approx(float(projection.square().sum()), rel=1e-6)
+    assert 0 < carried.captured < 1
+    assert carried.chance == pytest.approx(6 / 9)
+    assert float(displacement(carried).norm()) == pytest.approx(0.7)
+    plain = transport(direction, there, inverse=False)
+    assert not torch.allclose(displacement(plain), displacement(carried), atol=1e-3)
+
+
+def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
+    direction = dataclasses.replace(here.direction(1), notes=("a note",))
+    carried = transport(direction, there, step=3.0)
+    found = carried.direction
+    assert (found.method, found.level, found.source_captions) == ("transport", LEVEL, ("",))
+    assert dict(found.settings) == {
+        "from": direction.fingerprint, "captured": carried.captured, "inverse": True, "damping": DAMPING,
+        "site": "mid", "level": LEVEL, "steps": STEPS, "rank": 6, "seed": 0, "prompt": "", "step": 3.0,
+    }  # fmt: skip
+    assert float(displacement(carried).norm()) == pytest.approx(3)
+    assert "a note" in found.notes
+    assert not bool(found.condition.tokens.any())
+    plain = transport(direction, there, inverse=False).direction.settings
+    assert (plain["inverse"], plain["damping"]) == (False, None)
+
+
+def test_across_levels_only_where_it_is_wanted(model: NetworkBackbone, here: LocalBasis) -> None:
+    lower = basis_of(network_picture(model, 1), level=0.3)
+    with pytest.raises(ConfigError, match=r"at level 0\.3, the direction at 0\.6\. Take the basis with level=0\.6"):
+        transport(here.direction(0), lower)
+    with pytest.raises(ConfigError, match=r"at level 0\.6, the direction at 0\.3"):
+        transport(lower.direction(0), here)
+    carried = transport(here.direction(0, step=0.5), lower, across_levels=True)
+    assert carried.direction.level == 0.3
+    assert float(carried.direction.length) * 0.7 == pytest.approx(0.5)
+    nearly = dataclasses.replace(here.direction(0), level=LEVEL + 5e-7)
+    assert transport(nearly, here).captured == pytest.approx(1)
+
+
+def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
+    direction = here.direction(0)
+    unfit: list[dict[str, Any]] = [
+        {"feature": None, "method": "hsds", "settings": {}},
+        {"settings": {"site": 3}},
+        {"z": direction.z.repeat(2, 1, 1)},
+    ]
+    for changes in unfit:
+        with pytest.raises(ConfigError, match=r"`latentedit discover`; a direction found from text needs no transport"):
+            transport(dataclasses.replace(direction, **changes), there)
+        with pytest.raises(ConfigError, match="store its change"):
+            feature_of(dataclasses.replace(direction, **changes))
+    elsewhere, projected = basis_of(there.latent, site="clean"), dataclasses.replace(there, projected=True)
+    outside = torch.linalg.svd(jacobian(there))[0][:, -1]
+    for changes, basis, damping, words in (
+        ({"model_fingerprint": "other"}, there, 0.1, "found in another model"),
+        ({}, elsewhere, 0.1, r"site 'clean', the direction at 'mid'\. Take the basis with site='mid'"),
+        ({"feature": torch.eye(3)}, there, 0.1, r"shape \[9\], the direction of \[3, 3\]"),
+        ({}, there, -0.1, "damping"),
+        ({}, there, math.nan, "damping"),
+        ({}, projected, 0.1, "projected"),
+        ({"feature": outside}, there, 0.1, "nothing"),
+    ):
+        with pytest.raises(LatentEditError, match=words):
+            transport(dataclasses.replace(direction, **changes), basis, damping=damping)
+
+
+RANK, FEATURE, LATENT = 3, (2, 4), (5,)
+
+
+def basis(seed: int, rank: int = RANK) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """u, s and v of a random J from 5 numbers to 2 x 4, and J itself."""
+    jacobian = gaussian(8, 5, seed=seed)
+    u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
+    return u.T[:rank].reshape(rank, *FEATURE), s[:rank], vh[:rank], jacobian
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0))
+
+
+@given(seed=st.integers(0, 1000), inverse=st.booleans(), damping=st.floats(0, 2))
+def test_to_where_it_is_a_basis_stays_as_it_is(seed: int, inverse: bool, damping: float) -> None:
+    u, s, v, _ = basis(seed)
+    found = transported(u, u, s, v, inverse=inverse, damping=damping)
+    assert torch.allclose(found.v, v, atol=1e-12)
+    assert torch.allclose(found.u, u, atol=1e-12)
+    assert torch.allclose(found.captured, torch.ones(RANK, dtype=torch.float64), atol=1e-12)
+
+
+@given(seed=st.integers(0, 1000), length=st.floats(1e-3, 1e3))
+def test_with_the_inverse_the_projection_is_what_the_latent_makes(seed: int, length: float) -> None:
+    """On J itself, restricted to its first singular vectors: ``J v`` is parallel to ``U U^T u``, and never longer."""
+    u, s, v, jacobian = basis(seed)
+    given_u = length * gaussian(2, *FEATURE, seed=seed + 1)
+    found = transported(given_u, u, s, v)
+    columns = u.flatten(1).T
+    for index in range(2):
+        projected = columns @ columns.T @ given_u[index].flatten()
+        made = jacobian @ found.v[index]
+        assert cosine(made, projected) == pytest.approx(1, abs=1e-10)
+        assert cosine(found.u[index], projected) == pytest.approx(1, abs=1e-10)
+        share = float(projected.square().sum() / given_u[index].square().sum())
+        assert float(found.captured[index]) == pytest.approx(share, rel=1e-9)
+        assert share <= 1
+    assert found.v.norm(dim=1).tolist() == pytest.approx([1, 1])
+    assert found.u.flatten(1).norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_without_the_inverse_large_singular_values_win() -> None:
+    """A change that is half and half of two directions comes back half and half, and makes mostly the first."""
+    u, s, v = torch.eye(2, 3, dtype=torch.float64), torch.tensor([9.0, 1.0]), torch.eye(2, dtype=torch.float64)
+    both = torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)
+    plain = transported(both, u, s, v, inverse=False)
+    assert plain.v[0].tolist() == pytest.approx([math.sqrt(0.5)] * 2)
+    pulled = transported(both, u, s, v)
+    assert float(pulled.v[0, 1] / pulled.v[0, 0]) == pytest.approx(9)
+
+
+@given(damping=st.floats(0.01, 1), largest=st.floats(1e-3, 1e3))
+def test_damping_bounds_what_the_inverse_makes_of_small_singular_values(damping: float, largest: float) -> None:
+    """By 1 / (2 d), reached at s = d s_1."""
+    s = largest * torch.tensor([1.0, damping, 1e-6], dtype=torch.float64)
+    eye, u = torch.eye(3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
+    v = transported(u, eye, s, eye, damping=damping).v[0]
+    weights = v / v[0] / (1 + damping**2)  # undo the damping of the first itself
+    assert float(weights[1]) == pytest.approx(1 / (2 * damping))
+    assert float(weights[2]) <= 1e-6 / damping**2
+
+
+def test_a_smaller_rank_is_a_smaller_basis() -> None:
+    u, s, v, _ = basis(3)
+    given_u = gaussian(1, *FEATURE, seed=4)
+    cut, small = transported(given_u, u, s, v, rank=2), transported(given_u, u[:2], s[:2], v[:2])
+    assert torch.equal(cut.v, small.v)
+    half = transported(u.bfloat16(), u.bfloat16(), s.bfloat16(), v.bfloat16())
+    assert half.v.dtype == half.u.dtype == half.captured.dtype == torch.float64
+    assert float(cut.captured[0]) < float(transported(given_u, u, s, v).captured[0])
+
+
+def test_vectors_of_no_singular_value_count_for_nothing() -> None:
+    """Their u is arbitrary, so neither what is captured nor the pull-back may depend on it."""
+    u, s, v, _ = basis(5)
+    s = torch.cat([s[:2], s.new_zeros(1)])
+    given_u = gaussian(1, *FEATURE, seed=6)
+    found, without = transported(given_u, u, s, v), transported(given_u, u[:2], s[:2], v[:2])
+    assert torch.equal(found.v, without.v)
+    assert torch.equal(found.captured, without.captured)
+    with pytest.raises(ConfigError, match="singular value above 0"):
+        transported(given_u, u, torch.zeros(3), v)
+
+
+def test_vectors_that_do_not_fit_are_refused() -> None:
+    u, s, v, jacobian = basis(8)
+    outside = torch.linalg.qr(jacobian, mode="complete")[0][:, -1].reshape(1, *FEATURE)
+    with pytest.raises(ConfigError, match="nothing of change number 1"):
+        transported(torch.cat([u[:1], outside]), u, s, v)
+    with pytest.raises(ConfigError, match="number 0 of the feature is 0"):
+        transported(torch.zeros(1, *FEATURE, dtype=torch.float64), u, s, v)
+    for rank in (0, 4):
+        with pytest.raises(ConfigError, match="rank must lie from 1 to 3"):
+            transported(u, u, s, v, rank=rank)
+    for damping in (-1.0, math.nan):
+        with pytest.raises(ConfigError, match="damping"):
+            transported(u, u, s, v, damping=damping)
+    with pytest.raises((ShapeError, TypeError)):
+        transported(u[:, :1], u, s, v)
+    with pytest.raises((ShapeError, TypeError)):
+        transported(u, u, s[:2], v)

@@ -1,0 +1,330 @@
+"""Many pictures along many directions, each way rebuilt by hand, and X-space guidance in other coordinates."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import stream
+from latentedit.core.schedule import scaled_linear_schedule
+from latentedit.editors.judge import Judge
+from latentedit.editors.slider import Slider
+from latentedit.geometry import walks
+from latentedit.geometry.local_basis import direction_at
+from latentedit.geometry.walks import (
+    CLOSE,
+    EFFECT,
+    ROUNDS,
+    LatentWalk,
+    Walk,
+    clean_and_noise,
+    effect_of,
+    effects_at,
+    noise_guided,
+    step_lengths,
+    with_contrast_of,
+)
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import VelocityJacobian
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordWeights, example_mixture, letters
+from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.testing.vp_mixture import VariancePreservingMixture
+from tests.api.discoveries import gain, halves, known_basis
+from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editors.colours import ColourBackbone
+
+BATCH = tolerance("batch", torch.float64)
+SCALES = torch.tensor([[0.6, 0.0], [-0.4, 0.9], [0.0, -1.1]], dtype=torch.float64)
+WALKS = [
+    LatentWalk(),
+    LatentWalk(move="guidance", repeats=3, probe=0.5),
+    LatentWalk(keep_contrast=True),
+    LatentWalk(move="guidance", repeats=2, keep_contrast=True),
+]
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    """Three latents of six numbers."""
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.fixture
+def trace(latent: JointLatent) -> InversionTrace:
+    """Seven steps up to 0.7."""
+    return invert(latent, latent.path(10, 0.7))
+
+
+@pytest.fixture
+def v() -> Tensor:
+    return torch.linalg.qr(torch.randn(6, 2, generator=stream(6, "tests")).double())[0].T
+
+
+def test_an_aligned_addition_is_the_joint_arm_of_a_slider(
+    latent: JointLatent, trace: InversionTrace, v: Tensor
+) -> None:
+    found = LatentWalk().edit(latent, trace, v, SCALES)
+    assert found.shape == (3, 2, *latent.z.shape)
+    for index in range(2):
+        direction = direction_at(latent, v[index : index + 1], level=0.7, method="by hand", settings={"steps": 28})
+        slider = Slider(latent=latent, direction=direction, arm="joint", level=0.7, steps=10, judge=Judge())
+        expected = slider.move(SCALES[:, index : index + 1].expand(-1, 3))
+        assert relative_error(found[:, index], expected) < BATCH
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_every_way_is_as_it_would_be_alone(
+    latent: JointLatent, trace: InversionTrace, v: Tensor, walk: LatentWalk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever moves beside it, in batches of whatever size; and each costs what is said."""
+    with latent.backbone.count() as cost:
+        found = walk.edit(latent, trace, v, SCALES)
+    each = 7 + (2 * walk.repeats if walk.move == "guidance" else 0) + walk.keep_contrast
+    assert cost.evaluations == len(latent) * (6 * each + walk.keep_contrast)
+    monkeypatch.setattr(walks, "ROWS", 12)  # two ways of three pictures and two calls each
+    assert relative_error(walk.edit(latent, trace, v, SCALES), found) < BATCH
+    alone = walk.edit(latent, trace, v[1:], SCALES[1:2, 1:])
+    assert relative_error(alone[0, 0], found[1, 1]) < BATCH
+
+
+def test_progress(trace: InversionTrace, latent: JointLatent, v: Tensor) -> None:
+    for walk, name in ((LatentWalk(move="guidance"), "guide"), (LatentWalk(), "return")):
+        heard = list[tuple[str, int, int]]()
+        walk.edit(latent, trace, v[:1], SCALES[:1, :1], progress=lambda *told, heard=heard: heard.append(told))
+        assert [done for what, done, _ in heard if what == name] == list(range(1, 17 if name == "guide" else 8))
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_scale_of_nothing_is_the_picture_bit_for_bit(
+    latent: JointLatent, trace: InversionTrace, v: Tensor, walk: LatentWalk
+) -> None:
+    found = walk.edit(latent, trace, v, SCALES)
+    assert torch.equal(found[0, 1], latent.z)
+    assert torch.equal(found[2, 0], latent.z)
+
+
+def test_guidance_and_contrast_written_out(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
+    """Under a text of one's own at the level, and under the pictures' own on the way back."""
+    walk, text, backbone = LatentWalk(move="guidance", repeats=3, keep_contrast=True), None, latent.backbone
+    for text in (None, backbone.embed(["b"])):
+        said = latent.condition if text is None else text.expand(3)
+        along, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
+        z = noise_guided(backbone, trace.top, 0.7, said, along, scales, repeats=3, probe=1.0)
+        clean, noise = clean_and_noise(backbone, z, 0.7, said)
+        steady = with_contrast_of(clean, clean_and_noise(backbone, trace.top, 0.7, said)[0])
+        z = (1 - 0.7) * steady + 0.7 * noise
+        expected = replay(latent, trace, latent.condition, offset=z - trace.top)
+        found = walk.edit(latent, trace, v[:1], SCALES[:1, :1], condition=text)[0, 0]
+        assert relative_error(found, expected) < BATCH
+        plain = dataclasses.replace(walk, keep_contrast=False).edit(latent, trace, v[:1], SCALES[:1, :1])[0, 0]
+        assert relative_error(plain, expected) > 1e-3
+
+
+@pytest.mark.parametrize("settings", [{"move": "jump"}, {"repeats": 0}, {"probe": 0.0}])
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        LatentWalk(**settings)
+
+
+def test_what_does_not_fit_is_refused(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
+    with pytest.raises(ShapeError, match="one column for each of 2 directions"):
+        LatentWalk().edit(latent, trace, v, SCALES[:, :1])
+    with pytest.raises(ShapeError, match=r"fit latents of shape \[3, 6\]; got \[3, 6\] and \[2, 5\]"):
+        LatentWalk().edit(latent, trace, v[:, :5], SCALES)
+    with pytest.raises(ShapeError, match=r"fit latents of shape \[2, 6\]; got \[3, 6\]"):
+        LatentWalk().edit(mixture_latent(example_mixture(dimension=6), 2), trace, v, SCALES)
+
+
+LEVEL = 0.6
+
+
+def drawn(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=stream(seed, "tests"), dtype=torch.float32).double()
+
+
+@pytest.fixture
+def mixture() -> GaussianMixtureBackbone:
+    return example_mixture(dimension=6)
+
+
+def guided(backbone: Backbone, z: Tensor, v: Tensor, scales: Tensor, *, repeats: int = 1, probe: float = 1.0) -> Tensor:
+    return noise_guided(backbone, z, LEVEL, backbone.embed(["a"]), v, scales, repeats=repeats, probe=probe)
+
+
+@pytest.mark.parametrize("scale", [0.8, -0.8])
+def test_it_is_the_papers_step_in_the_models_own_coordinates(mixture: GaussianMixtureBackbone, scale: float) -> None:
+    """``x' = x + gamma (eps(x + delta v) - eps(x))``, three times at one time, by a network that predicts epsilon."""
+    model = VariancePreservingMixture(
+        mixture=mixture.mixture,
+        weights=WordWeights(letters(mixture.mixture.means), mixture.weights.prior),
+        schedule=scaled_linear_schedule(),
+        prediction="epsilon",
+    )
+    z, v, text, repeats, probe = drawn(2, 6), drawn(2, 6, seed=2), model.embed(["a", "a"]), 3, 0.7
+    level = levels_of(z, LEVEL)
+    alpha, sigma = model.schedule.alpha_sigma(level)
+    size, time = (alpha + sigma)[:, None], model.schedule.time(level)
+    delta, gamma = size * probe * (1 if scale > 0 else -1), size * abs(scale) / (repeats * probe)
+    x_t = size * z
+    for _ in range(repeats):
+        x_t = x_t + gamma * (model.predict(x_t + delta * v, time, text) - model.predict(x_t, time, text))
+    found = guided(model, z, v, torch.full((2,), scale, dtype=torch.float64), repeats=repeats, probe=probe)
+    assert relative_error(found, x_t / size) < tolerance("prediction", torch.float64)
+
+
+def test_scales_and_contrasts_that_change_nothing(mixture: GaussianMixtureBackbone) -> None:
+    z, v = drawn(3, 6), drawn(3, 6, seed=2)
+    assert torch.equal(guided(mixture, z, v, torch.zeros(3).double(), repeats=4), z)
+    clean, flat = drawn(2, 5), torch.full((2, 5), 3.0).double()
+    assert relative_error(with_contrast_of(clean, clean), clean) < 1e-14
+    assert torch.equal(with_contrast_of(flat, clean), flat)
+    rounded = torch.tensor([0.1, 1 / 3, -0.7])[:, None].expand(3, 49)  # whose mean is not quite the number
+    assert torch.equal(with_contrast_of(rounded, drawn(3, 49).float()), rounded)
+
+
+def test_to_first_order_it_is_the_jacobian_of_the_noise(mixture: GaussianMixtureBackbone) -> None:
+    """``scale (I + (1 - s) J_v) v``; what is left is of second order in the scale, and odd in it to that order."""
+    z, v = drawn(3, 6), drawn(3, 6, seed=2)
+    jacobian = VelocityJacobian(mixture, z, levels_of(z, LEVEL), mixture.embed(["a"]), mode="double_backward")
+    slope = v + (1 - LEVEL) * jacobian.matvec(v)
+    assert relative_error(slope, v) > 0.05  # it is no addition
+
+    def move(scale: float) -> Tensor:
+        return guided(mixture, z, v, torch.full((3,), scale, dtype=torch.float64), probe=abs(scale)) - z
+
+    errors = [relative_error(move(scale) / scale, slope) for scale in (1e-2, 5e-3, -5e-3)]
+    assert errors[0] < 0.05
+    assert errors[0] / errors[1] == pytest.approx(2, abs=0.1)
+    even = [relative_error(move(scale), -move(-scale)) for scale in (1e-2, 5e-3)]
+    assert 1e-9 < even[1] < even[0] < 0.05
+    assert even[0] / even[1] == pytest.approx(2, abs=0.1)
+    assert errors[2] == pytest.approx(errors[1], rel=0.1)
+
+
+def test_each_repetition_starts_where_the_last_one_ended(mixture: GaussianMixtureBackbone) -> None:
+    """Along the same v; and latents do not know of one another."""
+    z, v, scales = drawn(3, 6), drawn(3, 6, seed=2), torch.tensor([0.9, -0.6, 0.0], dtype=torch.float64)
+    expected = z
+    for _ in range(3):
+        expected = guided(mixture, expected, v, scales / 3, probe=0.5)
+    with mixture.count() as cost:
+        found = guided(mixture, z, v, scales, repeats=3, probe=0.5)
+    assert cost.evaluations == 3 * 3 * 2
+    assert relative_error(found, expected) < tolerance("batch", torch.float64)
+    alone = guided(mixture, z[1:2], v[1:2], scales[1:2], repeats=3, probe=0.5)
+    assert relative_error(found[1:2], alone) < tolerance("batch", torch.float64)
+
+
+def test_estimates_of_clean_and_noise_are_those_of_the_mixture(mixture: GaussianMixtureBackbone) -> None:
+    latent = mixture_latent(mixture)
+    clean, noise = clean_and_noise(mixture, latent.z, LEVEL, latent.condition)
+    truth = mixture.at(latent.z, levels_of(latent.z, LEVEL), latent.condition)
+    assert relative_error(clean, truth.clean) < tolerance("velocity", torch.float64)
+    assert relative_error(noise, -LEVEL * truth.score) < tolerance("score", torch.float64)
+    assert relative_error((1 - LEVEL) * clean + LEVEL * noise, latent.z) < tolerance("coordinates", torch.float64)
+
+
+@given(size=st.floats(0.01, 100), shift=st.floats(-10, 10), wanted=st.floats(0.01, 100), seed=st.integers(0, 1000))
+def test_the_contrast_is_the_references_and_the_mean_its_own(
+    size: float, shift: float, wanted: float, seed: int
+) -> None:
+    clean, reference = size * drawn(2, 3, 4, seed=seed) + shift, wanted * drawn(2, 3, 4, seed=seed + 1)
+    found = with_contrast_of(clean, reference).flatten(1)
+    assert torch.allclose(found.std(1), reference.flatten(1).std(1), rtol=1e-9)
+    assert torch.allclose(found.mean(1), clean.flatten(1).mean(1), atol=1e-9)
+    straight = (clean.flatten(1) - clean.flatten(1).mean(1, keepdim=True)) / clean.flatten(1).std(1, keepdim=True)
+    assert torch.allclose((found - found.mean(1, keepdim=True)) / found.std(1, keepdim=True), straight, atol=1e-7)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Response(LatentWalk):
+    """Instead of a way back: the clean latent moves along the direction by ``factor * length^power``, signs kept.
+
+    Of what is asked for, lengths are noted.
+    """
+
+    factor: float = 1.0
+    power: float = 1.0
+    lame_side: float = 1.0
+    asked: list[Tensor] = dataclasses.field(default_factory=list[Tensor])
+
+    def edit(self, latent: Any, trace: Any, v: Any, scales: Any, *, condition: Any = None, progress: Any = None) -> Any:
+        self.asked.append(scales)
+        gone = self.factor * scales.abs() ** self.power * torch.where(scales < 0, -self.lame_side, 1.0)
+        return latent.z[None, None] + gone.float()[:, :, None, None, None, None] * v[None, :, None]
+
+
+@pytest.fixture
+def walk() -> Walk:
+    basis = known_basis(ColourBackbone())
+    return Walk(latent=basis.latent, trace=basis.trace)
+
+
+def test_effects_of_both_signs(walk: Walk) -> None:
+    """A unit direction of n numbers at length a makes ``a * gain / sqrt(n)``; one side alone, ``1 / sqrt(2)`` of it."""
+    basis = known_basis(ColourBackbone())
+    lengths = torch.tensor([0.5, 3.0], dtype=torch.float64)
+    found = effects_at(walk, halves(), lengths, what="test")
+    assert torch.allclose(found, lengths * gain(basis) / math.sqrt(3 * 8 * 8), rtol=1e-4)
+    x = torch.zeros(1, 3, 2, 2)
+    both = torch.zeros(2, 2, 3, 2, 2)
+    both[0, 0], both[1, 0] = 0.3, 0.5
+    both[0, 1, 0] = 0.6  # one channel of three, on one side
+    assert effect_of(both, x).tolist() == pytest.approx([math.sqrt((0.09 + 0.25) / 2), math.sqrt(0.36 / 6)])
+    odd = dataclasses.replace(walk, move=Response(factor=4.0, lame_side=0.0))
+    found = step_lengths(odd, halves())
+    one_side = 4.0 * found.length / math.sqrt(3 * 8 * 8)
+    assert torch.allclose(found.effect, one_side / math.sqrt(2), rtol=1e-5)
+
+
+def test_lengths_of_a_linear_model(walk: Walk) -> None:
+    basis = known_basis(ColourBackbone())
+    wanted = 0.05
+    found = step_lengths(walk, halves(), effect=wanted)
+    exact = wanted * math.sqrt(3 * 8 * 8) / gain(basis)
+    assert torch.allclose(found.effect, torch.full((2,), wanted, dtype=torch.float64), rtol=CLOSE)
+    assert torch.allclose(found.length * wanted / found.effect, torch.full((2,), exact, dtype=torch.float64), rtol=1e-4)
+
+
+@pytest.mark.parametrize("power", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize("factor", [0.05, 1.0, 40.0])
+def test_any_rising_response_is_met(walk: Walk, power: float, factor: float) -> None:
+    longest = walk.trace.levels[-1] * math.sqrt(3 * 8 * 8)
+    if factor * longest**power / math.sqrt(3 * 8 * 8) < EFFECT:
+        pytest.skip("out of reach, as another test has it")
+    odd = dataclasses.replace(walk, move=Response(factor=factor, power=power))
+    found = step_lengths(odd, halves())
+    assert torch.allclose(found.effect, torch.full((2,), EFFECT, dtype=torch.float64), rtol=CLOSE)
+    reached = factor * found.length**power / math.sqrt(3 * 8 * 8)
+    assert torch.allclose(found.effect, reached, rtol=1e-5)
+
+
+def test_no_length_goes_beyond_the_noise(walk: Walk) -> None:
+    weak = Response(factor=1e-3)
+    found = step_lengths(dataclasses.replace(walk, move=weak), halves())
+    longest = walk.trace.levels[-1] * math.sqrt(3 * 8 * 8)
+    assert found.length.tolist() == pytest.approx([longest, longest])
+    assert float(found.effect.max()) < EFFECT
+    assert max(float(lengths.abs().max()) for lengths in weak.asked) <= longest * (1 + 1e-9)
+    assert len(weak.asked) <= 3
+
+
+def test_what_is_not_tried(walk: Walk) -> None:
+    """Two ways back a direction and round, of those that are not met yet."""
+    watched = Response(factor=4.0)
+    step_lengths(dataclasses.replace(walk, move=watched), halves())
+    assert all(lengths.shape == (2, 2) for lengths in watched.asked)
+    with walk.latent.backbone.count() as cost:
+        effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="test")
+    assert cost.evaluations == 4 * len(walk.trace.velocities)
+    jump = Response(factor=1e3, power=200.0)  # nothing is close, so the nearest is left after the last round
+    step_lengths(dataclasses.replace(walk, move=jump), halves())
+    assert len(jump.asked) <= ROUNDS

@@ -1,0 +1,39 @@
+import functools
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import ModelError
+from latentedit.latents import drawing
+from latentedit.latents.drawing import draw_pictures, verify, write_reference
+from latentedit.models.model_settings import read_settings, write_settings
+from latentedit.models.registry import bundled_folder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundled_folder("portraits"), tmp_path / "portraits"))
+
+
+@pytest.mark.nightly
+def test_fingerprint_and_picture_are_stored_and_others_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    facts = read_settings(copy)
+    (copy / "reference.png").unlink()
+    write_settings(copy, {"fingerprint": None})
+    write_reference(copy, facts["reference_caption"])
+    assert read_settings(copy) == facts
+    assert len(verify(copy)) == 2
+    Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
+    with pytest.raises(ModelError, match=r"differs by [0-9.]+ levels"):
+        verify(copy)
+    (copy / "reference.png").unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        verify(copy)
+    write_settings(copy, {"fingerprint": "0" * 16})
+    with pytest.raises(ModelError, match="have changed: 0000"):
+        verify(copy)
