@@ -18,7 +18,7 @@ from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider

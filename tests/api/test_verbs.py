@@ -25,7 +25,7 @@ from latentedit.core.errors import (
     UnknownPictureWarning,
 )
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import SDEdit
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike

@@ -14,7 +14,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
 from latentedit.models.loading import ModelFolder

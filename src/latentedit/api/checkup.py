@@ -19,7 +19,7 @@ from latentedit.core.rng import draw, stream
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import integrate
 from latentedit.core.solvers.midpoint import MidpointSolver
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.editors.registry import stored_settings
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian

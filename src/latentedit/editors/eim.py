@@ -1,4 +1,4 @@
-"""Encode, identify, manipulate as one editor: find a direction from the text, then move along it."""
+"""The method of this library: a direction found from the text, and a slider along it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ from latentedit.latents.joint import JointLatent
 
 @settings
 class EIM(Editor):
-    """Identify by Hessian score distillation (our derivation, see `directions.hsds`), then manipulate one arm.
+    """Encode, identify, manipulate as one editor: find a direction from the text, then move along it.
+
+    It is identified by Hessian score distillation (our derivation, see `directions.hsds`), and moves one arm.
 
     Args:
         search: how the direction is identified.

@@ -3,8 +3,7 @@
 from typing import Any
 
 from latentedit.api.manifests.items import Dataset
-from latentedit.editors.baselines.flowslider import FlowSlider
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import FlowSlider, SDEdit
 from latentedit_bench.ranking.evaluate import Method
 from latentedit_bench.ranking.plan import Plan
 from tests.bench.rendered_network import RenderedNetwork, some_items

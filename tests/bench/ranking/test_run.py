@@ -15,7 +15,7 @@ from latentedit.api.manifests.items import Dataset, Item, PictureFile
 from latentedit.api.runs.folder import TABLE
 from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors import FlowSlider
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import CODEC, Method

@@ -10,7 +10,7 @@ import pytest
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import SDEdit
 from latentedit.editors.registry import make_editor
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings

@@ -14,11 +14,8 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
+from latentedit.editors import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.fireflow import FireFlow
-from latentedit.editors.baselines.masactrl import MasaCtrl
-from latentedit.editors.baselines.rf_solver import RFSolver
-from latentedit.editors.baselines.stable_flow import StableFlow
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField

@@ -38,10 +38,9 @@ from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.core.solvers.stochastic import fresh_share
-from latentedit.editors.baselines.concept_guidance import SemanticGuidance
-from latentedit.editors.baselines.ledits import LEDITS
+from latentedit.editors import LEDITS, SDEdit
+from latentedit.editors.baselines.aligned_returns import SemanticGuidance
 from latentedit.editors.baselines.noise_maps import noise_maps
-from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
@@ -49,6 +48,7 @@ from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd
 from latentedit.testing.tolerances import relative_error
+from tests.editors.baselines.cases import edit_of
 
 pytestmark = pytest.mark.slow
 
@@ -213,7 +213,7 @@ def invert(backbone: Backbone, parts: dict[str, Any], monkeypatch: pytest.Monkey
 def test_noise_maps_equal_those_of_the_stock_pipeline(invert: Invert, source: str, weight: float) -> None:
     """All but that of the last step, which the pipeline drops; a source prompt's weight w counts there as 1 - w."""
     pipeline, latent, level = invert(source, weight)
-    maps = noise_maps(latent, latent.path(6, level), seed=9)
+    maps = noise_maps(edit_of(latent, seed=9), latent.path(6, level))
     field = GuidedField(backbone=latent.backbone, condition=latent.backbone.embed([source]), guidance=1 - weight)
     assert len(pipeline.zs) == maps.steps == 5
     first = maps.levels[0]

@@ -1,5 +1,6 @@
 """What every editor's file would otherwise repeat: the contract on several models, costs, signs, equal texts, refusals.
 
+from latentedit.editors import editor_class
 A row is an editor's name and settings, and what is special about the case.
 """
 
@@ -19,7 +20,7 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
 from tests.directions.networks import NetworkBackbone, network_latent
-from tests.editors.baselines.vp_models import vp_model
+from tests.editors.baselines.cases import vp_model
 
 Row = tuple[str, dict[str, Any], float, Any]
 
@@ -97,6 +98,7 @@ COSTS: list[Row] = [
     ("flowedit", {"level": 0.5, "steps": 10, "source_guidance": 2.0, "noises": 3}, 1.0, 60),
     ("flowslider", {"level": 0.5, "steps": 10, "noises": 3}, 1.0, 45),
     ("freesliders", {"level": 1.0, "steps": 10, "probes": 2}, -0.5, 30 + 60),
+    ("freesliders", {"level": 0.6, "steps": 5, "probes": 3}, 1.0, 9),
     ("ledits", {"level": 0.55, "steps": 10, "reference": "source"}, 1.0, 18),
     ("loco", {"level": 1.0, "steps": 10}, 1.0, 20 + 8 + 4 + 60),
     ("masactrl", {"steps": 50, "guidance": 7.5}, 1.0, 50 + 100 + 46),
@@ -108,6 +110,7 @@ COSTS: list[Row] = [
     ("rf-solver", {"steps": 10, "level": 0.5, "guidance": 2.0, "share": 3}, 1.0, 30),
     ("sdedit", {"level": 0.5, "steps": 10, "guidance": 3.0}, 1.0, 10),
     ("sdedit", {"level": 0.5, "steps": 10, "guidance": 1.0}, 0.5, 3),
+    ("sdedit", {"level": 0.8, "steps": 5}, 1.25, 10),
     ("sds", {"steps": 10, "guidance": 2.0}, 0.5, 20),
     ("sega", {"steps": 10, "level": 0.55, "reference": "source"}, 1.0, 18),
     ("stable-flow", {"steps": 50}, 1.0, 50 + 50 + 50),
@@ -228,11 +231,25 @@ def test_equal_texts_give_something(name: str, settings: dict[str, Any], strengt
     assert relative_error(editor.edit(latent, latent.condition, [strength])[0].z, latent.z) > least
 
 
-def test_sdedit_starts_at_a_share_of_its_level_and_nowhere_else(latent: JointLatent) -> None:
-    editor = made("sdedit", {"level": 0.8, "steps": 5})
-    assert editor.evaluations(latent, strength=1.25) == 2 * 5
-    for strength in (1.3, -0.1):
-        with pytest.raises(ConfigError, match=r"must lie from 0 to 1\.25"):
+@pytest.mark.parametrize(
+    ("name", "settings", "strength", "problem"),
+    [
+        ("sds", {}, -1.0, "sds must be 0 or above"),
+        ("dds", {}, -0.1, "dds must be 0 or above"),
+        ("sdedit", {"level": 0.8}, -0.1, r"from 0 to 1\.25"),
+        ("sdedit", {"level": 0.8}, 1.5, r"from 0 to 1\.25"),
+        ("steering-fields", {"attract": 3.0, "repel": 1.0}, -0.5, "above -0.5"),
+        ("steering-fields", {"attract": 1.0}, 1.5, "below 1"),
+    ],
+)
+def test_strengths_without_a_meaning_are_refused(
+    name: str, settings: dict[str, Any], strength: float, problem: str
+) -> None:
+    latent, editor = latent_on("mixture"), made(name, settings)
+    with pytest.raises(ConfigError, match=problem):
+        editor.edit(latent, latent.backbone.embed(["c"]), [strength])
+    if name not in ("sds", "dds"):
+        with pytest.raises(ConfigError, match=problem):
             editor.evaluations(latent, strength=strength)
 
 

@@ -25,7 +25,7 @@ from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
