@@ -223,7 +223,7 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
             inpaint_strength=LEVELS_UP / STEPS,
             num_inference_steps=STEPS,
             guidance_scale=3.0,
-            output_type="smooth",
+            output_type="latent",
             callback=callback,
         ).images
 
