@@ -39,11 +39,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.subspaces import LOCO as LOCO
     from latentedit.editors.baselines.subspaces import Pullback as Pullback
     from latentedit.editors.eim import EIM as EIM
-    from latentedit.editors.judge import Judge as Judge
     from latentedit.editors.judge import Verdict as Verdict
-    from latentedit.editors.registry import editor_class as editor_class
     from latentedit.editors.registry import make_editor as make_editor
-    from latentedit.editors.slider import Slider as Slider
-    from latentedit.editors.strength import EffectCurve as EffectCurve
 
 __getattr__, __dir__, __all__ = exports(__name__)
