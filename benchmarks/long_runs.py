@@ -38,7 +38,7 @@ from latentedit.api.outputs import write_together
 from latentedit.cli.main import run as command_line
 from latentedit.core.files.tensors import pack
 from latentedit.models import registry
-from latentedit.testing.miniature import miniature_sd3
+from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_keep.files import write_text, written_beside
 from latentedit_keep.pictures import save_image
 

@@ -10,7 +10,7 @@ from latentedit.editors import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_sd
+from latentedit.testing.miniatures.noise import miniature_sd
 from latentedit.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow

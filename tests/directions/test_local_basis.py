@@ -18,7 +18,7 @@ from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_sd3
+from latentedit.testing.miniatures.flow import miniature_sd3
 from tests.directions.mixtures import mixture_latent, two_modes
 from tests.directions.networks import NetworkBackbone, network_latent
 

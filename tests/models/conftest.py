@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_ddpm, miniature_sd, miniature_sd3
+from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniatures.noise import miniature_ddpm, miniature_sd
 
 
 @pytest.fixture(scope="session")

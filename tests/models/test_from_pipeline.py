@@ -17,8 +17,7 @@ from latentedit.core.rng import seeded
 from latentedit.models.loading import open_folder
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.models.sd3 import StableDiffusion3Backbone
-from latentedit.testing.miniature import sd3_pipeline
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux, sd3_pipeline
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from latentedit.models.notes import dropped_words, room, unseen_note, unseen_wor
 from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.models.text_cache import LARGE_BYTES, VARIABLE, TextCache, cache_folder
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux
 from tests.models.folders import change_json, folder_with
 
 LONG = " ".join(["red hair and black glasses"] * 4)  # twenty words, one token each; CLIP takes eighteen

@@ -20,8 +20,8 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux, sd3_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
 

@@ -46,7 +46,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_sd
+from latentedit.testing.miniatures.noise import miniature_sd
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
 
