@@ -12,7 +12,6 @@ from latentedit.core.rng import draw
 from latentedit.editors import SEGA, AsymmetricEdit, FreeSliders
 from latentedit.editors.baselines.aligned_returns import (
     Reference,
-    SemanticGuidance,
     strongest_per_channel,
     strongest_places,
 )
@@ -126,33 +125,10 @@ def test_each_channel_keeps_its_strongest_places(threshold: float) -> None:
             assert keep.sum() == 20 - math.ceil(19 * threshold - 1e-9)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.37, 0.9])
-def test_places_are_shared_by_the_channels(threshold: float) -> None:
-    psi = psi_of()
-    found = strongest_places(psi, threshold)
-    for picture in range(2):
-        sums = np.abs(psi[picture].numpy()).sum(0)
-        keep = sums >= np.quantile(sums, threshold) - 1e-12
-        assert np.array_equal(found[picture].numpy(), psi[picture].numpy() * keep)
-
-
 @pytest.mark.parametrize("mask", [strongest_per_channel, strongest_places])
 def test_latents_without_places_are_one_channel(mask: Mask) -> None:
     psi = torch.tensor([[3.0, -1.0, 0.5, -4.0, 2.0]])
     assert mask(psi, 0.5).tolist() == [[3.0, 0.0, 0.0, -4.0, 2.0]]
-
-
-@pytest.mark.parametrize(("warm_up", "cool_down"), [(0, None), (2, None), (1, 3), (4, 4)])
-def test_momentum_is_gathered_from_the_first_step_and_outlives_psi(warm_up: int, cool_down: int | None) -> None:
-    """The recursion in numbers: one place, whose psi is 1, 2, 3, ..."""
-    guidance = SemanticGuidance(warm_up=warm_up, cool_down=cool_down, momentum=0.3, decay=0.6)
-    carried, nu = torch.zeros(1, 1), 0.0
-    for index in range(6):
-        found, carried = guidance.step(index, torch.full((1, 1), index + 1.0), carried)
-        wanted = (0.0 if cool_down is not None and index >= cool_down else index + 1.0) + 0.3 * nu
-        nu = 0.6 * nu + 0.4 * wanted
-        assert float(found) == pytest.approx(wanted if index >= warm_up else 0.0, rel=1e-6)
-        assert float(carried) == pytest.approx(nu, rel=1e-6)
 
 
 @pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])

@@ -59,30 +59,6 @@ def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLaten
     assert relative_error(found, expected) < EXACT
 
 
-def test_a_pull_draws_the_edits_clean_estimate_to_the_pictures(places: JointLatent) -> None:
-    """With two fields written out: ``(a - s v(a)) - (b - s v(b))``; each picture's mean over its own noises."""
-
-    def first(a: Tensor, s: Tensor) -> Tensor:
-        return s[:, None, None] * a
-
-    def second(b: Tensor, s: Tensor) -> Tensor:
-        return torch.tanh(b) + s[:, None, None]
-
-    found = follow_difference(
-        edit_of(places, seed=1), GRID, lambda a, b, s: second(b, s) - first(a, s), noises=2, pull=0.3
-    )
-    y = places.z.clone()
-    for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
-        step = torch.zeros_like(y)
-        for e in draw((2, 2, 3), seed=1, purpose="flowedit", index=index).double():
-            a, at = (1 - s) * places.z + s * e, levels_of(y, s)
-            b = y + a - places.z
-            p, q = second(b, at), first(a, at)
-            step += ((s_next - s) * (p - q) + 0.3 * ((a - s * q) - (b - s * p))) / 2
-        y = y + step
-    assert relative_error(found, y) < EXACT
-
-
 Rule = Callable[[Callable[[Tensor, str], Tensor], Tensor, Tensor, float], tuple[Tensor, Tensor]]
 """Of velocities by text, both branches and the strength: the velocities of the edit's branch and the picture's."""
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
-from latentedit.core.solvers.stochastic import fresh_share
 from latentedit.editors import LEDITS, EditFriendlyDDPM, TurboEdit
 from latentedit.editors.baselines.aligned_returns import Reference
 from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
@@ -22,35 +21,6 @@ from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.cases import edit_of, vp_model
 
 GRID = LevelGrid(levels=(1.0, 0.75, 0.4, 0.1, 0.0))
-
-
-def test_states_are_noised_independently_and_end_at_the_picture(latent: JointLatent) -> None:
-    maps = noise_maps(edit_of(latent, seed=7), GRID)
-    for index, s in enumerate(GRID.levels[:-1]):
-        noise = draw((6,), seed=7, purpose="noise maps", index=index).double()
-        assert torch.equal(maps.states[index], (1 - s) * latent.z + s * noise)
-    assert maps.states[-1] is latent.z
-    assert maps.steps == 4
-
-
-def test_the_missed_noise_leads_from_each_state_to_the_next(latent: JointLatent) -> None:
-    """The step in a model's own coordinates, alpha and sigma, arrives at the next state with the noise z_k."""
-    maps = noise_maps(edit_of(latent, seed=7), GRID)
-    for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
-        z = maps.states[index]
-        v = latent.backbone.velocity(z, levels_of(z, s), latent.condition)
-        missed = maps.missed(index, v)
-        norm = math.hypot(1 - s_next, s_next)
-        sigma_next, kept = s_next / norm, 0.0
-        if s_next > 0:
-            ratio = s_next * (1 - s) / ((1 - s_next) * s)  # of noise to signal, after over before
-            fresh = sigma_next * math.sqrt(1 - ratio**2)
-            kept = math.sqrt(sigma_next**2 - fresh**2)
-            noise = missed / fresh_share(s, s_next)
-            step = (1 - s_next) / norm * (z - s * v) + kept * (z + (1 - s) * v) + fresh * noise
-        else:
-            step = (z - s * v) + missed
-        assert relative_error(step * norm, maps.states[index + 1]) < 1e-12
 
 
 def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> None:

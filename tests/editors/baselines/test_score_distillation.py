@@ -7,12 +7,12 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.editors import DDS, SDS, ChordEdit
-from latentedit.editors.baselines.score_distillation import clean_difference, random_levels
+from latentedit.editors.baselines.score_distillation import random_levels
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import clean_at, levels_of, mixture_latent
-from tests.editors.baselines.cases import edit_of, vp_model
+from tests.editors.baselines.cases import vp_model
 
 
 def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: JointLatent) -> None:
@@ -109,15 +109,3 @@ def test_chordedits_levels_are_cut_to_what_the_model_knows(monkeypatch: pytest.M
     monkeypatch.setattr(model, "velocity", velocity)
     ChordEdit(levels=(1.0, 0.0), steps=2, gap=0.1).edit(latent, model.embed(["c"]), [1.0])
     assert seen[::2] == [known.s_max, known.s_max - 0.1, known.s_min, known.s_min]
-
-
-def test_the_difference_of_clean_estimates_is_averaged_over_noises(latent: JointLatent) -> None:
-    """Each picture's own mean, and the velocity's factor ``-s``."""
-    backbone, target = latent.backbone, latent.backbone.embed(["c"]).expand(3)
-    noises = draw((4, 6), seed=1, purpose="tests").to(latent.z)
-    expected = torch.zeros_like(latent.z)
-    for e in noises:
-        z = 0.6 * latent.z + 0.4 * e
-        at = levels_of(z, 0.4)
-        expected -= 0.1 * (backbone.velocity(z, at, target) - backbone.velocity(z, at, latent.condition))
-    assert relative_error(clean_difference(edit_of(latent), latent.z, 0.4, noises[:, None]), expected) < 1e-12
