@@ -35,7 +35,7 @@ from latentedit.cli.main import run as command_line
 from latentedit.core.files.tensors import pack
 from latentedit.editing.outputs import write_together
 from latentedit.models import registry
-from latentedit.testing.miniature import miniature_sd3
+from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from latentedit_keep.files import write_text, written_beside

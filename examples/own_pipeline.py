@@ -18,7 +18,7 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 import latentedit as le
-from latentedit.testing.miniatures.flux2 import flux2_klein
+from latentedit.testing.miniatures.flow import flux2_klein
 
 MINIATURE = "--miniature" in sys.argv  # in a notebook write down both: True or False, and the name of a file
 PHOTO = "photo.jpg" if MINIATURE else sys.argv[-1]

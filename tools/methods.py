@@ -1,6 +1,6 @@
 """The table of editors on ``docs/methods.md``, from the registry: ``python -m tools.methods``."""
 
-import importlib
+import inspect
 import re
 
 import latentedit
@@ -31,8 +31,7 @@ def filled(page: str) -> str:
 
 def _row(name: str, latent: JointLatent) -> str:
     editor = make_editor(name, latent.backbone)
-    module = importlib.import_module(type(editor).__module__)
-    about = " ".join((module.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
+    about = " ".join((inspect.getdoc(type(editor)) or "").split("\n\n")[0].split()).rstrip(".")
     entries = _ENTRY.findall((ROOT / "docs" / "citations.bib").read_text(encoding="utf-8"))
     papers = [arxiv for arxiv, names in entries if name in names.split(", ")]
     links = ", ".join(f"[{arxiv}](https://arxiv.org/abs/{arxiv})" for arxiv in papers)

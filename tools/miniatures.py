@@ -7,10 +7,8 @@ import diffusers
 from PIL import Image
 
 import latentedit as le
-from latentedit.testing.miniatures.flux import flux
-from latentedit.testing.miniatures.flux2 import flux2_klein
-from latentedit.testing.miniatures.qwen_image import qwen_image
-from latentedit.testing.miniatures.sdxl import sdxl
+from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image
+from latentedit.testing.miniatures.noise import sdxl
 
 BUILDERS: dict[Any, Any] = {
     diffusers.FluxPipeline: flux,

@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
 from latentedit.core.rng import seeded
-from latentedit.editors.baselines.velocity_steering import VelocitySteering
+from latentedit.editors import VelocitySteering
 from latentedit.editors.registry import make_editor
 from latentedit.latents.encode import encode
 from latentedit.models.attention import differentiable_attention

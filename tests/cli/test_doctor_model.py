@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from latentedit.models.hub import CONFIGURATIONS
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux
 from tests.commands import Command
 
 TRIED = ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]

@@ -120,7 +120,7 @@ class LinearTextBackbone(WordMixtureBackbone):
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         return uniform_grid(steps)
 
-    def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+    def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         mean, eye = self.mean(condition), torch.eye(z.shape[1], dtype=z.dtype)
         level = s[:, None, None]
         covariance = self.mixture.covariances[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.editing.checkup import Check, check_model
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,8 @@ from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.criteria import consensus_distances
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
+from latentedit.testing.miniatures.flow import sd3_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
 from tests.core.linalg.dense import DenseBlock
 from tests.editors.edits import noisy
 from tests.editors.few_steps import few_steps

@@ -19,9 +19,7 @@ from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_
 from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import VARIABLE
-from latentedit.testing.miniatures.flux import flux
-from latentedit.testing.miniatures.flux2 import flux2_klein
-from latentedit.testing.miniatures.qwen_image import qwen_image
+from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image
 from latentedit.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow

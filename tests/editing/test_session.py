@@ -19,7 +19,7 @@ from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider

@@ -6,11 +6,11 @@ import torch
 from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_sd
+from latentedit.testing.miniatures.noise import miniature_sd
 from latentedit.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow

@@ -27,7 +27,7 @@ from latentedit.editing.outputs import same_picture
 from latentedit.editing.request import EditRequest
 from latentedit.editing.session import Session
 from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import SDEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
 from latentedit.latents.captions.change import Change

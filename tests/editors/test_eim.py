@@ -13,8 +13,8 @@ from latentedit.core.rng import noise_like
 from latentedit.directions import hsds
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
+from latentedit.editors import FlowEdit
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Slider

@@ -22,8 +22,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.calibrations import store_calibration
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux, sd3_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
 from tests.directions.mixtures import mixture_latent, weight_as_input
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps

@@ -26,7 +26,7 @@ from transformers import (
 
 from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
-from latentedit.testing.miniature import WORDS
+from latentedit.testing.miniatures.parts import WORDS
 
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"

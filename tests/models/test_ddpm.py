@@ -18,7 +18,7 @@ from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load
 from latentedit.testing.contracts.backbone import BackboneContract
-from latentedit.testing.miniature import miniature_ddpm
+from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 

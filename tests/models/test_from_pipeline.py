@@ -19,8 +19,8 @@ from peft import LoraConfig
 import latentedit as le
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import seeded
-from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux, sd3_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
-from latentedit.testing.miniatures.flux import flux
-from latentedit.testing.miniatures.sdxl import sdxl
+from latentedit.testing.miniatures.flow import flux
+from latentedit.testing.miniatures.noise import sdxl
 from latentedit.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow

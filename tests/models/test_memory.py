@@ -16,7 +16,7 @@ from latentedit.models.loading import open_folder, read_index
 from latentedit.models.memory import ModelNeeds, PartNeeds, check_memory, model_needs, suited_policy
 from latentedit.models.placement import Placement, Policy
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux
 from tests.models.folders import folder_with
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

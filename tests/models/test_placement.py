@@ -12,10 +12,9 @@ import latentedit as le
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
-from latentedit.testing.miniature import draw_weights
-from latentedit.testing.miniatures.flux import flux
-from latentedit.testing.miniatures.parts import autoencoder_tiny
-from latentedit.testing.miniatures.sdxl import sdxl
+from latentedit.testing.miniatures.flow import flux
+from latentedit.testing.miniatures.noise import sdxl
+from latentedit.testing.miniatures.parts import autoencoder_tiny, draw_weights
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import CAPTION, change
 

@@ -15,7 +15,7 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
 from latentedit.core.rng import seeded
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.backbone import BackboneContract

@@ -1,4 +1,4 @@
-"""The contract of an editor: encoded pictures, a target text and one number for how much."""
+"""The contract of an editor: encoded pictures, a target text and a strength."""
 
 import abc
 import dataclasses
@@ -26,10 +26,10 @@ class StrengthResult:
 
     Args:
         z: clean latents.
-        strength: that was requested.
-        limit: the strength beyond which each picture is damaged; nan, or None for all, where that was not looked for.
-        direction: along which the pictures were moved; None for editors that know none.
-        notes: what the user should know about how it was found.
+        strength: the requested one.
+        limit: the strength beyond which each picture is damaged; nan, or None for all, where it was not measured.
+        direction: along which the pictures were moved; None for editors without one.
+        notes: what the user should know about the direction.
     """
 
     z: Float[Tensor, "b *latent"]
@@ -40,7 +40,7 @@ class StrengthResult:
 
 
 GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
-"""What editors call their weights of classifier-free guidance."""
+"""The settings of editors that are weights of classifier-free guidance."""
 
 
 def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:
@@ -50,13 +50,13 @@ def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:
 
 
 class Editor(abc.ABC):
-    """A way to move clean latents towards a text. An editor is its own configuration, a frozen dataclass.
+    """A method that moves clean latents towards a text: a frozen dataclass of its settings.
 
     Laws:
         1. At strength 0 ``edit`` gives ``latent.z``, bit for bit.
         2. The same arguments and seed give the same result, whatever the global random state.
-        3. A picture's result depends on its own seed and not on the pictures beside it (up to the rounding of batched
-           kernels).
+        3. A picture's result depends on its own seed and not on the other pictures of its batch (up to the rounding of
+           batched kernels).
         4. ``edit(latent, target, [strength])`` costs ``evaluations(latent, strength=strength)`` network evaluations a
            picture; several strengths cost at most the sum of theirs.
         5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
@@ -69,34 +69,29 @@ class Editor(abc.ABC):
     __slots__ = ()
 
     name: ClassVar[str]
-    """What the registry, the command line and the records call it."""
+    """Its name in the registry, on the command line and in records."""
 
     localizes: ClassVar[bool] = False
-    """Its change is kept to where it is strong (`editors.local_change`) unless the user says otherwise."""
+    """Its change gets an automatic soft mask (`editors.local_change`) unless the user says otherwise."""
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """Equal source and target texts change nothing, with these settings; true unless a subclass says otherwise."""
+        """Whether equal source and target texts change nothing, with these settings; by default they do not."""
         return True
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
-        """The editor for pictures of these captions and target captions; itself, unless it reads more than conditions.
-
-        Args:
-            sources: what the pictures show.
-            targets: what each should show.
-        """
+        """The editor for pictures with these captions and targets; itself, unless it reads more than conditions."""
         del sources, targets
         return self
 
     @abc.abstractmethod
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Network evaluations a picture of one edit; at strength 0, which does nothing, none."""
+        """Network evaluations a picture of an edit at one strength; 0 at strength 0, which does nothing."""
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        """The edited latents; arguments are already checked and the strength is not 0."""
+        """The edited latents; the arguments are already checked and the strength is not 0."""
         raise NotImplementedError(f"the editor {self.name!r} has neither _edit nor _edit_all")
 
     def _edit_all(
@@ -129,15 +124,15 @@ class Editor(abc.ABC):
 
         Args:
             latent: encoded pictures with their captions.
-            target: text wanted, one or one a picture.
-            strengths: 0 is the picture itself, 1 the whole change; negative and larger values where the editor allows.
-            seed: of every random number: one, whose noise all pictures share, or one a picture.
+            target: target text, one or one a picture.
+            strengths: 0 is the picture itself, 1 the full change; negative and larger values where the editor allows.
+            seed: random seed: one, whose noise all pictures share, or one a picture.
 
         Returns:
             One result a strength, in their order.
 
         Raises:
-            ConfigError: a strength that is not a finite number, or one that this editor refuses.
+            ConfigError: a strength that is not a finite number, or that this editor refuses.
             ShapeError: neither one target nor one a picture.
 
         Cost:
@@ -158,7 +153,7 @@ class Editor(abc.ABC):
         return to_plain(self)
 
     def settings_along(self) -> dict[str, Any]:
-        """The settings that count once a direction is known; how it was found, the direction says itself."""
+        """The settings that apply along a given direction, which has a record of its own."""
         return self.to_dict()
 
     @classmethod
@@ -172,10 +167,6 @@ class Editor(abc.ABC):
 
 
 def check_strength(strength: float) -> None:
-    """Refuse a strength that is no finite number.
-
-    Raises:
-        ConfigError: nan, infinite, or not a number at all.
-    """
+    """Refuse a strength that is not a finite number."""
     if isinstance(strength, bool) or not math.isfinite(strength):
         raise ConfigError(f"the strength must be a finite number, such as 1.0; got {strength}")

@@ -1,4 +1,4 @@
-"""Encode, identify, manipulate as one editor: find a direction from the text, then move along it."""
+"""The method of this library: a direction found from the text, and a slider along it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,13 +15,15 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.judge import Judge
-from latentedit.editors.slider import Arm, Slider, check_arm
+from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.joint import JointLatent
 
 
 @settings
 class EIM(Editor):
-    """Identify by Hessian score distillation (our derivation, see `directions.hsds`), then manipulate one arm.
+    """Encode, identify, manipulate as one editor: find a direction from the text, then move along it.
+
+    It is identified by Hessian score distillation (our derivation, see `directions.hsds`), and moves one arm.
 
     Args:
         search: how the direction is identified.
@@ -38,15 +40,14 @@ class EIM(Editor):
     level: Level = 0.75
     steps: Count = 28
 
-    def __post_init__(self) -> None:
-        check_arm(self.arm)
-
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """The search's (none for the text arm), and the slider's."""
         if strength == 0:
             return 0
-        nothing = _text_direction(latent, latent.condition, self.level, seed=0)
-        return self._search_cost(latent) + self.slider(latent, nothing, seed=0).evaluations(strength)
+        guided = latent.backbone.capabilities.branches(self.search.guidance)
+        search = 0 if self.arm == "text" else self.search.evaluations(guided=guided)
+        unchanged = _text_direction(latent, latent.condition, self.level, seed=0)
+        return search + self.slider(latent, unchanged, seed=0).evaluations(strength)
 
     def direction(
         self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
@@ -59,7 +60,7 @@ class EIM(Editor):
     def slider(
         self, latent: JointLatent, direction: Direction, *, seed: Seed, progress: Progress | None = None
     ) -> Slider:
-        """The way along a direction."""
+        """The slider along a direction."""
         return Slider(
             latent=latent,
             direction=direction,
@@ -72,12 +73,8 @@ class EIM(Editor):
         )
 
     def settings_along(self) -> dict[str, Any]:
-        """All but the search."""
+        """The settings without the search."""
         return {name: value for name, value in self.to_dict().items() if name != "search"}
-
-    def _search_cost(self, latent: JointLatent) -> int:
-        guided = latent.backbone.capabilities.branches(self.search.guidance)
-        return 0 if self.arm == "text" else self.search.evaluations(guided=guided)
 
     def _edit_all(
         self,

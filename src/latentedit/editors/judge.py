@@ -1,4 +1,4 @@
-"""Did it work? What the model itself says of an edited picture, without an attribute reader and without a truth.
+"""Did it work? The model's own verdict on an edited picture, without an attribute reader and without ground truth.
 
 A clean latent z is noised to one level and denoised under a text c; ``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` is
 small where z is likely under c. From the losses under the source text c0 and the target text c1,
@@ -11,12 +11,12 @@ with one set of noises for every picture and text, in antithetic pairs. Derived 
 classifiers (Li et al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of
 the source.
 
-A model that is told what to do sees the picture x beside z, and x given away is all but certain: right answers would
-have residuals of 5 to 50. So it is shown z in its place and told to change nothing: ``residual = loss(z, c0 beside z)
-/ loss(x, c0 beside x)``.
+An instruction-tuned model has the picture x as its reference image, and denoises x almost exactly: right answers would
+have residuals of 5 to 50. So z is its own reference, under the instruction to change nothing: ``residual =
+loss(z, c0, reference z) / loss(x, c0, reference x)``.
 
-The share is the one measure of an edit's effect, whichever method made it. Verdicts report it within [0, 1]: below 0.05
-the change is not done, from 0.75 on it is done, and between them it is partly done.
+The share measures the effect of every method. Verdicts report it within [0, 1]: below 0.05 the change is not done, from
+0.75 on it is done, and between them it is partly done.
 
 Where the target text is the source text, as it is for directions without words, there is no margin, and no share. Then
 a picture counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of
@@ -52,10 +52,10 @@ class Verdict:
     Args:
         word: "not done", "partly done" or "done"; "changed" where the direction has no words to measure it by;
             "damaged"; "not known" where the model does not know the picture.
-        share: of the whole change that the model sees, in [0, 1]; None where it cannot be measured.
+        share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
-        remedy: the knob to turn; empty where nothing is wrong.
-        residual: off-manifold residual, in that of the source.
+        remedy: what to adjust; empty where nothing is wrong.
+        residual: off-manifold residual, relative to that of the source.
     """
 
     word: Word
@@ -91,9 +91,9 @@ class Judge:
     """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge").
 
     Args:
-        level: to which latents are noised, in (0, 1): where the model decides what a picture shows.
+        level: noise level of the losses, in (0, 1): where the model decides what a picture shows.
         pairs: antithetic pairs of noises.
-        least_share: share of the strength asked for, below which more strength is advised.
+        least_share: share of the requested strength below which more strength is advised.
         damage: residual from which a picture counts as damaged.
     """
 
@@ -108,17 +108,13 @@ class Judge:
         return from_plain(cls, ModelSettings.of(backbone).judge)
 
     def evaluations(self, latent: JointLatent) -> int:
-        """Network evaluations of `least_loss` under two texts, a latent."""
+        """Network evaluations a latent of `least_loss` under two texts."""
         return 2 * self.pairs * (1 if latent.instructed else 2)
 
     def losses(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
-        """``mean |x_hat(z_s, c) - z|^2`` under each text.
-
-        Cost:
-            ``2 pairs`` evaluations a latent and text.
-        """
+        """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations a latent and text."""
         return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def least_loss(
@@ -126,8 +122,7 @@ class Judge:
     ) -> Float[Tensor, " b"]:
         """The numerator of the residual: the least loss under the texts, the first of which is the source's.
 
-        Cost:
-            ``2 pairs`` evaluations a latent and text; of one text where the model sees a picture.
+        An instruction-tuned model is evaluated under the source's alone.
         """
         own = texts[0]
         if own.reference is not None:
@@ -148,14 +143,14 @@ class Judge:
 
         Args:
             latent: the pictures before.
-            target: text wanted, one a picture.
+            target: target text, one a picture.
             z: the clean latents after.
-            strength: that was asked for.
-            before: the losses of the pictures themselves, where they are known.
+            strength: the requested one.
+            before: the losses of the pictures themselves, if already computed.
 
         Cost:
-            ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something moved;
-            there ``2 pairs`` more where the model sees a picture.
+            ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something moved,
+            ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone
         before = self.losses(backbone, latent.z, texts, seed=seed) if before is None else before
@@ -186,41 +181,41 @@ class Judge:
     ) -> Verdict:
         margin = before[0] - before[1]
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
-        told = functools.partial(Verdict, residual=residual)
+        verdict = functools.partial(Verdict, residual=residual)
         if strength == 0:
-            return told(word="not done", share=0.0, reason="strength 0 is the picture itself")
+            return verdict(word="not done", share=0.0, reason="strength 0 is the picture itself")
         if residual > self.damage:
-            reason = f"the picture left what the model knows: off-manifold residual {residual:.1f} x the source's"
-            return told(word="damaged", reason=reason, remedy="less strength")
+            reason = f"off-manifold residual {residual:.1f} x the source's"
+            return verdict(word="damaged", reason=reason, remedy="less strength")
         if not moved:
             reason = "the two captions mean the same to the model"
-            return told(word="not done", share=0.0, reason=reason, remedy="name what should change")
+            return verdict(word="not done", share=0.0, reason=reason, remedy="name what should change")
         margin /= max(before[0], 1e-30)
         if margin >= _FAINT:
             reason = "the target caption fits the source picture as well as its own"
             remedy = "check the source caption: it may contradict the picture"
-            return told(word="not done", reason=reason, remedy=remedy)
+            return verdict(word="not done", reason=reason, remedy=remedy)
         done, short = min(max(share, 0.0), 1.0), share < self.least_share * strength
         if margin > -_FAINT and (short or share < _PARTLY):
             reason = "the text has no effect at this level"
-            return told(word="not done", reason=reason, remedy="other words, or a higher level")
+            return verdict(word="not done", reason=reason, remedy="other words, or a higher level")
         if share >= _DONE:
-            return told(word="done", share=done)
+            return verdict(word="done", share=done)
         if strength < 0 and share < 0:
-            return told(word="not done", share=done, reason="the picture moved away from the target caption")
-        why = ("the picture outvoted the text", "more strength, or a higher level") if short else ("", "")
-        word = "partly done" if share >= _PARTLY else "not done"
-        return told(word=word, share=done, reason=why[0], remedy=why[1])
+            return verdict(word="not done", share=done, reason="the picture moved away from the target caption")
+        reason = "the image evidence dominated the prompt" if short else ""
+        remedy = "more strength, or a higher level" if short else ""
+        return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)
 
 
 _FAINT = 0.01
-"""Margins of less than this share of the loss, of either sign, say that the model hardly tells the texts apart."""
+"""Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts."""
 
 _PARTLY = 0.05
 """Share from which a change is partly done."""
 
 _DONE = 0.75
-"""Share from which it is done."""
+"""Share from which a change is done."""
 
 _LEAST_MOVE = 0.05
 """Root mean square displacement of the clean latent from which a picture without words counts as changed."""

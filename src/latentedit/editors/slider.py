@@ -1,4 +1,4 @@
-"""One direction on pictures at any strength: what is known once (trace, effects, range) serves every strength."""
+"""A direction on pictures at any strength: the inversion, the effects and the range are computed once for all."""
 
 import dataclasses
 import functools
@@ -29,24 +29,20 @@ WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Scales at which the effect is measured for strengths between 0 and 1."""
 
 BEYOND = (1.25, 1.5, 2.0, 3.0)
-"""Scales that are tried, together with those, for strengths above 1; strengths go no further than the last."""
+"""Further scales that are measured for strengths above 1; strengths are clamped to the last."""
 
 BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
-"""Scales that are tried for negative strengths."""
+"""Scales that are measured for negative strengths; strengths are clamped to the first."""
 
 _SAFE = 0.9
-"""Share of the damaging residual at which strengths are clamped, so that what is clamped is not called damaged."""
+"""Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged."""
 
 ROWS = 64
-"""Most latents that move in one batch."""
+"""Most latents that move in one batch, so that a sweep fits into memory."""
 
 
 def check_arm(arm: str) -> Arm:
-    """The arm of that name.
-
-    Raises:
-        ConfigError: not one of image, text and joint.
-    """
+    """The arm of that name; refuses any but image, text and joint."""
     if arm not in get_args(Arm):
         raise ConfigError(f"there is no arm {arm!r}: {nearest(arm, get_args(Arm))}")
     return cast("Arm", arm)
@@ -54,31 +50,16 @@ def check_arm(arm: str) -> Arm:
 
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Slider:
-    """Pictures, a direction, and the way along it.
+    """Pictures, a direction for all or one a picture, and the way along it.
 
     - image: ``z + scale * d``. Its effect is the scale.
     - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
-    - joint: the same, started from ``Z_level + max(1 - level, 0.01) * scale * d``. Of a direction that moves no text,
-      this is the whole way.
+    - joint: the same, started from ``Z_level + max(1 - level, 0.01) * scale * d``. Without a text part n, the
+      displacement of the start is all that moves.
 
-    Args:
-        latent: encoded pictures.
-        direction: what to move by, one a picture or one for all.
-        arm: which part of the joint latent moves.
-        level: how far up the text and joint arms go, in (0, 1].
-        steps: of the model's whole grid; the arms walk the part below ``level``.
-        judge: says where the pictures are damaged.
-        seed: of the judge's noises.
-        progress: told after each step of a walk; another one may be set before each request.
-
-    Raises:
-        ConfigError: a direction of another model, or an unknown arm.
-        ShapeError: a direction that is neither one for all pictures nor one a picture, or of pictures of another shape.
-
-    Source:
-        The arms are those of Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor
-        ``1 - level`` (the share of x in ``z(s)``) and the strength are ours. Directions at a level: see
-        `directions.at_level`.
+    ``judge`` says where the pictures are damaged, by noises of ``seed``. The arms are those of
+    Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor ``1 - level`` (the share of x in
+    ``z(s)``) and the strength are ours. Directions at a level: see `directions.at_level`.
     """
 
     latent: JointLatent
@@ -91,7 +72,7 @@ class Slider:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        self._seen: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
+        self._moved: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
         check_arm(self.arm)
         self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
         self.direction.condition.expand(len(self.latent))
@@ -103,17 +84,16 @@ class Slider:
             )
 
     def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
-        """Clean latents at raw scales of the direction, all in one batch.
+        """Clean latents at raw scales of the direction, in batches.
 
-        Cost:
-            None for the image arm; otherwise one evaluation a step below ``level`` for each scale and picture, and as
-            many for each picture, once, for the inversion.
+        The text and joint arms take one evaluation a step below ``level`` for each scale and picture, and as many for
+        each picture, once, for the inversion.
         """
-        latent, count = self.latent, len(latent_rows := self.latent.z)
-        factors = scales.to(latent_rows.device, latent_rows.dtype)
-        d = factors.reshape(len(factors), -1, *[1] * (latent_rows.ndim - 1)) * self.direction.z
+        latent, z, count = self.latent, self.latent.z, len(self.latent)
+        factors = scales.to(z.device, z.dtype)
+        d = factors.reshape(len(factors), -1, *[1] * (z.ndim - 1)) * self.direction.z
         if self.trace is None:
-            return latent.z + d
+            return z + d
         parts: list[Tensor] = []
         group = max(1, ROWS // count)
         for start in range(0, len(factors), group):
@@ -130,35 +110,21 @@ class Slider:
     def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
         """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them shares of its effect.
 
-        Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``.
-
-        Raises:
-            ConfigError: a strength that is no finite number.
-            ModelError: the network gave values that are not finite.
-
-        Cost:
-            ``evaluations(...)`` for each strength, less what earlier ones have found out.
+        Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``. Each
+        costs ``evaluations(...)``, less what earlier ones have measured.
         """
         for strength in strengths:
             check_strength(strength)
         strengths = [float(strength) for strength in strengths]
+        result = functools.partial(StrengthResult, direction=self.direction, notes=self.direction.notes)
         if self.direction.moves_nothing:
-            return [
-                StrengthResult(z=self.latent.z, strength=one, direction=self.direction, notes=self.direction.notes)
-                for one in strengths
-            ]
+            return [result(z=self.latent.z, strength=strength) for strength in strengths]
         limits = [self._limit(strength) for strength in strengths]
         scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
         moving = [index for index, strength in enumerate(strengths) if strength != 0]
-        found = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
+        moved = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
         return [
-            StrengthResult(
-                z=found.get(index, self.latent.z),
-                strength=strength,
-                limit=limits[index],
-                direction=self.direction,
-                notes=self.direction.notes,
-            )
+            result(z=moved.get(index, self.latent.z), strength=strength, limit=limits[index])
             for index, strength in enumerate(strengths)
         ]
 
@@ -167,19 +133,18 @@ class Slider:
         if strength == 0:
             return 0
         walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
-        surveyed = 0 if strength == 1 else len(WITHIN) * walk
-        judged = 2 * self.judge.pairs
+        curve = 0 if strength == 1 else len(WITHIN) * walk
+        source, edit = 2 * self.judge.pairs, self.judge.evaluations(self.latent)
         if strength > 1:
-            surveyed += len(BEYOND) * walk + judged + (len(BEYOND) + 1) * self.judge.evaluations(self.latent)
+            curve += len(BEYOND) * walk + source + (len(BEYOND) + 1) * edit
         if strength < 0:
-            surveyed += len(BELOW) * walk + judged + len(BELOW) * self.judge.evaluations(self.latent)
-        return surveyed + 2 * walk
+            curve += len(BELOW) * walk + source + len(BELOW) * edit
+        return curve + 2 * walk
 
     def calibration(self) -> Calibration:
-        """Strength against effect from the lowest to the highest scale, and how far all the pictures can be taken.
+        """Strength against effect from the lowest to the highest scale, and the strengths that damage no picture.
 
-        Cost:
-            As ``edit`` at a strength above 1 and one below 0, but for the ways to these strengths themselves.
+        It costs as much as the curves of `edit` at a strength above 1 and one below 0.
         """
         scales, effects = self._effects(below=True, beyond=True)
         return Calibration(
@@ -194,17 +159,17 @@ class Slider:
 
     @functools.cached_property
     def trace(self) -> InversionTrace | None:
-        """The way up, which the text and joint arms retrace."""
+        """The inversion that the text and joint arms retrace."""
         if self.arm == "image":
             return None
         return invert(self.latent, self.latent.path(self.steps, self.level), progress=self.progress)
 
     def _at(self, scales: tuple[float, ...]) -> Float[Tensor, "k b *latent"]:
-        """Clean latents at scales; each set is looked at once."""
-        if scales not in self._seen:
+        """Clean latents at scales, computed once for each set of scales."""
+        if scales not in self._moved:
             column = torch.tensor(scales, dtype=torch.float64)[:, None]
-            self._seen[scales] = self.move(column.expand(-1, len(self.latent)))
-        return self._seen[scales]
+            self._moved[scales] = self.move(column.expand(-1, len(self.latent)))
+        return self._moved[scales]
 
     @functools.cached_property
     def _source_loss(self) -> Float[Tensor, " b"]:
@@ -227,7 +192,7 @@ class Slider:
         return self._last_sound((0.0, *BELOW[::-1]), torch.cat([self._source_loss[None], losses]))
 
     def _last_sound(self, scales: tuple[float, ...], losses: Float[Tensor, "k b"]) -> Float[Tensor, " b"]:
-        """The scale at which the residual passes the safe part of the limit; its logarithm is linear in between."""
+        """The scale at which the residual passes the safe part of the limit; its logarithm is interpolated linearly."""
         residual = (losses / self._source_loss).cpu().double()
         excess = residual.log() - math.log(_SAFE * self.judge.damage)
         last = self._each(scales[-1])
@@ -246,33 +211,28 @@ class Slider:
         return torch.stack([self.judge.least_loss(backbone, row, self._texts, seed=self.seed) for row in z])
 
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
-        """Scales from 0 to 1, and others where they are wanted, with the effect of each on each picture."""
+        """Scales from 0 to 1, and below and beyond, with the effect of each on each picture."""
         sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
-        moved = torch.cat([self._at(scales) for scales in sets])
-        return tuple(itertools.chain(*sets)), measure_effect(moved - self.latent.z, self._whole)
+        moved = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
+        return tuple(itertools.chain(*sets)), measure_effect(moved, self._at(WITHIN)[-1] - self.latent.z)
 
     def _curve(self, strength: float) -> EffectCurve:
         scales, effects = self._effects(below=strength < 0, beyond=strength > 1)
         return EffectCurve(scales=scales, effects=effects)
-
-    @property
-    def _whole(self) -> Float[Tensor, "b *latent"]:
-        """The change that strength 1 makes."""
-        return self._at(WITHIN)[-1] - self.latent.z
 
     def _each(self, value: float) -> Float[Tensor, " b"]:
         """One number for every picture."""
         return torch.full((len(self.latent),), value, dtype=torch.float64)
 
     def _scale(self, strength: float, limit: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        asked = self._each(strength)
+        clamped = self._each(strength)
         if strength in (0, 1):
-            return asked
+            return clamped
         if strength > 1:
-            asked = torch.minimum(asked, limit)
+            clamped = torch.minimum(clamped, limit)
         elif strength < 0:
-            asked = torch.maximum(asked, limit)
-        return asked if self.arm == "image" else self._curve(strength).scale(asked)
+            clamped = torch.maximum(clamped, limit)
+        return clamped if self.arm == "image" else self._curve(strength).scale(clamped)
 
     def _limit(self, strength: float) -> Float[Tensor, " b"]:
         if 0 <= strength <= 1:

@@ -163,7 +163,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Example:
         >>> import latentedit as le
-        >>> from latentedit.testing.miniatures.flux import flux
+        >>> from latentedit.testing.miniatures.flow import flux
         >>> pipeline = flux()  # or FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", ...)
         >>> model = le.from_pipeline(pipeline)
         >>> model.capabilities.guidance_kind

@@ -1,5 +1,6 @@
 """The analytic backbone: a Gaussian mixture whose words re-weight its components, with every answer in closed form."""
 
+import abc
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -16,16 +17,16 @@ from latentedit.models.capabilities import Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8
-"""Words that a text can have."""
+"""Most words of a text."""
 
 EMPHASIS = 3.0
-"""What a word adds to the log-weight of its component."""
+"""Added by a word to the log-weight of its component."""
 
 
 class WordWeights:
     """A vocabulary that turns texts into log-weights of components: the sum of the words' vectors.
 
-    Tokens are ``[b, 8, k]``, one vector a word, zero for unknown words and unused places; the pooled part has width 0.
+    Tokens are ``[b, 8, k]``, one vector a word, zero for unknown and missing words; the pooled part has width 0.
     The log-weights are ``log_softmax(prior + sum of tokens)``, so conditions form a vector space and the empty text
     gives the prior.
 
@@ -41,12 +42,12 @@ class WordWeights:
         self.prior = prior
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as conditions; words that are not known or beyond the eighth count for nothing."""
+        """Texts as conditions; unknown words and those beyond the eighth are ignored."""
         tokens = self.prior.new_zeros(len(texts), TEXT_TOKENS, len(self.prior))
         for row, text in enumerate(texts):
-            for place, word in enumerate(text.split()[:TEXT_TOKENS]):
+            for index, word in enumerate(text.split()[:TEXT_TOKENS]):
                 if word in self.words:
-                    tokens[row, place] = self.words[word]
+                    tokens[row, index] = self.words[word]
         return Condition(tokens=tokens, pooled=self.prior.new_zeros(len(texts), 0))
 
     def notes(self, texts: Sequence[str]) -> list[str]:
@@ -57,7 +58,7 @@ class WordWeights:
         return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
 
     def only(self, component: int) -> Condition:
-        """The condition that leaves one component alone."""
+        """The condition under which one component has all the weight."""
         tokens = self.prior.new_zeros(1, TEXT_TOKENS, len(self.prior))
         tokens[0, 0, component] = 1e6
         return Condition(tokens=tokens, pooled=self.prior.new_zeros(1, 0))
@@ -68,15 +69,7 @@ class WordWeights:
 
 
 class WordMixtureBackbone(Backbone):
-    """What the backbones of a mixture share: words, shapes, and the refusal of pictures. Subclasses give the velocity.
-
-    Args:
-        name: of the backbone.
-        mixture: the data.
-        weights: the vocabulary.
-        latent: shape of one latent with as many numbers as the mixture has dimensions; None is ``(d,)``.
-        capabilities: of the backbone.
-    """
+    """What the backbones of a mixture share: words, shapes, and no codec. Subclasses write `_flat_velocity`."""
 
     def __init__(
         self,
@@ -98,17 +91,17 @@ class WordMixtureBackbone(Backbone):
 
     @property
     def device(self) -> torch.device:
-        """Where the means lie."""
+        """The device of the means."""
         return self.mixture.means.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the means; everything is computed in it."""
+        """The dtype of the means, in which everything is computed."""
         return self.mixture.means.dtype
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """The same: closed forms round to nothing less."""
+        """The dtype of the means."""
         return self.dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
@@ -121,29 +114,21 @@ class WordMixtureBackbone(Backbone):
         return self.weights.embed(texts)
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """Words that are not known, and words beyond the eighth."""
+        """Unknown words, and words beyond the eighth."""
         return self.weights.notes(texts)
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
-        """Not possible.
-
-        Raises:
-            ConfigError: always.
-        """
+        """Always a ConfigError: the model has no codec."""
         del pixels
         raise ConfigError(f"{self.name} has no picture codec but latents only (capabilities.pixels)")
 
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
-        """Not possible.
-
-        Raises:
-            ConfigError: always.
-        """
+        """Always a ConfigError: the model has no codec."""
         del z
         raise ConfigError(f"{self.name} has no picture codec but latents only (capabilities.pixels)")
 
     def only(self, component: int) -> Condition:
-        """The condition that leaves one component alone."""
+        """The condition under which one component has all the weight."""
         return self.weights.only(component)
 
     def at(self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition) -> MixturePosterior:
@@ -163,6 +148,20 @@ class WordMixtureBackbone(Backbone):
     def counterfactual(self, x: Float[Tensor, "b *latent"], source: int, target: int) -> Float[Tensor, "b *latent"]:
         """`GaussianMixture.counterfactual` in the shape of the latents."""
         return self.mixture.counterfactual(x.reshape(len(x), -1), source, target).reshape(x.shape)
+
+    def _velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        if z.shape[1:] != self.latent:
+            raise ShapeError(f"latents must have the shape {list(self.latent)}; got {list(z.shape[1:])}")
+        v = self._flat_velocity(z.reshape(len(z), -1).to(self.dtype), s.to(self.dtype), condition)
+        return v.reshape(z.shape).to(z.dtype)
+
+    @abc.abstractmethod
+    def _flat_velocity(
+        self, z: Float[Tensor, "b d"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b d"]:
+        """The velocity at latents without further axes, in the dtype of the mixture."""
 
     def draw_clean(self, condition: Condition, *, generator: torch.Generator) -> Float[Tensor, "b *latent"]:
         """One clean latent a text, drawn from the mixture."""
@@ -211,12 +210,8 @@ class GaussianMixtureBackbone(WordMixtureBackbone):
         del height_px, width_px
         return uniform_grid(steps)
 
-    def _velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        if z.shape[1:] != self.latent:
-            raise ShapeError(f"latents must have the shape {list(self.latent)}; got {list(z.shape[1:])}")
-        return self.at(z, s, condition).velocity.reshape(z.shape).to(z.dtype)
+    def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        return self.at(z, s, condition).velocity
 
 
 def letters(means: Float[Tensor, "k d"]) -> dict[str, Float[Tensor, " k"]]:

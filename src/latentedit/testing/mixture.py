@@ -24,7 +24,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GaussianMixture:
-    """K Gaussians with full covariances; their weights come with each question.
+    """K Gaussians with full covariances; their weights are arguments of each method.
 
     Args:
         means: mu, ``[k, d]``.
@@ -116,7 +116,7 @@ class GaussianMixture:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MixturePosterior:
-    """What is known of x and e, given z at level s.
+    """The posterior of x and e, given z at level s.
 
     Args:
         mixture: the data.

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ShapeError
 from latentedit.core.flow import Prediction, model_from_canonical, velocity_from_prediction
 from latentedit.core.levels import LevelGrid
 from latentedit.core.schedule import DiscreteSchedule
@@ -78,14 +77,8 @@ class VariancePreservingMixture(WordMixtureBackbone):
         }
         return outputs[self.prediction]
 
-    def _velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        if z.shape[1:] != self.latent:
-            raise ShapeError(f"latents must have the shape {list(self.latent)}; got {list(z.shape[1:])}")
-        wide, level = z.reshape(len(z), -1).to(self.dtype), s.to(self.dtype)
-        alpha, sigma = self.schedule.alpha_sigma(level)
-        x_t = model_from_canonical(wide, alpha, sigma)
-        output = self.predict(x_t, self.schedule.time(level), condition)
-        v = velocity_from_prediction(self.prediction, output, x_t, alpha, sigma)
-        return v.reshape(z.shape).to(z.dtype)
+    def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        alpha, sigma = self.schedule.alpha_sigma(s)
+        x_t = model_from_canonical(z, alpha, sigma)
+        output = self.predict(x_t, self.schedule.time(s), condition)
+        return velocity_from_prediction(self.prediction, output, x_t, alpha, sigma)

@@ -10,7 +10,7 @@ import torch
 
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.text import changed_phrases
-from latentedit.editors.baselines.inversion import AlignedInversion
+from latentedit.editors import AlignedInversion
 from latentedit.editors.eim import EIM
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.domains.base import domain

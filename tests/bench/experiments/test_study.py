@@ -19,7 +19,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniature import miniature_ddpm
+from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.pictures import untrained_twin

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from latentedit.editors.baselines.flowslider import FlowSlider
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import FlowSlider, SDEdit
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.ranking.evaluate import Method
 from latentedit_bench.ranking.plan import Plan

@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from latentedit.core.rng import item_seed
-from latentedit.editors.baselines.flowedit import FlowEdit
-from latentedit.editors.baselines.sdedit import SDEdit
-from latentedit.editors.baselines.splitflow import SplitFlow
+from latentedit.editors import FlowEdit, SDEdit, SplitFlow
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import (

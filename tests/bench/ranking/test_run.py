@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.batch.folder import TABLE, UnitResult
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors import FlowSlider
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset, Item, PictureFile
 from latentedit_bench.ranking import run as run_module

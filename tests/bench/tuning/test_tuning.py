@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
-from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors import SDEdit
 from latentedit.editors.registry import make_editor
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder

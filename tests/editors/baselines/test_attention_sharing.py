@@ -14,17 +14,14 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
+from latentedit.editors import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.fireflow import FireFlow
-from latentedit.editors.baselines.masactrl import MasaCtrl
-from latentedit.editors.baselines.rf_solver import RFSolver
-from latentedit.editors.baselines.stable_flow import StableFlow
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux, sd3_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
 

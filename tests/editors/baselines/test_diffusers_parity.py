@@ -35,17 +35,17 @@ from torch import Tensor
 from latentedit.core.flow import noise_estimate
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, fresh_share, level_batch, sample
-from latentedit.editors.baselines.concept_guidance import SemanticGuidance
-from latentedit.editors.baselines.ledits import LEDITS
+from latentedit.editors import LEDITS, SDEdit
+from latentedit.editors.baselines.aligned_returns import SemanticGuidance
 from latentedit.editors.baselines.noise_maps import noise_maps
-from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import load
-from latentedit.testing.miniature import miniature_sd
+from latentedit.testing.miniatures.noise import miniature_sd
 from latentedit.testing.tolerances import relative_error
+from tests.editors.baselines.cases import edit_of
 
 pytestmark = pytest.mark.slow
 
@@ -210,7 +210,7 @@ def invert(backbone: Backbone, parts: dict[str, Any], monkeypatch: pytest.Monkey
 def test_noise_maps_equal_those_of_the_stock_pipeline(invert: Invert, source: str, weight: float) -> None:
     """All but that of the last step, which the pipeline drops; a source prompt's weight w counts there as 1 - w."""
     pipeline, latent, level = invert(source, weight)
-    maps = noise_maps(latent, latent.path(6, level), seed=9)
+    maps = noise_maps(edit_of(latent, seed=9), latent.path(6, level))
     field = GuidedField(backbone=latent.backbone, condition=latent.backbone.embed([source]), guidance=1 - weight)
     assert len(pipeline.zs) == maps.steps == 5
     first = maps.levels[0]

@@ -12,31 +12,30 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
+from latentedit.editors import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.dvrf import DVRF
-from latentedit.editors.baselines.flow_path import follow_difference
-from latentedit.editors.baselines.flowalign import FlowAlign
-from latentedit.editors.baselines.flowedit import FlowEdit
-from latentedit.editors.baselines.flowslider import FlowSlider
-from latentedit.editors.baselines.splitflow import SplitFlow, agreeing_mean, projected
-from latentedit.editors.baselines.steering_fields import SteeringFields
+from latentedit.editors.baselines.flow_paths import follow_difference
+from latentedit.editors.baselines.splitflow import agreeing_mean, projected
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of
+from tests.editors.baselines.cases import edit_of
 
 GRID = LevelGrid(levels=(0.8, 0.5, 0.45, 0.1, 0.0))
+
+
 EXACT = 1e-12
 
 
 def test_constant_differences(places: JointLatent) -> None:
     """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
     c, k = 1.5, 2.0
-    found = follow_difference(places, GRID, lambda a, b, s: c - k * (b - a), noises=3, seed=0, name="t")
+    found = follow_difference(edit_of(places), GRID, lambda a, b, s: c - k * (b - a), noises=3)
     factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
     assert relative_error(found - places.z, torch.full_like(places.z, (1 - factor) * c / k)) < EXACT
     for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
         found = follow_difference(
-            places, grid, lambda a, b, s: torch.ones_like(a), noises=1, seed=0, name="t", weight=-2.0, pull=1.0
+            edit_of(places), grid, lambda a, b, s: torch.ones_like(a), noises=1, weight=-2.0, pull=1.0
         )
         assert relative_error(found, places.z - 2 * left) < EXACT
 
@@ -49,7 +48,7 @@ def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLaten
         seen.append((a, s))
         return a
 
-    found = follow_difference(places, GRID, difference, noises=4, seed=3, name="t")
+    found = follow_difference(edit_of(places, seed=3), GRID, difference, noises=4)
     expected = places.z.clone()
     for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
         e = draw((4, 2, 3), seed=3, purpose="flowedit", index=index).double()
@@ -58,30 +57,6 @@ def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLaten
         assert relative_error(a.reshape(4, 3, 2, 3), (1 - s) * places.z + s * e[:, None]) < EXACT
         expected += (s_next - s) * ((1 - s) * places.z + s * e.mean(0))
     assert relative_error(found, expected) < EXACT
-
-
-def test_a_pull_draws_the_edits_clean_estimate_to_the_pictures(places: JointLatent) -> None:
-    """With two fields written out: ``(a - s v(a)) - (b - s v(b))``; each picture's mean over its own noises."""
-
-    def first(a: Tensor, s: Tensor) -> Tensor:
-        return s[:, None, None] * a
-
-    def second(b: Tensor, s: Tensor) -> Tensor:
-        return torch.tanh(b) + s[:, None, None]
-
-    found = follow_difference(
-        places, GRID, lambda a, b, s: second(b, s) - first(a, s), noises=2, seed=1, name="t", pull=0.3
-    )
-    y = places.z.clone()
-    for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
-        step = torch.zeros_like(y)
-        for e in draw((2, 2, 3), seed=1, purpose="flowedit", index=index).double():
-            a, at = (1 - s) * places.z + s * e, levels_of(y, s)
-            b = y + a - places.z
-            p, q = second(b, at), first(a, at)
-            step += ((s_next - s) * (p - q) + 0.3 * ((a - s * q) - (b - s * p))) / 2
-        y = y + step
-    assert relative_error(found, y) < EXACT
 
 
 Rule = Callable[[Callable[[Tensor, str], Tensor], Tensor, Tensor, float], tuple[Tensor, Tensor]]
@@ -126,20 +101,6 @@ def test_is_the_published_loop(
             y = y + (s_next - s) * (p - q) + pull * ((a - s * q) - (b - s * p))
         found = editor.edit(latent, backbone.embed(["c"]), [strength], seed=2)[0].z
         assert relative_error(found, y) < EXACT
-
-
-@pytest.mark.parametrize(
-    ("editor", "strength", "bound"),
-    [(SteeringFields(attract=3.0, repel=1.0), -0.5, "above -0.5"), (SteeringFields(attract=1.0), 1.5, "below 1")],
-)
-def test_strengths_that_leave_no_weight_for_the_base_are_refused(
-    latent: JointLatent, editor: SteeringFields, strength: float, bound: str
-) -> None:
-    with pytest.raises(ConfigError, match=bound):
-        editor.edit(latent, latent.backbone.embed(["c"]), [strength])
-    with pytest.raises(ConfigError, match=bound):
-        editor.evaluations(latent, strength=strength)
-    assert editor.evaluations(latent, strength=-strength) > 0
 
 
 def test_dvrf_is_the_published_loop(latent: JointLatent) -> None:

@@ -9,18 +9,14 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, shifted_grid
 from latentedit.core.rng import draw
+from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.dnaedit import DNAEdit
-from latentedit.editors.baselines.fireflow import FireFlow
-from latentedit.editors.baselines.inversion import Inversion
-from latentedit.editors.baselines.rf_inversion import RFInversion
-from latentedit.editors.baselines.rf_solver import RFSolver
-from latentedit.editors.baselines.uniedit import UniEdit, region_mask
+from latentedit.editors.baselines.inversions import region_mask
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.vp_models import vp_model
+from tests.editors.baselines.cases import vp_model
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.6])

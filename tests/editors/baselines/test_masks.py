@@ -16,8 +16,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit.editors.baselines.diffedit import DiffEdit
-from latentedit.editors.baselines.difference_mask import binarised, difference_map, difference_mask
+from latentedit.editors import DiffEdit
+from latentedit.editors.baselines.masks import binarised, difference_map, difference_mask
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -27,7 +27,7 @@ from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.vp_models import vp_model
+from tests.editors.baselines.cases import edit_of, vp_model
 
 
 def by_hand(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:
@@ -45,8 +45,7 @@ def by_hand(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor
 
 def test_guidance_and_the_noise_estimates_weight_scale_the_map_and_leave_the_mask() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
-    target = latent.backbone.embed(["c"]).expand(3)
-    found = difference_map(latent, target, level=0.4, maps=5, seed=7)
+    found = difference_map(edit_of(latent, seed=7), level=0.4, maps=5)
     for guidance in (1.0, 4.0):
         expected = by_hand(latent, 0.4, 5, guidance)
         assert relative_error(guidance * 0.6 * found, expected) < 1e-12
@@ -56,8 +55,7 @@ def test_guidance_and_the_noise_estimates_weight_scale_the_map_and_leave_the_mas
 def test_channels_are_averaged_where_there_are_places() -> None:
     backbone = example_mixture(dimension=12, latent=(3, 2, 2))
     latent = mixture_latent(backbone)
-    target = backbone.embed(["c"]).expand(3)
-    found = difference_map(latent, target, level=0.5, maps=2, seed=7)
+    found = difference_map(edit_of(latent, seed=7), level=0.5, maps=2)
     assert found.shape == (3, 1, 2, 2)
     assert relative_error(0.5 * found[:, 0], by_hand(latent, 0.5, 2, 1.0).mean(1)) < 1e-12
 
@@ -77,10 +75,10 @@ def test_it_is_the_published_cut() -> None:
 
 def test_the_level_is_cut_to_what_the_model_knows() -> None:
     latent = mixture_latent(vp_model(latent=None))
-    target, known = latent.backbone.embed(["c"]).expand(3), latent.backbone.capabilities
+    known = latent.backbone.capabilities
 
     def at(level: float) -> Tensor:
-        return difference_map(latent, target, level=level, maps=2, seed=0)
+        return difference_map(edit_of(latent), level=level, maps=2)
 
     assert torch.equal(at(1.0), at(known.s_max))
     assert torch.equal(at(0.0), at(known.s_min))
@@ -93,7 +91,7 @@ def target(latent: JointLatent) -> Condition:
 
 
 def mask_of(latent: JointLatent, target: Condition, ratio: float) -> Tensor:
-    return difference_mask(latent, target.expand(3), level=0.5, maps=4, ratio=ratio, seed=2)
+    return difference_mask(edit_of(latent, target, seed=2), level=0.5, maps=4, ratio=ratio)
 
 
 def test_outside_the_mask_the_picture_stays_bit_for_bit(latent: JointLatent, target: Condition) -> None:
@@ -126,7 +124,11 @@ def test_is_the_published_walk(latent: JointLatent, target: Condition, under: st
 
 
 STEPS, LEVELS_UP, MAPS, SEED = 5, 4, 3, 1
+
+
 SOURCE, TARGET = "a person with red hair", "a person with black hair and glasses"
+
+
 FLOAT32 = 2e-5
 """Some 5 evaluations of a float32 network, in other coordinates and batches, agree to a few 1e-6."""
 
@@ -194,7 +196,7 @@ def test_the_mask_is_the_pipelines(pipeline: Any, smooth: JointLatent, monkeypat
     ).bool()
     level = smooth.path(STEPS).levels[STEPS - 3]  # the pipeline's strength counts steps from the clean end
     target = smooth.backbone.embed([TARGET])
-    found = difference_mask(smooth, target, level=level, maps=MAPS, ratio=3.0, seed=SEED)
+    found = difference_mask(edit_of(smooth, target, seed=SEED), level=level, maps=MAPS, ratio=3.0)
     assert found.shape == (1, 1, *smooth.z.shape[2:])
     assert 0.02 < float(expected.float().mean()) < 0.5
     assert torch.equal(found[:, 0], expected)
@@ -209,7 +211,7 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
     target = smooth.backbone.embed([TARGET])
     with torch.no_grad():
         found = editor.edit(smooth, target, [1.0], seed=SEED)[0].z
-        mask = difference_mask(smooth, target, level=0.5, maps=MAPS, ratio=3.0, seed=SEED)
+        mask = difference_mask(edit_of(smooth, target, seed=SEED), level=0.5, maps=MAPS, ratio=3.0)
         trace = invert(smooth.under(""), smooth.path(STEPS, grid_levels[0]))
     falling = [own_scale(z, s) for z, s in zip(trace.states, trace.levels, strict=True)][::-1]
 
@@ -221,7 +223,7 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
             inpaint_strength=LEVELS_UP / STEPS,
             num_inference_steps=STEPS,
             guidance_scale=3.0,
-            output_type="smooth",
+            output_type="latent",
             callback=callback,
         ).images
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,61 +11,25 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
-from latentedit.core.solvers import fresh_share
-from latentedit.editors.baselines.concept_guidance import (
+from latentedit.editors import LEDITS, EditFriendlyDDPM, TurboEdit
+from latentedit.editors.baselines.aligned_returns import (
     Reference,
-    SemanticGuidance,
-    strongest_per_channel,
-    strongest_places,
 )
-from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM
-from latentedit.editors.baselines.ledits import LEDITS
-from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
-from latentedit.editors.baselines.sega import SEGA
-from latentedit.editors.baselines.turboedit import TurboEdit, clip_factor
+from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.vp_models import vp_model
+from tests.editors.baselines.cases import edit_of, vp_model
 
 GRID = LevelGrid(levels=(1.0, 0.75, 0.4, 0.1, 0.0))
-
-
-def test_states_are_noised_independently_and_end_at_the_picture(latent: JointLatent) -> None:
-    maps = noise_maps(latent, GRID, seed=7)
-    for index, s in enumerate(GRID.levels[:-1]):
-        noise = draw((6,), seed=7, purpose="noise maps", index=index).double()
-        assert torch.equal(maps.states[index], (1 - s) * latent.z + s * noise)
-    assert maps.states[-1] is latent.z
-    assert maps.steps == 4
-
-
-def test_the_missed_noise_leads_from_each_state_to_the_next(latent: JointLatent) -> None:
-    """The step in a model's own coordinates, alpha and sigma, arrives at the next state with the noise z_k."""
-    maps = noise_maps(latent, GRID, seed=7)
-    for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
-        z = maps.states[index]
-        v = latent.backbone.velocity(z, levels_of(z, s), latent.condition)
-        missed = maps.missed(index, v)
-        norm = math.hypot(1 - s_next, s_next)
-        sigma_next, kept = s_next / norm, 0.0
-        if s_next > 0:
-            ratio = s_next * (1 - s) / ((1 - s_next) * s)  # of noise to signal, after over before
-            fresh = sigma_next * math.sqrt(1 - ratio**2)
-            kept = math.sqrt(sigma_next**2 - fresh**2)
-            noise = missed / fresh_share(s, s_next)
-            step = (1 - s_next) / norm * (z - s * v) + kept * (z + (1 - s) * v) + fresh * noise
-        else:
-            step = (z - s * v) + missed
-        assert relative_error(step * norm, maps.states[index + 1]) < 1e-12
 
 
 def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> None:
     """And no level below the model's lowest is asked for."""
     latent, asked = mixture_latent(vp_model(latent=None)), list[Tensor]()
     grid, lowest = latent.path(5), latent.backbone.capabilities.s_min
-    maps = noise_maps(latent, grid, seed=0)
+    maps = noise_maps(edit_of(latent), grid)
     assert maps.levels == (*grid.levels[:-1], 0.0)
     assert grid.levels[-1] > 0
     assert maps.states[-1] is latent.z
@@ -75,7 +38,8 @@ def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> N
         asked.append(levels)
         return b - a
 
-    follow_maps(latent, noise_maps(latent, LevelGrid(levels=(0.5, 0.01, 0.0)), seed=0), difference, name="low")
+    edit = edit_of(latent)
+    follow_maps(edit, noise_maps(edit, LevelGrid(levels=(0.5, 0.01, 0.0))), difference)
     assert [float(levels[0]) for levels in asked] == pytest.approx([0.5, lowest])
 
 
@@ -172,99 +136,6 @@ def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> 
     found = clip_factor(missed, 0.5)
     assert found.tolist() == pytest.approx([0.5 / (5 / math.sqrt(2)), 1.0, 1.0])
     assert clip_factor(missed, 0.0).tolist() == [0.0, 0.0, 0.0]
-
-
-Mask = Callable[[torch.Tensor, float], torch.Tensor]
-SHAPE = (2, 3, 5, 4)
-
-
-def psi_of(index: int = 0, shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
-    return draw(shape, seed=0, purpose="psi", index=index).double()
-
-
-@pytest.mark.parametrize("threshold", [0.0, 0.37, 0.9, 1.0])
-def test_each_channel_keeps_its_strongest_places(threshold: float) -> None:
-    """With the quantile of NumPy, one channel at a time."""
-    psi = psi_of()
-    found = strongest_per_channel(psi, threshold)
-    for picture in range(2):
-        for channel in range(3):
-            values = psi[picture, channel].numpy()
-            keep = np.abs(values) >= np.quantile(np.abs(values), threshold) - 1e-12
-            assert np.array_equal(found[picture, channel].numpy(), values * keep)
-            assert keep.sum() == 20 - math.ceil(19 * threshold - 1e-9)
-
-
-@pytest.mark.parametrize("threshold", [0.0, 0.37, 0.9])
-def test_places_are_shared_by_the_channels(threshold: float) -> None:
-    psi = psi_of()
-    found = strongest_places(psi, threshold)
-    for picture in range(2):
-        sums = np.abs(psi[picture].numpy()).sum(0)
-        keep = sums >= np.quantile(sums, threshold) - 1e-12
-        assert np.array_equal(found[picture].numpy(), psi[picture].numpy() * keep)
-
-
-@pytest.mark.parametrize("mask", [strongest_per_channel, strongest_places])
-def test_latents_without_places_are_one_channel(mask: Mask) -> None:
-    psi = torch.tensor([[3.0, -1.0, 0.5, -4.0, 2.0]])
-    assert mask(psi, 0.5).tolist() == [[3.0, 0.0, 0.0, -4.0, 2.0]]
-
-
-@pytest.mark.parametrize(("warm_up", "cool_down"), [(0, None), (2, None), (1, 3), (4, 4)])
-def test_momentum_is_gathered_from_the_first_step_and_outlives_psi(warm_up: int, cool_down: int | None) -> None:
-    """The recursion in numbers: one place, whose psi is 1, 2, 3, ..."""
-    guidance = SemanticGuidance(warm_up=warm_up, cool_down=cool_down, momentum=0.3, decay=0.6)
-    carried, nu = torch.zeros(1, 1), 0.0
-    for index in range(6):
-        found, carried = guidance.step(index, torch.full((1, 1), index + 1.0), carried)
-        wanted = (0.0 if cool_down is not None and index >= cool_down else index + 1.0) + 0.3 * nu
-        nu = 0.6 * nu + 0.4 * wanted
-        assert float(found) == pytest.approx(wanted if index >= warm_up else 0.0, rel=1e-6)
-        assert float(carried) == pytest.approx(nu, rel=1e-6)
-
-
-@pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])
-def test_is_the_published_guidance_on_the_aligned_way_back(
-    places: JointLatent, reference: Reference, strength: float
-) -> None:
-    """In noise estimates, ``e_hat = z + (1 - s) v``, with momentum, thresholds and times; masks by NumPy.
-
-    The way back is written as Euler from a point that stands off the inverted one: at strength 0 it would retrace it.
-    """
-    backbone, source, target = places.backbone, places.condition, places.backbone.embed(["c"])
-    away = backbone.embed([""]) if reference == "null" else source
-    levels = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    path = [places.z]
-    for s, above in itertools.pairwise(levels):
-        path.append(path[-1] + (above - s) * backbone.velocity(path[-1], levels_of(places.z, s), source))
-    z, nu = path[-1], torch.zeros_like(places.z)
-    for step in range(5):
-        s, above = levels[4 - step], levels[5 - step]
-        y = z + path[4 - step] - path[5 - step]
-        at = levels_of(y, s)
-        noise = {
-            name: y + (1 - s) * backbone.velocity(y, at, text)
-            for name, text in (("base", source), ("concept", target), ("away", away))
-        }
-        psi = strength * 4.0 * (noise["concept"] - noise["away"])
-        sizes = psi.abs().numpy()
-        keep = sizes >= np.quantile(sizes, 0.6, axis=2, keepdims=True) - 1e-12
-        guidance = (psi * torch.from_numpy(keep) if step < 4 else 0 * psi) + 0.3 * nu
-        nu = 0.7 * nu + 0.3 * guidance
-        estimate = noise["base"] + (guidance if step >= 1 else 0)
-        z = z + (s - above) * (estimate - y) / (1 - s)
-    editor = SEGA(
-        steps=5, scale=4.0, threshold=0.6, warm_up=0.2, cool_down=0.8, momentum=0.3, decay=0.7, reference=reference
-    )
-    assert relative_error(editor.edit(places, target, [strength])[0].z, z) < 1e-11
-    assert relative_error(z, places.z) > 1e-2
-
-
-def test_shares_become_the_published_steps() -> None:
-    guidance = SEGA().guidance(50)
-    assert (guidance.warm_up, guidance.cool_down, guidance.threshold) == (10, None, 0.9)
-    assert SEGA(cool_down=0.5).guidance(9).cool_down == 4
 
 
 @pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])

@@ -24,7 +24,7 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.codec import pack, unpack

@@ -12,10 +12,7 @@ import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.auraflow import auraflow
-from latentedit.testing.miniatures.cogview4 import cogview4
-from latentedit.testing.miniatures.lumina2 import lumina2
-from latentedit.testing.miniatures.zimage import zimage
+from latentedit.testing.miniatures.flow import auraflow, cogview4, lumina2, zimage
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import (
     CAPTION,

@@ -10,7 +10,7 @@ from diffusers import FluxImg2ImgPipeline
 import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.models.codec import pack, unpack
-from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flow import flux
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import (
     CAPTION,

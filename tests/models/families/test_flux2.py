@@ -16,7 +16,7 @@ import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.models.codec import patchify, unpack, unpatchify
 from latentedit.models.flux2 import Flux2Backbone
-from latentedit.testing.miniatures.flux2 import flux2_dev, flux2_klein
+from latentedit.testing.miniatures.flow import flux2_dev, flux2_klein
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import (
     CAPTION,

@@ -8,10 +8,7 @@ import pytest
 import torch
 from diffusers import ChromaImg2ImgPipeline
 
-from latentedit.testing.miniatures.chroma import chroma
-from latentedit.testing.miniatures.krea2 import krea2
-from latentedit.testing.miniatures.longcat_image import longcat_image
-from latentedit.testing.miniatures.ovis_image import ovis_image
+from latentedit.testing.miniatures.flow import chroma, krea2, longcat_image, ovis_image
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import CAPTION, NO_CHAT, OTHER_WIDTH, Distilled, Packed, other_width
 

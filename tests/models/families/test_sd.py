@@ -19,7 +19,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.models.registry import load
 from latentedit.models.sd import StableDiffusionBackbone
-from latentedit.testing.miniature import sd_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import CAPTION, PARITY, SETTINGS, VPContract
 from tests.models.folders import folder_with

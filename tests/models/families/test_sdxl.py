@@ -11,7 +11,7 @@ import latentedit as le
 from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.sdxl import sdxl
+from latentedit.testing.miniatures.noise import sdxl
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import CAPTION, DDIM, SETTINGS, Distilled, Variants, VPContract, configured
 

@@ -1,7 +1,7 @@
-"""Edit-friendly inversion: independent noise at every level, and the ancestral steps between those states.
+"""Edit-friendly inversion, and the editors that follow its noise maps.
 
-The states are ``x_k = (1 - s_k) x + s_k e_k`` with noises e_k that have nothing to do with each other, so no state
-follows from the one before; what an ancestral step (eta 1) down from x_k misses,
+The states are ``x_k = (1 - s_k) x + s_k e_k`` with independent noises e_k, so no state follows from the one before;
+what an ancestral step (eta 1) down from x_k misses,
 
     r_k = x_{k+1} - mu_k(x_k, v(x_k, c0)),        mu_k(z, v) = (1 - s_{k+1}) x_hat + kept_k e_hat,
 
@@ -20,16 +20,20 @@ With ``u = d / (1 - s)`` and the difference of noise estimates ``de``, the step 
 
 import dataclasses
 import math
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from latentedit.core.flow import per_element
 from latentedit.core.levels import LevelGrid
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, noise_like
-from latentedit.core.solvers import each_step, level_batch, stochastic_step
-from latentedit.editors.baselines.flow_path import Difference
+from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
+from latentedit.core.solvers import level_batch, stochastic_step
+from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
+from latentedit.editors.baselines.flow_paths import Difference
+from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor
 from latentedit.latents.joint import JointLatent
 
 
@@ -43,19 +47,19 @@ class NoiseMaps:
     """
 
     levels: tuple[float, ...]
-    states: tuple[Float[Tensor, "b *latent"], ...]
+    states: tuple[Latents, ...]
 
     @property
     def steps(self) -> int:
         """Number of steps, one less than the number of states."""
         return len(self.levels) - 1
 
-    def mean(self, index: int, z: Float[Tensor, "b *latent"], v: Float[Tensor, "b *latent"]) -> Tensor:
+    def mean(self, index: int, z: Latents, v: Latents) -> Tensor:
         """``mu_k(z, v)``: where step k leads without its noise. Linear in both, so displacements may be given."""
         still = torch.zeros_like(z[:1])
         return stochastic_step(z, v, self.levels[index], self.levels[index + 1], eta=1.0, noise=still)
 
-    def missed(self, index: int, v: Float[Tensor, "b *latent"]) -> Tensor:
+    def missed(self, index: int, v: Latents) -> Tensor:
         """``r_k``: from where step k leads under the velocity v to the next state.
 
         Divided by `fresh_share` of the two levels, above level 0, it is the noise map z_k of the literature.
@@ -63,7 +67,7 @@ class NoiseMaps:
         return self.states[index + 1] - self.mean(index, self.states[index], v)
 
 
-def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: Seed, shift: int = 0) -> NoiseMaps:
+def noise_maps(edit: Edit, grid: LevelGrid, *, shift: int = 0) -> NoiseMaps:
     """Noise pictures independently at every level of a grid.
 
     The grid's last level becomes 0, where the picture is, also on a model whose own grid ends just above.
@@ -74,7 +78,6 @@ def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: Seed, shift: int =
     given to it as one of the noisier.
 
     Args:
-        latent: the pictures; they share all noises.
         grid: falling levels.
         shift: by how many steps the states are cleaner than their levels.
 
@@ -85,30 +88,182 @@ def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: Seed, shift: int =
     levels = (*grid.levels[:-1], 0.0)
     states = list[Tensor]()
     for index, s in enumerate(levels[:-1]):
-        noise = noise_like(latent.z, seed=seed, purpose="noise maps", index=index)
-        t = levels[min(index + shift, len(levels) - 1)]
-        noised = (1 - t) * latent.z + t * noise
+        noise, t = edit.noise("noise maps", index=index), levels[min(index + shift, len(levels) - 1)]
+        noised = (1 - t) * edit.x + t * noise
         states.append(noised * (math.hypot(1 - s, s) / math.hypot(1 - t, t)) if shift else noised)
-    return NoiseMaps(levels=levels, states=(*states, latent.z))
+    return NoiseMaps(levels=levels, states=(*states, edit.x))
 
 
-def follow_maps(
-    latent: JointLatent, maps: NoiseMaps, difference: Difference, *, name: str, progress: Progress | None = None
-) -> Float[Tensor, "b *latent"]:
-    """``d <- mu_k(d, difference(x_k, x_k + d, s_k))`` from d = 0; a difference that is zero at d = 0 leaves exactly x.
+def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
+    """``d <- mu_k(d, difference(x_k, x_k + d, s_k))`` from d = 0, and ``x + d`` at the end.
 
-    Args:
-        difference: of the velocity of the edit and that of the source.
-        name: what ``progress`` is told about.
-
-    Returns:
-        ``x + d``.
-
-    Cost:
-        ``maps.steps`` calls of ``difference``.
+    A difference (of the velocities of edit and source) that is zero at d = 0 leaves exactly x.
     """
-    moved, lowest = torch.zeros_like(latent.z), latent.backbone.capabilities.s_min
-    for index, s, _ in each_step(maps.levels, name=name, progress=progress):
+    moved, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
+    for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
         moved = maps.mean(index, moved, difference(a, a + moved, level_batch(s, a).clamp_min(lowest)))
-    return latent.z + moved
+    return edit.x + moved
+
+
+@settings
+class EditFriendlyDDPM(PathEditor):
+    """Edit-friendly DDPM: the noise that ancestral steps miss under the source text, put back under the target text.
+
+    ``y_{k+1} = mu(y_k, c0) + strength (mu(y_k, c1) - mu(y_k, c0)) + r_k``, ``r_k = x_{k+1} - mu(x_k, c0)``. The states
+    x_k and the ancestral step mu are those of `noise_maps`. Strength 1 is the published method; other strengths, also
+    negative ones, scale what the target text adds to each step and take the source branch at y as well. It is delta
+    denoising whose levels fall, with a learning rate of ``(r^2 - r'^2) / r`` and one noise a level.
+
+    Args:
+        level: where the path starts, any number in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        source_guidance: weight of the source branch; 1 is the conditional velocity.
+        target_guidance: weight of the target branch.
+
+    Source:
+        Huberman-Spiegelglas et al. 2024, arXiv 2304.06140; the strength and the real-valued start are ours. Deutch et
+        al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising.
+    """
+
+    name: ClassVar[str] = "edit-friendly-ddpm"
+
+    level: Level = 0.8
+    source_guidance: Guidance = 1.0
+    target_guidance: Guidance = 2.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With equal weights the branches are the same call."""
+        return self.source_guidance == self.target_guidance
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k (source + target)``, and ``k * source`` more unless the strength is 1; each branch counts 2 if guided."""
+        if strength == 0:
+            return 0
+        branches = latent.backbone.capabilities.branches
+        sources = (1 if strength == 1 else 2) * branches(self.source_guidance)
+        return self._path(latent).steps * (sources + branches(self.target_guidance))
+
+    def _move(self, edit: Edit) -> Latents:
+        source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
+
+        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+            ahead = target_field(b, levels)
+            if edit.strength == 1:
+                return ahead - source_field(a, levels)
+            held = source_field(b, levels)
+            return (held - source_field(a, levels)) + edit.strength * (ahead - held)
+
+        return follow_maps(edit, noise_maps(edit, self._path(edit.latent)), difference)
+
+
+@settings
+class LEDITS(PathEditor):
+    """LEDITS++: edit-friendly inversion, and the concept's guidance where its noise mask is.
+
+    ``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``. The
+    inversion and the way back have the reference for their text; M2 keeps the pixels where the sum of ``|psi|`` over
+    the channels reaches its quantile. A negative strength is the reversed concept; any real one is allowed.
+
+    What differs from the published system: its first mask M1, of the concept's cross-attention, is left out; steps are
+    the ancestral ones of DDIM, its other mode besides a second-order solver; there is no warm-up, because until the
+    guidance begins the picture is retraced, and a lower ``level`` does the same for nothing. With reference "source",
+    which is ours, full captions can be compared.
+
+    Args:
+        scale: of psi at strength 1.
+        threshold: quantile below which psi is dropped, in [0, 1].
+        reference: "null" as published, or "source".
+
+    Source:
+        Brack et al. 2024, arXiv 2311.16711, with the defaults of its public code, which skips 4 steps of 34.
+    """
+
+    name: ClassVar[str] = "ledits"
+
+    scale: Guidance = 5.0
+    threshold: Share = 0.9
+    reference: Reference = "null"
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Where psi is measured from the source text."""
+        return self.reference == "source"
+
+    def _cost(self, k: int) -> int:
+        """``3 k``: one of the inversion and two of the way back."""
+        return 3 * k
+
+    def _move(self, edit: Edit) -> Latents:
+        backbone, source = edit.latent.backbone, edit.latent.condition
+        text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
+
+        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+            base = velocity(b, levels, text)
+            psi = edit.strength * self.scale * (velocity(b, levels, edit.target) - base)
+            return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
+
+        return follow_maps(edit, noise_maps(edit, self._path(edit.latent)), difference)
+
+
+@settings
+class TurboEdit(PathEditor):
+    """TurboEdit: edit-friendly inversion for few steps, with shifted noise, a clipped last residual and
+    pseudo-guidance.
+
+    ``y' = c x' + (mu(y, c0) - c mu(x, c0)) + w (mu(y, c1) - mu(y, c0))``, ``w = strength * weight``. States x and the
+    step mu are those of `noise_maps`, x with the noise of the level ``shift`` steps further down.
+    ``c = min(1, clip / rms(x' - mu(x, c0)))`` in the last step, a picture at a time, and 1 before it. Any real strength
+    is allowed. Without the clip, ``w = 0`` leaves exactly the picture; with it, a small strength tends to a picture
+    whose last residual, detail that the model did not expect, is clipped as well.
+
+    The three branches are three calls of one shape, as in `FlowSlider`.
+
+    Args:
+        weight: pseudo-guidance of strength 1.
+        shift: by how many steps the noise of a state lies below its level.
+        clip: largest root mean square of the last residual, in the units of the latents; None does not clip. The
+            published bound is a norm of 15.5 for latents of 4 x 64 x 64, so 0.121.
+
+    Source:
+        Deutch et al. 2024, arXiv 2408.00735, with the constants of its code, where the model takes four steps and one
+        picture at a time; the bound as a root mean square, for latents of other sizes, is ours.
+    """
+
+    name: ClassVar[str] = "turboedit"
+
+    steps: Count = 10
+    weight: Guidance = 1.5
+    shift: Natural = 1
+    clip: Annotated[float, Field(ge=0, le=1e6)] | None = 0.121
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Without the clip; it takes detail from every picture."""
+        return self.clip is None
+
+    def _cost(self, k: int) -> int:
+        """``3 k``."""
+        return 3 * k
+
+    def _move(self, edit: Edit) -> Latents:
+        backbone, source_text = edit.latent.backbone, edit.latent.condition
+        maps = noise_maps(edit, self._path(edit.latent), shift=self.shift)
+        moved = torch.zeros_like(edit.x)
+        for index, s, _ in edit.steps(maps.levels):
+            a = maps.states[index]
+            b, levels = a + moved, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
+            source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
+            dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, edit.target) - held)
+            moved = maps.mean(index, moved, dv)
+            if self.clip is not None and index == maps.steps - 1:
+                missed = maps.missed(index, source)
+                moved = moved - per_element(1 - clip_factor(missed, self.clip), missed) * missed
+        return edit.x + moved
+
+
+def clip_factor(missed: Latents, bound: float) -> Float[Tensor, " b"]:
+    """What brings each element's root mean square down to the bound; 1 where it is below."""
+    size = missed.flatten(1).square().mean(1).sqrt()
+    return (bound / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_max(1.0)

@@ -11,28 +11,27 @@ from torch.nn.functional import normalize
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, noise_like
-from latentedit.core.settings import Count, Guidance, Level, Share, settings
-from latentedit.core.solvers import each_step, level_batch
+from latentedit.core.settings import Count, Guidance, Share, settings
+from latentedit.core.solvers import level_batch
 from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.path_editor import towards, two_fields
+from latentedit.editors.kit import Edit, Latents, PathEditor, two_fields
 from latentedit.latents.captions.targets import partial_targets
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class SplitFlow(Editor):
-    """Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
+class SplitFlow(PathEditor):
+    """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole.
 
+    Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
     Every flow has noises of its own. The first level that is not above ``until`` starts from `projected` of the flows
     towards sub-targets on that towards the target, and takes the `agreeing_mean` of the differences of velocities
     towards sub-targets. What is left is FlowEdit towards the target.
 
     Sub-targets are captions: the picture's with some of the changed phrases exchanged in each (`partial_targets`); the
-    paper has a language model write them. Where only embedded texts are known they lie evenly between the two, the last
-    of them being the target. Both are ours, as is the strength, which scales every difference of velocities.
+    paper has a language model write them. Embedded texts without captions have sub-targets evenly between the two, the
+    last of them being the target. Both are ours, as is the strength, which scales every difference of velocities.
 
     Args:
         level: where the path starts, any number in (0, 1].
@@ -54,8 +53,6 @@ class SplitFlow(Editor):
 
     name: ClassVar[str] = "splitflow"
 
-    level: Level = 0.9
-    steps: Count = 28
     until: Share = 0.8
     captions: tuple[tuple[str, ...], ...] = ()
     parts: Count = 3
@@ -83,83 +80,70 @@ class SplitFlow(Editor):
         """``(source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart, each branch 2 if guided."""
         if strength == 0:
             return 0
-        known, parts = latent.backbone.capabilities, self._parts
-        each = known.branches(self.source_guidance) + known.branches(self.target_guidance)
-        steps = latent.path(self.steps, self.level).levels[:-1]
+        branches, parts = latent.backbone.capabilities.branches, self._parts
+        steps = self._path(latent).levels[:-1]
         apart = sum(s > self.until for s in steps)
         joined = len(steps) - apart
-        return each * (apart * (parts + 1) + (parts + joined - 1 if joined else 0))
+        calls = apart * (parts + 1) + (parts + joined - 1 if joined else 0)
+        return calls * (branches(self.source_guidance) + branches(self.target_guidance))
 
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
-        levels = latent.path(self.steps, self.level).levels
-        subs = self._subtargets(latent, target)
-        flows, moved = torch.zeros_like(latent.z).expand(len(subs) + 1, *latent.z.shape), None
-        for index, s, s_next in each_step(levels, name=self.name, progress=progress):
-            step = strength * (s_next - s)
+    def _move(self, edit: Edit) -> Latents:
+        x, subs = edit.x, self._subtargets(edit)
+        flows, moved = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
+        for index, s, s_next in edit.steps(self._path(edit.latent).levels):
+            step = edit.strength * (s_next - s)
             if s > self.until:
-                flows = flows + step * self._differences(latent, [*subs, target], flows, s, seed=seed, index=index)
+                flows = flows + step * self._differences(edit, [*subs, edit.target], flows, s, index)
                 continue
             if moved is None:
-                moved = self._joined(latent, flows) if index else flows[-1]
+                moved = _joined(x, flows) if index else flows[-1]
                 texts, at = subs, moved.expand(len(subs), *moved.shape)
             else:
-                texts, at = [target], moved[None]
-            moved = moved + step * agreeing_mean(self._differences(latent, texts, at, s, seed=seed, index=index))
-        return latent.z + (self._joined(latent, flows) if moved is None else moved)
+                texts, at = [edit.target], moved[None]
+            moved = moved + step * agreeing_mean(self._differences(edit, texts, at, s, index))
+        return x + (_joined(x, flows) if moved is None else moved)
 
     @property
     def _parts(self) -> int:
         return len(self.captions[0]) if self.captions else self.parts
 
-    def _subtargets(self, latent: JointLatent, target: Condition) -> list[Condition]:
+    def _subtargets(self, edit: Edit) -> list[Condition]:
         if not self.captions:
-            return [towards(latent, target, part / self.parts) for part in range(1, self.parts + 1)]
-        one_each = self.captions * len(latent) if len(self.captions) == 1 else self.captions
-        if len(one_each) != len(latent):
-            raise ShapeError(f"there must be sub-targets for each of {len(latent)} pictures; got {len(one_each)}")
-        return [embed_targets(latent, texts) for texts in zip(*one_each, strict=True)]
-
-    def _joined(self, latent: JointLatent, flows: Float[Tensor, "n b *latent"]) -> Float[Tensor, "b *latent"]:
-        return projected(latent.z + flows[:-1], latent.z + flows[-1]) - latent.z
+            source = edit.latent.condition
+            shares = [part / self.parts for part in range(1, self.parts + 1)]
+            return [source + share * (edit.target - source) for share in shares]
+        count = len(edit.latent)
+        captions = self.captions * count if len(self.captions) == 1 else self.captions
+        if len(captions) != count:
+            raise ShapeError(f"there must be sub-targets for each of {count} pictures; got {len(captions)}")
+        return [embed_targets(edit.latent, texts) for texts in zip(*captions, strict=True)]
 
     def _differences(
-        self,
-        latent: JointLatent,
-        texts: Sequence[Condition],
-        moved: Float[Tensor, "n b *latent"],
-        s: float,
-        *,
-        seed: Seed,
-        index: int,
+        self, edit: Edit, texts: Sequence[Condition], moved: Float[Tensor, "n b *latent"], s: float, index: int
     ) -> Float[Tensor, "n b *latent"]:
         """``v(a + moved_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
-        x, count = latent.z, len(texts)
-        source, wanted = two_fields(
-            latent.repeat(count), Condition.cat(texts), self.source_guidance, self.target_guidance
-        )
-        noise = noise_like(x, seed=seed, purpose="flowedit", index=index, count=count)
+        x, count, latents = edit.x, len(texts), edit.latent.repeat(len(texts))
+        source, target = two_fields(latents, Condition.cat(texts), self.source_guidance, self.target_guidance)
+        noise = edit.noise("flowedit", index=index, count=count)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         at = level_batch(s, a)
-        return (wanted(a + moved.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
+        return (target(a + moved.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
+
+
+def _joined(x: Latents, flows: Float[Tensor, "n b *latent"]) -> Latents:
+    return projected(x + flows[:-1], x + flows[-1]) - x
 
 
 def projected(parts: Float[Tensor, "n b c *place"], whole: Float[Tensor, "b c *place"]) -> Float[Tensor, "b c *place"]:
-    """``mean_i <y_i, u> u`` with u the unit vector of ``whole`` over the channels, place by place.
-
-    Source:
-        Latent trajectory projection, arXiv 2510.25970.
-    """
+    """``mean_i <y_i, u> u`` with u the unit vector of ``whole`` over the channels, pixel by pixel (2510.25970)."""
     unit = normalize(whole, dim=1, eps=1e-8)
     return (parts * unit).sum(2, keepdim=True).mean(0) * unit
 
 
 def agreeing_mean(parts: Float[Tensor, "n b c *place"]) -> Float[Tensor, "b c *place"]:
-    """``sum_i w_i g_i``, ``w = softmax_i(sum_j cos(g_i, g_j))``: over channels, place by place; one part is itself.
+    """``sum_i w_i g_i``, ``w = softmax_i(sum_j cos(g_i, g_j))`` over channels, pixel by pixel (arXiv 2510.25970).
 
-    Source:
-        Velocity field aggregation, arXiv 2510.25970.
+    A part alone is returned as it is.
     """
     unit = normalize(parts, dim=2, eps=1e-8)
     agreement = (unit * unit.sum(0)).sum(2, keepdim=True)

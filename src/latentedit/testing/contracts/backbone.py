@@ -75,7 +75,7 @@ class BackboneContract:
             one = slice(index, index + 1)
             alone = backbone.velocity(latent[one], levels[one], condition[one])
             assert relative_error(together[one], alone) <= tolerance("batch", latent.dtype)
-        assert relative_error(together[:1], together[1:]) > 1e-3, "two different questions have the same answer"
+        assert relative_error(together[:1], together[1:]) > 1e-3, "two different calls have the same answer"
 
     def test_law_1_single_text_serves_every_latent(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
@@ -88,7 +88,7 @@ class BackboneContract:
     def test_law_2_pure_function(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """The same question gets the same bits after another one, and arguments stay as they were."""
+        """The same call gives the same bits after another one, and leaves its arguments unchanged."""
         before = latent.clone(), levels.clone(), condition.tokens.clone(), condition.pooled.clone()
         first = backbone.velocity(latent, levels, condition)
         backbone.velocity(latent.flip(0), levels.flip(0), condition)
@@ -125,7 +125,7 @@ class BackboneContract:
             for level in (backbone.capabilities.s_max + 0.01, backbone.capabilities.s_min - 0.01, float("nan")):
                 with pytest.raises(CoordinateError):
                     backbone.velocity(latent, torch.full_like(levels, level), condition)
-        assert counted.evaluations == 0, "a refused question was counted"
+        assert counted.evaluations == 0, "a refused call was counted"
 
     def test_law_4_wrong_latent_shape_is_refused(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
@@ -156,19 +156,19 @@ class BackboneContract:
         assert torch.equal(before, torch.random.get_rng_state())
 
     def test_law_7_null_is_the_empty_text_of_the_same_kind(self, backbone: Backbone, condition: Condition) -> None:
-        """Of a condition's length, with its references and embedded guidance; of few models it is no text at all."""
+        """It has the condition's length, references and embedded guidance; few models have no text instead."""
         null, empty = backbone.null(condition), backbone.embed([""])
         assert null.tokens.shape[1:] == condition.tokens.shape[1:]
         if self.null_is_the_empty_text:
             assert torch.equal(null.tokens, empty.tokens)
             assert torch.equal(null.pooled, empty.pooled)
         picture = (condition.tokens.new_ones(len(condition), 1, 2, 2),)
-        told = backbone.null(dataclasses.replace(condition, reference=picture, guidance=3.5))
-        assert told.reference is picture
-        assert told.guidance == 3.5
+        null = backbone.null(dataclasses.replace(condition, reference=picture, guidance=3.5))
+        assert null.reference is picture
+        assert null.guidance == 3.5
 
     def test_grid_stays_where_the_velocity_is_defined(self, backbone: Backbone) -> None:
-        """The model's own grid starts at s_max or below, and only its last level, where none asks, is below s_min."""
+        """The model's own grid starts at s_max or below, and only its last level, never evaluated, is below s_min."""
         for steps in (1, 2, 7):
             grid = backbone.grid(steps)
             assert grid.steps == steps
@@ -249,7 +249,7 @@ class BackboneContract:
     def test_features_at_every_site(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """One an element, counted as such, independent of its neighbours, and velocities are as they were after it."""
+        """One feature an element, counted, independent of its neighbours; velocities are the same afterwards."""
         v = backbone.velocity(latent, levels, condition)
         for site in backbone.sites:
             with backbone.count() as counted:
@@ -268,7 +268,7 @@ class BackboneContract:
     def test_a_shifted_feature_changes_the_velocity(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """By nothing at a shift of zero, by something otherwise, and only inside the network."""
+        """A shift of zero changes nothing, another one something, and sites outside the network are refused."""
         v = backbone.velocity(latent, levels, condition)
         with pytest.raises(ConfigError, match="has no site"):
             backbone.velocity_with(latent, levels, condition, "velocity", torch.zeros_like(v))
@@ -285,13 +285,13 @@ class BackboneContract:
     def test_law_9_attention_that_is_given_back_changes_nothing(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """Not one bit; another picture's values do, each picture's its own, and nothing is left in the network."""
+        """Not one bit; the values of another picture do, each row its own, and nothing stays in the network."""
         v, layers = backbone.velocity(latent, levels, condition), backbone.attention_layers
         with pytest.raises(ConfigError, match="has no attention"):
             backbone.velocity_keeping(latent, levels, condition, ["no such layer.value"])
         if not layers:
             return
-        names = [f"{layer}.{what}" for layer in layers for what in ("query", "key", "value")]
+        names = [f"{layer}.{part}" for layer in layers for part in ("query", "key", "value")]
         with backbone.count() as counted:
             same, kept = backbone.velocity_keeping(latent, levels, condition, names)
             back = backbone.velocity_given(latent, levels, condition, kept)

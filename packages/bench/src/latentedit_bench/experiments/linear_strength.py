@@ -7,8 +7,8 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.settings import settings, to_plain
+from latentedit.editors import SDEdit
 from latentedit.editors.base import StrengthResult
-from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.decisions import Number, gradual, straight

@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentedit.testing.miniature import WORDS, clip_tokenizer, miniature_ddpm, miniature_sd, miniature_sd3
+from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniatures.noise import miniature_ddpm, miniature_sd
+from latentedit.testing.miniatures.parts import WORDS, clip_tokenizer
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

@@ -1,0 +1,279 @@
+"""Editors that invert a picture and steer the aligned way back (`latents.inversion`), which retraces it otherwise."""
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.settings import Guidance, Level, Natural, Scale, Share, Weight, settings
+from latentedit.editors.kit import Edit, Latents, PathEditor
+from latentedit.editors.strength import EffectCurve
+from latentedit.latents.inversion import InversionTrace, aligned_steps
+from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import unguided
+
+Reference = Literal["null", "source"]
+"""The text from which a concept is measured: the empty one, or the picture's own."""
+
+
+@settings
+class FreeSliders(PathEditor):
+    """FreeSliders: a way down from a level that a multiple of the difference of two texts steers at every step.
+
+    Down from ``level`` along ``v(z, s, c0) + a (v(z, s, c1) - v(z, s, c0))`` with ``a = strength * scale``. The
+    published slider samples from noise: plainly at first, then with this field, whose last difference is that of two
+    opposite texts. A picture has the level to itself: it is inverted under c0 up to there, and the way back is aligned
+    with the way up, so that a scale or a difference of 0 retraces it bit for bit. That, and the source text as the
+    opposite one, are ours.
+
+    With ``probes`` the range is re-parameterised: strengths between 0 and 1, or -1, are shares of the length of the
+    change at the end of the range, and a is read from a monotone curve through so many scales between. The paper walks
+    evenly in a perceptual score; the length in latents stands for it here. Its search for the end of the range needs
+    CLIP and is left out: ``scale`` is the end.
+
+    Args:
+        level: how far up, in (0, 1].
+        scale: a at strength 1.
+        probes: scales between 0 and the end of the range at which the change is measured; 0 leaves the range as it is.
+
+    Source:
+        Ezra et al. 2025, arXiv 2511.00103, with the code's split after 15 of 50 steps and without its guidance.
+    """
+
+    name: ClassVar[str] = "freesliders"
+
+    level: Level = 0.7
+    scale: Guidance = 2.0
+    probes: Natural = 0
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k (1 up + 2 down)``; between the ends of a re-parameterised range ``2 (probes + 1)`` ways down more."""
+        ways = 3 + 2 * (self.probes + 1) if self._within(strength) else 3
+        return 0 if strength == 0 else ways * self._path(latent).steps
+
+    def _within(self, strength: float) -> bool:
+        return self.probes > 0 and 0 < abs(strength) < 1
+
+    def _move(self, edit: Edit) -> Latents:
+        trace = edit.invert(self._path(edit.latent))
+        share = torch.full((len(edit.latent),), edit.strength, dtype=torch.float64)
+        if self._within(edit.strength):
+            sign, nodes = (1 if edit.strength > 0 else -1), torch.linspace(0, 1, self.probes + 2, dtype=torch.float64)
+            lengths = [self._change(edit, trace, sign * node).flatten(1).norm(dim=1) for node in nodes[1:]]
+            effects = torch.stack([torch.zeros_like(lengths[0]), *lengths]) / lengths[-1].clamp_min(1e-30)
+            share = sign * EffectCurve(scales=tuple(nodes.tolist()), effects=effects).scale(abs(edit.strength))
+        return edit.x + self._change(edit, trace, share)
+
+    def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
+        """The displacement at the end of the way down, at a share of the scale: one for all, or one a picture."""
+        backbone, moved = edit.latent.backbone, torch.zeros_like(edit.x)
+        source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
+        factor = (self.scale * share).to(moved).expand(len(moved)).reshape(-1, *[1] * (moved.ndim - 1))
+        for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
+            z = trace.states[index] + moved
+            plain = backbone.velocity(z, at, source)
+            steered = factor * (backbone.velocity(z, at, target) - plain)
+            moved = moved + (s_next - s) * (plain - trace.velocities[index] + steered)
+        return moved
+
+
+@settings
+class AsymmetricEdit(PathEditor):
+    """Asyrp with a shift from text: the feature's change between two texts, in the clean estimate only, step by step.
+
+    ``z' = (1 - s') (z - s v') + s' (z + (1 - s) v)``, v under c0, v' of the network whose feature is shifted. The shift
+    is ``strength scale (f(z, s, c1) - f(z, s, c0))``, f the feature at a site inside the network, while the text that
+    the rest of the network sees stays c0. At the site "clean", the default of a network without inner sites, the clean
+    estimate itself is shifted: ``v' = v + strength scale (v(z, s, c1) - v)``. Each step adds the kick
+    ``-(1 - s') s (v' - v)``, so more steps change more: halve the scale where steps double.
+
+    The walk down is aligned with the inversion, and takes velocity and features where that passed: at the level where
+    a step ends. Both texts are calls of one shape, so equal ones leave exactly zero.
+
+    Args:
+        level: how far up the inversion goes, in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        scale: of the shift at strength 1.
+        until: steps that start at this level or below are plain.
+        site: where the feature is, one inside the network or "clean"; None is `Backbone.default_site`.
+
+    Source:
+        Kwon et al. 2023, arXiv 2210.10960, eq. 4 and 6, in flow coordinates. There the
+        shifts are learnt with CLIP; shifts from the network's own answer to two texts, and the alignment, are ours.
+    """
+
+    name: ClassVar[str] = "asyrp"
+
+    scale: Scale = 0.3
+    until: Share = 0.3
+    site: str | None = None
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``2 k + 3 n`` inside the network, ``2 k + n`` at "clean": k steps below ``level``, of which n are shifted."""
+        if strength == 0:
+            return 0
+        levels = self._path(latent).levels
+        shifted = sum(level > self.until for level in levels[:-1])
+        return 2 * (len(levels) - 1) + (1 if self._site(latent) == "clean" else 3) * shifted
+
+    def _site(self, latent: JointLatent) -> str:
+        return latent.backbone.default_site if self.site is None else self.site
+
+    def _move(self, edit: Edit) -> Latents:
+        trace = edit.invert(self._path(edit.latent))
+        backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
+        source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
+        moved = torch.zeros_like(edit.x)
+        for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
+            z = trace.states[index] + moved
+            v = backbone.velocity(z, at, source)
+            moved = moved + (s_next - s) * (v - trace.velocities[index])
+            if s <= self.until:
+                continue
+            if site == "clean":
+                change = amount * (backbone.velocity(z, at, target) - v)
+            else:
+                shift = backbone.features(z, at, target, site) - backbone.features(z, at, source, site)
+                change = backbone.velocity_with(z, at, source, site, amount * shift) - v
+            moved = moved - (1 - s_next) * s * change
+        return edit.x + moved
+
+
+@settings
+class SEGA(PathEditor):
+    """SEGA: semantic guidance towards a text, on the way back from an inversion.
+
+    ``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``. The
+    picture is inverted under its own text c0, which is also the base prompt, without further guidance, and comes back
+    aligned: where psi is zero it stays as it is, bit for bit. Psi keeps its strongest values of each channel and has
+    momentum, see `SemanticGuidance`. A negative strength is the reversed concept; any real one is allowed.
+
+    In the publication the concept is a few words, the reference the empty text and the picture a generated one. With
+    reference "source", which is ours, the concept is a full caption and psi what it changes in the source caption.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the whole path.
+        scale: of psi at strength 1.
+        threshold: quantile below which psi is dropped, in [0, 1].
+        warm_up: share of the way back after which the guidance begins (published: step 10 of 50).
+        cool_down: share of the way back after which psi is zero; 1 is never.
+        momentum: share of the momentum that is added.
+        decay: what is left of the momentum after a step.
+        reference: "null" as published, or "source".
+
+    Source:
+        Brack et al. 2023, arXiv 2301.12247, with the defaults of its public code.
+    """
+
+    name: ClassVar[str] = "sega"
+
+    level: Level = 1.0
+    scale: Guidance = 5.0
+    threshold: Share = 0.9
+    warm_up: Share = 0.2
+    cool_down: Share = 1.0
+    momentum: Weight = 0.1
+    decay: Share = 0.4
+    reference: Reference = "null"
+
+    def __post_init__(self) -> None:
+        if self.cool_down < self.warm_up:
+            raise ConfigError(f"cool_down must not come before warm_up ({self.warm_up:g}); got {self.cool_down:g}")
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Where psi is measured from the source text."""
+        return self.reference == "source"
+
+    def guidance(self, steps: int) -> "SemanticGuidance":
+        """The guidance of a way back of so many steps, its shares rounded to steps."""
+        return SemanticGuidance(
+            threshold=self.threshold,
+            warm_up=round(self.warm_up * steps),
+            cool_down=None if self.cool_down == 1 else round(self.cool_down * steps),
+            momentum=self.momentum,
+            decay=self.decay,
+        )
+
+    def _cost(self, k: int) -> int:
+        """``3 k`` with reference "source" (1 up, 2 back), ``4 k`` with "null"."""
+        return k * (3 if self.reference == "source" else 4)
+
+    def _move(self, edit: Edit) -> Latents:
+        trace, backbone, scale = edit.invert(self._path(edit.latent)), edit.latent.backbone, edit.strength * self.scale
+        source, concept = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
+        null = unguided(backbone, backbone.null(edit.latent.condition)) if self.reference == "null" else None
+        steps = len(trace.velocities)
+        guidance, moved, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
+        for index, s, s_next, at in aligned_steps(edit.latent, trace, progress=edit.progress):
+            y = trace.states[index] + moved
+            base = backbone.velocity(y, at, source)
+            reference = base if null is None else backbone.velocity(y, at, null)
+            psi = scale * (1 - s_next) * (backbone.velocity(y, at, concept) - reference)
+            added, momentum = guidance.step(steps - 1 - index, psi, momentum)
+            # a change of the noise estimate by G changes the velocity by G / (1 - s)
+            moved = moved - (s - s_next) * (base - trace.velocities[index] + added / (1 - s_next))
+        return trace.states[0] + moved
+
+
+@settings
+class SemanticGuidance:
+    """A concept's guidance, step by step: ``G = mask(psi) + momentum nu``, ``nu <- decay nu + (1 - decay) G``.
+
+    ``psi`` is the concept's term, a scale times the difference of two noise estimates. Momentum is gathered from the
+    first step on. G is added from step ``warm_up`` on; from step ``cool_down`` on psi counts as zero, so that only the
+    momentum that is left fades out.
+
+    Args:
+        threshold: quantile below which psi is dropped, channel by channel.
+        warm_up: steps before the guidance is added, 0 or more.
+        cool_down: the step that ends it; None is never.
+        momentum: share of nu that is added, 0 or more.
+        decay: what is left of nu after a step, in [0, 1].
+
+    Source:
+        Brack et al. 2023, arXiv 2301.12247; the order of the operations is that of the public code.
+    """
+
+    threshold: Share = 0.9
+    warm_up: Natural = 0
+    cool_down: int | None = None
+    momentum: Weight = 0.1
+    decay: Share = 0.4
+
+    def step(self, index: int, psi: Latents, momentum: Latents) -> tuple[Latents, Latents]:
+        """What is added to the noise estimate in a step, counted from the noisy end, and the momentum of the next."""
+        cooled = self.cool_down is not None and index >= self.cool_down
+        now = torch.zeros_like(psi) if cooled else strongest_per_channel(psi, self.threshold)
+        guidance = now + self.momentum * momentum
+        momentum = self.decay * momentum + (1 - self.decay) * guidance
+        return (guidance if index >= self.warm_up else torch.zeros_like(psi)), momentum
+
+
+def strongest_per_channel(psi: Latents, threshold: float) -> Latents:
+    """``psi 1[|psi| >= q]``, q the quantile of ``|psi|`` over the pixels of each channel of each element.
+
+    Latents without further axes, ``[b, d]``, count as one channel of d pixels. From SEGA (arXiv 2301.12247), with the
+    quantile as its public code takes it.
+    """
+    return psi * _at_least_quantile(_channels(psi).abs(), threshold).reshape(psi.shape)
+
+
+def strongest_places(psi: Latents, threshold: float) -> Latents:
+    """``psi 1[p >= q]``, p the sum of ``|psi|`` over the channels and q its quantile over the pixels of each element.
+
+    The mask M2 of LEDITS++ (arXiv 2311.16711), as its public code has it.
+    """
+    channels = _channels(psi)
+    mask = _at_least_quantile(channels.abs().sum(1, keepdim=True), threshold)
+    return psi * mask.expand_as(channels).reshape(psi.shape)
+
+
+def _channels(psi: Tensor) -> Tensor:
+    return psi.flatten(2) if psi.ndim > 2 else psi[:, None]
+
+
+def _at_least_quantile(size: Float[Tensor, "b c n"], threshold: float) -> Tensor:
+    return (size >= torch.quantile(size, threshold, dim=2, keepdim=True)).to(size.dtype)

@@ -1,0 +1,277 @@
+"""Editors along FlowEdit's path: from the picture, by the integral of a difference of velocities along shared noise."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.levels import LevelGrid
+from latentedit.core.settings import Count, Guidance, Level, Positive, Share, Weight, settings
+from latentedit.core.solvers import level_batch
+from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
+from latentedit.latents.joint import JointLatent
+
+Difference = Callable[[Latents, Latents, LevelBatch], Latents]
+"""Called as ``difference(a, b, levels)`` with the noised picture, the noised edit and their levels."""
+
+
+def follow_difference(
+    edit: Edit, grid: LevelGrid, difference: Difference, *, noises: int = 1, weight: float = 1.0, pull: float = 0.0
+) -> Latents:
+    """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[difference(a, b, s)]``, from y = x.
+
+    With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. What ``pull`` multiplies is the clean estimate at a less that
+    at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
+
+    The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x.
+
+    Args:
+        grid: levels that the path walks down.
+        difference: gets all pictures with the first noise, then all with the second, and so on, in one call a step.
+        noises: averaged in each step; editors with one seed share them.
+        weight: of every step.
+        pull: of the edit's clean estimate back to the picture's, in each step.
+
+    Returns:
+        The edited latents y.
+
+    Cost:
+        ``grid.steps`` calls of ``difference`` with ``noises * b`` rows.
+    """
+    x, moved = edit.x, torch.zeros_like(edit.x)
+    for index, s, s_next in edit.steps(grid.levels):
+        noise = edit.noise("flowedit", index=index, count=noises)
+        a = ((1 - s) * x + s * noise).flatten(0, 1)
+        b = a + moved.repeat(noises, *[1] * (x.ndim - 1))
+        dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, len(x))).mean(0)
+        back = 0 if pull == 0 else pull * (s * weight * dv - moved)
+        moved = moved + (s_next - s) * weight * dv + back
+    return x + moved
+
+
+def fidelity_and_steering(edit: Edit, weight: float, *, times: int = 1) -> Difference:
+    """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the picture a and the edit b.
+
+    The first difference, *fidelity*, holds the source where it is; the second, *steering*, goes towards the target. The
+    three are calls of one shape, not one of three times the rows: kernels may round equal rows of one batch
+    differently, equal calls they round alike. So equal texts leave exactly zero.
+    """
+    velocity = edit.latent.backbone.velocity
+    source_text, target_text = edit.latent.condition.repeat(times), edit.target.repeat(times)
+
+    def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+        held = velocity(b, levels, source_text)
+        return (held - velocity(a, levels, source_text)) + weight * (velocity(b, levels, target_text) - held)
+
+    return difference
+
+
+@settings
+class FlowEdit(PathEditor):
+    """FlowEdit: integrate the difference of two velocities along one noise, with a real-valued start and strength.
+
+    ``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
+    Both branches are called alike and ``y - x`` is the state, so equal texts and weights leave exactly zero.
+
+    Args:
+        source_guidance: weight of the source branch; 1 is the conditional velocity.
+        target_guidance: weight of the target branch.
+        noises: noises averaged in each step.
+
+    Source:
+        Kulikov et al. 2024, arXiv 2412.08629, algorithm 1 with n_min = 0; the real-valued start and the strength, which
+        scales the difference of velocities, are ours.
+    """
+
+    name: ClassVar[str] = "flowedit"
+
+    source_guidance: Guidance = 1.0
+    target_guidance: Guidance = 2.0
+    noises: Count = 1
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With equal weights the two branches are the same call."""
+        return self.source_guidance == self.target_guidance
+
+    def _cost(self, k: int) -> int:
+        """``k * noises * (source + target)``, each branch 2 if guided."""
+        return k * self.noises * (branches(self.source_guidance) + branches(self.target_guidance))
+
+    def _move(self, edit: Edit) -> Latents:
+        source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=self.noises)
+
+        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+            return target(b, levels) - source(a, levels)
+
+        grid = self._path(edit.latent)
+        return follow_difference(edit, grid, difference, noises=self.noises, weight=edit.strength)
+
+
+@settings
+class DVRF(FlowEdit):
+    """DVRF: descent on a residual of two velocities with a shift, whose ends are delta denoising score and FlowEdit.
+
+    ``y <- y - h (strength mean[v(b, s, c1) - v(a, s, c0)] + (1 - q) (y - x))``, from y = x down the model's levels.
+    With ``a = (1 - s) x + s e`` and ``b = a + (1 - s + q s) (y - x)``: b is y with the noise, shifted by ``q s`` times
+    the change so far. Without a shift, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with the whole one,
+    q = 1, and a step of ``h = s - s'`` it is FlowEdit. Both branches are called alike, so equal texts and weights leave
+    exactly zero. That the strength scales the difference of velocities, as in FlowEdit, is ours.
+
+    Args:
+        shift: q at the first step, and where it has grown to after the last, evenly.
+        step_size: h; None takes the path's own steps, ``s - s'``.
+
+    The weights and the number of noises are FlowEdit's.
+
+    Source:
+        Beaudouin et al. 2025, arXiv 2509.05342, eq. 6 and 8, in the form of its code: 50 steps down all levels, the
+        shift from 0 to 1, weights 6 and 16.5 on SD3. There the step is .02 or a hump of levels; the path's own is ours.
+    """
+
+    name: ClassVar[str] = "dvrf"
+
+    level: Level = 1.0
+    shift: tuple[Share, Share] = (0.0, 1.0)
+    step_size: Positive | None = None
+
+    def _move(self, edit: Edit) -> Latents:
+        x, grid, times = edit.x, self._path(edit.latent), self.noises
+        source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
+        moved, (first, last) = torch.zeros_like(x), self.shift
+        for index, s, s_next in edit.steps(grid.levels):
+            shift = first + (last - first) * index / grid.steps
+            a = ((1 - s) * x + s * edit.noise("flowedit", index=index, count=times)).flatten(0, 1)
+            b = a + ((1 - s + shift * s) * moved).repeat(times, *[1] * (x.ndim - 1))
+            at = level_batch(s, a)
+            dv = (target(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)
+            step = s - s_next if self.step_size is None else self.step_size
+            moved = moved - step * (edit.strength * dv + (1 - shift) * moved)
+        return x + moved
+
+
+@settings
+class FlowSlider(PathEditor):
+    """FlowSlider: FlowEdit's difference of velocities in two parts, of which the strength scales only the second.
+
+    ``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x, with
+    ``a = (1 - s) x + s e`` and ``b = a + (y - x)``; see `fidelity_and_steering`. Strength 1 is FlowEdit without
+    guidance, on the same noises; any real strength is allowed, also negative ones and those above 1.
+
+    Args:
+        noises: noises averaged in each step.
+
+    Source:
+        FlowSlider, arXiv 2604.02088, after its abstract and descriptions by others; the real-valued start and the
+        average over noises are FlowEdit's (Kulikov et al. 2024, arXiv 2412.08629) as we have it.
+    """
+
+    name: ClassVar[str] = "flowslider"
+
+    noises: Count = 1
+
+    def _cost(self, k: int) -> int:
+        """``3 * k * noises``."""
+        return 3 * k * self.noises
+
+    def _move(self, edit: Edit) -> Latents:
+        difference = fidelity_and_steering(edit, edit.strength, times=self.noises)
+        return follow_difference(edit, self._path(edit.latent), difference, noises=self.noises)
+
+
+@settings
+class FlowAlign(PathEditor):
+    """FlowAlign: FlowEdit's path with the source as the negative text and a pull between the clean estimates.
+
+    ``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities
+    ``p = v(b, s, c0) + strength guidance (v(b, s, c1) - v(b, s, c0))`` and ``q = v(a, s, c0)``, ``a = (1 - s) x + s e``
+    and ``b = a + (y - x)``. The last bracket is the picture's clean estimate less that of the edit.
+
+    Strength 1 is the published method. That it scales the guidance is ours: so it may have any sign and size, and
+    without a pull the product ``strength * guidance`` is `FlowSlider`'s strength.
+
+    Args:
+        guidance: weight of the target over the source text.
+        pull: of the edit's clean estimate to the picture's, in each step.
+
+    Source:
+        Kim et al. 2025, FlowAlign, arXiv 2505.23145, with the defaults of its code; the real-valued start is ours.
+    """
+
+    name: ClassVar[str] = "flowalign"
+
+    level: Level = 1.0
+    guidance: Guidance = 7.0
+    pull: Share = 0.01
+
+    def _cost(self, k: int) -> int:
+        """``3 k``."""
+        return 3 * k
+
+    def _move(self, edit: Edit) -> Latents:
+        difference = fidelity_and_steering(edit, edit.strength * self.guidance)
+        return follow_difference(edit, self._path(edit.latent), difference, pull=self.pull)
+
+
+@settings
+class SteeringFields(PathEditor):
+    """Steering Fields: a velocity that one text attracts and another repels, walked along FlowEdit's path.
+
+    ``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
+    ``m = strength * attract``, ``l = strength * repel``, n is the empty text, ``a = (1 - s) x + s e`` and
+    ``b = a + (y - x)``. The field u is the published one; the rest is ours. It steers sampling from noise; we walk it
+    along FlowEdit's path, the way to keep a given picture without an inversion, so that strength 0 leaves the picture
+    and strength may have either sign. Its base is the empty text: were it the source, which is also what repels, both
+    weights would act as one, and the editor be `FlowSlider` at the strength ``m / (1 + m - l)``.
+
+    The velocities are calls of one shape, so with equal weights equal texts leave exactly zero.
+
+    Args:
+        level: where the path starts, any number in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        attract: weight of the target text.
+        repel: weight of the source text; 0 saves its evaluation.
+
+    Source:
+        Steering Fields, after a description by others; FlowEdit's path: Kulikov et al. 2024, arXiv 2412.08629.
+    """
+
+    name: ClassVar[str] = "steering-fields"
+
+    attract: Positive = 2.0
+    repel: Weight = 2.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With equal weights one text attracts as much as it repels."""
+        return self.attract == self.repel
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``4 k``, or ``3 k`` where nothing repels; k steps of the grid below ``level``."""
+        self._scale(strength)
+        return 0 if strength == 0 else (4 if self.repel else 3) * self._path(latent).steps
+
+    def _scale(self, strength: float) -> float:
+        balance = self.attract - self.repel
+        scale = 1 + strength * balance
+        if scale > 0:
+            return scale
+        raise ConfigError(
+            f"the strength of steering-fields must be {'above' if balance > 0 else 'below'} {-1 / balance:g}, where "
+            f"1 + strength (attract - repel) is above 0; got {strength:g}. Equal weights allow any strength"
+        )
+
+    def _move(self, edit: Edit) -> Latents:
+        velocity, source = edit.latent.backbone.velocity, edit.latent.condition
+        empty = edit.latent.backbone.null(source).expand(len(edit.latent))
+        share = edit.strength / self._scale(edit.strength)
+
+        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+            base = velocity(b, levels, empty)
+            steering = self.attract * (velocity(b, levels, edit.target) - base)
+            if self.repel:
+                steering = steering - self.repel * (velocity(b, levels, source) - base)
+            return base - velocity(a, levels, empty) + share * steering
+
+        return follow_difference(edit, self._path(edit.latent), difference)

@@ -1,0 +1,304 @@
+"""Editors that invert: up to a noise level under the source text, and down again under another."""
+
+import abc
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Guidance, Level, Share, Weight, settings
+from latentedit.core.solvers import EulerSolver, Field, integrate, level_batch
+from latentedit.editors.kit import Edit, Latents, PathEditor, branches
+from latentedit.latents.inversion import replay
+
+
+@settings
+class RoundTrip(PathEditor):
+    """Up under c0 and down under ``c0 + strength (c1 - c0)``, both by one solver; strength by that text is ours.
+
+    The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
+    Subclasses write `_walk` and `_cost`.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the whole path.
+        guidance: classifier-free guidance weight of the way down.
+    """
+
+    level: Level = 1.0
+    guidance: Guidance = 1.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """The way down misses the picture by the solver's error."""
+        return False
+
+    def _move(self, edit: Edit) -> Latents:
+        levels = self._path(edit.latent).levels
+        up, down = self._fields(edit, len(levels) - 1)
+        return self._walk(down, self._walk(up, edit.x, levels[::-1], edit.progress), levels, edit.progress)
+
+    def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
+        """The velocities of the way up, and of the way down, in so many steps each."""
+        del steps
+        return edit.field(edit.latent.condition), edit.field(edit.text, self.guidance)
+
+    @abc.abstractmethod
+    def _walk(self, field: Field, z: Latents, levels: Sequence[float], progress: Progress | None) -> Latents:
+        """From latents at the first level to the last, rising or falling."""
+
+
+@settings
+class Inversion(RoundTrip):
+    """Edits by inversion: up under the source text, down under the target.
+
+    Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``.
+
+    Source:
+        DDIM inversion and its dual use (Su et al. 2022, arXiv 2203.08382) in flow coordinates.
+    """
+
+    name: ClassVar[str] = "inversion"
+
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``."""
+        return k * (1 + branches(self.guidance))
+
+    def _walk(self, field: Field, z: Latents, levels: Sequence[float], progress: Progress | None) -> Latents:
+        return integrate(field, z, levels, EulerSolver(), progress=progress).final
+
+
+@settings
+class AlignedInversion(PathEditor):
+    """Edits by aligned inversion: up under the source text, down under the target, aligned with the way up.
+
+    Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the whole path.
+        guidance: classifier-free guidance weight of the way back; 1 keeps the retrace exact.
+
+    Source:
+        DirectEdit's alignment; strength by interpolating the text is ours.
+    """
+
+    name: ClassVar[str] = "aligned-inversion"
+
+    level: Level = 1.0
+    guidance: Guidance = 1.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Without guidance the way back retraces the way up."""
+        return self.guidance == 1
+
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 back, or 2 back if guided)``."""
+        return k * (1 + branches(self.guidance))
+
+    def _move(self, edit: Edit) -> Latents:
+        trace = edit.invert(self._path(edit.latent))
+        return replay(edit.latent, trace, edit.text, guidance=self.guidance, progress=edit.progress)
+
+
+@settings
+class RFInversion(PathEditor):
+    """RF-Inversion: a controlled way up to a given noise, and a controlled way down that the picture attracts.
+
+    Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
+    ``r = (X - x) / s`` leads straight to the picture and ``k = strength (1 - eta_i)``, where ``eta_i`` is ``eta`` on
+    the steps from ``start`` to ``stop`` and 0 on the others. Strength 1 is the published method; that strength scales
+    what is not the straight way is ours: towards strength 0 the edit goes to the picture continuously. The level in r
+    counts from the clean end of the grid, which is 0 for rectified flow.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the whole path.
+        gamma: share of the straight way to the noise on the way up, in [0, 1].
+        eta: share of the straight way to the picture on the way down, in [0, 1].
+        start: first step on which eta acts, as a share of the steps of the way down.
+        stop: first step on which it no longer acts, likewise.
+        guidance: classifier-free guidance weight of the way down.
+        legacy: the way up as the published code has it: its i-th step of N has the length of the i-th step of the way
+            *down*, and the network and the control get the level ``i / N`` of the way. On uniform grids no change.
+
+    Raises:
+        ConfigError: a setting outside its range, or a stop that is not after the start.
+
+    Source:
+        Rout et al. 2024, arXiv 2410.10792, equations of the controlled ODEs in levels; the code: diffusers' community
+        pipeline for FLUX. Its stochastic way down is not here.
+    """
+
+    name: ClassVar[str] = "rf-inversion"
+
+    level: Level = 1.0
+    gamma: Share = 0.5
+    eta: Share = 0.9
+    start: Share = 0.0
+    stop: Share = 0.25
+    guidance: Guidance = 1.0
+    legacy: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stop < self.start:
+            raise ConfigError(f"stop must not come before start ({self.start:g}); got {self.stop:g}. Exchange them")
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Only the straight way ends at the picture."""
+        return self.eta == 1 and self.start == 0 and self.stop == 1
+
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``."""
+        return k * (1 + branches(self.guidance))
+
+    def _move(self, edit: Edit) -> Latents:
+        levels = self._path(edit.latent).levels
+        clean, steps = levels[-1], len(levels) - 1
+        moved = self._up(edit, levels) - edit.x
+        field = edit.field(edit.target, self.guidance)
+        held = range(round(self.start * steps), round(self.stop * steps))
+        for index, s, s_next in edit.steps(levels):
+            free = edit.strength * (1 - self.eta) if index in held else edit.strength
+            z = edit.x + moved
+            straight = moved / (s - clean)
+            velocity = field(z, level_batch(s, z))
+            moved = (s_next - clean) / (s - clean) * moved + (s_next - s) * free * (velocity - straight)
+        return edit.x + moved
+
+    def _up(self, edit: Edit, levels: Sequence[float]) -> Latents:
+        backbone, z, noise = edit.latent.backbone, edit.x, edit.noise()
+        field = edit.field(backbone.null(edit.latent.condition).expand(len(z)))
+        for index, below, above in edit.steps(levels[::-1], name="invert"):
+            s, length = below, above - below
+            if self.legacy:
+                s = levels[-1] + (levels[0] - levels[-1]) * index / (len(levels) - 1)
+                length = levels[index] - levels[index + 1]
+            velocity = field(z, level_batch(s, z))
+            z = z + length * ((1 - self.gamma) * velocity + self.gamma * (noise - z) / (1 - s))
+        return z
+
+
+@settings
+class UniEdit(PathEditor):
+    """Uni-Edit: inversion with a re-used velocity, then steps that the difference of two texts corrects and masks.
+
+    Up under c0 by Uni-Inv, ``z <- z + h u'`` with ``u' = v(z + h u, s')``, u the last step's u' and ``v(z, s)`` at the
+    first: it evaluates where Euler's way back will, which therefore undoes it up to ``h^3`` a step. Then down by
+    ``z <- z + h (v0 + strength (m d + weight (1 + m) d))``, ``d = v(z, s, c1) - v(z, s, c0)``, ``v0 = v(z, s, c0)``;
+    ``m`` is the mask `region_mask` of d. At strength 1 this is the published step: a velocity that the mask mixes,
+    ``m v(c1) + (1 - m) v(c0)``, and a correction ``weight (1 + m) d``. That strength scales d is ours; the mask does
+    not depend on it.
+
+    Args:
+        level: how far up, in (0, 1]; the published share of the steps, for a uniform grid.
+        weight: of the correction.
+
+    Source:
+        Jiao et al. 2025, UniEdit-Flow, arXiv 2504.13109, algorithms 1 and 2, with the mask of its code for FLUX.
+    """
+
+    name: ClassVar[str] = "uni-edit"
+
+    level: Level = 0.6
+    steps: Count = 15
+    weight: Weight = 5.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """The way down misses the picture by the solver's error."""
+        return False
+
+    def _cost(self, k: int) -> int:
+        """``3 k + 1``: one a step and one at first on the way up, two a step down."""
+        return 3 * k + 1
+
+    def _move(self, edit: Edit) -> Latents:
+        levels, z = self._path(edit.latent).levels, edit.x
+        field = edit.field(edit.latent.condition)
+        velocity = field(z, level_batch(levels[-1], z))
+        for _, s, s_next in edit.steps(levels[::-1], name="uni-inv"):
+            velocity = field(z + (s_next - s) * velocity, level_batch(s_next, z))
+            z = z + (s_next - s) * velocity
+        both = edit.field(Condition.cat([edit.latent.condition, edit.target]))
+        for _, s, s_next in edit.steps(levels):
+            pair = torch.cat([z, z])
+            source, target = both(pair, level_batch(s, pair)).chunk(2)
+            d = target - source
+            mask = region_mask(d)
+            z = z + (s_next - s) * (source + edit.strength * (mask + self.weight * (1 + mask)) * d)
+        return z
+
+
+def region_mask(d: Latents) -> Float[Tensor, "b *#latent"]:
+    """Where two texts disagree: the mean of ``|d|`` over channels, stretched to [0, 1] for each picture.
+
+    The first axis of a latent is its channels; a latent of one axis has none and is not averaged. The mask is 0 where
+    all differences are alike.
+    """
+    size = d.abs() if d.ndim < 3 else d.abs().mean(dim=1, keepdim=True)
+    low, high = (per_element(bound, d) for bound in (size.flatten(1).amin(1), size.flatten(1).amax(1)))
+    return (size - low) / (high - low).clamp_min(torch.finfo(d.dtype).tiny)
+
+
+@settings
+class DNAEdit(PathEditor):
+    """DNAEdit: a noise that is aligned with the picture step by step, then a way down towards a reference that moves.
+
+    Align a noise with the picture under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
+
+    Way up, from a random e: ``w = (e - z) / (1 - s)``, ``p = z + (s' - s) w``, ``v = v(p, s', c0)``,
+    ``z' = z + (s' - s) v`` and ``e' = e - (1 - s) (w - v)``, so that ``(e' - z') / (1 - s') = v``: z' stays on the line
+    to e'. Way down over the same steps, with ``dv = v(z + p - z', s', c1') - v``: the reference
+    ``m <- m + (s - s') dv`` starts at the picture x, and ``z <- z + (s - s') (eta v(c1') + (1 - eta) (z - m) / s')``.
+    Levels in quotients count from the clean end of the grid, which is 0 for rectified flow. Strength by interpolating
+    the text is ours.
+
+    Args:
+        level: how far up, in (0, 1].
+        eta: share of the network's velocity on the way down; the rest leads to the reference.
+        guidance: classifier-free guidance weight of the way down.
+
+    Source:
+        Xie et al. 2025, arXiv 2506.01430 (direct noise alignment, mobile velocity guidance), in the order of its code.
+    """
+
+    name: ClassVar[str] = "dnaedit"
+
+    level: Level = 0.85
+    eta: Level = 0.8
+    guidance: Guidance = 1.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With the network's velocity alone and no guidance, the way down retraces the way up."""
+        return self.eta == 1 and self.guidance == 1
+
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``."""
+        return k * (1 + branches(self.guidance))
+
+    def _move(self, edit: Edit) -> Latents:
+        levels = self._path(edit.latent).levels
+        field, z, e = edit.field(edit.latent.condition), edit.x, edit.noise()
+        way_up: list[tuple[Tensor, Tensor, Tensor]] = []
+        for _, s, s_next in edit.steps(levels[::-1], name="align"):
+            straight = (e - z) / (1 - s)
+            point = z + (s_next - s) * straight
+            velocity = field(point, level_batch(s_next, z))
+            z, e = z + (s_next - s) * velocity, e - (1 - s) * (straight - velocity)
+            way_up.append((z, point, velocity))
+        field = edit.field(edit.text, self.guidance)
+        moved = drift = torch.zeros_like(z)  # z less the way up, and m less x
+        for _, upper, lower in edit.steps(levels):
+            state, point, velocity = way_up.pop()
+            dv = field(point + moved, level_batch(upper, state)) - velocity
+            drift = drift + (lower - upper) * dv
+            back = (state + moved - edit.x - drift) / (upper - levels[-1]) - velocity
+            moved = moved + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
+        return edit.x + moved

@@ -1,0 +1,110 @@
+"""DiffEdit, and its mask of where two texts differ: the pixels at which their velocities differ most."""
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from latentedit.core.flow import per_element
+from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
+from latentedit.core.solvers import level_batch
+from latentedit.editors.kit import Edit, Latents, PathEditor, branches
+from latentedit.latents.inversion import invert
+
+Under = Literal["empty", "source"]
+"""The text of the inversion: none, as published, or the pictures' own."""
+
+
+@settings
+class DiffEdit(PathEditor):
+    """DiffEdit: a mask from the texts, inversion, and a way down that changes only what is inside the mask.
+
+    ``z <- m (z + (s' - s) v_w(z, s, c)) + (1 - m) Z(s')``, down from the top of the inversion Z. The mask m is where
+    the two texts' estimates differ most (`difference_mask`); outside of it the picture comes back bit for bit. The text
+    of the way down is ``c0 + strength (c1 - c0)``, which is ours: the mask does not depend on the strength, and inside
+    it small strengths tend to a reconstruction under the source text, not to the picture.
+
+    Args:
+        level: how far up the inversion goes, in (0, 1].
+        guidance: classifier-free guidance weight of the way down.
+        under: text of the inversion.
+        mask_level: level of the latents from which the mask is made, clipped to the model's range.
+        maps: noises averaged for the mask.
+        ratio: a pixel is inside where the map is above ``ratio / 2`` times its mean.
+
+    Source:
+        Couairon et al. 2022, arXiv 2210.11427. diffusers' pipeline blends each step with the inverted latent of the
+        level before the step; here it is that of the level at which the step ends, as published.
+    """
+
+    name: ClassVar[str] = "diffedit"
+
+    level: Level = 0.8
+    guidance: Guidance = 2.0
+    under: Under = "empty"
+    mask_level: Share = 0.5
+    maps: Count = 10
+    ratio: Scale = 3.0
+
+    def _cost(self, k: int) -> int:
+        """``2 * maps + k (1 up + 1 down, or 2 down if guided)``."""
+        return 2 * self.maps + k * (1 + branches(self.guidance))
+
+    def _move(self, edit: Edit) -> Latents:
+        mask = difference_mask(edit, level=self.mask_level, maps=self.maps, ratio=self.ratio)
+        start = edit.latent.under("") if self.under == "empty" else edit.latent
+        trace = invert(start, self._path(edit.latent), progress=edit.progress)
+        field, z = edit.field(edit.text, self.guidance), trace.top
+        for index, s, s_next in edit.steps(trace.levels[::-1]):
+            z = z + (s_next - s) * field(z, level_batch(s, z))
+            z = torch.where(mask, z, trace.states[-2 - index])
+        return z
+
+
+def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *place"]:
+    """``mean |v(x_s, c1) - v(x_s, c0)|`` over noises and channels, ``x_s = (1 - s) x + s e``.
+
+    A guided difference of noise estimates, ``e_hat_w(c1) - e_hat_w(c0)``, is ``w (1 - s)`` times this one: the
+    unconditional branch cancels. So guidance would cost twice as much and change no mask that is relative. The two
+    texts are calls of one shape, so equal texts give exactly zero.
+
+    Args:
+        level: s, clipped to the model's range.
+        maps: noises averaged, shared by all pictures.
+
+    Returns:
+        ``[b, 1, height, width]`` of latents ``[b, channels, height, width]``, else one number for each of the latent.
+
+    Cost:
+        ``2 * maps`` evaluations a picture.
+
+    Source:
+        Couairon et al. 2022, arXiv 2210.11427, step 1.
+    """
+    x, backbone = edit.x, edit.latent.backbone
+    s = min(max(level, backbone.capabilities.s_min), backbone.capabilities.s_max)
+    noise = edit.noise("difference mask", count=maps)
+    noisy = ((1 - s) * x + s * noise).flatten(0, 1)
+    at = level_batch(s, noisy)
+    target, source = (backbone.velocity(noisy, at, c.repeat(maps)) for c in (edit.target, edit.latent.condition))
+    difference = (target - source).abs().unflatten(0, (maps, len(x))).mean(0)
+    return difference.mean(1, keepdim=True) if x.ndim == 4 else difference
+
+
+def binarised(difference: Float[Tensor, "b *place"], ratio: float) -> Bool[Tensor, "b *place"]:
+    """Where a map is above ``ratio / 2`` times the mean of its picture; 3 is the published ratio.
+
+    The published form clamps the map at ``ratio`` times the mean, divides by that and cuts at one half, which is the
+    same. Each picture has its own mean, where diffusers takes one of the batch.
+    """
+    return difference > ratio / 2 * per_element(difference.flatten(1).mean(1), difference)
+
+
+def difference_mask(edit: Edit, *, level: float, maps: int, ratio: float) -> Bool[Tensor, "b *place"]:
+    """`difference_map`, `binarised`: it broadcasts against latents, true where the texts differ, false for equal ones.
+
+    Cost:
+        ``2 * maps`` evaluations a picture.
+    """
+    return binarised(difference_map(edit, level=level, maps=maps), ratio)

@@ -1,0 +1,249 @@
+"""Editors that sample from a noised picture: the picture is known by where the sampling starts, or is mixed in."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
+from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
+from latentedit.core.solvers import EulerSolver, level_batch, sample
+from latentedit.editors.base import StrengthResult
+from latentedit.editors.kit import Baseline, Edit, Latents, PathEditor, branches
+from latentedit.editors.strength import EffectCurve, measure_effect
+from latentedit.latents.joint import JointLatent
+
+
+@settings
+class SDEdit(Baseline):
+    """SDEdit: add noise up to a level, then sample down from there under the target text.
+
+    ``z = (1 - s) x + s e`` at ``s = strength * level``.
+
+    Args:
+        level: where strength 1 starts, in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below its start.
+        guidance: classifier-free guidance weight; 1 is the conditional velocity.
+
+    Source:
+        Meng et al. 2021, arXiv 2108.01073; the start level is a real number here, not a step of the grid.
+    """
+
+    name: ClassVar[str] = "sdedit"
+
+    level: Level = 0.7
+    steps: Count = 28
+    guidance: Guidance = 3.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Noise replaces what the caption does not say."""
+        return False
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
+        if strength == 0:
+            return 0
+        steps = latent.path(self.steps, self._start(latent, strength)).steps
+        return steps * latent.backbone.capabilities.branches(self.guidance)
+
+    def _start(self, latent: JointLatent, strength: float) -> float:
+        highest = latent.backbone.capabilities.s_max
+        if strength < 0 or strength * self.level > highest + 1e-9:
+            raise ConfigError(
+                f"the strength of sdedit must lie from 0 to {highest / self.level:g}, since it is a share of the "
+                f"start level {self.level:g}; got {strength:g}. For signed strengths use eim or flowedit"
+            )
+        return strength * self.level
+
+    def _move(self, edit: Edit) -> Latents:
+        grid = edit.latent.path(self.steps, self._start(edit.latent, edit.strength))
+        field, z = edit.field(edit.target, self.guidance), edit.noised(grid.levels[0])
+        return sample(field, z, grid, EulerSolver(), progress=edit.progress).final
+
+
+@settings
+class VeloEdit(PathEditor):
+    """VeloEdit: sampling from noise whose velocities are mixed, while the levels are high, with those that lead back.
+
+    ``z' = z + (s' - s) u`` from ``(1 - s) x + s e``, with u between v of the target and ``w = (z - x) / s``, which
+    leads straight back to the picture x. Above ``until``, numbers of v that resemble w, ``|w| >= threshold (|w| +
+    |v - w|)``, are replaced by w, and the others by ``w + strength (v - w)``: there the clean estimate becomes ``x +
+    strength (x_hat - x)``. From ``until`` down u is v. So strength says how much of the picture is mixed in, and near
+    0 the last steps still show the target.
+
+    It was made for models that see the picture beside their latents. Models that read captions alone see the picture
+    only through the mix, and want a lower ``level``, where the path starts with more of it.
+
+    Args:
+        guidance: classifier-free guidance weight; 1 is the conditional velocity.
+        threshold: similarity from which on a number of the velocity is replaced; 1 replaces those that are equal.
+        until: steps that start at this level or below are plain.
+
+    Source:
+        VeloEdit, arXiv 2603.13388, in the form of its code, which mixes the first 1 of 6 steps of FLUX.1 Kontext at a
+        threshold of .8 and counts the strength from the other end; the real-valued start and end are ours.
+    """
+
+    name: ClassVar[str] = "veloedit"
+
+    level: Level = 1.0
+    guidance: Guidance = 1.0
+    threshold: Share = 0.8
+    until: Share = 0.84
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Noise replaces what the text does not say."""
+        return False
+
+    def _cost(self, k: int) -> int:
+        """``k``, or ``2 k`` if guided."""
+        return k * branches(self.guidance)
+
+    def _move(self, edit: Edit) -> Latents:
+        levels = self._path(edit.latent).levels
+        field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
+        for _, s, s_next in edit.steps(levels):
+            velocity = field(z, level_batch(s, z))
+            if s > self.until:
+                back = (z - edit.x) / s
+                away = velocity - back
+                alike = back.abs() >= self.threshold * (back.abs() + away.abs())
+                velocity = torch.where(alike, back, back + edit.strength * away)
+            z = z + (s_next - s) * velocity
+        return z
+
+
+@settings
+class TextSteering(PathEditor):
+    """Steering by the embedded text alone: what a shifted text changes in a sample, added to the picture.
+
+    ``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level. The
+    noise is drawn once and both samples start there, so what they have in common, the reconstruction's error with
+    it, goes out. The two are calls of one shape: equal texts leave exactly zero.
+
+    Args:
+        level: where the samples start, in (0, 1]; the higher, the more the text decides.
+        guidance: classifier-free guidance weight of both samples.
+
+    Source:
+        Steering of text embeddings for generation with a real strength: arXiv 2603.17998, without its search for a
+        direction (ours is the difference of the two texts). The difference of two samples on a real picture is ours.
+    """
+
+    name: ClassVar[str] = "text-steering"
+
+    level: Level = 0.8
+    guidance: Guidance = 1.0
+
+    def _cost(self, k: int) -> int:
+        """``k * 2``, twice that if guided."""
+        return 2 * k * branches(self.guidance)
+
+    def _move(self, edit: Edit) -> Latents:
+        levels = self._path(edit.latent).levels
+        plain, steered = (edit.field(text, self.guidance) for text in (edit.latent.condition, edit.text))
+        z = moved = edit.noised(levels[0])
+        for _, s, s_next in edit.steps(levels):
+            at = level_batch(s, z)
+            z, moved = z + (s_next - s) * plain(z, at), moved + (s_next - s) * steered(moved, at)
+        return edit.x + (moved - z)
+
+
+@settings
+class VelocitySteering(PathEditor):
+    """Steering by velocities: what a multiple of their difference changes in a sample, added to the picture.
+
+    ``y = x + R(a) - R(0)``, R(a) the sample of ``v0 + a (v1 - v0)`` from ``(1 - s) x + s e``, s = level. v0 is the
+    velocity under the picture's own text, v1 that under the target: for a model that sees the picture, with the
+    instruction to change nothing and with the one to be followed. Both samples start from one noise, so what the
+    model repaints of its own accord is in both, and goes out: only the change is added.
+
+    The strength is calibrated: a is such that the change makes that share of the whole change u, the one at ``scale``,
+    along u. It is read from a monotone curve through the effects at ``probes`` scales between 0 and the whole, and at
+    as many out to where a strength below 0 or above 1 lies; strengths go no further than what that one does. With no
+    probes, ``a = strength * scale``.
+
+    Made for models that see the picture beside their latents. Models that read captions alone see the picture only
+    through the start, and want a lower ``level``.
+
+    Args:
+        scale: a at strength 1: on models with classifier-free guidance the guidance weight, with the picture's own text
+            as the negative one; 1 where the weight is an input.
+        probes: scales between 0 and the whole at which the effect is measured.
+
+    Source:
+        Derived here; the difference of two samples is that of `TextSteering`, the curve that of `EIM`'s strength.
+    """
+
+    name: ClassVar[str] = "velocity-steering"
+
+    level: Level = 1.0
+    scale: Guidance = 1.0
+    probes: Natural = 3
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k`` without the text and ``2 k`` for each sample with it: one, and those of the curve."""
+        samples = 1 + sum(scale != 0 for scale in self._scales(strength))
+        return 0 if strength == 0 else self._path(latent).steps * (1 + 2 * samples)
+
+    def _scales(self, strength: float) -> tuple[float, ...]:
+        """The shares of ``scale`` at which the effect is measured for a strength; none where it needs no curve."""
+        if self.probes == 0 or strength in (0, 1):
+            return ()
+        shares = torch.linspace(0, 1, self.probes + 2, dtype=torch.float64).tolist()
+        below = [strength * share for share in shares[:0:-1]] if strength < 0 else []
+        beyond = [1 + (strength - 1) * share for share in shares[1:]] if strength > 1 else []
+        return (*below, *shares, *beyond)
+
+    def _edit_all(
+        self,
+        latent: JointLatent,
+        target: Condition,
+        strengths: Sequence[float],
+        *,
+        seed: Seed,
+        progress: Progress | None,
+    ) -> list[StrengthResult]:
+        edit = Edit(name=self.name, latent=latent, target=target, strength=1.0, seed=seed, progress=progress)
+        change = self._change(edit)
+        same = torch.ones(len(latent), dtype=torch.float64)
+        changes = {0.0: torch.zeros_like(latent.z)}
+        results: list[StrengthResult] = []
+        for strength in strengths:
+            scales, share = self._scales(strength), strength * same
+            for scale in scales:
+                if scale not in changes:
+                    changes[scale] = change(scale * same)
+            if scales:
+                effects = measure_effect(torch.stack([changes[scale] for scale in scales]), changes[1.0])
+                share = EffectCurve(scales=scales, effects=effects).scale(strength)
+            results.append(StrengthResult(z=latent.z + change(share), strength=strength))
+        return results
+
+    def _change(self, edit: Edit) -> Callable[[Float[Tensor, " b"]], Latents]:
+        """From shares of ``scale``, one a picture, to the change; the sample without the text is drawn once."""
+        backbone, levels = edit.latent.backbone, self._path(edit.latent).levels
+        low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
+        start = edit.noised(levels[0])
+
+        def sampled(share: Float[Tensor, " b"] | None) -> Latents:
+            z = start
+            for _, s, s_next in edit.steps(levels):
+                at = level_batch(min(max(s, low), high), z)
+                velocity = backbone.velocity(z, at, edit.latent.condition)
+                if share is not None:
+                    factor = per_element((self.scale * share).to(z), z)
+                    velocity = velocity + factor * (backbone.velocity(z, at, edit.target) - velocity)
+                z = z + (s_next - s) * velocity
+            return z
+
+        plain = sampled(None)
+        return lambda share: sampled(share) - plain

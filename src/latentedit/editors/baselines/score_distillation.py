@@ -1,0 +1,205 @@
+"""Editors by score distillation: the picture descends along differences of estimates at random or chosen levels."""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.flow import per_element
+from latentedit.core.rng import stream
+from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
+from latentedit.core.solvers import level_batch
+from latentedit.editors.kit import Baseline, Edit, Latents, LevelBatch
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.guidance import GuidedField
+
+
+@settings
+class SDS(Baseline):
+    """Score distillation from a picture: the target's noise estimate against the noise that was added.
+
+    ``y <- y - strength step_size (e_hat_w(y_s, c1) - e)`` from y = x, ``y_s = (1 - s) y + s e``, fresh e and level.
+    The bracket is ``(1 - s) (v_w(y_s, c1) - (e - y))``, the residual of rectified-flow distillation with the weight
+    ``1 - s``. Nothing but the start says what the picture is: it drifts to what the target alone finds likely, and
+    loses detail on the way. Delta denoising (`DDS`) takes that drift away.
+
+    Args:
+        levels: the highest and the lowest level; uniform between them, clipped to the model's range.
+        steps: of the descent.
+        step_size: of each step.
+        guidance: classifier-free guidance weight.
+
+    Source:
+        Poole et al. 2022, arXiv 2209.14988, eq. 3 with a constant weight, from the picture as in Hertz et al. 2023
+        (arXiv 2304.07090); levels uniform in s and the strength, which scales the steps, are ours.
+    """
+
+    name: ClassVar[str] = "sds"
+
+    levels: Levels = (0.95, 0.05)
+    steps: Count = 28
+    step_size: Positive = 0.1
+    guidance: Guidance = 2.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """The source text plays no part."""
+        return False
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``steps``, twice that if guided."""
+        return 0 if strength == 0 else self.steps * latent.backbone.capabilities.branches(self.guidance)
+
+    def _move(self, edit: Edit) -> Latents:
+        y, levels = edit.x, descent_levels(edit, self.levels, self.steps)
+        field = GuidedField(backbone=edit.latent.backbone, condition=edit.target, guidance=self.guidance)
+        for index, level in edit.counted(levels):
+            at, s, clean = _level_weights(level, y)
+            noise = edit.noise(index=index)
+            v = field(clean * y + s * noise, at)
+            step = per_element((edit.strength * self.step_size * (1 - level)).to(y), y)
+            y = y - step * (v - (noise - y))
+        return y
+
+
+@settings
+class DDS(Baseline):
+    """Delta denoising score, iterated: the difference of two noise estimates moves the picture, at random levels.
+
+    ``y <- y - strength step_size (e_hat_w(y_s, c1) - e_hat_w(x_s, c0))`` from y = x, at a random level each step.
+    ``y_s = (1 - s) y + s e`` and ``x_s = (1 - s) x + s e`` have one fresh noise. With ``e_hat = z + (1 - s) v`` the
+    bracket is ``(1 - s) (v_w(y_s, c1) - v_w(x_s, c0) + y - x)``: without its last part, the difference of velocities,
+    it would be another method. The two branches are calls of one shape and ``y - x`` is the state, so equal texts
+    leave exactly zero.
+
+    It descends to where the two estimates agree, so the strength says how fast it gets there; steps so large that
+    ``strength * step_size`` is beyond some 4 standard deviations of the data's narrowest axis overshoot.
+
+    Args:
+        levels: the highest and the lowest level; uniform between them, clipped to the model's range.
+        steps: of the descent.
+        step_size: of each step.
+        guidance: classifier-free guidance weight of both branches.
+
+    Source:
+        Hertz et al. 2023, arXiv 2304.07090, which takes 200 steps of 0.049 at weight 7.5 and times uniform in the
+        network's own clock; levels uniform in s are ours, the flow form is derived here.
+    """
+
+    name: ClassVar[str] = "dds"
+
+    levels: Levels = (0.95, 0.05)
+    steps: Count = 28
+    step_size: Positive = 0.25
+    guidance: Guidance = 2.0
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``steps * 2``, twice that if guided."""
+        return 0 if strength == 0 else self.steps * 2 * latent.backbone.capabilities.branches(self.guidance)
+
+    def _move(self, edit: Edit) -> Latents:
+        x, levels = edit.x, descent_levels(edit, self.levels, self.steps)
+        source_field, target_field = edit.two_fields(self.guidance, self.guidance)
+        moved = torch.zeros_like(x)
+        for index, level in edit.counted(levels):
+            at, s, clean = _level_weights(level, x)
+            x_s = clean * x + s * edit.noise(index=index)
+            gradient = clean * (target_field(x_s + clean * moved, at) - source_field(x_s, at) + moved)
+            moved = moved - edit.strength * self.step_size * gradient
+        return x + moved
+
+
+def random_levels(
+    backbone: Backbone, levels: tuple[float, float], steps: int, *, seed: int, purpose: str
+) -> list[float]:
+    """A level for each step, uniform between the lowest and the highest, both clipped to the model's range.
+
+    The first levels do not depend on the number of steps.
+    """
+    low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
+    first, last = (min(max(level, low), high) for level in levels)
+    shares = torch.rand(steps, generator=stream(seed, purpose), dtype=torch.float64)
+    return [last + (first - last) * float(share) for share in shares]
+
+
+def descent_levels(edit: Edit, levels: tuple[float, float], steps: int) -> list[LevelBatch]:
+    """`random_levels` of each picture, in float64; pictures share them where there is one seed for all.
+
+    A negative strength is refused: it would climb the score, away from the fixed point of the descent.
+    """
+    if edit.strength < 0:
+        raise ConfigError(
+            f"the strength of {edit.name} must be 0 or above, since it scales the steps of a descent; got "
+            f"{edit.strength:g}. For signed strengths use eim or flowslider"
+        )
+    seeds, purpose = [edit.seed] * len(edit.x) if isinstance(edit.seed, int) else edit.seed, f"{edit.name} levels"
+    rows = [random_levels(edit.latent.backbone, levels, steps, seed=seed, purpose=purpose) for seed in seeds]
+    return list(torch.tensor(rows, dtype=torch.float64).T)
+
+
+def _level_weights(
+    level: LevelBatch, x: Latents
+) -> tuple[LevelBatch, Float[Tensor, "b *ones"], Float[Tensor, "b *ones"]]:
+    """Levels as the network takes them, and ``s`` and ``1 - s`` as factors of latents."""
+    at = level.to(x.device, torch.promote_types(x.dtype, torch.float32))
+    return at, per_element(level.to(x), x), per_element((1 - level).to(x), x)
+
+
+@settings
+class ChordEdit(Baseline):
+    """ChordEdit: one step along the difference of two texts' clean estimates, averaged over two nearby levels.
+
+    ``y <- y + strength step_size (s D(s - d) + d D(s)) / (s + d)`` from y = x, at few levels s, mostly one.
+    ``D(s)`` is the clean estimate under the target less that under the source, both at the one latent
+    ``(1 - s) y + s e``; so ``D = -s (v(c1) - v(c0))``. The two are calls of one shape, and all levels share the noises:
+    equal texts leave exactly zero. A step with one noise takes four evaluations.
+
+    Args:
+        levels: the first and the last s, evenly spaced between; one step is at the first. Clipped to the model's range.
+        steps: how many.
+        gap: d, how far below s the second difference is taken.
+        step_size: of each step at strength 1.
+        noises: noises averaged in each step.
+
+    Source:
+        Lu et al. 2026, arXiv 2602.19083, in the form of its code, which differs from a difference of velocities by the
+        factor s: one step at .9, gap .15, step size 1, for one-step models. Their last pass under the target alone is
+        left out. Levels of the network's own clock there are levels s here.
+    """
+
+    name: ClassVar[str] = "chordedit"
+
+    levels: Levels = (0.9, 0.3)
+    steps: Count = 1
+    gap: Share = 0.15
+    step_size: Positive = 1.0
+    noises: Count = 1
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``4 * steps * noises``."""
+        del latent  # the same on every model
+        return 0 if strength == 0 else 4 * self.steps * self.noises
+
+    def _move(self, edit: Edit) -> Latents:
+        x, capabilities = edit.x, edit.latent.backbone.capabilities
+        noise, moved = edit.noise(count=self.noises), torch.zeros_like(x)
+        levels = torch.linspace(*self.levels, self.steps, dtype=torch.float64).tolist()
+        for _, level in edit.counted(levels):
+            s = min(max(level, capabilities.s_min), capabilities.s_max)
+            below = max(s - self.gap, capabilities.s_min)
+            upper, lower = (clean_difference(edit, x + moved, at, noise) for at in (s, below))
+            chord = (s * lower + self.gap * upper) / (s + self.gap)
+            moved = moved + edit.strength * self.step_size * chord
+        return x + moved
+
+
+def clean_difference(edit: Edit, y: Latents, s: float, noise: Float[Tensor, "noises b *latent"]) -> Latents:
+    """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each picture."""
+    velocity, times = edit.latent.backbone.velocity, len(noise)
+    z = ((1 - s) * y + s * noise).flatten(0, 1)
+    at = level_batch(s, z)
+    steering = velocity(z, at, edit.target.repeat(times)) - velocity(z, at, edit.latent.condition.repeat(times))
+    return -s * steering.unflatten(0, (times, len(y))).mean(0)

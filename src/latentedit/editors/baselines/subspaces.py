@@ -1,0 +1,240 @@
+"""Editors that move a latent at one level, in a subspace that Jacobians of the network span."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.flow import per_element
+from latentedit.core.linalg import to_float64
+from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Level, Natural, Probe, Scale, Share, settings
+from latentedit.core.solvers import level_batch
+from latentedit.directions.direction import clean_share
+from latentedit.directions.distillation import check_finite
+from latentedit.editors.baselines.masks import difference_mask
+from latentedit.editors.kit import Edit, Latents, PathEditor
+from latentedit.geometry.walks import noise_guided
+from latentedit.latents.inversion import InversionTrace, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+
+Rows = Float[Tensor, "b r *latent"]
+"""Vectors of the latent space, r of each picture."""
+
+
+@settings
+class Pullback(PathEditor):
+    """X-space guidance along the local latent basis under the target text, with the texts' own change to choose in it.
+
+    Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned. The basis
+    are the leading right singular vectors of ``df/dZ`` under the target text, f the feature at the backbone's
+    default site. In the paper a person picks one of them by eye, and the text enters through the basis alone. Here the
+    text picks: d is what it changes in the clean estimate, ``x_hat(Z, c1) - x_hat(Z, c0)``, projected on their span and
+    given the length ``strength scale (1 - s) |d|``, that of d as a displacement of Z. The guidance is under the target
+    text too; up and down are under the source text.
+
+    The guidance probes ahead in the direction of its sign, so a negative strength is the reverse of a positive one to
+    first order in the length of the probe, and not of the strength alone.
+
+    Args:
+        level: how far up, in (0, 1].
+        rank: vectors of the basis; at most the size of a latent, and of the feature.
+        iterations: of the search for them, a block power iteration, so that the cost is fixed.
+        scale: of the move at strength 1.
+        repeats: of the guidance, each with its share of the scale.
+        probe: length, in that of d, at which guidance probes the noise estimate.
+
+    Source:
+        Park et al. 2023, arXiv 2307.12868, eq. 7; the choice by the text, the length and the aligned way back are ours.
+    """
+
+    name: ClassVar[str] = "pullback"
+
+    level: Level = 0.7
+    rank: Count = 5
+    iterations: Count = 3
+    scale: Scale = 1.0
+    repeats: Count = 4
+    probe: Probe = 1.0
+
+    def _cost(self, k: int) -> int:
+        """``2 k + 3 + 4 * rank * iterations + 2 * repeats``."""
+        return 2 * k + 3 + 4 * self.rank * self.iterations + 2 * self.repeats
+
+    def _move(self, edit: Edit) -> Latents:
+        latent, backbone = edit.latent, edit.latent.backbone
+        check_rank(self.rank, latent)
+        trace = edit.invert(self._path(latent))
+        top, level, change = trace.top, top_level(latent, trace), clean_change(edit, trace)
+        start = edit.noise(count=self.rank).transpose(0, 1).to(change)
+        spans = torch.cat([self._span(edit, top, level, start, row) for row in range(len(latent))])
+        length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
+        v = of_length(projected(spans, change), length)
+        amount = torch.full_like(length, edit.strength * self.scale)
+        moved = noise_guided(
+            backbone, top, level, edit.target, v, amount, repeats=self.repeats, probe=self.probe, progress=edit.progress
+        )
+        still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
+        offset = torch.where(still, torch.zeros_like(v), moved - top)
+        return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
+
+    def _span(self, edit: Edit, top: Latents, level: float, start: Rows, row: int) -> Rows:
+        """The basis of one picture."""
+        backbone, one = edit.latent.backbone, slice(row, row + 1)
+        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=edit.target[one])
+        jacobian = FeatureJacobian(feature, top[one])
+
+        def normal(rows: Rows) -> Rows:
+            return jacobian.rmatmat(jacobian.matmat(rows[0]))[None]
+
+        return leading_span(normal, start[one], iterations=self.iterations, progress=edit.progress)
+
+
+@settings
+class LOCO(PathEditor):
+    """LOCO Edit supervised by text: one step at one level, inside a mask and away from what moves the rest.
+
+    Invert, add ``strength scale v`` at the top, and return aligned under the source text.
+
+        d = m (x_hat(Z, c1) - x_hat(Z, c0))        v = (I - V V^T) J^T d,   as long as (1 - s) d
+
+    J is the Jacobian of the clean estimate under the target text, m the mask where the texts differ
+    (`difference_mask`), and V the leading right singular vectors of ``(1 - m) dx_hat/dZ`` under the source text: what
+    would change the outside most is left out.
+
+    Args:
+        level: how far up, in (0, 1].
+        scale: of the move at strength 1.
+        rank: columns of V, less than the size of a latent; 0 projects nothing out.
+        iterations: of the search for V, a block power iteration, so that the cost is fixed.
+        mask_level: level of the latents from which the mask is made, clipped to the model's range.
+        maps: noises averaged for the mask.
+        ratio: a pixel is inside where the map is above ``ratio / 2`` times its mean.
+
+    Source:
+        Chen et al. 2024, arXiv 2409.02374, its text-supervised form with null-space projection. There masks come from
+        a segmentation and lie on pictures; the mask from the texts on the latent (that of DiffEdit, arXiv 2210.11427),
+        the length and the aligned way back are ours, and nothing is guided.
+    """
+
+    name: ClassVar[str] = "loco"
+
+    level: Level = 0.7
+    scale: Scale = 3.0
+    rank: Natural = 5
+    iterations: Count = 3
+    mask_level: Share = 0.5
+    maps: Count = 4
+    ratio: Scale = 3.0
+
+    def _cost(self, k: int) -> int:
+        """``2 k + 2 * maps + 4 + 4 * rank * iterations``."""
+        return 2 * k + 2 * self.maps + 4 + 4 * self.rank * self.iterations
+
+    def _move(self, edit: Edit) -> Latents:
+        latent, backbone = edit.latent, edit.latent.backbone
+        check_rank(self.rank, latent, spare=1)
+        mask = difference_mask(edit, level=self.mask_level, maps=self.maps, ratio=self.ratio)
+        trace = edit.invert(self._path(latent))
+        level = top_level(latent, trace)
+        change = mask * clean_change(edit, trace)
+        at = level_batch(level, trace.top)
+        v = denoiser_jacobian(VelocityJacobian(backbone, trace.top, at, edit.target), level).rmatvec(change)
+        if self.rank:
+            v = v - projected(self._outside(edit, trace.top, level, mask), v)
+        check_finite(v, "direction", backbone.name, level)
+        length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
+        offset = edit.strength * self.scale * of_length(v, length)
+        return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
+
+    def _outside(self, edit: Edit, top: Latents, level: float, mask: Bool[Tensor, "b *place"]) -> Rows:
+        """V of each picture, as rows."""
+        batch, backbone = len(edit.latent), edit.latent.backbone
+        every = torch.arange(batch, device=mask.device).repeat_interleave(self.rank)
+        tops, outside, text = top[every], ~mask[every], edit.latent.condition[every]
+        jacobian = denoiser_jacobian(VelocityJacobian(backbone, tops, level_batch(level, tops), text), level)
+        start = edit.noise(count=self.rank).transpose(0, 1).to(tops)
+
+        def normal(rows: Rows) -> Rows:
+            images = outside * jacobian.matvec(rows.flatten(0, 1))
+            return jacobian.rmatvec(images).unflatten(0, (batch, self.rank))
+
+        return leading_span(normal, start, iterations=self.iterations, progress=edit.progress)
+
+
+def top_level(latent: JointLatent, trace: InversionTrace) -> float:
+    """The level of the top of an inversion, or the lowest that the model allows."""
+    return max(trace.levels[-1], latent.backbone.capabilities.s_min)
+
+
+def clean_change(edit: Edit, trace: InversionTrace) -> Latents:
+    """``x_hat(Z, c1) - x_hat(Z, c0) = -s (v(Z, s, c1) - v(Z, s, c0))`` at the top of an inversion.
+
+    Two calls of one shape: equal texts give exactly zero. A network that answers with nan raises a `ModelError`.
+    """
+    level, backbone = top_level(edit.latent, trace), edit.latent.backbone
+    at = level_batch(level, trace.top)
+    target, source = (backbone.velocity(trace.top, at, text) for text in (edit.target, edit.latent.condition))
+    change = -level * (target - source)
+    check_finite(change, "change", backbone.name, level)
+    return change
+
+
+def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
+    """Refuse more directions than the dimensions of a latent less those to be spared."""
+    most = latent.z[0].numel() - spare
+    if rank > most:
+        raise ConfigError(f"the rank must be at most {most} for latents of this size; got {rank}")
+
+
+def leading_span(
+    normal: Callable[[Rows], Rows], start: Rows, *, iterations: int, progress: Progress | None = None
+) -> Rows:
+    """An orthonormal basis of ``(J^T J)^q S``, which tends to the span of the r leading right singular vectors of J.
+
+    The block power iteration: the angle that is left falls like ``(s_{r+1} / s_r)^(2 q)``. Rows that J maps to zero
+    come back as zeros. `core.linalg.block_lanczos` needs fewer products for the same accuracy, but their number is not
+    fixed, and an editor states its cost before it starts.
+
+    Args:
+        normal: ``J^T J`` of each row, with J of each picture.
+        start: S, r rows a picture; r is at most the size of a latent.
+        iterations: q, at least 1; each calls ``normal`` once.
+
+    Source:
+        Park et al. 2023 (arXiv 2307.12868), algorithm 1, for a fixed number of iterations.
+    """
+    rows = orthonormal(start)
+    for done in range(1, iterations + 1):
+        rows = orthonormal(normal(rows))
+        if progress is not None:
+            progress("basis", done, iterations)
+    return rows
+
+
+def orthonormal(rows: Rows) -> Rows:
+    """Orthonormal rows of the same span; zeros in the place of rows that depend on those before them."""
+    wide = to_float64(rows).flatten(2)
+    basis, triangle = torch.linalg.qr(wide.mT)
+    size = triangle.diagonal(dim1=1, dim2=2).abs()
+    independent = size > 100 * torch.finfo(rows.dtype).eps * size.amax(1, keepdim=True)
+    return (basis * independent[:, None]).mT.to(rows).reshape(rows.shape)
+
+
+def projected(rows: Rows, v: Latents) -> Latents:
+    """The part of v in the span of orthonormal rows, ``sum_k <q_k, v> q_k``."""
+    basis, wide = to_float64(rows).flatten(2), to_float64(v).flatten(1)
+    shares = torch.einsum("brn,bn->br", basis, wide)
+    return torch.einsum("br,brn->bn", shares, basis).to(v).reshape(v.shape)
+
+
+def of_length(v: Latents, length: Float[Tensor, " b"]) -> Latents:
+    """Each v scaled to a length; zeros stay zeros."""
+    own = torch.linalg.vector_norm(v.flatten(1), dim=1)
+    factor = torch.where(own > 0, length / own.clamp_min(torch.finfo(own.dtype).tiny), torch.zeros_like(own))
+    return v * per_element(factor, v)

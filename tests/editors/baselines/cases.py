@@ -1,0 +1,31 @@
+"""What tests of baselines edit: a variance-preserving model with known answers, and the arguments of one edit."""
+
+import torch
+
+from latentedit.core.condition import Condition
+from latentedit.core.schedule import scaled_linear_schedule
+from latentedit.editors.kit import Edit
+from latentedit.latents.joint import JointLatent
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.vp_mixture import VariancePreservingMixture
+
+
+def vp_model(
+    *, dtype: torch.dtype = torch.float64, latent: tuple[int, ...] | None = (2, 3)
+) -> VariancePreservingMixture:
+    """The example mixture of six dimensions, whose levels end before 0 and before 1, and which predicts epsilon."""
+    flow = example_mixture(dimension=6, dtype=dtype)
+    return VariancePreservingMixture(
+        mixture=flow.mixture,
+        weights=flow.weights,
+        schedule=scaled_linear_schedule(),
+        prediction="epsilon",
+        latent=latent,
+    )
+
+
+def edit_of(latent: JointLatent, target: Condition | None = None, *, seed: int = 0) -> Edit:
+    """An edit at strength 1; towards "c" unless a target is given."""
+    text = latent.backbone.embed(["c"]) if target is None else target
+    target = text.expand(len(latent))
+    return Edit(name="tests", latent=latent, target=target, strength=1.0, seed=seed, progress=None)
