@@ -24,6 +24,7 @@ from latentedit_keep.pictures import check_output, decode, read_image, save_imag
 __all__ = ["Frame", "Picture", "check_output", "preview_of", "save_image", "strips"]
 
 _WHITE = (255, 255, 255)
+_PREVIEW_PX = 128  # longest side of each picture in a preview
 _STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
 
 
