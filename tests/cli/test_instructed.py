@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.api.test_instructed import FAMILIES, HAT, SETTINGS, picture
+from tests.editing.test_instructed import FAMILIES, HAT, SETTINGS, picture
 from tests.commands import Command
 
 KEPT = "keep the image the same (instructed)"
