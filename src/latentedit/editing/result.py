@@ -120,7 +120,7 @@ class EditResult:
                 program.
             ConfigError: more edits in the latent than a record holds.
         """
-        text, payload = self.record.to_json(), difference(self.source, self.image)
+        text, payload = self.record.to_json(), self.undo_data
         files: list[OutputFile] = [
             (Path(path), lambda file: save_image(self.image, file, record=text, payload=payload)),
             beside_file(path, self.record, [self.measures]),
@@ -152,6 +152,11 @@ class EditResult:
     def undo(self) -> Image.Image:
         """The image before; `latentedit.undo` gives the same from the file that `save` writes."""
         return self.source
+
+    @property
+    def undo_data(self) -> bytes:
+        """The payload of a PNG for `undo`."""
+        return difference(self.source, self.image)
 
     @property
     def strengths(self) -> tuple[float, ...]:
