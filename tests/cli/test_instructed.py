@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.editing.test_instructed import FAMILIES, HAT, SETTINGS, picture
 from tests.commands import Command
+from tests.editing.test_instructed import FAMILIES, HAT, SETTINGS, picture
 
 KEPT = "keep the image the same (instructed)"
 

@@ -11,17 +11,17 @@ from latentedit.models.base import Backbone
 from latentedit.models.calibrations import ModelSettings
 
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-"""Names of settings in diffusers' pipelines, and ours."""
+"""Settings as diffusers' pipelines call them, and our names."""
 
 UNTUNED = "flowedit"
-"""The editor that `docs/methods.md` recommends for models that nobody tuned."""
+"""The default editor of a model without stored settings, as `docs/methods.md` recommends."""
 
 
 def editor_class(name: str) -> type[Editor]:
-    """The class that is registered under a name.
+    """The editor class of a name.
 
     Raises:
-        RegistryError: an unknown name, with the nearest ones, or an entry point that is no editor.
+        RegistryError: an unknown name, or an entry point that is no editor.
     """
     loaded = EDITORS.load(name)
     if not (isinstance(loaded, type) and issubclass(loaded, Editor)):
@@ -41,30 +41,18 @@ def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
 
 
 def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
-    """Whether the change of an editor is kept to where it is strong, unless the user says otherwise.
-
-    As was calibrated for the model where the editor's settings are, else as the editor declares.
-    """
+    """Whether an editor keeps its change to where it is strong by default: as calibrated, else as the editor says."""
     found = ModelSettings.of(backbone).local if editor.name == EIM.name else None
     return editor.localizes if found is None else found
 
 
 def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
-    """The editor for a model where the user names none, as docs/methods.md recommends.
-
-    `eim` where settings were tuned or calibrated for the model, and for instructions; else ``flowedit``.
-
-    Args:
-        instructed: the model is shown the picture, and told what to do with it.
-
-    Raises:
-        FileFormatError: a calibration that is damaged.
-    """
+    """The default editor of a model: `eim` with tuned or calibrated settings and for instructions, else `UNTUNED`."""
     return EIM.name if instructed or ModelSettings.of(backbone).tuned else UNTUNED
 
 
 def default_note(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
-    """What the user should know where the default is not `eim`; nothing where a method was named."""
+    """A note where the default is not `eim`; none where a method was named."""
     if method is not None or default_method(backbone, instructed=instructed) == EIM.name:
         return ()
     return (f"method {UNTUNED} ({backbone.name} has no stored settings; choose with `method`)",)
@@ -77,13 +65,13 @@ def make_editor(
     instructed: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Editor:
-    """The editor of that name, or `default_method`, with the settings that suit the model; an editor as it is.
+    """An editor with the settings that suit the model; one that is given stays as it is.
 
     Args:
-        method: name of an editor, an editor, or None for the default.
+        method: name of an editor, an editor, or None for the `default_method`.
         backbone: the model.
         instructed: the images were encoded for instructions.
-        settings: those of the editor that differ, by its own names or those of `FIELD_NAMES`.
+        settings: other values, by the editor's names or those of `FIELD_NAMES`.
 
     Raises:
         RegistryError: an unknown name.
@@ -97,14 +85,6 @@ def make_editor(
 
 
 def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:
-    """Refuse an editor that does not move pictures along directions: `EIM` alone does, and no subclass of it.
-
-    Args:
-        kind: class of the editor.
-        asked: what was asked of it.
-
-    Raises:
-        ConfigError: another editor.
-    """
+    """Raise a ConfigError for what only `EIM` does, and no subclass of it: moving images along directions."""
     if kind is not EIM:
         raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')

@@ -18,7 +18,7 @@ from latentedit.core.settings import Count, Natural, from_plain, settings, to_pl
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.corruptions import CORRUPTIONS
-from latentedit.guard.guard import LOSSES, Guard, guard_losses
+from latentedit.guard.guard import Guard, guard_losses
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.instructions import no_change_residuals
@@ -60,12 +60,6 @@ class Calibration(Batches):
     batch: Count = 10
     harmed: Count = 2
     seed: int = 0
-
-    def evaluations(self, model: Backbone) -> int:
-        """Network evaluations that it takes."""
-        drawing = self.steps * model.capabilities.branches(model.capabilities.guidance)
-        corrupted = sum(min(self.harmed, len(positions)) for positions in self.batches) * len(CORRUPTIONS)
-        return self.pictures * (drawing + LOSSES) + corrupted * LOSSES
 
 
 @settings
@@ -134,7 +128,7 @@ def calibrate_guard(
         ConfigError: a model without images or fingerprint.
 
     Cost:
-        `Calibration.evaluations`.
+        Drawing the images, and 6 evaluations for each image and each corrupted one.
     """
     check_calibrable(model)
     how = Calibration() if how is None else how

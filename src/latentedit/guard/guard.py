@@ -38,9 +38,6 @@ from latentedit.models.calibrations import GUARD, calibration_of
 NEAR, FAR = 0.5, 0.7
 """Noise levels: the first separates known images best from all others, the second unknown ones."""
 
-LOSSES = 6
-"""Network evaluations of `guard_losses` per image."""
-
 _KNOWN = 0.98
 """Share of the model's own samples whose loss counts as known."""
 
@@ -206,7 +203,7 @@ def guarded(latent: JointLatent, *, anyway: bool) -> JointLatent:
 
 
 def guard_losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Condition) -> Float[Tensor, "3 b"]:
-    """``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` of clean latents."""
+    """``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` of clean latents; two evaluations each."""
     near = _near(backbone, z, [condition, backbone.null(condition)])
     far = denoising_losses(backbone, z, [condition], level=FAR, pairs=1, seed=0, purpose="guard far")
     return torch.cat([near, far.cpu().double()])

@@ -157,16 +157,29 @@ def calibrate_settings(
         corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
         if progress is not None:
             progress(SETTINGS, len(found), total)
-    chosen = choose(
-        candidates(model),
-        {name: Criteria.joined([batch[name] for batch in found]) for name in found[0]},
-        levels=levels_of(model),
-        corrupted=torch.cat(corrupted, dim=-1),
-    )
-    chosen = dataclasses.replace(chosen, strengths=_strengths(*source.batch(how.batches[0]), chosen, seed=how.seed))
+    editors = candidates(model)
+    criteria = {name: Criteria.joined([batch[name] for batch in found]) for name in editors}
+    means = {name: one.means for name, one in criteria.items()}
+    costs = {name: editor.search.evaluations() for name, editor in editors.items()}
+    ranks = zip(rank_sums(list(means.values())), costs.values(), editors, strict=True)
+    order = [name for _, _, name in sorted(ranks)]
+    best, editor = order[0], editors[order[0]]
+    judge = suitable_judge(levels_of(model), criteria[best], torch.cat(corrupted, dim=-1))
+    latent, target = source.batch(how.batches[0])
+    slider = editor.slider(latent, editor.direction(latent, target, seed=how.seed), seed=how.seed)
+    slider.judge = judge
+    reached = slider.calibration()
     if progress is not None:
         progress(SETTINGS, total, total)
-    return chosen
+    return CalibratedSettings(
+        eim=editor,
+        local=means[best][CONSENSUS] <= means[best][WHOLE],
+        judge=judge,
+        strengths=(reached.lowest, reached.highest),
+        pictures=how.pictures,
+        evaluations=costs[best],
+        tried={name: means[name] for name in order},
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,29 +281,6 @@ def _corrupted_losses(
     return torch.cat(found, dim=1)
 
 
-def choose(
-    editors: Mapping[str, EIM],
-    criteria: Mapping[str, Criteria],
-    *,
-    levels: Sequence[float],
-    corrupted: Float64[Tensor, "levels m"],
-) -> CalibratedSettings:
-    """The best candidate by the criteria of all edits, with the judge that suits it; strengths are left at 0 to 1."""
-    means = {name: criteria[name].means for name in editors}
-    costs = [editor.search.evaluations() for editor in editors.values()]
-    order = [name for _, _, name in sorted(zip(rank_sums(list(means.values())), costs, editors, strict=True))]
-    best = order[0]
-    return CalibratedSettings(
-        eim=editors[best],
-        local=means[best][CONSENSUS] <= means[best][WHOLE],
-        judge=suitable_judge(levels, criteria[best], corrupted),
-        strengths=(0.0, 1.0),
-        pictures=len(criteria[best].consensus),
-        evaluations=editors[best].search.evaluations(),
-        tried={name: means[name] for name in order},
-    )
-
-
 def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float[Tensor, "levels m"]) -> Judge:
     """The level at which verdicts are made, and their thresholds; see the module.
 
@@ -308,12 +298,3 @@ def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float
         damage = min(max(math.sqrt(edits * bad), _DAMAGE[0]), _DAMAGE[1])
     least = min(max(float(middle[at]) / 2, _LEAST_SHARE[0]), _LEAST_SHARE[1])
     return Judge(level=levels[at], least_share=least, damage=damage)
-
-
-def _strengths(latent: JointLatent, target: Condition, chosen: CalibratedSettings, *, seed: int) -> tuple[float, float]:
-    """The lowest and the highest strength to which all images can be taken undamaged."""
-    direction = chosen.eim.direction(latent, target, seed=seed)
-    slider = chosen.eim.slider(latent, direction, seed=seed)
-    slider.judge = chosen.judge
-    calibration = slider.calibration()
-    return calibration.lowest, calibration.highest
