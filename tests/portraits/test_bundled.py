@@ -91,7 +91,9 @@ def test_the_bundled_model_does_what_it_is_told_and_leaves_the_rest() -> None:
     latent = encode(model, [render(one) for one in sources], instructed=True)
     editor = make_editor("eim", model)
     read = [
-        reader.attributes(model.decode(editor.edit(latent, latent.embed_with_references([text] * 3), [1.0])[0].z).clamp(-1, 1))
+        reader.attributes(
+            model.decode(editor.edit(latent, latent.embed_with_references([text] * 3), [1.0])[0].z).clamp(-1, 1)
+        )
         for text in ("no beard", "remove the glasses")
     ]
     assert read == [[one.replace(facial_hair="none", facial_hair_color="none") for one in sources], sources]
