@@ -1,16 +1,36 @@
-"""Directions as values: the way back, one picture's, the mean, and what tells one from another."""
+"""Directions as values and as files: they survive exactly, and anything else in a file is refused in one line."""
 
 import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+import safetensors
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+import latentedit
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.files.tensors import pack
 from latentedit.core.rng import stream
-from latentedit.directions.direction import Calibration, Curvature, Direction
+from latentedit.directions.direction import (
+    MAX_FEATURE_NUMBERS,
+    MAX_PREVIEW_BYTES,
+    Calibration,
+    Curvature,
+    Direction,
+    check_direction_output,
+    load_direction,
+    save_direction,
+)
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 
 
 def full(**changes: Any) -> Direction:
@@ -130,3 +150,281 @@ def test_another_models_direction_is_named_and_lengths_are_each_pictures() -> No
     full().check_model("a copy under another name", "f")
     direction = full(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
     assert direction.length.tolist() == [5, 0]
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def bits(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
+    parts = [direction.z, direction.condition.tokens, direction.condition.pooled]
+    parts += [] if direction.feature is None else [direction.feature]
+    return [(part.dtype, list(part.shape), part.contiguous().numpy().tobytes()) for part in parts]
+
+
+def facts(direction: Direction) -> str:
+    """All but tensors and curvature, as text: there 1 is not 1.0, nor -0.0 the same as 0.0."""
+    names = {field.name for field in dataclasses.fields(direction)} - {"z", "condition", "curvature", "feature"}
+    return repr({name: getattr(direction, name) for name in sorted(names)})
+
+
+def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Direction:
+    made = Direction(
+        z=torch.tensor([[1.0, -2.0]]),
+        condition=Condition(tokens=torch.ones(1, 1, 2), pooled=torch.zeros(1, 0)),
+        level=0.75,
+        method="hsds",
+        settings={"gamma": 0.5, "levels": [0.95, 0.3]},
+        model_name="portraits" if model is None else model.name,
+        model_fingerprint="0123456789abcdef" if model is None else model.fingerprint,
+        source_captions=("a man",),
+        target_captions=("a man, a hät",),
+        pictures=("fedcba9876543210",),
+        calibration=Calibration(
+            arm="joint", level=0.75, steps=24, scales=(0.5, 1.0), effects=(0.25, 1.0), lowest=-math.inf, highest=1.5
+        ),
+        licence="CC-BY-4.0",
+        preview=PNG + b"rest",
+        feature=torch.tensor([[0.6, -0.8]]),
+        notes=("a note",),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+DATA = torch.tensor(list(PNG + b"rest"), dtype=torch.uint8)
+TENSORS: dict[str, Tensor] = {
+    "z": torch.tensor([[1.0, -2.0]]),
+    "tokens": torch.ones(1, 1, 2),
+    "pooled": torch.zeros(1, 0),
+    "preview": DATA,
+    "feature": torch.tensor([[0.6, -0.8]]),
+}
+SAID: dict[str, Any] = {
+    "format": 1,
+    "latentedit": latentedit.__version__,
+    "level": 0.75,
+    "method": "hsds",
+    "settings": {"gamma": 0.5, "levels": [0.95, 0.3]},
+    "model_name": "portraits",
+    "model_fingerprint": "0123456789abcdef",
+    "source_captions": ["a man"],
+    "target_captions": ["a man, a hät"],
+    "pictures": ["fedcba9876543210"],
+    "calibration": {
+        "arm": "joint",
+        "level": 0.75,
+        "steps": 24,
+        "scales": [0.5, 1.0],
+        "effects": [0.25, 1.0],
+        "lowest": None,
+        "highest": 1.5,
+    },
+    "licence": "CC-BY-4.0",
+    "instructed": False,
+    "notes": ["a note"],
+}
+
+
+def written(place: Path, tensors: Mapping[str, Tensor] = TENSORS, told: object = SAID) -> Path:
+    """A file of the format, whatever it says."""
+    text = told if isinstance(told, str) else json.dumps(told)
+    place.write_bytes(pack(tensors, {"latentedit.direction": text}))
+    return place
+
+
+def test_the_file_is_what_the_format_says(tmp_path: Path) -> None:
+    place = tmp_path / "me.safetensors"
+    save_direction(example(), place)
+    with safetensors.safe_open(place, "pt") as file:
+        told = file.metadata()
+        found = {name: file.get_tensor(name) for name in TENSORS}
+        assert set(file.keys()) == set(TENSORS)
+    assert told.keys() == {"latentedit.direction"}
+    assert json.loads(told["latentedit.direction"]) == SAID
+    for name, tensor in TENSORS.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+    data = place.read_bytes()
+    save_direction(load_direction(place), place)
+    assert place.read_bytes() == data
+
+
+def test_a_file_that_others_wrote_is_read(tmp_path: Path) -> None:
+    told = {"latentedit.direction": json.dumps(SAID), "format": "pt"}
+    safetensors.torch.save_file(TENSORS, tmp_path / "theirs", told)
+    found = load_direction(tmp_path / "theirs")
+    assert facts(found) == facts(example())
+    assert bits(found) == bits(example())
+
+
+FREE = Calibration(
+    arm="text", level=1.0, steps=1, scales=(-1.0, 0.1), effects=(-0.0, 1e300), lowest=-1e-300, highest=math.inf
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"z": torch.tensor([[1.0], [-0.0], [1e-45]]), "feature": torch.ones(2, 1, 2) / 2, "instructed": True},
+        {"condition": Condition(tokens=torch.ones(2, 0, 3), pooled=torch.ones(2, 1) / 3), "settings": {}},
+        {"preview": b"", "feature": None, "calibration": None, "pictures": (), "licence": "", "level": 0.0},
+        {"calibration": FREE, "level": 1.0, "settings": {"\u202e": [None, True, 1, 1.0, -0.0, {"a": []}]}},
+    ],
+)
+def test_all_but_the_curvature_survives(tmp_path: Path, changes: dict[str, Any]) -> None:
+    direction, ones = example(**changes), torch.ones(1)
+    curvature = Curvature(rayleigh=ones, lowest=ones * torch.nan, negative_share=ones, fallback_share=ones)
+    save_direction(dataclasses.replace(direction, curvature=curvature), tmp_path / "any.safetensors")
+    found = load_direction(tmp_path / "any.safetensors")
+    assert bits(found) == bits(direction)
+    assert facts(found) == facts(direction)
+    assert found.fingerprint == direction.fingerprint
+    assert found.curvature is None
+
+
+def test_tensors_become_float32_and_tuples_lists(tmp_path: Path) -> None:
+    """The fingerprint stays."""
+    grown = torch.full((3, 2), 1 / 3, dtype=torch.float64, requires_grad=True)
+    shared = Condition(tokens=grown[:1, None], pooled=grown[:1])
+    settings = MappingProxyType({"levels": (0.9, (1, 2)), "judge": MappingProxyType({"a": ()})})
+    direction = example(z=grown.T.expand(2, 3), condition=shared, settings=settings)
+    save_direction(direction, tmp_path / "me.safetensors")
+    found = load_direction(tmp_path / "me.safetensors")
+    assert found.settings == {"levels": [0.9, [1, 2]], "judge": {"a": []}}
+    assert found.z.dtype == found.condition.tokens.dtype == found.condition.pooled.dtype == torch.float32
+    assert torch.equal(found.z, direction.z.detach().float())
+    assert found.fingerprint == direction.fingerprint
+
+
+def test_a_direction_goes_to_its_model_and_to_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, other = example_mixture(dimension=2), example_mixture(dimension=2, seed=1)
+    save_direction(example(model), tmp_path / "me.safetensors")
+    assert load_direction(tmp_path / "me.safetensors", model=model).z.device.type == "cpu"
+    with pytest.raises(ConfigError, match=f"{model.fingerprint}.*{other.fingerprint}"):
+        load_direction(tmp_path / "me.safetensors", model=other)
+    monkeypatch.setattr(type(model), "device", torch.device("meta"))
+    found = load_direction(tmp_path / "me.safetensors", model=model)
+    parts = (found.z, found.condition.tokens, found.condition.pooled)
+    assert [part.device.type for part in parts] == ["meta"] * 3
+
+
+def test_a_mask_of_the_text_survives(tmp_path: Path) -> None:
+    """Without it, what is added to a text would have its padding attended to."""
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    text = Condition(tokens=torch.ones(2, 3, 2), pooled=torch.zeros(2, 0), mask=mask)
+    direction = example(z=torch.ones(2, 2), condition=text)
+    for one, expected in ((direction, mask), (direction.mean(), mask[:1])):
+        save_direction(one, tmp_path / "me.safetensors")
+        found = load_direction(tmp_path / "me.safetensors").condition.mask
+        assert found is not None
+        assert torch.equal(found, expected)
+
+
+def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
+    for name in ("me.pt", "me", "me.safetensors.png", ".safetensors"):
+        for act in (lambda place: save_direction(example(), place), check_direction_output):
+            with pytest.raises(OutputError, match=r"ends in \.safetensors; '.*' does not\. Rename it"):
+                act(tmp_path / name)
+    check_direction_output(tmp_path / "me.SAFETENSORS")
+    for act in (lambda place: save_direction(example(), place), check_direction_output):
+        with pytest.raises(OutputError, match="Create it first"):
+            act(tmp_path / "nowhere" / "me.safetensors")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other").write_bytes(pack(TENSORS, {"format": "pt"}))
+    with pytest.raises(FileFormatError, match=r"is not a direction: its metadata lack 'latentedit\.direction'"):
+        load_direction(tmp_path / "other")
+
+
+def test_features_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_FEATURE_NUMBERS > 3 * 1280 * 64 * 64  # the widest block of a U-Net, at the size of its input
+    monkeypatch.setattr("latentedit.directions.direction.MAX_FEATURE_NUMBERS", 2)
+    save_direction(example(), tmp_path / "me.safetensors")
+    with pytest.raises(FileFormatError, match="a feature of length 1 and at most 2 numbers"):
+        save_direction(example(feature=torch.full((3,), 3**-0.5)), tmp_path / "me.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"z": torch.tensor([[1e300]], dtype=torch.float64)}, "'z' has numbers that are not finite"),
+        ({"notes": ("\ud800",)}, "'notes.0': input should be a valid string, unable to parse"),
+        ({"settings": {"a": "\ud800"}}, "not UTF-8"),
+        ({"settings": {"a": torch.ones(1)}}, "'settings.a': input was not a valid json value"),
+        ({"settings": {"a": "x" * 2_000_000}}, "with a header of 2"),
+        ({"level": math.nan}, "'level': input should be a finite number"),
+        ({"preview": PNG + bytes(MAX_PREVIEW_BYTES - 7)}, "PNG file of at most 1000000 bytes"),
+        ({"calibration": dataclasses.replace(FREE, lowest=math.nan)}, "'calibration.lowest': .*finite"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(FileFormatError, match=words):
+        save_direction(example(**changes), tmp_path / "me.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(batches=st.tuples(*[st.integers(0, 3)] * 3))
+def test_batches_are_one_or_the_same(tmp_path_factory: pytest.TempPathFactory, batches: tuple[int, int, int]) -> None:
+    z, tokens, pooled = batches
+    tensors = {"z": torch.zeros(z, 2), "tokens": torch.zeros(tokens, 1, 2), "pooled": torch.zeros(pooled, 3)}
+    place = written(tmp_path_factory.getbasetemp() / "batches", tensors)
+    if batches in [(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 1, 1), (3, 1, 1), (2, 2, 2), (3, 3, 3)]:
+        assert len(load_direction(place)) == z
+    else:
+        with pytest.raises(FileFormatError, match="of one batch"):
+            load_direction(place)
+
+
+def calibrated(**changes: object) -> dict[str, object]:
+    return {"calibration": SAID["calibration"] | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 7}, "of format 7, which a newer.*Update latentedit"),
+        *(({"format": value}, "'format'") for value in (0, "2")),
+        *(({"level": value}, "'level'") for value in (-0.1, 1.1)),
+        ({"evil\n\x1b[2J": 1}, r"'evil\\n\\x1b\[2J': extra inputs are not permitted"),
+        ({"model_fingerprint": ""}, "'model_fingerprint'"),
+        ({"target_captions": ["x" * 10_001]}, "'target_captions.0'"),
+        (calibrated(evil=1), "'calibration.evil': extra inputs"),
+        (calibrated(effects=[0.1, 0.2, 0.3]), "'calibration': it needs one effect a scale"),
+        *((calibrated(scales=[1.0, last]), "'calibration': it needs one effect a scale") for last in (0.5, 1.0)),
+        (calibrated(scales=[1], effects=[1]), "'calibration.scales'"),
+        (calibrated(lowest=2, highest=-2), "'calibration': it needs one effect a scale"),
+        *((calibrated(steps=value), "'calibration.steps'") for value in (0, 10**9)),
+    ],
+)
+def test_what_is_said_is_checked(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(FileFormatError, match=words) as caught:
+        load_direction(written(tmp_path / "bad", told=SAID | changes))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"evil": torch.ones(1)}, "it holds a tensor 'evil'"),
+        ({"z": torch.ones(1, 2).half()}, "its tensors are not float32"),
+        ({"z": torch.zeros(1)}, r"z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\] are not z .* of one batch"),
+        ({"tokens": torch.ones(1, 2)}, r"tokens \[b, n, d\].* of one batch"),
+        *(
+            ({"preview": preview}, "its preview is not a PNG file of at most 1000000 bytes")
+            for preview in (torch.ones(9), DATA.reshape(2, 6), DATA[:0], DATA.flip(0))
+        ),
+        *(
+            ({"feature": feature}, "not float32, with a feature of length 1")
+            for feature in (torch.ones(1).half(), torch.ones(2), torch.tensor(1.0), torch.zeros(0, 2))
+        ),
+        *(
+            ({"mask": mask}, "its mask is not one number 0 or 1 a token")
+            for mask in (torch.ones(1, 1), torch.ones(1, 2).byte(), 2 * torch.ones(1, 1).byte())
+        ),
+    ],
+)
+def test_tensors_are_checked(tmp_path: Path, changes: dict[str, Tensor], words: str) -> None:
+    with pytest.raises(FileFormatError, match=words):
+        load_direction(written(tmp_path / "bad", {**TENSORS, **changes}))
+    with pytest.raises(FileFormatError, match="it lacks z, tokens"):
+        load_direction(written(tmp_path / "bad", {"pooled": TENSORS["pooled"]}))
+    with pytest.raises(FileFormatError, match=r"under 'latentedit\.direction', it is not a JSON object"):
+        load_direction(written(tmp_path / "bad", told="[]"))

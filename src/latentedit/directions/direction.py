@@ -159,7 +159,7 @@ class Direction:
     @property
     def moves_nothing(self) -> bool:
         """Whether image part and text part are both zero."""
-        return not bool(self.length.any()) and not self._moves_text
+        return not bool(self.length.any()) and not self.moves_text
 
     @property
     def length(self) -> Float[Tensor, " b"]:
@@ -167,7 +167,8 @@ class Direction:
         return torch.linalg.vector_norm(self.z.flatten(1), dim=1)
 
     @property
-    def _moves_text(self) -> bool:
+    def moves_text(self) -> bool:
+        """Whether the text part is not zero."""
         return bool(self.condition.tokens.any() or self.condition.pooled.any())
 
     def to(self, device: torch.device) -> "Direction":
@@ -255,7 +256,7 @@ def lives_at_level(direction: Direction) -> bool:
 
     That holds for local bases, principal components and random directions, and for compositions of them.
     """
-    return "steps" in direction.settings and not direction._moves_text
+    return "steps" in direction.settings and not direction.moves_text
 
 
 def found_under_no_text(directions: Sequence[Direction]) -> bool:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import OutputError
-from latentedit.core.files.reading import user_folder
 from latentedit_keep.files import check_place, make_folder, write_text, written_beside
 
 
@@ -101,18 +100,3 @@ def test_the_home_folder_is_where_it_was_looked_for(tmp_path: Path, monkeypatch:
     write_text("~/out", "new")
     make_folder("~/folder")
     assert names_in(tmp_path) == ["folder", "out"]
-
-
-def test_data_and_caches_lie_apart_where_the_platform_has_them_apart(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    assert user_folder("data") == Path.home() / ".local" / "share" / "latentedit"
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert user_folder("data") == tmp_path / "latentedit" != user_folder("cache")
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert user_folder("data") == Path.home() / "Library" / "Application Support" / "latentedit"
-    monkeypatch.setattr("sys.platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert user_folder("data") == user_folder("cache") == tmp_path / "local" / "latentedit"

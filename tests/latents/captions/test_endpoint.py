@@ -1,6 +1,4 @@
-import dataclasses
 import json
-import socket
 import traceback
 from collections.abc import Iterator
 
@@ -19,9 +17,6 @@ pytestmark = pytest.mark.slow
 KEY = "sk-test/a+very=secret-key_0123456789"
 PIXELS = torch.linspace(-1, 1, 3 * 5 * 7).reshape(1, 3, 5, 7)
 CUT = Answer(body=b'{"choices"', cut=True)
-PAUSES: list[float] = []
-"""Seconds that the client would have waited between tries."""
-SILENT = dataclasses.replace(says("too late"), silent=True)
 
 
 @pytest.fixture
@@ -30,8 +25,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr("openai._base_client.time.sleep", PAUSES.append)
-        PAUSES.clear()
+        monkeypatch.setattr("openai._base_client.time.sleep", lambda _: None)
         yield server
 
 
@@ -78,25 +72,6 @@ def test_a_request_holds_the_picture_and_the_instruction(endpoint: FakeEndpoint)
 
 
 @pytest.mark.parametrize(
-    ("answers", "pauses"),
-    [
-        ([failing(429), failing(500)], [0.5, 1.0]),
-        ([CUT, failing(529)], [0.5, 1.0]),
-        ([failing(429, Retry_After="7"), failing(503)], [7.0, 1.0]),
-        ([failing(429, Retry_After="-5")], [0.5]),
-    ],
-)
-def test_a_busy_server_is_asked_again(endpoint: FakeEndpoint, answers: list[Answer], pauses: list[float]) -> None:
-    count = len(answers)
-    endpoint.answers = [*answers, says("a man")]
-    assert captioner().caption(PIXELS) == ["a man"]
-    assert len(PAUSES) == len(pauses)
-    assert all(0.7 * pause <= waited <= pause for waited, pause in zip(PAUSES, pauses, strict=True))
-    assert len(endpoint.requests) == count + 1
-    assert all(request.body == endpoint.requests[0].body for request in endpoint.requests)
-
-
-@pytest.mark.parametrize(
     ("answer", "tries", "words"),
     [
         (failing(500, "broken"), 3, "broken"),
@@ -120,14 +95,6 @@ def test_failures_name_the_endpoint_s_settings_and_hide_the_key(
     assert words in said
     assert len(said) < 500
     assert len(endpoint.requests) == tries
-
-
-def test_a_server_that_is_not_there_is_named(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # taken, so that no other can, but not listened at
-        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{free.getsockname()[1]}/v1")
-        assert "Check OPENAI_BASE_URL" in str(failure())
-    assert len(PAUSES) == 2
 
 
 def test_what_cannot_work_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

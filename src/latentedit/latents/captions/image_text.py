@@ -46,7 +46,8 @@ class ImageToText(Captioner):
                 is downloaded unless it is in the cache.
             device: of the network.
         """
-        folder, network_class = _folder(name), AutoModelForImageTextToText
+        folder = _folder(name)
+        network_class: Any = AutoModelForImageTextToText  # its annotations do not know ``output_loading_info``
         try:
             with quiet_libraries():
                 processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
