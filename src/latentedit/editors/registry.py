@@ -11,21 +11,17 @@ from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTINGS, calibration_of, suitable
 
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-"""Names of settings in diffusers' pipelines, and ours."""
+"""Settings by their names in diffusers' pipelines, and ours."""
 
 UNTUNED = "flowedit"
-"""The editor that `docs/methods.md` recommends for models that nobody tuned."""
+"""The editor that `docs/methods.md` recommends for models without tuned settings."""
 
 
 def editor_class(name: str) -> type[Editor]:
-    """The class that is registered under a name.
-
-    Raises:
-        RegistryError: an unknown name, with the nearest ones, or an entry point that is no editor.
-    """
+    """The class that is registered under a name; an unknown name or another object raises a RegistryError."""
     loaded = EDITORS.load(name)
     if not (isinstance(loaded, type) and issubclass(loaded, Editor)):
-        raise RegistryError(f"the entry point {name!r} is no subclass of Editor; it is {loaded!r}")
+        raise RegistryError(f"the entry point {name!r} is not a subclass of Editor; it is {loaded!r}")
     return loaded
 
 
@@ -103,15 +99,7 @@ def make_editor(
 
 
 def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:
-    """Refuse an editor that does not move pictures along directions: `EIM` alone does, and no subclass of it.
-
-    Args:
-        kind: class of the editor.
-        asked: what was asked of it.
-
-    Raises:
-        ConfigError: another editor.
-    """
+    """Refuse a class of editors that does not move pictures along directions: `EIM` alone does, and no subclass."""
     if kind is not EIM:
         raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')
 
