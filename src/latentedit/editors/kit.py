@@ -87,7 +87,15 @@ class Edit:
         self, source_guidance: float, target_guidance: float, *, times: int = 1
     ) -> tuple[GuidedField, GuidedField]:
         """The velocities under source and target of a batch that is repeated, which share one empty text if guided."""
-        return two_fields(self.latent, self.target, source_guidance, target_guidance, times=times)
+        backbone, count = self.latent.backbone, len(self.latent)
+        unguided = source_guidance == target_guidance == 1
+        empty = None if unguided else backbone.null(self.target).expand(count).repeat(times)
+
+        def field(text: Condition, guidance: float) -> GuidedField:
+            condition = text.repeat(times)
+            return GuidedField(backbone=backbone, condition=condition, guidance=guidance, unconditional=empty)
+
+        return field(self.latent.condition, source_guidance), field(self.target, target_guidance)
 
     def invert(self, grid: LevelGrid) -> InversionTrace:
         """The inversion of the pictures under c0 up to the top of a grid."""
@@ -145,17 +153,3 @@ class PathEditor(Baseline):
 def branches(guidance: float) -> int:
     """Evaluations of a velocity under classifier-free guidance: two, but one at weight 1, the conditional velocity."""
     return 1 if guidance == 1 else 2
-
-
-def two_fields(
-    latent: JointLatent, target: Condition, source_guidance: float, target_guidance: float, *, times: int = 1
-) -> tuple[GuidedField, GuidedField]:
-    """The velocities under the pictures' text and under another, which share one empty text where one is guided."""
-    unguided = source_guidance == target_guidance == 1
-    empty = None if unguided else latent.backbone.null(target).expand(len(latent)).repeat(times)
-
-    def field(text: Condition, guidance: float) -> GuidedField:
-        condition = text.repeat(times)
-        return GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance, unconditional=empty)
-
-    return field(latent.condition, source_guidance), field(target, target_guidance)

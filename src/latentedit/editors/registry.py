@@ -11,21 +11,17 @@ from latentedit.models.base import Backbone
 from latentedit.models.calibrations import ModelSettings
 
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-"""Settings as diffusers' pipelines call them, and our names."""
+"""Settings by their names in diffusers' pipelines, and ours."""
 
 UNTUNED = "flowedit"
-"""The default editor of a model without stored settings, as `docs/methods.md` recommends."""
+"""The editor that `docs/methods.md` recommends for models without tuned settings."""
 
 
 def editor_class(name: str) -> type[Editor]:
-    """The editor class of a name.
-
-    Raises:
-        RegistryError: an unknown name, or an entry point that is no editor.
-    """
+    """The class that is registered under a name; an unknown name or another object raises a RegistryError."""
     loaded = EDITORS.load(name)
     if not (isinstance(loaded, type) and issubclass(loaded, Editor)):
-        raise RegistryError(f"the entry point {name!r} is no subclass of Editor; it is {loaded!r}")
+        raise RegistryError(f"the entry point {name!r} is not a subclass of Editor; it is {loaded!r}")
     return loaded
 
 

@@ -15,7 +15,7 @@ from latentedit.core.settings import Count, Guidance, Share, settings
 from latentedit.core.solvers import level_batch
 from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
-from latentedit.editors.kit import Edit, Latents, PathEditor, two_fields
+from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.latents.captions.targets import partial_targets
 from latentedit.latents.joint import JointLatent
 
@@ -122,8 +122,9 @@ class SplitFlow(PathEditor):
         self, edit: Edit, texts: Sequence[Condition], moved: Float[Tensor, "n b *latent"], s: float, index: int
     ) -> Float[Tensor, "n b *latent"]:
         """``v(a + moved_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
-        x, count, latents = edit.x, len(texts), edit.latent.repeat(len(texts))
-        source, target = two_fields(latents, Condition.cat(texts), self.source_guidance, self.target_guidance)
+        x, count = edit.x, len(texts)
+        flows = dataclasses.replace(edit, latent=edit.latent.repeat(count), target=Condition.cat(texts))
+        source, target = flows.two_fields(self.source_guidance, self.target_guidance)
         noise = edit.noise("flowedit", index=index, count=count)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         at = level_batch(s, a)

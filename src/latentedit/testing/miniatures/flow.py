@@ -51,7 +51,7 @@ def sd3_pipeline(*, t5: bool, channels: int = 16, seed: int = 0) -> Any:
     """
 
     def build() -> Any:
-        return diffusers.StableDiffusion3Pipeline(
+        return _diffusers.StableDiffusion3Pipeline(
             **clip_text(8, projected=True),
             **clip_text(16, "_2", projected=True, pad_token="!", activation="gelu"),
             **(t5_text(32, "_3") if t5 else {"tokenizer_3": None, "text_encoder_3": None}),
