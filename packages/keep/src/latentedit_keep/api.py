@@ -22,7 +22,7 @@ from latentedit_keep.pictures import PixelPicture, check_depth, check_output, re
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Mask, Picture, cv2, grey, resized
+from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, resized
 
 PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or what `read_pixels` made of one
 _STEPS = "aligned, compared, put back"
@@ -230,7 +230,7 @@ def keep(
         rotation_degrees=found.rotation_degrees,
         uncertainty_px=found.uncertainty_px,
         cast=Tones.none().cast if change is None else change.tones.cast,
-        changed_share=float((first.pixels != pixels).any(axis=2).mean()),
+        changed_share=float((largest(cv2.absdiff(first.pixels, pixels)) > 0).mean()),
         changes=changes,
         outside_db_before=_agreement_db(fitting, base, outside),
         outside_db_after=_agreement_db(result, first, outside),
@@ -351,7 +351,7 @@ def _separate(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ..
 def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) -> float:
     """Agreement with the original where nothing is kept, as both look; infinite where no pixel differs."""
     seen, wanted = picture.pixels, original.pixels
-    if seen.shape == wanted.shape and not ((seen != wanted).any(axis=2) & outside).any():
+    if seen.shape == wanted.shape and not (largest(cv2.absdiff(seen, wanted))[outside]).any():
         return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]

@@ -13,7 +13,19 @@ from latentedit_keep.detection import Evidence, components, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
 from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import Mask, Picture, cv2, depth_inside, fitted, grey, moments, resized, smoothed, warped
+from latentedit_keep.warp import (
+    Mask,
+    Picture,
+    cv2,
+    depth_inside,
+    fitted,
+    grey,
+    largest,
+    moments,
+    resized,
+    smoothed,
+    warped,
+)
 
 WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
 _GUESS_SIDE_PX = 700  # the same of the first guess
@@ -87,7 +99,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     count, numbers = components(mask)
     unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
     if unchanged.sum() >= 200:
-        coarse = np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))).max(axis=2)
+        coarse = largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
     return Change(
         registration=registration,

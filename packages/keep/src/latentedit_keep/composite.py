@@ -19,8 +19,9 @@ _REACH_PX = 4  # around a strip, for the cubic kernel, and for what sharpens
 
 def levels(pixels: Pixels, space: Space | None = None) -> Picture:
     """Colours in sRGB, ``[height, width, 3]``, 0 to 255 and beyond where sRGB ends; transparent parts on white."""
-    scale = np.float32(np.iinfo(pixels.dtype).max / 255)
-    colours = pixels[..., :3] / scale if space is None else space.to_srgb(pixels[..., :3])
+    colours = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
+    if space is None and pixels.dtype != np.uint8:
+        colours /= np.float32(np.iinfo(pixels.dtype).max / 255)
     if pixels.shape[2] == 3:
         return colours
     alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)

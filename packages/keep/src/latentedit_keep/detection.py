@@ -92,29 +92,32 @@ def detect(
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
     evidence: list[tuple[Picture, Picture]] = []
-    core, drawn = np.zeros(inside.shape, dtype=bool), np.zeros(inside.shape, dtype=np.float32)
-    fine, density = core, np.zeros(inside.shape, dtype=np.float32)
+    core = fine = np.zeros(inside.shape, dtype=bool)
+    drawn = density = np.zeros(inside.shape, dtype=np.float32)
+    known = inside.astype(np.float32)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
             capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
-            usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
+            usual = 1.15 * float(np.quantile(_some(unchanged, density)[0], 0.99)) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
             ratios = [amount / noise for amount, noise in evidence]
             ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
             fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
             core = _grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
-        known, sigma = inside & ~core, scale * shrink if index else scale
-        weight = smoothed(known.astype(np.float32), sigma)
-        mean = smoothed(difference * known[..., None], sigma) / np.maximum(weight, 1e-3)[..., None]
-        amount = np.maximum(np.sqrt(_energy(mean)) - _DOUBTS * doubt, 0)
+            known[core], difference[core] = 0, 0
+        sigma = scale * shrink if index else scale
+        weight = smoothed(known, sigma)
+        mean = np.sqrt(_energy(smoothed(difference, sigma))) / np.maximum(weight, 1e-3)
+        amount = np.maximum(mean - _DOUBTS * doubt, 0)
         detail = sharp_activity if index < _FINE else activity
         noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
             amount = np.where(weight > 0.25, amount, 0)
         if not first and far.any():
-            noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
+            values, usual = _some(far, amount, noise)
+            noise *= max(1.0, float(np.quantile(values / usual, _TAIL)) / LOW)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
     changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
@@ -127,7 +130,7 @@ def _opponent(difference: Picture) -> Picture:
     """Brightness, and the two colour differences with their weight."""
     luma = grey(difference)
     red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
-    return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
+    return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
 def _activity(picture: Picture) -> Picture:
@@ -140,18 +143,23 @@ def _activity(picture: Picture) -> Picture:
 
 def _energy(planes: Picture) -> Picture:
     """Sum of the squares of the three planes."""
-    return np.einsum("hwc,hwc->hw", planes, planes)
+    return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
+
+
+def _some(mask: Mask, *planes: Picture) -> list[Picture]:
+    """What the planes have in a mask, on an even sample of its pixels."""
+    at = np.flatnonzero(mask)
+    return [plane.ravel()[at[:: max(1, len(at) // _SAMPLES)]] for plane in planes]
 
 
 def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) -> Picture:
     """What unchanged pixels of as much detail have; it never falls as detail grows."""
-    values, detail = amount[unchanged], activity[unchanged]
+    values, detail = _some(unchanged, amount, activity)
     if len(values) < 600:
         usual = float(np.median(values)) * 1.48 if len(values) else floor
         return np.full_like(amount, max(usual, floor))
-    step = max(1, len(values) // _SAMPLES)
-    order = np.argsort(detail[::step], kind="stable")
-    values, detail = values[::step][order], detail[::step][order]
+    order = np.argsort(detail, kind="stable")
+    values, detail = values[order], detail[order]
     ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
     parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
     at = np.array([float(np.median(detail[part])) for part in parts])

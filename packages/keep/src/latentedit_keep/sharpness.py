@@ -1,5 +1,7 @@
 """How sharp the edited picture is against the original: one is blurred for the comparison, the change is sharpened."""
 
+import functools
+
 import numpy as np
 
 from latentedit_keep.warp import Mask, Picture, grey, smoothed
@@ -16,13 +18,15 @@ def fit_blur(original: Picture, edited: Picture, unchanged: Mask) -> float:
         return 0.0
     planes = grey(original), grey(edited)
 
-    def miss(sigma: float) -> float:
-        first, second = matched(*planes, sigma)
+    @functools.cache
+    def miss(at: int) -> float:
+        first, second = matched(*planes, _SIGMAS[at])
         rest = first - second
         fine = (rest - smoothed(rest, 3.0))[unchanged]
-        return float(np.mean(np.minimum(np.abs(fine), 30.0)))
+        return float(np.mean(np.minimum(np.abs(fine), 30.0))) + 0.002 * abs(_SIGMAS[at])
 
-    return min(_SIGMAS, key=lambda sigma: miss(sigma) + 0.002 * abs(sigma))
+    best = min(range(0, len(_SIGMAS), 2), key=miss)
+    return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
 
 
 def matched(original: Picture, edited: Picture, blur: float) -> tuple[Picture, Picture]:

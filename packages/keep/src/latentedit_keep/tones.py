@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Mask, Picture, cv2, smoothed
+from latentedit_keep.warp import Mask, Picture, cv2, largest, smoothed
 
 _TABLE = 1024  # entries of a curve
 _LINE = np.linspace(-128, 383, _TABLE)  # values a curve is given for; mixing takes colours beyond black and white
@@ -94,7 +94,7 @@ def _looked_up(picture: Picture, curves: Values) -> Picture:
     row = np.zeros(picture.shape[:2], dtype=np.float32)
     tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
     options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-    return np.stack([cv2.remap(table, plane, row, **options) for table, plane in tables], axis=-1)
+    return cv2.merge([cv2.remap(table, plane, row, **options) for table, plane in tables])
 
 
 def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones, Mask]:
@@ -104,7 +104,7 @@ def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones
         return Tones.none(), inside
     tones, fitting = Tones.affine(*_consensus(here, there)), inside
     for limit in _TOLERANCES:
-        residual = np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)).max(axis=2)
+        residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
         fitting = inside & (residual <= max(float(np.median(shown)), min(float(np.quantile(shown, 0.8)), limit)))
         if limit != _TOLERANCES[-1]:
@@ -117,7 +117,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     if unchanged.sum() < 200:
         return Tones.none()
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    flat = 1 / (1 + (np.abs(near - wide).max(axis=2)[unchanged] / _FLAT_LEVELS) ** 2)
+    flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
     step = max(1, len(here) // _SAMPLES)
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
