@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from latentedit_keep.drift import find_drift, without_drift
-from latentedit_keep.registration import register
+from latentedit_keep.registration import find_drift, register, without_drift
 from tests.keep.pairs import scene, with_object
 
 SIDE = 320

@@ -9,28 +9,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit_keep import warp
 from latentedit_keep.detection import Evidence, components, detect, rim
 from latentedit_keep.registration import Registration
-from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
-from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import (
-    Mask,
-    Picture,
-    cv2,
-    depth_inside,
-    fitted,
-    grey,
-    largest,
-    moments,
-    resized,
-    smoothed,
-    warped,
-)
+from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
+from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
 
 WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
 _GUESS_SIDE_PX = 700  # the same of the first guess
 _ROUNDS = 3
 _GUARD = 0.006  # around what changed so much of the side is not taken for unchanged
+_MISMATCH = (0.02, 10.0)  # reach as a share of the side, and levels at most; what differs by more is not the same
 _STRANGERS = (0.1, 16)  # below both agreement and inliers, two pictures have nothing in common
 _REFRAMED_ZOOM = 0.1  # away from 1, beyond which the frame is another
 _REFRAMED_OUTSIDE = 0.3  # share of the original that is not shown, the same
@@ -59,6 +48,7 @@ class Change:
     registration: Registration
     tones: Tones  # from the edited picture's colours to the original's
     blur: float  # of the edited picture against the original, in pixels of this size; negative where it is sharper
+    mismatch: Picture  # levels by which what did not change differs around each place, fading inside what changed
     sharpening: float  # that takes the change to the original's sharpness, at the original's size
     mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
     numbers: NDArray[np.int32]  # of the separate changes, the largest is 1; 0 around them
@@ -72,13 +62,13 @@ class Change:
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
     """What was changed between two pictures of any sizes, in [0, 255]; about 3 s on one core, whatever the size."""
     size, matrix = registration.scaled(WORKING_SIDE_PX)
-    here, there = resized(original, size), warped(edited, matrix, size)
-    depth, border = depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
+    here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
+    depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
     # Along an edge of the edited picture within the original, editors mix in what they invented.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
-    small = fitted(size, _GUESS_SIDE_PX)
-    tones, guess = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
+    small = warp.fitted(size, _GUESS_SIDE_PX)
+    tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside, small))
     unchanged = inside & _nearest(guess, size)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
     found: tuple[Evidence, Picture, float] | None = None
@@ -99,12 +89,13 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     count, numbers = components(mask)
     unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
     if unchanged.sum() >= 200:
-        coarse = largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
+        coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
     return Change(
         registration=registration,
         tones=tones,
         blur=blur,
+        mismatch=_mismatch(toned - limited, inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
@@ -119,8 +110,8 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
 def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
     """Median local correlation of brightness where the registration takes the edited picture; negatives count, too."""
     size, matrix = registration.scaled(_GUESS_SIDE_PX)
-    inside = depth_inside(matrix, size, registration.edited_size) >= 0
-    return abs(_structure(resized(original, size), warped(edited, matrix, size), inside))
+    inside = warp.depth_inside(matrix, size, registration.edited_size) >= 0
+    return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
 
 
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -133,13 +124,20 @@ def _sharpening(original: Picture, edited: Picture, registration: Registration, 
     left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
     window = np.s_[top : top + height, left : left + width]
     place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    there = tones.apply(warped(edited, registration.matrix @ place, (width, height)))
+    there = tones.apply(warp.warped(edited, registration.matrix @ place, (width, height)))
     return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
+
+
+def _mismatch(difference: Picture, unchanged: Mask) -> Picture:
+    """Without it, a region of its own cast or shade would end in a visible edge where the change ends."""
+    sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
+    limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
+    return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
 
 
 def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
     """Median local correlation of brightness, over windows that hold detail."""
-    one, other, together = moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
+    one, other, together = warp.moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
     detailed = unchanged & (one > 16)
     if detailed.sum() < 50:
         return 1.0
@@ -162,7 +160,7 @@ def is_drawn_anew(original: Picture, edited: Picture) -> bool:
 
 def _layout(picture: Picture) -> Picture:
     """Histograms of the directions of edges, of 16 x 16 places, centred; its length is 1."""
-    plane = grey(resized(picture, (256, 256)))
+    plane = grey(warp.resized(picture, (256, 256)))
     across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
     size, angle = cv2.cartToPolar(across, down)
     bins = (angle * np.float32(8 / np.pi)).astype(int) % 8

@@ -45,6 +45,8 @@ _BETWEEN = 0.008  # of the side: how far a change reaches to fill what lies betw
 _BETWEEN_FROM, _FAINT = 0.4, 0.35  # where it covers so much around, so much of the lower threshold is enough
 _SURROUNDED = 0.85  # where it covers so much, nothing is asked
 _GAP = 0.003  # of the side: half the width of gaps that are closed
+_VISIBLE = 12.0  # levels from which on what is new has an edge that is seen
+_FADES = 0.02  # of the side: how far a fainter change fades
 _EDGE_PX = 3  # so close to the edge of what is shown a mask is not found but continued
 _TAIL = 0.99  # share of the unchanged pixels below the lower threshold, or the noise is taken for larger
 _FAR = 0.04  # of the side: those count that are so far from what changed, for that may fade
@@ -185,7 +187,8 @@ def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inn
     weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
     weights[0] = 0
     unsure = float(weights[sure < _SURE_PX].max())
-    found = (weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels]
+    least = _LEAST_WEIGHT * side * side
+    found = ((weights > max(_OUTWEIGHS * unsure, least)) | (sure > least))[labels]
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
@@ -246,6 +249,7 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # whole up to its edge, and fading beyond it
     fading = changed & ~_grown(fine, reach + 1)
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
+    soft *= _faded(evidence, inside, reach)
     inner = _shrunk(inside, _EDGE_PX)
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
@@ -256,6 +260,14 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
     return np.where(_grown(inside, _EDGE_PX), values[nearest], 0)
+
+
+def _faded(evidence: Evidence, inside: Mask, reach: int) -> Picture:
+    """Weight of a change that is too faint for its edge to be an edge: from 0 there to 1 farther in, without a step."""
+    width = max(2.0, _FADES * min(inside.shape))
+    depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
+    near = _grown(smoothed(evidence.amount * evidence.changed, 1.5) > _VISIBLE, reach + round(width / 2))
+    return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / width).clip(0, 1))
 
 
 def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:

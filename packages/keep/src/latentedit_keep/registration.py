@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Matrix, Picture, Size, cv2, depth_inside, fitted, grey, resized, scaling, smoothed
+from latentedit_keep import warp
+from latentedit_keep.warp import Matrix, Picture, Size, cv2, grey, smoothed
 
 _WORKING_SIDE_PX = 1024  # pictures are registered at this longer side at most; a larger one finds no better matrix
 _NORMALISING_SIGMA_PX = 8.0
@@ -26,6 +27,13 @@ _RANSAC_PX = 2.0
 _DETAIL = 0.2  # of the normalised grey: what is above belongs to an edge or to texture
 _OUTLIER = 2.5  # times the noise beyond which a pixel is left out of the refinement
 _ERROR_PER_SPLIT = 5.0  # error in halves of the distance of the matrices from half the pixels each (90 % of cases)
+
+_MOST_PX = 8.0  # at the working size; farther apart is another object and no drift
+_TOGETHER = 1 / 30  # of the side: what drifts together
+_FITS = 1.0  # difference of the normalised grey at which a pixel has half a say
+_GAIN = 0.25  # of the tiles that do not agree, so many must agree behind it, or nothing drifted
+_LITTLE_PX = 0.3
+_LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,17 +50,17 @@ class Registration:
     @property
     def resized(self) -> Matrix:
         """The matrix between the original and the edited picture at the original's size."""
-        return scaling(self.edited_size, self.size) @ self.matrix
+        return warp.scaling(self.edited_size, self.size) @ self.matrix
 
     @property
     def plain(self) -> "Registration":
         """The edited picture taken for the original, resized."""
-        return dataclasses.replace(self, matrix=scaling(self.size, self.edited_size))
+        return dataclasses.replace(self, matrix=warp.scaling(self.size, self.edited_size))
 
     def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
         """A size of the original whose longer side is this at most, and the matrix from its pixels."""
-        size = fitted(self.size, side)
-        return size, self.matrix @ scaling(size, self.size)
+        size = warp.fitted(self.size, side)
+        return size, self.matrix @ warp.scaling(size, self.size)
 
     @property
     def shift_px(self) -> tuple[float, float]:
@@ -76,7 +84,9 @@ class Registration:
     def outside_share(self) -> float:
         """Share of the original that the edited picture does not show."""
         grid = (200, 200)
-        return float((depth_inside(self.matrix @ scaling(grid, self.size), grid, self.edited_size) < -1).mean())
+        return float(
+            (warp.depth_inside(self.matrix @ warp.scaling(grid, self.size), grid, self.edited_size) < -1).mean()
+        )
 
 
 def register(original: Picture, edited: Picture) -> Registration:
@@ -90,8 +100,8 @@ def register(original: Picture, edited: Picture) -> Registration:
 
 def _registered(original: Picture, edited: Picture) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
-    working = fitted(size, _WORKING_SIDE_PX, 8)
-    fixed, moving = grey(resized(original, working)), grey(resized(edited, working))
+    working = warp.fitted(size, _WORKING_SIDE_PX, 8)
+    fixed, moving = grey(warp.resized(original, working)), grey(warp.resized(edited, working))
     normal = (normalised(fixed), normalised(moving))
     features, inliers = _from_features(fixed, moving)
     window = cv2.createHanningWindow(working, cv2.CV_32F)
@@ -104,7 +114,7 @@ def _registered(original: Picture, edited: Picture) -> Registration:
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
     return Registration(
-        matrix=scaling(working, edited_size) @ matrix @ scaling(size, working),
+        matrix=warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working),
         agreement=agreement,
         inliers=inliers,
         uncertainty_px=_ERROR_PER_SPLIT * _split(*normal, matrix) * size[0] / working[0],
@@ -172,14 +182,14 @@ def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
     for scale in (max(x, y), min(x, y)):
         left, top = ((there - scale * here + scale - 1) / 2 for here, there in zip(size, edited, strict=True))
         middle = np.array([[scale, 0, left], [0, scale, top], [0, 0, 1.0]])
-        yield scaling(edited, working) @ middle @ scaling(working, size)
+        yield warp.scaling(edited, working) @ middle @ warp.scaling(working, size)
 
 
 def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Picture, NDArray[np.bool_]]:
     size = (shape[1], shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return plane, depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
+    return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
 def _agreement(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
@@ -212,8 +222,8 @@ def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
         size = (max(1, width // step), max(1, height // step))
         if step > 1 and min(size) < 64:
             continue
-        small = resized(fixed, size), resized(moving, size)
-        there, back = scaling((width, height), size), scaling(size, (width, height))
+        small = warp.resized(fixed, size), warp.resized(moving, size)
+        there, back = warp.scaling((width, height), size), warp.scaling(size, (width, height))
         level = there @ matrix @ back
         for _ in range(2):
             level = _ecc(*small, level, _fitting(*small, level))
@@ -253,3 +263,38 @@ def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
     odd = (np.arange(height)[:, None] // block + np.arange(width)[None] // block) % 2
     first, second = (_ecc(fixed, moving, matrix, fitting * (odd == side).astype(np.uint8)) for side in (0, 1))
     return distance_px(first, second, (width, height)) / 2
+
+
+def find_drift(original: Picture, edited: Picture, registration: Registration) -> Picture | None:
+    """How far to the right and down the affine map leaves each pixel, at the working size; None where that is as good.
+
+    Dense inverse search (Kroeger et al. 2016) on locally normalised grey, averaged over what it made alike.
+    """
+    size, matrix = registration.scaled()
+    if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
+        return None
+    fixed, moving = (normalised(grey(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))
+    eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    found = search.calc(*eight_bits, None).clip(-_MOST_PX, _MOST_PX)
+
+    def moved(flow: Picture) -> Picture:
+        return cv2.remap(moving, *warp.places(size, flow=flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    miss = smoothed(np.abs(fixed - moved(found)), 2.0)
+    weight = smoothed(np.abs(fixed), 2.0) / (1 + (miss / _FITS) ** 2) ** 2
+    sigma = _TOGETHER * min(size)
+    flow = smoothed(found * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 1e-4)[..., None]
+    if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX:
+        return None
+    before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
+    return flow if 1 - after < (1 - _GAIN) * (1 - before) else None
+
+
+def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Registration) -> NDArray[np.generic]:
+    """The edited picture in the original's frame, at its size; edges are repeated outwards."""
+    width, height = registration.size
+    wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
+    found = warp.places(registration.size, registration.matrix, wide)
+    return cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
