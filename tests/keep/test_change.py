@@ -91,8 +91,8 @@ def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset:
 def test_a_style_keeps_the_layout_and_another_picture_does_not() -> None:
     picture = scene().astype(np.float32)
     drawing = 255 - np.abs(picture - smoothed(picture, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
-    assert is_drawn_anew(picture, drawing.clip(0, 255))
-    assert not is_drawn_anew(picture, scene(seed=4).astype(np.float32))
+    assert is_drawn_anew(picture, drawing.clip(0, 255), 0.0)
+    assert not is_drawn_anew(picture, scene(seed=4).astype(np.float32), 0.1)
 
 
 @pytest.mark.nightly

@@ -30,6 +30,7 @@ _STEPS = "aligned, compared, put back"
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
+_STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
 _SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
@@ -232,7 +233,7 @@ def keep(
     change, frame, moved = None, registration, second.pixels
     if is_unsure(registration, whole_structure(here, there, registration)):
         verdict: Verdict = "different pictures"
-        if is_drawn_anew(here, there):
+        if is_drawn_anew(here, there, registration.agreement):
             verdict = "global change: kept as a global change"
             frame = registration = registration.plain
     else:
@@ -243,6 +244,10 @@ def keep(
             there = dataclasses.replace(second, pixels=moved).levels
         change = find_change(here, there, frame)
         verdict = judge(change)
+        across, down = np.diag(registration.plain.matrix)[:2]
+        if verdict.startswith("global") and registration.outside_share > _STREAKS and abs(across / down - 1) < 0.03:
+            frame = registration = registration.plain  # nothing of the original is left to align with
+            moved = second.pixels
     del here, there
     report(_STEPS, 2, 3)
     weight, tones, changes = _what_to_keep(registration, change, verdict, only)

@@ -19,6 +19,7 @@ WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; th
 _GUESS_SIDE_PX = 700  # the same of the first guess
 _ROUNDS = 3
 _GUARD = 0.006  # around what changed so much of the side is not taken for unchanged
+_DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # reach as a share of the side, and levels at most; what differs by more is not the same
 _STRANGERS = (0.1, 16)  # below both agreement and inliers, two pictures have nothing in common
 _REFRAMED_ZOOM = 0.1  # away from 1, beyond which the frame is another
@@ -27,10 +28,11 @@ _NOTHING = 3e-4  # share of the mask below which nothing was changed
 _GLOBAL_UNCHANGED = 0.25  # share of what is shown that must be unchanged, or the change is of the whole picture
 _GLOBAL_RESIDUAL = 6.0  # levels by which the rest differs at a coarse scale
 _GLOBAL_STRUCTURE = 0.6  # correlation where nothing else was found, below which the picture was drawn anew
+_RESTYLED = (0.15, 0.95)  # share of the original's detail that is unchanged, and structure there, that are too low
 _GLOBAL_CAST = 22.0  # mean change of colours in levels, beyond which it was asked for; editors' casts are below 17
-_IN_PLACE = (0.9, 0.5)  # structure and agreement from which on the picture is the same, whatever its colours
+_IN_PLACE = (0.85, 0.5)  # structure and agreement from which on the picture is the same, whatever its colours
 _UNSURE = (0.3, 0.3, 100)  # below this structure, agreement and number of inliers the frame is a guess
-_LAYOUT = 0.5  # correlation of the layouts from which on one picture is the other, drawn anew in place
+_LAYOUT = (0.5, 0.4, 0.2)  # correlation of layouts from which on one is the other redrawn; from that agreement on, less
 
 Verdict = Literal[
     "kept",
@@ -54,6 +56,7 @@ class Change:
     numbers: NDArray[np.int32]  # of the separate changes, the largest is 1; 0 around them
     count: int  # of separate changes
     unchanged_share: float  # of what the edited picture shows
+    unchanged_detail: float  # the same share of the original's fine detail
     residual: float  # levels by which what did not change differs at a coarse scale, as a robust deviation
     structure: float  # correlation of what did not change with the original, the median over places with detail
     lost_colours: bool  # the edited picture has shades of one colour, and the original more
@@ -87,6 +90,8 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     evidence, toned, blur = found
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)
+    luma = grey(here)
+    detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
@@ -101,6 +106,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         numbers=numbers,
         count=count,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
+        unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
         structure=_structure(limited, toned, unchanged),
         lost_colours=lost_colours(here, there, inside),
@@ -152,10 +158,10 @@ def is_unsure(found: Registration, structure: float) -> bool:
     return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
 
 
-def is_drawn_anew(original: Picture, edited: Picture) -> bool:
-    """Edges lie at the same places in the same directions, whatever the style."""
-    first, second = _layout(original), _layout(edited)
-    return float(np.sum(first * second)) >= _LAYOUT
+def is_drawn_anew(original: Picture, edited: Picture, agreement: float) -> bool:
+    """Whether edges lie at the same positions in the same directions, whatever the style."""
+    similarity = float(np.sum(_layout(original) * _layout(edited)))
+    return similarity >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1])
 
 
 def _layout(picture: Picture) -> Picture:
@@ -178,6 +184,7 @@ def judge(change: Change) -> Verdict:
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
+        or (change.unchanged_detail < _RESTYLED[0] and change.structure < _RESTYLED[1])
         or change.tones.cast > _GLOBAL_CAST
         or change.lost_colours
     ):

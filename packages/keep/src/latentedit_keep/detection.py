@@ -45,7 +45,7 @@ _BETWEEN = 0.008  # of the side: how far a change reaches to fill what lies betw
 _BETWEEN_FROM, _FAINT = 0.4, 0.35  # where it covers so much around, so much of the lower threshold is enough
 _SURROUNDED = 0.85  # where it covers so much, nothing is asked
 _GAP = 0.003  # of the side: half the width of gaps that are closed
-_VISIBLE = 12.0  # levels from which on what is new has an edge that is seen
+_VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
 _EDGE_PX = 3  # so close to the edge of what is shown a mask is not found but continued
 _TAIL = 0.99  # share of the unchanged pixels below the lower threshold, or the noise is taken for larger
@@ -263,11 +263,15 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
 
 
 def _faded(evidence: Evidence, inside: Mask, reach: int) -> Picture:
-    """Weight of a change that is too faint for its edge to be an edge: from 0 there to 1 farther in, without a step."""
+    """Weights that let faint parts of a change fade in from its edge; 1 near what has a visible edge."""
     width = max(2.0, _FADES * min(inside.shape))
     depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
-    near = _grown(smoothed(evidence.amount * evidence.changed, 1.5) > _VISIBLE, reach + round(width / 2))
-    return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / width).clip(0, 1))
+    deepest = cv2.dilate(depth, _disc(round(width))).clip(1, width)
+    amount, half = evidence.amount, round(width / 2)
+    thin = ~_grown(_shrunk(evidence.changed | ~inside, half), half + 1)
+    visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])
+    near = _grown(visible & evidence.changed, reach + half)
+    return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
 
 
 def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
