@@ -36,7 +36,6 @@ def test_a_clean_change_and_a_moved_cast_and_blurred_one_are_found() -> None:
     edited = np.rint(smoothed(edited.astype(np.float32), 0.8)).astype(np.uint8)
     change = found(scene(), edited)
     assert overlap(change.mask, disc()) > 0.85
-    assert change.blur > 0.4
 
 
 @pytest.mark.nightly

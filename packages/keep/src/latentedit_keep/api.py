@@ -68,11 +68,9 @@ class KeepRecord:
         try:
             fields: dict[str, Any] = json.loads(text)
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
-            for key in ("original", "edited", "mask"):
-                given[key] = given[key] and KeptPicture(**given[key])
+            given |= {key: given[key] and KeptPicture(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
-            given |= {"strength": float(fields["strength"]), "versions": dict(fields["versions"])}
-            record = cls(**given)
+            record = cls(**{**given, "strength": float(given["strength"]), "versions": dict(given["versions"])})
             if json.loads(record.to_json()) != fields:
                 raise ValueError("it has unknown fields")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -286,7 +284,7 @@ def keep(
         changes=changes,
         outside_db_before=_agreement_db(resized_edit, base, outside),
         outside_db_after=_agreement_db(result, first, outside),
-        doubts=(*_notes(first, second, under=under), *([] if change is None else _doubts(change, verdict))),
+        doubts=_doubts(first, second, change, verdict, under=under),
         record=KeepRecord(
             original=KeptPicture(name=first.name, fingerprint=first.fingerprint),
             edited=KeptPicture(name=second.name, fingerprint=second.fingerprint),
@@ -417,10 +415,7 @@ def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) 
 
 
 def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
-    """Whether the original's alpha channel is a mask over a complete picture (ComfyUI writes such files).
-
-    Both pictures then have content under it, where a background would be of one colour.
-    """
+    """Whether the original's alpha channel is a mask, as ComfyUI writes it: both pictures have content under it."""
     if original.pixels.shape[2] == 3 or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
         return False
     clear = original.pixels[..., 3] == 0
@@ -429,29 +424,25 @@ def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
     return clear.any() and all(picture[clear].std(axis=0).max() > _PATTERN_LEVELS for picture in (under, there))
 
 
-def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list[str]:
-    """Notes on the two files."""
+def _doubts(
+    original: PixelPicture, edited: PixelPicture, change: Change | None, verdict: Verdict, *, under: bool
+) -> tuple[str, ...]:
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
-    notes = {
+    doubts = {
         "the two pictures have different colour spaces: the change was converted to the original's": other,
         "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it": under,
     }
-    of_files = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
-    return of_files + [note for note, holds in notes.items() if holds]
-
-
-def _doubts(change: Change, verdict: Verdict) -> list[str]:
-    registration, cast = change.registration, change.tones.cast
-    off, out, is_kept = registration.uncertainty_px, registration.outside_share, verdict == "kept"
-    doubts = {
-        f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
-        f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
-        f"all colours changed by {cast:.0f} of 255 levels on average; that was undone": (
-            verdict == "nothing changed" and cast > _SHIFTED
-        ),
-        f"{change.count} separate changes: some may be damage by the editor": is_kept and change.count > _MANY,
-        "less than half of the picture is unchanged, which makes colours and alignment less certain": (
-            is_kept and change.unchanged_share < 0.4
-        ),
-    }
-    return [doubt for doubt, holds in doubts.items() if holds]
+    if change is not None:
+        registration, cast, is_kept = change.registration, change.tones.cast, verdict == "kept"
+        off, out, is_cast = registration.uncertainty_px, registration.outside_share, verdict == "nothing changed"
+        doubts |= {
+            f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
+            f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
+            f"all colours changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
+            f"{change.count} separate changes: some may be damage by the editor": is_kept and change.count > _MANY,
+            "less than half of the picture is unchanged, which makes colours and alignment less certain": (
+                is_kept and change.unchanged_share < 0.4
+            ),
+        }
+    notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
+    return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

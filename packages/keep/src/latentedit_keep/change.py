@@ -1,7 +1,4 @@
-"""What an editor changed, and what the pair is: with a change, unchanged, reframed, changed as a whole, or no pair.
-
-The change is found in a loop between what did not change, what was done to everything, and what is left.
-"""
+"""Detection of an editor's change, in a loop over unchanged pixels, global corrections and residual; the verdict."""
 
 import dataclasses
 from typing import Any, Literal
@@ -45,11 +42,10 @@ Verdict = Literal[
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Change:
-    """What was changed, at the size at which it was looked for."""
+    """A detected change at the working size."""
 
     registration: Registration
     tones: Tones  # from the edited picture's colours to the original's
-    blur: float  # of the edited picture against the original, in pixels of this size; negative where it is sharper
     mismatch: Picture  # levels by which what did not change differs around each place, fading inside what changed
     sharpening: float  # that takes the change to the original's sharpness, at the original's size
     mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
@@ -63,12 +59,12 @@ class Change:
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
-    """What was changed between two pictures of any sizes, in [0, 255]; about 3 s on one core, whatever the size."""
+    """Detect the change between two pictures of any sizes in [0, 255]; about 3 s on one core at any size."""
     size, matrix = registration.scaled(WORKING_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
-    # Along an edge of the edited picture within the original, editors mix in what they invented.
+    # Along the edited picture's border, editors blend in invented content.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
     small = warp.fitted(size, _GUESS_SIDE_PX)
     tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside, small))
@@ -99,7 +95,6 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     return Change(
         registration=registration,
         tones=tones,
-        blur=blur,
         mismatch=_mismatch(toned - limited, inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
@@ -114,7 +109,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
 
 
 def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
-    """Median local correlation of brightness where the registration takes the edited picture; negatives count, too."""
+    """Absolute median local correlation of luma after alignment (a negative correlates as well)."""
     size, matrix = registration.scaled(_GUESS_SIDE_PX)
     inside = warp.depth_inside(matrix, size, registration.edited_size) >= 0
     return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
@@ -125,7 +120,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def _sharpening(original: Picture, edited: Picture, registration: Registration, tones: Tones, unchanged: Mask) -> float:
-    """Found in the middle of the picture at its own size, where detail is what it will be."""
+    """Fit on the central part of the picture at full size."""
     width, height = (min(side, WORKING_SIDE_PX) for side in registration.size)
     left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
     window = np.s_[top : top + height, left : left + width]
@@ -135,14 +130,14 @@ def _sharpening(original: Picture, edited: Picture, registration: Registration, 
 
 
 def _mismatch(difference: Picture, unchanged: Mask) -> Picture:
-    """Without it, a region of its own cast or shade would end in a visible edge where the change ends."""
+    """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
     sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
     limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
     return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
 
 
 def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
-    """Median local correlation of brightness, over windows that hold detail."""
+    """Median local correlation of luma over windows with detail."""
     one, other, together = warp.moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
     detailed = unchanged & (one > 16)
     if detailed.sum() < 50:
@@ -152,7 +147,7 @@ def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
 
 
 def is_unsure(found: Registration, structure: float) -> bool:
-    """Nothing of the one picture is found in the other where the registration says, by the structure there either."""
+    """Whether the alignment cannot be trusted: too little agrees after it."""
     agreement, inliers = found.agreement, found.inliers
     nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
     return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
@@ -165,7 +160,7 @@ def is_drawn_anew(original: Picture, edited: Picture, agreement: float) -> bool:
 
 
 def _layout(picture: Picture) -> Picture:
-    """Histograms of the directions of edges, of 16 x 16 places, centred; its length is 1."""
+    """Histograms of oriented gradients in 16 x 16 cells, centred, of unit norm."""
     plane = grey(warp.resized(picture, (256, 256)))
     across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
     size, angle = cv2.cartToPolar(across, down)
@@ -177,7 +172,7 @@ def _layout(picture: Picture) -> Picture:
 
 
 def judge(change: Change) -> Verdict:
-    """The verdict on a pair that has something in common."""
+    """The verdict on a pair that is aligned."""
     found = change.registration
     in_place = change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1]
     if (

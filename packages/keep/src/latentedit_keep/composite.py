@@ -40,11 +40,7 @@ def composite(
     space: Space | None = None,
     edited_space: Space | None = None,
 ) -> Pixels:
-    """Blend the edited picture into the original, of 8 or 16 bits, by a mask in [0, 1]; alpha is kept.
-
-    The mismatch, in levels and of any size, is subtracted; ``sharpening`` times the finest detail is added. If the mask
-    is empty the original itself is returned.
-    """
+    """Blend the edited picture, corrected by what is given, into the original by a mask in [0, 1]; keep alpha."""
     seen = mask * np.float32(strength) > _LEAST
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if not len(rows):
@@ -83,13 +79,11 @@ def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Spac
     """A part of the edited picture in the original's frame; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
-    u, v = (matrix @ corners)[:2]
-    height, width = edited.shape[:2]
+    there, size = (matrix @ corners)[:2], np.array(edited.shape[1::-1])
     reach = _REACH_PX * max(1, round(float(np.abs(matrix[:2, :2]).max())))
-    first = [int(np.clip(np.floor(low) - reach, 0, end - 1)) for low, end in ((u.min(), width), (v.min(), height))]
-    last = [int(np.clip(np.ceil(high) + reach, 1, end)) for high, end in ((u.max(), width), (v.max(), height))]
-    last = [max(start + 1, end) for start, end in zip(first, last, strict=True)]
-    part = levels(edited[first[1] : last[1], first[0] : last[0]], space)
-    inner = np.array([[1, 0, -first[0]], [0, 1, -first[1]], [0, 0, 1.0]])
+    left, top = (there.min(axis=1).astype(int) - reach - 1).clip(0, size - 1)
+    right, bottom = (there.max(axis=1).astype(int) + reach + 2).clip((left + 1, top + 1), size)
+    part = levels(edited[top:bottom, left:right], space)
+    inner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
     outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
     return warped(part, inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start))

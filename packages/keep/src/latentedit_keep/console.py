@@ -1,8 +1,4 @@
-"""Output of the commands: text, JSON and a progress bar.
-
-Captions, file names and library messages are untrusted, so every command prints through `say`, `complain`,
-`print_rows`, `warn` or `print_json`, which escape terminal control characters.
-"""
+"""Output of the commands. Captions and file names are untrusted, so all printing escapes control characters."""
 
 import contextlib
 import io

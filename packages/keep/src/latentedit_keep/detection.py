@@ -1,8 +1,7 @@
-"""Where two aligned pictures differ by more than the damage does that was done to all of the edited one.
+"""Detection of local changes against the damage an editor does everywhere.
 
-The damage (codec noise, what is left of a shift on an edge) grows with the detail around a pixel. So its size is
-measured where nothing changed, by detail and at several scales; a place counts as changed where the difference is many
-times as large, and with it what hangs together with it at a lower threshold.
+Damage grows with local detail, so it is measured on unchanged pixels by detail, at several scales. A pixel is changed
+where the difference is many times larger, with hysteresis.
 """
 
 import dataclasses
@@ -23,12 +22,10 @@ _SAMPLES = 50_000  # unchanged pixels that the noise is measured on
 _DOUBTS = 2.0  # standard deviations of the colours by which two may differ and count as the same
 HIGH, LOW = 8.0, 3.0  # times the noise: a change by itself, and a part of one
 
-# Mean of a place's differences in times the noise, each capped, from which on its texture is another: most unchanged
-# places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture
-# in the place of other texture has no sign that an average at a scale would show.
+# Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
 _DENSITY_SCALE_PX = 3.0
 _DENSITY_CAP = 4.0
-_DENSE = (1.6, 2.4)
+_DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
 
 _SAME = 4.0  # levels up to which two places look the same
 _WEAK = 12.0  # times the noise: a change that is nowhere stronger shows no step, and ends where its density does
@@ -58,35 +55,24 @@ _UNSURE = 2.0  # times the noise that a hole has on average, from which on it is
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
-    """What the scales say; ``fine`` is what sharp differences show of ``changed``."""
+    """Result of `detect`; ``fine`` is the part of ``changed`` that the fine scales show."""
 
     changed: Mask
     fine: Mask
     amount: Picture
     noise: Picture
-    density: Picture  # mean of the differences around, 1 where texture begins to be another
-    fading: Picture  # how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it
+    density: Picture  # local mean of capped differences; above 1 the texture is another one
+    fading: Picture  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
 
 
 def detect(
-    original: Picture,
-    edited: Picture,
-    inside: Mask,
-    unchanged: Mask,
-    blur: float,
-    doubt: Picture,
-    *,
-    first: bool = False,
+    original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Picture, *, first: bool
 ) -> Evidence:
-    """Find the changes between two pictures in [0, 255] in one frame, alike in colour and sharpness.
-
-    The noise is measured on what is taken for unchanged, at ``first`` a guess that may hold faint changes. The blur is
-    the editor's, in pixels, the doubt how far each colour may be off, in levels.
-    """
+    """Compare two pictures that match in frame, colour and sharpness; at ``first`` ``unchanged`` is a guess."""
     difference = _opponent(edited - original)
     difference[~inside] = 0
     activity = _activity(original)
-    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of what is new
+    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of new content
     side = min(inside.shape)
     inner = _shrunk(inside, _EDGE_PX, beyond=0)
     shrink = min(1.0, max(0.35, side / 400))
@@ -129,14 +115,14 @@ def detect(
 
 
 def _opponent(difference: Picture) -> Picture:
-    """Brightness, and the two colour differences with their weight."""
+    """Luma and two weighted colour differences."""
     luma = grey(difference)
     red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
     return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
 def _activity(picture: Picture) -> Picture:
-    """Detail around each pixel: the size of gradients, near and a little farther (codecs work in blocks)."""
+    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
     planes = smoothed(_opponent(picture), 0.7)
     across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
     energy = _energy(across) + _energy(down)
@@ -144,18 +130,18 @@ def _activity(picture: Picture) -> Picture:
 
 
 def _energy(planes: Picture) -> Picture:
-    """Sum of the squares of the three planes."""
+    """Sum of squares over the three planes."""
     return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
 
 
 def _some(mask: Mask, *planes: Picture) -> list[Picture]:
-    """What the planes have in a mask, on an even sample of its pixels."""
+    """Values of the planes at evenly sampled pixels of a mask."""
     at = np.flatnonzero(mask)
     return [plane.ravel()[at[:: max(1, len(at) // _SAMPLES)]] for plane in planes]
 
 
 def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) -> Picture:
-    """What unchanged pixels of as much detail have; it never falls as detail grows."""
+    """Noise of each pixel by its detail, measured on unchanged pixels; it never falls as detail grows."""
     values, detail = _some(unchanged, amount, activity)
     if len(values) < 600:
         usual = float(np.median(values)) * 1.48 if len(values) else floor
@@ -168,16 +154,12 @@ def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) ->
     sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
     noise = np.interp(activity, at, rising)
-    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # of more detail than any that is known
+    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # extrapolated to more detail
     return (noise * beyond).astype(np.float32)
 
 
 def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inner: Mask, amount: Picture) -> Mask:
-    """What is above the lower threshold and hangs together with something above the higher one.
-
-    A place counts only where it outweighs the heaviest heap of noise, in which nothing is sure; what is not ``inner``
-    counts for nothing by itself.
-    """
+    """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
     side = min(inner.shape)
     colours = np.max(ratios, axis=0)
     strongest = np.maximum(colours, drawn)
@@ -193,12 +175,12 @@ def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inn
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
     window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
-    inside = _shrunk(found, round(2 * window))  # so far the window of structure looks beyond what changed
+    inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
     return found & (inside | (amount > _SAME) | (colours > LOW))
 
 
 def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Picture) -> Picture:
-    """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
+    """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colours do not show."""
     window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
     one, other, together = moments(grey(original), grey(edited), window)
     both = one + other
@@ -209,13 +191,13 @@ def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, 
 
 
 def whole(mask: Mask, ratio: Picture, side: int) -> Mask:
-    """Without gaps and without holes, but for those that are surely unchanged, such as what is seen through glasses."""
+    """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(max(1, round(_GAP * side)))) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
     areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
     filled = (areas <= 3e-4 * side * side) | (mean > _UNSURE) & (areas <= 0.1 * side * side)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the edge of the picture: no hole
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the border, so not a hole
         filled[edge] = False
     filled[0] = False
     return closed | filled[labels]
@@ -230,15 +212,11 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
-    options = {"borderType": cv2.BORDER_CONSTANT, "borderValue": beyond}
-    return cv2.erode(mask.astype(np.uint8), _disc(radius), **options) > 0
+    return cv2.erode(mask.astype(np.uint8), _disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
 
 
 def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
-    """The soft mask in [0, 1]: sharp where the change ends sharply, fading where it fades.
-
-    A sharp edge that the editor blurred is put back to where half of the step is reached.
-    """
+    """The soft mask in [0, 1]. Sharp edges are placed at half of the step, which undoes the editor's blur."""
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
     ring = _grown(fine, reach) & ~_shrunk(fine, reach + 1)
     peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
@@ -246,14 +224,14 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
     sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
     sharp = whole(np.where(ring, sure & changed, fine), evidence.amount / evidence.noise, min(inside.shape))
-    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # whole up to its edge, and fading beyond it
+    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # opaque up to the edge
     fading = changed & ~_grown(fine, reach + 1)
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
     soft *= _faded(evidence, inside, reach)
     inner = _shrunk(inside, _EDGE_PX)
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
-    # Along the edge of what the edited picture shows, a mask is what it is a little farther in.
+    # Along the border of the edited picture the mask is replicated from a little farther in.
     _, nearest = cv2.distanceTransformWithLabels(
         1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -275,7 +253,7 @@ def _faded(evidence: Evidence, inside: Mask, reach: int) -> Picture:
 
 
 def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
-    """How many changes there are, and each pixel's, the largest is 1, 0 is none; an object and its shadow are one."""
+    """Number of separate changes, and their labels: 1 is the largest, 0 none; an object and its shadow are one."""
     near = _grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
     count, labels = cv2.connectedComponents(near, connectivity=8)
     areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)

@@ -1,8 +1,4 @@
-"""Reading and writing picture files: sizes are checked before decoding, and files are written atomically.
-
-Besides pixels, a picture has its file's metadata on colours, size and rights in ``info``, by Pillow's names. A PNG also
-carries a record as text and a payload of bytes.
-"""
+"""Reading and writing picture files with their metadata; a PNG also carries a record as text and a payload of bytes."""
 
 import contextlib
 import dataclasses
@@ -34,6 +30,7 @@ WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
 MAX_PIXELS = 100_000_000
+_TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MIN_SIDE_PX = 2
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer pictures
 MAX_PICTURE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
@@ -131,7 +128,7 @@ def _refused(name: str) -> Generator[None]:
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
+        raise ImageError(_TOO_LARGE.format(name)) from error
     except UnidentifiedImageError as error:
         kinds = f"{name} is not a picture in a supported format ({', '.join(READABLE)})"
         raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
@@ -179,11 +176,7 @@ def check_size(size: tuple[int, int], name: str) -> None:
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least 2x2")
     if width * height > MAX_PIXELS:
-        raise _too_large(name)
-
-
-def _too_large(name: str) -> ImageError:
-    return ImageError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first")
+        raise ImageError(_TOO_LARGE.format(name))
 
 
 def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image:
@@ -431,11 +424,7 @@ def check_depth(picture: PixelPicture, path: str | Path) -> None:
 def save_image(
     picture: Image.Image | PixelPicture, path: str | Path, *, record: str | None = None, payload: bytes | None = None
 ) -> None:
-    """Write a picture atomically, with its metadata; equal arguments give equal bytes.
-
-    A warning lists metadata that the format cannot keep. A JPEG is compressed like the original one, or at quality 95.
-    Only a PNG carries the record (1 MB at most) and the payload (64 MB at most). Errors are an `OutputError`.
-    """
+    """Write a picture atomically, with its metadata; a PNG also carries the record and the payload."""
     if isinstance(picture, Image.Image):
         picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
         picture = PixelPicture(pixels=np.asarray(picture), info=picture.info)

@@ -1,8 +1,4 @@
-"""How the edited picture was moved against the original, found on what did not change.
-
-Starts from features, from phase correlation and from what resizing alone explains; the best is refined by masked
-enhanced correlation (ECC) on locally normalised grey, from coarse to fine, leaving out what does not fit.
-"""
+"""Alignment with the original: an affine map from several starts, refined by masked ECC, and then local drift."""
 
 import dataclasses
 import math
@@ -38,7 +34,7 @@ _LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
-    """Where the original's pixels lie in the edited picture."""
+    """Affine map from the original's pixels to those of the edited picture."""
 
     matrix: Matrix
     agreement: float  # share of the textured tiles that are the same in both pictures, in [0, 1]
@@ -54,29 +50,29 @@ class Registration:
 
     @property
     def plain(self) -> "Registration":
-        """The edited picture taken for the original, resized."""
+        """The registration if the editor only resized the picture."""
         return dataclasses.replace(self, matrix=warp.scaling(self.size, self.edited_size))
 
     def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
-        """A size of the original whose longer side is this at most, and the matrix from its pixels."""
+        """The original's size with a longer side of at most ``side``, and the matrix from its pixels."""
         size = warp.fitted(self.size, side)
         return size, self.matrix @ warp.scaling(size, self.size)
 
     @property
     def shift_px(self) -> tuple[float, float]:
-        """How far the picture's middle was moved to the right and down, in the original's pixels."""
+        """Shift of the centre to the right and down, in the original's pixels."""
         middle = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1])
         right, down, _ = self.resized @ middle - middle
         return float(right), float(down)
 
     @property
     def zoom(self) -> float:
-        """How much larger things are than resizing the whole picture explains."""
+        """Magnification beyond the change of size."""
         return math.sqrt(abs(float(np.linalg.det(self.resized[:2, :2]))))
 
     @property
     def rotation_degrees(self) -> float:
-        """How far things were turned, clockwise."""
+        """Clockwise rotation."""
         a = self.resized
         return math.degrees(math.atan2(a[1, 0] - a[0, 1], a[0, 0] + a[1, 1]))
 
@@ -84,13 +80,12 @@ class Registration:
     def outside_share(self) -> float:
         """Share of the original that the edited picture does not show."""
         grid = (200, 200)
-        return float(
-            (warp.depth_inside(self.matrix @ warp.scaling(grid, self.size), grid, self.edited_size) < -1).mean()
-        )
+        depth = warp.depth_inside(self.matrix @ warp.scaling(grid, self.size), grid, self.edited_size)
+        return float((depth < -1).mean())
 
 
 def register(original: Picture, edited: Picture) -> Registration:
-    """Find the affine map between two pictures of any sizes; one may be a negative. About half a second."""
+    """Find the affine map between two pictures of any sizes, of which one may be a negative; about 0.5 s."""
     found = _registered(original, edited)
     if found.agreement >= _LITTLE:
         return found
@@ -107,10 +102,14 @@ def _registered(original: Picture, edited: Picture) -> Registration:
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
     shifted = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
+
+    def agreement_of(matrix: Matrix) -> float:
+        return tile_agreement(normal[0], *_aligned(normal[1], matrix, normal[0].shape))
+
     starts = [np.eye(3), shifted, *_from_crops(size, edited_size, working), *features]
-    start_agreement, _, start = max((_agreement(*normal, one), -at, one) for at, one in enumerate(starts))
+    start_agreement, _, start = max((agreement_of(one), -at, one) for at, one in enumerate(starts))
     matrix = _refined(*normal, start)
-    agreement = _agreement(*normal, matrix)
+    agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
     return Registration(
@@ -124,21 +123,21 @@ def _registered(original: Picture, edited: Picture) -> Registration:
 
 
 def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
-    """Mean distance between where two matrices take a grid of the picture's pixels."""
+    """Mean distance between the images of a grid of pixels under two matrices."""
     x, y = np.meshgrid(np.linspace(0, size[0] - 1, 9), np.linspace(0, size[1] - 1, 9))
     points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
 def normalised(plane: Picture) -> Picture:
-    """Without local brightness and contrast: casts, gamma and light fall out of the comparison."""
+    """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
     sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centred = plane - smoothed(plane, sigma)
     return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
 
 
 def _from_features(fixed: Picture, moving: Picture) -> tuple[list[Matrix], int]:
-    """Affine maps that many features agree on; ORB, and SIFT where it finds few."""
+    """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
     first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
@@ -168,14 +167,14 @@ def _matched(detector: Any, norm: int, fixed: Picture, moving: Picture) -> tuple
 
 
 def _sane(affine: Matrix) -> bool:
-    """No mirror image, and nothing is squeezed or sheared as no editor does."""
+    """No reflection, and no extreme scaling or shear."""
     stretches = np.linalg.svd(affine[:, :2], compute_uv=False)
     turned = float(np.linalg.det(affine[:, :2])) > 0
     return bool(turned and stretches[1] > 0.3 and stretches[0] < 3 and stretches[0] < 1.6 * stretches[1])
 
 
 def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
-    """Where proportions differ: the edited picture was cut from the middle, or has bars at two sides."""
+    """For different aspect ratios: the editor cropped the centre, or added bars at two sides."""
     x, y = edited[0] / size[0], edited[1] / size[1]
     if abs(x / y - 1) < 0.005:
         return
@@ -192,12 +191,8 @@ def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[P
     return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
-def _agreement(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
-    return tile_agreement(fixed, *_aligned(moving, matrix, fixed.shape))
-
-
 def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | None = None) -> float:
-    """Share of the textured tiles of the one picture that correlate with those of the other, in its frame."""
+    """Share of the textured tiles that correlate between two pictures in one frame."""
     tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
     small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
 
@@ -212,7 +207,7 @@ def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | N
     correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
     shown = True if inside is None else mean(inside.astype(np.float32)) > 0.9
     share = (correlation > _TILE_AGREES)[textured & shown]
-    # where little is shown little is known: a matrix must not win by pushing the picture out of its frame
+    # a matrix must not win by moving the picture out of the frame
     return float(share.sum() / max(share.size, 0.5 * textured.sum()))
 
 
@@ -232,7 +227,7 @@ def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
 
 
 def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint8]:
-    """Which pixels of the original fit to what the matrix finds."""
+    """Pixels of the original that the aligned picture fits."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
     detailed = inside & (np.abs(fixed) > _DETAIL)  # flat places fit to everything
@@ -241,7 +236,7 @@ def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint
 
 
 def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
-    """One refinement; OpenCV wants the mask in the moving picture's frame."""
+    """One ECC refinement; OpenCV expects the mask in the moving picture's frame."""
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
     if int(there.sum()) < 200:
         return matrix
@@ -256,7 +251,7 @@ def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.ui
 
 
 def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
-    """Half the distance between the matrices from the two colours of a checkerboard, in pixels."""
+    """Half the distance in pixels between the matrices from the two halves of a checkerboard."""
     fitting = _fitting(fixed, moving, matrix)
     height, width = fixed.shape
     block = max(8, min(height, width) // 8)
@@ -266,10 +261,7 @@ def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
 
 
 def find_drift(original: Picture, edited: Picture, registration: Registration) -> Picture | None:
-    """How far to the right and down the affine map leaves each pixel, at the working size; None where that is as good.
-
-    Dense inverse search (Kroeger et al. 2016) on locally normalised grey, averaged over what it made alike.
-    """
+    """Displacement left by the affine map (dense inverse search, Kroeger et al. 2016); None if it does not help."""
     size, matrix = registration.scaled()
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
         return None
@@ -292,7 +284,7 @@ def find_drift(original: Picture, edited: Picture, registration: Registration) -
 
 
 def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Registration) -> NDArray[np.generic]:
-    """The edited picture in the original's frame, at its size; edges are repeated outwards."""
+    """The edited picture in the original's frame and size; edges are replicated."""
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
