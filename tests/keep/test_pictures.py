@@ -22,7 +22,6 @@ from latentedit_keep.pictures import (
     check_depth,
     check_output,
     check_size,
-    decode,
     opened,
     read_chunks,
     read_image,
@@ -92,7 +91,7 @@ def test_animation_gives_its_first_frame(tmp_path: Path, ending: str) -> None:
     frames[0].save(tmp_path / f"wave.{ending}", save_all=True, append_images=frames[1:], **options)
     with Image.open(tmp_path / f"wave.{ending}") as image:
         image.seek(1)
-        for read in (read_image(tmp_path / f"wave.{ending}"), decode(image, "wave")):
+        for read in (read_image(tmp_path / f"wave.{ending}"), read_image(image)):
             assert read.convert("RGB").getpixel((4, 4)) == (255, 0, 0)
 
 
@@ -290,7 +289,7 @@ def test_deep_pictures_are_scaled(dtype: str, brightest: float, white: float) ->
     read = np.asarray(read_image("me.tiff", content=grey(values)))
     assert np.abs(read - values.astype(np.float64)[..., None] * 255 / white).max() < 0.5001
     with pytest.raises(ImageError, match="nan or infinite"):
-        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
+        read_image(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)))
 
 
 @pytest.mark.nightly

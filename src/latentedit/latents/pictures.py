@@ -18,7 +18,7 @@ from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
-from latentedit_keep.pictures import check_output, decode, read_image, save_image
+from latentedit_keep.pictures import check_output, read_image, save_image
 
 __all__ = ["Frame", "Picture", "check_output", "save_image", "strips"]
 
@@ -57,7 +57,7 @@ class Picture:
         Raises:
             ImageError: too small or too large, or the file behind it is damaged.
         """
-        return cls(image=decode(image, "the picture"))
+        return cls(image=read_image(image, "the picture"))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """Keep only an editor's change, on the original's own pixels. Needs OpenCV; no model and no torch."""
 
 import dataclasses
-import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -184,7 +183,6 @@ class KeepResult:
         )
 
     def _repr_html_(self) -> str:
-        """The page in a notebook."""
         return self.view().iframe
 
 
@@ -312,13 +310,10 @@ def keep_again(
     """Repeat a `keep` from its record; raises a `ConfigError` for a picture or mask that the record does not name."""
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
-    for what, given, recorded in (
-        ("original", first, record.original),
-        ("edited picture", second, record.edited),
-        ("mask", third, record.mask),
-    ):
-        if (given and given.fingerprint) != (recorded and recorded.fingerprint):
-            used = f"it was {recorded.name or 'another'}" if recorded else "there was none"
+    names, recorded = ("original", "edited picture", "mask"), (record.original, record.edited, record.mask)
+    for what, given, before in zip(names, (first, second, third), recorded, strict=True):
+        if (given and given.fingerprint) != (before and before.fingerprint):
+            used = f"it was {before.name or 'another'}" if before else "there was none"
             raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
     return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
@@ -377,29 +372,23 @@ def _what_to_keep(
 ) -> tuple[Picture, Tones, tuple[SeparateChange, ...]]:
     """Opacity at the original's size, the correction of colours, and the separate changes."""
     size, is_kept = registration.size, change is not None and verdict == "kept"
-    changes = _separate(change, size) if is_kept else ()
+    changes: list[SeparateChange] = []
+    for number in range(1, change.count + 1) if is_kept else ():
+        rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
+        x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
+        share = float(change.mask[rows, columns].sum() / change.mask.size)
+        left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
+        right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
+        changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
         there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
     if is_kept:
         chosen = True if only is None else np.isin(change.numbers, list(only))
-        return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, changes
+        return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, tuple(changes)
     everything = verdict == "global change: kept as a global change"
     return np.full(size[::-1], everything, dtype=np.float32), Tones.none(), ()
-
-
-def _separate(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
-    height, width = change.mask.shape
-    x, y = size[0] / width, size[1] / height
-    found: list[SeparateChange] = []
-    for number in range(1, change.count + 1):
-        rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
-        share = float(change.mask[rows, columns].sum() / change.mask.size)
-        left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
-        right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
-        found.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
-    return tuple(found)
 
 
 def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) -> float:

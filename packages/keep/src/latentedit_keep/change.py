@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep import warp
-from latentedit_keep.detection import Evidence, components, detect, rim
+from latentedit_keep.detection import components, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
 from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
@@ -70,32 +70,29 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside, small))
     unchanged = inside & _nearest(guess, size)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
-    found: tuple[Evidence, Picture, float] | None = None
-    for _ in range(_ROUNDS):
-        first = found is None
-        if found is not None:
-            unchanged = inside & (cv2.dilate(found[0].changed.astype(np.uint8), guard) == 0)
-            if unchanged.sum() < 0.02 * unchanged.size:
-                break
-            tones = fit_tones(here, there, unchanged)
-        toned = tones.apply(there)
+    number = 0
+    while True:
+        number += 1
+        toned, limited = tones.apply(there), tones.limited(here)
         blur = fit_blur(here, toned, unchanged)
-        alike = matched(tones.limited(here), toned, blur)
-        found = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=first), toned, blur
-    assert found is not None
-    evidence, toned, blur = found
+        alike = matched(limited, toned, blur)
+        evidence = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=number == 1)
+        surroundings = inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        if number == _ROUNDS or surroundings.sum() < 0.02 * surroundings.size:
+            break
+        unchanged, tones = surroundings, fit_tones(here, there, surroundings)
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)
     luma = grey(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
-    unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
+    unchanged, residual = inside & ~evidence.changed, float("inf")
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
     return Change(
         registration=registration,
         tones=tones,
-        mismatch=_mismatch(toned - limited, inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)),
+        mismatch=_mismatch(toned - limited, surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,

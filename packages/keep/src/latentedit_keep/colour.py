@@ -31,8 +31,7 @@ _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
 _GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
-# What reading a damaged profile raises.
-_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)
+_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)  # of a bad profile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -131,10 +130,7 @@ def shown(image: Image.Image) -> Image.Image:
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """The difference, on a scale of 255 in the own space, that turns colours into sRGB levels.
-
-    Unchanged colours keep their excess beyond sRGB, which an editor that works in sRGB cannot have seen.
-    """
+    """What turns colours into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
         return moved - values

@@ -83,7 +83,7 @@ def _keep_one(
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
-    files = {"original": original, "edited": edited, "output": output, "view": view}
+    files: dict[str, Any] = {"original": original, "edited": edited, "output": output, "view": view}
     return {**files, **result.measures, "lines": result.lines}
 
 

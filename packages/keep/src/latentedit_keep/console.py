@@ -34,17 +34,15 @@ def close_streams(code: int) -> int:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        _discard(sys.stdout)
     except OSError as error:
         _discard(sys.stdout)
-        fail(f"cannot write to stdout: {error.strerror}; the output files were saved")
-        return code or 2
+        if not isinstance(error, BrokenPipeError):
+            fail(f"cannot write to stdout: {error.strerror}; the output files were saved")
+            return code or 2
     return code
 
 
 def _discard(stream: Any) -> None:
-    """Send the rest of a stream's output nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -106,18 +104,17 @@ def complain(text: str, *, indented: bool = False) -> None:
 
 def fail(text: object) -> None:
     """An error on stderr, with the remedy on a second line."""
-    line = " ".join(str(text).split())
-    found = _REMEDY.fullmatch(line)
+    found = _REMEDY.fullmatch(line := " ".join(str(text).split()))
     complain(f"error: {line if found is None else found['problem']}")
     if found is not None:
         complain(f"hint: {found['remedy']}")
 
 
-def print_rows(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> None:
+def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Labels and texts, aligned; long texts are not wrapped, so that they can be piped."""
     width = max([_LABEL_WIDTH, *(len(label) + 1 for label, _ in rows)])
     for label, text in rows:
-        say(f"{'':{indent}}{label:<{width}}{text}")
+        say(f"  {label:<{width}}{text}")
 
 
 def warn(notes: Sequence[str]) -> None:

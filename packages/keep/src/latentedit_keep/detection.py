@@ -130,7 +130,6 @@ def _activity(picture: Picture) -> Picture:
 
 
 def _energy(planes: Picture) -> Picture:
-    """Sum of squares over the three planes."""
     return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
 
 
@@ -184,8 +183,7 @@ def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, 
     window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
     one, other, together = moments(grey(original), grey(edited), window)
     both = one + other
-    apart = np.maximum(both - 2 * together, 0)
-    differs = np.maximum(apart - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
+    differs = np.maximum(both - 2 * together - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
     usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
     return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 

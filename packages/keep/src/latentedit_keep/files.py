@@ -78,7 +78,7 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
         raise OutputError(f"the output {path} is the picture itself. Choose another name")
     try:
-        beside = _beside(path)
+        beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
         beside.touch(exist_ok=False)
         beside.unlink()
     except OSError as error:
@@ -94,7 +94,7 @@ def named_beside(path: Path, ending: str) -> Path:
 def written_beside(path: str | Path) -> Generator[BinaryIO]:
     """Write a file atomically: a temporary file is renamed to ``path`` at the end, or removed after an error."""
     path = user_path(path, error=OutputError)
-    beside = _beside(path)
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with beside.open("xb") as file:
             yield file
@@ -122,7 +122,7 @@ def make_folder(path: str | Path) -> None:
 
 
 def unwritable(path: Path, error: Exception) -> OutputError:
-    """The error for a path that cannot be written."""
+    """The error for a path that cannot be written to."""
     why = getattr(error, "strerror", None) or str(error)
     return OutputError(f"{path} cannot be written: {why}. Choose another place, or free space")
 
@@ -136,10 +136,6 @@ def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError
     if number in _WHY:
         return error(_WHY[number].format(shown))
     return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The program ``latentedit``: all commands if the library is installed, else ``latentedit keep`` alone."""
 
-import importlib
 import importlib.util
 import sys
 import traceback

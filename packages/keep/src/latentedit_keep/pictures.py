@@ -179,31 +179,28 @@ def check_size(size: tuple[int, int], name: str) -> None:
         raise ImageError(_TOO_LARGE.format(name))
 
 
-def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image:
+def read_image(source: str | Path | Image.Image, name: str = "image", *, content: bytes | None = None) -> Image.Image:
     """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own colour space."""
-    return _read_file(path, content).image
-
-
-def decode(image: Image.Image, name: str) -> Image.Image:
-    """`read_image` for an image that Pillow opened; errors call it ``name``."""
-    return _decoded(image, name).image
+    return _read(source, name, content).image
 
 
 def read_pixels(source: str | Path | Image.Image | PixelPicture, name: str = "the picture") -> PixelPicture:
     """The first frame of a file or of a Pillow image, which errors call ``name``; PNG and TIFF keep 16 bits."""
     if isinstance(source, PixelPicture):
         return source
-    found = _decoded(source, name) if isinstance(source, Image.Image) else _read_file(source)
+    found = _read(source, name)
     if max(found.size) > MAX_SIDE_PX:
         size = f"{found.size[0]}x{found.size[1]}"
         raise ImageError(f"{found.path or name} is {size} pixels; sides are {MAX_SIDE_PX} at most. Scale it down first")
     return found
 
 
-def _read_file(path: str | Path, content: bytes | None = None) -> PixelPicture:
-    content = read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
-    with opened(path, content=content) as image:
-        return dataclasses.replace(_decoded(image, str(path), content), path=Path(path))
+def _read(source: str | Path | Image.Image, name: str, content: bytes | None = None) -> PixelPicture:
+    if isinstance(source, Image.Image):
+        return _decoded(source, name)
+    content = read_bytes(source, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
+    with opened(source, content=content) as image:
+        return dataclasses.replace(_decoded(image, str(source), content), path=Path(source))
 
 
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPicture:
@@ -295,7 +292,6 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
 
 
 def _shallow(image: Image.Image, info: colour.Info, content: bytes) -> Pixels:
-    """The image as 8-bit RGB or RGBA."""
     if image.mode in _PRINT:
         return np.asarray(colour.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
     if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
@@ -340,7 +336,6 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
 
 
 def _sixteen_bits(content: bytes, name: str) -> Pixels:
-    """Decode with OpenCV to RGB or RGBA."""
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError(f"the 16 bits of {name} cannot be read. Save it again as a 16-bit PNG")

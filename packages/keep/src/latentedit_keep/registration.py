@@ -1,6 +1,7 @@
 """Alignment with the original: an affine map from several starts, refined by masked ECC, and then local drift."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -185,8 +186,7 @@ def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
 
 
 def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Picture, NDArray[np.bool_]]:
-    size = (shape[1], shape[0])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size, flags = shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
@@ -195,10 +195,7 @@ def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | N
     """Share of the textured tiles that correlate between two pictures in one frame."""
     tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
     small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
-
-    def mean(values: Picture) -> Picture:
-        return cv2.resize(values, small, interpolation=cv2.INTER_AREA)
-
+    mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
     means = mean(fixed), mean(plane)
     variances = mean(fixed**2) - means[0] ** 2, mean(plane**2) - means[1] ** 2
     textured = variances[0] > 0.05
@@ -240,10 +237,9 @@ def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.ui
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
     if int(there.sum()) < 200:
         return matrix
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-6)
-    start = matrix[:2].astype(np.float32)
+    start, criteria = matrix[:2].astype(np.float32), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-6)
     try:
-        _, found = cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, criteria, there, 5)
+        found = cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, criteria, there, 5)[1]
     except cv2.error:  # it does not converge
         return matrix
     found = found.astype(np.float64)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, smoothed
 
-_TABLE = 1024  # entries of a curve
-_LINE = np.linspace(-128, 383, _TABLE)  # values a curve is given for; mixing takes colours beyond black and white
+_LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colours beyond black and white
 
 _BLOCKS = 4000
 _DRAWS = 400
@@ -94,8 +93,7 @@ class Tones:
 
 
 def _looked_up(picture: Picture, curves: Values) -> Picture:
-    """Apply a curve to each channel, with linear interpolation."""
-    place = (picture + np.float32(128)) * np.float32((_TABLE - 1) / 511)
+    place = (picture + np.float32(128)) * np.float32((len(_LINE) - 1) / 511)
     row = np.zeros(picture.shape[:2], dtype=np.float32)
     tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
     options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
@@ -210,7 +208,6 @@ def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
 
 
 def _saturating(parameters: Values) -> Values:
-    """The matrix of a change of saturation."""
     return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * _LUMA[None]
 
 
