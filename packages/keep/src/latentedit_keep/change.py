@@ -12,24 +12,24 @@ from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
 from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
 
-WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
-_GUESS_SIDE_PX = 700  # the same of the first guess
+WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger picture is enlarged
+_GUESS_SIDE_PX = 700  # longest side for the first guess
 _ROUNDS = 3
-_GUARD = 0.006  # around what changed so much of the side is not taken for unchanged
+_GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
-_MISMATCH = (0.02, 10.0)  # reach as a share of the side, and levels at most; what differs by more is not the same
-_STRANGERS = (0.1, 16)  # below both agreement and inliers, two pictures have nothing in common
-_REFRAMED_ZOOM = 0.1  # away from 1, beyond which the frame is another
-_REFRAMED_OUTSIDE = 0.3  # share of the original that is not shown, the same
-_NOTHING = 3e-4  # share of the mask below which nothing was changed
-_GLOBAL_UNCHANGED = 0.25  # share of what is shown that must be unchanged, or the change is of the whole picture
-_GLOBAL_RESIDUAL = 6.0  # levels by which the rest differs at a coarse scale
-_GLOBAL_STRUCTURE = 0.6  # correlation where nothing else was found, below which the picture was drawn anew
-_RESTYLED = (0.15, 0.95)  # share of the original's detail that is unchanged, and structure there, that are too low
-_GLOBAL_CAST = 22.0  # mean change of colours in levels, beyond which it was asked for; editors' casts are below 17
-_IN_PLACE = (0.85, 0.5)  # structure and agreement from which on the picture is the same, whatever its colours
-_UNSURE = (0.3, 0.3, 100)  # below this structure, agreement and number of inliers the frame is a guess
-_LAYOUT = (0.5, 0.4, 0.2)  # correlation of layouts from which on one is the other redrawn; from that agreement on, less
+_MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
+_STRANGERS = (0.1, 16)  # agreement and inliers below both of which pictures have nothing in common
+_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the picture
+_REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
+_NOTHING = 3e-4  # mean of the mask below which nothing was changed
+_GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
+_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global
+_GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the picture was redrawn
+_RESTYLED = (0.15, 0.95)  # unchanged share of the detail, and structure, below both of which it was restyled
+_GLOBAL_CAST = 22.0  # mean change of colours in levels above which it was intended; casts are below 17
+_IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
+_UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
+_LAYOUT = (0.5, 0.4, 0.2)  # layout correlation of a redrawn picture, in general and from the third, an agreement, on
 
 Verdict = Literal[
     "kept",
@@ -46,16 +46,16 @@ class Change:
 
     registration: Registration
     tones: Tones  # from the edited picture's colours to the original's
-    mismatch: Picture  # levels by which what did not change differs around each place, fading inside what changed
-    sharpening: float  # that takes the change to the original's sharpness, at the original's size
+    mismatch: Picture  # local difference of the unchanged surroundings in levels, fading inside the change
+    sharpening: float  # matches the original's sharpness at its size
     mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
-    numbers: NDArray[np.int32]  # of the separate changes, the largest is 1; 0 around them
+    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
-    unchanged_share: float  # of what the edited picture shows
+    unchanged_share: float  # of the part that the edited picture shows
     unchanged_detail: float  # the same share of the original's fine detail
-    residual: float  # levels by which what did not change differs at a coarse scale, as a robust deviation
-    structure: float  # correlation of what did not change with the original, the median over places with detail
-    lost_colours: bool  # the edited picture has shades of one colour, and the original more
+    residual: float  # robust deviation of the unchanged part at a coarse scale, in levels
+    structure: float  # median local correlation of the unchanged part, over windows with detail
+    lost_colours: bool  # the edited picture has shades of one colour only
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:

@@ -13,44 +13,44 @@ from numpy.typing import NDArray
 
 from latentedit_keep.warp import Mask, Picture, cv2, grey, moments, smoothed
 
-SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # of averages; coarse ones find shadows and light that no single pixel shows
-_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # noise in levels at each scale even in a clean picture: rounding, resampling
-_FINE = 3  # so many of the scales find sharp changes; what they found is cut out before the others look
+SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
+_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
+_FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in colour against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
-_SAMPLES = 50_000  # unchanged pixels that the noise is measured on
-_DOUBTS = 2.0  # standard deviations of the colours by which two may differ and count as the same
-HIGH, LOW = 8.0, 3.0  # times the noise: a change by itself, and a part of one
+_SAMPLES = 50_000  # pixels on which noise is measured
+_DOUBTS = 2.0  # standard deviations of the colour fit within which colours count as equal
+HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise
 
 # Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
 _DENSITY_SCALE_PX = 3.0
 _DENSITY_CAP = 4.0
 _DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
 
-_SAME = 4.0  # levels up to which two places look the same
-_WEAK = 12.0  # times the noise: a change that is nowhere stronger shows no step, and ends where its density does
-_BLEEDS = 0.05  # share of the change around that counts as noise: codecs carry it into what lies beside it
+_SAME = 4.0  # levels up to which colours look equal
+_WEAK = 12.0  # multiple of the noise below which a change has no step and ends where its density does
+_BLEEDS = 0.05  # share of a nearby change that counts as noise, since codecs smear it
 _BLEEDS_PX = 6.0
 _BLEEDS_FROM = 20.0  # levels
-_STEP = 0.35  # share of a sharp step that a pixel of the change shows: one too few is seen, one too many is not
-_BEYOND = 2.0  # times the noise of the greatest known detail, at most: edges of removed things are stronger than any
+_STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
+_BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
-_STRUCTURE_FLOOR = 150.0  # variance that counts as flat
-_STRUCTURE_NOISE = (0.06, 0.16)  # bounds
-_RINGING = 0.4  # share of a sure change around that may ring
-_BETWEEN = 0.008  # of the side: how far a change reaches to fill what lies between
-_BETWEEN_FROM, _FAINT = 0.4, 0.35  # where it covers so much around, so much of the lower threshold is enough
-_SURROUNDED = 0.85  # where it covers so much, nothing is asked
+_STRUCTURE_FLOOR = 150.0  # regularising variance
+_STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
+_RINGING = 0.4  # share of a nearby sure change that may be ringing
+_BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
+_BETWEEN_FROM, _FAINT = 0.4, 0.35  # above this local coverage the lower threshold is multiplied by the second
+_SURROUNDED = 0.85  # local coverage above which every pixel belongs to the change
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
-_EDGE_PX = 3  # so close to the edge of what is shown a mask is not found but continued
-_TAIL = 0.99  # share of the unchanged pixels below the lower threshold, or the noise is taken for larger
-_FAR = 0.04  # of the side: those count that are so far from what changed, for that may fade
-_SURE_PX = 3  # so many pixels above the higher threshold are no accident
-_OUTWEIGHS = 3.0  # times the heaviest place without them
-_LEAST_WEIGHT = 4e-4  # of the side's square: a place that weighs less is a speck in the cleanest of pictures
-_UNSURE = 2.0  # times the noise that a hole has on average, from which on it is a part of the change
+_EDGE_PX = 3  # margin along the edited picture's border in which the mask is extrapolated
+_TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
+_FAR = 0.04  # of the side: distance from a change at which pixels count for that, since changes fade
+_SURE_PX = 3  # pixels above the higher threshold that are not chance
+_OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
+_LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many sure pixels suffice on their own
+_UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
