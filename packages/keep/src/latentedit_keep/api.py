@@ -69,7 +69,8 @@ class KeepRecord:
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptPicture(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
-            record = cls(**{**given, "strength": float(given["strength"]), "versions": dict(given["versions"])})
+            given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
+            record = cls(**given)
             if json.loads(record.to_json()) != fields:
                 raise ValueError("it has unknown fields")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -246,17 +247,17 @@ def keep(
             moved = second.pixels
     del here, there
     report(_STEPS, 2, 3)
-    weight, tones, changes = _what_to_keep(registration, change, verdict, only)
+    local = change if verdict == "kept" else None
+    weight, tones, changes = _what_to_keep(registration, local, verdict, only)
     weight = weight * bounds
-    is_kept = change is not None and verdict == "kept"
     pixels = composite(
         base.pixels,
         moved,
         weight,
         matrix=frame.matrix,
         tones=tones,
-        mismatch=change.mismatch if is_kept else None,
-        sharpening=change.sharpening if is_kept else 0.0,
+        mismatch=None if local is None else local.mismatch,
+        sharpening=0.0 if local is None else local.sharpening,
         strength=strength,
         space=first.space,
         edited_space=second.space,
@@ -371,20 +372,20 @@ def _what_to_keep(
     registration: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
 ) -> tuple[Picture, Tones, tuple[SeparateChange, ...]]:
     """Opacity at the original's size, the correction of colours, and the separate changes."""
-    size, is_kept = registration.size, change is not None and verdict == "kept"
-    changes: list[SeparateChange] = []
-    for number in range(1, change.count + 1) if is_kept else ():
-        rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
+    size, changes = registration.size, list[SeparateChange]()
+    if change is not None:
         x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
-        share = float(change.mask[rows, columns].sum() / change.mask.size)
-        left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
-        right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
-        changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
+        for number in range(1, change.count + 1):
+            rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
+            share = float(change.mask[rows, columns].sum() / change.mask.size)
+            left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
+            right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
+            changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
         there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
-    if is_kept:
+    if change is not None:
         chosen = True if only is None else np.isin(change.numbers, list(only))
         return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, tuple(changes)
     everything = verdict == "global change: kept as a global change"

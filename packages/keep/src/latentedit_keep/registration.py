@@ -186,7 +186,7 @@ def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
 
 
 def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Picture, NDArray[np.bool_]]:
-    size, flags = shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
