@@ -171,7 +171,7 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
 @pytest.mark.nightly
 def test_files_that_are_no_pictures(guest: Visitor, tmp_path: Path) -> None:
     guest.drop("text.png", b"only a text")
-    guest.says("text.png is no picture")
+    guest.says("text.png is not a picture")
     with (tmp_path / "large.png").open("wb") as large:
         large.truncate(30_000_000)
     guest.page.locator("#le-upload input[type=file]").set_input_files(tmp_path / "large.png")

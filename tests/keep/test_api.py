@@ -9,9 +9,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit_keep.api import KeepResult, _bounds, keep, kept
+from latentedit_keep.api import KeepRecord, KeepResult, _bounds, keep, kept
 from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
-from latentedit_keep.record import KeepRecord
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow

@@ -24,6 +24,13 @@ def test_the_mask_decides_bit_for_bit() -> None:
     np.testing.assert_array_equal(result[:, 32:], second[:, 32:])
 
 
+def test_the_mismatch_is_subtracted_at_any_size() -> None:
+    first, second, mismatch = scene(64, 1), scene(64, 2), np.full((8, 16, 3), 5, dtype=np.float32)
+    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), mismatch=mismatch)
+    np.testing.assert_array_equal(result[:, :32], first[:, :32])
+    np.testing.assert_array_equal(result[:, 32:], second[:, 32:] - 5)
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
 def test_strength_is_linear_and_nothing_is_the_original_itself(strength: float) -> None:
     first, second = scene(64, 1), scene(64, 2)

@@ -22,7 +22,6 @@ from latentedit_keep.pictures import (
     check_depth,
     check_output,
     check_size,
-    decode,
     opened,
     read_chunks,
     read_image,
@@ -92,7 +91,7 @@ def test_animation_gives_its_first_frame(tmp_path: Path, ending: str) -> None:
     frames[0].save(tmp_path / f"wave.{ending}", save_all=True, append_images=frames[1:], **options)
     with Image.open(tmp_path / f"wave.{ending}") as image:
         image.seek(1)
-        for read in (read_image(tmp_path / f"wave.{ending}"), decode(image, "wave")):
+        for read in (read_image(tmp_path / f"wave.{ending}"), read_image(image)):
             assert read.convert("RGB").getpixel((4, 4)) == (255, 0, 0)
 
 
@@ -128,12 +127,12 @@ BAD = {
     "missing file": (lambda path: None, "no such file"),
     "folder": (Path.mkdir, "folder"),
     "empty file": (Path.touch, "empty"),
-    "text renamed to .png": (lambda path: path.write_text("dear diary"), "is no picture"),
+    "text renamed to .png": (lambda path: path.write_text("dear diary"), "is not a picture"),
     "truncated JPEG": (_truncated("JPEG"), "cut short"),
     "truncated PNG": (_truncated("PNG"), "cut short"),
-    "truncated TIFF": (_truncated("TIFF"), "cut short|is no picture"),
+    "truncated TIFF": (_truncated("TIFF"), "cut short|is not a picture"),
     "1x1": (lambda path: Image.new("RGB", (1, 1)).save(path, format="PNG"), "1x1"),
-    "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "120 megapixels.*not decoded"),
+    "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "more than 100 megapixels"),
     "10000x9500 header": (lambda path: path.write_bytes(png_header(10000, 9500)), "cut short"),
 }
 """What is wrong with a file, how to make it, and what the error says. The last is below the limit, and cut short."""
@@ -153,7 +152,7 @@ def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
 def test_sizes_at_the_limits() -> None:
     for size in ((2, 2), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
         check_size(size, "me")
-    for size, words in (((1, 2), "me is too small: 1x2 pixels"), ((2, MAX_PIXELS // 2 + 1), "me claims 100 megapix")):
+    for size, words in (((1, 2), "me is too small: 1x2 pixels"), ((2, MAX_PIXELS // 2 + 1), "more than 100 megapix")):
         with pytest.raises(ImageError, match=words):
             check_size(size, "me")
 
@@ -238,7 +237,7 @@ def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
             save_image(gradient(), place, record=record, payload=payload)
     assert read_chunks(place) == (longest, bytes(1000))
     monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
-    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
+    with pytest.raises(ImageError, match=r"leDt chunk of .*out\.png has 1000 bytes, more than 999"):
         read_chunks(place)
 
 
@@ -289,8 +288,8 @@ def test_deep_pictures_are_scaled(dtype: str, brightest: float, white: float) ->
     values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
     read = np.asarray(read_image("me.tiff", content=grey(values)))
     assert np.abs(read - values.astype(np.float64)[..., None] * 255 / white).max() < 0.5001
-    with pytest.raises(ImageError, match="nan or infinity"):
-        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
+    with pytest.raises(ImageError, match="nan or infinite"):
+        read_image(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)))
 
 
 @pytest.mark.nightly
@@ -374,7 +373,7 @@ def test_what_a_format_cannot_hold_is_refused_before(tmp_path: Path) -> None:
     exif[ExifTags.Base.ImageDescription] = "x" * 70_000
     gradient().save(tmp_path / "long.png", exif=exif)
     check_depth(read_pixels(tmp_path / "long.png"), tmp_path / "kept.png")
-    with pytest.raises(OutputError, match=r"EXIF is too long for JPEG.*Use \.png"):
+    with pytest.raises(OutputError, match=r"EXIF is too long for the JPEG.*Use \.png"):
         check_depth(read_pixels(tmp_path / "long.png"), tmp_path / "kept.jpg")
     with pytest.raises(OutputError, match=r"16 bits.*Use \.png"):
         save_image(PixelPicture(pixels=deep()), tmp_path / "deep.jpg")

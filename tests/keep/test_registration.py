@@ -1,11 +1,14 @@
 """How a picture was moved: known answers."""
 
+import cv2
 import numpy as np
 import pytest
 
-from latentedit_keep.registration import distance_px, register
+from latentedit_keep.registration import distance_px, find_drift, register, without_drift
 from latentedit_keep.warp import scaling
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+
+WIDE = 320
 
 
 def levels(pixels: np.ndarray) -> np.ndarray:
@@ -50,3 +53,30 @@ def test_a_flat_picture_stays_where_it_is() -> None:
     flat = np.full((64, 80, 3), 90, dtype=np.float32)
     found = register(flat, flat)
     np.testing.assert_allclose(found.matrix, np.eye(3), atol=1e-6)
+
+
+def drifted(picture: np.ndarray, most: float) -> np.ndarray:
+    """Things move by up to so many pixels, to and fro across the picture."""
+    y, x = np.mgrid[:WIDE, :WIDE].astype(np.float32)
+    wave = most * np.sin(2 * np.pi * y / WIDE), most * np.sin(2 * np.pi * x / WIDE)
+    return cv2.remap(picture, x + wave[0].astype(np.float32), y + wave[1].astype(np.float32), cv2.INTER_CUBIC)
+
+
+@pytest.mark.nightly
+def test_drift_is_undone() -> None:
+    picture = scene(WIDE)
+    first, second = picture.astype(np.float32), drifted(with_object(picture), 4.0).astype(np.float32)
+    registration = register(first, second)
+    flow = find_drift(first, second, registration)
+    assert flow is not None
+    inner = np.s_[24:-24, 24:-24]
+    truth = with_object(picture).astype(np.float32)[inner]
+    before = np.abs(second[inner] - truth).mean()
+    after = np.abs(without_drift(second, flow, registration)[inner] - truth).mean()
+    assert after < before / 2
+
+
+@pytest.mark.slow
+def test_a_picture_that_stayed_has_no_drift() -> None:
+    first, second = scene(WIDE).astype(np.float32), with_object(scene(WIDE)).astype(np.float32)
+    assert find_drift(first, second, register(first, second)) is None

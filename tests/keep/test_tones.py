@@ -5,8 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from latentedit_keep import tones as module
-from latentedit_keep.sharpness import fit_blur, fit_sharpening, sharpened
-from latentedit_keep.tones import Tones, first_guess, fit_tones
+from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
 from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, scene, with_object
 

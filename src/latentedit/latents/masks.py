@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from torch.nn import functional
 
 from latentedit.core.errors import ImageError
-from latentedit_keep.pictures import decode, read_image
+from latentedit_keep.pictures import read_image
 
 MaskLike = str | Path | Image.Image
 """A file or a Pillow image."""
@@ -31,7 +31,7 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     parts are black.
     """
     name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
-    image = decode(mask, name) if isinstance(mask, Image.Image) else read_image(mask)
+    image = read_image(mask, name)
     if image.size != size:
         raise ImageError(
             f"{name} has {image.width}x{image.height} pixels, the picture {size[0]}x{size[1]}. Save it at the "

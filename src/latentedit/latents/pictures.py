@@ -19,7 +19,7 @@ from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
-from latentedit_keep.pictures import check_output, decode, read_image, save_image
+from latentedit_keep.pictures import check_output, read_image, save_image
 
 __all__ = ["Frame", "Picture", "check_output", "preview_of", "save_image", "strips"]
 
@@ -43,7 +43,7 @@ class Picture:
     @classmethod
     def from_image(cls, image: Image.Image) -> "Picture":
         """Take a Pillow image of any mode, turned upright by its EXIF tag; the image itself is not changed."""
-        return cls(image=decode(image, "the picture"))
+        return cls(image=read_image(image, "the picture"))
 
     @property
     def size(self) -> tuple[int, int]:

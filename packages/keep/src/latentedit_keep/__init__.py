@@ -1,8 +1,4 @@
-"""Any editor's change on the original's own pixels: alignment, tones, what changed, and how it is put back.
-
-Needs neither torch nor a model. Pictures are ``[height, width, 3]`` float32 in [0, 255]; matrices are 3 x 3 and take
-centres of the original's pixels to those of the edited picture.
-"""
+"""An editor's change on the original's own pixels: alignment, colours, detection, compositing. Needs no torch."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -16,7 +12,7 @@ __all__ = ["KeepResult", "keep", "kept"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded when first used: errors and files are imported by programs that keep nothing."""
+    """Import on first use: other programs import only errors and files."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("latentedit_keep.api"), name)

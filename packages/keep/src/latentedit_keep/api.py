@@ -1,9 +1,11 @@
-"""Keep only the change that any editor made, on the original's own pixels. Needs OpenCV, no model and no torch."""
+"""Keep only an editor's change, on the original's own pixels. Needs OpenCV; no model and no torch."""
 
 import dataclasses
-import importlib
+import importlib.metadata
 import importlib.util
+import json
 import math
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,23 +18,65 @@ from latentedit_keep.change import Change, Verdict, find_change, is_drawn_anew, 
 from latentedit_keep.colour import profile_of
 from latentedit_keep.composite import composite, levels
 from latentedit_keep.console import Progress
-from latentedit_keep.drift import find_drift, without_drift
-from latentedit_keep.errors import ConfigError, ImageError, MissingDependencyError, to_install
+from latentedit_keep.errors import ConfigError, FileFormatError, ImageError, MissingDependencyError, to_install
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
-from latentedit_keep.record import KeepRecord, KeptPicture, versions
-from latentedit_keep.registration import Registration, register
+from latentedit_keep.registration import Registration, find_drift, register, without_drift
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Mask, Picture, cv2, grey, resized
+from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, resized
 
-PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or what `read_pixels` made of one
+PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
-_UNSURE_PX = 0.5
-_MANY = 20
-_SHIFTED = 10.0
-_SEEN = 1 / 255
-_FEATHER = 1 / 100  # half the width of a mask's soft edge as a share of the shorter side
-_PATTERN_LEVELS = 8.0  # deviation under an alpha channel above which there is a picture, and no mere background
-_MEASURED_PIXELS = 2_000_000  # of a larger picture agreement is measured on an even grid of about so many
+_UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
+_MANY = 20  # separate changes from which a doubt is reported
+_SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
+_STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
+_SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
+_FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
+_PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
+_MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPicture:
+    """Name of a picture without its folder, and fingerprint of its pixels."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KeepRecord:
+    """What is needed to repeat a `keep` on the same two pictures. Contains neither paths nor dates."""
+
+    original: KeptPicture
+    edited: KeptPicture
+    mask: KeptPicture | None = None
+    strength: float
+    only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
+    verdict: Verdict
+    versions: dict[str, str]  # of latentedit-keep, OpenCV, NumPy and Python
+
+    def to_json(self) -> str:
+        """One line; equal records give equal text. "output" distinguishes it from the records of edits."""
+        fields = {"format": 1, "output": "kept", **dataclasses.asdict(self)}
+        return json.dumps(fields, ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> "KeepRecord":
+        """Read the output of `to_json`; raises a `FileFormatError` for anything else."""
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
+            given |= {key: given[key] and KeptPicture(**given[key]) for key in ("original", "edited", "mask")}
+            given["only"] = given["only"] and tuple(int(number) for number in given["only"])
+            given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
+            record = cls(**given)
+            if json.loads(record.to_json()) != fields:
+                raise ValueError("it has unknown fields")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            why = f"{name} has no record of latentedit keep. Give a PNG that latentedit keep wrote"
+            raise FileFormatError(why) from error
+        return record
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +84,8 @@ class SeparateChange:
     """One of several changes.
 
     Args:
-        number: as ``only`` takes it; 1 is the largest.
-        share: of the picture, in [0, 1].
+        number: the number that ``only`` takes; 1 is the largest change.
+        share: share of the picture, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
     """
 
@@ -52,24 +96,24 @@ class SeparateChange:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KeepResult:
-    """The original with only what was changed.
+    """The original with nothing but the change.
 
     Args:
-        original: as it came, with all its bits.
+        original: the original at its full bit depth.
         edited: the editor's picture.
-        kept: the result, with the original's size, bits, alpha, profile and EXIF.
-        mask: what of the edited picture was put where, 8-bit grey of the original's size.
+        kept: the result, with the original's size, bit depth, alpha channel, profile and EXIF.
+        mask: opacity of the edited picture in the result, 8-bit grey of the original's size.
         matrix: 3 x 3, from centres of the original's pixels to those of the editor's picture.
-        shift_px: how far the picture's middle moved to the right and down, in the original's pixels.
-        zoom: how much larger things were made than resizing the whole explains.
+        shift_px: how far the editor moved the centre to the right and down, in the original's pixels.
+        zoom: magnification beyond the change of size.
         rotation_degrees: clockwise.
-        uncertainty_px: how far off these may be.
+        uncertainty_px: likely error of the alignment.
         cast: mean change of all colours that was undone, in levels of 255.
-        changed_share: share of the original's pixels that were written to.
-        changes: separate changes, the largest first.
-        outside_db_before: agreement of the editor's picture with the original outside the mask.
-        outside_db_after: that of the result; infinite where it is identical.
-        doubts: what is not sure, one clause each.
+        changed_share: share of the original's pixels that differ in the result.
+        changes: the separate changes, the largest first.
+        outside_db_before: PSNR of the editor's picture against the original outside the mask.
+        outside_db_after: the same of the result; infinite where it is identical.
+        doubts: what is uncertain, one clause each.
     """
 
     original: PixelPicture
@@ -100,7 +144,7 @@ class KeepResult:
 
     @property
     def measures(self) -> dict[str, Any]:
-        """What was seen, as plain values."""
+        """Verdict and measurements as plain values."""
         names = (
             "verdict", "shift_px", "zoom", "rotation_degrees", "uncertainty_px", "cast", "changed_share", "changes",
             "outside_db_before", "outside_db_after", "doubts",
@@ -112,22 +156,22 @@ class KeepResult:
         save_image(self.kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
-        """The result as the file holds it that `save` wrote: JPEG changes all of it a little."""
-        if Path(path).suffix.lower() not in (".jpg", ".jpeg"):  # all others keep every pixel
+        """The result as `save` wrote it to a file: JPEG changes all pixels a little."""
+        if Path(path).suffix.lower() not in (".jpg", ".jpeg"):  # all other formats are lossless
             return self
         written = read_pixels(path)
         agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
     def view(self) -> Any:
-        """Original, editor's picture and result as a page that compares them; the library draws it."""
+        """A page that compares original, edited picture and result; needs the library."""
         if importlib.util.find_spec("latentedit") is None:
-            raise MissingDependencyError(f"the page is drawn by the library. {to_install('latentedit')}")
+            raise MissingDependencyError(f"the library draws the page. {to_install('latentedit')}")
         return importlib.import_module("latentedit.display.viewer").kept_view(self)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What was seen, in words."""
+        """The measurements in words."""
         right, down = self.shift_px
         both = self.outside_db_before, self.outside_db_after
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
@@ -140,7 +184,6 @@ class KeepResult:
         )
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
         return self.view().iframe
 
 
@@ -153,21 +196,21 @@ def keep(
     only: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
-    """Put only what an editor changed on the original's own pixels; every other one stays as it was, bit for bit.
+    """Put an editor's change on the original's own pixels; every other pixel stays identical, bit for bit.
 
-    The edited picture is brought back to the original's frame and colours, and the change is found. A change of the
-    whole picture is kept as one: brought back to the frame, its colours as the editor made them.
+    The edited picture is aligned to the original in geometry and colour, and the change is detected. A change of the
+    whole picture is kept as such: aligned to the original's frame, in the editor's colours.
 
     Args:
-        original: of 8 or 16 bits.
-        edited: what any editor made of it, of any size.
+        original: 8 or 16 bits.
+        edited: the output of any editor, of any size.
         mask: white where a change may be kept, of the original's size.
         strength: 0 is the original, bit for bit; 1 the whole change.
-        only: numbers of the separate changes to be kept; all of them by default.
+        only: numbers of the separate changes to keep; all of them by default.
 
     Raises:
-        ImageError: a file that is no picture, or a mask that does not fit it.
-        ConfigError: a strength outside [0, 1], or a change that there is not.
+        ImageError: a file is not a picture, or the mask does not fit the original.
+        ConfigError: the strength is outside [0, 1], or a number in ``only`` does not exist.
 
     Cost:
         1 to 8 s on one core, and about 40 bytes a pixel.
@@ -177,30 +220,35 @@ def keep(
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
     bounds = 1 if third is None else _bounds(third, first.size)
-    tell = progress or (lambda *_: None)
-    tell(_STEPS, 0, 3)
+    report = progress or (lambda *_: None)
+    report(_STEPS, 0, 3)
     under = _under_mask(first, second)
     base = dataclasses.replace(first, pixels=first.pixels[..., :3]) if under else first
     here, there = base.levels, second.levels
-    found = register(here, there)
-    tell(_STEPS, 1, 3)
-    change, frame, moved = None, found, second.pixels
-    if is_unsure(found, whole_structure(here, there, found)):
+    registration = register(here, there)
+    report(_STEPS, 1, 3)
+    change, frame, moved = None, registration, second.pixels
+    if is_unsure(registration, whole_structure(here, there, registration)):
         verdict: Verdict = "different pictures"
-        if is_drawn_anew(here, there):
+        if is_drawn_anew(here, there, registration.agreement):
             verdict = "global change: kept as a global change"
-            frame = found = found.plain
+            frame = registration = registration.plain
     else:
-        flow = find_drift(here, there, found)
+        flow = find_drift(here, there, registration)
         if flow is not None:
-            frame = dataclasses.replace(found, matrix=np.eye(3), edited_size=found.size)
-            moved = without_drift(second.pixels, flow, found)
+            frame = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size)
+            moved = without_drift(second.pixels, flow, registration)
             there = dataclasses.replace(second, pixels=moved).levels
         change = find_change(here, there, frame)
         verdict = judge(change)
+        across, down = np.diag(registration.plain.matrix)[:2]
+        if verdict.startswith("global") and registration.outside_share > _STREAKS and abs(across / down - 1) < 0.03:
+            frame = registration = registration.plain  # nothing of the original is left to align with
+            moved = second.pixels
     del here, there
-    tell(_STEPS, 2, 3)
-    weight, tones, changes = _what_to_keep(found, change, verdict, only)
+    report(_STEPS, 2, 3)
+    local = change if verdict == "kept" else None
+    weight, tones, changes = _what_to_keep(registration, local, verdict, only)
     weight = weight * bounds
     pixels = composite(
         base.pixels,
@@ -208,41 +256,46 @@ def keep(
         weight,
         matrix=frame.matrix,
         tones=tones,
-        sharpening=change.sharpening if change is not None and verdict == "kept" else 0.0,
+        mismatch=None if local is None else local.mismatch,
+        sharpening=0.0 if local is None else local.sharpening,
         strength=strength,
         space=first.space,
         edited_space=second.space,
     )
     if under:
         pixels = np.dstack([pixels, first.pixels[..., 3]])
-    tell(_STEPS, 3, 3)
+    report(_STEPS, 3, 3)
     outside, result = weight <= _SEEN, dataclasses.replace(first, pixels=pixels)
-    fitting = dataclasses.replace(second, pixels=resized(second.pixels, first.size))
+    resized_edit = dataclasses.replace(second, pixels=resized(second.pixels, first.size))
     return KeepResult(
         original=first,
         edited=second,
         kept=result,
         mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
         verdict=verdict,
-        matrix=found.matrix,
-        shift_px=found.shift_px,
-        zoom=found.zoom,
-        rotation_degrees=found.rotation_degrees,
-        uncertainty_px=found.uncertainty_px,
-        cast=Tones.none().cast if change is None else change.tones.cast,
-        changed_share=float((first.pixels != pixels).any(axis=2).mean()),
+        matrix=registration.matrix,
+        shift_px=registration.shift_px,
+        zoom=registration.zoom,
+        rotation_degrees=registration.rotation_degrees,
+        uncertainty_px=registration.uncertainty_px,
+        cast=0.0 if change is None else change.tones.cast,
+        changed_share=float((largest(cv2.absdiff(first.pixels, pixels)) > 0).mean()),
         changes=changes,
-        outside_db_before=_agreement_db(fitting, base, outside),
+        outside_db_before=_agreement_db(resized_edit, base, outside),
         outside_db_after=_agreement_db(result, first, outside),
-        doubts=(*_notes(first, second, under=under), *([] if change is None else _doubts(change, verdict))),
+        doubts=_doubts(first, second, change, verdict, under=under),
         record=KeepRecord(
-            original=KeptPicture.of(first),
-            edited=KeptPicture.of(second),
-            mask=None if third is None else KeptPicture.of(third),
+            original=KeptPicture(name=first.name, fingerprint=first.fingerprint),
+            edited=KeptPicture(name=second.name, fingerprint=second.fingerprint),
+            mask=None if third is None else KeptPicture(name=third.name, fingerprint=third.fingerprint),
             strength=float(strength),
             only=None if only is None else tuple(only),
             verdict=verdict,
-            versions=versions(),
+            versions={
+                "python": platform.python_version(),
+                "opencv": cv2.__version__,
+                **{name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")},
+            },
         ),
     )
 
@@ -255,30 +308,27 @@ def keep_again(
     mask: PictureLike | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
-    """Keep a change again as its record says; a picture or mask that it does not name is a `ConfigError`."""
+    """Repeat a `keep` from its record; raises a `ConfigError` for a picture or mask that the record does not name."""
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
-    for what, given, then in (
-        ("original", first, record.original),
-        ("edited picture", second, record.edited),
-        ("mask", third, record.mask),
-    ):
-        if (given and given.fingerprint) != (then and then.fingerprint):
-            used = f"it was {then.name or 'another'}" if then else "there was none"
+    names, recorded = ("original", "edited picture", "mask"), (record.original, record.edited, record.mask)
+    for what, given, before in zip(names, (first, second, third), recorded, strict=True):
+        if (given and given.fingerprint) != (before and before.fingerprint):
+            used = f"it was {before.name or 'another'}" if before else "there was none"
             raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
     return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
 
 def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
-    """A diffusers pipeline, or anything called like one, that changes nothing but what it was asked to.
+    """Wrap a diffusers pipeline, or anything called like one, so that it changes nothing but what it was asked to.
 
     Args:
-        pipe: called with ``prompt`` and ``image``, transparent parts on white; what it returns has ``images``.
-        strength: of the change that is kept.
+        pipe: called with ``prompt`` and ``image``, with transparent parts on white; its output has ``images``.
+        strength: strength of the change that is kept.
 
     Returns:
-        Called with a picture, a prompt and the pipeline's own settings: one `KeepResult`, or a list where the pipeline
-        makes several pictures.
+        A function of a picture, a prompt and the pipeline's own settings. It returns one `KeepResult`, or a list where
+        the pipeline makes several pictures.
 
     Example:
         result = le.kept(pipe)("me.png", "give her a red hat", num_inference_steps=28)
@@ -294,14 +344,14 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
 
 
 def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
-    """Raise an `OutputError` where a result could not be written, or would overwrite an input."""
+    """Raise an `OutputError` if a result cannot be written to the path, or would overwrite an input."""
     for source in inputs:
         check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
     check_depth(original, path)
 
 
 def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
-    """Where a change may be kept, in [0, 1]: by brightness and alpha, softened inwards, so that black stays black."""
+    """Upper bound of the opacity, from a mask's brightness and alpha. Its edges fade inwards: black stays black."""
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     if mask.size != size:
         has, wanted = (f"{width}x{height}" for width, height in (mask.size, size))
@@ -309,49 +359,43 @@ def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
     plane = grey(levels(mask.pixels[..., :3])) / 255
     if mask.pixels.shape[2] == 4:
         plane *= mask.pixels[..., 3] / np.float32(np.iinfo(mask.pixels.dtype).max)
-    if not plane.any():
-        raise ImageError(f"{name} is black everywhere, so nothing may be kept. Paint white what may")
     width = 2 * round(_FEATHER * min(size)) + 1
     darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
     soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
     if soft.max() < _SEEN:
-        raise ImageError(f"the white parts of {name} are only a few pixels wide, so nothing may be kept. Paint more")
+        what = "the white parts of {} are only a few pixels wide" if plane.any() else "{} is black everywhere"
+        raise ImageError(f"{what.format(name)}, so nothing may be kept. Paint more of it white")
     return np.where(plane >= _SEEN, soft, 0).astype(np.float32)
 
 
 def _what_to_keep(
-    found: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
+    registration: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
 ) -> tuple[Picture, Tones, tuple[SeparateChange, ...]]:
-    """The mask at the original's size, the colours, and the separate changes."""
-    changes = () if change is None or verdict != "kept" else _separate(change, found.size)
+    """Opacity at the original's size, the correction of colours, and the separate changes."""
+    size, changes = registration.size, list[SeparateChange]()
+    if change is not None:
+        x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
+        for number in range(1, change.count + 1):
+            rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
+            share = float(change.mask[rows, columns].sum() / change.mask.size)
+            left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
+            right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
+            changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
         there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
-    if change is not None and verdict == "kept":
+    if change is not None:
         chosen = True if only is None else np.isin(change.numbers, list(only))
-        return cv2.resize(change.mask * chosen, found.size, interpolation=cv2.INTER_LINEAR), change.tones, changes
+        return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, tuple(changes)
     everything = verdict == "global change: kept as a global change"
-    return np.full(found.size[::-1], everything, dtype=np.float32), Tones.none(), ()
-
-
-def _separate(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
-    height, width = change.mask.shape
-    x, y = size[0] / width, size[1] / height
-    found: list[SeparateChange] = []
-    for number in range(1, change.count + 1):
-        rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
-        share = float(change.mask[rows, columns].sum() / change.mask.size)
-        left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
-        right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
-        found.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
-    return tuple(found)
+    return np.full(size[::-1], everything, dtype=np.float32), Tones.none(), ()
 
 
 def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) -> float:
-    """Agreement with the original where nothing is kept, as both look; infinite where no pixel differs."""
+    """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
     seen, wanted = picture.pixels, original.pixels
-    if seen.shape == wanted.shape and not ((seen != wanted).any(axis=2) & outside).any():
+    if seen.shape == wanted.shape and not largest(cv2.absdiff(seen, wanted))[outside].any():
         return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
@@ -361,39 +405,34 @@ def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) 
 
 
 def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
-    """Whether the original's alpha channel is a mask that was painted over a whole picture.
-
-    Then something is under it in both pictures, where a background would be of one colour.
-    """
+    """Whether the original's alpha channel is a mask, as ComfyUI writes it: both pictures have content under it."""
     if original.pixels.shape[2] == 3 or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
         return False
     clear = original.pixels[..., 3] == 0
     under = dataclasses.replace(original, pixels=original.pixels[..., :3]).levels
     there = resized(edited.levels, original.size)
-    return clear.any() and all(one[clear].std(axis=0).max() > _PATTERN_LEVELS for one in (under, there))
+    return clear.any() and all(picture[clear].std(axis=0).max() > _PATTERN_LEVELS for picture in (under, there))
 
 
-def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list[str]:
-    """What is to be said of the two files."""
+def _doubts(
+    original: PixelPicture, edited: PixelPicture, change: Change | None, verdict: Verdict, *, under: bool
+) -> tuple[str, ...]:
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
-    notes = {
+    doubts = {
         "the two pictures have different colour spaces: the change was converted to the original's": other,
         "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it": under,
     }
-    told = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
-    return told + [note for note, holds in notes.items() if holds]
-
-
-def _doubts(change: Change, verdict: Verdict) -> list[str]:
-    off, out, cast = change.registration.uncertainty_px, change.registration.outside_share, change.tones.cast
-    is_kept, is_shifted = verdict == "kept", verdict == "nothing changed" and cast > _SHIFTED
-    doubts = {
-        f"where the picture was moved to is known to {off:.1f} px only": off > _UNSURE_PX,
-        f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
-        f"colours of the whole picture changed by {cast:.0f} of 255 levels; they were undone": is_shifted,
-        f"{change.count} separate changes: some may be damage and no change": is_kept and change.count > _MANY,
-        "less than half of the picture is unchanged, so colours and frame are known less well": (
-            is_kept and change.unchanged_share < 0.4
-        ),
-    }
-    return [doubt for doubt, holds in doubts.items() if holds]
+    if change is not None:
+        registration, cast, is_kept = change.registration, change.tones.cast, verdict == "kept"
+        off, out, is_cast = registration.uncertainty_px, registration.outside_share, verdict == "nothing changed"
+        doubts |= {
+            f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
+            f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
+            f"all colours changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
+            f"{change.count} separate changes: some may be damage by the editor": is_kept and change.count > _MANY,
+            "less than half of the picture is unchanged, which makes colours and alignment less certain": (
+                is_kept and change.unchanged_share < 0.4
+            ),
+        }
+    notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
+    return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

@@ -1,7 +1,4 @@
-"""What an editor changed, and what the pair is: with a change, unchanged, reframed, changed as a whole, or no pair.
-
-The change is found in a loop between what did not change, what was done to everything, and what is left.
-"""
+"""Detection of an editor's change, in a loop over unchanged pixels, global corrections and residual; the verdict."""
 
 import dataclasses
 from typing import Any, Literal
@@ -9,27 +6,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.detection import Evidence, components, detect, rim
+from latentedit_keep import warp
+from latentedit_keep.detection import components, detect, rim
 from latentedit_keep.registration import Registration
-from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
-from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import Mask, Picture, cv2, depth_inside, fitted, grey, moments, resized, smoothed, warped
+from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
+from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
 
-WORKING_SIDE_PX = 1400  # changes are looked for at this longer side at most; the mask of a larger picture is enlarged
-_GUESS_SIDE_PX = 700  # the same of the first guess
+WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger picture is enlarged
+_GUESS_SIDE_PX = 700  # longest side for the first guess
 _ROUNDS = 3
-_GUARD = 0.006  # around what changed so much of the side is not taken for unchanged
-_STRANGERS = (0.1, 16)  # below both agreement and inliers, two pictures have nothing in common
-_REFRAMED_ZOOM = 0.1  # away from 1, beyond which the frame is another
-_REFRAMED_OUTSIDE = 0.3  # share of the original that is not shown, the same
-_NOTHING = 3e-4  # share of the mask below which nothing was changed
-_GLOBAL_UNCHANGED = 0.25  # share of what is shown that must be unchanged, or the change is of the whole picture
-_GLOBAL_RESIDUAL = 6.0  # levels by which the rest differs at a coarse scale
-_GLOBAL_STRUCTURE = 0.6  # correlation where nothing else was found, below which the picture was drawn anew
-_GLOBAL_CAST = 22.0  # mean change of colours in levels, beyond which it was asked for; editors' casts are below 17
-_IN_PLACE = (0.9, 0.5)  # structure and agreement from which on the picture is the same, whatever its colours
-_UNSURE = (0.3, 0.3, 100)  # below this structure, agreement and number of inliers the frame is a guess
-_LAYOUT = 0.5  # correlation of the layouts from which on one picture is the other, drawn anew in place
+_GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
+_DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
+_MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
+_STRANGERS = (0.1, 16)  # agreement and inliers below both of which pictures have nothing in common
+_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the picture
+_REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
+_NOTHING = 3e-4  # mean of the mask below which nothing was changed
+_GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
+_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global
+_GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the picture was redrawn
+_RESTYLED = (0.15, 0.95)  # unchanged share of the detail, and structure, below both of which it was restyled
+_GLOBAL_CAST = 22.0  # mean change of colours in levels above which it was intended; casts are below 17
+_IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
+_UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
+_LAYOUT = (0.5, 0.4, 0.2)  # layout correlation of a redrawn picture, in general and from the third, an agreement, on
 
 Verdict = Literal[
     "kept",
@@ -42,62 +42,63 @@ Verdict = Literal[
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Change:
-    """What was changed, at the size at which it was looked for."""
+    """A detected change at the working size."""
 
     registration: Registration
     tones: Tones  # from the edited picture's colours to the original's
-    blur: float  # of the edited picture against the original, in pixels of this size; negative where it is sharper
-    sharpening: float  # that takes the change to the original's sharpness, at the original's size
+    mismatch: Picture  # local difference of the unchanged surroundings in levels, fading inside the change
+    sharpening: float  # matches the original's sharpness at its size
     mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
-    numbers: NDArray[np.int32]  # of the separate changes, the largest is 1; 0 around them
+    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
-    unchanged_share: float  # of what the edited picture shows
-    residual: float  # levels by which what did not change differs at a coarse scale, as a robust deviation
-    structure: float  # correlation of what did not change with the original, the median over places with detail
-    lost_colours: bool  # the edited picture has shades of one colour, and the original more
+    unchanged_share: float  # of the part that the edited picture shows
+    unchanged_detail: float  # the same share of the original's fine detail
+    residual: float  # robust deviation of the unchanged part at a coarse scale, in levels
+    structure: float  # median local correlation of the unchanged part, over windows with detail
+    lost_colours: bool  # the edited picture has shades of one colour only
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
-    """What was changed between two pictures of any sizes, in [0, 255]; about 3 s on one core, whatever the size."""
+    """Detect the change between two pictures of any sizes in [0, 255]; about 3 s on one core at any size."""
     size, matrix = registration.scaled(WORKING_SIDE_PX)
-    here, there = resized(original, size), warped(edited, matrix, size)
-    depth, border = depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
+    here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
+    depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
-    # Along an edge of the edited picture within the original, editors mix in what they invented.
+    # Along the edited picture's border, editors blend in invented content.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
-    small = fitted(size, _GUESS_SIDE_PX)
-    tones, guess = first_guess(resized(here, small), resized(there, small), _nearest(inside, small))
+    small = warp.fitted(size, _GUESS_SIDE_PX)
+    tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside, small))
     unchanged = inside & _nearest(guess, size)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
-    found: tuple[Evidence, Picture, float] | None = None
-    for _ in range(_ROUNDS):
-        first = found is None
-        if found is not None:
-            unchanged = inside & (cv2.dilate(found[0].changed.astype(np.uint8), guard) == 0)
-            if unchanged.sum() < 0.02 * unchanged.size:
-                break
-            tones = fit_tones(here, there, unchanged)
-        toned = tones.apply(there)
+    number = 0
+    while True:
+        number += 1
+        toned, limited = tones.apply(there), tones.limited(here)
         blur = fit_blur(here, toned, unchanged)
-        alike = matched(tones.limited(here), toned, blur)
-        found = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=first), toned, blur
-    assert found is not None
-    evidence, toned, blur = found
+        alike = matched(limited, toned, blur)
+        evidence = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=number == 1)
+        surroundings = inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        if number == _ROUNDS or surroundings.sum() < 0.02 * surroundings.size:
+            break
+        unchanged, tones = surroundings, fit_tones(here, there, surroundings)
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)
-    unchanged, limited, residual = inside & ~evidence.changed, tones.limited(here), float("inf")
+    luma = grey(here)
+    detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
+    unchanged, residual = inside & ~evidence.changed, float("inf")
     if unchanged.sum() >= 200:
-        coarse = np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))).max(axis=2)
+        coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
     return Change(
         registration=registration,
         tones=tones,
-        blur=blur,
+        mismatch=_mismatch(toned - limited, surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
         count=count,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
+        unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
         structure=_structure(limited, toned, unchanged),
         lost_colours=lost_colours(here, there, inside),
@@ -105,10 +106,10 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
 
 
 def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
-    """Median local correlation of brightness where the registration takes the edited picture; negatives count, too."""
+    """Absolute median local correlation of luma after alignment (a negative correlates as well)."""
     size, matrix = registration.scaled(_GUESS_SIDE_PX)
-    inside = depth_inside(matrix, size, registration.edited_size) >= 0
-    return abs(_structure(resized(original, size), warped(edited, matrix, size), inside))
+    inside = warp.depth_inside(matrix, size, registration.edited_size) >= 0
+    return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
 
 
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -116,18 +117,25 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def _sharpening(original: Picture, edited: Picture, registration: Registration, tones: Tones, unchanged: Mask) -> float:
-    """Found in the middle of the picture at its own size, where detail is what it will be."""
+    """Fit on the central part of the picture at full size."""
     width, height = (min(side, WORKING_SIDE_PX) for side in registration.size)
     left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
     window = np.s_[top : top + height, left : left + width]
     place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    there = tones.apply(warped(edited, registration.matrix @ place, (width, height)))
+    there = tones.apply(warp.warped(edited, registration.matrix @ place, (width, height)))
     return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
 
 
+def _mismatch(difference: Picture, unchanged: Mask) -> Picture:
+    """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
+    sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
+    limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
+    return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
+
+
 def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
-    """Median local correlation of brightness, over windows that hold detail."""
-    one, other, together = moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
+    """Median local correlation of luma over windows with detail."""
+    one, other, together = warp.moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
     detailed = unchanged & (one > 16)
     if detailed.sum() < 50:
         return 1.0
@@ -136,21 +144,21 @@ def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
 
 
 def is_unsure(found: Registration, structure: float) -> bool:
-    """Nothing of the one picture is found in the other where the registration says, by the structure there either."""
+    """Whether the alignment cannot be trusted: too little agrees after it."""
     agreement, inliers = found.agreement, found.inliers
     nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
     return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
 
 
-def is_drawn_anew(original: Picture, edited: Picture) -> bool:
-    """Edges lie at the same places in the same directions, whatever the style."""
-    first, second = _layout(original), _layout(edited)
-    return float(np.sum(first * second)) >= _LAYOUT
+def is_drawn_anew(original: Picture, edited: Picture, agreement: float) -> bool:
+    """Whether edges lie at the same positions in the same directions, whatever the style."""
+    similarity = float(np.sum(_layout(original) * _layout(edited)))
+    return similarity >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1])
 
 
 def _layout(picture: Picture) -> Picture:
-    """Histograms of the directions of edges, of 16 x 16 places, centred; its length is 1."""
-    plane = grey(resized(picture, (256, 256)))
+    """Histograms of oriented gradients in 16 x 16 cells, centred, of unit norm."""
+    plane = grey(warp.resized(picture, (256, 256)))
     across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
     size, angle = cv2.cartToPolar(across, down)
     bins = (angle * np.float32(8 / np.pi)).astype(int) % 8
@@ -161,13 +169,14 @@ def _layout(picture: Picture) -> Picture:
 
 
 def judge(change: Change) -> Verdict:
-    """The verdict on a pair that has something in common."""
+    """The verdict on a pair that is aligned."""
     found = change.registration
     in_place = change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1]
     if (
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
+        or (change.unchanged_detail < _RESTYLED[0] and change.structure < _RESTYLED[1])
         or change.tones.cast > _GLOBAL_CAST
         or change.lost_colours
     ):

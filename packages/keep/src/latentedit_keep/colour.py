@@ -1,8 +1,4 @@
-"""What the numbers of a picture mean: from the colour space that its file names to sRGB, and back.
-
-All comparisons and all models see sRGB. A profile of a matrix and three curves is computed with, exactly; one of tables
-goes through LittleCMS, which has 8 bits, so colours of 16 bits are compared to within a level there.
-"""
+"""Conversion between the colour space that a file names and sRGB: exact for matrix profiles, 8 bits for tables."""
 
 import dataclasses
 import functools
@@ -35,20 +31,19 @@ _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
 _GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
-# What reading a damaged profile raises.
-_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)
+_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)  # of a bad profile
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Space:
-    """A colour space of red, green and blue."""
+    """An RGB colour space."""
 
-    matrix: NDArray[np.float64]  # from its linear values to those of sRGB, ``[3, 3]``; unused where there are tables
-    curves: NDArray[np.float64]  # its linear values, ``[3, 65536]``, for numbers from 0 to 1
-    tables: tuple[Any, Any] | None = None  # LittleCMS's transforms to sRGB and back
+    matrix: NDArray[np.float64]  # from its linear values to those of sRGB, ``[3, 3]``; unused with tables
+    curves: NDArray[np.float64]  # linear values for encoded values from 0 to 1, ``[3, 65536]``
+    tables: tuple[Any, Any] | None = None  # LittleCMS transforms to sRGB and back
 
     def to_srgb(self, pixels: NDArray[Any]) -> Levels:
-        """Colours of 8 or 16 bits, ``[height, width, 3]``, as levels of sRGB; not clipped to what sRGB can show."""
+        """Colours of 8 or 16 bits, ``[height, width, 3]``, as sRGB levels; not clipped to its gamut."""
         top = np.iinfo(pixels.dtype).max
         if self.tables is not None:
             return _through(self.tables[0], pixels * (255 / top))
@@ -60,7 +55,7 @@ class Space:
         return np.float32(255) * np.copysign(encoded, linear)
 
     def from_srgb(self, levels: Levels) -> Levels:
-        """The numbers for colours of sRGB, on a scale of 0 to 255, clipped to what the space can show."""
+        """Encoded values on a scale of 0 to 255 for sRGB levels, clipped to the gamut."""
         if self.tables is not None:
             return _through(self.tables[1], levels)
         values = levels / np.float32(255)
@@ -72,19 +67,19 @@ class Space:
 
 
 def space_of(info: Info) -> Space | None:
-    """The colour space that a picture's ``info`` names; None for sRGB, for none at all, and for one that is damaged."""
+    """The colour space that ``info`` names; None for sRGB, and if it is missing or damaged."""
     profile = profile_of(info)
     return None if profile is None else _space(profile)[0]
 
 
 def is_damaged(info: Info) -> bool:
-    """Whether the profile can't be used."""
+    """Whether the profile cannot be used."""
     profile = profile_of(info)
     return profile is not None and _space(profile)[1]
 
 
 def profile_of(info: Info) -> bytes | None:
-    """The profile of a picture of red, green and blue, or one for its PNG's chunks; "cicp" has four bytes."""
+    """The ICC profile, or one made from a PNG's colour chunks; "cicp" has four bytes."""
     said = info.get("cicp")
     if said and not shows_more(info):
         return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
@@ -99,13 +94,13 @@ def profile_of(info: Info) -> bytes | None:
 
 
 def shows_more(info: Info) -> bool:
-    """Whether the picture's cICP chunk names a space that is not known here, such as one of high dynamic range."""
+    """Whether a cICP chunk names an unsupported space, such as one of high dynamic range."""
     said = info.get("cicp")
     return bool(said) and not (said[0] in _CICP_XY and said[1] in _CICP_CURVES)
 
 
 def of_grey(profile: bytes) -> bytes | None:
-    """A profile of red, green and blue under which equal numbers look as grey does; None for a damaged one."""
+    """An RGB profile equivalent to a grey one; None if that is damaged."""
     try:
         curve = _tags(profile)[b"kTRC"]
         _curve(curve)
@@ -115,7 +110,7 @@ def of_grey(profile: bytes) -> bytes | None:
 
 
 def srgb_image(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """A CMYK or Lab image in sRGB; None where the profile is damaged or another one's."""
+    """A CMYK or Lab image in sRGB; None if the profile is damaged or of another kind."""
     try:
         given = ImageCms.createProfile("LAB") if image.mode == "LAB" else ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -124,7 +119,7 @@ def srgb_image(image: Image.Image, profile: bytes) -> Image.Image | None:
 
 
 def shown(image: Image.Image) -> Image.Image:
-    """An image in RGB or RGBA as sRGB; the same object where it is that already."""
+    """An RGB or RGBA image in sRGB; the same object if it is already."""
     space = space_of(image.info)
     if space is None or image.mode not in ("RGB", "RGBA"):
         return image
@@ -135,11 +130,7 @@ def shown(image: Image.Image) -> Image.Image:
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """What turns colours of 8 or 16 bits into levels of sRGB, in numbers of their own space from 0 to 255.
-
-    A colour that sRGB cannot show keeps what it has beyond sRGB where it is not changed, for an editor or a model that
-    works in sRGB cannot have seen that.
-    """
+    """What turns colours into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
         return moved - values
@@ -150,7 +141,7 @@ def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
 
 @functools.lru_cache(maxsize=16)
 def _space(profile: bytes) -> tuple[Space | None, bool]:
-    """The space, None for sRGB; and whether the profile is damaged."""
+    """The space (None for sRGB), and whether the profile is damaged."""
     try:
         tags = _tags(profile)
         if profile[16:20] != b"RGB ":
@@ -181,7 +172,7 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
 
 
 def _curve(tag: bytes) -> NDArray[np.float64]:
-    """Linear values at the nodes."""
+    """Parse an ICC curve: linear values at the nodes."""
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
         values = np.frombuffer(tag, ">u2", count, 12)
@@ -211,7 +202,7 @@ def _through(transform: Any, levels: Levels) -> Levels:
 
 
 def _colorants(places: Sequence[float]) -> NDArray[np.float64]:
-    """XYZ of red, green and blue under D50, ``[3, 3]``, from x and y of white, red, green and blue."""
+    """XYZ of the primaries under D50, ``[3, 3]``, from x and y of white, red, green and blue."""
     white, *colours = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(places[::2], places[1::2], strict=True))
     columns = np.array(colours).T
     adapted = np.linalg.inv(_CONES) @ np.diag((_CONES @ _D50) / (_CONES @ white)) @ _CONES
@@ -219,7 +210,7 @@ def _colorants(places: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _made_of(places: Sequence[float], curve: Sequence[float]) -> bytes | None:
-    """A profile of these primaries, x and y from white on, and parameters of a curve; None for impossible ones."""
+    """A profile of these chromaticities (white first) and curve parameters; None if they are impossible."""
     try:
         return _packed(places, b"para\0\0\0\0" + struct.pack(">HH", 3 if len(curve) > 1 else 0, 0) + _fixed(curve))
     except _DAMAGE:
@@ -227,12 +218,12 @@ def _made_of(places: Sequence[float], curve: Sequence[float]) -> bytes | None:
 
 
 def _fixed(values: Iterable[float]) -> bytes:
-    """As ICC profiles have numbers."""
+    """ICC's s15Fixed16 numbers."""
     return b"".join(struct.pack(">i", round(65536 * float(value))) for value in values)
 
 
 def _packed(places: Sequence[float], curve: bytes) -> bytes:
-    """An ICC profile of primaries and one curve for all channels."""
+    """An ICC profile with these chromaticities and one curve for all channels."""
 
     def text(words: str) -> bytes:
         return b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(words), 28) + words.encode("utf-16-be")

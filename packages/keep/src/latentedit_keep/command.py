@@ -1,4 +1,4 @@
-"""``latentedit keep``: any editor's change on the original's own pixels. The heavy imports wait for the command."""
+"""``latentedit keep``: an editor's change on the original's own pixels. Heavy imports are in the functions."""
 
 import re
 from pathlib import Path
@@ -13,15 +13,15 @@ from latentedit_keep.files import named_beside
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
-_EDITED = "What an editor made of it, of any size; or a folder with pictures of the same names."
-_OUTPUT = "Where the result goes; beside the original by default."
-_MASK = "Where a change may be kept: of the original's size, white for yes."
-_ONLY = "Numbers of the separate changes to be kept, such as 1,3."
+_EDITED = "The output of an editor, of any size; or a folder of pictures with the same names."
+_OUTPUT = "Output file; next to the original by default."
+_MASK = "White where a change may be kept; of the original's size."
+_ONLY = "Numbers of the separate changes to keep, such as 1,3."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm")
 
 
 def keep(
-    original: Annotated[Path, typer.Argument(help="The picture as it was, or a folder of them.", show_default=False)],
+    original: Annotated[Path, typer.Argument(help="The original, or a folder of pictures.", show_default=False)],
     edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
@@ -31,7 +31,7 @@ def keep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep only what any editor changed, on the original's own pixels: no shift, no cast, no rot. Needs no model.
+    """Keep only an editor's change, on the original's own pixels: no shift, no colour cast, no loss. Needs no model.
 
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png
@@ -64,7 +64,7 @@ def keep(
 def _keep_one(
     original: Path, edited: Path, output: Path, *, view: Path | None = None, mask: Path | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Write one result, and what is to be said of it; the options are those of `keep`."""
+    """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
     from latentedit_keep.files import check_place
     from latentedit_keep.pictures import read_pixels
@@ -74,7 +74,7 @@ def _keep_one(
     api.check_keep_output(first, output, inputs=read)
     if view is not None:
         if view.suffix.lower() not in (".html", ".htm"):
-            raise OutputError(f"the page {view.name!r} has no ending of a page. Use .html")
+            raise OutputError(f"the page {view.name!r} must end with .html. Use .html")
         if view.resolve() in {place.resolve() for place in (output, *read)}:
             raise OutputError(f"the page {view} is one of the pictures. Choose another name")
         check_place(view)
@@ -83,7 +83,7 @@ def _keep_one(
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
-    files = {"original": original, "edited": edited, "output": output, "view": view}
+    files: dict[str, Any] = {"original": original, "edited": edited, "output": output, "view": view}
     return {**files, **result.measures, "lines": result.lines}
 
 
@@ -101,7 +101,7 @@ def _print(told: dict[str, Any]) -> None:
 def _keep_folder(
     originals: Path, edited: Path, output: Path | None, *, strength: float, as_json: bool, quiet: bool
 ) -> None:
-    """Pairs by name, whatever the endings; what fails is listed at the end."""
+    """Keep each pair of pictures with the same name; failures are listed at the end."""
     from latentedit_keep.files import make_folder
 
     if not (originals.is_dir() and edited.is_dir()):
@@ -121,11 +121,10 @@ def _keep_folder(
         for at, name in enumerate(pairs, start=1):
             try:
                 done.append(_keep_one(first[name], second[name], output / f"{name}.png", strength=strength))
-            except LatentEditError as error:
-                failed[name] = str(error)
-            else:
                 if not (as_json or quiet):
                     _print(done[-1])
+            except LatentEditError as error:
+                failed[name] = str(error)
             if progress is not None:
                 progress("pictures", at, len(pairs))
     if as_json:
@@ -137,12 +136,12 @@ def _keep_folder(
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Pictures of a folder by their names without ending, in order."""
+    """Pictures of a folder by name without ending, sorted."""
     found: dict[str, Path] = {}
     for place in sorted(folder.iterdir()):
-        if place.suffix.lower() in _ENDINGS and not place.name.startswith(".") and not place.is_dir():
-            other = found.setdefault(place.stem, place)
-            if other != place:
-                both = f"{other.name} and {place.name} in {folder}"
-                raise ConfigError(f"{both} have one name but for their endings. Rename one of them")
+        if place.suffix.lower() not in _ENDINGS or place.name.startswith(".") or place.is_dir():
+            continue
+        if (other := found.setdefault(place.stem, place)) != place:
+            both = f"{other.name} and {place.name} in {folder}"
+            raise ConfigError(f"{both} differ in their endings only. Rename one of them")
     return found

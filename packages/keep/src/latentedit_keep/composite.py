@@ -1,4 +1,4 @@
-"""Only the change on the original's own pixels, at its size and bit depth; nothing else is written to."""
+"""Compositing the change onto the original, at its size and bit depth; no other pixel is touched."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.colour import Space, put_on
-from latentedit_keep.sharpness import sharpened
-from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Matrix, Picture, warped
+from latentedit_keep.tones import Tones, sharpened
+from latentedit_keep.warp import Matrix, Picture, scaling, warped
 
-Pixels = NDArray[Any]  # ``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha
+Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 _STRIP_ROWS = 512
-_LEAST = 1 / 255  # of the mask: what is below stays the original's, bit for bit
-_SHOWN = (-128.0, 383.0)  # levels that the curves of tones are given for
-_REACH_PX = 4  # around a strip, for the cubic kernel, and for what sharpens
+_LEAST = 1 / 255  # mask values below leave a pixel unchanged, bit for bit
+_SHOWN = (-128.0, 383.0)  # domain of the tone curves
+_REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
 
 
 def levels(pixels: Pixels, space: Space | None = None) -> Picture:
-    """Colours in sRGB, ``[height, width, 3]``, 0 to 255 and beyond where sRGB ends; transparent parts on white."""
-    scale = np.float32(np.iinfo(pixels.dtype).max / 255)
-    colours = pixels[..., :3] / scale if space is None else space.to_srgb(pixels[..., :3])
+    """Colours in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on white."""
+    colours = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
+    if space is None and pixels.dtype != np.uint8:
+        colours /= np.float32(np.iinfo(pixels.dtype).max / 255)
     if pixels.shape[2] == 3:
         return colours
     alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
@@ -34,15 +34,13 @@ def composite(
     *,
     matrix: Matrix,
     tones: Tones,
+    mismatch: Picture | None = None,
     sharpening: float = 0.0,
     strength: float = 1.0,
     space: Space | None = None,
     edited_space: Space | None = None,
 ) -> Pixels:
-    """Put what the mask, in [0, 1], shows of the edited picture on the original, of 8 or 16 bits; alpha is kept.
-
-    Sharpening is how many times the finest detail is added. Where nothing is put on it, the original is returned.
-    """
+    """Blend the edited picture, corrected by what is given, into the original by a mask in [0, 1]; keep alpha."""
     seen = mask * np.float32(strength) > _LEAST
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if not len(rows):
@@ -53,38 +51,39 @@ def composite(
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
         cut = _cut(edited, matrix, around, edited_space)
-        beyond = cut - cut.clip(*_SHOWN)  # what sRGB cannot show, and the curves do not know
+        beyond = cut - cut.clip(*_SHOWN)  # colours outside sRGB, where the curves are not defined
         moved = sharpened(tones.apply(cut - beyond) + beyond, sharpening)
+        if mismatch is not None:
+            corner = np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
+            there = scaling(result.shape[1::-1], mismatch.shape[1::-1]) @ corner
+            moved -= warped(mismatch, there, moved.shape[1::-1])
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
         _put(result[place], moved[inner], mask[place] * np.float32(strength), space)
     return result
 
 
 def _put(pixels: Pixels, moved: Picture, weight: Picture, space: Space | None) -> None:
-    """Write into the pixels."""
     top, touched = np.iinfo(pixels.dtype).max, weight > _LEAST
-    if space is None:  # of another space more than sRGB can show is clipped to what that one can
+    if space is None:  # other spaces are clipped to their own gamut
         moved = moved.clip(0, 255)
     if pixels.shape[2] == 4:
         touched &= pixels[..., 3] > 0
         alpha = np.maximum(pixels[..., 3:], 1) / np.float32(top)
-        moved = (moved - np.float32(255) * (1 - alpha)) / alpha  # half of what is half transparent shows
+        moved = (moved - np.float32(255) * (1 - alpha)) / alpha  # undo the white background
     own = pixels[..., :3]
     change = put_on(own, moved, space) * (weight * np.float32(top / 255))[..., None]
     np.copyto(own, np.rint(own + change).clip(0, top).astype(own.dtype), where=touched[..., None])
 
 
 def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> Picture:
-    """The edited picture in a part of the original's frame; of a large one only what is needed is converted."""
+    """A part of the edited picture in the original's frame; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
-    u, v = (matrix @ corners)[:2]
-    height, width = edited.shape[:2]
+    there, size = (matrix @ corners)[:2], np.array(edited.shape[1::-1])
     reach = _REACH_PX * max(1, round(float(np.abs(matrix[:2, :2]).max())))
-    first = [int(np.clip(np.floor(low) - reach, 0, end - 1)) for low, end in ((u.min(), width), (v.min(), height))]
-    last = [int(np.clip(np.ceil(high) + reach, 1, end)) for high, end in ((u.max(), width), (v.max(), height))]
-    last = [max(start + 1, end) for start, end in zip(first, last, strict=True)]
-    part = levels(edited[first[1] : last[1], first[0] : last[0]], space)
-    inner = np.array([[1, 0, -first[0]], [0, 1, -first[1]], [0, 0, 1.0]])
+    left, top = (there.min(axis=1).astype(int) - reach - 1).clip(0, size - 1)
+    right, bottom = (there.max(axis=1).astype(int) + reach + 2).clip((left + 1, top + 1), size)
+    part = levels(edited[top:bottom, left:right], space)
+    inner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
     outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
     return warped(part, inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start))

@@ -1,8 +1,7 @@
-"""Where two aligned pictures differ by more than the damage does that was done to all of the edited one.
+"""Detection of local changes against the damage an editor does everywhere.
 
-The damage (codec noise, what is left of a shift on an edge) grows with the detail around a pixel. So its size is
-measured where nothing changed, by detail and at several scales; a place counts as changed where the difference is many
-times as large, and with it what hangs together with it at a lower threshold.
+Damage grows with local detail, so it is measured on unchanged pixels by detail, at several scales. A pixel is changed
+where the difference is many times larger, with hysteresis.
 """
 
 import dataclasses
@@ -14,77 +13,66 @@ from numpy.typing import NDArray
 
 from latentedit_keep.warp import Mask, Picture, cv2, grey, moments, smoothed
 
-SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # of averages; coarse ones find shadows and light that no single pixel shows
-_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # noise in levels at each scale even in a clean picture: rounding, resampling
-_FINE = 3  # so many of the scales find sharp changes; what they found is cut out before the others look
+SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
+_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
+_FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in colour against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
-_SAMPLES = 50_000  # unchanged pixels that the noise is measured on
-_DOUBTS = 2.0  # standard deviations of the colours by which two may differ and count as the same
-HIGH, LOW = 8.0, 3.0  # times the noise: a change by itself, and a part of one
+_SAMPLES = 50_000  # pixels on which noise is measured
+_DOUBTS = 2.0  # standard deviations of the colour fit within which colours count as equal
+HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise
 
-# Mean of a place's differences in times the noise, each capped, from which on its texture is another: most unchanged
-# places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture
-# in the place of other texture has no sign that an average at a scale would show.
+# Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
 _DENSITY_SCALE_PX = 3.0
 _DENSITY_CAP = 4.0
-_DENSE = (1.6, 2.4)
+_DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
 
-_SAME = 4.0  # levels up to which two places look the same
-_WEAK = 12.0  # times the noise: a change that is nowhere stronger shows no step, and ends where its density does
-_BLEEDS = 0.05  # share of the change around that counts as noise: codecs carry it into what lies beside it
+_SAME = 4.0  # levels up to which colours look equal
+_WEAK = 12.0  # multiple of the noise below which a change has no step and ends where its density does
+_BLEEDS = 0.05  # share of a nearby change that counts as noise, since codecs smear it
 _BLEEDS_PX = 6.0
 _BLEEDS_FROM = 20.0  # levels
-_STEP = 0.35  # share of a sharp step that a pixel of the change shows: one too few is seen, one too many is not
-_BEYOND = 2.0  # times the noise of the greatest known detail, at most: edges of removed things are stronger than any
+_STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
+_BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
-_STRUCTURE_FLOOR = 150.0  # variance that counts as flat
-_STRUCTURE_NOISE = (0.06, 0.16)  # bounds
-_RINGING = 0.4  # share of a sure change around that may ring
-_BETWEEN = 0.008  # of the side: how far a change reaches to fill what lies between
-_BETWEEN_FROM, _FAINT = 0.4, 0.35  # where it covers so much around, so much of the lower threshold is enough
-_SURROUNDED = 0.85  # where it covers so much, nothing is asked
+_STRUCTURE_FLOOR = 150.0  # regularising variance
+_STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
+_RINGING = 0.4  # share of a nearby sure change that may be ringing
+_BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
+_BETWEEN_FROM, _FAINT = 0.4, 0.35  # above this local coverage the lower threshold is multiplied by the second
+_SURROUNDED = 0.85  # local coverage above which every pixel belongs to the change
 _GAP = 0.003  # of the side: half the width of gaps that are closed
-_EDGE_PX = 3  # so close to the edge of what is shown a mask is not found but continued
-_TAIL = 0.99  # share of the unchanged pixels below the lower threshold, or the noise is taken for larger
-_FAR = 0.04  # of the side: those count that are so far from what changed, for that may fade
-_SURE_PX = 3  # so many pixels above the higher threshold are no accident
-_OUTWEIGHS = 3.0  # times the heaviest place without them
-_LEAST_WEIGHT = 4e-4  # of the side's square: a place that weighs less is a speck in the cleanest of pictures
-_UNSURE = 2.0  # times the noise that a hole has on average, from which on it is a part of the change
+_VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
+_FADES = 0.02  # of the side: how far a fainter change fades
+_EDGE_PX = 3  # margin along the edited picture's border in which the mask is extrapolated
+_TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
+_FAR = 0.04  # of the side: distance from a change at which pixels count for that, since changes fade
+_SURE_PX = 3  # pixels above the higher threshold that are not chance
+_OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
+_LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many sure pixels suffice on their own
+_UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
-    """What the scales say; ``fine`` is what sharp differences show of ``changed``."""
+    """Result of `detect`; ``fine`` is the part of ``changed`` that the fine scales show."""
 
     changed: Mask
     fine: Mask
     amount: Picture
     noise: Picture
-    density: Picture  # mean of the differences around, 1 where texture begins to be another
-    fading: Picture  # how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it
+    density: Picture  # local mean of capped differences; above 1 the texture is another one
+    fading: Picture  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
 
 
 def detect(
-    original: Picture,
-    edited: Picture,
-    inside: Mask,
-    unchanged: Mask,
-    blur: float,
-    doubt: Picture,
-    *,
-    first: bool = False,
+    original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Picture, *, first: bool
 ) -> Evidence:
-    """Find the changes between two pictures in [0, 255] in one frame, alike in colour and sharpness.
-
-    The noise is measured on what is taken for unchanged, at ``first`` a guess that may hold faint changes. The blur is
-    the editor's, in pixels, the doubt how far each colour may be off, in levels.
-    """
+    """Compare two pictures that match in frame, colour and sharpness; at ``first`` ``unchanged`` is a guess."""
     difference = _opponent(edited - original)
     difference[~inside] = 0
     activity = _activity(original)
-    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of what is new
+    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of new content
     side = min(inside.shape)
     inner = _shrunk(inside, _EDGE_PX, beyond=0)
     shrink = min(1.0, max(0.35, side / 400))
@@ -92,29 +80,32 @@ def detect(
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
     evidence: list[tuple[Picture, Picture]] = []
-    core, drawn = np.zeros(inside.shape, dtype=bool), np.zeros(inside.shape, dtype=np.float32)
-    fine, density = core, np.zeros(inside.shape, dtype=np.float32)
+    core = fine = np.zeros(inside.shape, dtype=bool)
+    drawn = density = np.zeros(inside.shape, dtype=np.float32)
+    known = inside.astype(np.float32)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
             capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
-            usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
+            usual = 1.15 * float(np.quantile(_some(unchanged, density)[0], 0.99)) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
             ratios = [amount / noise for amount, noise in evidence]
             ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
             fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
             core = _grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
-        known, sigma = inside & ~core, scale * shrink if index else scale
-        weight = smoothed(known.astype(np.float32), sigma)
-        mean = smoothed(difference * known[..., None], sigma) / np.maximum(weight, 1e-3)[..., None]
-        amount = np.maximum(np.sqrt(_energy(mean)) - _DOUBTS * doubt, 0)
+            known[core], difference[core] = 0, 0
+        sigma = scale * shrink if index else scale
+        weight = smoothed(known, sigma)
+        mean = np.sqrt(_energy(smoothed(difference, sigma))) / np.maximum(weight, 1e-3)
+        amount = np.maximum(mean - _DOUBTS * doubt, 0)
         detail = sharp_activity if index < _FINE else activity
         noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
             amount = np.where(weight > 0.25, amount, 0)
         if not first and far.any():
-            noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
+            values, usual = _some(far, amount, noise)
+            noise *= max(1.0, float(np.quantile(values / usual, _TAIL)) / LOW)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
     changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
@@ -124,14 +115,14 @@ def detect(
 
 
 def _opponent(difference: Picture) -> Picture:
-    """Brightness, and the two colour differences with their weight."""
+    """Luma and two weighted colour differences."""
     luma = grey(difference)
     red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
-    return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
+    return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
 def _activity(picture: Picture) -> Picture:
-    """Detail around each pixel: the size of gradients, near and a little farther (codecs work in blocks)."""
+    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
     planes = smoothed(_opponent(picture), 0.7)
     across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
     energy = _energy(across) + _energy(down)
@@ -139,35 +130,35 @@ def _activity(picture: Picture) -> Picture:
 
 
 def _energy(planes: Picture) -> Picture:
-    """Sum of the squares of the three planes."""
-    return np.einsum("hwc,hwc->hw", planes, planes)
+    return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
+
+
+def _some(mask: Mask, *planes: Picture) -> list[Picture]:
+    """Values of the planes at evenly sampled pixels of a mask."""
+    at = np.flatnonzero(mask)
+    return [plane.ravel()[at[:: max(1, len(at) // _SAMPLES)]] for plane in planes]
 
 
 def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) -> Picture:
-    """What unchanged pixels of as much detail have; it never falls as detail grows."""
-    values, detail = amount[unchanged], activity[unchanged]
+    """Noise of each pixel by its detail, measured on unchanged pixels; it never falls as detail grows."""
+    values, detail = _some(unchanged, amount, activity)
     if len(values) < 600:
         usual = float(np.median(values)) * 1.48 if len(values) else floor
         return np.full_like(amount, max(usual, floor))
-    step = max(1, len(values) // _SAMPLES)
-    order = np.argsort(detail[::step], kind="stable")
-    values, detail = values[::step][order], detail[::step][order]
+    order = np.argsort(detail, kind="stable")
+    values, detail = values[order], detail[order]
     ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
     parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
     at = np.array([float(np.median(detail[part])) for part in parts])
     sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
     noise = np.interp(activity, at, rising)
-    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # of more detail than any that is known
+    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # extrapolated to more detail
     return (noise * beyond).astype(np.float32)
 
 
 def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inner: Mask, amount: Picture) -> Mask:
-    """What is above the lower threshold and hangs together with something above the higher one.
-
-    A place counts only where it outweighs the heaviest heap of noise, in which nothing is sure; what is not ``inner``
-    counts for nothing by itself.
-    """
+    """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
     side = min(inner.shape)
     colours = np.max(ratios, axis=0)
     strongest = np.maximum(colours, drawn)
@@ -177,34 +168,34 @@ def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inn
     weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
     weights[0] = 0
     unsure = float(weights[sure < _SURE_PX].max())
-    found = (weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels]
+    least = _LEAST_WEIGHT * side * side
+    found = ((weights > max(_OUTWEIGHS * unsure, least)) | (sure > least))[labels]
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
     window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
-    inside = _shrunk(found, round(2 * window))  # so far the window of structure looks beyond what changed
+    inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
     return found & (inside | (amount > _SAME) | (colours > LOW))
 
 
 def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Picture) -> Picture:
-    """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
+    """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colours do not show."""
     window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
     one, other, together = moments(grey(original), grey(edited), window)
     both = one + other
-    apart = np.maximum(both - 2 * together, 0)
-    differs = np.maximum(apart - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
+    differs = np.maximum(both - 2 * together - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
     usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
     return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 
 
 def whole(mask: Mask, ratio: Picture, side: int) -> Mask:
-    """Without gaps and without holes, but for those that are surely unchanged, such as what is seen through glasses."""
+    """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(max(1, round(_GAP * side)))) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
     areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
     filled = (areas <= 3e-4 * side * side) | (mean > _UNSURE) & (areas <= 0.1 * side * side)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the edge of the picture: no hole
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the border, so not a hole
         filled[edge] = False
     filled[0] = False
     return closed | filled[labels]
@@ -219,15 +210,11 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
-    options = {"borderType": cv2.BORDER_CONSTANT, "borderValue": beyond}
-    return cv2.erode(mask.astype(np.uint8), _disc(radius), **options) > 0
+    return cv2.erode(mask.astype(np.uint8), _disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
 
 
 def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
-    """The soft mask in [0, 1]: sharp where the change ends sharply, fading where it fades.
-
-    A sharp edge that the editor blurred is put back to where half of the step is reached.
-    """
+    """The soft mask in [0, 1]. Sharp edges are placed at half of the step, which undoes the editor's blur."""
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
     ring = _grown(fine, reach) & ~_shrunk(fine, reach + 1)
     peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
@@ -235,13 +222,14 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
     sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
     sharp = whole(np.where(ring, sure & changed, fine), evidence.amount / evidence.noise, min(inside.shape))
-    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # whole up to its edge, and fading beyond it
+    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # opaque up to the edge
     fading = changed & ~_grown(fine, reach + 1)
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
+    soft *= _faded(evidence, inside, reach)
     inner = _shrunk(inside, _EDGE_PX)
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
-    # Along the edge of what the edited picture shows, a mask is what it is a little farther in.
+    # Along the border of the edited picture the mask is replicated from a little farther in.
     _, nearest = cv2.distanceTransformWithLabels(
         1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -250,8 +238,20 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     return np.where(_grown(inside, _EDGE_PX), values[nearest], 0)
 
 
+def _faded(evidence: Evidence, inside: Mask, reach: int) -> Picture:
+    """Weights that let faint parts of a change fade in from its edge; 1 near what has a visible edge."""
+    width = max(2.0, _FADES * min(inside.shape))
+    depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
+    deepest = cv2.dilate(depth, _disc(round(width))).clip(1, width)
+    amount, half = evidence.amount, round(width / 2)
+    thin = ~_grown(_shrunk(evidence.changed | ~inside, half), half + 1)
+    visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])
+    near = _grown(visible & evidence.changed, reach + half)
+    return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
+
+
 def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
-    """How many changes there are, and each pixel's, the largest is 1, 0 is none; an object and its shadow are one."""
+    """Number of separate changes, and their labels: 1 is the largest, 0 none; an object and its shadow are one."""
     near = _grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
     count, labels = cv2.connectedComponents(near, connectivity=8)
     areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)

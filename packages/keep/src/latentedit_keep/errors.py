@@ -1,30 +1,30 @@
-"""The errors whose text is meant for the user, and how a package that is missing is installed."""
+"""Errors with messages for the user, and the command that installs a missing package."""
 
 import shlex
 
 
 class LatentEditError(Exception):
-    """The root of all errors whose text is meant for the user: the problem, what came, what to do, in one line."""
+    """Base of all errors with a message for the user: in one line the problem, the value that came and the remedy."""
 
     def __str__(self) -> str:
-        """Line breaks of a file, or of a library's message, are spaces."""
+        """The message with line breaks replaced by spaces."""
         return " ".join(super().__str__().splitlines())
 
 
 class ConfigError(LatentEditError, ValueError):
-    """A setting, caption, attribute or strength that makes no sense."""
+    """An invalid setting, caption, attribute or strength."""
 
 
 class ImageError(LatentEditError, ValueError):
-    """A picture file that cannot be read or is not fit for editing."""
+    """A picture that cannot be read or edited."""
 
 
 class FileFormatError(LatentEditError, ValueError):
-    """A file that is damaged, or is not what it should be."""
+    """A file that is damaged or has another format."""
 
 
 class OutputError(LatentEditError, OSError):
-    """A place that cannot be written to."""
+    """A path that cannot be written to."""
 
 
 class MissingDependencyError(LatentEditError, ImportError):
@@ -32,12 +32,7 @@ class MissingDependencyError(LatentEditError, ImportError):
 
 
 def to_install(*requirements: str) -> str:
-    """What to do about packages of ours that are missing. None is on an index yet: the folders of a clone are named.
-
-    Example:
-        >>> to_install("latentedit[app]")
-        "Run in a clone of the repository (see docs/start.md): pip install '.[app]'"
-    """
-    names = [one.removeprefix("latentedit") for one in requirements]
+    """The remedy for missing packages of this project, such as ``latentedit[app]``: no index has them yet."""
+    names = [name.removeprefix("latentedit") for name in requirements]
     folders = [f"./packages/{name[1:]}" if name.startswith("-") else f".{name}" for name in names]
     return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"

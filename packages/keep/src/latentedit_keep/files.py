@@ -1,8 +1,4 @@
-"""Files in and out: what is no regular file is refused before it is read, and no half-written file is ever seen.
-
-Opening never waits (as a pipe without a writer would have it), and what was opened is looked at, not what the name
-stood for a moment before.
-"""
+"""Reading regular files only, without ever blocking on a pipe, and writing files atomically."""
 
 import contextlib
 import dataclasses
@@ -11,15 +7,14 @@ import math
 import os
 import secrets
 import stat
-import zlib
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
 
-_LONGEST_NAME_BYTES = 200  # of a name that gets another ending: file systems take 255 with it
-_SHOWN_LETTERS = 200  # of a path in an error
+_LONGEST_NAME_BYTES = 200  # of a name without its ending; file systems allow 255 in all
+_SHOWN_LETTERS = 200  # of a path in an error message
 _MISSING = "there is no such file: {}. Check the path"
 _FORBIDDEN = "{} cannot be read: permission was denied. Change its permissions"
 _WHY = {
@@ -35,7 +30,7 @@ _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatError) -> Path:
-    """A path as somebody wrote it, with ``~`` expanded; an ``error`` where this system can neither have it nor look."""
+    """Expand ``~`` in a path; raises an ``error`` for a path that cannot exist on this system."""
     try:
         path = Path(name).expanduser()
         path.stat()
@@ -50,11 +45,7 @@ def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatErro
 def open_file(
     path: str | Path, *, limit: int | None, error: type[LatentEditError] = FileFormatError
 ) -> Generator[BinaryIO]:
-    """A regular file of at most ``limit`` bytes, opened to be read; see the top of this module.
-
-    Raises:
-        error: no such file, a folder, a pipe or device, larger than the limit, or not readable.
-    """
+    """Open a regular file of at most ``limit`` bytes for reading; raises an ``error`` otherwise."""
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NEVER_WAIT))  # noqa: SIM115
     except (OSError, ValueError) as caught:
@@ -69,7 +60,7 @@ def open_file(
 
 
 def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> bytes:
-    """The content of a file; see `open_file`."""
+    """The content of a file; conditions as for `open_file`."""
     with open_file(path, limit=limit, error=error) as file:
         try:
             return file.read(os.fstat(file.fileno()).st_size)
@@ -78,7 +69,7 @@ def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = F
 
 
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
-    """Raise an `OutputError` where a file could not be written, or would overwrite the source."""
+    """Raise an `OutputError` if a file cannot be written, or would overwrite the source."""
     path = user_path(path, error=OutputError)
     if path.is_dir():
         raise OutputError(f"the output {path} is a folder. Name a file in it")
@@ -87,7 +78,7 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
         raise OutputError(f"the output {path} is the picture itself. Choose another name")
     try:
-        beside = _beside(path)
+        beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
         beside.touch(exist_ok=False)
         beside.unlink()
     except OSError as error:
@@ -95,22 +86,15 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
 
 
 def named_beside(path: Path, ending: str) -> Path:
-    """Beside a file, under its name with another ending; a very long name is cut, and a part of its checksum added."""
-    whole = os.fsencode(path.stem)
-    if len(whole) <= _LONGEST_NAME_BYTES:
-        return path.parent / f"{path.stem}.{ending}"
-    name = whole[:_LONGEST_NAME_BYTES].decode("utf-8", "ignore")
-    return path.parent / f"{name}-{zlib.crc32(whole):08x}.{ending}"
+    """The path with another ending; a very long name is cut."""
+    return path.parent / f"{os.fsencode(path.stem)[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}.{ending}"
 
 
 @contextlib.contextmanager
 def written_beside(path: str | Path) -> Generator[BinaryIO]:
-    """A new file in the same folder, renamed to ``path`` at the end; removed where anything was raised before.
-
-    An `OutputError` says why the place cannot be written to.
-    """
+    """Write a file atomically: a temporary file is renamed to ``path`` at the end, or removed after an error."""
     path = user_path(path, error=OutputError)
-    beside = _beside(path)
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with beside.open("xb") as file:
             yield file
@@ -118,33 +102,33 @@ def written_beside(path: str | Path) -> Generator[BinaryIO]:
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        with contextlib.suppress(OSError):  # it was renamed, or never made
+        with contextlib.suppress(OSError):  # it was renamed, or never created
             beside.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text in UTF-8, its line ends as they are; see `written_beside`."""
+    """Write text atomically in UTF-8, with its line ends unchanged."""
     with written_beside(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def make_folder(path: str | Path) -> None:
-    """Make a folder and those above it where they are missing; an `OutputError` says why it cannot be."""
+    """Create a folder and its parents if missing; raises an `OutputError`."""
     try:
         user_path(path, error=OutputError).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = error.strerror or str(error)
-        raise OutputError(f"the folder {path} cannot be made: {why}. Choose another place") from error
+        raise OutputError(f"the folder {path} cannot be made: {why}. Choose another folder") from error
 
 
 def unwritable(path: Path, error: Exception) -> OutputError:
-    """The error that says why nothing can be written there."""
+    """The error for a path that cannot be written to."""
     why = getattr(error, "strerror", None) or str(error)
     return OutputError(f"{path} cannot be written: {why}. Choose another place, or free space")
 
 
 def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
-    """The error that says in plain words why nothing can be read there."""
+    """The error for a path that cannot be read."""
     shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
     number = getattr(caught, "errno", None)
     if number == errno.ENAMETOOLONG and error is OutputError:
@@ -154,12 +138,8 @@ def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError
     return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(8)}.tmp")
-
-
 def plain(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as JSON knows them; numbers that it has no word for become null."""
+    """Convert dataclasses, mappings and sequences to JSON types; nan and infinity become null."""
     if dataclasses.is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):  # pydantic's

@@ -1,6 +1,5 @@
-"""The program ``latentedit``: all of it where the library is installed, else ``latentedit keep`` alone."""
+"""The program ``latentedit``: all commands if the library is installed, else ``latentedit keep`` alone."""
 
-import importlib
 import importlib.util
 import sys
 import traceback
@@ -13,10 +12,8 @@ from latentedit_keep.command import keep
 from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
 from latentedit_keep.errors import LatentEditError, to_install
 
-FAULT = 70  # exit code of a crash: EX_SOFTWARE of sysexits.h
-
-UsageError: type[Exception] = typer.BadParameter.__mro__[2]
-"""Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
+FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
+UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
 
 app = typer.Typer(name="latentedit", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("keep")(keep)
@@ -28,7 +25,7 @@ def _options() -> None:
 
 
 def main() -> None:
-    """The whole program where the library is installed."""
+    """Run the library's program if it is installed, else this one."""
     if importlib.util.find_spec("latentedit") is not None:
         importlib.import_module("latentedit.cli.main").main()
         return
@@ -38,7 +35,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code: 0 done, 1 done with failures listed, 2 wrong input, 70 a fault of ours, 130 interrupted."""
+    """Exit code: 0 done, 1 done with failures, 2 wrong input, 70 internal error, 130 interrupted."""
     try:
         done: Any = typer.main.get_command(app).main(arguments, prog_name="latentedit", standalone_mode=False)
         return int(done or 0)
@@ -50,7 +47,7 @@ def run(arguments: list[str]) -> int:
     except UsageError as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             fail(f"{error}. See: latentedit keep --help")
-    except Exception:  # noqa: BLE001 (the last one who can say so)
+    except Exception:  # noqa: BLE001 (reports every internal error)
         complain(traceback.format_exc(), indented=True)
         fail("this is a fault of latentedit. Please report it, with the lines above")
         return FAULT

@@ -1,8 +1,4 @@
-"""Picture files in and out: what cannot be a sound picture is refused undecoded, and nothing is half written.
-
-With its pixels a picture brings what its file says of colours, size and rights: ``info``, by Pillow's names. A PNG
-carries two things more: a record as text, and a payload of bytes that goes with it.
-"""
+"""Reading and writing picture files with their metadata; a PNG also carries a record as text and a payload of bytes."""
 
 import contextlib
 import dataclasses
@@ -28,30 +24,32 @@ from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
-# JPEG stands for MPO too. Decoders that start other programs (EPS) are left out.
+# JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
 MAX_PIXELS = 100_000_000
+_TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MIN_SIDE_PX = 2
-MAX_SIDE_PX = 32_000  # OpenCV moves no picture that is longer
-MAX_PICTURE_BYTES = 1_000_000_000  # of a file: 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
-MAX_RECORD_BYTES = 1_000_000  # in UTF-8. Pillow expands no compressed text beyond 1 MiB, so none can fill the memory
+MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer pictures
+MAX_PICTURE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
+MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
 MAX_PAYLOAD_BYTES = 64_000_000
 
-# EXIF orientation to quarter turns against the clock, after which left and right may be exchanged.
+# EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_DEPTH = 24  # where a PNG says how many bits a channel has
+_PNG_DEPTH = 24  # offset of a PNG's bit depth
 _PNG_HEADER_BYTES = 33
-_COMPRESSION = 3  # of a PNG: 12 megapixels take 1 s and are a twelfth larger than at the usual 6, which takes 4 s
-_KEYWORD = "latentedit"  # of the iTXt chunk with the record
-_PAYLOAD = b"leDt"  # its case says: ancillary, private, to be kept by programs that do not know it
+# RLE alone: 12 megapixels take 1 s, and photographs are about as small as at zlib's level 6, which takes 4 s.
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+_KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
+_PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _PRINT = ("CMYK", "LAB")
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
-_RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # texts of a PNG
+_RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # PNG text keys
 _DESCRIBES = {"icc_profile": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
 _LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"}}
 _MOST_JPEG_EXIF_BYTES = 65_533
@@ -60,17 +58,17 @@ _MOST_DPI = 65_535
 _INCH = 0.0254  # metres
 _XMP = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
-# Tags of a TIFF that say how its pixels are stored, or that are carried otherwise.
+# TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PixelPicture:
-    """A picture as it is kept: its pixels, upright, and what its file says, by Pillow's names."""
+    """Upright pixels at their full bit depth, and the file's metadata by Pillow's names."""
 
     pixels: Pixels
-    info: colour.Info = dataclasses.field(default_factory=dict)  # "notes" are what is not as it should be
-    path: Path | None = None  # the file it came from
+    info: colour.Info = dataclasses.field(default_factory=dict)  # "notes" lists problems that were worked around
+    path: Path | None = None  # the source file
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,22 +77,23 @@ class PixelPicture:
 
     @property
     def name(self) -> str:
-        """Of its file, without folder; empty where there is none."""
+        """Name of the source file without its folder, or an empty string."""
         return "" if self.path is None else self.path.name.encode("utf-8", "replace").decode()
 
     @property
     def space(self) -> colour.Space | None:
-        """Of its colours; None for sRGB."""
+        """The colour space; None for sRGB."""
         return colour.space_of(self.info)
 
     @property
     def levels(self) -> colour.Levels:
-        """In sRGB, clipped to [0, 255], transparent parts on white; ``[height, width, 3]``."""
-        return levels(self.pixels, self.space).clip(0, 255)
+        """Colours in sRGB in [0, 255] with transparent parts on white, ``[height, width, 3]``."""
+        found = levels(self.pixels, self.space)
+        return found if self.space is None else np.clip(found, 0, 255, out=found)
 
     @property
     def image(self) -> Image.Image:
-        """In eight bits, in its own colour space."""
+        """An 8-bit Pillow image in the picture's own colour space."""
         is_deep = self.pixels.dtype == np.uint16
         image = Image.fromarray(cv2.convertScaleAbs(self.pixels, alpha=1 / 257) if is_deep else self.pixels)
         image.info.update(self.info)
@@ -102,7 +101,7 @@ class PixelPicture:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the pixels, their size and depth."""
+        """Hash of pixels, size and bit depth, 16 hexadecimal digits."""
         digest = hashlib.sha256(f"{self.pixels.dtype} {self.pixels.shape}".encode())
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()[:16]
@@ -110,33 +109,28 @@ class PixelPicture:
 
 @contextlib.contextmanager
 def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
-    """A picture file, or its content, as Pillow opens it: its header is read, its pixels are not.
-
-    Texts in a PNG whose checksum is wrong are ignored, with a warning: some programs edit a text and keep its checksum.
-    Errors, those of the block too, are an `ImageError`.
-    """
+    """Open a picture file, or its content, without decoding the pixels; all errors become an `ImageError`."""
     content = read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
     if not content:
         raise ImageError(f"{path} is empty. Save or fetch the picture again")
     with _refused(str(path)):
         sound = io.BytesIO(_without_damaged_texts(content, str(path)))
-        # Pillow warns of sizes and of odd tags; sizes are checked here.
+        # Pillow warns about sizes, which `check_size` checks, and about unusual tags.
         with warnings.catch_warnings(action="ignore"), Image.open(sound, formats=READABLE) as image:
             yield image
 
 
 @contextlib.contextmanager
 def _refused(name: str) -> Generator[None]:
-    """What is raised about a picture, as an `ImageError`: decoders raise whatever they meet in a damaged file."""
+    """Turn any error into an `ImageError`: decoders raise errors of many types for damaged files."""
     try:
         yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        claimed = re.search(r"\((\d+) pixels\)", str(error))
-        raise _too_large(name, int(claimed[1]) if claimed else None) from error
+        raise ImageError(_TOO_LARGE.format(name)) from error
     except UnidentifiedImageError as error:
-        kinds = f"{name} is no picture that is read ({', '.join(READABLE)}), whatever its name says"
+        kinds = f"{name} is not a picture in a supported format ({', '.join(READABLE)})"
         raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
@@ -145,7 +139,7 @@ def _refused(name: str) -> Generator[None]:
 
 
 def _without_damaged_texts(content: bytes, name: str) -> bytes:
-    """A PNG without the texts whose checksum is wrong, for which Pillow would refuse it; any other file as it is."""
+    """Remove PNG texts with a wrong checksum, with a warning: some editors write them, and Pillow refuses the file."""
     parts, start, keys = list[bytes](), 0, dict[str, None]()
     for kind, begin, end in _chunks_of(content):
         text, checksum = content[begin + 8 : end - 4], int.from_bytes(content[end - 4 : end], "big")
@@ -161,7 +155,7 @@ def _without_damaged_texts(content: bytes, name: str) -> bytes:
 
 
 def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the chunks before a PNG's pixels; none of another file."""
+    """Type, start and end of the chunks before a PNG's pixels; nothing for other files."""
     begin = len(_SIGNATURE) if content.startswith(_SIGNATURE) else len(content)
     while (kind := content[begin + 4 : begin + 8]) not in (b"", b"IDAT"):
         end = begin + 12 + int.from_bytes(content[begin : begin + 4], "big")
@@ -170,67 +164,50 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def content_of(path: str | Path) -> bytes | None:
-    """A picture file's content; None where it cannot be read: whoever opens the picture is told so."""
+    """A picture file's content, or None; opening the picture then reports the reason."""
     with contextlib.suppress(LatentEditError):
         return read_bytes(path, limit=MAX_PICTURE_BYTES)
     return None
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
-    """Refuse pictures below 2x2 and above 100 megapixels, with an `ImageError`."""
+    """Raise an `ImageError` for pictures below 2x2 pixels and above 100 megapixels."""
     width, height = size
     if min(width, height) < MIN_SIDE_PX:
-        least = f"{MIN_SIDE_PX}x{MIN_SIDE_PX}"
-        raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least {least}")
+        raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least 2x2")
     if width * height > MAX_PIXELS:
-        raise _too_large(name, width * height)
+        raise ImageError(_TOO_LARGE.format(name))
 
 
-def _too_large(name: str, pixels: int | None) -> ImageError:
-    claim = "far more" if pixels is None else f"{pixels / 1e6:.0f} megapixels"
-    limit = MAX_PIXELS // 1_000_000
-    return ImageError(f"{name} claims {claim} and was not decoded; the limit is {limit}. Scale it down first")
-
-
-def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image:
-    """The first frame of a picture file, upright by its EXIF tag, as 8-bit RGB, or RGBA where it has transparency.
-
-    It is in its own colour space; ``info`` says which, see `PixelPicture`. An `ImageError` says why none can be read;
-    the size is looked at before anything is decoded.
-    """
-    return _read_file(path, content).image
-
-
-def decode(image: Image.Image, name: str) -> Image.Image:
-    """The same of an image that Pillow opened; ``name`` is what an error calls it."""
-    return _decoded(image, name).image
+def read_image(source: str | Path | Image.Image, name: str = "image", *, content: bytes | None = None) -> Image.Image:
+    """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own colour space."""
+    return _read(source, name, content).image
 
 
 def read_pixels(source: str | Path | Image.Image | PixelPicture, name: str = "the picture") -> PixelPicture:
-    """The first frame of a file or a Pillow image, or what was read before; 16 bits stay where PNG or TIFF has them.
-
-    An `ImageError`, with the name of a Pillow image, says why it cannot be read.
-    """
+    """The first frame of a file or of a Pillow image, which errors call ``name``; PNG and TIFF keep 16 bits."""
     if isinstance(source, PixelPicture):
         return source
-    found = _decoded(source, name) if isinstance(source, Image.Image) else _read_file(source)
+    found = _read(source, name)
     if max(found.size) > MAX_SIDE_PX:
         size = f"{found.size[0]}x{found.size[1]}"
         raise ImageError(f"{found.path or name} is {size} pixels; sides are {MAX_SIDE_PX} at most. Scale it down first")
     return found
 
 
-def _read_file(path: str | Path, content: bytes | None = None) -> PixelPicture:
-    content = read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
-    with opened(path, content=content) as image:
-        return dataclasses.replace(_decoded(image, str(path), content), path=Path(path))
+def _read(source: str | Path | Image.Image, name: str, content: bytes | None = None) -> PixelPicture:
+    if isinstance(source, Image.Image):
+        return _decoded(source, name)
+    content = read_bytes(source, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
+    with opened(source, content=content) as image:
+        return dataclasses.replace(_decoded(image, str(source), content), path=Path(source))
 
 
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPicture:
-    """The first frame; 16 bits are read from the content of the file, where there is one."""
+    """The first frame; 16-bit pixels are decoded from the content of the file."""
     check_size(image.size, name)
     is_tiff, frames, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
-    with contextlib.suppress(Exception):  # a damaged frame or EXIF raises anything; the picture may be sound
+    with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the picture
         frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
     with _refused(name):
         if image.tell() > 0:
@@ -248,20 +225,20 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
             pages = "pages" if is_tiff else "frames"
             info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
         _check_colours(image, info, Path(name).name)
-        if not is_tiff:  # which is turned by whoever decodes it
+        if not is_tiff:  # decoders of TIFF rotate it themselves
             turns, mirrored = _TURNS.get(orientation, (0, False))
             pixels = np.rot90(pixels, turns)[:, :: -1 if mirrored else 1]
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         said = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelPicture(pixels=np.ascontiguousarray(pixels), info=said)
-    raise AssertionError("what is refused was raised")
+    raise AssertionError("unreachable")
 
 
 def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:
-    """What the file says of colours, size and rights, without EXIF."""
+    """The file's metadata on colours, size and rights, without EXIF."""
     info = {key: image.info[key] for key in _CARRIED if key in image.info}
     info["notes"] = list(image.info.get("notes", ()))
-    if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have a text there
+    if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
         info.pop("icc_profile", None)
     for kind, begin, end in _chunks_of(content):
         if kind == b"cICP" and end - begin == 16:
@@ -280,7 +257,7 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
 
 
 def _check_colours(image: Image.Image, info: dict[str, Any], name: str) -> None:
-    """Note what is not as it should be, and leave a profile of red, green and blue or none."""
+    """Note problems, and leave an RGB profile or none."""
     profile = info.get("icc_profile", b"")
     is_grey, is_damaged = profile[16:20] == b"GRAY", colour.is_damaged(info)
     if image.mode in _PRINT:
@@ -297,8 +274,8 @@ def _check_colours(image: Image.Image, info: dict[str, Any], name: str) -> None:
 
 
 def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> bytes | None:
-    """EXIF of the upright picture, as it is written; None where nothing is left, or cannot be written."""
-    with contextlib.suppress(Exception):  # values of other types than their tags have
+    """EXIF of the upright picture; None if it is empty or cannot be written."""
+    with contextlib.suppress(Exception):  # a value may not have its tag's type
         made = Image.Exif()
         made.load(exif.tobytes())
         for tag in (*(_LAYOUT if is_tiff else ()), ExifTags.Base.Orientation):
@@ -315,11 +292,10 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
 
 
 def _shallow(image: Image.Image, info: colour.Info, content: bytes) -> Pixels:
-    """An image of 8 bits, or one that is brought to 8 bits, red, green, blue and alpha."""
     if image.mode in _PRINT:
         return np.asarray(colour.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
     if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
-        if image.mode == "L":  # Pillow spreads the levels to eight bits, and leaves the one that is clear
+        if image.mode == "L":  # Pillow scales the levels to 8 bits but not the transparent one
             image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
         elif image.mode == "1":
             image = image.convert("L")
@@ -327,10 +303,10 @@ def _shallow(image: Image.Image, info: colour.Info, content: bytes) -> Pixels:
 
 
 def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
-    """The colours of a PNG or TIFF with more than 8 bits as 16; None of any other picture."""
+    """The pixels of a PNG or TIFF with more than 8 bits, as 16 bits; None for other pictures."""
     if isinstance(image, PngImageFile) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10":
         pixels = _sixteen_bits(content, name)
-        if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV knows it with colours only
+        if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV applies it to colours only
             return pixels
         return np.dstack([pixels, np.where(pixels[..., 0] == clear, 0, 65535).astype(np.uint16)])
     if not (content and isinstance(image, TiffImageFile)):
@@ -340,7 +316,7 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
     other_numbers = set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3})
     planes = bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1
     if other_numbers or planes or (bits > 16 and photometric == 0):
-        raise ImageError(f"{name} is a TIFF that stores its {bits} bits as is not read here. Save it again as PNG")
+        raise ImageError(f"{name} is a TIFF with an unsupported layout of its {bits} bits. Save it again as PNG")
     if photometric == 5 or not 8 < bits <= 16:
         return None
     if bits == 16:
@@ -352,7 +328,7 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
     pixels = 65535 - pixels if photometric == 0 else pixels
     if pixels.shape[2] == 3 or extra[:1] == (2,) or not extra:
         return pixels
-    if extra[0] == 1:  # colours were multiplied by alpha
+    if extra[0] == 1:  # premultiplied alpha
         alpha = pixels[..., 3:].astype(np.uint32)
         colours = (pixels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
         return np.dstack([np.minimum(colours, 65535).astype(np.uint16), pixels[..., 3]])
@@ -360,7 +336,6 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
 
 
 def _sixteen_bits(content: bytes, name: str) -> Pixels:
-    """As OpenCV decodes them, red, green, blue and alpha."""
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError(f"the 16 bits of {name} cannot be read. Save it again as a 16-bit PNG")
@@ -369,22 +344,18 @@ def _sixteen_bits(content: bytes, name: str) -> Pixels:
 
 
 def to_eight_bit(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB, or RGBA where it has transparency; the same object where it is that already.
-
-    16-bit grey keeps its range (65535 is white); other numbers are scaled by their own maximum if that is beyond the
-    usual one. Values that are no numbers are an `ImageError`.
-    """
+    """Any Pillow image as 8-bit RGB, or RGBA if it has transparency; 65535 of 16-bit grey becomes white."""
     if image.mode in ("RGB", "RGBA") and "transparency" not in image.info:
         return image
     transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         if not np.isfinite(values).all():
-            raise ImageError("the picture has pixels that are nan or infinity. Save it as 8-bit PNG")
+            raise ImageError("the picture has nan or infinite pixels. Save it as 8-bit PNG")
         highest = float(values.max())
         usual = 65535.0 if image.mode.startswith("I") else 1.0 if highest <= 1 else 255.0
         image = Image.fromarray(cv2.convertScaleAbs(np.maximum(values, 0), alpha=255 / max(usual, highest)))
-    elif image.mode == "La":  # Pillow knows no direct way from premultiplied grey
+    elif image.mode == "La":  # Pillow cannot convert premultiplied grey directly
         image = image.convert("LA")
     converted = image.convert("RGBA" if transparent else "RGB")
     converted.info.pop("transparency", None)
@@ -393,10 +364,10 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
 
 @contextlib.contextmanager
 def _silent_decoder() -> Generator[None]:
-    """Libtiff and libpng write what they find wrong to the process's stderr, quoting the file; that is thrown away."""
+    """Discard stderr: libtiff and libpng write messages there that quote the file."""
     try:
         kept = os.dup(2)
-    except OSError:  # there is no stderr
+    except OSError:  # stderr is closed
         yield
         return
     with Path(os.devnull).open("wb") as nowhere:
@@ -409,24 +380,20 @@ def _silent_decoder() -> Generator[None]:
 
 
 def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
-    """The record and the payload that `save_image` put into a PNG, each None where there is none.
-
-    Both stand before the pixels, which are not decoded. What the file says may come from anyone; an `ImageError` says
-    why it cannot be read.
-    """
+    """Record and payload that `save_image` wrote to a PNG, each None if missing. Both are untrusted."""
     with opened(path) as image:
         if not isinstance(image, PngImageFile):
             return None, None
         record = image.info.get(_KEYWORD)
         payload = next((chunk[1] for chunk in image.private_chunks if chunk[0] == _PAYLOAD), None)
         if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
-            where = f"{len(payload)} bytes in its {_PAYLOAD.decode()} chunk"
-            raise ImageError(f"{path} has {where}, where {MAX_PAYLOAD_BYTES} is the most. Do not use it")
+            size = f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}"
+            raise ImageError(f"the {_PAYLOAD.decode()} chunk of {path} has {size}. Do not use the file")
         return None if record is None else str(record), payload
 
 
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
-    """Raise an `OutputError` where a picture could not be written, or would overwrite its source."""
+    """Raise an `OutputError` if a picture cannot be written, or would overwrite its source."""
     _format_of(Path(path), transparent=transparent)
     check_place(path, source=source)
 
@@ -434,33 +401,25 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
 def _format_of(path: Path, *, transparent: bool) -> str:
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
-        raise OutputError(f"{path.name!r} has no ending of a picture ({', '.join(WRITABLE)}). Use .png")
+        raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). Use .png")
     if transparent and kind in _WITHOUT_ALPHA:
         raise OutputError(f"the picture has transparency, and {kind} cannot keep it in {path}. Use .png")
     return kind
 
 
 def check_depth(picture: PixelPicture, path: str | Path) -> None:
-    """Refuse to write 16 bits as anything but PNG, and more EXIF than a JPEG takes as one, with an `OutputError`."""
+    """Raise an `OutputError` for 16 bits in any format but PNG, and for EXIF that is too long for JPEG."""
     ending = Path(path).suffix.lower()
     if picture.pixels.dtype == np.uint16 and ending != ".png":
-        raise OutputError(f"the picture has 16 bits, which are written as PNG only; got {path}. Use .png")
+        raise OutputError(f"the picture has 16 bits, which only PNG keeps; got {path}. Use .png")
     if len(picture.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and ending in (".jpg", ".jpeg"):
-        raise OutputError(f"the picture's EXIF is too long for JPEG, in which {path} would be. Use .png")
+        raise OutputError(f"the picture's EXIF is too long for the JPEG {path}. Use .png")
 
 
 def save_image(
     picture: Image.Image | PixelPicture, path: str | Path, *, record: str | None = None, payload: bytes | None = None
 ) -> None:
-    """Write a picture beside its place, then rename it into place: no half-written file is ever seen.
-
-    The same picture, record and payload give the same bytes. What ``info`` says of colours, size and rights is kept; a
-    warning tells what the format does not keep. A JPEG is compressed as the original one, or at quality 95. Only a PNG
-    carries the record, text of 1 MB at most, and the payload, 64 MB at most.
-
-    Raises:
-        OutputError: the place cannot be written to, or the format does not hold the picture, record or payload.
-    """
+    """Write a picture atomically, with its metadata; a PNG also carries the record and the payload."""
     if isinstance(picture, Image.Image):
         picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
         picture = PixelPicture(pixels=np.asarray(picture), info=picture.info)
@@ -489,18 +448,18 @@ def save_image(
         exif.load(options.pop("exif", b""))
         if "xmp" in options:
             exif[_TIFF_XMP] = options.pop("xmp")
-        # Libtiff, which compresses, takes no directory within EXIF.
+        # Libtiff, which compresses, cannot write directories within EXIF.
         inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with written_beside(path) as file:
         try:
             picture.image.save(file, format=kind, **options)
-        except (ValueError, RuntimeError) as error:  # of encoders
+        except (ValueError, RuntimeError) as error:
             raise OutputError(f"{path} cannot hold the picture as a {kind}: {error}. Use .png") from error
 
 
 def _png(picture: PixelPicture, ours: PngInfo) -> bytes:
-    """Its file, with all that is said of it between header and pixels."""
+    """The file's content, with the metadata between header and pixels."""
     info, chunks = picture.info, PngInfo()
     for key, kind, pack in (
         ("cicp", b"cICP", bytes),
@@ -521,13 +480,12 @@ def _png(picture: PixelPicture, ours: PngInfo) -> bytes:
     for kind, content, *_ in (*chunks.chunks, *ours.chunks):
         putchunk(packed, kind, content)
     order = cv2.COLOR_RGB2BGR if picture.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-    options = [cv2.IMWRITE_PNG_COMPRESSION, _COMPRESSION]
-    encoded = cv2.imencode(".png", cv2.cvtColor(picture.pixels, order), options)[1].tobytes()
+    encoded = cv2.imencode(".png", cv2.cvtColor(picture.pixels, order), _PNG_OPTIONS)[1].tobytes()
     return encoded[:_PNG_HEADER_BYTES] + packed.getvalue() + encoded[_PNG_HEADER_BYTES:]
 
 
 def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:
-    """For Pillow's ``pnginfo``: the record as a compressed iTXt "latentedit", the payload as it is in ``leDt``."""
+    """PNG chunks: the record as a compressed iTXt "latentedit", the payload as ``leDt``."""
     info, text = PngInfo(), None if record is None else record.encode("utf-8")
     for what, data, most in (("record", text, MAX_RECORD_BYTES), ("payload", payload, MAX_PAYLOAD_BYTES)):
         if data is not None and len(data) > most:

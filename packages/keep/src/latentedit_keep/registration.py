@@ -1,10 +1,7 @@
-"""How the edited picture was moved against the original, found on what did not change.
-
-Starts from features, from phase correlation and from what resizing alone explains; the best is refined by masked
-enhanced correlation (ECC) on locally normalised grey, from coarse to fine, leaving out what does not fit.
-"""
+"""Alignment with the original: an affine map from several starts, refined by masked ECC, and then local drift."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Matrix, Picture, Size, cv2, depth_inside, fitted, grey, resized, scaling, smoothed
+from latentedit_keep import warp
+from latentedit_keep.warp import Matrix, Picture, Size, cv2, grey, smoothed
 
 _WORKING_SIDE_PX = 1024  # pictures are registered at this longer side at most; a larger one finds no better matrix
 _NORMALISING_SIGMA_PX = 8.0
@@ -27,10 +25,17 @@ _DETAIL = 0.2  # of the normalised grey: what is above belongs to an edge or to 
 _OUTLIER = 2.5  # times the noise beyond which a pixel is left out of the refinement
 _ERROR_PER_SPLIT = 5.0  # error in halves of the distance of the matrices from half the pixels each (90 % of cases)
 
+_MOST_PX = 8.0  # at the working size; farther apart is another object and no drift
+_TOGETHER = 1 / 30  # of the side: what drifts together
+_FITS = 1.0  # difference of the normalised grey at which a pixel has half a say
+_GAIN = 0.25  # of the tiles that do not agree, so many must agree behind it, or nothing drifted
+_LITTLE_PX = 0.3
+_LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
-    """Where the original's pixels lie in the edited picture."""
+    """Affine map from the original's pixels to those of the edited picture."""
 
     matrix: Matrix
     agreement: float  # share of the textured tiles that are the same in both pictures, in [0, 1]
@@ -42,33 +47,33 @@ class Registration:
     @property
     def resized(self) -> Matrix:
         """The matrix between the original and the edited picture at the original's size."""
-        return scaling(self.edited_size, self.size) @ self.matrix
+        return warp.scaling(self.edited_size, self.size) @ self.matrix
 
     @property
     def plain(self) -> "Registration":
-        """The edited picture taken for the original, resized."""
-        return dataclasses.replace(self, matrix=scaling(self.size, self.edited_size))
+        """The registration if the editor only resized the picture."""
+        return dataclasses.replace(self, matrix=warp.scaling(self.size, self.edited_size))
 
     def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
-        """A size of the original whose longer side is this at most, and the matrix from its pixels."""
-        size = fitted(self.size, side)
-        return size, self.matrix @ scaling(size, self.size)
+        """The original's size with a longer side of at most ``side``, and the matrix from its pixels."""
+        size = warp.fitted(self.size, side)
+        return size, self.matrix @ warp.scaling(size, self.size)
 
     @property
     def shift_px(self) -> tuple[float, float]:
-        """How far the picture's middle was moved to the right and down, in the original's pixels."""
+        """Shift of the centre to the right and down, in the original's pixels."""
         middle = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1])
         right, down, _ = self.resized @ middle - middle
         return float(right), float(down)
 
     @property
     def zoom(self) -> float:
-        """How much larger things are than resizing the whole picture explains."""
+        """Magnification beyond the change of size."""
         return math.sqrt(abs(float(np.linalg.det(self.resized[:2, :2]))))
 
     @property
     def rotation_degrees(self) -> float:
-        """How far things were turned, clockwise."""
+        """Clockwise rotation."""
         a = self.resized
         return math.degrees(math.atan2(a[1, 0] - a[0, 1], a[0, 0] + a[1, 1]))
 
@@ -76,11 +81,12 @@ class Registration:
     def outside_share(self) -> float:
         """Share of the original that the edited picture does not show."""
         grid = (200, 200)
-        return float((depth_inside(self.matrix @ scaling(grid, self.size), grid, self.edited_size) < -1).mean())
+        depth = warp.depth_inside(self.matrix @ warp.scaling(grid, self.size), grid, self.edited_size)
+        return float((depth < -1).mean())
 
 
 def register(original: Picture, edited: Picture) -> Registration:
-    """Find the affine map between two pictures of any sizes; one may be a negative. About half a second."""
+    """Find the affine map between two pictures of any sizes, of which one may be a negative; about 0.5 s."""
     found = _registered(original, edited)
     if found.agreement >= _LITTLE:
         return found
@@ -90,21 +96,25 @@ def register(original: Picture, edited: Picture) -> Registration:
 
 def _registered(original: Picture, edited: Picture) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
-    working = fitted(size, _WORKING_SIDE_PX, 8)
-    fixed, moving = grey(resized(original, working)), grey(resized(edited, working))
+    working = warp.fitted(size, _WORKING_SIDE_PX, 8)
+    fixed, moving = grey(warp.resized(original, working)), grey(warp.resized(edited, working))
     normal = (normalised(fixed), normalised(moving))
     features, inliers = _from_features(fixed, moving)
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
     shifted = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
+
+    def agreement_of(matrix: Matrix) -> float:
+        return tile_agreement(normal[0], *_aligned(normal[1], matrix, normal[0].shape))
+
     starts = [np.eye(3), shifted, *_from_crops(size, edited_size, working), *features]
-    start_agreement, _, start = max((_agreement(*normal, one), -at, one) for at, one in enumerate(starts))
+    start_agreement, _, start = max((agreement_of(one), -at, one) for at, one in enumerate(starts))
     matrix = _refined(*normal, start)
-    agreement = _agreement(*normal, matrix)
+    agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
     return Registration(
-        matrix=scaling(working, edited_size) @ matrix @ scaling(size, working),
+        matrix=warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working),
         agreement=agreement,
         inliers=inliers,
         uncertainty_px=_ERROR_PER_SPLIT * _split(*normal, matrix) * size[0] / working[0],
@@ -114,21 +124,21 @@ def _registered(original: Picture, edited: Picture) -> Registration:
 
 
 def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
-    """Mean distance between where two matrices take a grid of the picture's pixels."""
+    """Mean distance between the images of a grid of pixels under two matrices."""
     x, y = np.meshgrid(np.linspace(0, size[0] - 1, 9), np.linspace(0, size[1] - 1, 9))
     points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
 def normalised(plane: Picture) -> Picture:
-    """Without local brightness and contrast: casts, gamma and light fall out of the comparison."""
+    """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
     sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centred = plane - smoothed(plane, sigma)
     return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
 
 
 def _from_features(fixed: Picture, moving: Picture) -> tuple[list[Matrix], int]:
-    """Affine maps that many features agree on; ORB, and SIFT where it finds few."""
+    """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
     first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
@@ -158,42 +168,34 @@ def _matched(detector: Any, norm: int, fixed: Picture, moving: Picture) -> tuple
 
 
 def _sane(affine: Matrix) -> bool:
-    """No mirror image, and nothing is squeezed or sheared as no editor does."""
+    """No reflection, and no extreme scaling or shear."""
     stretches = np.linalg.svd(affine[:, :2], compute_uv=False)
     turned = float(np.linalg.det(affine[:, :2])) > 0
     return bool(turned and stretches[1] > 0.3 and stretches[0] < 3 and stretches[0] < 1.6 * stretches[1])
 
 
 def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
-    """Where proportions differ: the edited picture was cut from the middle, or has bars at two sides."""
+    """For different aspect ratios: the editor cropped the centre, or added bars at two sides."""
     x, y = edited[0] / size[0], edited[1] / size[1]
     if abs(x / y - 1) < 0.005:
         return
     for scale in (max(x, y), min(x, y)):
         left, top = ((there - scale * here + scale - 1) / 2 for here, there in zip(size, edited, strict=True))
         middle = np.array([[scale, 0, left], [0, scale, top], [0, 0, 1.0]])
-        yield scaling(edited, working) @ middle @ scaling(working, size)
+        yield warp.scaling(edited, working) @ middle @ warp.scaling(working, size)
 
 
 def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Picture, NDArray[np.bool_]]:
-    size = (shape[1], shape[0])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return plane, depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
-
-
-def _agreement(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
-    return tile_agreement(fixed, *_aligned(moving, matrix, fixed.shape))
+    return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
 def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | None = None) -> float:
-    """Share of the textured tiles of the one picture that correlate with those of the other, in its frame."""
+    """Share of the textured tiles that correlate between two pictures in one frame."""
     tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
     small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
-
-    def mean(values: Picture) -> Picture:
-        return cv2.resize(values, small, interpolation=cv2.INTER_AREA)
-
+    mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
     means = mean(fixed), mean(plane)
     variances = mean(fixed**2) - means[0] ** 2, mean(plane**2) - means[1] ** 2
     textured = variances[0] > 0.05
@@ -202,7 +204,7 @@ def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | N
     correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
     shown = True if inside is None else mean(inside.astype(np.float32)) > 0.9
     share = (correlation > _TILE_AGREES)[textured & shown]
-    # where little is shown little is known: a matrix must not win by pushing the picture out of its frame
+    # a matrix must not win by moving the picture out of the frame
     return float(share.sum() / max(share.size, 0.5 * textured.sum()))
 
 
@@ -212,8 +214,8 @@ def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
         size = (max(1, width // step), max(1, height // step))
         if step > 1 and min(size) < 64:
             continue
-        small = resized(fixed, size), resized(moving, size)
-        there, back = scaling((width, height), size), scaling(size, (width, height))
+        small = warp.resized(fixed, size), warp.resized(moving, size)
+        there, back = warp.scaling((width, height), size), warp.scaling(size, (width, height))
         level = there @ matrix @ back
         for _ in range(2):
             level = _ecc(*small, level, _fitting(*small, level))
@@ -222,7 +224,7 @@ def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
 
 
 def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint8]:
-    """Which pixels of the original fit to what the matrix finds."""
+    """Pixels of the original that the aligned picture fits."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
     detailed = inside & (np.abs(fixed) > _DETAIL)  # flat places fit to everything
@@ -231,14 +233,13 @@ def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint
 
 
 def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
-    """One refinement; OpenCV wants the mask in the moving picture's frame."""
+    """One ECC refinement; OpenCV expects the mask in the moving picture's frame."""
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
     if int(there.sum()) < 200:
         return matrix
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-6)
-    start = matrix[:2].astype(np.float32)
+    start, criteria = matrix[:2].astype(np.float32), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-6)
     try:
-        _, found = cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, criteria, there, 5)
+        found = cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, criteria, there, 5)[1]
     except cv2.error:  # it does not converge
         return matrix
     found = found.astype(np.float64)
@@ -246,10 +247,42 @@ def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.ui
 
 
 def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
-    """Half the distance between the matrices from the two colours of a checkerboard, in pixels."""
+    """Half the distance in pixels between the matrices from the two halves of a checkerboard."""
     fitting = _fitting(fixed, moving, matrix)
     height, width = fixed.shape
     block = max(8, min(height, width) // 8)
     odd = (np.arange(height)[:, None] // block + np.arange(width)[None] // block) % 2
     first, second = (_ecc(fixed, moving, matrix, fitting * (odd == side).astype(np.uint8)) for side in (0, 1))
     return distance_px(first, second, (width, height)) / 2
+
+
+def find_drift(original: Picture, edited: Picture, registration: Registration) -> Picture | None:
+    """Displacement left by the affine map (dense inverse search, Kroeger et al. 2016); None if it does not help."""
+    size, matrix = registration.scaled()
+    if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
+        return None
+    fixed, moving = (normalised(grey(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))
+    eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    found = search.calc(*eight_bits, None).clip(-_MOST_PX, _MOST_PX)
+
+    def moved(flow: Picture) -> Picture:
+        return cv2.remap(moving, *warp.places(size, flow=flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    miss = smoothed(np.abs(fixed - moved(found)), 2.0)
+    weight = smoothed(np.abs(fixed), 2.0) / (1 + (miss / _FITS) ** 2) ** 2
+    sigma = _TOGETHER * min(size)
+    flow = smoothed(found * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 1e-4)[..., None]
+    if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX:
+        return None
+    before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
+    return flow if 1 - after < (1 - _GAIN) * (1 - before) else None
+
+
+def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Registration) -> NDArray[np.generic]:
+    """The edited picture in the original's frame and size; edges are replicated."""
+    width, height = registration.size
+    wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
+    found = warp.places(registration.size, registration.matrix, wide)
+    return cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

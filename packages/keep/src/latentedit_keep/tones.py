@@ -1,20 +1,19 @@
-"""What was done to all colours: found on what did not change, so that it can be undone.
+"""The editor's change of all colours and of sharpness, fitted on unchanged pixels so that it can be undone.
 
-A first guess comes from a consensus of blocks, since as much as half of the picture may be new. With a mask of what did
-not change, saturation and each channel's black, gain and gamma are fitted, which hold for colours that only the new
-part has. Priors hold them to no cast, and to one cast in all channels; the fit says how far each colour may be off.
+The first guess is a consensus of blocks. Then saturation and each channel's black, gain and gamma are fitted, which
+extrapolate to new colours, under priors for no cast and for equal channels.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Mask, Picture, cv2, smoothed
+from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, smoothed
 
-_TABLE = 1024  # entries of a curve
-_LINE = np.linspace(-128, 383, _TABLE)  # values a curve is given for; mixing takes colours beyond black and white
+_LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colours beyond black and white
 
 _BLOCKS = 4000
 _DRAWS = 400
@@ -39,21 +38,26 @@ _BINS = 48
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 _LUMA = np.array([0.299, 0.587, 0.114])
 
+# Candidate blurs in pixels; negative ones blur the edited picture, which is then the sharper one.
+_SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
+_DETAIL_PX = 1.0  # sigma below which detail is lost first
+_MOST = 2.0  # upper bound of the sharpening
+
 Values = NDArray[np.float64]
 Cells = tuple[Values, Values, Values]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tones:
-    """From the edited picture's colours to the original's: channels are mixed, then each has its curve."""
+    """Map from the edited picture's colours to the original's: a mixing matrix, then a curve per channel."""
 
-    mixing: Values  # ``[3, 4]``, what each channel takes of the three, and an offset
-    curves: Values  # of each channel, ``[3, 1024]``, for values from -128 to 383; rising
+    mixing: Values  # ``[3, 4]``, weights of the three channels and an offset
+    curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
     doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colours every 16 levels
 
     @classmethod
     def none(cls) -> "Tones":
-        """Colours as they are."""
+        """The identity."""
         return cls.affine(np.ones(3), np.zeros(3))
 
     @classmethod
@@ -73,7 +77,7 @@ class Tones:
         return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
     def limited(self, original: Picture) -> Picture:
-        """The original as far as the edited picture can show it: what its black and white cut off is cut off too."""
+        """The original, clipped where the edited picture's black and white are clipped."""
         rising = self.curves + 1e-6 * _LINE
         mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
@@ -89,22 +93,21 @@ class Tones:
 
 
 def _looked_up(picture: Picture, curves: Values) -> Picture:
-    """Each channel through its curve, straight between the entries."""
-    place = (picture + np.float32(128)) * np.float32((_TABLE - 1) / 511)
+    place = (picture + np.float32(128)) * np.float32((len(_LINE) - 1) / 511)
     row = np.zeros(picture.shape[:2], dtype=np.float32)
     tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
     options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-    return np.stack([cv2.remap(table, plane, row, **options) for table, plane in tables], axis=-1)
+    return cv2.merge([cv2.remap(table, plane, row, **options) for table, plane in tables])
 
 
 def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones, Mask]:
-    """Tones that most of what the edited picture shows agrees on, in the original's frame, and the pixels that fit."""
+    """Tones that most pixels agree on, and the mask of these pixels."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return Tones.none(), inside
     tones, fitting = Tones.affine(*_consensus(here, there)), inside
     for limit in _TOLERANCES:
-        residual = np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)).max(axis=2)
+        residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
         fitting = inside & (residual <= max(float(np.median(shown)), min(float(np.quantile(shown, 0.8)), limit)))
         if limit != _TOLERANCES[-1]:
@@ -113,11 +116,11 @@ def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones
 
 
 def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance: float = 1.5) -> Tones:
-    """Tones from the unchanged pixels, which may miss by the tolerance, in levels, and still count."""
+    """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
     if unchanged.sum() < 200:
         return Tones.none()
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    flat = 1 / (1 + (np.abs(near - wide).max(axis=2)[unchanged] / _FLAT_LEVELS) ** 2)
+    flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
     step = max(1, len(here) // _SAMPLES)
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
@@ -143,7 +146,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
 
 
 def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
-    """Colours became shades of one, and nothing else happened there: black and white, sepia, a duotone."""
+    """Whether colours became shades of one, with unchanged luma: black and white, sepia, a duotone."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return False
@@ -155,7 +158,7 @@ def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
 
 
 def _colourfulness(colours: Values) -> Values:
-    """How far each colour is from what others of its brightness are, in levels."""
+    """Distance of each colour from the median colour of similar luma, in levels."""
     luma = colours @ _LUMA
     chroma, apart = colours - luma[:, None], np.zeros(len(colours))
     for part in np.array_split(np.argsort(luma), 12):
@@ -176,7 +179,7 @@ def _blocks(original: Picture, edited: Picture, inside: Mask) -> tuple[Values, V
 
 
 def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
-    """Of many lines through two blocks each, the one that most blocks lie on, in all channels at once; then refined."""
+    """RANSAC: the line through two blocks that most blocks fit in all channels, then refined."""
     first, second = np.random.default_rng(0).integers(len(here), size=(_DRAWS, 2)).T
     across, up = there[second] - there[first], here[second] - here[first]
     slopes = np.where(np.abs(across) > 12, up / np.where(across == 0, 1, across), 1.0).clip(0.5, 2)
@@ -205,15 +208,11 @@ def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
 
 
 def _saturating(parameters: Values) -> Values:
-    """The matrix that takes colours away from their grey, or to it."""
     return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * _LUMA[None]
 
 
 def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
-    """Gamma, gain and black of one channel, straight on in the dark and below; and its slopes by them, ``[n, 3]``.
-
-    The slope by ``x`` is that by black, negative.
-    """
+    """A channel under gamma, gain and black, linear in the dark, and its derivatives by them, ``[n, 3]``."""
     gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
     above = x - parameters[2]
     base, dark = np.maximum(above, _DARK) / 255, _DARK / 255
@@ -224,23 +223,17 @@ def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
 
 
 def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
-    """Edited colours ``[n, 3]`` in the original's, and their slopes by the parameters, ``[n, 3, 10]``.
-
-    The parameters are gammas, gains, blacks and saturation, which comes first.
-    """
+    """Corrected colours ``[n, 3]`` and derivatives ``[n, 3, 10]`` by gammas, gains, blacks and saturation."""
     mixed, grey = colours @ _saturating(parameters).T, colours @ _LUMA
     values, slopes = np.empty_like(colours), np.zeros((len(colours), 3, 10))
     for at in range(3):
         values[:, at], slopes[:, at, at:9:3] = _power(parameters[at:9:3], mixed[:, at])
-        slopes[:, at, 9] = -slopes[:, at, 6 + at] * (mixed[:, at] - grey)  # what is not grey grows in proportion
+        slopes[:, at, 9] = -slopes[:, at, 6 + at] * (mixed[:, at] - grey)  # chroma grows in proportion
     return values, slopes
 
 
 def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
-    """Original and edited colours of each cell of the original's, and how much each channel of it says.
-
-    Cells of the edited colours, which have noise, would be drawn to the mean.
-    """
+    """Mean colours and weights per cell of the original's colours (cells of the noisy edited ones would be biased)."""
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     _, cell = np.unique(place, return_inverse=True)
     total = np.bincount(cell, weights=weight)
@@ -256,7 +249,7 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
 
 
 def _misses(parameters: Values, here: Values, there: Values, says: Values) -> tuple[Values, Values]:
-    """By which cells and then priors are missed, and the slopes by each of the parameters."""
+    """Residuals of the cells and then of the priors, and their derivatives by the parameters."""
     values, slopes = _cast(parameters, there)
     own = parameters[:9].reshape(3, 3)
     alike = own.mean(axis=1)
@@ -271,7 +264,7 @@ def _misses(parameters: Values, here: Values, there: Values, says: Values) -> tu
 
 
 def _solved(parameters: Values, cells: Cells) -> Values:
-    """Levenberg-Marquardt under the loss ``2 sqrt(1 + miss^2)``, from these parameters on."""
+    """Minimise the loss ``2 sqrt(1 + residual^2)`` by Levenberg-Marquardt."""
     damping, scale = 1e-3, np.diag(1 / np.square([*np.repeat(_ALIKE, 3), _SATURATION]))
     misses, slopes = _misses(parameters, *cells)
     for _ in range(30):
@@ -289,7 +282,7 @@ def _solved(parameters: Values, cells: Cells) -> Values:
 
 
 def _doubts(parameters: Values, cells: Cells) -> Values:
-    """What cells and priors leave open, as far as a colour feels it; the largest of the channels."""
+    """Standard deviation of corrected colours on a grid, the largest of the channels."""
     misses, slopes = _misses(parameters, *cells)
     jacobian = slopes * ((1 + misses**2) ** -0.75)[:, None]
     side = np.arange(17.0) * 16
@@ -300,7 +293,7 @@ def _doubts(parameters: Values, cells: Cells) -> Values:
 
 
 def _curve(there: Values, here: Values, parameters: Values) -> Values:
-    """What the fit says of a channel, and what the medians of the bins say beyond it."""
+    """A channel's curve: the fit, plus the smoothed median residual of each bin."""
     missed = here - _power(parameters, there)[0]
     bins = [part for part in np.array_split(np.argsort(here, kind="stable"), _BINS) if len(part)]
     at = np.array([float(np.median(there[part])) for part in bins])
@@ -311,3 +304,40 @@ def _curve(there: Values, here: Values, parameters: Values) -> Values:
     ends = np.concatenate([[near[0] - 24], near, [near[-1] + 24]])
     beyond = np.interp(_LINE, ends, np.concatenate([[0], rests, [0]]))
     return np.maximum.accumulate(_power(parameters, _LINE)[0] + beyond)
+
+
+def fit_blur(original: Picture, edited: Picture, unchanged: Mask) -> float:
+    """The blur of the original, in pixels, that fits the edited picture best; negative where that one is sharper."""
+    if unchanged.sum() < 200:
+        return 0.0
+    planes = grey(original), grey(edited)
+
+    @functools.cache
+    def miss(at: int) -> float:
+        first, second = matched(*planes, _SIGMAS[at])
+        rest = first - second
+        fine = (rest - smoothed(rest, 3.0))[unchanged]
+        return float(np.mean(np.minimum(np.abs(fine), 30.0))) + 0.002 * abs(_SIGMAS[at])
+
+    best = min(range(0, len(_SIGMAS), 2), key=miss)
+    return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
+
+
+def matched(original: Picture, edited: Picture, blur: float) -> tuple[Picture, Picture]:
+    """Blur one of the pictures so that both are equally sharp."""
+    return smoothed(original, blur), smoothed(edited, -blur)
+
+
+def fit_sharpening(original: Picture, edited: Picture, unchanged: Mask) -> float:
+    """Least-squares factor of the edited picture's finest detail that must be added to match the original; >= 0."""
+    first, second = grey(original), grey(edited)
+    fine = (second - smoothed(second, _DETAIL_PX))[unchanged]
+    energy = float(np.sum(fine**2, dtype=np.float64))
+    if unchanged.sum() < 200 or energy == 0:
+        return 0.0
+    return float(np.clip(np.sum((first - second)[unchanged] * fine, dtype=np.float64) / energy, 0, _MOST))
+
+
+def sharpened(picture: Picture, amount: float) -> Picture:
+    """Add this multiple of the picture's finest detail."""
+    return picture + np.float32(amount) * (picture - smoothed(picture, _DETAIL_PX)) if amount else picture

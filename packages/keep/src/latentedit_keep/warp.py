@@ -1,5 +1,6 @@
-"""Bringing a picture into another one's frame, by OpenCV."""
+"""Geometry and filters on pictures, by OpenCV."""
 
+import functools
 import math
 from typing import Any
 
@@ -7,29 +8,30 @@ import cv2 as _cv2
 import numpy as np
 from numpy.typing import NDArray
 
-cv2: Any = _cv2  # its own types say less than what its functions return
+cv2: Any = _cv2  # its type stubs are imprecise
 
 Size = tuple[int, int]  # width and height in pixels
 Picture = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]  # 3 x 3, from centres of the original's pixels to those of the edited picture
-_SHRINKS_BY_AREA = 1.5  # from this factor on areas are averaged first; below, the picture is smoothed a little
+_WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
+_SHRINKS_BY_AREA = 1.5  # from this factor on a picture is area-averaged first; below, it is smoothed a little
 
 
 def scaling(size: Size, to: Size) -> Matrix:
-    """From the pixels of a picture to those of the same picture at another size; corners meet corners."""
+    """Matrix from a picture's pixels to those of the same picture at another size, corners aligned."""
     x, y = to[0] / size[0], to[1] / size[1]
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
 def fitted(size: Size, side: int, least: int = 2) -> Size:
-    """The size at which the longer side is this at most, and neither less than the least."""
+    """The size scaled down so that the longer side is at most ``side``; no side is shorter than ``least``."""
     shrink = min(1.0, side / max(size))
     return max(least, round(size[0] * shrink)), max(least, round(size[1] * shrink))
 
 
 def resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
-    """The picture at another size: areas averaged where it shrinks, cubic where it grows."""
+    """Resize by area averages when shrinking and by cubic interpolation when enlarging."""
     height, width = picture.shape[:2]
     if (width, height) == size:
         return picture
@@ -38,7 +40,7 @@ def resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
 
 
 def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
-    """What the matrix finds in a picture for each pixel of a frame of this size, cubic; edges are repeated outwards."""
+    """Resample a picture by a matrix from the new frame's pixels, cubic; edges are replicated."""
     height, width = picture.shape[:2]
     factor = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
     if factor >= _SHRINKS_BY_AREA:
@@ -52,7 +54,7 @@ def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
 
 
 def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None) -> tuple[Picture, Picture]:
-    """Where a flow and then a matrix take each pixel of a frame of this size, across and down."""
+    """Coordinates x and y of each pixel of a frame after a flow and then a matrix."""
     x, y = np.arange(size[0], dtype=np.float32)[None], np.arange(size[1], dtype=np.float32)[:, None]
     if flow is not None:
         x, y = x + flow[..., 0], y + flow[..., 1]
@@ -63,16 +65,16 @@ def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None
 
 
 def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Picture:
-    """How many pixels inside the edited picture each pixel of the original lies; negative beyond."""
+    """Distance in pixels of each original pixel from the border of the edited picture; negative outside."""
     u, v = places(size, matrix)
     return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
 
 
 def smoothed(picture: Picture, sigma: float) -> Picture:
-    """Under a Gaussian of ``sigma`` pixels; wide ones are made at a smaller size."""
+    """Gaussian blur; wide ones are computed at a smaller size."""
     if sigma < 0.05:
         return picture
-    if sigma > 6:
+    if sigma > _WIDE_PX:
         height, width = picture.shape[:2]
         step = sigma / 3
         small = resized(picture, (max(1, round(width / step)), max(1, round(height / step))))
@@ -80,8 +82,13 @@ def smoothed(picture: Picture, sigma: float) -> Picture:
     return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
+def largest(picture: Picture) -> Picture:
+    """Maximum over the channels; NumPy takes eight times as long along so short an axis."""
+    return functools.reduce(cv2.max, cv2.split(picture))
+
+
 def moments(first: Picture, second: Picture, sigma: float) -> tuple[Picture, Picture, Picture]:
-    """Variances of two planes and their covariance, under a Gaussian of ``sigma`` pixels around each place."""
+    """Local variances of two planes and their covariance, under a Gaussian window."""
     means = smoothed(first, sigma), smoothed(second, sigma)
     variances = smoothed(first**2, sigma) - means[0] ** 2, smoothed(second**2, sigma) - means[1] ** 2
     return *variances, smoothed(first * second, sigma) - means[0] * means[1]

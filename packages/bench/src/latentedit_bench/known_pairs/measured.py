@@ -19,8 +19,7 @@ from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.composite import composite, levels
 from latentedit_keep.registration import distance_px
-from latentedit_keep.sharpness import fit_sharpening
-from latentedit_keep.tones import fit_tones
+from latentedit_keep.tones import fit_sharpening, fit_tones
 from latentedit_keep.warp import cv2, depth_inside, resized, scaling, warped
 
 Row = dict[str, Any]
