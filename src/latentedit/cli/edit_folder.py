@@ -118,12 +118,12 @@ def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
 
 def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, unique_names
-    from latentedit.batch.manifest import Row, load_manifest
+    from latentedit.batch.manifest import EditRow, load_manifest
 
     texts = {"--to": request.to, "--change": request.change, "--direction": request.direction}
     texts |= {"--instruction": request.instruction, "--from": request.caption, "--captioner": request.captioner}
     refuse("a manifest says of each picture what it shows and what it should show", texts)
-    rows = load_manifest(place, Row)
+    rows = load_manifest(place, EditRow)
     if any(row.mask for row in rows):
         raise ConfigError(f"{place} has masks, which many pictures cannot have. Edit those one by one with --mask")
     return [
