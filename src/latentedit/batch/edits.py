@@ -112,7 +112,20 @@ class EditWork:
         for start in range(0, len(jobs), batch):
             digest = hashlib.sha256(json.dumps(keys[start : start + batch]).encode()).hexdigest()
             batches[f"{jobs[start].name}-{digest[:12]}"] = tuple(jobs[start : start + batch])
-        spec = {**_spec(model, request), "batch": batch}
+        about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
+        names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
+        spec = {
+            "latentedit": __version__,
+            "model": about.name,
+            "model_fingerprint": about.fingerprint,
+            "network_dtype": about.dtype,
+            "method": editor.name,
+            "settings": editor.to_dict(),
+            "beside": [open_picture(picture).fingerprint for picture in request.beside],
+            "directions": [direction.fingerprint for direction in request.loaded],
+            **{name: getattr(request, name) for name in names},
+            "batch": batch,
+        }
         return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)
 
     @property
@@ -131,23 +144,6 @@ class EditWork:
         captioner = make_captioner(captioner, model) if isinstance(captioner, str) else captioner
         request = dataclasses.replace(self.request, captioner=captioner)
         return functools.partial(_edit_unit, model=model, request=request)
-
-
-def _spec(model: Backbone, request: EditRequest) -> dict[str, Any]:
-    """What decides the rows of every image."""
-    about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
-    names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
-    return {
-        "latentedit": __version__,
-        "model": about.name,
-        "model_fingerprint": about.fingerprint,
-        "network_dtype": about.dtype,
-        "method": editor.name,
-        "settings": editor.to_dict(),
-        "beside": [open_picture(picture).fingerprint for picture in request.beside],
-        "directions": [direction.fingerprint for direction in request.loaded],
-        **{name: getattr(request, name) for name in names},
-    }
 
 
 def bisect_failures(

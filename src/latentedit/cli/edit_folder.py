@@ -35,7 +35,7 @@ def refuse(why: str, given: "Mapping[str, object]") -> None:
     """Raise a `ConfigError` that names the options that were given but cannot be used here."""
     named = [option for option, value in given.items() if value not in (None, (), [])]
     if named:
-        raise ConfigError(f"{' and '.join(named)} cannot be used here: {why}. Leave out what is not meant")
+        raise ConfigError(f"{' and '.join(named)} cannot be used here: {why}. Leave out what does not apply")
 
 
 def edit_many(
