@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from latentedit.batch.manifest import Row, load_manifest, read_document
+from latentedit.batch.manifest import EditRow, load_manifest, read_document
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from tests.batch.pictures import write_picture
 
@@ -41,12 +41,12 @@ def folder(tmp_path: Path) -> Path:
 def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
     full = {**SOUND, "id": "x", "source_caption": " \u00e9t\u00e9, a cat", "mask": "a.png", "note": "of the user"}
     bare = dict.fromkeys(full, "") | SOUND if kind == "csv" else SOUND | {"mask": None}
-    first, second = load_manifest(manifest(folder, [full, bare], kind), Row)
+    first, second = load_manifest(manifest(folder, [full, bare], kind), EditRow)
     assert (first.id, first.picture, first.mask) == ("x", folder / "a.png", folder / "a.png")
     assert (first.source_caption, first.target_caption) == (" \u00e9t\u00e9, a cat", "a dog")
     assert (second.id, second.mask) == ("2", None)
     if kind != "csv":
-        assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]}, kind), Row)[0].id == "7"
+        assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]}, kind), EditRow)[0].id == "7"
 
 
 @pytest.mark.parametrize(
@@ -68,24 +68,24 @@ def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
 )
 def test_what_is_wrong_is_named_with_its_row(folder: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=rf"edits.json: row 2: {next(iter(change))}: ") as caught:
-        load_manifest(manifest(folder, [SOUND, SOUND | change]), Row)
+        load_manifest(manifest(folder, [SOUND, SOUND | change]), EditRow)
     assert "row 1" not in str(caught.value)
 
 
 def test_everything_wrong_is_in_one_line(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_manifest(manifest(folder, [{}, "a cat", SOUND, SOUND | {"id": "\r\n"}]), Row)
+        load_manifest(manifest(folder, [{}, "a cat", SOUND, SOUND | {"id": "\r\n"}]), EditRow)
     message = str(caught.value)
     assert "\n" not in message
     for words in ("row 1: picture: ", "row 1: source_caption: ", "row 1: target_caption: ", "row 2: ", "row 4: id: "):
         assert words in message
     with pytest.raises(ConfigError, match="2 rows have the id '2'"):
-        load_manifest(manifest(folder, [SOUND | {"id": "2"}, SOUND]), Row)
+        load_manifest(manifest(folder, [SOUND | {"id": "2"}, SOUND]), EditRow)
 
 
 def test_an_image_that_many_rows_share_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.batch.manifest.read_image", lambda path: write_once(folder / "seen"))
-    load_manifest(manifest(folder, [SOUND] * 3), Row)
+    load_manifest(manifest(folder, [SOUND] * 3), EditRow)
 
 
 def write_once(path: Path) -> Any:
@@ -107,7 +107,7 @@ def write_once(path: Path) -> Any:
 def test_files_without_rows_are_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match="Give a row for each"):
-        load_manifest(tmp_path / name, Row)
+        load_manifest(tmp_path / name, EditRow)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_files_without_rows_are_refused(tmp_path: Path, name: str, text: str) ->
 def test_malformed_files_are_named_with_the_line(tmp_path: Path, name: str, data: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(FileFormatError, match=words) as caught:
-        load_manifest(tmp_path / name, Row)
+        load_manifest(tmp_path / name, EditRow)
     assert str(tmp_path / name) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -134,10 +134,10 @@ def test_a_row_with_too_many_cells_is_read_and_one_with_too_few_refused(folder: 
     """Too many are an unknown column, as a spreadsheet's empty ones."""
     head = "picture,source_caption,target_caption\n"
     (folder / "a.csv").write_text(f"{head}a.png,a cat,a dog,,\n")
-    assert load_manifest(folder / "a.csv", Row)[0].target_caption == "a dog"
+    assert load_manifest(folder / "a.csv", EditRow)[0].target_caption == "a dog"
     (folder / "a.csv").write_text(f"{head}a.png,a cat\n")
     with pytest.raises(LatentEditError, match="row 1: target_caption"):
-        load_manifest(folder / "a.csv", Row)
+        load_manifest(folder / "a.csv", EditRow)
 
 
 def test_the_suffix_names_the_format(tmp_path: Path) -> None:

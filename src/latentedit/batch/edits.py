@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 import tempfile
 import unicodedata
@@ -113,7 +112,20 @@ class EditWork:
         for start in range(0, len(jobs), batch):
             digest = hashlib.sha256(json.dumps(keys[start : start + batch]).encode()).hexdigest()
             batches[f"{jobs[start].name}-{digest[:12]}"] = tuple(jobs[start : start + batch])
-        spec = {**_spec(model, request), "batch": batch}
+        about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
+        names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
+        spec = {
+            "latentedit": __version__,
+            "model": about.name,
+            "model_fingerprint": about.fingerprint,
+            "network_dtype": about.dtype,
+            "method": editor.name,
+            "settings": editor.to_dict(),
+            "beside": [open_picture(picture).fingerprint for picture in request.beside],
+            "directions": [direction.fingerprint for direction in request.loaded],
+            **{name: getattr(request, name) for name in names},
+            "batch": batch,
+        }
         return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)
 
     @property
@@ -130,26 +142,8 @@ class EditWork:
         model, captioner = self.load(), self.request.captioner
         check_model(self.spec, model.fingerprint)
         captioner = make_captioner(captioner, model) if isinstance(captioner, str) else captioner
-        return functools.partial(
-            _edit_unit, model=model, request=dataclasses.replace(self.request, captioner=captioner)
-        )
-
-
-def _spec(model: Backbone, request: EditRequest) -> dict[str, Any]:
-    """What decides the rows of every image."""
-    about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
-    names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
-    return {
-        "latentedit": __version__,
-        "model": about.name,
-        "model_fingerprint": about.fingerprint,
-        "network_dtype": about.dtype,
-        "method": editor.name,
-        "settings": editor.to_dict(),
-        "beside": [open_picture(picture).fingerprint for picture in request.beside],
-        "directions": [direction.fingerprint for direction in request.loaded],
-        **{name: getattr(request, name) for name in names},
-    }
+        request = dataclasses.replace(self.request, captioner=captioner)
+        return functools.partial(_edit_unit, model=model, request=request)
 
 
 def bisect_failures(
@@ -172,28 +166,22 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
     method = make_editor(request.method, model, instructed=request.instructed).name
     outcomes: Outcomes = {}
 
-    def failed(pair: tuple[EditJob, Picture | None], error: Exception) -> Outcomes:
-        return {pair[0].name: Failure.of(pair[0].id, method, error)}
+    def failed(job: EditJob, error: Exception) -> Outcomes:
+        return {job.name: Failure.of(job.id, method, error)}
 
-    def edited(pairs: Sequence[tuple[EditJob, Picture]]) -> Outcomes:
-        captions = tuple(job.caption for job, _ in pairs if job.caption is not None)
-        targets = tuple(job.target for job, _ in pairs if job.target is not None)
+    def edited(jobs: Sequence[EditJob]) -> Outcomes:
+        pictures = [Picture.open(job.path, content=job.content) for job in jobs]
+        captions = tuple(job.caption for job in jobs if job.caption is not None)
+        targets = tuple(job.target for job in jobs if job.target is not None)
         asked = dataclasses.replace(request, caption=captions or None, to=targets or None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows contain it
-            results = verbs.edit_pictures(model, [picture for _, picture in pairs], asked)
-        return {job.name: result for (job, _), result in zip(pairs, results, strict=True)}
+            return {job.name: one for job, one in zip(jobs, verbs.edit_pictures(model, pictures, asked), strict=True)}
 
     with model.count() as cost:
-        opened: list[tuple[EditJob, Picture]] = []
-        for job in task:
-            try:
-                opened.append((job, Picture.open(job.path, content=job.content)))
-            except LatentEditError as error:
-                outcomes |= failed((job, None), error)
-        batches = [[pair] for pair in opened] if verbs.composes(request, model) else [opened] if opened else []
-        for part in itertools.chain.from_iterable(bisect_failures(pairs, edited, failed) for pairs in batches):
-            outcomes |= part
+        for jobs in ([job] for job in task) if verbs.composes(request, model) else [task]:
+            for part in bisect_failures(jobs, edited, failed):
+                outcomes |= part
     results = [(job, result) for job in task if isinstance(result := outcomes[job.name], EditResult)]
     return UnitResult(
         rows=[_row(job, result) for job, result in results],

@@ -39,7 +39,7 @@ Text = Annotated[str, pydantic.AfterValidator(_not_blank)]
 ImageFile = Annotated[Path, pydantic.BeforeValidator(_image_file)]
 
 
-class Row(pydantic.BaseModel):
+class EditRow(pydantic.BaseModel):
     """One edit of a list; unknown columns are ignored."""
 
     model_config = pydantic.ConfigDict(frozen=True, strict=True)
@@ -51,7 +51,7 @@ class Row(pydantic.BaseModel):
     mask: ImageFile | None = None
 
 
-RowType = TypeVar("RowType", bound=Row)
+RowType = TypeVar("RowType", bound=EditRow)
 
 
 def load_manifest(path: Path, kind: type[RowType]) -> list[RowType]:

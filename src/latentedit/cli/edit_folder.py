@@ -35,7 +35,7 @@ def refuse(why: str, given: "Mapping[str, object]") -> None:
     """Raise a `ConfigError` that names the options that were given but cannot be used here."""
     named = [option for option, value in given.items() if value not in (None, (), [])]
     if named:
-        raise ConfigError(f"{' and '.join(named)} cannot be used here: {why}. Leave out what is not meant")
+        raise ConfigError(f"{' and '.join(named)} cannot be used here: {why}. Leave out what does not apply")
 
 
 def edit_many(
@@ -118,12 +118,12 @@ def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
 
 def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, unique_names
-    from latentedit.batch.manifest import Row, load_manifest
+    from latentedit.batch.manifest import EditRow, load_manifest
 
     texts = {"--to": request.to, "--change": request.change, "--direction": request.direction}
     texts |= {"--instruction": request.instruction, "--from": request.caption, "--captioner": request.captioner}
     refuse("a manifest says of each picture what it shows and what it should show", texts)
-    rows = load_manifest(place, Row)
+    rows = load_manifest(place, EditRow)
     if any(row.mask for row in rows):
         raise ConfigError(f"{place} has masks, which many pictures cannot have. Edit those one by one with --mask")
     return [

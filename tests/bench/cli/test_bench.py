@@ -79,7 +79,7 @@ def test_tuning_and_a_run_with_what_it_found(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("data", "--items", "0"), "--items must be"),
+        (("data", "--items", "0"), "items must be at least 1; got 0"),
         (("run", "--items", "1", "--seeds", "1;2"), "--seeds is '1;2'. Give whole numbers"),
     ],
 )

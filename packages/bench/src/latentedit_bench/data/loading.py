@@ -19,7 +19,7 @@ import pydantic
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.batch.manifest import ImageFile, Row, Text, load_manifest, read_document, validated
+from latentedit.batch.manifest import EditRow, ImageFile, Text, load_manifest, read_document, validated
 from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, PictureFile
@@ -63,7 +63,7 @@ def taking_turns(datasets: Sequence[Dataset]) -> Dataset:
     return dataclasses.replace(datasets[0], name=" by turns with ".join(data.name for data in datasets), items=items)
 
 
-class ItemRow(Row, extra="forbid"):
+class ItemRow(EditRow, extra="forbid"):
     """One row of a user's list."""
 
     truth: ImageFile | None = None
