@@ -3,19 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from latentedit.cli.model_choice import ModelChoice
-from latentedit.cli.request import (
-    check_arrows,
-    default_output,
-    open_checked,
-    recorded_model,
-)
-from latentedit.core.errors import ConfigError, ImageError, LatentEditError, OutputError
+from latentedit.cli.request import check_arrows, default_output, recorded_model
+from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.latents.record import RunRecord
 from tests.latents.test_record import example
 
@@ -25,15 +18,6 @@ def refusal(error: type[LatentEditError], act: Callable[[], object]) -> str:
         act()
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
-
-
-def mask_file(folder: Path, size: tuple[int, int] = (56, 40), levels: tuple[int, int] = (0, 255)) -> Path:
-    """Its left half has one level, its right half another."""
-    image = Image.new("L", size, levels[0])
-    image.paste(levels[1], (size[0] // 2, 0, *size))
-    place = folder / "mask.png"
-    image.save(place)
-    return place
 
 
 @pytest.mark.parametrize(
@@ -81,47 +65,6 @@ def test_a_result_of_a_very_long_name_can_be_written(letter: str, tmp_path: Path
     for name in names:
         assert len(os.fsencode(name.name)) < 240
         name.with_name(f"{name.name}.json").touch()
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"picture": "no.png"}, ImageError, "no such file"),
-        ({"picture": "."}, ImageError, "folder"),
-        ({"mask": "no.png"}, ImageError, "no such file"),
-        ({"output": "me.png"}, OutputError, "another name"),
-        ({"sheet": "me.png"}, OutputError, "another name"),
-        ({"output": "mask.png"}, OutputError, "another name"),
-        ({"sheet": "mask.png"}, OutputError, "another name"),
-        ({"output": "no/o.png"}, OutputError, "does not exist. Create it"),
-        ({"output": "o.psd"}, OutputError, "o.psd"),
-        ({"output": "."}, OutputError, "has no ending"),
-        ({"sheet": "s.gif"}, OutputError, "s.gif"),
-        ({"output": "other.png"}, OutputError, "holds something else"),
-        ({"sheet": "other.png"}, OutputError, "holds something else"),
-        ({"sheet": "o.png"}, OutputError, "would be one file"),
-        ({"sheet": "o.jpg"}, OutputError, "would be one file"),
-        ({"sheet": "x/../o.png"}, OutputError, "Choose another --sheet"),
-        ({"sheet": "link/o.png"}, OutputError, "would be one file"),
-        ({"sheet": "o.json"}, OutputError, "o.json"),
-        ({"picture": "clear.png", "output": "o.jpg"}, OutputError, "transparency"),
-        ({"picture": "tall.png"}, ImageError, "56x40"),
-    ],
-)
-def test_places_that_are_not_good(
-    picture: Path, tmp_path: Path, changes: dict[str, str], error: type[LatentEditError], words: str
-) -> None:
-    (tmp_path / "other.json").write_text('{"name": "a package"}')
-    (tmp_path / "x").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path)
-    Image.open(picture).convert("RGBA").save(tmp_path / "clear.png")
-    Image.open(picture).rotate(90, expand=True).save(tmp_path / "tall.png")
-    asked: dict[str, Any] = {"picture": picture, "output": tmp_path / "o.png", "mask": mask_file(tmp_path)}
-    assert open_checked(**asked, sheet=tmp_path / "s.png").size == (56, 40)
-    asked |= {name: tmp_path / place for name, place in changes.items()}
-    before = sorted(tmp_path.iterdir())
-    assert words in refusal(error, lambda: open_checked(asked.pop("picture"), **asked))
-    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("named", [None, "org/name", "./folder", ""])

@@ -8,9 +8,9 @@ import typer
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
-from latentedit.cli.request import all_changes, default_output
+from latentedit.cli.request import default_output
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
@@ -42,16 +42,9 @@ def make(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
     ],
-    to: options.To = None,
-    change: options.Changes = None,
-    add: options.Adds = None,
-    remove: options.Removes = None,
-    instruction: options.Instructions = None,
-    beside: options.Beside = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
-    licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     *,
+    words: ChangeChoice,
+    licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     choice: ModelChoice,
     seed: options.Seed = 0,
     as_json: options.Json = False,
@@ -64,15 +57,7 @@ def make(
         latentedit direction make a.png b.png --change "=> glasses" -o c.safetensors
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
-    request = EditRequest(
-        to=None if to is None else to.strip(),
-        change=all_changes(change, add, remove),
-        instruction=tuple(instruction or ()),
-        beside=tuple(beside or ()),
-        caption=source,
-        captioner=captioner,
-        seed=seed,
-    )
+    request = words.request(seed=seed)
     request.check_wanted()
     from latentedit.api.calibration import calibrate_direction
     from latentedit.api.session import Session
@@ -86,8 +71,8 @@ def make(
         latent = encode(
             choice.load(),
             opened,
-            caption=source,
-            captioner=captioner,
+            caption=request.caption,
+            captioner=request.captioner,
             instructed=request.instructed,
             beside=request.beside,
         )

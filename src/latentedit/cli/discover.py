@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from latentedit.directions.local_basis import LocalBasis
 
 Kept = Annotated[
-    str | None,
-    typer.Option("--from", help="Caption of what should stay. Without it, anything may change."),
+    str | None, typer.Option("--from", help="Caption of what should stay. Without it, anything may change.")
 ]
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
 LevelOption = Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")]

@@ -8,9 +8,9 @@ import typer
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
-from latentedit.cli.request import all_changes, default_output, open_checked
+from latentedit.cli.request import default_output, open_checked
 from latentedit.cli.strengths import parse_strength
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
@@ -23,21 +23,14 @@ def edit(
             help="The image to edit, or a folder or manifest of images.", show_default=False, metavar="PICTURE"
         ),
     ],
-    to: options.To = None,
-    change: options.Changes = None,
-    add: options.Adds = None,
-    remove: options.Removes = None,
-    instruction: options.Instructions = None,
-    beside: options.Beside = None,
+    *,
+    words: ChangeChoice,
     direction: options.Directions = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
     mask: options.Mask = None,
     strength: options.Strengths = None,
     method: options.Method = None,
     mixing: options.Mixing = "sum",
     local: options.Local = None,
-    *,
     choice: ModelChoice,
     seed: options.Seed = 0,
     anyway: options.Anyway = False,
@@ -61,9 +54,7 @@ def edit(
     batch: Annotated[
         int | None,
         typer.Option(
-            "--batch",
-            help=f"Batch size; reduced when memory runs out. Default: {BATCH}.",
-            rich_help_panel=options.MANY,
+            "--batch", help=f"Batch size; reduced when memory runs out. Default: {BATCH}.", rich_help_panel=options.MANY
         ),
     ] = None,
     workers: options.Workers = None,
@@ -83,14 +74,8 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = EditRequest(
-        to=None if to is None else to.strip(),
-        change=all_changes(change, add, remove),
-        instruction=tuple(instruction or ()),
-        beside=tuple(beside or ()),
+    request = words.request(
         direction=tuple(direction or ()),
-        caption=source,
-        captioner=captioner,
         mask=mask,
         strength=parse_strength(strength),
         method=method,

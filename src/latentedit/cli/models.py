@@ -82,13 +82,18 @@ def show(name: Name, as_json: options.Json = False) -> None:
         latentedit models show portraits --json
         latentedit models show models/my-model/
     """
+    from latentedit.core.settings import from_plain
+    from latentedit.editors.calibrated import CalibratedSettings
+    from latentedit.latents.guard import KEY, Guard
+    from latentedit.models.calibrations import SETTINGS
+
     folder = folder_of(name)
     settings, size = _settings(folder), _size_bytes(folder)
     files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
     if as_json:
         sizes = [{"file": file, "size_bytes": size} for file, size in files]
         about = {"name": name, "folder": folder, "size_bytes": size, "files": sizes}
-        print_json({**about, **settings, "calibration": _known(folder, settings)})
+        print_json({**about, **settings, "calibration": _calibration(folder, settings)})
         return
     say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
@@ -97,10 +102,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
     for label, value in _leaves(quality):
         say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
-    known = _known(folder, settings)
-    for part, text in _calibrated(known).items():
+    calibration = _calibration(folder, settings)
+    for part, kind in {KEY: Guard, SETTINGS: CalibratedSettings}.items():
+        text = from_plain(kind, calibration[part]).text if part in calibration else None
         say(f"{part}: {text or f'none. Run: latentedit models calibrate {name}'}")
-    if "settings" in known and not _in_use(known, settings):
+    if SETTINGS in calibration and not _in_use(calibration, settings):
         say(_UNUSED)
     say()
     say(f"files, {size / 1e6:.1f} MB in {folder}")
@@ -232,11 +238,7 @@ def bundled() -> dict[str, Path]:
 
 
 def folder_of(name: str) -> Path:
-    """The folder of a bundled model, or ``name`` itself if it is a model folder.
-
-    Raises:
-        RegistryError: neither, with similar names.
-    """
+    """The folder of a bundled model, or ``name`` itself if it is a model folder."""
     from latentedit.models.registry import bundled_folder, bundled_names
 
     if name not in bundled_names() and (Path(name) / "model_index.json").is_file():
@@ -245,11 +247,7 @@ def folder_of(name: str) -> Path:
 
 
 def verification(folder: Path) -> list[str]:
-    """Findings of the checks of a model folder, one line each.
-
-    Raises:
-        ModelError: the first check that failed.
-    """
+    """Findings of the checks of a model folder, one line each; a check that fails is a `ModelError`."""
     from latentedit.latents.reference import verify as verify_reference
     from latentedit.models.loading import open_folder
 
@@ -264,33 +262,17 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     return read_settings(folder)
 
 
-def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
-    from latentedit.models.loading import open_folder
-
-    return settings.get("fingerprint") or open_folder(folder).fingerprint
-
-
-def _known(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+def _calibration(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The calibration of a model: the user's, or the one that comes with it."""
     from latentedit.models.calibrations import known_calibration
+    from latentedit.models.loading import open_folder
 
-    return known_calibration(_fingerprint(folder, settings), settings)
-
-
-def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
-    """A sentence for each part of a calibration; None for a part that is missing."""
-    from latentedit.core.settings import from_plain
-    from latentedit.editors.calibrated import CalibratedSettings
-    from latentedit.latents.guard import KEY, Guard
-    from latentedit.models.calibrations import SETTINGS
-
-    parts = {KEY: Guard, SETTINGS: CalibratedSettings}
-    return {name: from_plain(kind, known[name]).text if name in known else None for name, kind in parts.items()}
+    return known_calibration(settings.get("fingerprint") or open_folder(folder).fingerprint, settings)
 
 
-def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
-    return "eim" not in settings.get("editors", {}) or known.get("settings", {}).get("preferred", False)
+    return "eim" not in settings.get("editors", {}) or calibration.get("settings", {}).get("preferred", False)
 
 
 def _captions(file: Path) -> list[str]:

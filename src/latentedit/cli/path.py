@@ -15,16 +15,13 @@ from latentedit_keep.console import print_json, print_rows, progress_bar, say, w
 if TYPE_CHECKING:
     from latentedit.directions.latent_path import PathsBetween
 
-_ALL = "all"
-
 
 @chooses_model
 def path(
     first: Annotated[Path, typer.Argument(metavar="A", help="The first image.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="B", help="The last image.", show_default=False)],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Output file: FILE.png.", rich_help_panel=options.OUTPUT),
+        Path, typer.Option("--output", "-o", help="Output file: FILE.png.", rich_help_panel=options.OUTPUT)
     ],
     method: Annotated[
         str,
@@ -33,7 +30,7 @@ def path(
             help="lerp, slerp, geodesic (shortest in feature space) or all.",
             autocompletion=options.completed("all", "geodesic", "lerp", "slerp"),
         ),
-    ] = _ALL,
+    ] = "all",
     frames: Annotated[int, typer.Option("--frames", help="Images per path, including both ends.")] = 7,
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
@@ -70,7 +67,7 @@ def path(
 
     check(Level, **{"--level": level})
     check(Count, **{"--rank": rank})
-    methods = METHODS if method == _ALL else (method,)
+    methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
     opened = [Picture.open(place) for place in (first, second)]
     for place in (first, second):
@@ -102,9 +99,6 @@ def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
             (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
             for one in between.paths
         ),
-        (
-            "random",
-            f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces",
-        ),
+        ("random", f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces"),
         ("cost", f"{between.evaluations} evaluations"),
     ]

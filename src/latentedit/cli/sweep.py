@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.api.request import EditRequest
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import all_changes, default_output, open_checked
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
+from latentedit.cli.request import default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
@@ -19,15 +18,9 @@ if TYPE_CHECKING:
 @chooses_model
 def sweep(
     picture: Annotated[Path, typer.Argument(help="The image to edit.", show_default=False, metavar="PICTURE")],
-    to: options.To = None,
-    change: options.Changes = None,
-    add: options.Adds = None,
-    remove: options.Removes = None,
-    instruction: options.Instructions = None,
-    beside: options.Beside = None,
+    *,
+    words: ChangeChoice,
     direction: options.Directions = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
     mask: options.Mask = None,
     strengths: Annotated[
         str,
@@ -48,7 +41,6 @@ def sweep(
     ] = None,
     method: options.Method = None,
     local: options.Local = None,
-    *,
     choice: ModelChoice,
     seed: options.Seed = 0,
     anyway: options.Anyway = False,
@@ -75,14 +67,8 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = EditRequest(
-        to=None if to is None else to.strip(),
-        change=all_changes(change, add, remove),
-        instruction=tuple(instruction or ()),
-        beside=tuple(beside or ()),
+    request = words.request(
         direction=tuple(direction or ()),
-        caption=source,
-        captioner=captioner,
         mask=mask,
         method=method,
         local=local,

@@ -91,10 +91,8 @@ def transport(
 def carried_rows(direction: "Direction", arrived: "TransportResult") -> list[tuple[str, str]]:
     """Where the direction was transported, how much of the change was captured, its names, and the cost."""
     carried = arrived.carried
-    share = (
-        f"{_percent(carried.captured)} of the change, in {len(arrived.basis)} directions (chance: "
-        f"{_percent(carried.chance)})"
-    )
+    captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
+    share = f"{captured} of the change, in {len(arrived.basis)} directions (chance: {chance})"
     return [
         ("transported to", looked_at(arrived.basis)),
         ("captured", share),
@@ -128,8 +126,3 @@ def _name(direction: "Direction") -> str:
 
     name = direction.settings.get("name")
     return one_line(name) if isinstance(name, str) and name else "not named"
-
-
-def _percent(share: float) -> str:
-    """Two digits of a share, however small."""
-    return f"{100 * share:.2g} %"
