@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -111,24 +111,6 @@ def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, 
     ]
     swept = json.loads(command("sweep", picture, *said, *wanted, "--strengths", "0,1").out)
     assert swept["target"] == "a man with glasses"
-
-
-@pytest.mark.nightly
-def test_directions_instead_of_words(
-    command: Command, picture: Path, miniature: Path, made: Callable[..., Path], tmp_path: Path
-) -> None:
-    """Made again by the command that is named."""
-    files = (made("a"), made("b", to="a person with no glasses, a smile"))
-    where = ("--from", FROM, "--model", miniature, "--mixing", "inverse", "-o")
-    strengths = ("--strength", 0.5, "--strength", "-0.3")
-    given = ("--direction", files[0], "--direction", files[1], *strengths)
-    outcome = command("edit", picture, *given, *where, tmp_path / "e.png")
-    assert outcome.code == 0, outcome.err
-    assert read_record(tmp_path / "e.png").mixing == "inverse"
-    outcome = command(*shlex.split(outcome.out.splitlines()[-1].split(maxsplit=1)[1])[1:])
-    assert "yes, byte for byte" in outcome.out
-    facts = json.loads(command("edit", picture, *given, *where, tmp_path / "j.png", "--json").out)
-    assert facts["directions"] == [str(file) for file in files]
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from latentedit.cli.model_choice import ModelChoice
-from latentedit.cli.request import check_arrows, default_output, recorded_model
+from latentedit.cli.request import check_arrows, recorded_model
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.latents.record import RunRecord
+from latentedit_keep.files import named_beside
 from tests.latents.test_record import example
 
 
@@ -53,14 +54,14 @@ def test_an_arrow_that_the_shell_took_is_told_with_the_file_that_it_made(
     [("a/me.png", "a/me.edited.png"), ("me", "me.edited.png"), ("a.b.jpg", "a.b.edited.png"), (".", ".edited.png")],
 )
 def test_a_result_goes_beside_its_picture(picture: str, output: str) -> None:
-    assert default_output(Path(picture), "edited.png") == Path(output)
+    assert named_beside(Path(picture), "edited.png") == Path(output)
 
 
 @pytest.mark.parametrize("letter", ["b", "é", "\udc80"])
 def test_a_result_of_a_very_long_name_can_be_written(letter: str, tmp_path: Path) -> None:
     """With the JSON beside it; and names that differ at their end only stay apart."""
     count = 251 // len(os.fsencode(letter))
-    names = [default_output(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
+    names = [named_beside(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
     assert len(set(names)) == 2
     for name in names:
         assert len(os.fsencode(name.name)) < 240

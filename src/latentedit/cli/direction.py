@@ -10,10 +10,10 @@ from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
-from latentedit.cli.request import default_output
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
+from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.directions.base import Direction
@@ -125,7 +125,7 @@ def preview(
         latentedit direction preview glasses.safetensors --on you.png -o sweep.png
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
-    output = output if output is not None else default_output(file, "preview.png")
+    output = output if output is not None else named_beside(file, "preview.png")
     from latentedit.api.outputs import check_beside
     from latentedit.api.result import write_sweep
     from latentedit.api.sheets import check_sweep_output

@@ -33,7 +33,7 @@ _UNFAMILIAR = ". Choose another model with --model, or use --anyway"
 _COMPLETING = "_LATENTEDIT_COMPLETE"
 """Variable with which a shell requests completions, see typer."""
 
-_HOME = re.compile(r"(--[\w-]+=)?~(?=/|\Z)")
+_HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")
 """A tilde that the shell did not expand, as in ``--output=~/me.png``."""
 
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")
@@ -114,11 +114,7 @@ def _options(
 
 
 def load_command(name: str) -> Any:
-    """Import a command, format its help, and add ``--debug`` to it and its subcommands.
-
-    Raises:
-        RegistryError: an unknown command, or one that cannot be imported.
-    """
+    """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
     found, group = COMMANDS.load(name), typer.Typer()
     group.command("--debug")(_only_debug)
     if isinstance(found, typer.Typer):
@@ -152,16 +148,9 @@ def _broken(name: str, error: RegistryError) -> Any:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line.
-
-    Args:
-        arguments: without the program's name.
-
-    Returns:
-        The exit code: 0 done, 1 done with failures listed, 2 wrong input, 130 interrupted.
-    """
+    """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
     shared: dict[str, bool] = {}
-    arguments = [_with_home(one) for one in arguments]
+    arguments = [_HOME.sub(lambda found: f"{found[1] or ''}{Path.home()}", one) for one in arguments]
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     name_kinds(program)
@@ -199,12 +188,6 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _with_home(argument: str) -> str:
-    """The argument with a leading tilde expanded."""
-    found = _HOME.match(argument)
-    return argument if found is None else f"{found[1] or ''}{Path.home()}{argument[found.end() :]}"
-
-
 def _explain(error: Any) -> int:
     """Report a usage error; for a group without a subcommand, its help was printed already."""
     if type(error).__name__ != "NoArgsIsHelpError":
@@ -224,16 +207,12 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _leave)
     warnings.simplefilter("ignore", UnknownPictureWarning)  # commands print it themselves
-    warnings.showwarning = _warn_in_one_line
+    warnings.showwarning = lambda message, *_, **__: _warn_once(str(message))
     keep_freed_memory()
     collect_garbage_less_often()
     code = _run_anywhere(sys.argv[1:])
     leave_without_collecting()
     sys.exit(close_streams(code))
-
-
-def _warn_in_one_line(message: Warning | str, *_: object, **__: object) -> None:
-    _warn_once(str(message))
 
 
 @functools.cache

@@ -189,11 +189,16 @@ def calibrate(
     from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.api.runs.jobs import pictures_in
     from latentedit.api.settings_search import Search, calibrate_settings
+    from latentedit.core.files.reading import read_text
     from latentedit.core.settings import to_plain
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load
 
-    given, shown = () if captions is None else _captions(captions), () if pictures is None else pictures_in(pictures)
+    texts = "" if captions is None else read_text(captions, limit=_MOST_CAPTION_BYTES)
+    given = [line.strip() for line in texts.splitlines() if line.strip()]
+    if captions is not None and not given:
+        raise ConfigError(f"{captions} contains no captions. Write one per line")
+    shown = () if pictures is None else pictures_in(pictures)
     folder = folder_of(name) if in_folder else None
     model, guarding, how = load(name, device=device), Calibration(), Search()
     place = calibration_file(model.fingerprint)
@@ -256,7 +261,6 @@ def verification(folder: Path) -> list[str]:
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
-    """Content of the folder's ``latentedit.json``."""
     from latentedit.models.model_settings import read_settings
 
     return read_settings(folder)
@@ -273,16 +277,6 @@ def _calibration(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]
 def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
     return "eim" not in settings.get("editors", {}) or calibration.get("settings", {}).get("preferred", False)
-
-
-def _captions(file: Path) -> list[str]:
-    """The non-empty lines of a file."""
-    from latentedit.core.files.reading import read_text
-
-    lines = [line.strip() for line in read_text(file, limit=_MOST_CAPTION_BYTES).splitlines() if line.strip()]
-    if not lines:
-        raise ConfigError(f"{file} contains no captions. Write one per line")
-    return lines
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """``latentedit path``: paths between two images. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,6 @@ from latentedit.cli.discover import Site
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
-
-if TYPE_CHECKING:
-    from latentedit.directions.latent_path import PathsBetween
 
 
 @chooses_model
@@ -86,19 +83,19 @@ def path(
         print_json({"first": first, "second": second, "output": output, **paths_json(between)})
     elif not quiet:
         say(f"{first}, {second} -> {output}")
-        print_rows(path_rows(between))
-
-
-def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
-    """Settings, one row per method with its lengths, random tangent spaces as the control, and the cost."""
-    segments = len(between.paths[0].turns)
-    return [
-        ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
-        *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
-        *(
-            (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
-            for one in between.paths
-        ),
-        ("random", f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces"),
-        ("cost", f"{between.evaluations} evaluations"),
-    ]
+        segments = len(between.paths[0].turns)
+        print_rows(
+            [
+                (
+                    "settings",
+                    f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text",
+                ),
+                *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
+                *(
+                    (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
+                    for one in between.paths
+                ),
+                ("random", f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces"),
+                ("cost", f"{between.evaluations} evaluations"),
+            ]
+        )

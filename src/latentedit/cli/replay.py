@@ -9,9 +9,10 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import default_output, recorded_model
+from latentedit.cli.request import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
+from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
@@ -51,7 +52,7 @@ def replay(
         latentedit replay glasses.png --direction glasses.safetensors
         latentedit replay photo.kept.png --picture photo.jpg --edited edited.png
     """
-    output = output if output is not None else default_output(result, f"again{result.suffix}")
+    output = output if output is not None else named_beside(result, f"again{result.suffix}")
     from latentedit_keep.pictures import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None

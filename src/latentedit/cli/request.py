@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.cli.model_choice import ModelChoice
@@ -36,11 +35,6 @@ def _empty_output() -> str | None:
         return next((one.name for one in here if os.path.samestat(one.lstat(), output)), None)
     except OSError:
         return None
-
-
-def default_output(picture: Path, ending: str) -> Path:
-    """The image's name with another ending, in its folder; long names are shortened."""
-    return named_beside(picture, ending)
 
 
 def check_apart(**places: Path | None) -> None:

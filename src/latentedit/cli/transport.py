@@ -1,7 +1,7 @@
 """``latentedit transport``: a discovered direction on another image. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.carrying import TransportResult
     from latentedit.directions.base import Direction
 
 
@@ -80,44 +79,39 @@ def transport(
         )
     save_direction(arrived.found.direction, output)
     warn(() if quiet else arrived.found.direction.notes)
+    walked, found, carried = arrived.found.probe, arrived.found.direction, arrived.carried
     if as_json:
-        print_json({"direction": file, "picture": picture, "output": output, **carried_json(direction, arrived)})
+        print_json(
+            {
+                "direction": file,
+                "picture": picture,
+                "output": output,
+                "captured": carried.captured,
+                "chance": carried.chance,
+                "name_before": _name(direction),
+                "name": walked.meaning.name,
+                "purity": walked.meaning.purity,
+                "place": walked.meaning.place,
+                "changes": walked.meaning.changes,
+                "length": walked.length,
+                "effect": walked.effect,
+                "fingerprint": found.fingerprint,
+                "settings": dict(found.settings),
+                "converged": arrived.basis.converged,
+            }
+        )
     elif not quiet:
         say(f"{file} -> {output}")
-        again = try_command(picture, output, choice=choice, source=source)
-        print_rows([*carried_rows(direction, arrived), ("try", again)])
-
-
-def carried_rows(direction: "Direction", arrived: "TransportResult") -> list[tuple[str, str]]:
-    """Where the direction was transported, how much of the change was captured, its names, and the cost."""
-    carried = arrived.carried
-    captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
-    share = f"{captured} of the change, in {len(arrived.basis)} directions (chance: {chance})"
-    return [
-        ("transported to", looked_at(arrived.basis)),
-        ("captured", share),
-        ("name", f"{_name(direction)} -> {named(arrived.found.probe)}"),
-        ("cost", basis_cost(arrived.basis)),
-    ]
-
-
-def carried_json(direction: "Direction", arrived: "TransportResult") -> dict[str, Any]:
-    """The report as JSON."""
-    walked, found = arrived.found.probe, arrived.found.direction
-    return {
-        "captured": arrived.carried.captured,
-        "chance": arrived.carried.chance,
-        "name_before": _name(direction),
-        "name": walked.meaning.name,
-        "purity": walked.meaning.purity,
-        "place": walked.meaning.place,
-        "changes": walked.meaning.changes,
-        "length": walked.length,
-        "effect": walked.effect,
-        "fingerprint": found.fingerprint,
-        "settings": dict(found.settings),
-        "converged": arrived.basis.converged,
-    }
+        captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
+        print_rows(
+            [
+                ("transported to", looked_at(arrived.basis)),
+                ("captured", f"{captured} of the change, in {len(arrived.basis)} directions (chance: {chance})"),
+                ("name", f"{_name(direction)} -> {named(walked)}"),
+                ("cost", basis_cost(arrived.basis)),
+                ("try", try_command(picture, output, choice=choice, source=source)),
+            ]
+        )
 
 
 def _name(direction: "Direction") -> str:
