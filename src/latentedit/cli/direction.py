@@ -85,7 +85,7 @@ def make(
         )
         direction = calibrate_direction(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
-    _tell(direction, output, as_json=as_json, quiet=quiet)
+    _report(direction, output, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -98,7 +98,7 @@ def show(file: File, as_json: options.Json = False) -> None:
     """
     from latentedit.directions.direction_file import load_direction
 
-    _tell(load_direction(file), file, as_json=as_json, quiet=False)
+    _report(load_direction(file), file, as_json=as_json, quiet=False)
 
 
 @app.command()
@@ -194,13 +194,13 @@ def _range(direction: "Direction") -> str:
     return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
 
 
-def _tell(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> None:
+def _report(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> None:
     from latentedit.directions.description import describe
 
     rows = describe(direction)
     if as_json:
-        told = {label: text for label, text in rows if label != "note"}
-        print_json({"file": file, **told, "notes": direction.notes, "calibration": direction.calibration})
+        texts = {label: text for label, text in rows if label != "note"}
+        print_json({"file": file, **texts, "notes": direction.notes, "calibration": direction.calibration})
     elif not quiet:
         say(file)
         print_rows(rows)

@@ -137,7 +137,7 @@ def _only_debug(debug: Debug = False) -> None: ...
 
 
 def _broken(name: str, error: RegistryError) -> Any:
-    """A command in place of one that cannot be imported: it is listed, and raises the error when it is used."""
+    """A stand-in for a command that cannot be imported: it is listed, and raises the error when it is used."""
 
     def explain() -> None:
         raise error
@@ -191,10 +191,10 @@ def run(arguments: list[str]) -> int:
 def _explain(error: Any) -> int:
     """Report a usage error; for a group without a subcommand, its help was printed already."""
     if type(error).__name__ != "NoArgsIsHelpError":
-        place = "latentedit" if error.ctx is None else error.ctx.command_path
-        said = error.format_message().rstrip(".")
-        said = _POSSIBLE.sub(r". Did you mean \1?", said[:1].lower() + said[1:])
-        fail(f"{said}{'' if said.endswith('?') else '.'} See: {place} --help")
+        name = "latentedit" if error.ctx is None else error.ctx.command_path
+        text = error.format_message().rstrip(".")
+        text = _POSSIBLE.sub(r". Did you mean \1?", text[:1].lower() + text[1:])
+        fail(f"{text}{'' if text.endswith('?') else '.'} See: {name} --help")
     return 2
 
 

@@ -200,15 +200,15 @@ def calibrate(
         raise ConfigError(f"{captions} contains no captions. Write one per line")
     shown = () if pictures is None else pictures_in(pictures)
     folder = folder_of(name) if in_folder else None
-    model, guarding, how = load(name, device=device), Calibration(), Search()
+    model, guarding, search = load(name, device=device), Calibration(), Search()
     place = calibration_file(model.fingerprint)
     make_folder(place.parent)
     check_place(place)
     if shown:
-        how = dataclasses.replace(how, pictures=len(shown))
+        search = dataclasses.replace(search, pictures=len(shown))
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
-        found = calibrate_settings(model, captions=given, pictures=shown, how=how, progress=progress)
+        found = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
     found = dataclasses.replace(found, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
     place = keep_calibration(model, guard=guard, settings=found, no_change=nothing, folder=folder)

@@ -40,7 +40,7 @@ def result_rows(
         *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
         ("caption", f"{result.caption or 'none'} ({how_captioned})"),
         ("target", result.target_caption or "no caption"),
-        ("method", how(result)),
+        ("method", method_text(result)),
         ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
         ("effect", size),
         *cross_talk_rows(result.cross_talk),
@@ -119,7 +119,7 @@ def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[t
     ]
 
 
-def how(result: "EditResult") -> str:
+def method_text(result: "EditResult") -> str:
     """Method and strength; several strengths if directions were combined."""
     strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
     return f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"

@@ -7,7 +7,7 @@ import typer
 
 from latentedit.api.request import check_texts
 from latentedit.cli import options
-from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
+from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
@@ -25,7 +25,7 @@ def transport(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
     ],
-    source: Kept = None,
+    source: Preserved = None,
     rank: Annotated[int, typer.Option("--rank", help="Rank of the target image's local basis.")] = 20,
     plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
     damping: Annotated[
@@ -68,7 +68,7 @@ def transport(
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = choice.load()
         direction = load_direction(file, model=backbone)
-        arrived = transport_to(
+        result = transport_to(
             direction,
             encode(backbone, opened, caption=source or ""),
             rank=rank,
@@ -77,9 +77,9 @@ def transport(
             seed=seed,
             progress=progress,
         )
-    save_direction(arrived.found.direction, output)
-    warn(() if quiet else arrived.found.direction.notes)
-    walked, found, carried = arrived.found.probe, arrived.found.direction, arrived.carried
+    save_direction(result.found.direction, output)
+    warn(() if quiet else result.found.direction.notes)
+    probe, found, carried = result.found.probe, result.found.direction, result.carried
     if as_json:
         print_json(
             {
@@ -89,15 +89,15 @@ def transport(
                 "captured": carried.captured,
                 "chance": carried.chance,
                 "name_before": _name(direction),
-                "name": walked.meaning.name,
-                "purity": walked.meaning.purity,
-                "place": walked.meaning.place,
-                "changes": walked.meaning.changes,
-                "length": walked.length,
-                "effect": walked.effect,
+                "name": probe.meaning.name,
+                "purity": probe.meaning.purity,
+                "place": probe.meaning.place,
+                "changes": probe.meaning.changes,
+                "length": probe.length,
+                "effect": probe.effect,
                 "fingerprint": found.fingerprint,
                 "settings": dict(found.settings),
-                "converged": arrived.basis.converged,
+                "converged": result.basis.converged,
             }
         )
     elif not quiet:
@@ -105,10 +105,10 @@ def transport(
         captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
         print_rows(
             [
-                ("transported to", looked_at(arrived.basis)),
-                ("captured", f"{captured} of the change, in {len(arrived.basis)} directions (chance: {chance})"),
-                ("name", f"{_name(direction)} -> {named(walked)}"),
-                ("cost", basis_cost(arrived.basis)),
+                ("transported to", basis_text(result.basis)),
+                ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
+                ("name", f"{_name(direction)} -> {probe_text(probe)}"),
+                ("cost", basis_cost(result.basis)),
                 ("try", try_command(picture, output, choice=choice, source=source)),
             ]
         )
@@ -119,4 +119,4 @@ def _name(direction: "Direction") -> str:
     from latentedit.latents.captions.base import one_line
 
     name = direction.settings.get("name")
-    return one_line(name) if isinstance(name, str) and name else "not named"
+    return one_line(name) if isinstance(name, str) and name else "not probe_text"
