@@ -27,8 +27,7 @@ _Item = TypeVar("_Item")
 _Visitor = VisitorSession | None
 """The state of a page; None after the server was started again."""
 
-_Update = dict[Any, Any]
-"""New values of components."""
+_Update = dict[Any, Any]  # new values of components
 
 _PROGRESS = gr.Progress()
 """This default tells gradio that a handler reports progress."""

@@ -15,8 +15,7 @@ from latentedit.app.models import Models
 from latentedit.app.page import Page
 from latentedit.core.errors import ConfigError
 
-_MAX_WAITING = 8
-"""Tasks in the queue; further ones are rejected with a message."""
+_MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
 
 _MAX_UPLOAD = "20mb"
 

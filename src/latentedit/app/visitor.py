@@ -37,8 +37,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MAX_PIXELS = 4_000_000
 """Largest picture: all rendered strengths are sent to the browser and stored in the history."""
 
-MAX_ENTRIES = 20
-"""Length of the history; the oldest edits are dropped first."""
+MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 
 MAX_CHANGES = 4
 
