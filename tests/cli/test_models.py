@@ -10,6 +10,7 @@ import pytest
 from latentedit.api import settings_search
 from latentedit.api.calibrate import Calibration
 from latentedit.api.settings_search import Search
+from latentedit.core.errors import to_install
 from latentedit.core.settings import to_plain
 from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.editors.eim import EIM
@@ -27,7 +28,7 @@ def test_list(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) 
     facts = json.loads(command("models", "list", "--json").out)
     assert facts["models"][0]["size_bytes"] == sum(f.stat().st_size for f in bundled.rglob("*") if f.is_file())
     carry(monkeypatch, bundled / "vae")
-    assert "latentedit-portraits" in command("models", "list").out or "portraits" in command("models", "list").out
+    assert to_install("latentedit-portraits") in command("models", "list").out
 
 
 def test_show_and_path(command: Command, bundled: Path, miniature: Path) -> None:
