@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentedit.app.models import Models
 from latentedit.app.serve import serving
-from latentedit.app.visit import Visit, Wish
+from latentedit.app.visitor import Change, VisitorSession
 from latentedit.core.plugins import CAPTIONERS
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
@@ -24,7 +24,7 @@ from tests.editors.edits import grey
 SCENE = "grey room, a hat, a wall"
 """The colour model reads the first word; the rest is for the words of changes."""
 
-RED = Wish(text="grey => red")
+RED = Change(text="grey => red")
 EIM = {"model": "colours", "method": "eim", "caption": SCENE}
 
 
@@ -34,9 +34,9 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def opened(model: ColourBackbone) -> Visit:
+def opened(model: ColourBackbone) -> VisitorSession:
     """A visit with a grey picture."""
-    visit = Visit(Models(model))
+    visit = VisitorSession(Models(model))
     visit.open(png(grey()), "a grey <one>.png", model="colours")
     return visit
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit.cli.main import run
 from tests.commands import *  # noqa: F403
 
 
@@ -24,3 +25,16 @@ def mask(tmp_path: Path) -> Path:
     image.paste(0, (28, 0, 56, 40))
     image.save(tmp_path / "a mask.png")
     return tmp_path / "a mask.png"
+
+
+@pytest.fixture
+def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]) -> Path:
+    """The picture, edited; made once for all tests."""
+    place, key = tmp_path / "me.edited.png", (picture.read_bytes(), "edit")
+    if key not in kept_files:
+        wanted = ("--from", "a person with no glasses", "--to", "a person with glasses", "--strength", "0.3")
+        assert run(["edit", str(picture), *wanted, "--seed", "3", "--model", str(miniature), "--quiet"]) == 0
+        kept_files[key] = place.read_bytes()
+        place.with_suffix(".json").unlink()
+    place.write_bytes(kept_files[key])
+    return place

@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
-from tests.commands import Command, Refused
+from tests.commands import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -117,37 +117,3 @@ def test_directions_are_compared(command: Command, made: Callable[..., Path]) ->
     talk = [[1, float(a @ b / (b @ b))], [float(a @ b / (a @ a)), 1]]
     assert np.array(facts["cross_talk"]) == pytest.approx(np.array(talk))
     assert f"{cosine:+.3f}" in command("direction", "compare", *files).out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("make", "me.png", "--to", TO, "-o", "a.png"), ".safetensors"),
-        (("make", "me.png", "--to", TO, "-o", "no/a.safetensors"), "does not exist"),
-        (("make", "me.png", "-o", "a.safetensors"), "no edit requested"),
-        (("make", "me.png", "--change", "=>", "-o", "a.safetensors"), "OLD => NEW"),
-        (("make", "me.png", "no.png", "--to", TO, "-o", "a.safetensors"), "no such file"),
-        (("preview", "a.safetensors", "-o", "p.jpg"), ".png"),
-        (("preview", "a.safetensors", "--strengths", "0,1", "--from", FROM), "--strengths and --from cannot be used"),
-        (("preview", "a.safetensors", "--on", "me.png", "-o", "me.png"), "another name"),
-        (("preview", "a.safetensors", "--on", "me.png", "--strengths", "1"), "--strengths"),
-        (("preview", "text.safetensors", "--on", "me.png"), "text.safetensors"),
-        (("show", "no.safetensors"), "no such file"),
-        (("compare", "a.safetensors"), "two or more"),
-        (("compare", "a.safetensors", "text.safetensors"), "text.safetensors"),
-    ],
-)
-def test_wrong_input_is_refused(
-    refused: Refused,
-    made: Callable[..., Path],
-    picture: Path,
-    miniature: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    words: str,
-) -> None:
-    monkeypatch.chdir(picture.parent)
-    made("a").with_name("text.safetensors").write_text("dear diary")
-    source = ("--from", FROM) if arguments[0] == "make" or "--on" in arguments else ()
-    model = () if arguments[0] in ("show", "compare") else (*source, "--model", miniature)
-    assert words in refused("direction", *arguments, *model)

@@ -1,40 +1,102 @@
-"""``latentedit doctor``: what works on this machine, and exit code 1 where something does not."""
+"""``latentedit doctor``: checks of this machine and of one model, and exit code 1 if one fails."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.commands import Command, Refused
+from latentedit.models.hub import CONFIGURATIONS
+from latentedit.testing.miniatures.flow import flux
+from tests.commands import Command
+
+LOADED = ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]
+NOT_LOADED = ["text_encoder", "text_encoder_2", "transformer", "vae", "activations", "fits"]
 
 
-@pytest.mark.usefixtures("verifier")
-def test_doctor_finds_all_well(command: Command, bundled: Path) -> None:
-    outcome = command("doctor")
-    assert outcome.code == 0, outcome.out
-    assert "sampled picture of portraits as stored" in outcome.out
-    assert outcome.out.splitlines()[-1] == "all well"
-    for word in ("Python", "torch", "diffusers", "devices", "threads", "memory"):
-        assert word in outcome.out
+def checks(command: Command, *words: object, code: int = 0) -> dict[str, Any]:
+    """The report of ``doctor --json``; its checks by name."""
+    outcome = command("doctor", *words, "--json")
+    assert outcome.code == code
+    facts = json.loads(outcome.out)
+    assert facts["ok"] is (code == 0) is all(check["ok"] for check in facts["checks"])
+    return facts | {"checks": {check["check"]: check for check in facts["checks"]}}
 
 
-def test_doctor_finds_a_damaged_model(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("verifier", "bundled")
+def test_a_sound_installation(command: Command) -> None:
+    found = checks(command)["checks"]
+    assert {"Python", "torch", "diffusers", "devices", "threads", "memory", "model portraits"} <= set(found)
+    assert command("doctor").code == 0
+
+
+def test_a_damaged_model_and_a_missing_package(
+    command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (bundled / "vae" / "config.json").unlink()
-    outcome = command("doctor", "--no-sample")
-    assert outcome.code == 1
-    assert "to be mended: model portraits" in outcome.out
-    facts = json.loads(command("doctor", "--no-sample", "--json").out)
-    assert facts["ok"] is False
-    assert [check["check"] for check in facts["checks"] if not check["ok"]] == ["model portraits"]
-
-
-def test_doctor_misses_a_package(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.cli.doctor._PACKAGES", ("torch", "no-such-package"))
+    found = checks(command, "--no-sample", code=1)["checks"]
+    assert [name for name, check in found.items() if not check["ok"]] == ["no-such-package", "model portraits"]
     outcome = command("doctor", "--no-sample")
-    assert outcome.code == 1
-    assert "pip install no-such-package" in outcome.out
+    assert (outcome.code, outcome.out.splitlines()[-1]) == (1, "problems: no-such-package, model portraits")
 
 
-def test_how_a_model_is_loaded_goes_with_one(refused: Refused) -> None:
-    line = refused("doctor", "--no-sample", "--device", "cuda", "--dtype", "float32")
-    assert "--device and --dtype cannot be used here: they are for a --model" in line
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("flux") / "dev"
+    flux().save_pretrained(place)
+    (place / "latentedit.json").write_text(json.dumps({"sizes": [64, 64, 96]}))
+    return place
+
+
+@pytest.fixture
+def light(folder: Path, tmp_path: Path) -> Path:
+    """The configurations without the weights."""
+    place = tmp_path / "light"
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("*.safetensors", "tokenizer*"))
+    return place
+
+
+@pytest.mark.nightly
+def test_every_part_of_a_model_is_checked(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checks(command, "--model", folder, "--device", "cpu", code=1)["checks"]
+    assert [name for name, check in found.items() if not check["ok"]] == ["codec"], "its weights are random"
+    monkeypatch.setattr("latentedit.api.checkup.LEAST_PSNR_DB", 0.0)
+    facts = checks(command, "--model", folder, "--device", "cpu")
+    assert facts["fits"] == {"dtype": "float32", "placement": "resident"}
+    assert list(facts["checks"]) == NOT_LOADED + LOADED
+    assert all(facts["checks"][name]["seconds"] > 0 and facts["checks"][name]["peak_bytes"] > 0 for name in LOADED)
+
+
+@pytest.mark.slow
+def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads: list[tuple[str, Sequence[str]]] = []
+
+    def download(model_id: str, *, wanted: Sequence[str], **_: Any) -> Path:
+        downloads.append((model_id, wanted))
+        return light
+
+    monkeypatch.setattr("latentedit.models.registry.download", download)
+    found = checks(command, "--model", "org/flux", "--device", "cpu", "--no-sample")["checks"]
+    assert downloads == [("org/flux", CONFIGURATIONS)]
+    assert list(found) == NOT_LOADED
+    count = sum(part.numel() for part in flux().transformer.parameters())
+    assert found["transformer"]["parameters"] == count
+    assert found["transformer"]["bytes"] == {"float32": 4 * count, "bfloat16": 2 * count, "fp8 storage": count}
+    assert found["vae"]["bytes"]["bfloat16"] == found["vae"]["bytes"]["float32"] == 4 * found["vae"]["parameters"]
+
+
+def test_a_model_that_does_not_fit_is_not_loaded(
+    command: Command, light: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentedit.models.memory.free_bytes", lambda device: 1000)
+    facts = checks(command, "--model", light, "--device", "cpu", code=1)
+    assert facts["fits"] is None
+    assert list(facts["checks"])[-1] == "fits"
+
+
+def test_a_model_that_does_not_load_is_a_finding(command: Command, light: Path) -> None:
+    found = checks(command, "--model", light, "--device", "cpu", code=1)["checks"]
+    assert list(found)[-1] == "load"

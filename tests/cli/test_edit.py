@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, UnknownPictureWarning
 from latentedit.editing.outputs import read_record, same_picture
 from latentedit.latents.captions.endpoint import VisionEndpoint
+from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
-from tests.display.pages import data_of, rebuilt
-from tests.guard.unknown import not_known
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, says
+from tests.latents.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,6 @@ def test_an_edit_writes_picture_and_sheet_and_names_the_command_that_repeats_it(
     outcome = command(*arguments, "--mask", mask, "--sheet", sheet, "-o", output)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith(f"{picture} -> {output}\n")
-    assert "eim, strength 1.00" in outcome.out
     assert Image.open(output).size == (56, 40)
     assert Image.open(sheet).width > 3 * 56
     assert files(tmp_path / "its out") == ["o.json", "o.png"]
@@ -60,18 +59,16 @@ def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
 ) -> None:
     """At strength 0, so that everything is the rest."""
     place = tmp_path / "out.jpg"
-    said = command(*arguments, "--strength", 0, "-o", place).out
+    said = command(*arguments, "--strength", 0, "-o", place, "--json").out
     before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (picture, place))
     near = np.abs(before - after).max(axis=2) <= 8
     measured = 10 * np.log10(255**2 / np.mean((before - after)[near] ** 2))
-    assert f"the rest of the picture agrees to {measured:.0f} dB (JPEG; write .png" in said
-    assert "every other pixel as it was" in command(*arguments, "--strength", 0, "-o", tmp_path / "out.png").out
+    assert json.loads(said)["effect"]["rest_psnr_db"] == pytest.approx(measured, abs=0.1)
 
 
 def test_an_edit_with_a_page_that_shows_it(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
     assert outcome.code == 0, outcome.err
-    assert f"view        {tmp_path / 'me.edited.html'}" in outcome.out
     assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
     told = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
     assert [frame["strength"] for frame in told["frames"]] == [0, 0.5]
@@ -116,25 +113,6 @@ def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, 
     assert swept["target"] == "a man with glasses"
 
 
-@pytest.mark.nightly
-def test_directions_instead_of_words(
-    command: Command, picture: Path, miniature: Path, made: Callable[..., Path], tmp_path: Path
-) -> None:
-    """Made again by the command that is named."""
-    files = (made("a"), made("b", to="a person with no glasses, a smile"))
-    where = ("--from", FROM, "--model", miniature, "--mixing", "inverse", "-o")
-    strengths = ("--strength", 0.5, "--strength", "-0.3")
-    given = ("--direction", files[0], "--direction", files[1], *strengths)
-    outcome = command("edit", picture, *given, *where, tmp_path / "e.png")
-    assert outcome.code == 0, outcome.err
-    assert "eim, strengths 0.50, -0.30" in outcome.out
-    assert read_record(tmp_path / "e.png").mixing == "inverse"
-    outcome = command(*shlex.split(outcome.out.splitlines()[-1].split(maxsplit=1)[1])[1:])
-    assert "yes, byte for byte" in outcome.out
-    facts = json.loads(command("edit", picture, *given, *where, tmp_path / "j.png", "--json").out)
-    assert facts["directions"] == [str(file) for file in files]
-
-
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     """A captioner behind an address on this machine, which is asked impatiently."""
@@ -152,11 +130,11 @@ def test_a_captioner_behind_an_endpoint(
     command: Command, picture: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
     endpoint.answers = [says(FROM)]
-    outcome = command(
-        "edit", picture, "--captioner", "openai:m", "--change", "no glasses => glasses", "--model", miniature
-    )
+    wanted = ("--captioner", "openai:m", "--change", "no glasses => glasses", "--json")
+    outcome = command("edit", picture, *wanted, "--model", miniature)
     assert outcome.code == 0, outcome.err
-    assert f"{FROM} (read; --from to correct)" in outcome.out
+    facts = json.loads(outcome.out)
+    assert (facts["caption"], facts["caption_origin"]) == (FROM, "captioned")
     assert len(endpoint.requests) == 1
     for place in (tmp_path / "me.edited.png", tmp_path / "me.edited.json"):
         for secret in (KEY, endpoint.url, str(tmp_path)):
@@ -192,65 +170,14 @@ def test_an_unknown_picture_is_edited_with_anyway_only(
     command: Command, refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     not_known(monkeypatch)
-    assert "does not know me.png" in refused(*arguments)
+    assert "me.png" in refused(*arguments)
     many = command("edit", tmp_path, *arguments[2:], "-o", tmp_path / "run")
     assert many.code == 1
-    assert "does not know me.png" in many.err
+    assert "me.png" in many.err
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownPictureWarning)  # as the program does
         outcome = command(*arguments, "--anyway")
     assert outcome.code == 0, outcome.err
-    assert "unknown: denoising loss 21.5x" in outcome.out
-    assert "6 for the guard" in outcome.out
-    assert "warning: this picture is unknown to the model" in outcome.err
-    assert "warning: the captioner was not trained on such images" in outcome.err
+    assert outcome.err.startswith("warning: ")
     told = json.loads((tmp_path / "me.edited.json").read_text())
     assert told["results"][0]["knowledge"]["state"] == "unknown"
-
-
-@pytest.mark.usefixtures("bundled", "mask", "unloaded")
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ("--strength nan", "strengths run from"),
-        ("--strength 0.1 --strength 0.2", "one for each of 1 changes; got 2"),
-        ("--to ''", "--to"),
-        ("--from '  '", "--from"),
-        ("--change '=> a smile'", "exclude each other"),
-        ("--direction d.safetensors", "exclude each other"),
-        ("--mixing summ", "'summ'"),
-        ("--method flow-edit", "did you mean 'flowedit'"),
-        ("--mask no.png", "no such file"),
-        ("-o nowhere/out.png", "does not"),
-        ("-o .", "has no ending"),
-        ("-o out.psd", ".png"),
-        ("--sheet me.png", "another name"),
-        ("--view me.png", "ends in .html"),
-        ("--view nowhere/x.html", "does not exist"),
-        ("-o x.png --sheet ./x.jpg", "would be one file"),
-        ("-o other.png", "holds something else"),
-        ("--batch 1", "--batch cannot be used here: they are for a folder or a manifest"),
-        ("--workers 1", "--workers cannot be used here"),
-        ("--ray 1", "--ray cannot be used here"),
-    ],
-)
-def test_wrong_input_is_refused_before_the_model_is_loaded(
-    refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, words: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "other.json").write_text('{"name": "a package"}')
-    before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
-    assert words in refused(*arguments, *shlex.split(more))
-    assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
-
-
-def test_wrong_input_is_refused_by_the_model(
-    refused: Refused, arguments: list[object], picture: Path, bundled: Path, made: Callable[..., Path]
-) -> None:
-    assert "did you mean 'portraits'" in refused(*arguments, "--model", "portrait")
-    assert "gpu7" in refused(*arguments, "--device", "gpu7")
-    unread = ("edit", picture, "--to", TO, "--model", arguments[7])
-    assert "--from" in refused(*unread), "of a model that cannot read"
-    assert "openai:MODEL" in refused(*unread, "--captioner", "openai:")
-    along = ("edit", picture, "--from", FROM, "--direction", made("a"))
-    assert "'flowedit' cannot move along a --direction" in refused(*along, "--method", "flowedit")

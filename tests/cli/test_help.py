@@ -1,4 +1,4 @@
-"""Help pages: every command shows what it does and examples that the parser takes, in terminals of any width."""
+"""Help pages: every command has examples that the parser accepts, and keeps their lines in terminals of any width."""
 
 import contextlib
 import io
@@ -10,78 +10,65 @@ from typing import Any
 import pytest
 
 from latentedit.cli import main
-from latentedit.cli.help_pages import EXAMPLES
+from latentedit.cli.help_pages import EXAMPLES, help_page
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
 
-
-def commands(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """A command and all below it, by the words that are typed."""
-    yield names, command
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, (*names, name))
-
-
-PAGES = {
-    "latentedit": main._program(),
-    **{
-        " ".join(("latentedit", *names)): command
-        for top in COMMANDS.names()
-        for names, command in commands(main._load(top), (top,))
-    },
+NAMES = {
+    "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic"},
+    "model": set(MODELS.names()),
+    "claims": set(EXPERIMENTS.names()),
 }
+"""Values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)."""
 
 
-def section(page: str, title: str) -> list[str]:
-    """Lines of a section of a help page."""
-    found = page.replace("\b", "").split("\n\n")
-    return [line.strip() for part in found if part.startswith(title) for line in part.splitlines()[1:]]
+def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """A command and its subcommands, with their full names."""
+    yield name, command
+    for below, one in getattr(command, "commands", {}).items():
+        yield from commands(f"{name} {below}", one)
+
+
+COMMAND = dict(found for top in COMMANDS.names() for found in commands(f"latentedit {top}", main.load_command(top)))
+PAGES = {"latentedit": help_page(str(main.app.info.help))} | {name: one.help for name, one in COMMAND.items()}
+
+
+def example_lines(page: str) -> list[str]:
+    sections = [part.splitlines() for part in page.replace("\b", "").split("\n\n") if part.startswith(EXAMPLES)]
+    return [line.strip() for lines in sections for line in lines[1:]]
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
-    """What the parser makes of a command line, which is not run; variables of the environment may stand before it."""
-    program, *rest = itertools.dropwhile(lambda word: word.partition("=")[0].isupper(), words)
-    assert program == "latentedit"
-    if rest[0] not in COMMANDS.names():
+    """The parameters of a command line, which may begin with environment variables and is not run."""
+    words = list(itertools.dropwhile(lambda word: word.partition("=")[0].isupper(), words))
+    name = next((name for n in (3, 2) if (name := " ".join(words[:n])) in COMMAND), None)
+    if name is None or "--help" in words:
+        assert words[0] == "latentedit"
         return {}
-    command, name = main._load(rest[0]), rest.pop(0)
-    while hasattr(command, "commands"):
-        name = rest.pop(0)
-        command = command.commands[name]
-    if "--help" in rest:
-        return {}
-    return command.make_context(name, rest, obj={}).params
-
-
-def unknown(given: dict[str, Any]) -> list[str]:
-    """Names in a command line that nothing installed has; a hub id or folder counts as known."""
-    known = {
-        "method": [*EDITORS.names(), "all", "lerp", "slerp", "geodesic"],
-        "model": MODELS.names(),
-        "claims": EXPERIMENTS.names(),
-    }
-    named = {option: given.get(option) or () for option in known}
-    listed = {option: [value] if isinstance(value, str) else value for option, value in named.items()}
-    return [one for option, values in listed.items() for one in values if one not in known[option] and "/" not in one]
+    rest = words[len(name.split()) :]
+    return COMMAND[name].make_context(name, rest, obj={}).params
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_examples_are_command_lines_that_the_parser_takes(name: str) -> None:
-    lines = section(PAGES[name].help, EXAMPLES)
+def test_examples_are_accepted_by_the_parser(name: str) -> None:
+    lines = example_lines(PAGES[name])
     assert 2 <= len(lines) <= 5
     assert sum(f"{line} ".startswith(f"{name} ") for line in lines) >= 2
     for line in lines:
-        assert unknown(parsed(shlex.split(line))) == []
+        given = parsed(shlex.split(line))
+        for option, installed in NAMES.items():
+            value = given.get(option) or ()
+            used = [value] if isinstance(value, str) else value
+            assert {one for one in used if "/" not in one} <= installed
 
 
 @pytest.mark.parametrize(("name", "columns"), [*((name, 80) for name in PAGES), ("latentedit edit", 120)])
-def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_keep_their_lines(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    _, *words = name.split()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        assert main.run([*words, "--help"]) == 0
+        assert main.run([*name.split()[1:], "--help"]) == 0
     lines = [line.rstrip() for line in printed.getvalue().splitlines()]
-    wanted = [f"   {line}" for line in section(PAGES[name].help, EXAMPLES)]
+    wanted = [f"   {line}" for line in example_lines(PAGES[name])]
     start = lines.index(f" {EXAMPLES}") + 1
     assert lines[start : start + len(wanted)] == wanted
     assert not any("\b" in line for line in lines)

@@ -40,5 +40,5 @@ def test_commands_take_instructions(tmp_path: Path, command: Command) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "undone.png")), np.asarray(picture()))
     run("sweep", image, "--instruction", HAT, "--strengths", "0,1", "-o", tmp_path / "sweep.png")
     run("direction", "make", image, "--instruction", HAT, "-o", hat)
-    run("direction", "apply", hat, "--on", image, "-o", tmp_path / "applied.png")
+    run("edit", image, "--direction", hat, "-o", tmp_path / "applied.png")
     run("edit", image, "--from", "a wall", "--change", "=> a hat", "-o", tmp_path / "captioned.png")

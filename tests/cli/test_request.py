@@ -3,20 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from latentedit.cli.model_choice import ModelChoice
-from latentedit.cli.request import (
-    check_arrows,
-    default_output,
-    open_checked,
-    recorded_model,
-)
-from latentedit.core.errors import ConfigError, ImageError, LatentEditError, OutputError
+from latentedit.cli.request import check_arrows, recorded_model
+from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.latents.record import RunRecord
+from latentedit_keep.files import named_beside
 from tests.latents.test_record import example
 
 
@@ -25,15 +19,6 @@ def refusal(error: type[LatentEditError], act: Callable[[], object]) -> str:
         act()
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
-
-
-def mask_file(folder: Path, size: tuple[int, int] = (56, 40), levels: tuple[int, int] = (0, 255)) -> Path:
-    """Its left half has one level, its right half another."""
-    image = Image.new("L", size, levels[0])
-    image.paste(levels[1], (size[0] // 2, 0, *size))
-    place = folder / "mask.png"
-    image.save(place)
-    return place
 
 
 @pytest.mark.parametrize(
@@ -69,59 +54,18 @@ def test_an_arrow_that_the_shell_took_is_told_with_the_file_that_it_made(
     [("a/me.png", "a/me.edited.png"), ("me", "me.edited.png"), ("a.b.jpg", "a.b.edited.png"), (".", ".edited.png")],
 )
 def test_a_result_goes_beside_its_picture(picture: str, output: str) -> None:
-    assert default_output(Path(picture), "edited.png") == Path(output)
+    assert named_beside(Path(picture), "edited.png") == Path(output)
 
 
 @pytest.mark.parametrize("letter", ["b", "é", "\udc80"])
 def test_a_result_of_a_very_long_name_can_be_written(letter: str, tmp_path: Path) -> None:
     """With the JSON beside it; and names that differ at their end only stay apart."""
     count = 251 // len(os.fsencode(letter))
-    names = [default_output(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
+    names = [named_beside(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
     assert len(set(names)) == 2
     for name in names:
         assert len(os.fsencode(name.name)) < 240
         name.with_name(f"{name.name}.json").touch()
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"picture": "no.png"}, ImageError, "no such file"),
-        ({"picture": "."}, ImageError, "folder"),
-        ({"mask": "no.png"}, ImageError, "no such file"),
-        ({"output": "me.png"}, OutputError, "another name"),
-        ({"sheet": "me.png"}, OutputError, "another name"),
-        ({"output": "mask.png"}, OutputError, "another name"),
-        ({"sheet": "mask.png"}, OutputError, "another name"),
-        ({"output": "no/o.png"}, OutputError, "does not exist. Create it"),
-        ({"output": "o.psd"}, OutputError, "o.psd"),
-        ({"output": "."}, OutputError, "has no ending"),
-        ({"sheet": "s.gif"}, OutputError, "s.gif"),
-        ({"output": "other.png"}, OutputError, "holds something else"),
-        ({"sheet": "other.png"}, OutputError, "holds something else"),
-        ({"sheet": "o.png"}, OutputError, "would be one file"),
-        ({"sheet": "o.jpg"}, OutputError, "would be one file"),
-        ({"sheet": "x/../o.png"}, OutputError, "Choose another --sheet"),
-        ({"sheet": "link/o.png"}, OutputError, "would be one file"),
-        ({"sheet": "o.json"}, OutputError, "o.json"),
-        ({"picture": "clear.png", "output": "o.jpg"}, OutputError, "transparency"),
-        ({"picture": "tall.png"}, ImageError, "56x40"),
-    ],
-)
-def test_places_that_are_not_good(
-    picture: Path, tmp_path: Path, changes: dict[str, str], error: type[LatentEditError], words: str
-) -> None:
-    (tmp_path / "other.json").write_text('{"name": "a package"}')
-    (tmp_path / "x").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path)
-    Image.open(picture).convert("RGBA").save(tmp_path / "clear.png")
-    Image.open(picture).rotate(90, expand=True).save(tmp_path / "tall.png")
-    asked: dict[str, Any] = {"picture": picture, "output": tmp_path / "o.png", "mask": mask_file(tmp_path)}
-    assert open_checked(**asked, sheet=tmp_path / "s.png").size == (56, 40)
-    asked |= {name: tmp_path / place for name, place in changes.items()}
-    before = sorted(tmp_path.iterdir())
-    assert words in refusal(error, lambda: open_checked(asked.pop("picture"), **asked))
-    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("named", [None, "org/name", "./folder", ""])

@@ -69,35 +69,15 @@ def test_a_range_goes_evenly_from_end_to_end(low: float, high: float, count: int
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    "text",
     [
-        ("", "got '"),
-        ("0,,1", "got '"),
-        (":1:9", "got '"),
-        ("zero,1", "got 'zero'"),
-        ("0;1", "got '0;1'"),
-        ("0.5", "2 to 64 strengths; got 1"),
-        ("nan,1", "from -5 to 5"),
-        ("0,inf", "from -5 to 5"),
-        ("0:1e999:3", "from -5 to 5"),
-        ("0:1", "LOW:HIGH:COUNT"),
-        ("0:1:2:3", "LOW:HIGH:COUNT"),
-        ("1:1:3", "are the same"),
-        ("-0:0:3", "are the same"),
-        ("0:1:", "whole number; got ''"),
-        ("0:1:2.5", "whole number; got '2.5'"),
-        ("0:1:3,4", "whole number; got '3,4'"),
-        ("0:1:1", "2 to 64 strengths; got 1"),
-        ("0:1:65", "2 to 64 strengths; got 65"),
-        (",".join(["1"] * 65), "2 to 64 strengths; got 65"),
-        ("1e-999999999:1:99", "got 99"),
+        *("", "0,,1", ":1:9", "zero,1", "0;1", "0.5", "nan,1", "0,inf", "0:1e999:3", "0:1", "0:1:2:3", "1:1:3"),
+        *("-0:0:3", "0:1:", "0:1:2.5", "0:1:3,4", "0:1:1", "0:1:65", ",".join(["1"] * 65), "1e-999999999:1:99"),
     ],
 )
-def test_everything_else_is_refused_with_an_example(text: str, why: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_everything_else_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"Try --strengths=-1:1:9"):
         parse_strengths(text)
-    assert why in str(caught.value)
-    assert "Try --strengths=-1:1:9, or --strengths=0,0.5,1" in str(caught.value)
 
 
 @given(st.text(alphabet="0123456789.,:-+einfa _", max_size=20))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentedit.editing.outputs import read_record
-from tests.commands import Command, Refused
+from tests.commands import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -74,33 +74,3 @@ def test_a_sweep_by_another_method(command: Command, arguments: list[object], tm
     assert (facts["method"], facts["record"]["method"]) == ("flowslider", "flowslider")
     assert [row["strength"] for row in facts["strengths"]] == [-1, 0, 1]
     assert "yes, byte for byte" in command("replay", tmp_path / "s.png", "--model", arguments[-3]).out
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (["--strengths", "0:inf:3"], "for --strengths"),
-        (["--arm", "left"], "no arm 'left'"),
-        (["--method", "flowslider", "--arm", "text"], "'flowslider' cannot set --arm. Use --method eim"),
-        (["--from", ""], "--from"),
-        (["--from", TO], "Name what should change"),
-        (["--change", "=> a smile"], "exclude each other"),
-        (["--direction", "d.safetensors"], "exclude each other"),
-        (["--mask", "no.png"], "no such file"),
-        (["--mask", "a mask.png", "-o", "a mask.png"], "another name"),
-        (["-o", "me.png"], "another name"),
-        (["-o", "out.gif"], ".html"),
-        (["-o", "x.png"], "holds something else"),
-    ],
-)
-def test_wrong_input_is_refused(
-    refused: Refused,
-    arguments: list[object],
-    mask: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    more: list[str],
-    words: str,
-) -> None:
-    monkeypatch.chdir(mask.parent)
-    Path("x.json").write_text("[]")
-    assert words in refused(*arguments, *more)

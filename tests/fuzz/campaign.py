@@ -1,7 +1,7 @@
-"""Fuzzing for some minutes: ``python -m tests.fuzz.campaign MINUTES [--seed N]`` writes ``results/fuzz.md``.
+"""A fuzzing campaign: ``python -m tests.fuzz.campaign MINUTES [--seed N]`` writes ``results/fuzz.md``.
 
-Each kind of input gets its share of the time, in rounds of a process of its own, which may die. What fails is made
-smaller by hypothesis and lands in ``tests/fuzz/corpus``, where it is a test from then on.
+All kinds of input get the same time, in rounds of a separate process each, which may crash. Hypothesis shrinks an input
+that fails; it is stored in ``tests/fuzz/corpus`` and tested from then on.
 """
 
 import argparse
@@ -22,27 +22,22 @@ from tests.fuzz.judge import LIMIT_S, MEMORY_BYTES, FaultError, Target, judged
 TARGETS = {one.name: one for one in (*pictures.TARGETS, *files.TARGETS, *folders.TARGETS, *commands.TARGETS)}
 CORPUS = Path(__file__).parent / "corpus"
 RESULTS = Path(__file__).parents[2] / "results"
-ROUND = (20, 1000)
-"""Least and most inputs of one process; the first of a kind has the least."""
-ROUND_S = 15
-"""What a process is to take, at the pace so far."""
-HARD_S = 4 * LIMIT_S
-"""After which a process that says nothing is killed: an input that cannot even be interrupted."""
+ROUND = (20, 1000)  # fewest and most inputs of one process; the first of a kind has the fewest
+ROUND_S = 15  # intended time of one process, estimated from those before
+HARD_S = 4 * LIMIT_S  # a process without an answer for this time is killed
 ABOUT = (
-    f"A fault is a crash, more than {LIMIT_S} s, more than {MEMORY_BYTES / 1e9:g} GB beyond what was there, half a "
-    "file, or raw control characters in what is printed. Times are of a machine that had other work. Taken are the "
-    "inputs that were not refused."
+    f"A fault is a crash, more than {LIMIT_S} s, more than {MEMORY_BYTES / 1e9:g} GB of additional memory, a partial "
+    "file, or raw control characters in the output. Accepted are the inputs that were not refused."
 )
 
 
 @dataclasses.dataclass(slots=True)
 class Tally:
-    """What became of the inputs of one kind."""
+    """Counts of one kind of input."""
 
     inputs: int = 0
-    taken: int = 0
+    accepted: int = 0
     seconds: float = 0.0
-    slowest_s: float = 0.0
     faults: set[str] = dataclasses.field(default_factory=set[str])
 
 
@@ -54,23 +49,23 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(TARGETS), action="append")
     chosen = parser.parse_args()
     tallies = {name: Tally() for name in chosen.only or TARGETS}
-    began, turn = time.monotonic(), 0
-    while time.monotonic() - began < 60 * chosen.minutes:
-        name = min(tallies, key=lambda one: tallies[one].seconds)  # whoever had the least time so far
+    start, turn = time.monotonic(), 0
+    while time.monotonic() - start < 60 * chosen.minutes:
+        name = min(tallies, key=lambda one: tallies[one].seconds)
         _one_round(TARGETS[name], chosen.seed + turn, tallies[name])
         turn += 1
-        minutes = (time.monotonic() - began) / 60
+        minutes = (time.monotonic() - start) / 60
         print(f"{minutes:5.1f} min  {sum(one.inputs for one in tallies.values()):>7} inputs  {name}", flush=True)
     if not chosen.only:
         (RESULTS / "fuzz.md").write_text(_table(tallies, chosen.seed))
 
 
 def _one_round(target: Target, number: int, tally: Tally) -> None:
-    """Run a process of its own, and count what it sends."""
+    """Run one process, and count what it reports."""
     count = min(max(ROUND[0], round(ROUND_S * tally.inputs / (tally.seconds or 1))), ROUND[1])
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=_explore, args=(target, number, count, theirs))
-    began, last, fault = time.monotonic(), None, ""
+    start, last, fault = time.monotonic(), None, ""
     child.start()
     theirs.close()
     try:
@@ -78,8 +73,7 @@ def _one_round(target: Target, number: int, tally: Tally) -> None:
             message = ours.recv()
             if "input" not in message:
                 fault = message["fault"]
-                tally.inputs, tally.taken = tally.inputs + message["inputs"], tally.taken + message["taken"]
-                tally.slowest_s = max(tally.slowest_s, message["slowest_s"])
+                tally.inputs, tally.accepted = tally.inputs + message["inputs"], tally.accepted + message["accepted"]
                 break
             last = message["input"]
         else:
@@ -88,7 +82,7 @@ def _one_round(target: Target, number: int, tally: Tally) -> None:
         fault = "the process died"
     child.kill()
     child.join()
-    tally.seconds += time.monotonic() - began
+    tally.seconds += time.monotonic() - start
     if fault:
         text, short = repr(last), " ".join(ascii(fault).split())[:160]
         name = f"{file_stem(target.name)}.{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}.txt"
@@ -99,7 +93,7 @@ def _one_round(target: Target, number: int, tally: Tally) -> None:
 
 def _explore(target: Target, number: int, count: int, pipe: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    done: dict[str, Any] = {"inputs": 0, "taken": 0, "slowest_s": 0.0, "fault": ""}
+    done: dict[str, Any] = {"inputs": 0, "accepted": 0, "fault": ""}
 
     @seed(number)
     @settings(
@@ -114,37 +108,29 @@ def _explore(target: Target, number: int, count: int, pipe: Any) -> None:
     def explore(value: Any) -> None:
         pipe.send({"input": value})
         done["inputs"] += 1
-        began = time.monotonic()
-        done["taken"] += judged(target, value)
-        done["slowest_s"] = max(done["slowest_s"], time.monotonic() - began)
+        done["accepted"] += judged(target, value)
 
     try:
         explore()
     except FaultError as found:  # the smallest input was sent last
         done["fault"] = str(found)
-    except Exception as error:  # noqa: BLE001 (of hypothesis: an input that does not fail again)
+    except Exception as error:  # noqa: BLE001 (from hypothesis, if an input does not fail again)
         done["fault"] = f"{type(error).__name__}: {error}"
     pipe.send(done)
 
 
 def file_stem(name: str) -> str:
-    """The kind of an input, as a file's name begins with it."""
+    """The name of a kind of input as the beginning of a file name."""
     return re.sub(r"\W+", "-", name)
 
 
-def _table(tallies: dict[str, Tally], seed: int) -> str:
-    total = sum(one.inputs for one in tallies.values())
+def _table(tallies: dict[str, Tally], number: int) -> str:
     faults = [f"* {name}: `{fault}`" for name, one in tallies.items() for fault in sorted(one.faults)]
-    lines = [
-        f"# Fuzzing\n\n`make fuzz SEED={seed}`: {total:,} inputs, {len(faults)} distinct faults.\n\n{ABOUT}\n",
-        "| kind of input | inputs | taken | slowest, s | faults |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {name} | {one.inputs} | {one.taken} | {one.slowest_s:.1f} | {len(one.faults)} |"
-            for name, one in tallies.items()
-        ),
-    ]
-    return "\n".join([*lines, "", *faults]).rstrip() + "\n"
+    total = sum(one.inputs for one in tallies.values())
+    rows = [f"| {name} | {one.inputs} | {one.accepted} | {len(one.faults)} |" for name, one in tallies.items()]
+    head = f"# Fuzzing\n\n`make fuzz SEED={number}`: {total:,} inputs, {len(faults)} distinct faults.\n\n{ABOUT}\n"
+    columns = "| kind of input | inputs | accepted | faults |\n| --- | ---: | ---: | ---: |"
+    return "\n".join([head, columns, *rows, "", *faults]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
+from latentedit.batch.manifest import load_manifest
 from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError
 from latentedit.directions.direction import Calibration, Direction, save_direction
@@ -28,7 +29,7 @@ from latentedit.models.calibrations import VARIABLE, calibration_file
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.pictures import save_image
 from tests.editors.colours import ColourBackbone
-from tests.fuzz.judge import Target, told
+from tests.fuzz.judge import Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 
 _RECORD = json.loads(
@@ -107,7 +108,7 @@ def _difference() -> bytes:
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_picture(), data)
+    undo_stored(_picture(), data, model=_model())
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
@@ -138,8 +139,8 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
     name, data = given
     Image.new("RGB", (4, 4), (9, 9, 9)).save(folder / "a.png")
     (folder / "pipe").symlink_to("/dev/zero")
-    _told_of(data, folder / name, "bench", "data")
-    found = load_dataset(folder) if name == "m.yaml" else load_items(folder / name)
+    _show(data, folder / name, "bench", "data")
+    found = load_dataset(folder) if name == "m.yaml" else load_manifest(folder / name)
     for item in found.items:
         item.picture()
 
@@ -149,14 +150,14 @@ def _replay(data: bytes, folder: Path) -> None:
     text = data.decode("utf-8", "replace")
     save_image(_picture().image, folder / "r.png", record=text[:900_000])
     with contextlib.suppress(LatentEditError):
-        told("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
+        run_command("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
     record = RunRecord.from_json(text, "me.png")
     assert RunRecord.from_json(record.to_json(), "again") == record
 
 
-def _told_of(data: bytes, place: Path, *words: str) -> None:
+def _show(data: bytes, place: Path, *words: str) -> None:
     place.write_bytes(data)
-    told(*words, str(place))
+    run_command(*words, str(place))
 
 
 _CALIBRATION = {
@@ -202,7 +203,7 @@ TARGETS = [
     Target(
         name="directions",
         inputs=st.deferred(lambda: safetensors(_direction(), "latentedit.direction")),
-        act=lambda data, folder: _told_of(data, folder / "d.safetensors", "direction", "show"),
+        act=lambda data, folder: _show(data, folder / "d.safetensors", "direction", "show"),
     ),
     Target(name="records in pictures", inputs=documents(_RECORD), act=_replay),
     Target(name="differences", inputs=st.deferred(lambda: safetensors(_difference(), "")), act=_undo),

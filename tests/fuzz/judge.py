@@ -1,4 +1,4 @@
-"""One input, and whether the program stayed sound: no crash, no wait, no flood, nothing half written, nothing raw."""
+"""Judges one input: no crash, no excess of time or memory, no partial file, no raw control characters."""
 
 import ast
 import contextlib
@@ -19,31 +19,31 @@ from latentedit.cli.main import run
 from latentedit.core.errors import LatentEditError
 
 LIMIT_S = 20
-"""For one input."""
-
 MEMORY_BYTES = 2_000_000_000
-"""That one input may take beyond what the process had."""
+"""Time and additional memory that one input may take."""
 
 _RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Control characters that no line of ours has; line breaks and tabs are looked at by the number of lines."""
+"""Control characters other than tabs and line breaks."""
 
 
 class FaultError(AssertionError):
-    """What must not be."""
+    """The program behaved wrongly."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A door of the program: what may come in, as plain Python literals, and what is done with it."""
+    """A kind of input, made of plain Python literals, and what is done with it in an empty folder.
+
+    ``act`` raises `LatentEditError` where the input is refused.
+    """
 
     name: str
     inputs: SearchStrategy[Any]
     act: Callable[[Any, Path], None]
-    """Gets an input and an empty folder; raises `LatentEditError` where the input is refused."""
 
 
 def judged(target: Target, value: Any) -> bool:
-    """Whether the input was taken and not refused; raise where the program was not sound."""
+    """Whether the input was accepted; a `FaultError` if the program behaved wrongly."""
     if ast.literal_eval(repr(value)) != value:
         raise FaultError(f"an input of {target.name} cannot be kept: {value!r}")
     with tempfile.TemporaryDirectory() as folder, bounded(LIMIT_S, MEMORY_BYTES):
@@ -64,8 +64,8 @@ def judged(target: Target, value: Any) -> bool:
     return taken
 
 
-def told(*arguments: str) -> int:
-    """Run a command line, look at what it printed, and raise `LatentEditError` where it is refused."""
+def run_command(*arguments: str) -> int:
+    """Run a command line and check what it printed; a `LatentEditError` if it was refused."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(list(arguments))
@@ -89,7 +89,7 @@ def check_printed(code: int, out: str, err: str) -> None:
 
 @contextlib.contextmanager
 def bounded(seconds: int, memory_bytes: int) -> Generator[None]:
-    """Raise inside where it takes longer, or more memory beyond what the process has."""
+    """Limit time, and memory beyond that of the process, inside the context."""
 
     def late(*_: object) -> None:
         raise TimeoutError(f"it takes more than {seconds} s")

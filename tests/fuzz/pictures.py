@@ -11,7 +11,7 @@ from PIL import Image
 from latentedit.core.errors import ImageError
 from latentedit.latents.record import RunRecord
 from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, read_pixels, save_image
-from tests.fuzz.judge import FaultError, Target, told
+from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import bent
 
 _KINDS: dict[str, tuple[list[str], list[dict[str, Any]]]] = {
@@ -91,7 +91,7 @@ def _read(data: bytes, folder: Path) -> None:
 def _keep_files(data: list[bytes], folder: Path) -> None:
     (folder / "a.png").write_bytes(data[0])
     (folder / "b.png").write_bytes(data[1])
-    told("keep", str(folder / "a.png"), str(folder / "b.png"), "-o", str(folder / "o.png"))
+    run_command("keep", str(folder / "a.png"), str(folder / "b.png"), "-o", str(folder / "o.png"))
 
 
 TARGETS = [

@@ -1,4 +1,4 @@
-"""Who can reach an address: this machine alone, or others, who then have to know a password."""
+"""Addresses to listen at: the loopback address, or others, which need a password."""
 
 import ipaddress
 
@@ -6,15 +6,11 @@ from latentedit.core.errors import ConfigError
 
 
 def check_host(host: str, password: str) -> None:
-    """Refuse a page that others can reach without a password.
-
-    Raises:
-        ConfigError: it is such a page.
-    """
+    """Refuse an address that other machines can reach without a password."""
     if not (is_loopback(host) or password):
         raise ConfigError(
-            f"at {host} others can reach the page, which then needs a password. Give a `password`, set "
-            "LATENTEDIT_APP_PASSWORD, or stay at 127.0.0.1"
+            f"other machines can reach {host}, which needs a password. Give a `password`, set "
+            "LATENTEDIT_APP_PASSWORD, or use 127.0.0.1"
         )
 
 

@@ -1,4 +1,4 @@
-"""Files that a visitor takes home. They are written to a folder of their own, read, and gone."""
+"""Files for download. Each is written to a temporary folder and read; none is left on the server."""
 
 import dataclasses
 import json
@@ -17,13 +17,7 @@ _NAME_LETTERS = 60
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """One file.
-
-    Args:
-        name: without a folder, of plain letters.
-        kind: its MIME type.
-        content: its bytes.
-    """
+    """A file name of plain letters, a MIME type, and the bytes."""
 
     name: str
     kind: str
@@ -31,7 +25,7 @@ class Download:
 
 
 def picture_file(picture: Picture, result: EditResult | None) -> Download:
-    """A picture as PNG: what an edit made of it, with its record and what undoes it, or as it came."""
+    """A picture as PNG; an edited one with its record and the original for undo."""
     with tempfile.TemporaryDirectory() as folder:
         if result is None:
             place = Path(folder, f"{_stem(picture)}.png")
@@ -43,14 +37,14 @@ def picture_file(picture: Picture, result: EditResult | None) -> Download:
 
 
 def record_file(picture: Picture, result: EditResult) -> Download:
-    """The record of an edit, and what was measured, as the JSON beside a saved picture has it."""
-    told = plain({"record": result.record, "results": [result.measures]})
-    content = json.dumps(told, ensure_ascii=False, indent=1).encode()
+    """The record and measurements of an edit, as in the JSON file that belongs to a saved picture."""
+    facts = plain({"record": result.record, "results": [result.measures]})
+    content = json.dumps(facts, ensure_ascii=False, indent=1).encode()
     return Download(name=f"{_stem(picture)}.edited.json", kind="application/json", content=content)
 
 
 def direction_files(directions: Mapping[str, Direction]) -> list[Download]:
-    """One file a direction, named after what was asked for."""
+    """One file for each direction, named after its change."""
     files: list[Download] = []
     with tempfile.TemporaryDirectory() as folder:
         for text, direction in directions.items():

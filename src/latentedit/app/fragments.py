@@ -1,4 +1,4 @@
-"""Pieces of HTML that the page shows. Text of visitors, captions and files goes through `html.escape`, all of it."""
+"""HTML of the page. All text of visitors, captions and files is escaped."""
 
 import base64
 import io
@@ -8,7 +8,7 @@ from html import escape
 from PIL import Image
 
 from latentedit.api.discovery import SCALES, Discovery
-from latentedit.app.history import Edit, Entry
+from latentedit.app.visitor import Edit, Entry
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.colour import shown
@@ -17,11 +17,11 @@ _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
 
 _SANDBOX = "allow-scripts"
-"""Of the viewer's frame: an origin of its own, which reaches neither the page nor its cookies."""
+"""Gives the viewer's frame a separate origin, without access to the page and its cookies."""
 
 
 def data_url(image: Image.Image, *, longest_px: int) -> str:
-    """A picture as an address that holds it; no file of it ever lies on the server."""
+    """A picture as a data URL, so that no file of it is on the server."""
     small, file = shown(image).copy(), io.BytesIO()
     small.info.clear()
     small.thumbnail((longest_px, longest_px))
@@ -30,24 +30,24 @@ def data_url(image: Image.Image, *, longest_px: int) -> str:
 
 
 def message(text: str, *, kind: str = "error", button: str = "") -> str:
-    """One line that tells the visitor what happened; "error" is read out at once by a screen reader."""
+    """One line for the visitor; a screen reader reads the kind "error" at once."""
     role = "alert" if kind == "error" else "status"
     after = f' <button type="button" data-index="0">{escape(button)}</button>' if button else ""
     return f'<p class="le-message le-{kind}" role="{role}">{_plain(text)}{after}</p>'
 
 
 def _plain(text: str) -> str:
-    """What the library says, without its marks of parameters."""
+    """A message of the library without the backquotes of its parameters."""
     return escape(text.replace("`", ""))
 
 
 def frame(page: str) -> str:
-    """A page of its own, such as the viewer, in a frame that cannot reach the page around it."""
+    """A page such as the viewer, in a frame without access to the page around it."""
     return f'<iframe class="le-viewer" title="the edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
 def preview(entry: Entry) -> str:
-    """The current picture, and what is to be known about how the model sees it."""
+    """The current picture with its notes."""
     width, height = entry.picture.size
     url = data_url(entry.picture.image, longest_px=_PREVIEW_PX)
     notes = "".join(f"<li>{escape(note)}</li>" for note in entry.notes)
@@ -57,7 +57,7 @@ def preview(entry: Entry) -> str:
 
 
 def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
-    """Pictures as buttons; a click tells the index, see `page.CHOOSE`."""
+    """Pictures as buttons; a click sends the index, see `layout`."""
     buttons = [
         f'<button type="button" data-index="{index}" aria-pressed="{str(index == chosen).lower()}" '
         f'title="{escape(label)}"><img src="{data_url(image, longest_px=_THUMBNAIL_PX)}" alt="">'
@@ -68,13 +68,13 @@ def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: in
 
 
 def history(entries: Sequence[Entry], current: Entry | None) -> str:
-    """All pictures of the visit, oldest first."""
+    """All pictures of the session, oldest first."""
     chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
     return pictures([entry.picture.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
 
 
 def facts(edit: Edit) -> str:
-    """What the whole change did and cost, as a table; and the cross-talk of several directions."""
+    """Verdict and cost of the full change, and the cross-talk of several directions."""
     last = edit.results[-1]
     strengths = ", ".join(f"{strength:.2f}" for strength in last.strengths)
     spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s for {len(edit.results)} strengths and their verdicts"
@@ -86,13 +86,13 @@ def facts(edit: Edit) -> str:
 
 
 def discovered(discovery: Discovery) -> str:
-    """One button a direction, which takes it: the picture moved by -2 and 2 steps, and what that changes."""
+    """One button for each direction: the picture moved by -2 and 2 steps, and the name."""
     scales = [SCALES.index(-2.0), SCALES.index(2.0)]
-    pairs = [_beside(to_images(found.probe.pictures[scales])) for found in discovery.directions]
+    pairs = [_side_by_side(to_images(found.probe.pictures[scales])) for found in discovery.directions]
     return pictures(pairs, [found.probe.meaning.name for found in discovery.directions])
 
 
-def _beside(images: Sequence[Image.Image]) -> Image.Image:
+def _side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     """Pictures of one size in a row."""
     width, height = images[0].size
     row = Image.new("RGB", (width * len(images), height))
@@ -102,7 +102,6 @@ def _beside(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def _cross_talk(result: EditResult, names: Sequence[str]) -> str:
-    """How much of each direction's change comes along with each other one."""
     if result.cross_talk is None:
         return ""
     heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)

@@ -1,4 +1,4 @@
-"""The page's server: where it listens, who may come in, and what is left when it ends, which is nothing."""
+"""The server of the page: address, access control, and removal of all files at its end."""
 
 import contextlib
 import os
@@ -15,8 +15,7 @@ from latentedit.app.models import Models
 from latentedit.app.page import Page
 from latentedit.core.errors import ConfigError
 
-_MOST_WAITING = 8
-"""Tasks in the queue; who comes then is told to try again."""
+_MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
 
 _MAX_UPLOAD = "20mb"
 
@@ -31,32 +30,23 @@ def serving(
     user: str = "",
     password: str = "",
 ) -> Generator[str]:
-    """The page, as long as the context is open; what visitors left is removed with it.
+    """Serve the page while the context is open, and yield its address.
 
     Args:
-        models: that it offers.
-        folder: for what visitors send, the server's own.
-        host: the address to listen at.
-        port: a free one from 7860 on where it is None.
-        user: the name to log in with, where there is a password.
-        password: that visitors have to give; none where it is empty, which goes on this machine's own address only.
-
-    Yields:
-        Where the page is.
-
-    Raises:
-        ConfigError: an address that others can reach without a password, or a port that is in use.
+        folder: for uploads, not shared with other programs; removed at the end.
+        port: None for the first free one from 7860.
+        password: may be empty at a loopback address.
     """
     check_host(host, password)
-    # A stranger's name that leads to this machine (DNS rebinding) would let a stranger's page read ours.
+    # Refuse other host names, or a foreign page could read ours by DNS rebinding.
     hosts = [host.lower(), "127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        # Read when the page is made; gradio asks its own server whether it runs, which is not for a proxy to answer.
+        # Gradio reads these when the page is made. It also checks that its server runs, which must bypass a proxy.
         stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), NO_PROXY="*"))
         page = Page(models, folder)
         stack.callback(page.close)
-        page.blocks.queue(max_size=_MOST_WAITING, default_concurrency_limit=1, api_open=False)
+        page.blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=1, api_open=False)
         try:
             _, address, _ = page.blocks.launch(
                 server_name=host,
@@ -90,7 +80,7 @@ def serving(
 
 @contextlib.contextmanager
 def _environment(**wanted: str) -> Generator[None]:
-    """Environment variables, as long as the context is open."""
+    """Set environment variables while the context is open."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

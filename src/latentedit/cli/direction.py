@@ -7,13 +7,13 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
-from latentedit.cli.request import all_changes, default_output
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
+from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -42,16 +42,9 @@ def make(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
     ],
-    to: options.To = None,
-    change: options.Changes = None,
-    add: options.Adds = None,
-    remove: options.Removes = None,
-    instruction: options.Instructions = None,
-    beside: options.Beside = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
-    licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     *,
+    words: ChangeChoice,
+    licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     choice: ModelChoice,
     seed: options.Seed = 0,
     as_json: options.Json = False,
@@ -64,15 +57,7 @@ def make(
         latentedit direction make a.png b.png --change "=> glasses" -o c.safetensors
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
-    request = EditRequest(
-        to=None if to is None else to.strip(),
-        change=all_changes(change, add, remove),
-        instruction=tuple(instruction or ()),
-        beside=tuple(beside or ()),
-        caption=source,
-        captioner=captioner,
-        seed=seed,
-    )
+    request = words.request(seed=seed)
     request.check_wanted()
     from latentedit.directions.direction import check_direction_output, save_direction
     from latentedit.editing.session import Session
@@ -86,8 +71,8 @@ def make(
         latent = encode(
             choice.load(),
             opened,
-            caption=source,
-            captioner=captioner,
+            caption=request.caption,
+            captioner=request.captioner,
             instructed=request.instructed,
             beside=request.beside,
         )
@@ -100,7 +85,7 @@ def make(
         )
         direction = calibrate_direction(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
-    _tell(direction, output, as_json=as_json, quiet=quiet)
+    _report(direction, output, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -113,7 +98,7 @@ def show(file: File, as_json: options.Json = False) -> None:
     """
     from latentedit.directions.direction import load_direction
 
-    _tell(load_direction(file), file, as_json=as_json, quiet=False)
+    _report(load_direction(file), file, as_json=as_json, quiet=False)
 
 
 @app.command()
@@ -140,7 +125,7 @@ def preview(
         latentedit direction preview glasses.safetensors --on you.png -o sweep.png
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
-    output = output if output is not None else default_output(file, "preview.png")
+    output = output if output is not None else named_beside(file, "preview.png")
     from latentedit.directions.direction import load_direction
     from latentedit.display.page import check_sweep_output
     from latentedit.editing.outputs import check_beside
@@ -209,13 +194,13 @@ def _range(direction: "Direction") -> str:
     return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
 
 
-def _tell(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> None:
+def _report(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> None:
     from latentedit.directions.description import describe
 
     rows = describe(direction)
     if as_json:
-        told = {label: text for label, text in rows if label != "note"}
-        print_json({"file": file, **told, "notes": direction.notes, "calibration": direction.calibration})
+        texts = {label: text for label, text in rows if label != "note"}
+        print_json({"file": file, **texts, "notes": direction.notes, "calibration": direction.calibration})
     elif not quiet:
         say(file)
         print_rows(rows)

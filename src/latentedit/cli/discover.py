@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from latentedit.api.discovery import DirectionProbe, Discovery
     from latentedit.geometry.local_basis import LocalBasis
 
-Kept = Annotated[
-    str | None,
-    typer.Option("--from", help="Caption of what should stay. Without it, anything may change."),
+Preserved = Annotated[
+    str | None, typer.Option("--from", help="Caption of what should stay. Without it, anything may change.")
 ]
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
 LevelOption = Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")]
@@ -28,7 +27,7 @@ LevelOption = Annotated[float, typer.Option("--level", help="Noise level: large 
 def discover(
     picture: Annotated[Path, typer.Argument(help="The image.", show_default=False, metavar="PICTURE")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.", rich_help_panel=options.OUTPUT)],
-    source: Kept = None,
+    source: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
     level: LevelOption = 0.85,
     rank: Annotated[int, typer.Option("--rank", help="Number of directions.")] = 10,
@@ -66,15 +65,24 @@ def discover(
         latent = encode(backbone, opened, caption=source or "")
         basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
         discovery = walk_basis(basis, progress=progress)
-    told = write_discovery(discovery, output)
+    index = write_discovery(discovery, output)
     warn(() if quiet else basis.notes)
     if as_json:
-        print_json({"picture": picture, "output": output, **told})
+        print_json({"picture": picture, "output": output, **index})
     elif not quiet:
         say(f"{picture} -> {output}")
-        print_rows(discovery_rows(discovery, [row["file"] for row in told["directions"]]))
-        again = try_command(picture, output / told["directions"][0]["file"], choice=choice, source=source)
-        print_rows([("sheet", str(output / "directions.png")), ("try", again)])
+        cost, files = discovery.cost, [row["file"] for row in index["directions"]]
+        spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
+        print_rows(
+            [
+                ("settings", basis_text(basis)),
+                *((f"{k + 1}", f"{probe_text(discovery.directions[k].probe)}  {file}") for k, file in enumerate(files)),
+                ("random", _random(discovery)),
+                ("cost", f"{basis_cost(basis)}, {spent}"),
+                ("sheet", str(output / "directions.png")),
+                ("try", try_command(picture, output / files[0], choice=choice, source=source)),
+            ]
+        )
 
 
 def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str | None) -> str:
@@ -85,7 +93,7 @@ def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str |
     return shlex.join(["latentedit", "sweep", str(picture), *more])
 
 
-def looked_at(basis: "LocalBasis") -> str:
+def basis_text(basis: "LocalBasis") -> str:
     """Settings of a basis, and what it preserves."""
     caption = basis.latent.captions[0]
     under = f", prompt: {basis.prompt}" if basis.prompt != caption else ""
@@ -98,21 +106,9 @@ def basis_cost(basis: "LocalBasis") -> str:
     return f"{basis.evaluations:g} evaluations for the basis ({basis.products} products)"
 
 
-def discovery_rows(discovery: "Discovery", files: list[str]) -> list[tuple[str, str]]:
-    """Settings, one row per direction, random directions as the control, and the cost."""
-    cost = discovery.cost
-    spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
-    return [
-        ("settings", looked_at(discovery.basis)),
-        *((f"{k + 1}", f"{named(discovery.directions[k].probe)}  {file}") for k, file in enumerate(files)),
-        ("random", _random(discovery)),
-        ("cost", f"{basis_cost(discovery.basis)}, {spent}"),
-    ]
-
-
-def named(walked: "DirectionProbe") -> str:
+def probe_text(probe: "DirectionProbe") -> str:
     """The name of a direction, and its purity if the model has an attribute reader."""
-    meaning = walked.meaning
+    meaning = probe.meaning
     return meaning.name if math.isnan(meaning.purity) else f"{meaning.name}; purity {meaning.purity:.2f}"
 
 

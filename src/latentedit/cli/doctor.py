@@ -1,27 +1,30 @@
-"""``latentedit doctor``: check this installation. Heavy imports are inside the command."""
+"""``latentedit doctor``: check this installation, or one model. Heavy imports are inside the command."""
 
+import dataclasses
 import importlib.metadata
 import platform
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentedit._version import __version__
 from latentedit.cli import options
-from latentedit.cli.doctor_model import examine
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError, to_install
-from latentedit_keep.console import print_json, say
+from latentedit_keep.console import print_json, progress_bar, say
+
+if TYPE_CHECKING:
+    from latentedit.models.memory import ModelNeeds
+    from latentedit.models.placement import Placement
 
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
 _ENOUGH_BYTES = 1e9
 """Free memory that the bundled models need twice over."""
 
-Row = tuple[str, str, bool]
-"""Name of a check, its finding, and whether it passed."""
+_LABEL_WIDTH = 24
 
 
 @chooses_model
@@ -41,40 +44,45 @@ def doctor(
         latentedit doctor --no-sample --json
         latentedit doctor --model black-forest-labs/FLUX.2-klein-4B --no-sample
     """
+    about: dict[str, Any] = {}
     if choice.model is not None:
-        if not examine(choice, load=thorough, as_json=as_json):
-            raise typer.Exit(1)
-        return
-    refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
-    rows = [*_software(), *_hardware(), *_models(thorough)]
-    failed = [label for label, _, ok in rows if not ok]
-    if as_json:
-        checks = [{"check": label, "found": found, "ok": ok} for label, found, ok in rows]
-        print_json({"ok": not failed, "checks": checks})
+        about, rows = _examine(choice, load=thorough, as_json=as_json)
     else:
-        width = max(len(label) for label, _, _ in rows) + 2
-        for label, found, ok in rows:
-            say(f"{'ok ' if ok else 'BAD'}  {label:<{width}}{found}")
+        refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
+        rows = [*_software(), *_hardware(), *_models(thorough)]
+        _say_rows(() if as_json else rows)
+    failed = [row["check"] for row in rows if not row["ok"]]
+    if as_json:
+        print_json({"ok": not failed, **about, "checks": rows})
+    else:
         say()
         say(f"problems: {', '.join(failed)}" if failed else "no problems found")
     if failed:
         raise typer.Exit(1)
 
 
-def _software() -> list[Row]:
-    rows = [
-        ("latentedit", __version__, True),
-        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", True),
-    ]
+def _row(check: str, found: str, *, ok: bool = True, cure: str = "", **facts: Any) -> dict[str, Any]:
+    return {"check": check, "found": found, "ok": ok, "cure": cure, **facts}
+
+
+def _say_rows(rows: Sequence[dict[str, Any]]) -> None:
+    for row in rows:
+        cure = f". {row['cure']}" if row["cure"] else ""
+        say(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
+
+
+def _software() -> list[dict[str, Any]]:
+    system = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    rows = [_row("latentedit", __version__), _row("Python", system)]
     for package in _PACKAGES:
         try:
-            rows.append((package, importlib.metadata.version(package), True))
+            rows.append(_row(package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:
-            rows.append((package, f"not installed; run: pip install {package}", False))
+            rows.append(_row(package, f"not installed; run: pip install {package}", ok=False))
     return rows
 
 
-def _hardware() -> list[Row]:
+def _hardware() -> list[dict[str, Any]]:
     import psutil
     import torch
 
@@ -87,25 +95,113 @@ def _hardware() -> list[Row]:
         devices.append("mps")
     free = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
     return [
-        ("devices", ", ".join(devices), True),
-        ("threads", f"{torch.get_num_threads()} of {psutil.cpu_count()} cores", True),
-        ("memory", free, memory.available > _ENOUGH_BYTES),
+        _row("devices", ", ".join(devices)),
+        _row("threads", f"{torch.get_num_threads()} of {psutil.cpu_count()} cores"),
+        _row("memory", free, ok=memory.available > _ENOUGH_BYTES),
     ]
 
 
-def _models(thorough: bool) -> list[Row]:
-    found = bundled()
-    if not found:
-        return [("models", f"none is installed. {to_install('latentedit-portraits')}", False)]
-    return [_checked(f"model {name}", folder, thorough) for name, folder in found.items()]
-
-
-def _checked(label: str, folder: Path, thorough: bool) -> Row:
+def _models(thorough: bool) -> list[dict[str, Any]]:
     from latentedit.models.loading import open_folder
 
-    try:
-        if thorough:
-            return label, f"verified; {verification(folder)[-1]}", True
-        return label, f"complete, {len(open_folder(folder).parts)} parts", True
-    except LatentEditError as error:
-        return label, " ".join(str(error).split()), False
+    rows: list[dict[str, Any]] = []
+    for name, folder in bundled().items():
+        try:
+            if thorough:
+                found = f"verified; {verification(folder)[-1]}"
+            else:
+                found = f"complete, {len(open_folder(folder).parts)} parts"
+            rows.append(_row(f"model {name}", found))
+        except LatentEditError as error:
+            rows.append(_row(f"model {name}", " ".join(str(error).split()), ok=False))
+    return rows or [_row("models", f"none is installed. {to_install('latentedit-portraits')}", ok=False)]
+
+
+def _examine(choice: ModelChoice, *, load: bool, as_json: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The memory that a model needs, then an edit if it fits. Each row is printed as soon as it is known.
+
+    For a hub id, only the configurations are downloaded before the model is loaded.
+    """
+    from latentedit.models.memory import suited_placement
+    from latentedit.models.placement import Placement, dtype_name, existing_device, known_dtype, suited_dtype
+    from latentedit.models.registry import look_up
+
+    given = choice.given()
+    needs = look_up(choice.name, **{name: given[name] for name in ("text_encoders", "revision") if name in given})
+    device = existing_device(choice.device)
+    if choice.dtype in (None, "auto"):
+        dtype = suited_dtype(device, bytes_float32=4 * needs.parameters, half=needs.half)
+    else:
+        dtype = known_dtype(choice.dtype)
+    preferred = Placement(device=device, dtype=dtype)
+    placement = suited_placement(needs, preferred)
+    rows = [*_part_rows(needs, preferred), _fit_row(needs, preferred, placement)]
+    _say_rows(() if as_json else rows)
+    if placement is not None and load:
+        rows += _try_model(choice, placement, as_json=as_json)
+    fits = None if placement is None else {"dtype": dtype_name(placement.dtype), "placement": placement.policy}
+    return {"model": choice.name, "device": str(device), "fits": fits}, rows
+
+
+def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, Any]]:
+    """Each network with its parameters and bytes by dtype, and the activations."""
+    import torch
+
+    from latentedit.models.memory import gigabytes
+    from latentedit.models.placement import dtype_name
+
+    in_half = dataclasses.replace(placement, dtype=needs.half)
+    stored = {
+        "float32": dataclasses.replace(placement, dtype=torch.float32),
+        dtype_name(needs.half): in_half,
+        "fp8 storage": dataclasses.replace(in_half, storage=torch.float8_e4m3fn),
+    }
+    rows: list[dict[str, Any]] = []
+    for part, network in needs.parts.items():
+        sizes = {label: needs.part_bytes(part, one) for label, one in stored.items()}
+        if part != needs.denoiser:
+            del sizes["fp8 storage"]
+        listed = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
+        found = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
+        rows.append(_row(part, found, parameters=network.parameters, bytes=sizes))
+    size = needs.activation_bytes(placement)
+    found = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
+    return [*rows, _row("activations", found, activation_bytes=size)]
+
+
+def _fit_row(needs: "ModelNeeds", preferred: "Placement", placement: "Placement | None") -> dict[str, Any]:
+    """Whether and how the model fits this machine's memory."""
+    from latentedit.models.memory import free_bytes, gigabytes
+    from latentedit.models.placement import dtype_name
+
+    free = gigabytes(free_bytes(preferred.device))
+    if placement is None:
+        total = gigabytes(needs.total_bytes(preferred))
+        return _row(
+            "fits", f"no: {total}, with {free} free on {preferred.device}", ok=False, cure="Use a smaller model"
+        )
+    how = f"dtype={dtype_name(placement.dtype)!r} and placement={placement.policy!r}"
+    return _row("fits", f"{placement.device} with {how}: {gigabytes(needs.total_bytes(placement))} of {free} free")
+
+
+def _try_model(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
+    """Load the model and check it."""
+    from latentedit.editing.checkup import check_model
+    from latentedit.models.memory import gigabytes
+    from latentedit.models.placement import dtype_name
+
+    rows: list[dict[str, Any]] = []
+    with progress_bar(quiet=as_json) as progress:
+        try:
+            suited = ModelChoice(dtype=dtype_name(placement.dtype), placement=placement.policy)
+            model = dataclasses.replace(choice, dtype=None).or_else(suited).load()
+        except LatentEditError as error:
+            rows = [_row("load", " ".join(str(error).split()), ok=False)]
+            _say_rows(() if as_json else rows)
+            return rows
+        for check in check_model(model, progress=progress):
+            spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
+            cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
+            rows.append(_row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost))
+            _say_rows(() if as_json else rows[-1:])
+    return rows

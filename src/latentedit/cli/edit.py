@@ -1,18 +1,18 @@
 """``latentedit edit``: edit an image, a folder or a manifest. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
-from latentedit.cli.request import all_changes, default_output, open_checked
+from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strength
-from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.files import named_beside
 
 
 @chooses_model
@@ -23,21 +23,14 @@ def edit(
             help="The image to edit, or a folder or manifest of images.", show_default=False, metavar="PICTURE"
         ),
     ],
-    to: options.To = None,
-    change: options.Changes = None,
-    add: options.Adds = None,
-    remove: options.Removes = None,
-    instruction: options.Instructions = None,
-    beside: options.Beside = None,
+    *,
+    words: ChangeChoice,
     direction: options.Directions = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
     mask: options.Mask = None,
     strength: options.Strengths = None,
     method: options.Method = None,
     mixing: options.Mixing = "sum",
     local: options.Local = None,
-    *,
     choice: ModelChoice,
     seed: options.Seed = 0,
     anyway: options.Anyway = False,
@@ -61,9 +54,7 @@ def edit(
     batch: Annotated[
         int | None,
         typer.Option(
-            "--batch",
-            help=f"Batch size; reduced when memory runs out. Default: {BATCH}.",
-            rich_help_panel=options.MANY,
+            "--batch", help=f"Batch size; reduced when memory runs out. Default: {BATCH}.", rich_help_panel=options.MANY
         ),
     ] = None,
     workers: options.Workers = None,
@@ -83,14 +74,8 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = EditRequest(
-        to=None if to is None else to.strip(),
-        change=all_changes(change, add, remove),
-        instruction=tuple(instruction or ()),
-        beside=tuple(beside or ()),
+    request = words.request(
         direction=tuple(direction or ()),
-        caption=source,
-        captioner=captioner,
         mask=mask,
         strength=parse_strength(strength),
         method=method,
@@ -99,34 +84,28 @@ def edit(
         seed=seed,
         anyway=anyway,
     )
-    common: dict[str, Any] = {"choice": choice, "output": output, "as_json": as_json, "quiet": quiet}
-    if not is_many(picture):
-        refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
-        _edit_one(picture, request, mask=mask, sheet=sheet, view=view, **common)
+    if is_many(picture):
+        refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
+        edit_many(
+            picture,
+            request,
+            choice=choice,
+            output=output,
+            batch=BATCH if batch is None else batch,
+            workers=workers,
+            ray=ray,
+            as_json=as_json,
+            quiet=quiet,
+        )
         return
-    refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
-    edit_many(picture, request, batch=BATCH if batch is None else batch, workers=workers, ray=ray, **common)
-
-
-def _edit_one(
-    picture: Path,
-    request: EditRequest,
-    *,
-    choice: ModelChoice,
-    mask: Path | None,
-    output: Path | None,
-    sheet: Path | None,
-    view: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+    refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
     request.check_wanted()
-    output = output if output is not None else default_output(picture, "edited.png")
+    output = output if output is not None else named_beside(picture, "edited.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.verbs import edit_pictures, read_directions
 
     opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, beside=request.beside)
-    files, request = request.direction, read_directions(request)
+    request = read_directions(request)
     with progress_bar(quiet=quiet or as_json) as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet, view=view)
@@ -136,16 +115,11 @@ def _edit_one(
     origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
     if as_json:
         places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
-        about = {"seed": request.seed, "caption_origin": origin, "directions": files}
+        about = {"seed": request.seed, "caption_origin": origin, "directions": direction or []}
         print_json(result_json(result, effect=effect, **places, **about))
     elif not quiet:
         say(f"{picture} -> {output}")
         again = replay_command(
-            output,
-            picture=picture,
-            choice=choice,
-            mask=mask,
-            directions=[Path(str(file)) for file in files],
-            beside=[Path(str(file)) for file in request.beside],
+            output, picture=picture, choice=choice, mask=mask, directions=direction or (), beside=words.beside or ()
         )
         print_rows(result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again))

@@ -19,18 +19,24 @@ def help_page(docstring: str) -> str:
         >>> help_page("Edit a\npicture.\n\nExamples:\n    latentedit edit me.png\n")
         'Edit a picture.\n\n\x08Examples:\n\x08  latentedit edit me.png'
     """
-    return "\n\n".join(_shown(paragraph) for paragraph in _paragraphs(docstring))
+    paragraphs: list[str] = []
+    for paragraph in _paragraphs(docstring):
+        title, *lines = paragraph.splitlines()
+        if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
+            paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
+        else:
+            paragraphs.append(" ".join(paragraph.split()))
+    return "\n\n".join(paragraphs)
 
 
 def examples(docstring: str) -> list[str]:
-    r"""The command lines of the section ``Examples:``.
-
-    Example:
-        >>> examples("Edit a picture.\n\nExamples:\n    latentedit edit me.png\n")
-        ['latentedit edit me.png']
-    """
+    """The command lines of the section ``Examples:``."""
     sections = [one.splitlines() for one in _paragraphs(docstring) if one.startswith(f"{EXAMPLES}\n")]
     return [line.strip() for lines in sections for line in lines[1:]]
+
+
+def _paragraphs(docstring: str) -> list[str]:
+    return [part.strip("\n") for part in inspect.cleandoc(docstring).split("\n\n") if part.strip()]
 
 
 def name_kinds(command: Any) -> None:
@@ -42,21 +48,10 @@ def name_kinds(command: Any) -> None:
 
 def kind(option: Any) -> str | None:
     """The metavar of an option: TEXT, PATH; empty for a switch; None for typer's own."""
-    descriptor = getattr(option, "type_descriptor", None)  # of newer ones
+    descriptor = getattr(option, "type_descriptor", None)  # newer versions of typer
     if option.is_flag or option.metavar or descriptor is None:
         return "" if option.is_flag else option.metavar
     annotation = descriptor.annotation
     if get_origin(annotation) in (list, tuple):
         annotation = get_args(annotation)[0]
     return getattr(annotation, "__name__", "text").upper().replace("STR", "TEXT")
-
-
-def _paragraphs(docstring: str) -> list[str]:
-    return [part.strip("\n") for part in inspect.cleandoc(docstring).split("\n\n") if part.strip()]
-
-
-def _shown(paragraph: str) -> str:
-    title, *lines = paragraph.splitlines()
-    if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
-        return "\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)])
-    return " ".join(paragraph.split())

@@ -1,14 +1,11 @@
 """The command line. Every command is an entry point of the group ``latentedit.commands``, third parties' included.
 
-A command is imported when it is used; ``--help`` reads summaries from the sources. Commands import torch and diffusers
-inside their bodies, so that help, completion and wrong arguments are answered at once.
+Commands import torch and diffusers inside their bodies, so that help, completion and wrong arguments are answered at
+once.
 """
 
-import ast
 import errno
 import functools
-import importlib.metadata
-import importlib.util
 import os
 import re
 import signal
@@ -24,7 +21,7 @@ import typer.core
 from latentedit._version import __version__
 from latentedit.cli.help_pages import help_page, name_kinds
 from latentedit.cli.request import check_arrows
-from latentedit.core.errors import LatentEditError, UnknownPictureError, UnknownPictureWarning
+from latentedit.core.errors import LatentEditError, RegistryError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
@@ -36,7 +33,7 @@ _UNFAMILIAR = ". Choose another model with --model, or use --anyway"
 _COMPLETING = "_LATENTEDIT_COMPLETE"
 """Variable with which a shell requests completions, see typer."""
 
-_HOME = re.compile(r"(--[\w-]+=)?~(?=/|\Z)")
+_HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")
 """A tilde that the shell did not expand, as in ``--output=~/me.png``."""
 
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")
@@ -56,12 +53,34 @@ def _remember_debug(context: typer.Context, debug: bool) -> None:
 
 
 Debug = Annotated[
-    bool,
-    typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
+    bool, typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error.")
 ]
+
+
+class _Program(typer.core.TyperGroup):
+    """All installed commands. Only the one that runs is imported; ``--help`` imports all, which takes 0.15 s more."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (signature of typer)
+        return COMMANDS.names()
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        point = COMMANDS.points().get(cmd_name)
+        try:
+            command = load_command(cmd_name)
+        except RegistryError as error:
+            if ctx.resilient_parsing:  # tab completion
+                return None
+            if point is None:
+                raise
+            command = _broken(cmd_name, error)
+        package = "latentedit" if point is None or point.dist is None else point.dist.name
+        command.rich_help_panel = "Commands" if package == "latentedit" else f"Commands of {package}"
+        return command
+
 
 app = typer.Typer(
     name="latentedit",
+    cls=_Program,
     help="""Edit images in the latent space of diffusion models, without training and without masks.
 
     Examples:
@@ -94,21 +113,8 @@ def _options(
 ) -> None: ...
 
 
-class _Later(typer.core.TyperCommand):
-    """A command that is imported when it is used."""
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        try:
-            command = _load(str(self.name))
-        except LatentEditError:
-            if extra.get("resilient_parsing"):  # tab completion: nothing to offer
-                return super().make_context(info_name, args, parent, **extra)
-            raise
-        return command.make_context(info_name, args, parent, **extra)
-
-
-def _load(name: str) -> Any:
-    """Import a command and add ``--debug`` to it and its subcommands."""
+def load_command(name: str) -> Any:
+    """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
     found, group = COMMANDS.load(name), typer.Typer()
     group.command("--debug")(_only_debug)
     if isinstance(found, typer.Typer):
@@ -130,65 +136,24 @@ def _load(name: str) -> Any:
 def _only_debug(debug: Debug = False) -> None: ...
 
 
-def _program() -> Any:
-    """All commands; a command of a package of ours that is not installed says what to install."""
-    program: Any = typer.main.get_command(app)
-    program.help = help_page(program.help)
-    name_kinds(program)
-    for name, point in COMMANDS.points().items():
-        package = _name(point.dist) if point.dist is not None else "latentedit"
-        panel = "Commands" if package == "latentedit" else f"Commands of {package}"
-        program.add_command(_Later(name=name, help=_summary(point), rich_help_panel=panel))
-    for name in COMMANDS.missing():
-        program.add_command(_Later(name=name, hidden=True))
-    return program
+def _broken(name: str, error: RegistryError) -> Any:
+    """A stand-in for a command that cannot be imported: it is listed, and raises the error when it is used."""
 
+    def explain() -> None:
+        raise error
 
-@functools.cache
-def _name(package: importlib.metadata.Distribution) -> str:
-    return package.name
-
-
-def _summary(point: importlib.metadata.EntryPoint) -> str:
-    """The help of a command from its source: its docstring, or the ``help`` of its ``typer.Typer``."""
-    package, *below = point.module.split(".")
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        return f"Not available: there is no module {package!r}."
-    places = [Path(folder, *below) for folder in spec.submodule_search_locations or ()]
-    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
-    for file in files or ([Path(spec.origin)] if spec.origin and not below else []):
-        if (said := _said(file.read_bytes(), point.attr)) is not None:
-            return said
-    return ""
-
-
-@functools.cache
-def _said(source: bytes, name: str) -> str | None:
-    """The help of a command in a source file."""
-    for node in ast.parse(source).body:
-        match node:
-            case ast.FunctionDef() if node.name == name:
-                return ast.get_docstring(node) or ""
-            case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(keywords=options)) if target == name:
-                return "".join(str(ast.literal_eval(one.value)) for one in options if one.arg == "help")
-            case _:
-                pass
-    return None
+    accept_anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    about = f"Not available: {error}"
+    return typer.core.TyperCommand(name=name, callback=explain, help=about, context_settings=accept_anything)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line.
-
-    Args:
-        arguments: without the program's name.
-
-    Returns:
-        The exit code: 0 done, 1 done with failures listed, 2 wrong input, 130 interrupted.
-    """
+    """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
     shared: dict[str, bool] = {}
-    arguments = [_with_home(one) for one in arguments]
-    program = _program()
+    arguments = [_HOME.sub(lambda found: f"{found[1] or ''}{Path.home()}", one) for one in arguments]
+    program: Any = typer.main.get_command(app)
+    program.help = help_page(program.help)
+    name_kinds(program)
     try:
         check_arrows(arguments)
         if _COMPLETING in os.environ:
@@ -223,19 +188,13 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _with_home(argument: str) -> str:
-    """The argument with a leading tilde expanded."""
-    found = _HOME.match(argument)
-    return argument if found is None else f"{found[1] or ''}{Path.home()}{argument[found.end() :]}"
-
-
 def _explain(error: Any) -> int:
     """Report a usage error; for a group without a subcommand, its help was printed already."""
     if type(error).__name__ != "NoArgsIsHelpError":
-        place = "latentedit" if error.ctx is None else error.ctx.command_path
-        said = error.format_message().rstrip(".")
-        said = _POSSIBLE.sub(r". Did you mean \1?", said[:1].lower() + said[1:])
-        fail(f"{said}{'' if said.endswith('?') else '.'} See: {place} --help")
+        name = "latentedit" if error.ctx is None else error.ctx.command_path
+        text = error.format_message().rstrip(".")
+        text = _POSSIBLE.sub(r". Did you mean \1?", text[:1].lower() + text[1:])
+        fail(f"{text}{'' if text.endswith('?') else '.'} See: {name} --help")
     return 2
 
 
@@ -248,16 +207,12 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _leave)
     warnings.simplefilter("ignore", UnknownPictureWarning)  # commands print it themselves
-    warnings.showwarning = _warn_in_one_line
+    warnings.showwarning = lambda message, *_, **__: _warn_once(str(message))
     keep_freed_memory()
     collect_garbage_less_often()
     code = _run_anywhere(sys.argv[1:])
     leave_without_collecting()
     sys.exit(close_streams(code))
-
-
-def _warn_in_one_line(message: Warning | str, *_: object, **__: object) -> None:
-    _warn_once(str(message))
 
 
 @functools.cache

@@ -1,24 +1,21 @@
-"""The model of a command and how it is loaded, as one value."""
+"""Options that several commands take together, each group as one value: the model and how it is loaded, the change."""
 
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, nearest
+from latentedit.editing.request import EditRequest
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
 
 DEFAULT_MODEL = "portraits"
 
-_KNOWN = {
-    "dtype": options.DTYPES,
-    "placement": options.PLACEMENTS,
-    "text_encoders": options.TEXT_ENCODERS,
-}
+_KNOWN = {"dtype": options.DTYPES, "placement": options.PLACEMENTS, "text_encoders": options.TEXT_ENCODERS}
 """Options with a fixed set of values."""
 
 
@@ -30,13 +27,13 @@ class ModelChoice:
         ConfigError: an unknown value of an option, with a similar one.
     """
 
-    model: str | None = None
-    device: str | None = None
-    dtype: str | None = None
-    placement: str | None = None
-    text_encoders: str | None = None
-    revision: str | None = None
-    lora: tuple[str, ...] = ()
+    model: options.Model = None
+    device: options.Device = None
+    dtype: options.Dtype = None
+    placement: options.PlacementPolicy = None
+    text_encoders: options.TextEncoders = None
+    revision: options.Revision = None
+    lora: options.Lora = None
 
     def __post_init__(self) -> None:
         for name, known in _KNOWN.items():
@@ -55,14 +52,15 @@ class ModelChoice:
 
     def given(self) -> dict[str, Any]:
         """The fields that were given."""
-        return {name: value for name in _FIELDS if (value := getattr(self, name)) not in (None, ())}
+        fields = (field.name for field in dataclasses.fields(self))
+        return {name: value for name in fields if (value := getattr(self, name)) not in (None, [])}
 
     def arguments(self) -> list[str]:
         """The choice as command-line options."""
         return [
             word
             for name, value in self.given().items()
-            for one in (value if isinstance(value, tuple) else (value,))
+            for one in (value if isinstance(value, list) else [value])
             for word in (_option(name), str(one))
         ]
 
@@ -80,41 +78,59 @@ class ModelChoice:
         return load(self.name, **given)
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(ModelChoice))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeChoice:
+    """What to change, in words, and the words that describe the image."""
 
-_ANNOTATIONS: Mapping[str, Any] = {
-    "model": options.Model,
-    "device": options.Device,
-    "dtype": options.Dtype,
-    "placement": options.PlacementPolicy,
-    "text_encoders": options.TextEncoders,
-    "revision": options.Revision,
-    "lora": options.Lora,
-}
+    to: options.To = None
+    change: options.Changes = None
+    add: options.Adds = None
+    remove: options.Removes = None
+    instruction: options.Instructions = None
+    beside: options.Beside = None
+    source: options.From = None
+    captioner: options.Reader = None
+
+    def request(self, **fields: Any) -> EditRequest:
+        """The request with these words and further fields. Changes are in the order --change, --add, --remove."""
+        added = [f"=> {words}" for words in self.add or ()]
+        removed = [f"{words} =>" for words in self.remove or ()]
+        return EditRequest(
+            to=None if self.to is None else self.to.strip(),
+            change=(*(self.change or ()), *added, *removed),
+            instruction=tuple(self.instruction or ()),
+            beside=tuple(self.beside or ()),
+            caption=self.source,
+            captioner=self.captioner,
+            **fields,
+        )
 
 
 def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter ``choice: ModelChoice`` of a command by the options of `--model` and its like."""
+    """Replace the parameters `ModelChoice` and `ChangeChoice` of a command by options, one for each field."""
     signature = inspect.signature(command)
-    parameters = [
-        made
+    groups = {
+        parameter.name: parameter.annotation
         for parameter in signature.parameters.values()
-        for made in (
-            [
-                parameter.replace(name=name, default=None, annotation=_ANNOTATIONS[name], kind=parameter.KEYWORD_ONLY)
-                for name in _FIELDS
-            ]
-            if parameter.name == "choice"
-            else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
-        )
-    ]
+        if parameter.annotation in (ModelChoice, ChangeChoice)
+    }
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.name not in groups:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+            continue
+        parameters += [
+            parameter.replace(name=field.name, default=None, annotation=field.type, kind=parameter.KEYWORD_ONLY)
+            for field in dataclasses.fields(groups[parameter.name])
+        ]
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in _FIELDS}
-        chosen["lora"] = tuple(chosen["lora"] or ())
-        choice = ModelChoice(**chosen)
-        command(choice=choice, **given)
+        chosen = {
+            name: kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**chosen, **given)
 
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)

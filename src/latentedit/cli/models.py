@@ -82,13 +82,18 @@ def show(name: Name, as_json: options.Json = False) -> None:
         latentedit models show portraits --json
         latentedit models show models/my-model/
     """
+    from latentedit.core.settings import from_plain
+    from latentedit.guard.calibration import CalibratedSettings
+    from latentedit.guard.guard import Guard
+    from latentedit.models.calibrations import GUARD, SETTINGS
+
     folder = folder_of(name)
     settings, size = _settings(folder), _size_bytes(folder)
     files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
     if as_json:
         sizes = [{"file": file, "size_bytes": size} for file, size in files]
         about = {"name": name, "folder": folder, "size_bytes": size, "files": sizes}
-        print_json({**about, **settings, "calibration": _known(folder, settings)})
+        print_json({**about, **settings, "calibration": _calibration(folder, settings)})
         return
     say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
@@ -97,10 +102,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
     for label, value in _leaves(quality):
         say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
-    known = _known(folder, settings)
-    for part, text in _calibrated(known).items():
+    calibration = _calibration(folder, settings)
+    for part, kind in {GUARD: Guard, SETTINGS: CalibratedSettings}.items():
+        text = from_plain(kind, calibration[part]).text if part in calibration else None
         say(f"{part}: {text or f'none. Run: latentedit models calibrate {name}'}")
-    if "settings" in known and not _in_use(known, settings):
+    if SETTINGS in calibration and not _in_use(calibration, settings):
         say(_UNUSED)
     say()
     say(f"files, {size / 1e6:.1f} MB in {folder}")
@@ -181,23 +187,28 @@ def calibrate(
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
     from latentedit.batch.edits import pictures_in
+    from latentedit.core.files.reading import read_text
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load
 
-    given, shown = () if captions is None else _captions(captions), () if pictures is None else pictures_in(pictures)
+    texts = "" if captions is None else read_text(captions, limit=_MOST_CAPTION_BYTES)
+    given = [line.strip() for line in texts.splitlines() if line.strip()]
+    if captions is not None and not given:
+        raise ConfigError(f"{captions} contains no captions. Write one per line")
+    shown = () if pictures is None else pictures_in(pictures)
     folder = folder_of(name) if in_folder else None
-    model, guarding, how = load(name, device=device), Calibration(), Search()
+    model, guarding, search = load(name, device=device), Calibration(), Search()
     place = calibration_file(model.fingerprint)
     make_folder(place.parent)
     check_place(place)
     if shown:
-        how = dataclasses.replace(how, pictures=len(shown))
+        search = dataclasses.replace(search, pictures=len(shown))
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
-        found = calibrate_settings(model, captions=given, pictures=shown, how=how, progress=progress)
+        found = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
     found = dataclasses.replace(found, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
     place = keep_calibration(model, guard=guard, settings=found, no_change=nothing, folder=folder)
@@ -232,11 +243,7 @@ def bundled() -> dict[str, Path]:
 
 
 def folder_of(name: str) -> Path:
-    """The folder of a bundled model, or ``name`` itself if it is a model folder.
-
-    Raises:
-        RegistryError: neither, with similar names.
-    """
+    """The folder of a bundled model, or ``name`` itself if it is a model folder."""
     from latentedit.models.registry import bundled_folder, bundled_names
 
     if name not in bundled_names() and (Path(name) / "model_index.json").is_file():
@@ -245,11 +252,7 @@ def folder_of(name: str) -> Path:
 
 
 def verification(folder: Path) -> list[str]:
-    """Findings of the checks of a model folder, one line each.
-
-    Raises:
-        ModelError: the first check that failed.
-    """
+    """Findings of the checks of a model folder, one line each; a check that fails is a `ModelError`."""
     from latentedit.latents.drawing import verify as verify_reference
     from latentedit.models.loading import open_folder
 
@@ -258,51 +261,24 @@ def verification(folder: Path) -> list[str]:
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
-    """Content of the folder's ``latentedit.json``."""
     from latentedit.models.model_settings import read_settings
 
     return read_settings(folder)
 
 
-def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
-    from latentedit.models.loading import open_folder
-
-    return settings.get("fingerprint") or open_folder(folder).fingerprint
-
-
-def _known(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+def _calibration(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The calibration of a model: the user's, or the one that comes with it."""
     from latentedit.models.calibrations import read_calibration
+    from latentedit.models.loading import open_folder
 
-    return read_calibration(_fingerprint(folder, settings), settings)
-
-
-def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
-    """A sentence for each part of a calibration; None for a part that is missing."""
-    from latentedit.core.settings import from_plain
-    from latentedit.guard.calibration import CalibratedSettings
-    from latentedit.guard.guard import Guard
-    from latentedit.models.calibrations import GUARD, SETTINGS
-
-    parts = {GUARD: Guard, SETTINGS: CalibratedSettings}
-    return {name: from_plain(kind, known[name]).text if name in known else None for name, kind in parts.items()}
+    return read_calibration(settings.get("fingerprint") or open_folder(folder).fingerprint, settings)
 
 
-def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
     from latentedit.models.calibrations import ModelSettings
 
-    return ModelSettings(maker=settings, calibration=known, published={}).uses_calibration
-
-
-def _captions(file: Path) -> list[str]:
-    """The non-empty lines of a file."""
-    from latentedit.core.files.reading import read_text
-
-    lines = [line.strip() for line in read_text(file, limit=_MOST_CAPTION_BYTES).splitlines() if line.strip()]
-    if not lines:
-        raise ConfigError(f"{file} contains no captions. Write one per line")
-    return lines
+    return ModelSettings(maker=settings, calibration=calibration, published={}).uses_calibration
 
 
 def _files(folder: Path) -> list[Path]:

@@ -136,8 +136,7 @@ Beside = Annotated[
     _option(CHANGE, "--beside", help="With --instruction: an additional reference image. Repeatable."),
 ]
 From = Annotated[
-    str | None,
-    _option(CAPTION, "--from", help="Source caption. Default: written by the model's captioner."),
+    str | None, _option(CAPTION, "--from", help="Source caption. Default: written by the model's captioner.")
 ]
 Reader = Annotated[
     str | None,
@@ -152,8 +151,7 @@ Reader = Annotated[
     ),
 ]
 Mask = Annotated[
-    Path | None,
-    _option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change."),
+    Path | None, _option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change.")
 ]
 Local = Annotated[
     bool | None,
@@ -198,7 +196,6 @@ Workers = Annotated[
     ),
 ]
 Ray = Annotated[
-    str | None,
-    _option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one."),
+    str | None, _option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one.")
 ]
 Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]

@@ -15,16 +15,13 @@ from latentedit_keep.console import print_json, print_rows, progress_bar, say, w
 if TYPE_CHECKING:
     from latentedit.geometry.paths import PathsBetween
 
-_ALL = "all"
-
 
 @chooses_model
 def path(
     first: Annotated[Path, typer.Argument(metavar="A", help="The first image.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="B", help="The last image.", show_default=False)],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Output file: FILE.png.", rich_help_panel=options.OUTPUT),
+        Path, typer.Option("--output", "-o", help="Output file: FILE.png.", rich_help_panel=options.OUTPUT)
     ],
     method: Annotated[
         str,
@@ -33,7 +30,7 @@ def path(
             help="lerp, slerp, geodesic (shortest in feature space) or all.",
             autocompletion=options.completed("all", "geodesic", "lerp", "slerp"),
         ),
-    ] = _ALL,
+    ] = "all",
     frames: Annotated[int, typer.Option("--frames", help="Images per path, including both ends.")] = 7,
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
@@ -69,7 +66,7 @@ def path(
 
     check(Level, **{"--level": level})
     check(Count, **{"--rank": rank})
-    methods = METHODS if method == _ALL else (method,)
+    methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
     opened = [Picture.open(place) for place in (first, second)]
     for place in (first, second):
@@ -88,25 +85,22 @@ def path(
         print_json({"first": first, "second": second, "output": output, **paths_json(between)})
     elif not quiet:
         say(f"{first}, {second} -> {output}")
-        print_rows(path_rows(between))
-
-
-def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
-    """Settings, one row per method with its lengths, random tangent spaces as the control, and the cost."""
-    segments = len(between.paths[0].turns)
-    return [
-        ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
-        *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
-        *(
-            (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
-            for one in between.paths
-        ),
-        (
-            "random",
-            f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces",
-        ),
-        ("cost", f"{between.evaluations} evaluations"),
-    ]
+        segments = len(between.paths[0].turns)
+        print_rows(
+            [
+                (
+                    "settings",
+                    f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text",
+                ),
+                *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
+                *(
+                    (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
+                    for one in between.paths
+                ),
+                ("random", f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces"),
+                ("cost", f"{between.evaluations} evaluations"),
+            ]
+        )
 
 
 def paths_json(between: "PathsBetween") -> "dict[str, Any]":

@@ -1,5 +1,6 @@
 """``latentedit replay``: reproduce a result from its record. Heavy imports are inside the command."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +9,12 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import default_output, recorded_model
+from latentedit.cli.request import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
+from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
-    from latentedit.editing.result import EditResult
     from latentedit.latents.record import RunRecord
 
 
@@ -51,7 +52,7 @@ def replay(
         latentedit replay glasses.png --direction glasses.safetensors
         latentedit replay photo.kept.png --picture photo.jpg --edited edited.png
     """
-    output = output if output is not None else default_output(result, f"again{result.suffix}")
+    output = output if output is not None else named_beside(result, f"again{result.suffix}")
     from latentedit_keep.pictures import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
@@ -64,6 +65,7 @@ def replay(
     from latentedit.editing.outputs import read_record
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
+    from latentedit.editing.result import write_sweep
     from latentedit.latents.pictures import Picture
 
     record = read_record(result)
@@ -79,15 +81,13 @@ def replay(
         made = replay_record(
             record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
         )
-    _write(record, made, output)
-    same = output.read_bytes() == result.read_bytes()
-    found = differences(record, made[0].record)
-    if as_json:
-        print_json({"result": result, "output": output, "same": same, "differences": found})
-    elif not quiet:
-        say(f"{result} -> {output}")
-        print_rows([("identical", "yes, byte for byte" if same else _how_far(result, output))])
-        print_rows([("differs", text) for text in found])
+    if record.output == "sweep":
+        write_sweep(made, output)
+    elif record.output == "sheet":
+        made[0].save_sheet(output)
+    else:
+        made[0].save(output)
+    _report(result, output, differences(record, made[0].record), as_json=as_json, quiet=quiet)
 
 
 def _keep_again(
@@ -102,7 +102,9 @@ def _keep_again(
     quiet: bool,
 ) -> None:
     """Reproduce a result of keep; requires no model."""
-    from latentedit_keep.api import KeepRecord, check_keep_output, keep_again
+    from latentedit_keep.record import KeepRecord
+
+    from latentedit_keep.api import check_keep_output, keep_again
     from latentedit_keep.pictures import read_pixels
 
     record = KeepRecord.from_json(text, str(result))
@@ -115,18 +117,22 @@ def _keep_again(
     with progress_bar(quiet=quiet or as_json) as progress:
         made = keep_again(record, original, changed, mask=mask, progress=progress)
     made.save(output)
-    same = output.read_bytes() == result.read_bytes()
-    found = [
+    changed = [
         f"{name} {record.versions.get(name, 'none')} -> {now}"
         for name, now in made.record.versions.items()
         if record.versions.get(name) != now
     ]
+    _report(result, output, changed, as_json=as_json, quiet=quiet)
+
+
+def _report(result: Path, output: Path, differences: list[str], *, as_json: bool, quiet: bool) -> None:
+    same = output.read_bytes() == result.read_bytes()
     if as_json:
-        print_json({"result": result, "output": output, "same": same, "differences": found})
+        print_json({"result": result, "output": output, "same": same, "differences": differences})
     elif not quiet:
         say(f"{result} -> {output}")
         print_rows([("identical", "yes, byte for byte" if same else _how_far(result, output))])
-        print_rows([("differs", text) for text in found])
+        print_rows([("differs", text) for text in differences])
 
 
 def _source(result: Path, name: str, given: Path | None, *, option: str = "--picture") -> Path:
@@ -134,18 +140,11 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--pic
     if given is not None:
         return given
     name = Path(name).name
-    places = [result.parent / name, Path(name)] if name else []
-    for place in places:
-        if _is_file(place) and place.resolve() != result.resolve():
-            return place
+    for place in [result.parent / name, Path(name)] if name else []:
+        with contextlib.suppress(OSError):  # a name from a file may be too long for the system
+            if place.is_file() and place.resolve() != result.resolve():
+                return place
     raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
-
-
-def _is_file(place: Path) -> bool:
-    try:
-        return place.is_file()
-    except OSError:  # a name from a file, longer than the system takes
-        return False
 
 
 def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
@@ -162,24 +161,9 @@ def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent
 
 def _as_recorded(record: "RunRecord") -> ModelChoice:
     """The recorded device and dtype."""
-    known = options.DTYPES[1:]
-    if record.model.dtype not in known:
-        raise ConfigError(
-            f"the record has an unknown dtype, {record.model.dtype!r}; known are {', '.join(known)}. Edit the "
-            "image again"
-        )
+    if record.model.dtype not in options.DTYPES[1:]:
+        raise ConfigError(f"the record has an unknown dtype, {record.model.dtype!r}. Edit the image again")
     return ModelChoice(device=record.model.device, dtype=record.model.dtype)
-
-
-def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
-    from latentedit.editing.result import write_sweep
-
-    if record.output == "sweep":
-        write_sweep(made, output)
-    elif record.output == "sheet":
-        made[0].save_sheet(output)
-    else:
-        made[0].save(output)
 
 
 def _how_far(first: Path, second: Path) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,34 +19,30 @@ def result_rows(
     result: "EditResult",
     *,
     effect: "Effect",
-    origin: str,
+    origin: Literal["captioned", "given", "instructed", "not needed"],
     sheet: Path | None,
     view: Path | None = None,
     again: str,
 ) -> list[tuple[str, str]]:
-    """Labels and texts that describe an edit.
-
-    Args:
-        result: of the edit.
-        effect: measured on the written file.
-        origin: of the caption: "captioned", "given", "instructed" or "not needed".
-        sheet: file of the sheet.
-        view: file of the page.
-        again: the `replay_command`.
-    """
+    """Labels and texts that describe an edit, with the effect measured on the written file."""
     cost, knowledge = result.cost, result.knowledge
+    size, changes = effect.size_text, result.read_changes
+    if changes is not None:
+        size = f"{', '.join(changes) or 'no attribute changed'}; {size}"
     remedy = "" if effect.rest_psnr_db == result.effect.rest_psnr_db else " (JPEG; write a .png to keep it identical)"
     doubtful = knowledge is not None and knowledge.state != "known"
+    how_captioned: str = origin
     if origin == "captioned":
-        origin = f"captioned{', by a captioner not trained on such images' if doubtful else ''}; correct it with --from"
+        unsuited = ", by a captioner not trained on such images" if doubtful else ""
+        how_captioned = f"captioned{unsuited}; correct it with --from"
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     rows = [
         *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
-        ("caption", f"{result.caption or 'none'} ({origin})"),
+        ("caption", f"{result.caption or 'none'} ({how_captioned})"),
         ("target", result.target_caption or "no caption"),
-        ("method", how(result)),
+        ("method", method_text(result)),
         ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
-        ("effect", _effect(effect.size_text, result.read_changes)),
+        ("effect", size),
         *cross_talk_rows(result.cross_talk),
         (
             "cost",
@@ -110,8 +106,7 @@ def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: "Sequence[str]" 
     """One row per direction: how much of every other change comes with it."""
     if talk is None:
         return []
-    size = len(talk)
-    labels = list(names) or [str(index + 1) for index in range(size)]
+    labels = list(names) or [str(index + 1) for index in range(len(talk))]
     rows = [("cross-talk", "share of each column's change that comes with each row: " + ", ".join(labels))]
     return rows + table_rows(talk, labels)
 
@@ -124,14 +119,7 @@ def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[t
     ]
 
 
-def how(result: "EditResult") -> str:
+def method_text(result: "EditResult") -> str:
     """Method and strength; several strengths if directions were combined."""
-    strengths = result.strengths
-    told = ", ".join(f"{strength:.2f}" for strength in strengths)
-    return f"{result.method}, strength{'s' if len(strengths) > 1 else ''} {told}"
-
-
-def _effect(size: str, changes: "Sequence[str] | None") -> str:
-    if changes is None:
-        return size
-    return f"{', '.join(changes) or 'no attribute changed'}; {size}"
+    strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
+    return f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"

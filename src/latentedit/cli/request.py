@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.cli.model_choice import ModelChoice
@@ -18,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_arrows(arguments: Sequence[str]) -> None:
-    """Detect an unquoted arrow: of ``--change => glasses``, the shell leaves ``--change =`` and redirects the output.
-
-    Raises:
-        ConfigError: with the file that the shell created, if it is in this folder.
-    """
+    """Refuse an unquoted arrow: of ``--change => glasses``, the shell keeps ``--change =`` and redirects the output."""
     for before, word in itertools.pairwise(arguments if "--change" in arguments else ()):
         if word[-1:] in ("=", "-") and (before == "--change" or len(word) == 1):
             old, made = word[:-1] if before == "--change" else before, _empty_output()
@@ -42,38 +37,20 @@ def _empty_output() -> str | None:
         return None
 
 
-def all_changes(
-    change: Sequence[str] | None, add: Sequence[str] | None, remove: Sequence[str] | None
-) -> tuple[str, ...]:
-    """All changes of ``--change``, ``--add`` and ``--remove``, in this order."""
-    return (*(change or ()), *(f"=> {words}" for words in add or ()), *(f"{words} =>" for words in remove or ()))
-
-
-def default_output(picture: Path, ending: str) -> Path:
-    """The image's name with another ending, in its folder; long names are shortened."""
-    return named_beside(picture, ending)
-
-
 def check_apart(**places: Path | None) -> None:
-    """Check that outputs and their JSON files have different names.
-
-    Raises:
-        OutputError: two outputs with one name.
-    """
+    """Refuse two outputs, JSON files included, with one name."""
     from latentedit.editing.outputs import beside
 
     seen: dict[Path, str] = {}
     for option, place in places.items():
-        if place is None:
-            continue
-        spots = place.resolve(), beside(place).resolve()
-        for spot in spots:
-            if spot in seen:
+        files = () if place is None else (place.resolve(), beside(place).resolve())
+        for file in files:
+            if file in seen:
                 raise OutputError(
-                    f"--{seen[spot]} and --{option}, or their JSON files, would be the same file; got {place} for "
+                    f"--{seen[file]} and --{option}, or their JSON files, would be the same file; got {place} for "
                     f"the second. Choose another --{option}"
                 )
-        seen |= dict.fromkeys(spots, option)
+        seen |= dict.fromkeys(files, option)
 
 
 def open_checked(
@@ -86,12 +63,7 @@ def open_checked(
     beside: "Sequence[PictureLike]" = (),
     sweep: bool = False,
 ) -> "Picture":
-    """Open the image, after checking that every other input can be read and every output written.
-
-    Raises:
-        ImageError: not an image, or a mask that does not fit it.
-        OutputError: an output that cannot be written, or that is also an input.
-    """
+    """Open the image, after checking that every other input can be read and every output written."""
     from latentedit.display.page import check_page, check_sweep_output
     from latentedit.editing.outputs import check_beside
     from latentedit.latents.masks import open_mask
@@ -119,11 +91,7 @@ def open_checked(
 
 
 def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":
-    """The chosen model, or the record's if it is bundled: a file must not trigger a download.
-
-    Raises:
-        ConfigError: no model was chosen, and the record's is not bundled.
-    """
+    """The chosen model, or the record's if it is bundled: a file must not trigger a download."""
     from latentedit.models.registry import bundled_names
 
     if choice.model is None and record.model.name not in bundled_names():

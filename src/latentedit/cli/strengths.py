@@ -10,16 +10,12 @@ from latentedit.core.settings import MAX_STRENGTHS
 _MOST = 5
 """Largest absolute strength; a larger number is usually meant as percent."""
 
-_FORM = "--strengths takes LOW:HIGH:COUNT or a list of numbers"
+_FORM = "--strengths=LOW:HIGH:COUNT"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
 
 
 def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
-    """Read every ``--strength``; the default is 1.
-
-    Raises:
-        ConfigError: not a number, or one beyond `_MOST`.
-    """
+    """Read every ``--strength``; the default is 1."""
     return tuple(float(_number(text, "--strength", "Try --strength 0.7")) for text in texts or ("1",))
 
 
@@ -27,9 +23,6 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     """Read ``LOW:HIGH:COUNT`` (evenly spaced, both ends included; LOW may exceed HIGH) or a list such as ``0,0.5,1``.
 
     Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
-
-    Raises:
-        ConfigError: another form, not a number, one beyond `_MOST`, LOW equal to HIGH, or not 2 to 64 strengths.
     """
     if ":" not in text:
         strengths = tuple(float(_number(item)) for item in text.split(","))
@@ -37,11 +30,15 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         return strengths
     parts = text.split(":")
     if len(parts) != 3:
-        raise ConfigError(f"{_FORM}; got {text!r}. {_EXAMPLES}")
+        raise ConfigError(f"{_FORM} has three parts; got {text!r}. {_EXAMPLES}")
     low, high = _number(parts[0]), _number(parts[1])
     if low == high:
         raise ConfigError(f"LOW and HIGH of --strengths are the same in {text!r}. {_EXAMPLES}")
-    count = _count(parts[2])
+    try:
+        count = int(parts[2])
+    except ValueError:
+        raise ConfigError(f"COUNT in {_FORM} must be a whole number; got {parts[2]!r}. {_EXAMPLES}") from None
+    _check_count(count)
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
 
 
@@ -62,17 +59,6 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        raise ConfigError(
-            f"COUNT in --strengths=LOW:HIGH:COUNT must be a whole number; got {text!r}. {_EXAMPLES}"
-        ) from None
-    _check_count(count)
-    return count
 
 
 def _check_count(count: int) -> None:

@@ -1,33 +1,24 @@
 """``latentedit sweep``: one edit at several strengths, as a sheet or a page with a slider."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import all_changes, default_output, open_checked
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
+from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strengths
-from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
-
-if TYPE_CHECKING:
-    from latentedit.editing.result import EditResult
+from latentedit_keep.files import named_beside
 
 
 @chooses_model
 def sweep(
     picture: Annotated[Path, typer.Argument(help="The image to edit.", show_default=False, metavar="PICTURE")],
-    to: options.To = None,
-    change: options.Changes = None,
-    add: options.Adds = None,
-    remove: options.Removes = None,
-    instruction: options.Instructions = None,
-    beside: options.Beside = None,
+    *,
+    words: ChangeChoice,
     direction: options.Directions = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
     mask: options.Mask = None,
     strengths: Annotated[
         str,
@@ -48,7 +39,6 @@ def sweep(
     ] = None,
     method: options.Method = None,
     local: options.Local = None,
-    *,
     choice: ModelChoice,
     seed: options.Seed = 0,
     anyway: options.Anyway = False,
@@ -75,14 +65,8 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = EditRequest(
-        to=None if to is None else to.strip(),
-        change=all_changes(change, add, remove),
-        instruction=tuple(instruction or ()),
-        beside=tuple(beside or ()),
+    request = words.request(
         direction=tuple(direction or ()),
-        caption=source,
-        captioner=captioner,
         mask=mask,
         method=method,
         local=local,
@@ -92,14 +76,14 @@ def sweep(
     )
     request.check_wanted()
     values = parse_strengths(strengths)
-    output = output if output is not None else default_output(picture, "sweep.png")
+    output = output if output is not None else named_beside(picture, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
 
     opened = open_checked(picture, output=output, mask=mask, beside=request.beside, sweep=True)
-    files, request = request.direction, read_directions(request)
+    request = read_directions(request)
     if arm is not None:
         check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:
@@ -107,39 +91,32 @@ def sweep(
     write_sweep(results, output)
     notes = dict.fromkeys(note for result in results for note in result.notes)
     warn(() if quiet else tuple(notes))
+    first = results[0]
     if as_json:
-        about = {"picture": picture, "output": output, "seed": seed, "directions": files}
-        print_json({**about, **sweep_json(results)})
+        fields = ("strength", "verdict", "knowledge", "effect")
+        print_json(
+            {
+                "picture": picture,
+                "output": output,
+                "seed": seed,
+                "directions": direction or [],
+                "caption": first.caption,
+                "target": first.target_caption,
+                "method": first.method,
+                "strengths": [{name: getattr(result, name) for name in fields} for result in results],
+                "cost": first.cost,
+                "record": first.record,
+            }
+        )
     elif not quiet:
         say(f"{picture} -> {output}")
-        target = results[0].target_caption or "no caption"
-        about = [("caption", results[0].caption or "none"), ("target", target), ("method", results[0].method)]
-        print_rows([*about, *sweep_rows(results)])
-
-
-def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
-    """One row per strength, and the cost."""
-    rows = [(f"{result.strength:.2f}", result.verdict.text) for result in results]
-    cost, count = results[0].cost, len(results)
-    return [*rows, ("cost", f"{count * cost.evaluations:g} evaluations, {count * cost.seconds:.1f} s")]
-
-
-def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
-    """The report as JSON."""
-    first = results[0]
-    return {
-        "caption": first.caption,
-        "target": first.target_caption,
-        "method": first.method,
-        "strengths": [
-            {
-                "strength": result.strength,
-                "verdict": result.verdict,
-                "knowledge": result.knowledge,
-                "effect": result.effect,
-            }
-            for result in results
-        ],
-        "cost": first.cost,
-        "record": first.record,
-    }
+        evaluations, seconds = (len(results) * spent for spent in (first.cost.evaluations, first.cost.seconds))
+        print_rows(
+            [
+                ("caption", first.caption or "none"),
+                ("target", first.target_caption or "no caption"),
+                ("method", first.method),
+                *((f"{result.strength:.2f}", result.verdict.text) for result in results),
+                ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),
+            ]
+        )

@@ -1,19 +1,18 @@
 """``latentedit transport``: a discovered direction on another image. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
+from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import check_texts
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.discovery import TransportResult
     from latentedit.directions.direction import Direction
 
 
@@ -26,7 +25,7 @@ def transport(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
     ],
-    source: Kept = None,
+    source: Preserved = None,
     rank: Annotated[int, typer.Option("--rank", help="Rank of the target image's local basis.")] = 20,
     plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
     damping: Annotated[
@@ -69,7 +68,7 @@ def transport(
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = choice.load()
         direction = load_direction(file, model=backbone)
-        arrived = transport_to(
+        result = transport_to(
             direction,
             encode(backbone, opened, caption=source or ""),
             rank=rank,
@@ -78,48 +77,41 @@ def transport(
             seed=seed,
             progress=progress,
         )
-    save_direction(arrived.found.direction, output)
-    warn(() if quiet else arrived.found.direction.notes)
+    save_direction(result.found.direction, output)
+    warn(() if quiet else result.found.direction.notes)
+    probe, found, carried = result.found.probe, result.found.direction, result.carried
     if as_json:
-        print_json({"direction": file, "picture": picture, "output": output, **carried_json(direction, arrived)})
+        print_json(
+            {
+                "direction": file,
+                "picture": picture,
+                "output": output,
+                "captured": carried.captured,
+                "chance": carried.chance,
+                "name_before": _name(direction),
+                "name": probe.meaning.name,
+                "purity": probe.meaning.purity,
+                "place": probe.meaning.place,
+                "changes": probe.meaning.changes,
+                "length": probe.length,
+                "effect": probe.effect,
+                "fingerprint": found.fingerprint,
+                "settings": dict(found.settings),
+                "converged": result.basis.converged,
+            }
+        )
     elif not quiet:
         say(f"{file} -> {output}")
-        again = try_command(picture, output, choice=choice, source=source)
-        print_rows([*carried_rows(direction, arrived), ("try", again)])
-
-
-def carried_rows(direction: "Direction", arrived: "TransportResult") -> list[tuple[str, str]]:
-    """Where the direction was transported, how much of the change was captured, its names, and the cost."""
-    carried = arrived.carried
-    share = (
-        f"{_percent(carried.captured)} of the change, in {len(arrived.basis)} directions (chance: "
-        f"{_percent(carried.chance)})"
-    )
-    return [
-        ("transported to", looked_at(arrived.basis)),
-        ("captured", share),
-        ("name", f"{_name(direction)} -> {named(arrived.found.probe)}"),
-        ("cost", basis_cost(arrived.basis)),
-    ]
-
-
-def carried_json(direction: "Direction", arrived: "TransportResult") -> dict[str, Any]:
-    """The report as JSON."""
-    walked, found = arrived.found.probe, arrived.found.direction
-    return {
-        "captured": arrived.carried.captured,
-        "chance": arrived.carried.chance,
-        "name_before": _name(direction),
-        "name": walked.meaning.name,
-        "purity": walked.meaning.purity,
-        "place": walked.meaning.place,
-        "changes": walked.meaning.changes,
-        "length": walked.length,
-        "effect": walked.effect,
-        "fingerprint": found.fingerprint,
-        "settings": dict(found.settings),
-        "converged": arrived.basis.converged,
-    }
+        captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
+        print_rows(
+            [
+                ("transported to", basis_text(result.basis)),
+                ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
+                ("name", f"{_name(direction)} -> {probe_text(probe)}"),
+                ("cost", basis_cost(result.basis)),
+                ("try", try_command(picture, output, choice=choice, source=source)),
+            ]
+        )
 
 
 def _name(direction: "Direction") -> str:
@@ -127,9 +119,4 @@ def _name(direction: "Direction") -> str:
     from latentedit.latents.captions.base import one_line
 
     name = direction.settings.get("name")
-    return one_line(name) if isinstance(name, str) and name else "not named"
-
-
-def _percent(share: float) -> str:
-    """Two digits of a share, however small."""
-    return f"{100 * share:.2g} %"
+    return one_line(name) if isinstance(name, str) and name else "not probe_text"

@@ -8,9 +8,10 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import default_output, recorded_model
+from latentedit.cli.request import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.console import print_json, print_rows, say
+from latentedit_keep.files import named_beside
 
 
 @chooses_model
@@ -51,7 +52,7 @@ def undo(
     """
     if direction is None:
         refuse("use these with --direction", {"--strength": strength, "--local/--no-local": local})
-    output = output if output is not None else default_output(picture, "undone.png")
+    output = output if output is not None else named_beside(picture, "undone.png")
     from latentedit.directions.direction import load_direction
     from latentedit.editing.undo import undo as undo_file
     from latentedit.editing.undo import undo_direction

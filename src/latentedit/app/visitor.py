@@ -1,4 +1,4 @@
-"""One visitor of the page: the picture, what was done with it, and the task that runs. Nothing here knows the page."""
+"""One visitor's pictures, edits and running task, independent of the page."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,6 @@ from pathlib import Path
 from latentedit.api.discovery import Discovery, discover
 from latentedit.api.discovery_files import file_names
 from latentedit.app.downloads import Download, direction_files, picture_file, plain_name, record_file
-from latentedit.app.history import Edit, Entry
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
@@ -32,21 +31,19 @@ from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of what was asked for that are rendered, so that the slider shows them without asking again."""
+"""Rendered fractions of the given strength, which the slider then shows without delay."""
 
 MAX_PIXELS = 4_000_000
-"""Of a picture on the page: all rendered strengths travel to the browser and are kept for the history."""
+"""Largest picture: all rendered strengths are sent to the browser and stored in the history."""
 
-MAX_ENTRIES = 20
-"""Of the history; the oldest edits go first."""
+MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 
 MAX_CHANGES = 4
 
 STOPPED = "stopped; the picture and its history are as they were"
 
 _MAX_DIRECTIONS = 50
-_SAME = 1e-9  # strengths that differ by less are one
-_STEM_LETTERS = 60
+_SAME = 1e-9  # strengths that differ by less are equal
 
 
 class StoppedError(LatentEditError):
@@ -54,26 +51,63 @@ class StoppedError(LatentEditError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """One thing that should change.
-
-    Args:
-        text: "OLD => NEW", or the name of a direction that the visitor has.
-        strength: 0 is nothing, 1 the whole change.
-    """
+class Change:
+    """One change: "OLD => NEW", or the name of a direction of the visitor."""
 
     text: str
     strength: float = 1.0
 
 
-class Visit:
-    """One visitor's pictures, directions and task.
-
-    Tasks that compute take turns with those of other visitors. Each of them tells its progress, and stops where it next
-    does so once `stop` was called; the history is then as it was before.
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False)
+class Edit:
+    """The results of one task.
 
     Args:
-        models: that the page offers.
+        results: one for each strength, in rising order of absolute value; the first is the picture before.
+        directions: by the text of their change; empty for editors without directions.
+        move: makes results at other strengths.
+        evaluations: network evaluations, verdicts included.
+    """
+
+    results: list[EditResult]
+    directions: dict[str, Direction]
+    move: Callable[[Sequence[float], Progress | None], list[EditResult]]
+    evaluations: int
+    seconds: float
+
+
+@dataclasses.dataclass(slots=True, kw_only=True, eq=False)
+class Entry:
+    """One picture of the history.
+
+    Args:
+        before: the entry that was edited; None for an uploaded picture, as is ``edit``.
+        strength: of the edit, which the visitor chose.
+        notes: about the model's view of the picture.
+        payload: undoes an edit that was made before this session.
+    """
+
+    title: str
+    picture: Picture
+    caption: str
+    before: "Entry | None" = None
+    edit: Edit | None = None
+    strength: float = 0.0
+    notes: tuple[str, ...] = ()
+    payload: bytes | None = None
+
+    def keep(self, result: EditResult) -> None:
+        """Take the picture of one of the edit's results."""
+        self.strength = result.strength
+        self.picture = Picture(image=result.image, path=self.picture.path)
+        (self.caption,) = result.latent.captions
+
+
+class VisitorSession:
+    """One visitor's pictures, directions and task.
+
+    Tasks of all visitors run one at a time. After `stop`, a task ends at its next report of progress and leaves the
+    history as it was.
     """
 
     def __init__(self, models: Models) -> None:
@@ -83,32 +117,23 @@ class Visit:
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
         self._session: tuple[Picture, str, str, Session] | None = None
-        self._stops = 0  # so often was `stop` called
+        self._stops = 0  # number of calls of `stop`
         self._closed = False
-        self._anyway = False  # pictures that the model does not know are edited too
+        self._anyway = False  # edit pictures that are out of distribution
 
     def stop(self) -> None:
-        """End the task that runs or waits for its turn, at its next step."""
+        """End the running or waiting task at its next step."""
         self._stops += 1
 
     def close(self) -> None:
-        """The visitor has left: end what runs, and let go of everything."""
+        """End the running task and delete everything, when the visitor left."""
         self._closed = True
         self.stop()
         self.entries, self.current, self._session = [], None, None
         self.directions, self.discovered = {}, []
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> Entry:
-        """Begin with a picture, and read what it shows; the history begins anew.
-
-        Args:
-            content: of the file.
-            name: of the file.
-
-        Raises:
-            ImageError: no picture fit for editing, or more than `MAX_PIXELS`.
-            LatentEditError: see `latentedit.encode`.
-        """
+        """Open the content of a file, caption it, and start a new history."""
         picture = Picture.open(Path(name).name, content=content)
         width, height = picture.size
         if width * height > MAX_PIXELS:
@@ -118,7 +143,7 @@ class Visit:
             )
         payload = _payload(content)
         with self._task(model, progress) as (backbone, _):
-            caption, notes = _looked_at(backbone, picture)
+            caption, notes = _caption(backbone, picture)
         notes = (*picture.notes, *notes)
         entry = Entry(title="the picture", picture=picture, caption=caption, notes=notes, payload=payload)
         self.entries, self.current, self._session, self._anyway = [entry], entry, None, False
@@ -126,7 +151,7 @@ class Visit:
 
     def edit(
         self,
-        wishes: Sequence[Wish],
+        changes: Sequence[Change],
         *,
         model: str,
         method: str | None,
@@ -134,33 +159,27 @@ class Visit:
         anyway: bool = False,
         progress: Progress | None = None,
     ) -> Entry:
-        """Edit the current picture to all of `STRENGTHS`; the whole change becomes the current entry.
+        """Edit the current picture at all `STRENGTHS`; the full change becomes the current entry.
 
         Args:
-            wishes: what should change; those without text are left out.
-            model: by name.
-            method: by name; None is the default of the model, and `eim` for what that alone does.
-            caption: what the picture shows.
-            anyway: edit a picture that the model does not know too; that holds until another one is opened.
-
-        Raises:
-            UnknownPictureError: such a picture, where nobody said so.
-            LatentEditError: any wish that makes no sense, or a task that was stopped.
+            changes: those without text are ignored.
+            method: name; None is the default for the model, or `eim` if no other method can do the edit.
+            anyway: also edit pictures that are out of distribution, until another one is opened.
         """
         self._anyway = self._anyway or anyway
         before = self._opened()
-        wanted = [wish for wish in wishes if wish.text.strip()]
+        wanted = [change for change in changes if change.text.strip()]
         if not wanted:
-            raise ConfigError('nothing says what should change. Write a change, such as "=> glasses"')
+            raise ConfigError('no edit requested. Write a change, such as "=> glasses"')
         check_texts({"the caption": caption})
         started = time.perf_counter()
         with self._task(model, progress) as (backbone, report), backbone.count() as count:
             session = self._session_of(before, backbone, caption.strip())
-            directions, move = self._way(session, wanted, method, report)
-            whole = 1.0 if len(directions) > 1 else wanted[0].strength  # several: each at a strength of its own
-            if whole == 0:
+            directions, move = self._plan(session, wanted, method, report)
+            full = 1.0 if len(directions) > 1 else wanted[0].strength  # several have a strength each
+            if full == 0:
                 raise ConfigError("strength 0 is the picture itself. Give another strength")
-            results = move([share * whole for share in STRENGTHS], report)
+            results = move([share * full for share in STRENGTHS], report)
         edit = Edit(
             results=results,
             directions=directions,
@@ -168,7 +187,7 @@ class Visit:
             evaluations=count.evaluations,
             seconds=time.perf_counter() - started,
         )
-        title = ", ".join(f"{wish.text.strip()} ({wish.strength:g})" for wish in wanted)
+        title = ", ".join(f"{change.text.strip()} ({change.strength:g})" for change in wanted)
         entry = Entry(title=title, picture=before.picture, caption=caption, before=before, edit=edit)
         before.caption = caption.strip()
         entry.keep(results[-1])
@@ -176,76 +195,50 @@ class Visit:
         return entry
 
     def settle(self, strength: float | None, *, progress: Progress | None = None) -> EditResult | None:
-        """Keep the current entry at another strength, which is rendered if it was not yet.
+        """Set the strength of the current edit, and return its result there; None if the picture was not edited.
 
-        An entry that was edited further stays as it is, and another one is added to the history.
-
-        Args:
-            strength: of the edit; as it is where it is None.
-
-        Returns:
-            The result at that strength; None where the current picture was not edited.
-
-        Raises:
-            LatentEditError: a strength that makes no sense, or a task that was stopped.
+        An entry that was edited further stays as it is, and a copy is added to the history.
         """
         if self.current is None or (edit := self.current.edit) is None:
             return None
         entry = self.current
         strength = entry.strength if strength is None else strength
         check_strength(strength)
-        known = next((one for one in edit.results if abs(one.strength - strength) < _SAME), None)
-        if known is None:
+        result = next((one for one in edit.results if abs(one.strength - strength) < _SAME), None)
+        if result is None:
             with self._task(edit.results[0].latent.backbone.name, progress) as (_, report):
-                (known,) = edit.move([strength], report)
-        if known.strength != entry.strength:
-            if any(one.before is entry for one in self.entries):  # those go back to this picture, as it was
+                (result,) = edit.move([strength], report)
+        if result.strength != entry.strength:
+            if any(one.before is entry for one in self.entries):  # their undo returns to this picture
                 entry = dataclasses.replace(entry)
                 self._append(entry)
-            entry.keep(known)
-        return known
+            entry.keep(result)
+        return result
 
     def undo(self, *, model: str, progress: Progress | None = None) -> Entry:
-        """Go back to the picture before the last edit, bit for bit, also where that was made before this visit.
-
-        Raises:
-            ConfigError: nothing was edited.
-            FileFormatError: what the file carries is damaged.
-        """
+        """Return to the picture before the last edit, bit for bit, even if that was made before this session."""
         entry = self._opened()
         if entry.before is not None:
             self.current = entry.before
         elif entry.payload is None:
-            raise ConfigError("there is no edit to take back: the picture is as it came. Edit it first")
+            raise ConfigError("there is no edit to undo. Edit the picture first")
         else:
             with self._task(model, progress) as (backbone, _):
                 image = undo_stored(entry.picture, entry.payload)
                 picture = Picture(image=image, path=entry.picture.path)
-                caption, notes = _looked_at(backbone, picture)
+                caption, notes = _caption(backbone, picture)
             self._append(Entry(title="before its edit", picture=picture, caption=caption, notes=notes))
         return self._opened()
 
     def go_to(self, index: int) -> Entry:
-        """Make an entry of the history the current one.
-
-        Raises:
-            ConfigError: there is none of that index.
-        """
+        """Make an entry of the history the current one."""
         if not 0 <= index < len(self.entries):
             raise ConfigError(f"the history has {len(self.entries)} pictures; got number {index + 1}. Choose another")
         self.current = self.entries[index]
         return self.current
 
     def discover(self, *, model: str, rank: int, level: float, progress: Progress | None = None) -> Discovery:
-        """Find directions that nobody named at the current picture; they can be wished for by name afterwards.
-
-        Args:
-            rank: how many.
-            level: how noisy, in (0, 1): near 1 large changes, towards 0 details.
-
-        Raises:
-            LatentEditError: see `local_basis` and `api.discovery.discover`; or the task was stopped.
-        """
+        """Find ``rank`` directions of the current picture; a `Change` can name them afterwards."""
         picture = self._opened().picture
         with self._task(model, progress) as (backbone, report):
             latent = encode(backbone, picture, caption="")
@@ -256,44 +249,31 @@ class Visit:
         return found
 
     def add_direction(self, path: Path, *, model: str) -> str:
-        """Read a direction's file; the name by which it can be wished for.
-
-        Raises:
-            FileFormatError: no direction, or a damaged one.
-            ConfigError: a direction of another model.
-        """
+        """Read a direction file, and return the name by which a `Change` refers to it."""
         return self._keep(path.name, load_direction(path, model=self.models.get(model)))
 
     def picture_file(self, strength: float | None) -> Download:
-        """The current picture as PNG; an edited one with its record and what undoes it."""
+        """The current picture as PNG; for an edited one, with its record and the original for undo."""
         result = self.settle(strength)
         return picture_file(self._opened().picture, result)
 
     def direction_files(self) -> list[Download]:
-        """The directions of the current edit.
-
-        Raises:
-            ConfigError: no edit, or one by a method that knows no directions.
-        """
+        """The directions of the current edit."""
         edit = self._opened().edit
         if edit is None or not edit.directions:
-            raise ConfigError("there is no direction to save: no edit along one was made. Edit with the method eim")
+            raise ConfigError("there is no direction to save. Edit with the method eim")
         return direction_files(edit.directions)
 
     def record_file(self, strength: float | None) -> Download:
-        """The record of the current edit as JSON, and what was measured.
-
-        Raises:
-            ConfigError: no edit.
-        """
+        """The record and measurements of the current edit as JSON."""
         result = self.settle(strength)
         if result is None:
-            raise ConfigError("there is no record: the picture is as it came. Edit it first")
+            raise ConfigError("there is no record. Edit the picture first")
         return record_file(self._opened().picture, result)
 
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
-        """The model, and what reports progress with the evaluations so far, while no other task computes."""
+        """The model and a progress callback that counts evaluations, while no other task runs."""
         begun = self._stops
 
         def check() -> None:
@@ -315,11 +295,11 @@ class Visit:
                 yield backbone, report
             check()
 
-    def _way(
-        self, session: Session, wanted: Sequence[Wish], method: str | None, report: Progress
+    def _plan(
+        self, session: Session, wanted: Sequence[Change], method: str | None, report: Progress
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
-        """The directions by what was asked for, and what moves the picture to strengths of the whole."""
-        texts = [" ".join(wish.text.split()) for wish in wanted]
+        """The directions by their text, and a function from strengths to results."""
+        texts = [" ".join(change.text.split()) for change in wanted]
         changes, strengths = [text for text in texts if text not in self.directions], [w.strength for w in wanted]
         latent, own = session.latent, tuple(strengths) if len(set(strengths)) > 1 else (1.0,)
         if changes:
@@ -329,7 +309,7 @@ class Visit:
             if type(make_editor(request.method, latent.backbone)) is not EIM:
                 return {}, lambda at, told: [rows[0] for rows in session.run(request, at, progress=told)]
         if len(set(texts)) < len(texts):
-            raise ConfigError("the same change is asked for twice. Leave one of them out")
+            raise ConfigError("two changes are the same. Remove one of them")
         found = {
             text: self.directions[text] if text in self.directions else session.identify(change=text, progress=report)
             for text in texts
@@ -339,9 +319,9 @@ class Visit:
         return found, lambda at, told: [rows[0] for rows in session.run(along, at, progress=told)]
 
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
-        """The session of a picture under a caption, kept for the next edit of the same."""
+        """The session of a picture with a caption, reused by the next edit of both."""
         match self._session:
-            case (known, name, said, session) if known is entry.picture and (name, said) == (backbone.name, caption):
+            case (picture, *key, session) if picture is entry.picture and key == [backbone.name, caption]:
                 return session
             case _:
                 session = Session(guarded(encode(backbone, entry.picture, caption=caption), anyway=self._anyway))
@@ -355,7 +335,7 @@ class Visit:
         self.current = entry
 
     def _keep(self, name: str, direction: Direction) -> str:
-        """Remember a direction under a name of its own."""
+        """Store a direction with a unique name."""
         stem = plain_name(Path(name).name.removesuffix(ENDING))
         number, unique = 1, f"{stem}{ENDING}"
         while unique in self.directions:
@@ -371,14 +351,14 @@ class Visit:
         return self.current
 
 
-def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ...]]:
-    """What a picture shows as far as the model can read it, and what the visitor should know about that."""
+def _caption(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ...]]:
+    """The caption by the model's captioner, and notes for the visitor."""
     if captioner_for(backbone) is None:
-        return "", (f"the model {backbone.name} reads no pictures: say what this one shows",)
+        return "", (f"the model {backbone.name} has no captioner: describe the picture",)
     latent = encode(backbone, picture)
     (caption,), (frame,) = latent.captions, latent.frames
-    known: str = backbone.defaults.get("knows", "")
-    notes = [f"the model {backbone.name} only knows {known}"] if known else []
+    domain: str = backbone.defaults.get("knows", "")
+    notes = [f"the model {backbone.name} only knows {domain}"] if domain else []
     notes += backbone.caption_notes([caption])
     notes += [doubt for one in check_familiarity(latent).knowledge for doubt in one.doubts]
     if frame.region is not None:
@@ -388,7 +368,7 @@ def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ..
 
 
 def _payload(content: bytes) -> bytes | None:
-    """What undoes the edit that a PNG of ours carries."""
+    """The data in a PNG that undoes its edit."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "picture.png")
         place.write_bytes(content)

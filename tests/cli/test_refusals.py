@@ -1,0 +1,171 @@
+"""Wrong input of every command: exit code 2, no traceback, no file written, and an error that names the value.
+
+`latentedit edit` on many images has its own table in `test_edit_folder`, direction files from `discover` in
+`test_transport`.
+"""
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.commands import Refused
+
+EDIT, SWEEP = (f"{name} me.png --from 'no glasses' --to glasses" for name in ("edit", "sweep"))
+MAKE, PREVIEW = "direction make me.png --to glasses", "direction preview a.safetensors"
+DISCOVER, PATH = "discover me.png -o out", "path me.png other.png -o strip.png"
+
+BEFORE_LOADING = [
+    (f"{EDIT} --strength nan", "'nan'"),
+    (f"{EDIT} --strength 0.1 --strength 0.2", "got 2"),
+    (f"{EDIT} --to ''", "--to"),
+    (f"{EDIT} --from '  '", "--from"),
+    (f"{EDIT} --change '=> a smile'", "--to and --change"),
+    (f"{EDIT} --direction a.safetensors", "--to and --direction"),
+    ("edit me.png", "--change"),
+    ("edit no.png --to glasses", "no.png"),
+    (f"{EDIT} --mixing summ", "'summ'"),
+    (f"{EDIT} --method flow-edit", "'flowedit'"),
+    (f"{EDIT} --dtype fp16", "'float16'"),
+    (f"{EDIT} --placement group", "'groups'"),
+    (f"{EDIT} --text-encoders none", "required"),
+    (f"{EDIT} --mask no.png", "no.png"),
+    (f"{EDIT} --mask tall.png", "56x40"),
+    (f"{EDIT} -o nowhere/out.png", "nowhere"),
+    (f"{EDIT} -o .", "ending"),
+    (f"{EDIT} -o out.psd", "out.psd"),
+    (f"{EDIT} -o me.png", "me.png"),
+    (f"{EDIT} -o other.png", "other.json"),
+    (f"{EDIT} -o 'a mask.png' --mask 'a mask.png'", "a mask.png"),
+    ("edit clear.png --to glasses -o o.jpg", "transparency"),
+    (f"{EDIT} --sheet me.png", "me.png"),
+    (f"{EDIT} --sheet s.gif", "s.gif"),
+    (f"{EDIT} --sheet other.png", "other.json"),
+    (f"{EDIT} -o x.png --sheet ./x.jpg", "x.jpg"),
+    (f"{EDIT} -o x.png --sheet link/x.png", "link/x.png"),
+    (f"{EDIT} -o x.png --sheet x.json", "x.json"),
+    (f"{EDIT} --view me.png", ".html"),
+    (f"{EDIT} --view nowhere/x.html", "nowhere"),
+    *((f"{EDIT} {option} 1", option) for option in ("--batch", "--workers", "--ray")),
+    (f"{SWEEP} --strengths 0:inf:3", "'inf'"),
+    (f"{SWEEP} --arm left", "'left'"),
+    (f"{SWEEP} --method flowslider --arm text", "--arm"),
+    (f"{SWEEP} --change '=> a smile'", "--to and --change"),
+    (f"{SWEEP} --mask no.png", "no.png"),
+    (f"{SWEEP} --mask 'a mask.png' -o 'a mask.png'", "a mask.png"),
+    (f"{SWEEP} -o out.gif", "out.gif"),
+    (f"{SWEEP} -o other.png", "other.json"),
+    (f"{MAKE} -o a.png", "a.png"),
+    (f"{MAKE} -o no/a.safetensors", "does not exist"),
+    ("direction make me.png -o b.safetensors", "--change"),
+    ("direction make me.png --change '=>' -o b.safetensors", "OLD => NEW"),
+    ("direction make me.png no.png --to glasses -o b.safetensors", "no.png"),
+    (f"{PREVIEW} -o p.jpg", "p.jpg"),
+    (f"{PREVIEW} --strengths 0,1 --from hat", "--strengths and --from"),
+    (f"{PREVIEW} --on me.png -o me.png", "me.png"),
+    (f"{PREVIEW} --on me.png --strengths 1", "--strengths"),
+    ("direction preview text.safetensors --on me.png", "text.safetensors"),
+    ("direction show no.safetensors", "no.safetensors"),
+    ("direction compare a.safetensors", "got 1"),
+    ("direction compare a.safetensors text.safetensors", "text.safetensors"),
+    (f"{DISCOVER} --rank 0", "--rank"),
+    (f"{DISCOVER} --level 1.5", "--level"),
+    (f"{DISCOVER} --from ' '", "--from"),
+    (f"{DISCOVER} --prompt ''", "--prompt"),
+    ("discover no.png -o out", "no.png"),
+    ("discover me.png -o missing/out", "missing"),
+    ("discover me.png -o me.png", "me.png"),
+    ("discover me.png -o .", "it holds"),
+    (f"{PATH} --method slrep", "'slerp'"),
+    (f"{PATH} --frames 2", "got 2"),
+    (f"{PATH} --frames 51", "got 51"),
+    (f"{PATH} --rank 0", "--rank"),
+    (f"{PATH} --level 0", "--level"),
+    (f"{PATH} --from ' '", "--from"),
+    (f"{PATH} --to ''", "--to"),
+    ("path me.png other.png -o missing/strip.png", "missing"),
+    ("path me.png other.png -o strip.txt", "strip.txt"),
+    ("path me.png other.png -o other.png", "other.png"),
+    ("path me.png copy.png -o strip.png", "same"),
+    ("path me.png no.png -o strip.png", "no.png"),
+    ("replay me.png", "latentedit wrote"),
+    ("replay no.png", "no.png"),
+    ("replay me.edited.png", "'miniature'"),
+    ("replay me.edited.png -o no/o.png", "does not exist"),
+    ("replay me.edited.png -o other.png", "other.json"),
+    ("replay me.edited.png -o me.png", "me.png"),
+    ("replay me.edited.png -o me.edited.png", "me.edited.png"),
+    ("replay me.edited.png --mask 'a mask.png' -o 'a mask.png'", "a mask.png"),
+    ("replay me.edited.png --picture no.png", "no.png"),
+    ("replay me.edited.png --edited me.png", "--edited"),
+    ("undo me.png", "--direction"),
+    ("undo no.png", "no.png"),
+    ("undo me.edited.png --direction a.safetensors", "'miniature'"),
+    ("undo me.edited.png -o me.edited.png", "me.edited.png"),
+    ("undo me.edited.png -o no/o.png", "does not exist"),
+    ("undo me.edited.png -o o.psd", "o.psd"),
+    ("undo me.edited.png --strength 0.5 --no-local", "--strength and --local/--no-local"),
+    ("caption no.png", "no.png"),
+    ("doctor --no-sample --device cuda --dtype float32", "--device and --dtype"),
+    ("models show portrait", "'portraits'"),
+    ("models verify portrait", "'portraits'"),
+    ("models calibrate portraits --captions empty.txt", "empty.txt"),
+    *((f"app --host {host}", "--password-file") for host in ("0.0.0.0", "192.168.0.7", "::", "example.org")),
+]
+
+BY_THE_MODEL = [
+    (f"{EDIT} --device gpu7", "gpu7"),
+    (f"{EDIT} --model portrait", "'portraits'"),
+    ("edit me.png --to glasses", "--from"),  # the model has no captioner
+    ("edit me.png --to glasses --captioner openai:", "openai:MODEL"),
+    ("edit me.png --from hat --direction a.safetensors --method flowedit", "--direction"),
+    (f"{SWEEP} --from glasses", "what should change"),
+    ("caption me.png", "--captioner"),
+    ("caption me.png --captioner unknown", "openai:MODEL"),
+    ("replay me.edited.png --device gpu7", "gpu7"),
+    ("replay me.edited.png --direction no.safetensors", "no.safetensors"),
+    ("undo me.edited.png --device gpu7", "gpu7"),
+    ("undo me.edited.png --direction no.safetensors", "no.safetensors"),
+]
+
+
+@pytest.fixture
+def folder(
+    picture: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The working folder with all files that the command lines name."""
+    folder = picture.parent
+    monkeypatch.chdir(folder)
+    made("a").with_name("text.safetensors").write_text("dear diary")
+    Path("other.json").write_text('{"name": "a package"}')
+    Path("empty.txt").write_text("\n \n")
+    Path("link").symlink_to(folder)
+    Path("copy.png").write_bytes(picture.read_bytes())
+    Image.open(picture).convert("RGBA").save("clear.png")
+    Image.open(picture).rotate(90, expand=True).save("tall.png")
+    return folder
+
+
+def check(refused: Refused, folder: Path, words: list[str], fragment: str) -> None:
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    assert fragment in refused(*words)
+    assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
+
+
+@pytest.mark.parametrize(("line", "fragment"), BEFORE_LOADING)
+def test_wrong_input_is_refused_before_the_model_is_loaded(
+    refused: Refused, folder: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, line: str, fragment: str
+) -> None:
+    monkeypatch.delitem(os.environ, "LATENTEDIT_APP_PASSWORD", raising=False)
+    check(refused, folder, shlex.split(line), fragment)
+
+
+@pytest.mark.parametrize(("line", "fragment"), BY_THE_MODEL)
+def test_wrong_input_is_refused_by_the_model(
+    refused: Refused, folder: Path, miniature: Path, line: str, fragment: str
+) -> None:
+    model = [] if "--model" in line else ["--model", str(miniature)]
+    check(refused, folder, [*shlex.split(line), *model], fragment)
