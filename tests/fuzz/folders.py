@@ -16,7 +16,7 @@ from latentedit.models.loading import open_folder
 from latentedit.models.memory import model_needs
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
-from tests.bench.report.report_runs import made_run
+from tests.bench.made_runs import made_run
 from tests.fuzz.judge import Target, told
 from tests.fuzz.texts import HOSTILE, as_json, bent, damaged
 
