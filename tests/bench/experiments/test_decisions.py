@@ -1,4 +1,4 @@
-"""Numbers that decide, against tables whose answers are written out."""
+"""Numbers that decide, of tables for which they are known."""
 
 import dataclasses
 import itertools
@@ -67,12 +67,9 @@ def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() ->
     assert mean(kind="b", level="highest") == pytest.approx(20.9)
     assert mean(kind="b", level="lowest") == pytest.approx(20.1)
     assert mean(kind="c", level=(0.5, 0.1)) == pytest.approx(0.3)
-
-
-def test_the_same_of_other_rows_keeps_what_is_not_named() -> None:
     number = Number(says="n", of="value", where={"kind": "a", "level": 0.5}, less=(TWIN,))
-    other = number.at("m", kind="b", of="error", sign=-1)
-    assert other == Number(says="m", of="error", where={"kind": "b", "level": 0.5}, less=(TWIN,), sign=-1)
+    other = Number(says="m", of="error", where={"kind": "b", "level": 0.5}, less=(TWIN,), sign=-1)
+    assert number.at("m", kind="b", of="error", sign=-1) == other
 
 
 @pytest.mark.parametrize(("over", "sign"), [("rise", 1), ("fall", -1)])
