@@ -1,4 +1,4 @@
-"""Manifests, FlowEdit's and PIE-Bench's own files, and every fault that they may have."""
+"""Manifests, the files of FlowEdit and PIE-Bench, and their faults."""
 
 import json
 import pickle
@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.api.manifests.pictures import write_picture
 
-from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
 from latentedit_bench.data.loading import load_dataset, taking_turns
-from latentedit_bench.data.pie_bench_folder import KINDS, SIDE, RunLengths, load_pie_bench
+from latentedit_bench.data.pie_bench_folder import SIDE, RunLengths, load_pie_bench
 
 ROW = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 
@@ -30,28 +30,16 @@ TABLE = "picture,source_caption,target_caption\na.png,a cat,a dog\n"
 
 
 @pytest.mark.parametrize("ending", ["json", "yaml", "yml", "YML", "csv"])
-def test_a_list_of_items_and_a_table_are_manifests(folder: Path, ending: str) -> None:
+def test_lists_and_tables_are_manifests(folder: Path, ending: str) -> None:
     path = folder / f"edits.{ending}"
     path.write_text(TABLE if ending == "csv" else json.dumps([ROW]))  # JSON is YAML
     (item,) = load_dataset(str(path) if ending == "csv" else path).items
     assert (item.source_caption, item.target_caption) == ("a cat", "a dog")
 
 
-def test_yaml_with_target_prompts_is_flowedits(folder: Path) -> None:
-    path = folder / "edits.yaml"
-    path.write_text("- {init_img: a.png, source_prompt: a cat, target_prompts: [a dog, a fox]}")
-    assert [item.target_caption for item in load_dataset(path).items] == ["a dog", "a fox"]
-
-
-def test_a_folder_with_a_mapping_is_pie_bench(folder: Path) -> None:
-    (folder / "mapping_file.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"mapping_file\.json.*the mapping: it has no entries"):
-        load_dataset(folder)
-
-
 @pytest.mark.parametrize(("name", "what"), [(".", "a folder"), ("a.png", "another file"), ("b.csv", "nothing")])
-def test_anything_else_is_refused_with_what_can_be_read(folder: Path, name: str, what: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{what}.*PIE-Bench.*FlowEdit.*\.csv, \.json"):
+def test_other_files_are_refused(folder: Path, name: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
         load_dataset(folder / name)
 
 
@@ -99,22 +87,18 @@ def write_yaml(flowedit: Path, text: str) -> Path:
 
 
 def test_every_target_is_an_item_in_the_group_of_its_picture(flowedit: Path) -> None:
-    first, second, third = load_flowedit(write_yaml(flowedit, LAYOUT)).items
+    first, second, third = load_dataset(write_yaml(flowedit, LAYOUT)).items
     assert [item.id for item in (first, second, third)] == ["bear/1.1", "bear/1.2", "owl/2.1"]
     assert first.source_caption == second.source_caption == "A brown bear in a stream."
     assert first.target_caption == "A black bear in a stream."
     assert second.target_caption == "A panda."
     assert first.group == second.group != third.group
     assert (first.picture().size, third.picture().size) == ((6, 4), (8, 8))
+    twice = load_flowedit(write_yaml(flowedit, LAYOUT + LAYOUT)).items
+    assert (len({item.id for item in twice}), len({item.group for item in twice})) == (6, 2)
 
 
-def test_one_picture_in_two_entries_is_no_fault(flowedit: Path) -> None:
-    items = load_flowedit(write_yaml(flowedit, LAYOUT + LAYOUT)).items
-    assert len({item.id for item in items}) == 6
-    assert len({item.group for item in items}) == 2
-
-
-def test_every_fault_of_flowedits_file_is_told_at_once(flowedit: Path) -> None:
+def test_all_faults_of_flowedits_file_are_reported_together(flowedit: Path) -> None:
     sound = {"init_img": "bear.png", "source_prompt": "A bear.", "target_prompts": ["A panda."]}
     cases: list[tuple[Any, str]] = [
         (sound | {"init_img": "missing.png"}, "entry 1: init_img missing.png does not exist"),
@@ -132,23 +116,17 @@ def test_every_fault_of_flowedits_file_is_told_at_once(flowedit: Path) -> None:
     assert f"has faults ({len(cases)}): " in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "a: 1"])
-def test_a_file_without_entries_is_told(flowedit: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="a list of entries was expected"):
-        load_flowedit(write_yaml(flowedit, text))
-
-
-def test_malformed_yaml_is_one_error(flowedit: Path) -> None:
-    with pytest.raises(FileFormatError, match="line 2"):
-        load_flowedit(write_yaml(flowedit, "- a: 1\n b: [\n"))
-
-
 @pytest.mark.parametrize(
-    ("content", "is_one"),
-    [(yaml.safe_load(LAYOUT), True), ([{"picture": "a.png"}], False), ({"target_prompts": []}, False), (None, False)],
+    ("text", "error", "said"),
+    [
+        *((text, ConfigError, "list of entries") for text in ("", "[]", "a: 1")),
+        ("- a: 1\n b: [\n", FileFormatError, "line 2"),
+    ],
 )
-def test_the_layout_is_known_by_its_target_prompts(content: Any, is_one: bool) -> None:
-    assert is_flowedit(content) == is_one
+def test_a_file_without_entries_is_refused(flowedit: Path, text: str, error: type[LatentEditError], said: str) -> None:
+    with pytest.raises(error, match=said):
+        load_flowedit(write_yaml(flowedit, text))
+    assert not is_flowedit({"target_prompts": []})
 
 
 ENTRY = {
@@ -175,15 +153,12 @@ def write_mapping(pie_bench: Path, entries: Any) -> Path:
 
 
 def test_an_entry_is_an_item(pie_bench: Path) -> None:
-    dataset = load_pie_bench(
-        write_mapping(pie_bench, {"000": ENTRY, "001": ENTRY | {"editing_type_id": 0, "mask": []}})
-    )
+    dataset = load_dataset(write_mapping(pie_bench, {"000": ENTRY, "001": ENTRY | {"editing_type_id": 0, "mask": []}}))
     first, second = dataset.items
     assert first.id == "000"
     assert first.source_caption == "a slanted mountain bicycle"
     assert first.target_caption == "a rusty mountain bicycle"
     assert (first.kind, second.kind) == ("change attribute material", "random")
-    assert len(set(KINDS)) == 10
     assert first.group == second.group
     assert first.about == {"editing_instruction": "make it rusty", "blended_word": "bicycle bicycle"}
     assert first.picture().size == (SIDE, SIDE)
@@ -219,7 +194,7 @@ FAULTS = [
 ]
 
 
-def test_every_fault_of_a_mapping_is_told_at_once(pie_bench: Path) -> None:
+def test_all_faults_of_a_mapping_are_reported_together(pie_bench: Path) -> None:
     entries: dict[str, Any] = {f"k{index}": ENTRY | change for index, (change, _) in enumerate(FAULTS)}
     entries |= {"bare": {}, "text": "a cat"}
     told = [f"entry 'k{index}': {text}" for index, (_, text) in enumerate(FAULTS)]
@@ -231,13 +206,17 @@ def test_every_fault_of_a_mapping_is_told_at_once(pie_bench: Path) -> None:
     assert f"has faults ({len(told)}): " in str(caught.value)
 
 
-@pytest.mark.parametrize(("entries", "said"), [([], "it is a list"), ({}, "no entries")])
-def test_a_mapping_without_entries_is_told(pie_bench: Path, entries: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        load_pie_bench(write_mapping(pie_bench, entries))
-
-
-def test_a_malformed_mapping_is_one_error(pie_bench: Path) -> None:
-    (pie_bench / "mapping_file.json").write_text('{"000": {}')
-    with pytest.raises(FileFormatError, match="syntax error"):
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("[]", ConfigError, "it is a list"),
+        ("{}", ConfigError, "no entries"),
+        ('{"000": {}', FileFormatError, "syntax error"),
+    ],
+)
+def test_a_mapping_without_entries_is_refused(
+    pie_bench: Path, text: str, error: type[LatentEditError], said: str
+) -> None:
+    (pie_bench / "mapping_file.json").write_text(text)
+    with pytest.raises(error, match=said):
         load_pie_bench(pie_bench)
