@@ -21,7 +21,6 @@ from latentedit_bench.data.counterfactual import (
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
 from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
 from latentedit_portraits.domain import PORTRAITS
-from latentedit_portraits.render import render_array
 
 pytestmark = pytest.mark.slow
 
@@ -172,20 +171,6 @@ def test_still_items_have_the_source_for_an_answer(split: str) -> None:
         same = parse(item.source_caption) == parse(item.target_caption)
         assert same == (item.kind == "nothing")
         assert item.source_caption != item.target_caption, "where nothing is asked, the words differ"
-
-
-def test_the_mask_is_where_truth_and_picture_differ() -> None:
-    first = {item.kind: item for item in whole("test").items[19::-1]}
-    assert len(first) == 6
-    for kind, item in first.items():
-        assert item.truth is not None
-        assert item.mask is not None
-        before, after, mask = np.asarray(item.picture()), np.asarray(item.truth()), item.mask()
-        assert np.array_equal(before, render_array(shown(item)))
-        assert before.shape == after.shape == (128, 128, 3)
-        assert mask.shape == (128, 128)
-        assert np.array_equal(mask, (before != after).any(2))
-        assert mask.any() == (kind not in STILL)
 
 
 @pytest.mark.parametrize(

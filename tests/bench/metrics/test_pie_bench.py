@@ -149,7 +149,7 @@ def test_rows_of_pictures_lose_all_but_the_last_square(monkeypatch: pytest.Monke
     with pytest.raises(ShapeError, match="14x17"):
         last_square(torch.zeros(1, 3, 14, 17))
     with pytest.raises(ShapeError, match="6x6"):
-        scores(*torch.zeros(2, 1, 3, 5, 5), torch.zeros(1, 1, 5, 5, dtype=torch.bool), mode="legacy")
+        scores(torch.zeros(1, 3, 5, 5), torch.zeros(1, 3, 5, 5), mask[:1, :, :5, :5], mode="legacy")
     monkeypatch.setattr("latentedit_bench.metrics.pie_bench.LEGACY_SIDE", HEIGHT)
     row = torch.cat([torch.zeros_like(edited), edited], dim=3)
     cut, whole = (scores(one, source, mask, mode="legacy") for one in (row, edited))

@@ -75,17 +75,6 @@ def test_no_edit_has_no_effect_and_an_error_of_one(batch: Prepared) -> None:
         assert row["decomposability"] is None
 
 
-@pytest.mark.nightly
-def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
-    """Twice half the way is the answer, and edits without gain serve a method with it."""
-    half = Method(name="x", editor=oracle(batch)(share=0.5))
-    edits = Edits.of(half, batch, (1.0,), seed=0)
-    for gain, error in ((2.0, 0.0), (1.0, 0.25)):
-        method = dataclasses.replace(half, gain=gain)
-        rows = evaluate(method, batch, (1.0,), seed=0, edits=edits)[0]
-        assert [row["error"] for row in rows if row["error"] is not None] == pytest.approx([error] * 11, abs=0.01)
-
-
 def test_strengths_that_the_editor_refuses_are_left_out() -> None:
     batch = prepared(2, reads=False)
     rows, pictures = evaluate(Method(name="x", editor=Idle(highest=1.0)), batch, (0.5, 1.0, 1.5), seed=0)

@@ -218,7 +218,7 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     before = work.start()(work.task(unit))
     packed = pickle.dumps(work.task(unit, with_bytes=True))
     path.unlink()
-    done: UnitResult = work.start()(pickle.loads(packed))
+    done = work.start()(pickle.loads(packed))
     assert (done.rows, done.failures) == (before.rows, [])
 
 
