@@ -1,4 +1,4 @@
-"""The laws of a domain, by the portraits; what is found by name, and pictures for the bundled models."""
+"""The laws of a domain, checked on the portraits, and sample images for the bundled models."""
 
 import random
 
@@ -29,8 +29,8 @@ def test_a_domain_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         base.domain.__wrapped__("a stranger")
 
 
-def test_every_alternative_can_be_had_and_changes_nothing_else() -> None:
-    """But the colour that a part takes along."""
+def test_every_alternative_changes_nothing_else() -> None:
+    """Except the colour of the part."""
     for scene in PORTRAITS.draw("calibration", 6, 5):
         able = PORTRAITS.alternatives(scene)
         shown = PORTRAITS.attributes(scene)
@@ -50,12 +50,9 @@ def test_captions_say_what_scenes_are() -> None:
     for name, (old, new) in PORTRAITS.plain_changes.items():
         before, after = (full_caption(PORTRAITS, with_value(PORTRAITS, scene, name, one)) for one in (old, new))
         assert len(PORTRAITS.words(before)) == len(PORTRAITS.words(after)), name
-
-
-def test_a_value_brings_the_part_that_it_needs() -> None:
     bald = next(one for one in PORTRAITS.draw("test", 50, 0) if one.hair == "bald")
     found = with_value(PORTRAITS, bald, "hair_color", "pink")
-    assert (found.hair, found.hair_color) == ("short", "pink")
+    assert (found.hair, found.hair_color) == ("short", "pink"), "a colour brings its part"
     assert with_value(PORTRAITS, bald, "mouth", "sad") == bald.replace(mouth="sad")
 
 

@@ -97,7 +97,7 @@ def test_agreement_and_overlap_in_closed_form() -> None:
     assert soft_iou(np.zeros(3), np.zeros(3)) == 1
 
 
-def test_the_bound_is_no_worse_than_others_and_baselines_paste_a_clean_change() -> None:
+def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
     case = make_case("calibration", 5, side=160)
     row = measured(case)
     assert (row["kind"], row["verdict"], row["right"]) == ("local", "kept", 1)
