@@ -14,7 +14,7 @@ import latentedit_bench.report.report  # noqa: F401 (else the first input would 
 from latentedit.models.loading import open_folder
 from latentedit.models.memory import model_needs
 from latentedit.testing.miniatures.flow import miniature_sd3
-from tests.bench.report.report_runs import made_run
+from tests.bench.made_runs import made_run
 from tests.fuzz.judge import Target, run_command
 from tests.fuzz.texts import as_json, bent, damaged
 

@@ -14,6 +14,8 @@ portraits = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
 @given(portraits)
 def test_indices_and_back_are_the_identity(attributes: Attributes) -> None:
     assert Attributes.from_indices(attributes.indices()) == attributes
+    assert (attributes.hair_color == NONE) == (attributes.hair == "bald")
+    assert (attributes.facial_hair_color == NONE) == (attributes.facial_hair == NONE)
 
 
 @given(portraits, st.data())
@@ -27,12 +29,6 @@ def test_replace_changes_what_was_asked_and_at_most_the_colour_of_that_part(
     assert set(attributes.differences(changed)) <= {field, f"{field}_color"}
 
 
-@given(portraits)
-def test_a_colour_is_absent_exactly_where_its_part_is(attributes: Attributes) -> None:
-    assert (attributes.hair_color == NONE) == (attributes.hair == "bald")
-    assert (attributes.facial_hair_color == NONE) == (attributes.facial_hair == NONE)
-
-
 def test_contradictions_and_unknown_values_are_refused() -> None:
     portrait = draw_split("test", 1, 0)[0].replace(hair="short")
     with pytest.raises(ConfigError, match="hair cannot be"):
@@ -40,7 +36,7 @@ def test_contradictions_and_unknown_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="has no attribute"):
         portrait.replace(hat="red")
     for change in ({"hair": "bald"}, {"hair_color": NONE}):
-        with pytest.raises(ConfigError, match="contradict each other"):
+        with pytest.raises(ConfigError, match="contradict"):
             dataclasses.replace(portrait, **change)
     indices = portrait.indices()
     indices[list(VALUES).index("hair")] = VALUES["hair"].index("bald")

@@ -1,4 +1,4 @@
-"""The bundled folder against diffusers' own pipeline, and the promises of the command line on it."""
+"""The bundled folders against diffusers' own pipeline, their edits, and their guards."""
 
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,11 @@ pytestmark = pytest.mark.nightly
 FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 PORTRAIT = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
 TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))
+
+
+@pytest.fixture(scope="module")
+def portraits() -> Backbone:
+    return load("portraits", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +85,8 @@ def test_the_bundled_model_listens(portraits: Backbone) -> None:
     assert sum(len(one.differences(other)) for one, other in zip(others, wanted, strict=True)) > 0.5 * 24
 
 
-def test_the_bundled_model_does_what_it_is_told_and_leaves_the_rest() -> None:
-    """Told to take off glasses that nobody wears, all stays as it is: the control, where an edit must not be made."""
+def test_instructions_change_what_they_name_and_nothing_else() -> None:
+    """The control: an instruction to remove glasses that nobody wears changes nothing."""
     model, reader = load("portraits-kontext", device="cpu"), PortraitReader.bundled()
     sources = [one.replace(accessory="none") for one in draw_split("test", 3, 13)]
     latent = encode(model, [render(one) for one in sources], instructed=True)
@@ -94,8 +99,8 @@ def test_the_bundled_model_does_what_it_is_told_and_leaves_the_rest() -> None:
 
 
 @pytest.mark.parametrize("name", ["portraits", "portraits-unet", "portraits-kontext"])
-def test_the_guard_that_comes_with_it_knows_its_own_kind_and_no_other(name: str) -> None:
-    """Renders are known, other programs' portraits are edited with doubt, and what is no portrait is unknown."""
+def test_the_guard_knows_its_own_kind_and_no_other(name: str) -> None:
+    """Renders are known, portraits of other programs doubtful, and other images unknown."""
     model = load(name, dtype="float32")
     own = [render(item) for item in draw_split("test", 2, 12)]
     foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import ImageColor
 
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.render import COLORS, Framing, render, render_array
@@ -8,13 +9,10 @@ PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black",
 
 
 @pytest.mark.parametrize("size", [64, 128, 200])
-def test_size(size: int) -> None:
-    assert render(PORTRAIT, size).size == (size, size)
-
-
-def test_the_background_has_its_colour() -> None:
-    expected = tuple(int(COLORS["background"]["blue"][i : i + 2], 16) for i in (1, 3, 5))
-    assert tuple(render_array(PORTRAIT)[0, 0]) == expected
+def test_the_image_has_its_size_and_background(size: int) -> None:
+    image = render(PORTRAIT, size)
+    assert image.size == (size, size)
+    assert image.getpixel((0, 0)) == ImageColor.getrgb(COLORS["background"]["blue"])
 
 
 @pytest.mark.parametrize("field", [name for name in VALUES if name != "facial_hair_color"])

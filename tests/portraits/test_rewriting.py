@@ -157,24 +157,24 @@ def test_other_captions(caption: str, change: str, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("caption", "change", "words"),
+    ("caption", "change", "said"),
     [
-        (FULL, "long hair => bald", "lacks the OLD, 'long hair': it says 'short black hair'"),
-        (FULL, "glasses =>", "it says 'no glasses'"),
-        (FULL, "=> no moustache", "'moustache': it says 'no beard'"),
-        (BALD, "hair =>", "it says 'a bald head'"),
-        (BALD, "=> black hair", "something for 'black hair' to colour: it says 'a bald head'"),
-        (FULL, "=> red hoodie", "the caption says 'a red hoodie', so 'red hoodie' changes nothing"),
-        (FULL, "=> open", "may mean 'open eyes' or 'a shouting mouth'"),
-        (FULL, "=> hair", "'hair', says no value. Say one of bald, short, bob, long, curly, mohawk"),
-        (FULL, "a hat =>", "'a hat', the OLD of `change`, is not a whole phrase"),
-        (FULL + ", a hat", "a hat => glasses", "leaves 'no glasses' and 'glasses'"),
-        ("no beard, a black beard", "=> moustache", "'no beard' and 'a black beard' of one attribute"),
-        ("glasses", "glasses, glasses =>", "'glasses': it says 'no glasses'"),
+        (FULL, "long hair => bald", "'long hair'.*'short black hair'"),
+        (FULL, "glasses =>", "'no glasses'"),
+        (FULL, "=> no moustache", "'moustache'.*'no beard'"),
+        (BALD, "hair =>", "'a bald head'"),
+        (BALD, "=> black hair", "'black hair'.*'a bald head'"),
+        (FULL, "=> red hoodie", "'a red hoodie'.*changes nothing"),
+        (FULL, "=> open", "'open eyes' or 'a shouting mouth'"),
+        (FULL, "=> hair", "'hair'.*bald, short, bob, long, curly, mohawk"),
+        (FULL, "a hat =>", "'a hat'"),
+        (FULL + ", a hat", "a hat => glasses", "'no glasses' and 'glasses'"),
+        ("no beard, a black beard", "=> moustache", "'no beard' and 'a black beard'"),
+        ("glasses", "glasses, glasses =>", "'glasses'.*'no glasses'"),
     ],
 )
-def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_impossible_changes_are_refused(caption: str, change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
         rewrite(caption, Change.parse(change))
 
 

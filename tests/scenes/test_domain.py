@@ -11,13 +11,9 @@ pytestmark = pytest.mark.slow
 WORLD = domain("scenes")
 
 
-def test_it_is_found_by_its_name() -> None:
-    assert WORLD is SCENES
-    assert scalable("scenes") is SCENES
+def test_changes_are_those_asked_for() -> None:
+    assert WORLD is scalable("scenes") is SCENES
     assert isinstance(WORLD, Domain)
-
-
-def test_changes_are_what_was_asked_for() -> None:
     for scene in SCENES.draw("test", 20, 1):
         for name, values in SCENES.alternatives(scene).items():
             for value in values:

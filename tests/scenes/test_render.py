@@ -99,15 +99,10 @@ def test_taking_an_object_away_takes_its_shadow() -> None:
     assert columns.mean() > np.flatnonzero(change.any(axis=0)).mean() + 1, "the lamp is on the left"
 
 
-def test_light_has_no_place_of_its_own() -> None:
+def test_light_changes_every_pixel_and_equal_scenes_change_none() -> None:
+    """Floor, wall and object cover the image."""
     for change in ({"time": "day"}, {"lamp_side": "right"}, {"camera": "low"}):
         assert changed_pixels(parameters_of(BALL), parameters_of(BALL.replace(**change)), SIDE).all()
-
-
-def test_floor_and_wall_and_objects_share_the_picture() -> None:
+    assert not changed_pixels(parameters_of(BALL), parameters_of(BALL), SIDE).any()
     parts = [coverage(parameters_of(BALL), {name}, SIDE) for name in ("floor", "wall", "middle")]
     assert np.allclose(sum(parts), 1, atol=1e-5)
-
-
-def test_nothing_changes_nothing() -> None:
-    assert not changed_pixels(parameters_of(BALL), parameters_of(BALL), SIDE).any()

@@ -1,4 +1,4 @@
-"""Changes of captions of scenes: what the grammar reads in the new caption is the scene that was asked for."""
+"""The grammar reads a changed caption as the changed scene."""
 
 import pytest
 
@@ -51,9 +51,6 @@ SCENE = Attributes(
 )
 def test_the_changed_caption_is_that_of_the_changed_scene(asked: str, change: dict[str, str]) -> None:
     assert rewrite(full_caption(SCENE), Change.parse(asked)) == full_caption(SCENE.replace(**change))
-
-
-def test_an_object_moves_to_an_empty_place_and_leaves_one() -> None:
     moved = rewrite(full_caption(SCENE), Change.parse("the ball => the ball in the middle"))
     assert moved == full_caption(SCENE.moved("left", "middle"))
 
@@ -71,7 +68,7 @@ def test_every_value_of_every_attribute_can_be_asked_for() -> None:
             assert rewrite(caption, Change.parse(" => ".join(pair))) == wanted
 
 
-def test_what_is_not_said_stays_unsaid_and_unknown_words_are_changed_as_any_text() -> None:
+def test_partial_captions_stay_partial_and_unknown_words_are_replaced() -> None:
     assert rewrite("a room with a red ball, dusk", Change.parse("a ball => a green ball")) == (
         "a room with a green ball, dusk"
     )
@@ -84,15 +81,15 @@ def test_what_is_not_said_stays_unsaid_and_unknown_words_are_changed_as_any_text
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "said"),
     [
-        ("a red object => a blue object", r"may be 'a large red rubber ball on the left' or 'a small red metal cube"),
-        ("a green ball => a blue ball", r"not in the caption, which says 'a large red rubber ball on the left' and"),
-        ("the ball => a red ball", r"says 'a large red rubber ball on the left', so 'a red ball' changes nothing"),
-        ("the ball => the ball on the right", r"does not say that nothing stands on the right"),
-        ("=> a blue ball on the left", r"does not say that nothing stands on the left"),
+        ("a red object => a blue object", "'a large red rubber ball on the left' or 'a small red metal cube"),
+        ("a green ball => a blue ball", "not in the caption.*'a large red rubber ball on the left'"),
+        ("the ball => a red ball", "'a red ball' changes nothing"),
+        ("the ball => the ball on the right", "on the right"),
+        ("=> a blue ball on the left", "on the left"),
     ],
 )
-def test_what_cannot_be_changed_is_told_with_what_the_caption_says(asked: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_impossible_changes_are_refused(asked: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
         rewrite(full_caption(SCENE), Change.parse(asked))

@@ -102,9 +102,7 @@ def _keep_again(
     quiet: bool,
 ) -> None:
     """Reproduce a result of keep; requires no model."""
-    from latentedit_keep.record import KeepRecord
-
-    from latentedit_keep.api import check_keep_output, keep_again
+    from latentedit_keep.api import KeepRecord, check_keep_output, keep_again
     from latentedit_keep.pictures import read_pixels
 
     record = KeepRecord.from_json(text, str(result))

@@ -17,13 +17,13 @@ METHOD = "flowslider"
 
 @pytest.fixture(autouse=True)
 def figures_are_blank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What commands plot is looked at elsewhere, and takes longer than a run of two pictures."""
+    """Plotting takes longer than a run of two images."""
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b"\x89PNG"))
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Two pictures of noise and what they should become, in the miniature's size and words."""
+    """Two images of noise with right answers, in the miniature's size and words."""
     captions = {"source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
     pictures = [(noisy(seed, (64, 64)), noisy(seed, (64, 64), mean=(90, 150, 90))) for seed in range(2)]
     items = [
@@ -35,7 +35,7 @@ def manifest(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def where(miniature: Path) -> tuple[str, ...]:
-    """The words that name the model."""
+    """The options that name the model."""
     return ("--model", str(miniature), "--device", "cpu")
 
 

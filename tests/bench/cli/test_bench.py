@@ -1,6 +1,5 @@
-"""latentedit bench on a tiny model: data, tuning, runs that are stopped and resumed, an open task, and keep."""
+"""latentedit bench on a tiny model: data, tuning, interrupted and resumed runs, an open task, and keep."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import PictureFile
 from latentedit_bench.known_pairs import cases
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
-from tests.batch.pictures import write_picture
+from tests.api.manifests.pictures import write_picture
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
@@ -28,25 +27,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.nightly
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
-    outcome = command("bench", "data", "--split", "calibration", "--items", 8)
-    assert outcome.code == 0, outcome.err
     told = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
     assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
     assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint
-    assert told["manifest"] is None
     turns = json.loads(command("bench", "data", "--captions", "partial+full", "--json").out)
-    assert turns["name"] == "counterfactual-portraits/test/partial by turns with counterfactual-portraits/test/full"
     assert turns["items"] == 480
 
 
 def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy" / "manifest.csv"
-    outcome = command("bench", "data", manifest, "-o", copy.parent)
+    outcome = command("bench", "data", manifest, "-o", tmp_path / "copy")
     assert outcome.code == 0, outcome.err
-    assert "manifest, version unversioned: 2 items, 2 with a right answer" in outcome.out
-    assert str(copy) in outcome.out
+    copy = tmp_path / "copy" / "manifest.csv"
     first, second = (json.loads(command("bench", "data", place, "--json").out) for place in (manifest, copy))
     assert first["fingerprint"] == second["fingerprint"]
+    assert first["items"] == 2
 
 
 @pytest.mark.nightly
@@ -56,8 +50,6 @@ def test_tuning_and_a_run_with_what_it_found(
     settings, folder = tmp_path / "tuning.json", tmp_path / "run"
     tuned = command("bench", "tune", manifest, "--method", "sdedit", "--items", 1, "-o", settings, *where)
     assert tuned.code == 0, tuned.err
-    assert tuned.out.startswith("sdedit")
-    assert "the best of 16" in tuned.out
     known = json.loads(settings.read_text())["methods"]["sdedit"]
     assert (len(known["tried"]), known["data"]["items"]) == (16, 1)
     before = settings.read_bytes()
@@ -67,27 +59,11 @@ def test_tuning_and_a_run_with_what_it_found(
     words = ("--method", "sdedit", "--settings", settings, "--strengths", "0.5,1", "--seeds", "1", "-o", folder)
     ran = command("bench", "run", manifest, *words, *where, "--pictures")
     assert ran.code == 0, ran.err
-    assert ran.out.splitlines()[0] == f"6 rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}"
     assert len(list((folder / "pictures" / "sdedit").rglob("*.png"))) == 4
-    with (folder / "items.csv").open() as file:
-        found = [(row["method"], row["item"]) for row in csv.DictReader(file)]
-    assert found[-2:] == [("sdedit", "item-0"), ("sdedit", "item-1")], "after those of the codec alone"
+    assert len(pd.read_csv(folder / "rows.csv")) == 6
+    assert (folder / "ranking.md").is_file()
     assert (folder / "pictures.png").is_file()
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("data", "--items", "0"), "items must be at least 1; got 0"),
-        (("run", "--items", "1", "--seeds", "1;2"), "--seeds is '1;2'. Give whole numbers"),
-    ],
-)
-def test_wrong_input_is_refused_before_a_model_is_loaded(
-    refused: Refused, unloaded: None, tmp_path: Path, arguments: tuple[str, ...], expected: str
-) -> None:
-    more = () if arguments[0] == "data" else ("-o", tmp_path / "out")
-    assert expected in refused("bench", *arguments, *more)
 
 
 @pytest.mark.nightly
@@ -100,12 +76,10 @@ def test_data_without_right_answers_is_not_ranked(
     words = ("--method", METHOD, "--settings", settings_of(METHOD), "--strengths", "1,2", "--seeds", "1")
     outcome = command("bench", "run", tmp_path / "edits.json", *words, *where, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome.err
-    assert outcome.out == f"2 rows, without right answers to rank by, in {tmp_path / 'out' / 'rows.csv'}\n"
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"claims", "pictures.png", "previews", "rows", "rows.csv", "run.json"}
+    assert len(pd.read_csv(tmp_path / "out" / "rows.csv")) == 2
+    assert not (tmp_path / "out" / "ranking.md").exists()
     tuned = command("bench", "tune", tmp_path / "edits.json", "--method", "sdedit", *where, "-o", tmp_path / "t.json")
-    assert (tuned.code, tuned.out) == (2, "")
-    assert "no item has a right answer to choose settings by" in tuned.err
+    assert (tuned.code, "right answer" in tuned.err) == (2, True)
 
 
 TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
@@ -117,22 +91,17 @@ def folder(command: Command, tmp_path: Path) -> Path:
     place = tmp_path / "task"
     outcome = command(*TASK, "-o", place)
     assert outcome.code == 0, outcome.err
-    assert f"latentedit bench score {place}" in outcome.out
     for picture in (place / "images").iterdir():
         shutil.copy(picture, place / "outputs")
     return place
 
 
 def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
-    found = sorted(path.name for path in folder.iterdir())
-    assert found == ["README.md", "images", "items.jsonl", "outputs", "task.json"]
     (folder / "outputs" / "public-001.png").unlink()
     outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith("copies on open-portraits 1.3.0, public, 64 px\n")
-    assert "error 1.000; done 0.000\n" in outcome.out
-    assert "1 of 3 files\n" in outcome.out
-    assert "outputs/public-001.png is missing" in outcome.err
+    assert "error 1.000; done 0.000" in outcome.out
+    assert "public-001.png is missing" in outcome.err
     told = json.loads((folder / "score.json").read_text())
     assert told["entry"]["failed"] == 1
     assert [one["error"] for one in told["items"]] == 3 * [1]
@@ -141,7 +110,7 @@ def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
     assert json.loads(again.out)["entry"]["name"] == "more"
 
 
-def test_a_place_that_cannot_be_written_to_is_told_before_the_work(folder: Path, refused: Refused) -> None:
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, refused: Refused) -> None:
     (folder / "score.json").mkdir()
     (folder / "images" / "public-000.png").unlink()  # what scoring would stumble over
     assert "score.json is a folder" in refused("bench", "score", folder, "--no-keep")
@@ -150,14 +119,21 @@ def test_a_place_that_cannot_be_written_to_is_told_before_the_work(folder: Path,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (TASK, "Give -o FOLDER"),
-        (("bench", "data", "--size", 512), "Name its --domain too"),
+        (("bench", "data", "--items", "0"), "--items is 0"),
+        (("bench", "run", "--items", "1", "--batch", "0", "-o", "x"), "--batch is 0"),
+        (("bench", "run", "--items", "1", "--seeds", "1;2", "-o", "x"), "--seeds is '1;2'"),
+        (TASK, "-o FOLDER"),
+        (("bench", "data", "--size", 512), "--domain"),
         ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
         (("bench", "score", "nowhere"), "no task is in nowhere"),
         (("bench", "score", "nowhere", "--workers", 0), "--workers is 0"),
+        (("bench", "keep", "--split", "train", "-o", "x"), "--split is"),
+        (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
     ],
 )
-def test_what_cannot_be_is_refused(refused: Refused, arguments: tuple[object, ...], said: str) -> None:
+def test_wrong_input_is_refused_before_a_model_is_loaded(
+    refused: Refused, unloaded: None, arguments: tuple[object, ...], said: str
+) -> None:
     assert said in refused(*arguments)
 
 
@@ -191,7 +167,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 @pytest.mark.nightly
-def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
+def test_ctrl_c_keeps_finished_parts_and_resume_continues(
     command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(*begin("whole")).code == 0
@@ -200,23 +176,16 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
         outcome = command(*begin("stopped"))
     folder = tmp_path / "stopped"
     assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err == (
-        f"latentedit: interrupted; 3 of 4 parts are kept in {folder}, and the same command goes on from there\n"
-    )
-    status = command("bench", "status", folder)
-    assert status.code == 0
-    assert "stopped: 3 of 4 parts done" in status.out
-    assert f"latentedit bench resume {folder}" in status.out
+    assert "3 of 4" in outcome.err
+    assert f"latentedit bench resume {folder}" in command("bench", "status", folder).out
     told = json.loads(command("bench", "status", folder, "--json").out)
     assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
     finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
     resumed = command("bench", "resume", folder, "--model", miniature, "--data", manifest, "--workers", 1)
     assert resumed.code == 0, resumed.err
-    assert resumed.out.startswith("6 rows; ranking in")
     assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
     assert (folder / "rows.csv").read_bytes() == (tmp_path / "whole" / "rows.csv").read_bytes()
     assert (folder / "summary.csv").read_bytes() == (tmp_path / "whole" / "summary.csv").read_bytes()
-    assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
 
 
 @pytest.mark.nightly
@@ -229,10 +198,10 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
 
 
 @pytest.mark.nightly
-def test_a_picture_that_cannot_be_read_is_left_out_and_told(
+def test_an_unreadable_picture_is_left_out_and_reported(
     command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is sound when the run begins, and its file is cut short before its turn comes."""
+    """Its file is damaged after the run begins."""
     damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
     whole = damaged.read_bytes()
     real = run_module.run_here
@@ -245,12 +214,9 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
         patched.setattr(run_module, "run_here", cut_short)
         outcome = command(*begin("run"))
     assert outcome.code == 1
-    assert "2 could not be done" in outcome.err
     assert "damaged or cut short" in outcome.err
-    assert outcome.out.startswith("3 rows;")
-    status = command("bench", "status", tmp_path / "run")
-    assert "finished: 4 of 4 parts done" in status.out
-    assert "damaged or cut short" in status.out
+    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 3
+    assert "damaged or cut short" in command("bench", "status", tmp_path / "run").out
     damaged.write_bytes(whole)
     resume = ("bench", "resume", tmp_path / "run", "--model", miniature, "--data", manifest, "--workers", 1)
     assert command(*resume).code == 1, "what failed is finished unless told otherwise"
@@ -267,10 +233,10 @@ def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_what_only_the_folder_of_a_run_says_is_not_trusted(
+def test_the_model_and_data_that_a_folder_names_are_not_opened(
     refused: Refused, finished: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither its model nor its data are opened, and another command's run is not gone on with."""
+    """And the run of another command is not resumed."""
     manifest = json.loads((finished / "run.json").read_text())
     with monkeypatch.context() as patched:
         patched.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
@@ -286,7 +252,7 @@ def test_what_only_the_folder_of_a_run_says_is_not_trusted(
     assert "run.json is damaged" in refused("bench", "resume", finished)
 
 
-def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.csv").touch()
     monkeypatch.chdir(tmp_path)
     assert lasting("mine.csv") == str((tmp_path / "mine.csv").resolve())
@@ -306,7 +272,7 @@ class FluxKontextDiffMerge:
 """
 
 
-def test_cases_are_measured_and_a_run_goes_on_where_it_was(
+def test_cases_of_keep_are_measured_and_a_run_continues(
     tmp_path: Path, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cases, "_PHOTOGRAPH_SIDES", (96,))
@@ -346,14 +312,3 @@ def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path:
     merged = np.asarray(Image.open(tmp_path / "out" / "diff-merge" / "003.png")).astype(int)
     assert np.abs(merged - (0.75 * original + 0.25 * edited)).max() <= 1
     assert {path.parent.name for path in (tmp_path / "out").glob("*/012.png")} == {*told["stays"]}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--split", "train"), "--split is calibration or test"),
-        (("--pairs", "nowhere"), "Name a folder with pairs.json"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(refused: Refused, arguments: tuple[str, ...], said: str) -> None:
-    assert said in refused("bench", "keep", *arguments)

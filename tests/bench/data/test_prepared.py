@@ -58,13 +58,13 @@ def test_everything_about_a_batch_is_there() -> None:
     assert batch.latent.captions == tuple(item.source_caption for item in items)
     assert batch.truth is not None
     assert batch.mask is not None
+    assert batch.answer_pixels is not None
     for index, item in enumerate(items):
         assert item.truth is not None
         assert item.mask is not None
         assert torch.equal(batch.source[index], to_tensor([item.picture()])[0])
         assert torch.equal(batch.truth[index], to_tensor([item.truth()])[0])
         assert np.array_equal(batch.mask[index, 0].numpy(), item.mask())
-    assert batch.answer_pixels is not None
     assert torch.equal(batch.answer_pixels, batch.truth)
     assert torch.equal(batch.latent.z, batch.source), "the codec is the identity, and so is the way to its size"
     expected = batch.latent.backbone.embed([item.target_caption for item in items]).tokens
@@ -80,13 +80,10 @@ def test_everything_about_a_batch_is_there() -> None:
     assert not torch.allclose(before["skin"], after["skin"], atol=1e-3)
 
 
-def test_without_truths_and_a_reader_there_are_none() -> None:
+def test_truths_and_a_classifier_may_be_missing_and_sizes_must_agree() -> None:
     bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
     batch = prepare(RenderedNetwork(reads=False), bare)
     assert (batch.truth, batch.mask, batch.before, batch.answer, batch.answer_pixels) == (None,) * 5
     assert batch.read(torch.zeros_like(batch.source)) is None
-
-
-def test_pictures_of_several_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="several sizes"):
         prepare(RenderedNetwork(reads=False), [sized("a", 20), sized("b", 30)])

@@ -1,4 +1,4 @@
-"""The domain of ``examples/stranger``, of two attributes without order: its counterfactuals and areas."""
+"""A domain of a third party, ``examples/stranger``: its counterfactuals, areas and open task."""
 
 import math
 import runpy
@@ -30,7 +30,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])
-def test_a_strangers_world_is_a_data_set(captions: str) -> None:
+def test_its_counterfactuals_are_a_data_set(captions: str) -> None:
     data = load_dataset("counterfactual-squares", split="test", captions=captions)
     assert data.name == f"counterfactual-squares/test/{captions}"
     assert len(data.items) == SIZES["test"]
@@ -46,14 +46,14 @@ def test_a_strangers_world_is_a_data_set(captions: str) -> None:
             assert name in item.target_caption
 
 
-def test_areas_are_those_of_the_renderer() -> None:
+def test_its_areas_are_those_of_the_renderer() -> None:
     """A square of 30 x 30 pixels on a wall of 64 x 64."""
     assert isinstance(domain("squares"), Domain)
     square = 30**2 / 64**2
     assert measured_areas(domain("squares"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
 
 
-def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = TaskSpec.of("squares", size=128, items=12)
     items = task_items(spec)
     for item in items:

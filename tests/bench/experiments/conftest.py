@@ -5,7 +5,7 @@ from tests.bench.experiments.counting import CALLS
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of every bootstrap: what is asked of intervals here holds for any number of draws."""
+    """These tests hold for any number of bootstrap draws."""
     monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 100)
 
 

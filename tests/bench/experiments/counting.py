@@ -1,4 +1,4 @@
-"""A source that counts, and experiments on it, for the tests of what runs, stores and shows them."""
+"""A source that counts, and experiments on it."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ class Counted(Source):
 
 
 CALLS: list[int] = []
-"""Items that were looked at in this process."""
+"""Items that were measured in this process."""
 
 
 @experiment(
@@ -55,8 +55,6 @@ def tally(item: int, *, start: float = 1.0) -> Iterator[Row]:
     quick={"items": 6},
     minutes=100,
 )
-def broken(item: int, *, items_are_there: bool = False) -> Iterator[Row]:
+def broken(item: int) -> Iterator[Row]:
     """Has nothing to count."""
-    if not items_are_there:
-        raise ConfigError("there are no items. Bring some")
-    yield {"value": float(item)}
+    raise ConfigError("there are no items. Bring some")

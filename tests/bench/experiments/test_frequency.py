@@ -1,3 +1,5 @@
+"""The mean spatial frequency of images whose spectrum is known."""
+
 import math
 
 import pytest
@@ -7,10 +9,6 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.frequency import centroid, white_centroid
-
-
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def wave(height: int, width: int, ky: int, kx: int, phase: float = 0.4) -> torch.Tensor:
@@ -40,19 +38,16 @@ def test_channels_add_and_vectors_stay_apart() -> None:
 
 def test_white_noise_has_the_white_centroid() -> None:
     """Half of the coefficients are independent: a centroid scatters by sd(frequency) / sqrt(c h w / 2) = 0.0037."""
-    noise = gaussian(4, 16, 32, 24)
+    # 2 x 2 has frequencies 0, 1, 1, sqrt(2); a large image the mean distance from the middle of a square of side 2
+    assert white_centroid(2, 2) == pytest.approx((2 + math.sqrt(2)) / 4)
+    assert white_centroid(512, 512) == pytest.approx((math.sqrt(2) + math.log(1 + math.sqrt(2))) / 3, abs=1e-4)
+    noise = torch.randn(4, 16, 32, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert centroid(noise).tolist() == pytest.approx([white_centroid(32, 24)] * 4, abs=4 * 0.0037)
     assert abs(float(centroid(noise).mean()) - white_centroid(32, 24)) < 4 * 0.0037 / 2
     # An impulse has exactly a flat spectrum.
     impulse = torch.zeros(1, 1, 9, 6)
     impulse[0, 0, 2, 3] = 1
     assert float(centroid(impulse)[0]) == pytest.approx(white_centroid(9, 6), abs=1e-14)
-
-
-def test_the_white_centroid_of_small_and_large_pictures() -> None:
-    """2 x 2: frequencies 0, 1, 1, sqrt(2). Large: the mean distance from the middle of a square of side 2."""
-    assert white_centroid(2, 2) == pytest.approx((2 + math.sqrt(2)) / 4)
-    assert white_centroid(512, 512) == pytest.approx((math.sqrt(2) + math.log(1 + math.sqrt(2))) / 3, abs=1e-4)
 
 
 def test_what_has_no_spectrum_is_refused() -> None:

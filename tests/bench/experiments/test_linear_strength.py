@@ -96,15 +96,13 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
     assert not torch.allclose(found["direct", "annealed"][1], found["direct", "one look"][1])
 
 
-def test_every_item_of_every_model_is_in_one_batch(tmp_path: Path) -> None:
-    source, at = Items(models=("a", "b"), items=20, others=5, captions=("full",)), Context(folder=tmp_path, command="")
+def test_an_unchanged_latent_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every item of every model is in one batch, and rows name their item and group."""
+    at = Context(folder=tmp_path, command="")
+    source = Items(models=("a", "b"), items=20, others=5, captions=("full",))
     assert source.units(joint_latent.look, at) == [("a", "full", 0, 16), ("a", "full", 16, 4), ("b", "full", 0, 5)]
-
-
-def test_an_item_that_keeps_its_latent_scores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the rows say of which item and group they are."""
     monkeypatch.setattr(module, "load", lambda name, **_: RenderedNetwork())
-    source, at = Items(models=("there/portraits",), items=6), Context(folder=tmp_path, command="")
+    source = Items(models=("there/portraits",), items=6)
     rows = list(
         source.measure(
             lambda batch, seed: [({"arm": "none"}, batch.latent.z)], ("there/portraits", "partial", 4, 2), at
@@ -118,13 +116,11 @@ def test_an_item_that_keeps_its_latent_scores_nothing(tmp_path: Path, monkeypatc
     assert set(SCORES) | {"error"} <= set(rows[0])
 
 
-NAMES = ("hair", "hair_color", "skin")
-
-
-def test_the_margin_is_over_the_worst_other() -> None:
+def test_the_margin_is_over_the_worst_other_attribute() -> None:
+    names = ("hair", "hair_color", "skin")
     changed = ((0.9, 0.1, 0.3), (0.9, 0.6, 0.2), (0.1, 0.0, 0.7))
     truth = ((1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.2, 0.0, 0.1))
-    columns = [f"tv {name}" for name in NAMES] + [f"true tv {name}" for name in NAMES]
+    columns = [f"tv {name}" for name in names] + [f"true tv {name}" for name in names]
     table = pd.DataFrame([(*one, *other) for one, other in zip(changed, truth, strict=True)], columns=columns)
     assert list(margins(table)["margin"]) == pytest.approx([0.6, 0.4, -0.6])
 

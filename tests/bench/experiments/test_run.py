@@ -1,4 +1,4 @@
-"""Experiments as values, running them, what is stored and gone on with, and the page of all claims."""
+"""Experiments as values, their runs, stored rows and records, and the page of all claims."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ from tests.bench.experiments.counting import CALLS, Counted, broken, tally
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS.names())
-def test_every_experiment_says_what_a_reader_must_know_and_has_a_smaller_plan(name: str) -> None:
+def test_every_experiment_has_a_source_a_claim_and_a_smaller_plan(name: str) -> None:
     made = make_experiment(name)
     assert made.name == name
     assert all((made.paper, made.says, made.notes, made.decides, made.plots))
@@ -38,22 +38,21 @@ def test_every_experiment_says_what_a_reader_must_know_and_has_a_smaller_plan(na
 
 def test_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(EXPERIMENTS), "load", lambda *_: dict)
-    with pytest.raises(RegistryError, match="'a stranger' is a type, which is none"):
+    with pytest.raises(RegistryError, match="'a stranger'"):
         make_experiment("a stranger")
 
 
 def test_the_plan_is_the_source_and_the_settings_of_the_function() -> None:
     assert tally.plan == {"models": [], "seed": 20, "items": 8, "start": 1.0}
-    assert tally.notes == "They are counted *twice*."
     changed = tally.changed(items=3, start=2.5)
     assert changed.plan == {**tally.plan, "items": 3, "start": 2.5}
-    assert changed.changed(start=7.0).on == Counted(items=3), "what was changed before stays"
+    assert changed.changed(start=7.0).on == Counted(items=3), "an earlier change stays"
     assert tally.plan["items"] == 8
-    with pytest.raises(ConfigError, match="tally has no setting 'item'"):
+    with pytest.raises(ConfigError, match="'item'"):
         tally.changed(item=3)
 
 
-def test_another_process_measures_without_what_only_this_one_has(tmp_path: Path) -> None:
+def test_another_process_measures_the_same_rows(tmp_path: Path) -> None:
     given: list[Any] = []
 
     def keep(folder: Any, work: Any, **_: object) -> tuple[str, ...]:
@@ -70,7 +69,7 @@ def test_another_process_measures_without_what_only_this_one_has(tmp_path: Path)
     assert [row for unit in there.units for row in measure(there.task(unit)).rows] == rows.to_dict("records")
 
 
-def test_rows_are_measured_once_and_go_on_where_they_were_stopped(tmp_path: Path) -> None:
+def test_rows_are_measured_once_and_a_stopped_run_continues(tmp_path: Path) -> None:
     def stop(_: str, done: int, __: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
@@ -84,21 +83,6 @@ def test_rows_are_measured_once_and_go_on_where_they_were_stopped(tmp_path: Path
     assert rows["value"].tolist() == [item + 1.0 for item in range(8)]
     pd.testing.assert_frame_equal(tally.rows(Context(folder=tmp_path, command="it")), rows)
     assert len(CALLS) == 8
-
-
-def test_rows_of_another_plan_or_of_a_model_that_was_trained_anew_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = {"hands": "a", "feet": "b"}
-    monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: weights[name])
-    one, at = tally.changed(models=("hands", "feet")), Context(folder=tmp_path, command="it")
-    assert one.weights() == weights
-    one.rows(at)
-    with pytest.raises(ConfigError, match="other start"):
-        one.changed(start=2.0).rows(at)
-    weights["feet"] = "trained on"
-    with pytest.raises(ConfigError, match="weights"):
-        one.rows(at)
 
 
 def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_path: Path) -> None:
@@ -138,27 +122,23 @@ def test_each_has_a_record_and_a_figure_and_a_failure_stops_no_other(tmp_path: P
     assert (counted.failure, counted.quick, counted.command) == (None, False, "typed")
     (claim,) = counted.decides
     assert (claim.estimate, claim.verdict, claim.images) == (4.5, "holds", 8), "1 + the mean of 0 to 7"
-    assert (counted.paper, counted.says, counted.notes) == (tally.paper, tally.says, tally.notes)
     assert counted.plan == tally.plan
     assert counted.peak_bytes > 0
-    names = {place.name for place in tmp_path.iterdir()}
-    assert names >= {"broken.json", "tally", "tally.json", "tally.webp"}
-    assert "broken.webp" not in names
+    assert {place.name for place in tmp_path.iterdir()} >= {"broken.json", "tally", "tally.json", "tally.webp"}
     assert [dataclasses.asdict(one) for one in read_records(tmp_path)] == [
         dataclasses.asdict(r) for r in (failed, counted)
     ]
 
 
-def test_quick_runs_the_smaller_plan_and_its_verdicts_say_so(tmp_path: Path) -> None:
+def test_quick_runs_the_smaller_plan_and_its_verdicts_are_conditional(tmp_path: Path) -> None:
     (record,) = reproduce([tally], tmp_path, command="typed", quick=True)
     assert (record.quick, record.plan["items"], record.plan["start"]) == (True, 6, -9.0)
     (claim,) = record.decides
-    assert claim.estimate == -6.5
-    assert record.verdict(claim) == "would not hold (quick run, 6 images)"
+    assert (claim.estimate, record.verdict(claim)) == (-6.5, "would not hold (quick run, 6 images)")
     assert dataclasses.replace(record, quick=False).verdict(claim) == "does not hold"
 
 
-def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_failed_experiments_run_again(tmp_path: Path) -> None:
     reproduce([tally, broken], tmp_path, command="first")
     before = (tmp_path / "tally.json").read_bytes()
     mended = dataclasses.replace(broken, look=lambda item, **_: [{"value": float(item)}])
@@ -179,13 +159,18 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}
     assert record.changed_weights(one) == []
     before = files(tmp_path)
-    with pytest.raises(ConfigError, match=r"holds tally by another plan\. Name another folder"):
+    at = Context(folder=tmp_path / "tally", command="it")
+    with pytest.raises(ConfigError, match="tally by another plan"):
         reproduce([broken, one.changed(start=2.0)], tmp_path, command="typed")
     with pytest.raises(ConfigError, match="by another plan"):
         reproduce([one], tmp_path, command="typed", quick=True)
+    with pytest.raises(ConfigError, match="other start"):
+        one.changed(start=2.0).rows(at)
     now["second"] = "trained on"
-    with pytest.raises(ConfigError, match=r"holds tally as it was found with other weights of second\. Name another"):
+    with pytest.raises(ConfigError, match="other weights of second"):
         reproduce([broken, one], tmp_path, command="typed")
+    with pytest.raises(ConfigError, match="with other weights"):
+        one.rows(at)
     assert files(tmp_path) == before
     assert dataclasses.replace(record, weights={}).changed_weights(one) == [], "they were not stored"
 
@@ -199,14 +184,11 @@ def test_what_cannot_work_leaves_nothing(tmp_path: Path, read_only_folder: Path)
     assert CALLS == []
 
 
-def test_numbers_that_are_not_known_come_back_as_such(tmp_path: Path) -> None:
+def test_unknown_numbers_survive_the_file(tmp_path: Path) -> None:
     about = {"paper": "p", "says": "s", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10}
     Record(name="it", decides=(UNKNOWN,), tells=(UNKNOWN,), **about).write(tmp_path)  # pyright: ignore[reportArgumentType]
     found = Record.read(tmp_path / "it.json")
     assert [math.isnan(end) for end in (found.decides[0].estimate, found.tells[0].low)] == [True, True]
-    assert found.decides[0].text == "not measured"
-    assert dataclasses.replace(UNKNOWN, estimate=0.4213).text == "0.421"
-    assert dataclasses.replace(UNKNOWN, estimate=0.4213, low=0.31, high=0.5).text == "0.421 [0.31, 0.5]"
 
 
 @pytest.mark.parametrize(
@@ -214,13 +196,12 @@ def test_numbers_that_are_not_known_come_back_as_such(tmp_path: Path) -> None:
 )
 def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "tally.json").write_text(text)
-    with pytest.raises(FileFormatError, match=r"tally\.json is not as `latentedit reproduce` wrote it"):
+    with pytest.raises(FileFormatError, match=r"tally\.json"):
         reproduce([tally], tmp_path, command="it")
     assert CALLS == []
 
 
-def test_both_pages_have_a_part_of_each_and_link_their_figures(tmp_path: Path) -> None:
-    """Wherever they are; text that looks like markup stays text."""
+def test_pages_link_their_figures_and_escape_text(tmp_path: Path) -> None:
     folder, other = tmp_path / "a folder", tmp_path / "pages"
     reproduce([tally, broken], folder, command="latentedit reproduce")
     other.mkdir()
@@ -228,12 +209,10 @@ def test_both_pages_have_a_part_of_each_and_link_their_figures(tmp_path: Path) -
         text = write_claims_page(folder, page)[0].read_text()
         (found,) = re.findall(r"!\[.*\]\((.*)\)", text)
         assert (page.parent / unquote(found)).resolve() == (folder / "tally.webp").resolve()
-        assert text.count("\n### tally\n") == text.count("\n### broken\n") == 1
-        assert r"| [items can be counted \| one by one](#tally) | fingers | 4.5 [" in text
+        assert r"items can be counted \| one by one" in text
         assert "there are no items" in text
     html = (other / "mine.html").read_text()
     assert html.count('src="data:image/webp;base64') == 1
-    assert re.findall(r'<h3 id="([^"]*)"', html) == ["broken", "tally"]
     assert "in &lt;items&gt;" in html
-    with pytest.raises(ConfigError, match=r"its name must end in \.md"):
+    with pytest.raises(ConfigError, match=r"\.md"):
         page_files(folder / "claims.html")

@@ -45,6 +45,9 @@ def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
         assert edit.shifts == {}
         assert torch.equal(edit.read, edit.change.flatten().double())
     assert gain(basis) > 0
+    bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
+    with pytest.raises(ConfigError, match="bare latents"):
+        signed_edits(bare, halves())
 
 
 def test_what_the_reader_sees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,29 +84,18 @@ def test_random_directions_are_units_of_their_own() -> None:
     assert float((every @ every.T - torch.eye(4)).abs().max()) < 0.5  # 192 numbers: cosines are 0.07 or so
 
 
-def test_bare_latents_are_refused() -> None:
-    basis = known_basis(ColourBackbone())
-    bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="bare latents"):
-        signed_edits(bare, halves())
+AREAS = {"background": 0.5, "hair": 0.3, "mouth": 0.02}
 
 
-def test_the_share_of_pixels_that_changed() -> None:
-    """Of one sign a quarter, of the other none; any colour will do."""
+def test_coarseness_is_the_mean_area_of_the_changes() -> None:
+    assert coarseness({"mouth": 0.3}, AREAS) == pytest.approx(0.02)
+    assert coarseness({"background": 0.3, "mouth": 0.3}, AREAS) == pytest.approx(0.26)
+    assert coarseness({"background": 0.04, "mouth": 0.05}, AREAS) is None
+    # of one sign a quarter of the pixels changes, of the other none; any colour will do
     change = torch.zeros(2, 3, 4, 4)
     change[0, 1, 0] = -(CHANGED + 1) / 127.5
     change[1] = (CHANGED - 1) / 127.5
     assert changed_share(change) == 0.25 / 2
-
-
-AREAS = {"background": 0.5, "hair": 0.3, "mouth": 0.02}
-
-
-def test_coarseness_is_of_what_changes() -> None:
-    assert coarseness({"mouth": 0.3}, AREAS) == pytest.approx(0.02)
-    assert coarseness({"background": 0.3, "mouth": 0.3}, AREAS) == pytest.approx(0.26)
-    assert coarseness({"background": 0.04, "mouth": 0.05}, AREAS) is None
-    assert coarseness({}, AREAS) is None
 
 
 def test_rows_say_what_the_first_direction_and_a_random_one_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,9 +206,6 @@ def test_features_are_pulled_back_by_the_whole_jacobian() -> None:
     assert isinstance(jacobian, torch.Tensor)
     expected = jacobian.T @ here.u[0]
     torch.testing.assert_close(pulled_back(there, here.u)[0], expected / expected.norm(), atol=1e-9, rtol=0)
-
-
-def test_a_cosine_is_that_of_the_angle() -> None:
     first, second = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[-3.0, 0.0], [0.0, 4.0]])
     assert cosine(first, second) == pytest.approx(-0.6)
     assert cosine(first, 0 * second) is None

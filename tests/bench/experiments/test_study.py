@@ -1,4 +1,4 @@
-"""Bases of pictures, trained and untrained; curves along their tangent spaces and the lengths of others."""
+"""Bases of trained and untrained networks; curves along their tangent spaces, and lengths of other curves."""
 
 import dataclasses
 import itertools
@@ -34,13 +34,13 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return load(miniature_ddpm(tmp_path_factory.mktemp("models") / "pixels"), device="cpu")
 
 
-def _pictures(backbone: Backbone, count: int = 2) -> list[Image.Image]:
+def pictures_of(backbone: Backbone, count: int = 2) -> list[Image.Image]:
     side = backbone.capabilities.sizes[1]
     return [Image.new("RGB", (side, side), (40 * index, 90, 200 - 30 * index)) for index in range(count)]
 
 
 def test_pictures_are_looked_at_under_no_text_at_the_models_levels(backbone: Backbone) -> None:
-    study = Study.of(backbone, _pictures(backbone), levels=(0.3, 1.0, 0.6), rank=2)
+    study = Study.of(backbone, pictures_of(backbone), levels=(0.3, 1.0, 0.6), rank=2)
     assert len(study) == 2
     assert study.levels == (backbone.grid(28).levels[0], 0.6, 0.3)
     assert [latent.captions for latent in study.latents] == [("",), ("",)]
@@ -60,7 +60,7 @@ def test_what_cannot_be_studied_is_refused(
     backbone: Backbone, count: int, change: dict[str, Any], expected: str
 ) -> None:
     side, multiple = backbone.capabilities.sizes[1], backbone.capabilities.size_multiple
-    pictures = [*_pictures(backbone), Image.new("RGB", (2 * side, side + multiple))]
+    pictures = [*pictures_of(backbone), Image.new("RGB", (2 * side, side + multiple))]
     with pytest.raises(ConfigError, match=expected):
         Study.of(backbone, pictures[:count], **change)
 
@@ -71,7 +71,7 @@ def test_a_basis_is_computed_once_and_another_one_has_another_file(
 ) -> None:
     """By searches that need not arrive."""
     monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
-    study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
+    study = Study.of(backbone, pictures_of(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
     files = list(tmp_path.iterdir())
     with backbone.count() as cost:
@@ -95,7 +95,7 @@ def test_a_basis_is_computed_once_and_another_one_has_another_file(
 @pytest.mark.nightly
 def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     """Another search, at the same latent: two spaces within 1 and 0.25 degrees of the truth."""
-    study = Study.of(backbone, _pictures(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3)
+    study = Study.of(backbone, pictures_of(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3)
     found = study.basis(0, 0.5)
     other = local_basis(study.latents[0], site="clean", rank=2, level=0.5, prompt="", steps=3)
     assert torch.equal(found.trace.top, other.trace.top)
@@ -195,21 +195,18 @@ def test_it_follows_a_great_circle_to_first_order() -> None:
 
 
 def test_signs_of_the_bases_do_not_matter() -> None:
-    """As a search for singular vectors may give any."""
-    calls, told = 0, list[TangentBasis | None]()
+    """A search for singular vectors may give any; it receives the basis before."""
+    before: list[TangentBasis | None] = []
 
-    def flipping(z: Tensor, before: TangentBasis | None) -> TangentBasis:
-        nonlocal calls
-        calls += 1
-        told.append(before)
-        found = sphere_basis(z, before)
-        sign = (-1) ** calls
+    def flipping(z: Tensor, last: TangentBasis | None) -> TangentBasis:
+        before.append(last)
+        found, sign = sphere_basis(z, last), (-1) ** len(before)
         return TangentBasis(u=sign * found.u, singular_values=found.singular_values, v=sign * found.v)
 
     u = sphere_basis(START).u[0]
     plain, flipped = (shoot(basis_at, START, u, step=0.05, segments=6) for basis_at in (sphere_basis, flipping))
     assert torch.allclose(plain.points, flipped.points, atol=1e-13)
-    assert all(one is other for one, other in zip(told, (None, *flipped.bases[:-1]), strict=True)), "the basis before"
+    assert all(one is other for one, other in zip(before, (None, *flipped.bases[:-1]), strict=True))
 
 
 def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_circle() -> None:
@@ -226,16 +223,20 @@ def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_ci
     assert float(plain.points[-1].norm()) > radius + 0.1, "else the test would see nothing"
 
 
-def test_bad_requests_are_refused() -> None:
-    u = sphere_basis(START).u[0]
-    for step in (0.0, math.nan, math.inf):
-        with pytest.raises(ConfigError, match="goes nowhere"):
-            shoot(sphere_basis, START, u, step=step, segments=1)
-    with pytest.raises(ConfigError, match="no curve"):
-        shoot(sphere_basis, START, u, step=1.0, segments=0)
-    normal = sphere(stretched(START[None]))[0]
-    with pytest.raises(ConfigError, match="nothing"):
-        shoot(sphere_basis, START, normal, step=1.0, segments=1)
+NORMAL = sphere(stretched(START[None]))[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "segments", "u", "said"),
+    [
+        *((step, 1, sphere_basis(START).u[0], "goes nowhere") for step in (0.0, math.nan, math.inf)),
+        (1.0, 0, sphere_basis(START).u[0], "no curve"),
+        (1.0, 1, NORMAL, "nothing"),
+    ],
+)
+def test_curves_that_go_nowhere_are_refused(step: float, segments: int, u: Tensor, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        shoot(sphere_basis, START, u, step=step, segments=segments)
 
 
 def looked(study: Study, picture: int = 0) -> dict[tuple[str, str], Row]:

@@ -1,3 +1,5 @@
+"""Means, ratios and their intervals over images, against SciPy's bootstrap."""
+
 import math
 
 import numpy as np
@@ -39,7 +41,7 @@ def test_pairs_that_share_pictures_are_not_taken_for_independent() -> None:
     assert by_pictures.high - by_pictures.low > 2 * (as_if_independent.high - as_if_independent.low)
 
 
-def test_values_that_are_not_known_are_left_out() -> None:
+def test_unknown_values_are_left_out() -> None:
     found = estimate([1.0, math.nan, 3.0], [(0,), (1,), (2,)])
     assert (found.mean, found.pictures) == (2.0, 2)
     nothing = estimate([math.nan], [(0,)])
@@ -65,46 +67,40 @@ def test_a_ratio_is_of_means_and_paired() -> None:
     assert found.mean == pytest.approx(top.mean() / bottom.mean())
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
     assert math.isnan(ratio_over_groups(top, 0 * bottom).mean)
+    # a third of the draws have none of the only group that counts: there is nothing to divide by
+    one = pd.Series([1.0, 0, 0, 0, 0, 0], index=bottom.index[:6])
+    rare = ratio_over_groups(one * 0 + 1, one)
+    assert rare.mean == pytest.approx(6)
+    assert 1 <= rare.low < rare.high <= 6
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "pictures", "verdict"),
+    ("low", "high", "verdict"),
     [
-        (0.1, 0.3, 8, "holds"),
-        (-0.3, -0.1, 8, "does not hold"),
-        (-0.1, 0.1, 8, "undecided at this size"),
-        (math.nan, math.nan, 5, "undecided at this size"),
+        (0.1, 0.3, "holds"),
+        (-0.3, -0.1, "does not hold"),
+        (-0.1, 0.1, "undecided at this size"),
+        (math.nan, math.nan, "undecided at this size"),
     ],
 )
-def test_a_claim_is_judged_by_its_interval(low: float, high: float, pictures: int, verdict: str) -> None:
-    assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, pictures=pictures)) == verdict
+def test_a_claim_is_judged_by_its_interval(low: float, high: float, verdict: str) -> None:
+    assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, pictures=8)) == verdict
 
 
 def test_five_pictures_have_no_interval_and_six_have_one() -> None:
     five, six = (estimate([float(i) for i in range(count)], [(i,) for i in range(count)]) for count in (5, 6))
     assert five.mean == 2
-    assert math.isnan(five.low)
-    assert math.isnan(five.high)
-    assert five.text == "2.00"
+    assert (math.isnan(five.low), math.isnan(five.high)) == (True, True)
     assert six.low < six.mean < six.high
     assert (between(0.12345, 0.5), between(math.nan, math.nan), between(None, None)) == ("[0.123, 0.500]", "", "")
 
 
-@pytest.mark.parametrize("seeds", [1, 4])
-def test_methods_are_compared_over_five_seeds_or_more(seeds: int) -> None:
-    with pytest.raises(ConfigError, match=f"got {seeds}"):
-        check_seeds(seeds)
+def test_methods_are_compared_over_five_seeds_or_more() -> None:
+    with pytest.raises(ConfigError, match="got 4"):
+        check_seeds(4)
     check_seeds(5)
 
 
-def test_draws_that_leave_nothing_to_divide_by_are_left_out() -> None:
-    """A third of them draw none of the one group that counts."""
-    index = pd.Index([f"g{n}" for n in range(6)], name="group")
-    found = ratio_over_groups(pd.Series(1.0, index=index), pd.Series([1.0, 0, 0, 0, 0, 0], index=index))
-    assert found.mean == pytest.approx(6)
-    assert 1 <= found.low < found.high <= 6
-
-
-def test_only_columns_that_say_nothing_become_numbers() -> None:
+def test_only_empty_columns_become_numbers() -> None:
     table = pd.DataFrame({"nothing": [None, None], "some": ["a", None], "number": [1, 2]})
     assert with_numbers(table).dtypes.map(str).to_dict() == {**table.dtypes.map(str), "nothing": "float64"}

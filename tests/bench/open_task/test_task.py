@@ -1,12 +1,15 @@
-"""A task follows from its seed alone, nothing in its folder tells an answer, and entries are scored as by hand."""
+"""A task follows from its seed, its folder contains no answer, and scores agree with those worked out by hand."""
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pydantic
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import latentedit as le
@@ -16,7 +19,6 @@ from latentedit_bench.metrics.statistics import Estimate, Table
 from latentedit_bench.open_task.scoring import (
     AS_IS,
     KEPT,
-    WORDS,
     Entry,
     faults,
     item_measures,
@@ -25,39 +27,91 @@ from latentedit_bench.open_task.scoring import (
     score_page,
 )
 from latentedit_bench.open_task.task import NOTHING, TaskItem, TaskSpec, instruction, read_task, task_items, write_task
-from tests.bench.open_task.conftest import CHANGING, GRADED, PAIR, SIZE, STEP, STILL, Entered
 
 pytestmark = pytest.mark.slow
 
+SIZE, ITEMS = 64, 9
+"""Six items of one attribute or two, one graded (005), one of three (006), one that asks for nothing (008)."""
 
-def shown(items: list[TaskItem]) -> list[str]:
-    return [item.whole.fingerprint() for item in items]
+PAIR, GRADED, STILL = 2, 5, 8
+CHANGING = range(8)
+NOISE = 4  # levels
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """A task's folder with the entrant's files."""
+
+    folder: Path
+    items: list[TaskItem]
+
+    def pixels(self, number: int, strength: float = 1) -> tuple[NDArray[np.float64], ...]:
+        """Source, right answer and edit, in levels."""
+        item = self.items[number]
+        shown = (
+            Image.open(self.folder / item.picture_file),
+            item.answers[strength](),
+            Image.open(self.folder / item.output_file(strength)),
+        )
+        return tuple(np.asarray(one).astype(float) for one in shown)
+
+    def error(self, number: int) -> float:
+        """By hand: squared distance to the right answer in that of the source, at most 1."""
+        source, answer, edit = self.pixels(number)
+        return min(1, float(((edit - answer) ** 2).sum() / ((source - answer) ** 2).sum()))
+
+    def wanted(self, number: int) -> float:
+        """By hand: the mean squared change that is asked for, in levels."""
+        source, answer, _ = self.pixels(number)
+        return float(((source - answer) ** 2).mean())
+
+
+RECIPES: dict[str, Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    "copy": lambda source, answer: source,
+    "noise": lambda source, answer: np.where(answer < 128, answer + NOISE, answer - NOISE),
+    "shift": lambda source, answer: np.roll(answer, 3, axis=1),
+    "half missing": lambda source, answer: answer,
+    "half size": lambda source, answer: answer[::2, ::2],
+}
+"""What the entrant makes of a source and its right answer; "half missing" leaves every other item out."""
+
+
+Enter = Callable[[str], Entered]
+
+
+@pytest.fixture(scope="module")
+def spec() -> TaskSpec:
+    return TaskSpec.of("portraits", size=SIZE, items=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def written(spec: TaskSpec, tmp_path_factory: pytest.TempPathFactory) -> Entered:
+    """The folder before anybody has entered."""
+    entry = Entered(folder=tmp_path_factory.mktemp("task"), items=task_items(spec))
+    write_task(spec, entry.items, entry.folder)
+    return entry
+
+
+@pytest.fixture
+def entered(written: Entered, tmp_path: Path) -> Enter:
+    def run(recipe: str) -> Entered:
+        folder = tmp_path / recipe
+        shutil.copytree(written.folder, folder)
+        for item in written.items[:: 2 if recipe == "half missing" else 1]:
+            for strength, answer in item.answers.items():
+                made = RECIPES[recipe](np.asarray(item.whole.picture()), np.asarray(answer()))
+                Image.fromarray(made.astype(np.uint8)).save(folder / item.output_file(strength))
+        return dataclasses.replace(written, folder=folder)
+
+    return run
 
 
 def test_a_seed_decides_everything_but_the_size(spec: TaskSpec, written: Entered) -> None:
-    assert shown(task_items(spec)) == shown(written.items)
+    first, second = ([item.whole.fingerprint() for item in items] for items in (task_items(spec), written.items))
+    assert first == second
     large = task_items(TaskSpec.of("portraits", size=96, items=6))
     assert [item.instruction for item in large] == [item.instruction for item in written.items[:6]]
     assert large[0].whole.picture().size == (96, 96)
-
-
-def test_what_cannot_be_a_task_is_refused() -> None:
-    for size, items, said in ((32, 6, "size: .* 64"), (4096, 6, "size: .* 2048"), (512, 0, "items: .* 1")):
-        with pytest.raises(ConfigError, match=said):
-            TaskSpec.of("portraits", size=size, items=items)
-    later = TaskSpec.of("portraits", size=SIZE, items=6).model_copy(update={"version": "2.0.0"})
-    with pytest.raises(ConfigError, match=r"of version 2\.0\.0"):
-        task_items(later)
-
-
-def test_graded_answers_are_the_values_between(written: Entered) -> None:
-    graded = written.items[GRADED]
-    assert list(graded.answers) == [0.5, 1.0]
-    assert [graded.output_file(one) for one in graded.answers] == [
-        "outputs/public-005@0.5.png",
-        "outputs/public-005.png",
-    ]
-    assert [len(item.answers) for item in written.items] == [2 if number == GRADED else 1 for number in range(9)]
 
 
 def test_no_file_of_the_folder_is_an_answer(written: Entered) -> None:
@@ -71,29 +125,47 @@ def test_no_file_of_the_folder_is_an_answer(written: Entered) -> None:
     names = {"id", "image", "source_caption", "target_caption", "instruction", "strengths", "outputs"}
     assert all(set(line) == names for line in lines)
     assert [line["id"] for line in lines] == [item.id for item in written.items]
+    graded = lines[GRADED]
+    assert graded["strengths"] == [0.5, 1.0]
+    assert graded["outputs"] == ["outputs/public-005@0.5.png", "outputs/public-005.png"]
+    assert [len(item.answers) for item in written.items] == [2 if number == GRADED else 1 for number in range(9)]
+    assert [item.instruction == NOTHING for item in written.items] == [False] * STILL + [True]
 
 
-def test_a_folder_says_which_task_it_is(written: Entered, spec: TaskSpec, tmp_path: Path) -> None:
+def test_a_folder_holds_one_task(written: Entered, spec: TaskSpec, tmp_path: Path) -> None:
     assert read_task(written.folder) == spec
     other = TaskSpec.of("portraits", size=SIZE, items=6)
-    with pytest.raises(OutputError, match="another task is in"):
+    with pytest.raises(OutputError, match="another task"):
         write_task(other, task_items(other), written.folder)
-    with pytest.raises(ConfigError, match="no task is in"):
+    with pytest.raises(ConfigError, match="no task"):
         read_task(tmp_path)
     (tmp_path / "task.json").write_text('{"name": "open-portraits"}')
-    with pytest.raises(ConfigError, match="is no task of ours"):
+    with pytest.raises(ConfigError, match=r"task\.json"):
         read_task(tmp_path)
+    with pytest.raises(ConfigError, match=r"2\.0\.0"):
+        task_items(spec.model_copy(update={"version": "2.0.0"}))
 
 
-STRANGE = [{"more": 1}, {"split": "../../elsewhere"}, {"sealed": "0"}, {"items": 10**9}, {"items": 0}]
-STRANGE += [{"size": 10**6}, {"format": 2}]
-
-
-@pytest.mark.parametrize("part", STRANGE)
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"more": 1},
+        {"split": "../../elsewhere"},
+        {"sealed": "0"},
+        {"items": 10**9},
+        {"items": 0},
+        {"size": 32},
+        {"size": 4096},
+        {"format": 2},
+    ],
+)
 def test_a_strangers_task_is_not_believed(spec: TaskSpec, part: dict[str, object]) -> None:
     """A folder may come from anybody, and decides how much is drawn and which files are read."""
     with pytest.raises(pydantic.ValidationError):
         TaskSpec.model_validate({**spec.model_dump(), **part})
+    if set(part) <= {"items"}:
+        with pytest.raises(ConfigError, match="items"):
+            TaskSpec.of("portraits", size=SIZE, items=int(str(part["items"])))
 
 
 @pytest.mark.parametrize(
@@ -108,14 +180,6 @@ def test_a_strangers_task_is_not_believed(spec: TaskSpec, part: dict[str, object
 def test_instructions_are_sentences(old: str, new: str, asked: str) -> None:
     told = instruction(f"a person with pale skin, {old}", f"a person with pale skin, {new}")
     assert told == f"{asked} Keep everything else exactly as it is."
-
-
-def test_an_instruction_asks_for_nothing_where_the_picture_is_the_answer(written: Entered) -> None:
-    assert written.items[STILL].instruction == NOTHING
-    assert [item.instruction for item in written.items].count(NOTHING) == 1
-
-
-Enter = Callable[[str], Entered]
 
 
 def scored(entry: Entered, spec: TaskSpec) -> tuple[Mapping[str, Mapping[str, float]], Mapping[str, Estimate], Table]:
@@ -148,11 +212,11 @@ def test_right_answers_with_noise_err_by_the_noise(entered: Enter, spec: TaskSpe
     entry = entered("noise")
     items, means, rows = scored(entry, spec)
     wanted = [entry.wanted(number) for number in CHANGING]
-    by_hand = [STEP**2 / one for one in wanted]
+    by_hand = [NOISE**2 / one for one in wanted]
     assert max(by_hand) < 1, "else the cap hides what is tested"
     assert [items[f"public-{number:03d}"]["error"] for number in CHANGING] == pytest.approx(by_hand, rel=1e-5)
     assert means["error"].mean == pytest.approx(np.mean(by_hand), rel=1e-5)
-    assert means["still_error"].mean == pytest.approx(STEP**2 / np.mean(wanted), rel=1e-5)
+    assert means["still_error"].mean == pytest.approx(NOISE**2 / np.mean(wanted), rel=1e-5)
     assert items["public-005"]["monotonicity"] == 1
     assert (means["done"].mean, means["others_changed"].mean) == (1, 0), "the classifier does not mind the noise"
     source, answer, edit = entry.pixels(0)
@@ -165,7 +229,7 @@ def test_right_answers_with_noise_err_by_the_noise(entered: Enter, spec: TaskSpe
     assert two[shown].equals(rows[shown].head(2)), "processes change nothing"
 
 
-def test_a_shift_by_three_pixels_is_an_error_and_is_undone_and_told(entered: Enter, spec: TaskSpec) -> None:
+def test_a_shift_by_three_pixels_is_an_error_that_keep_undoes(entered: Enter, spec: TaskSpec) -> None:
     """As it is no better than no edit where little was asked for; after keep nearly the right answer."""
     entry = entered("shift")
     items, means, rows = scored(entry, spec)
@@ -176,7 +240,6 @@ def test_a_shift_by_three_pixels_is_an_error_and_is_undone_and_told(entered: Ent
     source, _, edit = entry.pixels(STILL)
     assert ((edit - source) ** 2).mean() > np.mean([entry.wanted(number) for number in CHANGING])
     assert means["still_error"].mean == 1
-
     some = [entry.items[number] for number in (3, STILL)]
     rows = score_items(some, entry.folder, keep=True)
     told = faults(rows, entry.items, entry.folder)
@@ -189,7 +252,7 @@ def test_a_shift_by_three_pixels_is_an_error_and_is_undone_and_told(entered: Ent
     assert kept.loc["public-008", "still_error"] == 0, "the source's own pixels, bit for bit"
 
 
-def test_half_missing_is_half_of_no_edit(entered: Enter, spec: TaskSpec) -> None:
+def test_missing_files_count_as_no_edit(entered: Enter, spec: TaskSpec) -> None:
     """Of eight items that ask for a change four have the right answer: 4/8, between 1/8 and 7/8.
 
     The ends are those of a binomial of 8 draws, each of them 1 or 0 with the same probability. The five single changes
@@ -209,8 +272,7 @@ def test_half_missing_is_half_of_no_edit(entered: Enter, spec: TaskSpec) -> None
     kinds = {kind: one.mean for kind, one in mine.kinds[AS_IS].items()}
     assert kinds == {"single": 3 / 5, "pair": 0, "triple": 0, "graded": 1, "nothing": 0}
     html = score_page(mine, [*wrong, {"file": "outputs/<b>.png", "what": "belongs to no item", "counts": False}])
-    assert all(text in html for text in ("Failed: 5.", "public-005@0.5.png", "outputs/&lt;b&gt;.png", *WORDS))
-
+    assert all(name in html for name in ("public-005@0.5.png", "outputs/&lt;b&gt;.png"))
     (entry.folder / "outputs/public-008.png").unlink()
     _, means, rows = scored(entry, spec)
     assert faults(rows, entry.items, entry.folder)[-1]["file"] == "outputs/public-008.png"
@@ -228,18 +290,14 @@ def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
     assert (row["done"], row["others_changed"]) == (1 / 2, 1)
 
 
-def test_another_size_is_no_edit_until_keep_brings_it_back(entered: Enter) -> None:
-    entry = entered("half size")
-    as_it_is, kept = score_item(entry.items[STILL], entry.folder, keep=True)
-    assert (as_it_is["failed"], as_it_is["change"]) == (1, 0)
-    assert as_it_is["fault"] == f"is of {SIZE // 2} x {SIZE // 2} pixels, not {SIZE} x {SIZE}"
-    assert (kept["scored"], kept["failed"]) == (KEPT, 0)
-
-
-def test_files_that_are_no_images_belong_to_no_item_or_are_not_those_of_the_task(
+def test_unreadable_and_missing_files_and_those_of_another_size_are_no_edit(
     entered: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a classifier nothing is said of attributes, neither of an edit nor of a file that is missing."""
+    """Keep brings another size back. Without a classifier attributes have no score, also of a missing file."""
+    entry = entered("half size")
+    as_is, kept = score_item(entry.items[STILL], entry.folder, keep=True)
+    assert (as_is["failed"], as_is["change"], f"of {SIZE // 2} x {SIZE // 2}" in as_is["fault"]) == (1, 0, True)
+    assert (kept["scored"], kept["failed"]) == (KEPT, 0)
     entry = entered("copy")
     (entry.folder / "outputs/public-000.png").write_bytes(b"no image")
     (entry.folder / "outputs/public-001.png").unlink()
@@ -259,12 +317,12 @@ def test_files_that_are_no_images_belong_to_no_item_or_are_not_those_of_the_task
     pixels = np.array(Image.open(path))
     pixels[0, 0, 0] ^= 1
     Image.fromarray(pixels).save(path)
-    with pytest.raises(ConfigError, match=r"public-000\.png is not what this machine draws"):
+    with pytest.raises(ConfigError, match=r"public-000\.png"):
         score_item(entry.items[0], entry.folder, keep=False)
 
 
 @pytest.mark.nightly
-def test_of_a_task_to_keep_the_right_answer_leaves_the_rest_and_keep_most_of_it(tmp_path: Path) -> None:
+def test_keep_improves_local_changes_of_a_task_that_asks_for_it(tmp_path: Path) -> None:
     """Each image comes with an edit that is damaged. Where `keep` finds a local change it errs less than the edit, but
     for the change of a whole flat colour (000), which it takes for a cast."""
     spec = TaskSpec.of("portraits", size=128, items=4, asks="keep")

@@ -1,4 +1,4 @@
-"""Constructed rows, whose errors are known: the order, paired differences, curves, and the tables beside them."""
+"""The order, paired differences, curves and tables of constructed rows, whose errors are known."""
 
 import dataclasses
 import math
@@ -28,20 +28,19 @@ from latentedit_bench.ranking.summaries import (
     summary_of_curves,
 )
 from latentedit_bench.tuning.search_spaces import Roles
-from tests.bench.rendered_network import constructed
-from tests.bench.report.report_runs import SLOPES, rows_of
+from tests.bench.made_runs import SLOPES, constructed, rows_of
 
 STRENGTHS = (0.5, 1.0, 2.0)
 APART = Roles(family=frozenset(("eim", "eim joint", "eim text")), apart=frozenset(("sdedit",)))
 
 
 def straight(slope: float, gain: float = 1.0) -> list[tuple[float, float, float]]:
-    """A path whose effect is ``gain`` times the strength, and whose leakage is ``slope`` times the effect."""
+    """A path with an effect of ``gain`` times the strength, and a leakage of ``slope`` times the effect."""
     return [(strength, gain * strength, slope * gain * strength) for strength in STRENGTHS]
 
 
 def of_slopes(**slopes: list[float]) -> Any:
-    """One method a name, one item a slope; its error at strength 1 is the slope squared, with each of five seeds."""
+    """One item for each slope of a method, whose error at strength 1 is the slope squared, with each of five seeds."""
     paths = {name: {f"i{index}": straight(slope) for index, slope in enumerate(some)} for name, some in slopes.items()}
     return with_seeds(pd.DataFrame(constructed(paths)))
 
@@ -49,10 +48,6 @@ def of_slopes(**slopes: list[float]) -> Any:
 def with_seeds(rows: Any, count: int = SEEDS) -> Any:
     """The same rows once for each seed."""
     return pd.concat([rows.assign(seed=seed) for seed in range(count)], ignore_index=True)
-
-
-def number(table: Any, method: str, measure: str, column: str = "mean") -> float:
-    return float(table[(table["method"] == method) & (table["measure"] == measure)][column].iloc[0])
 
 
 def by_kind(items: Any) -> Any:
@@ -79,7 +74,7 @@ def test_errors_count_from_the_codecs_own() -> None:
 
 @pytest.mark.slow
 def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
-    """Each error counts at most 1 before the mean; nine equal seeds say no more than five."""
+    """Each error counts at most 1 before the mean; nine equal seeds give the interval of five."""
     rows = of_slopes(**{CODEC: [0.1, 0.1], "a": [0.2, 0.5]})
     rows = rows[(rows["strength"] == 1) & (rows["seed"] == 0)]
     again = rows[rows["method"] == "a"].assign(seed=7)
@@ -91,20 +86,17 @@ def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
     once = of_slopes(a=slopes, b=slopes[::-1])
     more = with_seeds(once[once["seed"] == 0], 9)
     pd.testing.assert_frame_equal(summary(per_item(more)), summary(per_item(once)))
-    told = dataclasses.astuple(compare(per_item(more), "a", "b").difference)
-    assert told == pytest.approx(dataclasses.astuple(compare(per_item(once), "a", "b").difference))
-    shuffled = more.sample(frac=1, random_state=3)
-    first, second = (per_item(t).sort_values(["method", "item"]).reset_index(drop=True) for t in (more, shuffled))
-    pd.testing.assert_frame_equal(first, second)
+    nine, five = (dataclasses.astuple(compare(per_item(rows), "a", "b").difference) for rows in (more, once))
+    assert nine == pytest.approx(five)
 
 
 def test_the_best_is_first() -> None:
     table = summary(per_item(of_slopes(worst=[0.9, 0.8], best=[0.1, 0.2], middle=[0.5, 0.5])))
     assert list(dict.fromkeys(table["method"])) == ["best", "middle", "worst"]
-    assert number(table, "best", "above") == pytest.approx(0.025)
-    assert number(table, "middle", "evaluations") == 28
-    assert number(table, "best", "above", "pictures") == 2
-    assert math.isnan(number(table, "best", "above", "low")), "two pictures are too few for an interval"
+    told = table.set_index(["method", "measure"])
+    assert told.loc[("best", "above"), ["mean", "pictures"]].tolist() == pytest.approx([0.025, 2])
+    assert told.loc[("middle", "evaluations"), "mean"] == 28
+    assert math.isnan(told.loc[("best", "above"), "low"]), "two pictures are too few for an interval"
 
 
 def test_paired_comparison() -> None:
@@ -128,14 +120,12 @@ def test_paired_comparison() -> None:
     worse = np.sqrt(ours**2 + 0.05)
     paired = compare(per_item(of_slopes(ours=ours.tolist(), other=worse.tolist())), "ours", "other").difference
     assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
-
-
-def test_items_that_one_method_lacks_are_left_out_and_five_seeds_are_needed() -> None:
-    paths = {"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}
-    five = with_seeds(pd.DataFrame(constructed(paths)))
+    # items that one method lacks are left out, and five seeds are needed
+    five = with_seeds(
+        pd.DataFrame(constructed({"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}))
+    )
     found = compare(per_item(five), "ours", "other")
-    assert found.difference.pictures == 1
-    assert found.ratio.mean == pytest.approx(0.01 / 0.04)
+    assert (found.difference.pictures, found.ratio.mean) == (1, pytest.approx(0.01 / 0.04))
     with pytest.raises(ConfigError, match="got 4"):
         compare(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
 
@@ -155,23 +145,21 @@ def test_attributes_weigh_the_same_however_often_they_are_asked_for() -> None:
     assert kinds.loc["pair", "pictures"] == 1
 
 
-def test_how_far_still_pictures_move() -> None:
+def test_items_that_ask_for_nothing_are_not_ranked_but_measured() -> None:
     nothing = (math.nan, math.nan)
     quiet = constructed({"a": {"q0": [(1.0, *nothing), (2.0, *nothing)], "q1": [(1.0, *nothing)]}})
     for row, moved in zip(quiet, (0.1, 9.0, 0.3), strict=True):
         row |= {"kind": "nothing", "changed_rms": moved}
     rows = pd.concat([of_slopes(a=[0.2]), pd.DataFrame(quiet)], ignore_index=True)
-    assert list(per_item(rows)["item"]) == ["i0"], "they are not ranked"
-    table = still(rows)
-    assert len(table) == 1
-    assert table.loc[0, "kind"] == "nothing"
-    assert table.loc[0, "mean"] == pytest.approx(0.2), "at strength 1 alone"
+    assert list(per_item(rows)["item"]) == ["i0"]
+    (found,) = still(rows).to_dict("records")
+    assert (found["kind"], found["mean"]) == ("nothing", pytest.approx(0.2)), "at strength 1 alone"
     assert len(still(of_slopes(a=[0.2]))) == 0
 
 
 @pytest.mark.slow
 def test_intervals_draw_pictures_and_not_items() -> None:
-    """Two items of each picture that agree say no more than one: as many pictures, and the same interval."""
+    """Two items of each picture that agree give the interval of one."""
     slopes = {"ours": np.linspace(0.1, 0.4, 7), "other": np.linspace(0.5, 0.3, 7)}
 
     def rows(copies: int) -> Any:
@@ -191,19 +179,24 @@ def test_intervals_draw_pictures_and_not_items() -> None:
         pd.testing.assert_frame_equal(again, measure(per_item(once)))
 
 
-def test_curves_in_numbers() -> None:
-    """Straight ways: at effect w a leakage of slope * w, and a line through the origin."""
+def test_curves_of_straight_paths() -> None:
+    """A leakage of slope * w at effect w; the numbers of two seeds are averaged, not their curves."""
     items = item_curves(of_slopes(a=[0.2, 0.6]))
     assert list(items["matched"]) == pytest.approx([0.04, 0.36])
     assert list(items["leakage at 0.25"]) == pytest.approx([0.05, 0.15])
     assert list(items["leakage at 0.75"]) == pytest.approx([0.15, 0.45])
     assert list(items["linearity"]) == pytest.approx([1, 1])
     assert list(items["reached"]) == [1, 1]
-    assert number(summary_of_curves(of_slopes(a=[0.2, 0.6])), "a", "matched") == pytest.approx(0.2)
+    curves = summary_of_curves(of_slopes(a=[0.2, 0.6])).set_index("measure")
+    assert curves.loc["matched", "mean"] == pytest.approx(0.2)
+    timid = pd.DataFrame(constructed({"a": {"i0": straight(0.7, gain=0.4)}})).assign(seed=2)
+    found = item_curves(pd.concat([of_slopes(a=[0.1]).query("seed == 1"), timid]))
+    assert found["matched"].tolist() == pytest.approx([(0.01 + 0.49) / 2])
+    assert found["reached"].tolist() == [0.5]
 
 
-def test_curves_of_timid_and_idle_methods() -> None:
-    """Equal effects are compared, not equal strengths; what moves nothing, or takes one strength, has no line."""
+def test_curves_compare_equal_effects() -> None:
+    """A method without effect, or with one strength, has no line."""
     once = {"i0": [(1.0, 1.0, 0.5)], "i1": [(1.0, 0.5, 0.1)]}
     idle = {"i0": [(s, 0.0, 0.0) for s in STRENGTHS]}
     paths = {"bold": {"i0": straight(0.8)}, "timid": {"i0": straight(0.8, gain=0.5)}, "once": once, "idle": idle}
@@ -212,16 +205,6 @@ def test_curves_of_timid_and_idle_methods() -> None:
     assert list(items.loc["once", "matched"]) == pytest.approx([0.25, 0.04])
     assert items.loc["idle", "matched"] == 1
     assert list(items["linearity"].isna()) == [False, False, True, True, True]
-
-
-def test_each_seed_has_a_curve_of_its_own() -> None:
-    """The mean of the numbers of two curves, not the numbers of a mean curve: .01 and .49; half of them arrives."""
-    timid = pd.DataFrame(constructed({"a": {"i0": straight(0.7, gain=0.4)}})).assign(seed=2)
-    rows: Any = pd.concat([of_slopes(a=[0.1]).query("seed == 1"), timid])
-    found = item_curves(rows)
-    assert len(found) == 1
-    assert found.loc[0, "matched"] == pytest.approx((0.01 + 0.49) / 2)
-    assert found.loc[0, "reached"] == 0.5
 
 
 @pytest.mark.nightly
@@ -246,7 +229,7 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert "4" in few.too_few_seeds
 
 
-def test_without_ours_other_strengths_or_right_answers() -> None:
+def test_runs_without_our_method_other_strengths_or_right_answers() -> None:
     rows = pd.DataFrame([row for name in ("flow<edit>", CODEC) for row in rows_of(name) if row["strength"] == 1])
     found = Summaries.of(rows, APART)
     assert (found.comparisons, found.curves) == ([], None)
@@ -259,7 +242,7 @@ def test_without_ours_other_strengths_or_right_answers() -> None:
 
 
 def test_pie_bench_by_category() -> None:
-    """Means leave out nan, intervals draw groups, and each category and all of them have a row of each number."""
+    """Means leave out nan, intervals draw groups, and a category named "all" follows the others."""
     generator = np.random.default_rng(0)
     rows = pd.DataFrame(
         {
@@ -281,14 +264,8 @@ def test_pie_bench_by_category() -> None:
     # two rows a picture; the picture whose rows are both nan is behind no number
     assert told["pictures"].to_dict()["add object", "legacy background_mse"] == 3
     assert told["pictures"].to_dict()["change style", "legacy background_mse"] == 5
-    overall, values = table[table["category"] == "all"].iloc[0], rows["legacy background_mse"]
+    overall, values = told.loc[("all", "legacy background_mse")], rows["legacy background_mse"]
     assert overall["mean"] == pytest.approx(np.nanmean(values), rel=1e-12)
     expected = estimate(values.tolist(), [(index // 2,) for index in range(18)])
     assert (overall["low"], overall["high"]) == (expected.low, expected.high)
     assert pie_bench_table(rows[["method", "strength", "kind", "group"]]) is None, "without masks"
-
-
-def test_means_are_in_the_order_of_the_rows() -> None:
-    """Of an item with two rows, both count."""
-    rows = pd.DataFrame({"method": ["b", "a", "b"], "group": ["x", "x", "y"], "error": [1.0, 2.0, 4.0]})
-    assert means(rows, ["method"], "error")[["method", "mean"]].to_numpy().tolist() == [["b", 2.5], ["a", 2.0]]

@@ -1,5 +1,6 @@
-"""Every method is given as many tries at as many evaluations; and where a search goes on from the best."""
+"""Every method has equally many tries and evaluations, and a search continues from the best settings."""
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -46,30 +47,20 @@ def latent_of(name: str) -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(texts), captions=texts)
 
 
-def test_names_and_budgets_are_as_the_roles_say() -> None:
-    names = [one.name for one in SEARCH_SPACES]
-    assert len(set(names)) == len(names)
-    assert {one.name for one in SEARCH_SPACES if one.budget != BUDGET} == {"pullback"}, "a local basis is dearer"
-    assert (ROLES.family - {OURS}) | ROLES.apart < set(names)
-
-
-def test_what_helps_any_text_editor_is_given_to_every_one() -> None:
-    """A row with our locality beside the row without, from the same settings: the two can share their edits."""
+def test_every_method_has_equally_many_tries_and_every_text_editor_a_local_row() -> None:
+    """A row and its local one share their settings, so that they can share their edits."""
     rows = {one.name: one for one in SEARCH_SPACES}
-    rivals = set(rows) - ROLES.family - ROLES.apart
-    for name in rivals:
-        whole, local = rows[name.removesuffix(", local")], rows[f"{name.removesuffix(', local')}, local"]
-        assert (whole.local, local.local) == (False, True)
-        assert dataclasses.replace(local, name=whole.name, local=False) == whole
-
-
-@pytest.mark.parametrize("one", SEARCH_SPACES, ids=lambda one: one.name)
-def test_each_has_as_many_tries(one: SearchSpace) -> None:
-    """A dozen or so before it goes on from the best."""
-    assert one.tries == TRIES
-    assert 12 <= len(one.candidates) <= 13
-    made = [editor_class(one.editor).from_dict(one_of).to_dict() for one_of in one.candidates]
-    assert all(first != second for index, first in enumerate(made) for second in made[:index])
+    assert len(rows) == len(SEARCH_SPACES)
+    assert (ROLES.family - {OURS}) | ROLES.apart < set(rows)
+    for name, one in rows.items():
+        assert one.budget == BUDGET or name == "pullback", "a local basis costs more"
+        assert (one.tries, len(one.candidates) in (12, 13)) == (TRIES, True), name
+        made = [editor_class(one.editor).from_dict(settings).to_dict() for settings in one.candidates]
+        assert all(first != second for first, second in itertools.combinations(made, 2)), name
+        if name not in ROLES.family | ROLES.apart:
+            row, local = (rows[name.removesuffix(", local") + suffix] for suffix in ("", ", local"))
+            assert local == dataclasses.replace(row, name=local.name, local=True)
+            assert not row.local
 
 
 @pytest.mark.parametrize("model", ["portraits", pytest.param("portraits-unet", marks=pytest.mark.nightly)])
@@ -131,37 +122,31 @@ def test_an_editor_without_a_row_is_tuned_around_its_defaults(monkeypatch: pytes
 
 
 def test_the_defaults_of_an_editor_with_steps_leave_them_open() -> None:
-    space = around_defaults("eim")
-    search = editor_class("eim").from_dict({}).to_dict()["search"]
-    assert {**space.candidates[0]["search"], "steps": search["steps"]} == search
-    assert "steps" not in space.candidates[0]["search"]
-    assert len(space.candidates) == 12
+    space, defaults = around_defaults("eim"), editor_class("eim").from_dict({}).to_dict()
+    assert space.candidates[0]["search"] == {name: n for name, n in defaults["search"].items() if name != "steps"}
     made = [editor_class("eim").from_dict(one) for one in space.candidates]
+    assert len(made) == 12
     assert all(first != second for first, second in itertools.combinations(made, 2))
 
 
-def test_the_steps_are_as_many_as_can_be_paid() -> None:
+def test_an_editor_has_as_many_steps_as_its_budget_pays_for() -> None:
+    """Of the search, unless the settings fix them."""
     latent = mixture_latent(example_mixture(dimension=6))
-    one = SearchSpace(name="x", editor="flowslider", candidates=({"level": 1.0},), budget=28)
+    one = SearchSpace(name="x", editor="flowslider", candidates=(), budget=28)
     editor: Any = at_budget(one, {"level": 1.0}, latent)
     assert editor.evaluations(latent) <= 28
     assert dataclasses.replace(editor, steps=editor.steps + 1).evaluations(latent) > 28
-    rich = dataclasses.replace(one, budget=10_000)
-    most: Any = at_budget(rich, {"level": 1.0}, latent)
+    most: Any = at_budget(dataclasses.replace(one, budget=10_000), {"level": 1.0}, latent)
     assert most.steps == MOST_STEPS
-
-
-def test_what_a_budget_pays_for() -> None:
-    latent = mixture_latent(example_mixture(dimension=6))
     one = SearchSpace(name="x", editor="eim", candidates=(), budget=20)
     searched: Any = at_budget(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
     assert searched.search.steps > 1
     assert searched.steps == editor_class("eim").from_dict({}).to_dict()["steps"]
-    walked: Any = at_budget(one, {"arm": "text", "search": {"steps": 1}}, latent)
-    assert walked.search.steps == 1
-    assert walked.steps > 1
-    one = SearchSpace(name="dear", editor="flowedit", candidates=(), budget=1)
-    with pytest.raises(ConfigError, match=r"dear .* larger budget"):
+    fixed: Any = at_budget(one, {"arm": "text", "search": {"steps": 1}}, latent)
+    assert fixed.search.steps == 1
+    assert fixed.steps > 1
+    one = SearchSpace(name="costly", editor="flowedit", candidates=(), budget=1)
+    with pytest.raises(ConfigError, match="costly"):
         at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
 
 
@@ -195,26 +180,23 @@ def test_beyond_an_end_lies_the_next_of_the_series(
     best: int, tried: list[dict[str, Any]], expected: dict[str, Any]
 ) -> None:
     assert edges(tried[best], tried) == expected
-    assert expected or tried is NATURAL or list(neighbours(tried[best], tried)) == []
+    found = list(neighbours(tried[best], tried))
+    assert expected or tried is NATURAL or found == []
+    assert not [one for one in found if one in tried]
 
 
-def test_without_edges_it_goes_between() -> None:
-    """First beyond, then halfway to the values on either side, one setting at a time, and never twice."""
-    tried = [some(scale=scale, pull=pull) for scale, pull in ((1.0, 0.02), (2.0, 0.1), (4.0, 0.05))]
-    best = tried[1]
-    assert list(neighbours(best, tried)) == [
-        some(scale=2.0, pull=0.2),
-        some(scale=1.5, pull=0.1),
-        some(scale=3.0, pull=0.1),
-        some(scale=2.0, pull=0.075),
+def test_a_search_continues_beyond_the_edges_and_between() -> None:
+    """First beyond, then halfway to the values on either side, one setting at a time; nothing twice."""
+    tried = [some(scale=scale, search={"pull": p}) for scale, p in ((1.0, 0.02), (2.0, 0.1), (4.0, 0.05))]
+    best = copy.deepcopy(tried[1])
+    found = list(neighbours(best, tried))
+    assert [(one["scale"], one["search"]["pull"]) for one in found] == [
+        (2.0, 0.2),
+        (1.5, 0.1),
+        (3.0, 0.1),
+        (2.0, 0.075),
     ]
-    again = [*tried, some(scale=2.0, pull=0.2)]
-    assert next(neighbours(best, again)) == some(scale=1.5, pull=0.1), "the edge is left behind"
-
-
-@pytest.mark.parametrize("beyond", [0.0, 2.0])
-def test_the_best_is_never_changed(beyond: float) -> None:
-    tried = [some(search={"keep": keep}) for keep in (beyond, 1.0)]
-    for found in neighbours(tried[0], tried):
-        found["search"]["keep"] = 9.0
-    assert tried[0]["search"]["keep"] == beyond
+    assert next(neighbours(best, [*tried, found[0]])) == found[1]
+    for one in found:
+        one["search"]["pull"] = 9.0
+    assert best == tried[1], "the best is never changed"

@@ -1,5 +1,6 @@
-"""Made-up runs in their folders, for tests of the report."""
+"""Rows with known errors, and folders of runs that hold them."""
 
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import KIND
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name
-from tests.bench.rendered_network import constructed
 
 SLOPES = {CODEC: 0.05, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
 ITEMS = tuple(f"i{index}" for index in range(8))
@@ -33,8 +33,35 @@ PLAN: dict[str, Any] = {
 }
 
 
+def constructed(
+    paths: Mapping[str, Mapping[str, Sequence[tuple[float, float, float]]]], **more: Any
+) -> list[dict[str, Any]]:
+    """Rows of methods on items, from (strength, effect, leakage) of each; ``more`` is in every row."""
+    return [
+        {
+            "method": method,
+            "item": item,
+            "group": item.split("-")[0],
+            "kind": "single",
+            "change": "short hair => long hair",
+            "asked": "hair",
+            "strength": strength,
+            "seed": 0,
+            "effect": effect,
+            "leakage": leakage,
+            "error": (1 - effect) ** 2 + leakage**2,
+            "changed_rms": (effect**2 + leakage**2) ** 0.5,
+            "evaluations": 28.0,
+            **more,
+        }
+        for method, items in paths.items()
+        for item, points in items.items()
+        for strength, effect, leakage in points
+    ]
+
+
 def rows_of(method: str) -> list[dict[str, Any]]:
-    """Straight ways of a slope that grows from item to item, and what a reader saw."""
+    """Straight paths, whose slope grows from item to item, and the changes that a classifier measured."""
     strengths = (1.0,) if method == CODEC else (0.5, 1.0)
     slopes = {name: SLOPES[method] + 0.01 * index for index, name in enumerate(ITEMS)}
     paths = {name: [(s, s, slope * s) for s in strengths] for name, slope in slopes.items()}
@@ -54,20 +81,12 @@ def picture(shade: int) -> bytes:
     return file.getvalue()
 
 
-def made_run(path: Path, *, units: int = len(SLOPES), ranked: bool = True, drop: tuple[str, ...] = ()) -> Path:
-    """A run whose units are finished but for those beyond ``units``; the picture of i3 by "eim" is missing.
-
-    Args:
-        path: of the folder.
-        units: that the run should have.
-        ranked: with right answers.
-        drop: methods that did not run.
-    """
+def made_run(path: Path, *, ranked: bool = True) -> Path:
+    """A finished run with or without right answers; the image of i3 by "eim" is missing."""
     names = [f"{place:03d}-000000-{file_name(method)}" for place, method in enumerate(SLOPES)]
-    names += [str(more) for more in range(len(names), units)]
     run = RunFolder.start(path, PLAN, kind=KIND, units=names, command="latentedit bench run <x>", request={})
     for place, method in enumerate(SLOPES):
-        rows = [] if method in drop else rows_of(method)
+        rows = rows_of(method)
         if not ranked:
             kept = ("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "failed")
             rows = [{name: row[name] for name in kept} | {"legacy background_mse": 7.5} for row in rows]
