@@ -194,7 +194,7 @@ def test_a_crash_is_no_list_of_failures() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code", "said"),
-    [("> /dev/full", 2, "error: "), ("| true", 0, ""), (">&-", 0, ""), ("<&- >&- 2>&-", 0, "")],
+    [(">&-", 0, ""), ("<&- >&- 2>&-", 0, "")],
 )
 def test_work_is_done_though_nobody_can_be_told(tmp_path: Path, shell: str, code: int, said: str) -> None:
     """L6: what is told fails, and a picture is finished all the same, with nothing in it of what is told."""

@@ -108,7 +108,7 @@ def _difference() -> bytes:
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_picture(), data, model=_model())
+    undo_stored(_picture(), data)
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
