@@ -127,7 +127,7 @@ BY_THE_MODEL = [
     ("caption me.png --captioner unknown", "openai:MODEL"),
     ("replay me.edited.png --device gpu7", "gpu7"),
     ("replay me.edited.png --direction no.safetensors", "no.safetensors"),
-    ("undo me.edited.png --device gpu7", "gpu7"),
+    ("undo me.edited.png --direction a.safetensors --device gpu7", "gpu7"),
     ("undo me.edited.png --direction no.safetensors", "no.safetensors"),
 ]
 

@@ -37,22 +37,6 @@ def _empty_output() -> str | None:
         return None
 
 
-def check_apart(**places: Path | None) -> None:
-    """Refuse two outputs, JSON files included, with one name."""
-    from latentedit.editing.outputs import beside
-
-    seen: dict[Path, str] = {}
-    for option, place in places.items():
-        files = () if place is None else (place.resolve(), beside(place).resolve())
-        for file in files:
-            if file in seen:
-                raise OutputError(
-                    f"--{seen[file]} and --{option}, or their JSON files, would be the same file; got {place} for "
-                    f"the second. Choose another --{option}"
-                )
-        seen |= dict.fromkeys(files, option)
-
-
 def open_checked(
     picture: Path,
     *,
@@ -86,8 +70,19 @@ def open_checked(
     if view is not None:
         for source in read:
             check_page(view, source=source)
-    check_apart(output=output, sheet=sheet)
+    if sheet is not None and _files(output) & _files(sheet):
+        raise OutputError(
+            f"--output and --sheet, or their JSON files, would be the same file; got {sheet} for the second. Choose "
+            "another --sheet"
+        )
     return opened
+
+
+def _files(output: Path) -> set[Path]:
+    """An output and its JSON file."""
+    from latentedit.editing.outputs import beside
+
+    return {output.resolve(), beside(output).resolve()}
 
 
 def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":
