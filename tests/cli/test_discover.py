@@ -22,21 +22,6 @@ def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
     return ["discover", picture, "--rank", 2, "--site", "clean", "--level", 0.3, *where]
 
 
-@pytest.fixture
-def discovered(
-    command: Command, arguments: list[object], kept_files: dict[tuple[object, ...], bytes], tmp_path: Path
-) -> Path:
-    """The folder, made once for all tests that read it."""
-    kept = {asked[1]: data for asked, data in kept_files.items() if asked[0] == "discovered"}
-    if not kept:
-        assert command(*arguments, "--quiet").code == 0
-        kept_files |= {("discovered", path.name): path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    (tmp_path / "out").mkdir(exist_ok=True)
-    for name, data in kept.items():
-        (tmp_path / "out" / str(name)).write_bytes(data)
-    return tmp_path / "out"
-
-
 @pytest.mark.nightly
 def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
     command: Command, arguments: list[object], tmp_path: Path
@@ -68,10 +53,11 @@ def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
 
 @pytest.mark.nightly
 def test_what_was_discovered_is_applied_and_made_again(
-    command: Command, discovered: Path, picture: Path, miniature: Path, tmp_path: Path
+    command: Command, arguments: list[object], picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
-    """Under another caption than the directions were found under, which was none: the picture moves all the same."""
-    files = sorted(discovered.glob("*.safetensors"))
+    """Under a caption, although the directions were found without one."""
+    assert command(*arguments, "--quiet").code == 0
+    files = sorted((tmp_path / "out").glob("*.safetensors"))
     where = ("--from", "a person with a beard", "--model", miniature, "--no-local", "-o", tmp_path / "e.png")
     outcome = command("edit", picture, "--direction", files[0], "--direction", files[1], *where)
     assert outcome.code == 0, outcome.err

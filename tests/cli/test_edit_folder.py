@@ -1,6 +1,5 @@
 """``latentedit edit`` on a folder and a manifest: failures are told, and what is stopped goes on."""
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -43,19 +42,10 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def options(miniature: Path) -> tuple[object, ...]:
-    """Cheap ones."""
-    return ("--method", "sdedit", "--model", miniature, "--device", "cpu")
-
-
-@pytest.fixture
-def words(photos: Path, options: tuple[object, ...]) -> tuple[object, ...]:
-    """One batch a picture, in this process."""
+def words(photos: Path, miniature: Path) -> tuple[object, ...]:
+    """In batches of one image, in this process."""
+    options = ("--method", "sdedit", "--model", miniature, "--device", "cpu")
     return ("edit", photos, "--from", FROM, "--to", TO, "--batch", 1, "--workers", 1, *options)
-
-
-def table(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "rows.csv")
 
 
 @pytest.mark.nightly
@@ -68,7 +58,7 @@ def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
     assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
     assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
     assert re.search("b.png, sdedit: .*damaged or cut short", outcome.err)
-    rows = table(run)
+    rows = pd.read_csv(run / "rows.csv")
     assert list(rows["id"]) == ["a.jpg", "a.png"]
     assert list(rows["output"]) == ["pictures/a.jpg.edited.png", "pictures/a.png.edited.png"]
     assert not {"seconds", "peak_bytes"} & set(rows)
@@ -113,18 +103,22 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_another_command_on_the_same_folder_is_refused(
+def test_json_quiet_and_another_command_on_the_same_folder(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
-    first = command(*words, "--strength", 0)
-    assert first.code == 1
-    other = command(*words)
-    assert (other.code, other.out) == (2, "")
-    assert "holds another run, with other strength\nhint: Name another folder with -o" in other.err
-    other = command(*words, "--strength", 0, "--to", "a person with a beard")
-    assert (other.code, other.out) == (2, "")
-    assert "holds another run, with other target caption\n" in other.err, "that of before would be overwritten"
-    assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
+    outcome = command(*words, "--json", "--strength", 0)
+    assert outcome.code == 1
+    facts = json.loads(outcome.out)
+    assert facts["folder"] == str(tmp_path / "photos.edited")
+    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
+    assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
+    for more, differing in (([], "strength"), (["--strength", 0, "--to", "a person with a beard"], "target caption")):
+        other = command(*words, *more)
+        assert (other.code, other.out) == (2, "")
+        assert f"holds another run, with other {differing}\nhint: Name another folder with -o" in other.err
+    (photos / "b.png").unlink()
+    outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
 @pytest.mark.nightly
@@ -143,23 +137,11 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     outcome = command(*some)
     assert outcome.code == 0, outcome.err
     assert "4 edited (4 not done), 0 failed" in outcome.out
-    assert table(run)["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
+    assert pd.read_csv(run / "rows.csv")["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
     assert command(*some, "-o", tmp_path / "anew").code == 0
     for name in ("rows.csv", "pictures/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
-
-
-def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:
-    outcome = command(*words, "--json", "--strength", 0)
-    assert outcome.code == 1
-    facts = json.loads(outcome.out)
-    assert facts["folder"] == str(tmp_path / "photos.edited")
-    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
-    assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
-    (photos / "b.png").unlink()
-    outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
 @pytest.fixture
@@ -167,35 +149,28 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
     """One picture twice, towards two captions, and another one."""
     (photos / "b.png").unlink()
     place = tmp_path / "list.csv"
-    with place.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["picture", "source_caption", "target_caption", "id"])
-        for name, target, one in (
-            ("a.png", TO, "glasses"),
-            ("a.png", "a person with a smile", "A/smile"),
-            ("a.jpg", TO, "Glasses"),
-        ):
-            writer.writerow([f"photos/{name}", FROM, target, one])
+    rows = [("a.png", TO, "glasses"), ("a.png", "a person with a smile", "A/smile"), ("a.jpg", TO, "Glasses")]
+    lines = [f"photos/{name},{FROM},{target},{one}" for name, target, one in rows]
+    place.write_text("\n".join(["picture,source_caption,target_caption,id", *lines]))
     return place
 
 
 @pytest.mark.nightly
 def test_a_manifest_says_what_each_picture_should_show(
-    command: Command, manifest: Path, options: tuple[object, ...], tmp_path: Path
+    command: Command, manifest: Path, words: tuple[object, ...], tmp_path: Path
 ) -> None:
-    outcome = command("edit", manifest, *options, "--workers", 1)
+    outcome = command("edit", manifest, *words[8:])
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'pictures'}: 3 edited (")
-    rows = table(tmp_path / "list.edited")
+    rows = pd.read_csv(tmp_path / "list.edited" / "rows.csv")
     assert list(rows["id"]) == ["glasses", "A/smile", "Glasses"]
     assert list(rows["picture"]) == ["a.png", "a.png", "a.jpg"]
     assert list(rows["target_caption"]) == [TO, "a person with a smile", TO]
     assert set(rows["caption"]) == {FROM}
     names = [f"pictures/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
     assert list(rows["output"]) == names
-    assert [read_record(tmp_path / "list.edited" / name).target_caption for name in names] == list(
-        rows["target_caption"]
-    )
+    records = [read_record(tmp_path / "list.edited" / name) for name in names]
+    assert [record.target_caption for record in records] == list(rows["target_caption"])
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -203,7 +178,7 @@ def test_a_manifest_says_what_each_picture_should_show(
     ("place", "options", "words"),
     [
         *(
-            ("list.csv", [option, "=> x"], f"{option}")
+            ("list.csv", [option, "=> x"], option)
             for option in ("--to", "--change", "--from", "--direction", "--captioner", "--instruction")
         ),
         ("list.csv", ["--mask", "x.png"], "--mask cannot be used here"),
