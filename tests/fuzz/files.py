@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
-import torch
 from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.batch.manifest import load_manifest
-from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError
-from latentedit.directions.direction import Calibration, Direction, save_direction
+from latentedit.core.settings import to_plain
+from latentedit.directions.direction import save_direction
 from latentedit.editing.undo import difference, undo_stored
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
@@ -24,55 +23,27 @@ from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
+from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.calibrations import VARIABLE, calibration_file
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.pictures import save_image
+from tests.directions.test_direction import example as direction
 from tests.editors.colours import ColourBackbone
 from tests.fuzz.judge import Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
+from tests.guard.test_guard import guard
+from tests.latents.test_record import example as record
 
-_RECORD = json.loads(
-    RunRecord(
-        method="eim",
-        settings={"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
-        seed=3,
-        model=ModelRecord(name="elsewhere", fingerprint="0" * 16, dtype="float32", device="cpu"),
-        versions={"latentedit": "0.1.0"},
-        picture=PictureRecord(name="me.png", fingerprint="0" * 16),
-        caption="a man",
-        target_caption="a man with a hat",
-        strengths=(1.0, 2.0),
-        evaluations=4,
-        directions=(
-            DirectionRecord(
-                fingerprint="1", method="hsds", settings={"seed": 1}, strength=1.0, target_caption="", given=False
-            ),
-        ),
-    ).to_json()
+_APPLIED = DirectionRecord(
+    fingerprint="1", method="hsds", settings={"seed": 1}, strength=1.0, target_caption="", given=False
 )
+_RECORD = json.loads(record(directions=(_APPLIED,)).to_json())
 
 
 @cache
 def _direction() -> bytes:
-    """A small one, as it is written."""
-    made = Direction(
-        z=torch.linspace(-1, 1, 12).reshape(1, 3, 2, 2),
-        condition=Condition(tokens=torch.ones(1, 2, 3), pooled=torch.ones(1, 2)),
-        level=0.5,
-        model_name="portraits",
-        model_fingerprint="0" * 16,
-        method="hsds",
-        settings={"steps": 3, "levels": [0.9, 0.1], "seed": 2},
-        source_captions=("a man",),
-        target_captions=("a man with a hat",),
-        pictures=("0" * 16,),
-        calibration=Calibration(
-            arm="image", level=0.5, steps=3, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
-        ),
-    )
     with tempfile.TemporaryDirectory() as folder:
-        save_direction(made, Path(folder) / "d.safetensors")
+        save_direction(direction(), Path(folder) / "d.safetensors")
         return (Path(folder) / "d.safetensors").read_bytes()
 
 
@@ -97,18 +68,16 @@ def _model() -> ColourBackbone:
     return ColourBackbone(sizes=(4, 8, 12))
 
 
-@cache
-def _picture() -> Picture:
-    return Picture(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
+_PICTURE = Picture(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
 
 
 @cache
 def _difference() -> bytes:
-    return difference(_picture().image.rotate(90), _picture().image)
+    return difference(_PICTURE.image.rotate(90), _PICTURE.image)
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_picture(), data, model=_model())
+    undo_stored(_PICTURE, data, model=_model())
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
@@ -148,11 +117,11 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
 def _replay(data: bytes, folder: Path) -> None:
     """Up to the model, which a record cannot bring along."""
     text = data.decode("utf-8", "replace")
-    save_image(_picture().image, folder / "r.png", record=text[:900_000])
+    save_image(_PICTURE.image, folder / "r.png", record=text[:900_000])
     with contextlib.suppress(LatentEditError):
         run_command("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
-    record = RunRecord.from_json(text, "me.png")
-    assert RunRecord.from_json(record.to_json(), "again") == record
+    read = RunRecord.from_json(text, "me.png")
+    assert RunRecord.from_json(read.to_json(), "again") == read
 
 
 def _show(data: bytes, place: Path, *words: str) -> None:
@@ -160,27 +129,20 @@ def _show(data: bytes, place: Path, *words: str) -> None:
     run_command(*words, str(place))
 
 
+_SETTINGS = CalibratedSettings(
+    eim=EIM(arm="image"),
+    local=True,
+    judge=Judge(level=0.5),
+    strengths=(-1.0, 2.0),
+    pictures=8,
+    evaluations=12,
+    tried={"usual": {"residual": 1.0, "share": 0.1}},
+    preferred=True,
+)
 _CALIBRATION = {
     "fingerprint": ColourBackbone().fingerprint,
-    "guard": {
-        "pictures": 8,
-        "usual": 0.1,
-        "known": 0.2,
-        "ratio": 1.1,
-        "empty": 0.3,
-        "far": 0.4,
-        "harmed": {"blurred": [0.2, 0.3, 0.4]},
-    },
-    "settings": {
-        "eim": {"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
-        "local": True,
-        "judge": {"level": 0.5, "pairs": 1, "least_share": 0.5, "damage": 2.0},
-        "strengths": [-1.0, 2.0],
-        "pictures": 8,
-        "evaluations": 12,
-        "preferred": True,
-        "tried": {"usual": {"residual": 1.0, "share": 0.1}},
-    },
+    "guard": to_plain(guard()),
+    "settings": to_plain(_SETTINGS),
     "no_change": {"change nothing": 0.1, "": 0.2},
 }
 

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import os
 import shutil
 import tempfile
 from functools import cache
@@ -87,17 +88,12 @@ def _bent_header(draw: st.DrawFn, whole: bytes) -> bytes:
 
 
 def _copied(whole: Path, changes: dict[str, bytes], folder: Path) -> Path:
-    """The folder with its changes; what did not change is a link."""
-    for place in whole.rglob("*"):
-        new = folder / "it" / place.relative_to(whole)
-        if place.is_dir():
-            new.mkdir(parents=True)
-        elif str(place.relative_to(whole)) not in changes:
-            new.parent.mkdir(parents=True, exist_ok=True)
-            new.symlink_to(place)
+    """The folder with its changes; other files are links."""
+    copy = shutil.copytree(whole, folder / "it", copy_function=os.symlink)
     for name, content in changes.items():
-        (folder / "it" / name).write_bytes(content)
-    return folder / "it"
+        (copy / name).unlink()
+        (copy / name).write_bytes(content)
+    return copy
 
 
 def _look(changes: dict[str, bytes], folder: Path) -> None:

@@ -9,6 +9,7 @@ from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ChangeChoice, ModelChoice, Report, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
+from latentedit.cli.request import check_written
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
@@ -120,8 +121,6 @@ def preview(
     """
     output = output if output is not None else named_beside(file, "preview.png")
     from latentedit.directions.direction import load_direction
-    from latentedit.display.page import check_sweep_output
-    from latentedit.editing.outputs import check_beside
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
     from latentedit.latents.pictures import Picture, check_output
@@ -139,8 +138,7 @@ def preview(
             written.write(direction.preview)
     else:
         opened = Picture.open(on)
-        check_sweep_output(output, source=on)
-        check_beside(output)
+        check_written(output, inputs=[on], sweep=True)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
             request = EditRequest(direction=(direction,), caption=source, captioner=captioner)

@@ -9,7 +9,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
-from latentedit.cli.request import recorded_model
+from latentedit.cli.request import check_written, recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
 
@@ -69,10 +69,10 @@ def replay(
     record = read_record(result)
     place = _source(result, record.picture.name, picture)
     source = Picture.open(place)
-    transparent = source.image.mode == "RGBA"
     others = beside or [_source(result, one.name, None, option="--beside") for one in record.beside]
-    for read in filter(None, (result, place, mask, *others)):
-        _check_place(record, output, source=read, transparent=transparent)
+    read = [one for one in (result, place, mask, *others) if one is not None]
+    transparent = source.image.mode == "RGBA" and record.output == "picture"
+    check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
     with report.progress() as progress:
@@ -130,18 +130,6 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--pic
             if place.is_file() and place.resolve() != result.resolve():
                 return place
     raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
-
-
-def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
-    from latentedit.display.page import check_sweep_output
-    from latentedit.editing.outputs import check_beside
-    from latentedit.latents.pictures import check_output
-
-    if record.output == "sweep":
-        check_sweep_output(output, source=source)
-    else:
-        check_output(output, source=source, transparent=transparent and record.output == "picture")
-    check_beside(output)
 
 
 def _as_recorded(record: "RunRecord") -> ModelChoice:

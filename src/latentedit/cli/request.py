@@ -48,10 +48,9 @@ def open_checked(
     sweep: bool = False,
 ) -> "Picture":
     """Open the image, after checking that every other input can be read and every output written."""
-    from latentedit.display.page import check_page, check_sweep_output
-    from latentedit.editing.outputs import check_beside
+    from latentedit.display.page import check_page
     from latentedit.latents.masks import open_mask
-    from latentedit.latents.pictures import Picture, check_output
+    from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
     if mask is not None:
@@ -60,13 +59,9 @@ def open_checked(
     for other in others:
         Picture.open(other)
     read = [picture, *others, *filter(None, [mask])]
-    for place in filter(None, (output, sheet)):
-        for source in read:
-            if sweep:
-                check_sweep_output(place, source=source)
-            else:
-                check_output(place, source=source, transparent=opened.image.mode == "RGBA" and place == output)
-        check_beside(place)
+    check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
+    if sheet is not None:
+        check_written(sheet, inputs=read)
     if view is not None:
         for source in read:
             check_page(view, source=source)
@@ -76,6 +71,20 @@ def open_checked(
             "another --sheet"
         )
     return opened
+
+
+def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
+    """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
+    from latentedit.display.page import check_sweep_output
+    from latentedit.editing.outputs import check_beside
+    from latentedit.latents.pictures import check_output
+
+    for source in inputs:
+        if sweep:
+            check_sweep_output(output, source=source)
+        else:
+            check_output(output, source=source, transparent=transparent)
+    check_beside(output)
 
 
 def _files(output: Path) -> set[Path]:
