@@ -14,7 +14,7 @@ from latentedit.editing.outputs import read_record, same_picture
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy
-from tests.latents.unknown import not_known
+from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, UnknownPictureWarning
 from latentedit.editing.outputs import read_record, same_picture
 from latentedit.latents.captions.endpoint import VisionEndpoint
-from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
+from tests.display.pages import data_of, rebuilt
+from tests.guard.unknown import not_known
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, says
-from tests.latents.unknown import not_known
 
 pytestmark = pytest.mark.slow
 

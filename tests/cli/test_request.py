@@ -52,10 +52,13 @@ def test_default_name_of_a_result(picture: str, output: str) -> None:
 
 @pytest.mark.parametrize("letter", ["b", "é", "\udc80"])
 def test_a_very_long_name_is_cut(letter: str, tmp_path: Path) -> None:
-    """With the JSON file next to it."""
-    name = named_beside(tmp_path / f"{letter * (250 // len(os.fsencode(letter)))}.png", "edited.png")
-    assert len(os.fsencode(name.name)) < 240
-    name.with_name(f"{name.name}.json").touch()
+    """Names that differ at their end stay different, and leave room for the name of a JSON file."""
+    count = 251 // len(os.fsencode(letter))
+    names = [named_beside(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
+    assert len(set(names)) == 2
+    for name in names:
+        assert len(os.fsencode(name.name)) < 240
+        name.with_name(f"{name.name}.json").touch()
 
 
 @pytest.mark.parametrize("given", [None, "org/name", "./folder", ""])

@@ -77,7 +77,7 @@ def _difference() -> bytes:
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_PICTURE, data, model=_model())
+    undo_stored(_PICTURE, data)
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")

@@ -18,7 +18,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import PictureFile
 from latentedit_bench.known_pairs import cases
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
-from tests.api.manifests.pictures import write_picture
+from tests.batch.pictures import write_picture
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
@@ -119,8 +119,8 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("bench", "data", "--items", "0"), "--items is 0"),
-        (("bench", "run", "--items", "1", "--batch", "0", "-o", "x"), "--batch is 0"),
+        (("bench", "data", "--items", "0"), "got 0"),
+        (("bench", "run", "--items", "1", "--batch", "0", "-o", "x"), "--batch"),
         (("bench", "run", "--items", "1", "--seeds", "1;2", "-o", "x"), "--seeds is '1;2'"),
         (TASK, "-o FOLDER"),
         (("bench", "data", "--size", 512), "--domain"),

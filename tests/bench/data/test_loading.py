@@ -87,7 +87,7 @@ def test_items_are_written_and_read_back(tmp_path: Path) -> None:
             assert (before is None) == (after is None)
             assert before is None or np.array_equal(np.asarray(before()), np.asarray(after()))
     assert len(list((tmp_path / "new" / "folder" / "pictures").iterdir())) == 2
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_manifest(made, tmp_path / "new" / "folder" / FILE_NAME)
 
 

@@ -29,7 +29,7 @@ from latentedit_bench.tuning.tuning import (
     tuned_methods,
     write_tuning,
 )
-from tests.bench.rendered_network import Knowing, RenderedNetwork, prepared, some_items, told
+from tests.bench.rendered_network import OracleEditor, RenderedNetwork, oracle, prepared, some_items
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +38,9 @@ TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s 
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
+def toy(monkeypatch: pytest.MonkeyPatch) -> type[OracleEditor]:
     """An editor that is registered here alone; it goes a share of the way to the answer."""
-    known = told(prepared())
+    known = oracle(prepared())
     for module in ("search_spaces", "tuning"):
         monkeypatch.setattr(f"latentedit_bench.tuning.{module}.editor_class", lambda _: known)
     return known
@@ -79,11 +79,11 @@ def test_the_best_setting_is_found_and_the_best_third_of_the_first_batch_is_trie
 
 
 def test_all_edits_are_drawn_from_one_seed(
-    batches: list[Prepared], toy: type[Knowing], monkeypatch: pytest.MonkeyPatch
+    batches: list[Prepared], toy: type[OracleEditor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds, edit = list[list[int]](), toy.edit
 
-    def seen(self: Knowing, *arguments: Any, seed: list[int], **rest: Any) -> Any:
+    def seen(self: OracleEditor, *arguments: Any, seed: list[int], **rest: Any) -> Any:
         seeds.append(seed)
         return edit(self, *arguments, seed=seed, **rest)
 
@@ -148,7 +148,7 @@ def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepare
 @pytest.mark.nightly
 @pytest.mark.parametrize(("share", "gain"), [(1.0, 1.0), (0.8, 1.24), (0.91, 1.12), (0.3, 1.48)])
 def test_the_gain_makes_up_for_what_a_change_lacks(
-    batches: list[Prepared], toy: type[Knowing], share: float, gain: float
+    batches: list[Prepared], toy: type[OracleEditor], share: float, gain: float
 ) -> None:
     """Of steps of .06 the nearest to 1 / share, where the error is ``(1 - gain * share)^2``; at most 1.5."""
     best = Tried(settings=toy(share=share).to_dict(), items=12, score=0.0, gain=1.0, moved=0.0, evaluations=4.0)

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import stat
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,8 +87,11 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
 
 
 def named_beside(path: Path, ending: str) -> Path:
-    """The path with another ending; a very long name is cut."""
-    return path.parent / f"{os.fsencode(path.stem)[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}.{ending}"
+    """The path with another ending; a very long name is cut, and its checksum added to tell such names apart."""
+    name, whole = path.stem, os.fsencode(path.stem)
+    if len(whole) > _LONGEST_NAME_BYTES:
+        name = f"{whole[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}-{zlib.crc32(whole):08x}"
+    return path.parent / f"{name}.{ending}"
 
 
 @contextlib.contextmanager
@@ -117,14 +121,12 @@ def make_folder(path: str | Path) -> None:
     try:
         user_path(path, error=OutputError).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise OutputError(f"the folder {path} cannot be made: {why}. Choose another folder") from error
+        raise unwritable(Path(path), error) from error
 
 
 def unwritable(path: Path, error: Exception) -> OutputError:
     """The error for a path that cannot be written to."""
-    why = getattr(error, "strerror", None) or str(error)
-    return OutputError(f"{path} cannot be written: {why}. Choose another place, or free space")
+    return OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}. Choose another place")
 
 
 def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:

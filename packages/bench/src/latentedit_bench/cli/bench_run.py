@@ -50,7 +50,9 @@ def run(
     seeds: Annotated[
         str, typer.Option("--seeds", help="Every item is edited once with each; comparing methods takes five.")
     ] = "1,2,3,4,5",
-    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, help="Items edited together; less where memory is short.")
+    ] = 32,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
