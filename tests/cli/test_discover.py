@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
-from tests.commands import Command
+from tests.commands import Command, Ran
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +24,10 @@ def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
 
 @pytest.mark.nightly
 def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
-    command: Command, arguments: list[object], tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], tmp_path: Path
 ) -> None:
-    outcome = command(*arguments, "--prompt", "a person with glasses", "--from", "a person", "--seed", 5, "--json")
-    assert outcome.code == 0, outcome.err
-    facts, folder = json.loads(outcome.out), tmp_path / "out"
+    printed = ran(*arguments, "--prompt", "a person with glasses", "--from", "a person", "--seed", 5, "--json")
+    facts, folder = json.loads(printed), tmp_path / "out"
     told = json.loads((folder / "discovered.json").read_text())
     assert {name: facts[name] for name in told} == told
     assert [told["record"][name] for name in ("caption", "prompt", "seed", "rank", "site")] == [
@@ -53,20 +52,17 @@ def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
 
 @pytest.mark.nightly
 def test_what_was_discovered_is_applied_and_made_again(
-    command: Command, arguments: list[object], picture: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
     """Under a caption, although the directions were found without one."""
     assert command(*arguments, "--quiet").code == 0
     files = sorted((tmp_path / "out").glob("*.safetensors"))
     where = ("--from", "a person with a beard", "--model", miniature, "--no-local", "-o", tmp_path / "e.png")
-    outcome = command("edit", picture, "--direction", files[0], "--direction", files[1], *where)
-    assert outcome.code == 0, outcome.err
+    printed = ran("edit", picture, "--direction", files[0], "--direction", files[1], *where)
     assert len(read_record(tmp_path / "e.png").directions) == 2
     assert not np.array_equal(Image.open(tmp_path / "e.png"), Image.open(picture))
-    again = shlex.split(outcome.out.splitlines()[-1].split(maxsplit=1)[1])
-    outcome = command(*again[1:])
-    assert outcome.code == 0, outcome.err
-    assert "yes, byte for byte" in outcome.out
+    again = shlex.split(printed.splitlines()[-1].split(maxsplit=1)[1])
+    assert "yes, byte for byte" in ran(*again[1:])
     still = ("edit", picture, "--direction", files[0], "--strength", 0, *where)
     assert command(*still).code == 0
     assert np.array_equal(Image.open(tmp_path / "e.png"), Image.open(picture))

@@ -10,30 +10,29 @@ import pytest
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
-from tests.commands import Command
+from tests.commands import Ran
 
 
 @pytest.mark.nightly
 def test_a_direction_is_transported(
-    command: Command, picture: Path, other: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ran: Ran, picture: Path, other: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", partial(truncated_svd, most_products=4))
     model = ("--model", miniature, "--device", "cpu")
     where = (*model, "-o", tmp_path / "out", "--quiet")
-    assert command("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where).code == 0
+    ran("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where)
     direction = next((tmp_path / "out").glob("*.safetensors"))
     arguments = ("transport", direction, "--to", other, "--rank", 3, *model, "-o", tmp_path / "new.safetensors")
-    outcome = command(*arguments)
-    assert outcome.code == 0, outcome.err
-    lines, new = outcome.out.splitlines(), tmp_path / "new.safetensors"
+    printed = ran(*arguments)
+    lines, new = printed.splitlines(), tmp_path / "new.safetensors"
     assert lines[0] == f"{direction} -> {new}"
     before, after = load_direction(direction), load_direction(new)
-    assert f"{before.settings['name']} -> {after.settings['name']}" in outcome.out
+    assert f"{before.settings['name']} -> {after.settings['name']}" in printed
     assert after.settings["from"] == before.fingerprint
     assert (after.settings["steps"], after.level, after.settings["rank"]) == (before.settings["steps"], 0.3, 3)
     assert after.preview
     assert after.calibration is not None
-    told = json.loads(command(*arguments, "--plain", "--from", "a person", "--seed", 3, "--json").out)
+    told = json.loads(ran(*arguments, "--plain", "--from", "a person", "--seed", 3, "--json"))
     plain = load_direction(new)
     assert told["settings"] == dict(plain.settings)
     assert [told["settings"][name] for name in ("inverse", "damping", "seed")] == [False, None, 3]
@@ -44,6 +43,5 @@ def test_a_direction_is_transported(
     assert plain.source_captions == ("a person",)
     trial = shlex.split(lines[-1].split(maxsplit=1)[1])
     assert trial[:3] == ["latentedit", "sweep", str(other)]
-    outcome = command(*trial[1:], "--from", "a person", "-o", tmp_path / "s.png")
-    assert outcome.code == 0, outcome.err
+    ran(*trial[1:], "--from", "a person", "-o", tmp_path / "s.png")
     assert len(read_record(tmp_path / "s.png").strengths) == 5

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import edit_many, is_many, refuse
-from latentedit.cli.model_choice import ChangeChoice, ModelChoice, Report, chooses_model
+from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strength
@@ -16,16 +16,10 @@ from latentedit_keep.files import named_beside
 def edit(
     picture: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "PICTURE")],
     *,
-    words: ChangeChoice,
-    direction: options.Directions = None,
-    mask: options.Mask = None,
+    wanted: EditChoice,
     strength: options.Strengths = None,
-    method: options.Method = None,
     mixing: options.Mixing = "sum",
-    local: options.Local = None,
     choice: ModelChoice,
-    seed: options.Seed = 0,
-    anyway: options.Anyway = False,
     output: options.Output = None,
     sheet: Annotated[
         Path | None,
@@ -59,16 +53,8 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = words.request(
-        direction=tuple(direction or ()),
-        mask=mask,
-        strength=parse_strength(strength),
-        method=method,
-        mixing=mixing,
-        local=local,
-        seed=seed,
-        anyway=anyway,
-    )
+    request = wanted.request(strength=parse_strength(strength), mixing=mixing)
+    mask, directions = wanted.mask, wanted.direction or []
     if is_many(picture):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
         edit_many(picture, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
@@ -89,9 +75,9 @@ def edit(
     read = "captioned" if result.caption else "not needed"
     origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
     places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
-    about = {"seed": request.seed, "caption_origin": origin, "directions": direction or []}
+    about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
     again = replay_command(
-        output, picture=picture, choice=choice, mask=mask, directions=direction or (), beside=words.beside or ()
+        output, picture=picture, choice=choice, mask=mask, directions=directions, beside=wanted.beside or ()
     )
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
     report.result(result_json(result, effect=effect, **places, **about), f"{picture} -> {output}", rows)

@@ -106,6 +106,23 @@ class ChangeChoice:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EditChoice(ChangeChoice):
+    """What to change, and how."""
+
+    direction: options.Directions = None
+    mask: options.Mask = None
+    method: options.Method = None
+    local: options.Local = None
+    seed: options.Seed = 0
+    anyway: options.Anyway = False
+
+    def request(self, **fields: Any) -> EditRequest:
+        """The request with these words and settings, and further fields."""
+        own = {name: getattr(self, name) for name in ("mask", "method", "local", "seed", "anyway")}
+        return ChangeChoice.request(self, direction=tuple(self.direction or ()), **own, **fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """How a command prints progress, warnings and its result."""
 
@@ -130,13 +147,13 @@ class Report:
 
 
 def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameters `ModelChoice`, `ChangeChoice` and `Report` of a command by options, one for each field."""
+    """Replace the parameters of a command that are groups of options by options, one for each field."""
     signature = inspect.signature(command)
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
     for given in signature.parameters.values():
         parameter = given.replace(kind=given.KEYWORD_ONLY)
-        if parameter.annotation not in (ModelChoice, ChangeChoice, Report):
+        if parameter.annotation not in (ModelChoice, ChangeChoice, EditChoice, Report):
             parameters.append(parameter)
             continue
         groups[parameter.name] = parameter.annotation

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ChangeChoice, ModelChoice, Report, chooses_model
+from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
 from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strengths
 from latentedit_keep.files import named_beside
@@ -14,9 +14,7 @@ from latentedit_keep.files import named_beside
 def sweep(
     picture: Annotated[Path, options.argument("The image to edit.", "PICTURE")],
     *,
-    words: ChangeChoice,
-    direction: options.Directions = None,
-    mask: options.Mask = None,
+    wanted: EditChoice,
     strengths: Annotated[
         str,
         options.option(
@@ -32,11 +30,7 @@ def sweep(
             help="Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model.",
         ),
     ] = None,
-    method: options.Method = None,
-    local: options.Local = None,
     choice: ModelChoice,
-    seed: options.Seed = 0,
-    anyway: options.Anyway = False,
     output: Annotated[Path | None, options.output("A sheet (.png, .jpg) or a page with a slider (.html).")] = None,
     report: Report,
 ) -> None:
@@ -51,15 +45,7 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = words.request(
-        direction=tuple(direction or ()),
-        mask=mask,
-        method=method,
-        local=local,
-        seed=seed,
-        settings={} if arm is None else {"arm": arm},
-        anyway=anyway,
-    )
+    request = wanted.request(settings={} if arm is None else {"arm": arm})
     request.check_wanted()
     values = parse_strengths(strengths)
     output = output if output is not None else named_beside(picture, "sweep.png")
@@ -68,7 +54,7 @@ def sweep(
     from latentedit.editing.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
 
-    opened = open_checked(picture, output=output, mask=mask, beside=request.beside, sweep=True)
+    opened = open_checked(picture, output=output, mask=wanted.mask, beside=request.beside, sweep=True)
     request = read_directions(request)
     if arm is not None:
         check_arm(arm)
@@ -80,8 +66,8 @@ def sweep(
     facts = {
         "picture": picture,
         "output": output,
-        "seed": seed,
-        "directions": direction or [],
+        "seed": wanted.seed,
+        "directions": wanted.direction or [],
         "caption": first.caption,
         "target": first.target_caption,
         "method": first.method,
