@@ -28,7 +28,7 @@ def discover(
     source: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
     level: Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")] = 0.85,
-    rank: Annotated[int, typer.Option("--rank", help="Number of directions.")] = 10,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Number of directions.")] = 10,
     site: Site = None,
     *,
     choice: ModelChoice,
@@ -45,9 +45,8 @@ def discover(
         latentedit discover me.png -o found/ --prompt "a person with glasses"
     """
     check_texts({"--from": source, "--prompt": prompt})
-    from latentedit.core.settings import Count, Level, check
+    from latentedit.core.settings import Level, check
 
-    check(Count, **{"--rank": rank})
     check(Level, **{"--level": level})
     from latentedit.api.discovery import discover as walk_basis
     from latentedit.api.discovery_files import check_folder, write_discovery

@@ -35,7 +35,7 @@ def edit(
     ] = None,
     batch: Annotated[
         int | None,
-        options.option(options.MANY, "--batch", help="Batch size; reduced when memory runs out. Default: 8."),
+        options.option(options.MANY, "--batch", min=1, help="Batch size; reduced when memory runs out. Default: 8."),
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,

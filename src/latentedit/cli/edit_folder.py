@@ -51,11 +51,12 @@ def edit_many(
     """Edit every image, or resume; images that cannot be edited are reported, and the exit code is 1."""
     from latentedit.batch.executors import Executor, run_work, suitable_workers
 
-    executor, batch = Executor(workers=workers, ray=ray), _BATCH if batch is None else batch
-    if batch < 1:
-        raise ConfigError(f"--batch must be 1 or more; got {batch}")
+    executor = Executor(workers=workers, ray=ray)
     folder = default_folder(place) if output is None else output
-    _check_apart(folder, place)
+    if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
+        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
     jobs = _of_folder(place, request) if place.is_dir() else _of_manifest(place, request)
     from latentedit.batch.edits import KIND, PICTURES, EditWork
     from latentedit.batch.folder import TABLE, RunFolder
@@ -70,7 +71,7 @@ def edit_many(
         model = choice.load()
         captioner = None if name is None else make_captioner(name, model)
         request = dataclasses.replace(request, captioner=captioner)
-        work = EditWork.of(model, jobs, request, batch=batch)
+        work = EditWork.of(model, jobs, request, batch=batch or _BATCH)
         work = dataclasses.replace(work, spec={**work.spec, **texts})
         if executor.ray is None and executor.workers is None:
             executor = Executor(workers=suitable_workers(model.device, len(work.units)))
@@ -102,13 +103,6 @@ def default_folder(place: Path) -> Path:
     if not place.name:
         raise ConfigError(f"the folder of the run cannot be named after {place}. Give one with -o")
     return place.parent / f"{place.name if place.is_dir() else place.stem}.edited"
-
-
-def _check_apart(folder: Path, place: Path) -> None:
-    if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
-        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
 
 
 def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":

@@ -44,11 +44,6 @@ def _remember_debug(context: typer.Context, debug: bool) -> None:
         context.obj["debug"] = True
 
 
-Debug = Annotated[
-    bool, typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error.")
-]
-
-
 class _Program(typer.core.TyperGroup):
     """All installed commands. Only the one that runs is imported; ``--help`` imports all, which takes 0.15 s more."""
 
@@ -101,31 +96,31 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
     ] = False,
-    debug: Debug = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
+    ] = False,
 ) -> None: ...
 
 
 def load_command(name: str) -> Any:
     """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
-    found, group = COMMANDS.load(name), typer.Typer()
-    group.command("--debug")(_only_debug)
+    found, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
     if isinstance(found, typer.Typer):
         group.add_typer(found, name=name)
     else:
         group.command(name)(found)
     made: Any = typer.main.get_command(group)
-    option, commands = made.commands["--debug"].params[0], [made.commands[name]]
+    program: Any = typer.main.get_command(app)
+    debug, commands = next(one for one in program.params if one.name == "debug"), [made.commands[name]]
     for command in commands:
         command.help = help_page(command.help or "")
         if hasattr(command, "commands"):
             commands.extend(command.commands.values())
         else:
-            command.params.append(option)
+            command.params.append(debug)
         name_kinds(command)
     return commands[0]
-
-
-def _only_debug(debug: Debug = False) -> None: ...
 
 
 def _broken(name: str, error: RegistryError) -> Any:

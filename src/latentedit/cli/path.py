@@ -32,7 +32,7 @@ def path(
     frames: Annotated[int, typer.Option("--frames", help="Images per path, including both ends.")] = 7,
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
-    rank: Annotated[int, typer.Option("--rank", help="Rank of the tangent spaces used for curvature.")] = 10,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the tangent spaces used for curvature.")] = 10,
     source: Annotated[
         str | None,
         options.option(options.CAPTION, "--from", help="Caption of A. Default: written by the captioner."),
@@ -54,13 +54,12 @@ def path(
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
     check_texts({"--from": source, "--to": target})
-    from latentedit.core.settings import Count, Level, check
+    from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
     from latentedit.latents.pictures import Picture, check_output, save_image
 
     check(Level, **{"--level": level})
-    check(Count, **{"--rank": rank})
     methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
     opened = [Picture.open(place) for place in (first, second)]

@@ -21,12 +21,14 @@ def transport(
     picture: Annotated[Path, typer.Option("--to", help="The target image.", show_default=False)],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     source: Preserved = None,
-    rank: Annotated[int, typer.Option("--rank", help="Rank of the target image's local basis.")] = 20,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the target image's local basis.")] = 20,
     plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
     damping: Annotated[
         float | None,
         typer.Option(
-            "--damping", help="Share of the largest singular value below which directions are damped. Default: 0.1."
+            "--damping",
+            min=0,
+            help="Share of the largest singular value below which directions are damped. Default: 0.1.",
         ),
     ] = None,
     *,
@@ -44,10 +46,6 @@ def transport(
     check_texts({"--from": source})
     if plain and damping is not None:
         raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
-    from latentedit.core.settings import Count, Weight, check
-
-    check(Count, **{"--rank": rank})
-    check(Weight, **{"--damping": damping or 0.0})
     from latentedit.api.discovery import transport_to
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
     from latentedit.geometry.transport import DAMPING, feature_of
