@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -16,7 +17,6 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-import latentedit_bench.report.report  # noqa: F401 (else the first input would include its imports)
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
 from latentedit.directions.direction import save_direction
@@ -42,6 +42,8 @@ from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 from tests.guard.test_guard import guard
 from tests.latents.test_record import example as record
+
+importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports
 
 _APPLIED = DirectionRecord(
     fingerprint="1", method="hsds", settings={"seed": 1}, strength=1.0, target_caption="", given=False
