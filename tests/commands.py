@@ -31,6 +31,7 @@ TUNED = {"editors": {"eim": {}}}
 """Settings of a model whose default editor is eim."""
 
 Command = Callable[..., Outcome]
+Ran = Callable[..., str]
 Refused = Callable[..., str]
 
 
@@ -41,6 +42,18 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         code = run([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return Outcome(code=code, out=printed.out, err=printed.err)
+
+    return execute
+
+
+@pytest.fixture
+def ran(command: Command) -> Ran:
+    """Run a command line that must succeed, and return what it printed on stdout."""
+
+    def execute(*arguments: object) -> str:
+        outcome = command(*arguments)
+        assert outcome.code == 0, outcome.err
+        return outcome.out
 
     return execute
 
@@ -168,6 +181,7 @@ __all__ = [
     "made",
     "miniature",
     "picture",
+    "ran",
     "refused",
     "unloaded",
     "verifier",

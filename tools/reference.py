@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from latentedit.cli.help_pages import EXAMPLES, examples, kind
+from latentedit.cli.help_pages import EXAMPLES, kind
 from latentedit.core.plugins import COMMANDS
 from latentedit_keep.files import write_text
 from tools.running import ROOT
@@ -102,8 +102,13 @@ def _table(parameters: Sequence[Any]) -> Iterator[str]:
 
 def described(text: str) -> tuple[str, list[str]]:
     """A docstring as Markdown without its examples, and those: a section's lines become a list."""
-    paragraphs = [one for one in inspect.cleandoc(text).split("\n\n") if not one.startswith(EXAMPLES)]
-    return "\n\n".join(re.sub(r"\n +", "\n* ", one.replace(":\n ", ":\n\n ", 1)) for one in paragraphs), examples(text)
+    prose, examples = list[str](), list[str]()
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        if paragraph.startswith(f"{EXAMPLES}\n"):
+            examples += [line.strip() for line in paragraph.splitlines()[1:]]
+        else:
+            prose.append(re.sub(r"\n +", "\n* ", paragraph.replace(":\n ", ":\n\n ", 1)))
+    return "\n\n".join(prose), examples
 
 
 def _is_option(parameter: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from latentedit.latents.captions.base import AttributeReader
-from tests.commands import Command
+from tests.commands import Command, Ran
 from tests.latents.fake_endpoint import fake_endpoint, says
 
 
@@ -40,14 +40,13 @@ def test_caption_and_attributes(command: Command, picture: Path, miniature: Path
 
 
 @pytest.mark.slow
-def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captioner_by_name(ran: Ran, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_endpoint() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         server.answers = [says("A man\nwith a beard.")]
-        outcome = command("caption", picture, "--captioner", "openai:m", "--model", miniature, "--json")
-    assert outcome.code == 0, outcome.err
-    assert json.loads(outcome.out) == {
+        printed = ran("caption", picture, "--captioner", "openai:m", "--model", miniature, "--json")
+    assert json.loads(printed) == {
         "picture": str(picture),
         "caption": "A man with a beard",
         "attributes": None,

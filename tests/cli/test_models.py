@@ -16,28 +16,26 @@ from latentedit.guard.calibration import CalibratedSettings, Calibration
 from latentedit.guard.settings_search import Search
 from latentedit.models.calibrations import store_calibration
 from tests.carried import carry
-from tests.commands import Command, Refused
+from tests.commands import Command, Ran, Refused
 
 
-def test_list(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = command("models", "list")
-    assert outcome.code == 0
-    assert outcome.out.startswith("portraits ")
-    assert "MB  a test model" in outcome.out
+def test_list(command: Command, ran: Ran, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = ran("models", "list")
+    assert printed.startswith("portraits ")
+    assert "MB  a test model" in printed
     facts = json.loads(command("models", "list", "--json").out)
     assert facts["models"][0]["size_bytes"] == sum(f.stat().st_size for f in bundled.rglob("*") if f.is_file())
     carry(monkeypatch, bundled / "vae")
     assert to_install("latentedit-portraits") in command("models", "list").out
 
 
-def test_show_and_path(command: Command, bundled: Path, miniature: Path) -> None:
+def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Path) -> None:
     assert command("models", "path", "portraits").out == f"{bundled}\n"
     assert command("models", "path", miniature).out == f"{miniature}\n", "a folder works as a name"
-    outcome = command("models", "show", "portraits")
-    assert outcome.code == 0
-    assert "a test model" in outcome.out
-    assert [line.split() for line in outcome.out.splitlines() if "psnr" in line] == [["vae,", "psnr_db", "31.25"]]
-    assert "transformer/diffusion_pytorch_model.safetensors" in outcome.out
+    printed = ran("models", "show", "portraits")
+    assert "a test model" in printed
+    assert [line.split() for line in printed.splitlines() if "psnr" in line] == [["vae,", "psnr_db", "31.25"]]
+    assert "transformer/diffusion_pytorch_model.safetensors" in printed
     facts = json.loads(command("models", "show", "portraits", "--json").out)
     assert facts["quality"]["pictures"] == 200
     (bundled / "latentedit.json").unlink()
@@ -53,11 +51,10 @@ def test_families(command: Command) -> None:
 
 
 @pytest.mark.usefixtures("verifier")
-def test_verify(command: Command, refused: Refused, bundled: Path) -> None:
-    outcome = command("models", "verify", "portraits")
-    assert outcome.code == 0
-    assert outcome.out.startswith("portraits: verified\n")
-    assert "sampled picture of portraits as stored" in outcome.out
+def test_verify(command: Command, ran: Ran, refused: Refused, bundled: Path) -> None:
+    printed = ran("models", "verify", "portraits")
+    assert printed.startswith("portraits: verified\n")
+    assert "sampled picture of portraits as stored" in printed
     assert json.loads(command("models", "verify", "portraits", "--json").out)["verified"] is True
     file = bundled / "transformer" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
@@ -78,13 +75,12 @@ def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.nightly
 def test_calibrate_keeps_what_show_tells(
-    command: Command, miniature: Path, tmp_path: Path, small_calibration: Path
+    command: Command, ran: Ran, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("a person with glasses\n\na person with hair\n")
-    outcome = command("models", "calibrate", miniature, "--captions", captions, "--device", "cpu")
-    assert outcome.code == 0, outcome.err
-    guard, settings, *_, saved = outcome.out.splitlines()  # the model has settings of its own
+    printed = ran("models", "calibrate", miniature, "--captions", captions, "--device", "cpu")
+    guard, settings, *_, saved = printed.splitlines()  # the model has settings of its own
     (place,) = (small_calibration / "calibrations").iterdir()
     assert saved.endswith(str(place))
     shown = command("models", "show", miniature).out

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentedit.core.linalg.block_lanczos import truncated_svd
-from tests.commands import Command
+from tests.commands import Command, Ran
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +26,10 @@ def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> li
 
 @pytest.mark.nightly
 def test_a_strip_and_a_row_a_method(
-    command: Command, arguments: list[object], picture: Path, other: Path, tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], picture: Path, other: Path, tmp_path: Path
 ) -> None:
-    outcome = command(*arguments, "--from", "a person")
-    assert outcome.code == 0, outcome.err
-    lines, strip = outcome.out.splitlines(), tmp_path / "strip.png"
+    printed = ran(*arguments, "--from", "a person")
+    lines, strip = printed.splitlines(), tmp_path / "strip.png"
     assert lines[0] == f"{picture}, {other} -> {strip}"
     assert {"lerp", "slerp", "geodesic", "random"} <= {line.split()[0] for line in lines[1:]}
     assert lines[2].endswith("a person")
@@ -38,9 +37,7 @@ def test_a_strip_and_a_row_a_method(
         assert image.height > 3 * 160
         one_row = image.size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "other.png", "strip.png"]
-    outcome = command(*arguments, "--method", "lerp", "--json")
-    assert outcome.code == 0, outcome.err
-    told = json.loads(outcome.out)
+    told = json.loads(ran(*arguments, "--method", "lerp", "--json"))
     assert [path["method"] for path in told["paths"]] == ["lerp"]
     assert told["paths"][0]["semantic_length"] == pytest.approx(sum(told["paths"][0]["curvedness"]))
     assert (told["frames"], told["rank"], told["site"], told["captions"]) == (3, 1, "clean", ["", ""])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.editing.outputs import read_record
 from latentedit_keep.pictures import pack_chunks, read_chunks
-from tests.commands import Command, Refused
+from tests.commands import Command, Ran, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -37,11 +37,10 @@ def report(command: Command, result: Path, model: Path, *more: object) -> dict[s
 
 
 @pytest.mark.slow
-def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tmp_path: Path) -> None:
-    outcome = command("replay", edited, "--model", miniature)
-    assert outcome.code == 0, outcome.err
+def test_the_same_file_again(command: Command, ran: Ran, edited: Path, miniature: Path, tmp_path: Path) -> None:
+    printed = ran("replay", edited, "--model", miniature)
     again = tmp_path / "me.edited.again.png"
-    assert outcome.out.splitlines()[0] == f"{edited} -> {again}"
+    assert printed.splitlines()[0] == f"{edited} -> {again}"
     assert again.read_bytes() == edited.read_bytes()
     names = sorted(place.name for place in tmp_path.iterdir())
     assert names == ["me.edited.again.json", "me.edited.again.png", "me.edited.png", "me.png"]

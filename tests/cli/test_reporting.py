@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latentedit.cli.model_choice import ModelChoice
-from latentedit.cli.reporting import cross_talk_rows, method_text, replay_command, result_json, result_rows, table_rows
+from latentedit.cli.reporting import cross_talk_rows, replay_command, result_json, result_rows, table_rows
 from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
@@ -33,7 +33,7 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
     found = rows(result)
     assert found["caption"].startswith("grey")
     assert (found["target"], found["sheet"], found["again"]) == ("red", "s.png", "latentedit replay x")
-    assert found["method"] == method_text(result)
+    assert found["method"] == "eim, strength 0.50"
     assert all(number in found["cost"] for number in ("48", "8", "1.2 s", "250 MB"))
     before = {"hair": "black", "mouth": "smile"}
     read = dataclasses.replace(result.effect, read_before=before, read_after=before | {"hair": "red"})
@@ -44,7 +44,7 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
     latent = encode(ColourBackbone(), grey(), caption="grey")
     found = manipulate(latent, [identify(latent, to=to) for to in ("red", "blue")], strength=[0.5, -0.3])
-    assert method_text(found).endswith(" 0.50, -0.30")
+    assert rows(found)["method"].endswith("strengths 0.50, -0.30")
     assert found.cross_talk is not None
     assert result_json(found, effect=found.effect)["cross_talk"] == found.cross_talk.tolist()
     assert rows(found)["cross-talk"].endswith("1, 2")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentedit.editing.outputs import read_record
-from tests.commands import Command
+from tests.commands import Command, Ran
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -19,27 +19,22 @@ def arguments(picture: Path, miniature: Path) -> list[object]:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.html"])
-def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_path: Path, name: str) -> None:
-    outcome = command(*arguments, "--strengths=-1:1:3", "--seed", 3, "-o", tmp_path / name)
-    assert outcome.code == 0, outcome.err
-    assert {"-1.00", "0.00", "1.00"} <= {line.split()[0] for line in outcome.out.splitlines()}
+@pytest.mark.parametrize(("name", "method"), [("out.png", "eim"), ("out.jpg", "eim"), ("out.html", "flowslider")])
+def test_a_sweep_is_made_again(ran: Ran, arguments: list[object], tmp_path: Path, name: str, method: str) -> None:
+    printed = ran(*arguments, "--method", method, "--strengths=-1:1:3", "--seed", 3, "-o", tmp_path / name)
+    assert {"-1.00", "0.00", "1.00"} <= {line.split()[0] for line in printed.splitlines()}
     record = read_record(tmp_path / name)
-    assert (record.output, record.strengths) == ("sweep", (-1.0, 0.0, 1.0))
+    assert (record.output, record.method, record.strengths) == ("sweep", method, (-1.0, 0.0, 1.0))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", *sorted({"out.json", name})]
-    outcome = command("replay", tmp_path / name, "--model", arguments[-3])
-    assert outcome.code == 0, outcome.err
-    assert "yes, byte for byte" in outcome.out
+    assert "yes, byte for byte" in ran("replay", tmp_path / name, "--model", arguments[-3])
 
 
 @pytest.mark.slow
-def test_changes_mask_and_local(command: Command, picture: Path, mask: Path, miniature: Path) -> None:
+def test_changes_mask_and_local(ran: Ran, picture: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
     where = ("--mask", mask, "--no-local", "--model", miniature)
-    outcome = command("sweep", picture, "--from", FROM, *changes, *where, "--strengths", "0,1", "--json")
-    assert outcome.code == 0, outcome.err
-    facts = json.loads(outcome.out)
+    facts = json.loads(ran("sweep", picture, "--from", FROM, *changes, *where, "--strengths", "0,1", "--json"))
     assert facts["target"] == "a person with glasses, a smile"
     assert len(facts["record"]["directions"]) == 1
     assert facts["record"]["local"] is False
@@ -52,25 +47,13 @@ def test_changes_mask_and_local(command: Command, picture: Path, mask: Path, min
 
 @pytest.mark.nightly
 def test_a_direction_instead_of_words(
-    command: Command, arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
 ) -> None:
     """On the picture on which it was found, the sweep of its words."""
     assert command(*arguments, "--strengths", "0,1", "-o", tmp_path / "words.png").code == 0
     given = ("sweep", picture, "--direction", made("a"), "--from", FROM, *arguments[6:])
-    outcome = command(*given, "--strengths", "0,1", "--json", "-o", tmp_path / "file.png")
-    assert outcome.code == 0, outcome.err
-    assert json.loads(outcome.out)["directions"] == [str(tmp_path / "a.safetensors")]
+    printed = ran(*given, "--strengths", "0,1", "--json", "-o", tmp_path / "file.png")
+    assert json.loads(printed)["directions"] == [str(tmp_path / "a.safetensors")]
     assert (tmp_path / "file.png").read_bytes() == (tmp_path / "words.png").read_bytes()
     again = ("replay", tmp_path / "file.png", "--direction", tmp_path / "a.safetensors", "--model", arguments[-3])
     assert "yes, byte for byte" in command(*again).out
-
-
-@pytest.mark.nightly
-def test_a_sweep_by_another_method(command: Command, arguments: list[object], tmp_path: Path) -> None:
-    """It says which, and is made again."""
-    outcome = command(*arguments, "--method", "flowslider", "--strengths=-1:1:3", "--json", "-o", tmp_path / "s.png")
-    assert outcome.code == 0, outcome.err
-    facts = json.loads(outcome.out)
-    assert (facts["method"], facts["record"]["method"]) == ("flowslider", "flowslider")
-    assert [row["strength"] for row in facts["strengths"]] == [-1, 0, 1]
-    assert "yes, byte for byte" in command("replay", tmp_path / "s.png", "--model", arguments[-3]).out

@@ -13,7 +13,7 @@ from latentedit.directions.direction import load_direction
 from latentedit.editing.undo import undo_direction
 from latentedit.latents.pictures import Picture
 from latentedit.models.registry import load
-from tests.commands import Command
+from tests.commands import Command, Ran
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -37,17 +37,16 @@ def direction(made: Callable[..., Path]) -> Path:
 
 @pytest.mark.slow
 def test_an_edit_is_taken_back_from_its_file_alone(
-    command: Command, edited: Path, picture: Path, tmp_path: Path
+    command: Command, ran: Ran, edited: Path, picture: Path, tmp_path: Path
 ) -> None:
     """Bit for bit, without the model, which is not a bundled one; a JPEG is not the same, and is not said to be."""
     assert (levels(edited) != levels(picture)).mean() > 0.1
     alone = tmp_path / "elsewhere"
     alone.mkdir()
     moved = shutil.move(edited, alone / "x.png")
-    outcome = command("undo", moved)
-    assert outcome.code == 0, outcome.err
+    printed = ran("undo", moved)
     undone = alone / "x.undone.png"
-    assert outcome.out.splitlines()[0] == f"{moved} -> {undone}"
+    assert printed.splitlines()[0] == f"{moved} -> {undone}"
     assert np.array_equal(levels(undone), levels(picture))
     assert sorted(place.name for place in alone.iterdir()) == ["x.png", "x.undone.png"]
     for name, same in (("o.png", True), ("o.jpg", False)):
@@ -57,11 +56,10 @@ def test_an_edit_is_taken_back_from_its_file_alone(
 
 @pytest.mark.slow
 def test_a_picture_without_its_latent_needs_the_direction(
-    command: Command, edited: Path, direction: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, edited: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:
     Image.open(edited).save(tmp_path / "plain.png")
-    outcome = command("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
-    assert outcome.code == 0, outcome.err
+    ran("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
     model = load(miniature, device="cpu")
     found = load_direction(direction, model=model)
     expected = undo_direction(model, Picture.open(edited), found, strength=0.3)

@@ -16,10 +16,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz import commands, files, folders, pictures
+from tests.fuzz import commands, files
 from tests.fuzz.judge import LIMIT_S, MEMORY_BYTES, FaultError, Target, judged
 
-TARGETS = {one.name: one for one in (*pictures.TARGETS, *files.TARGETS, *folders.TARGETS, *commands.TARGETS)}
+TARGETS = {one.name: one for one in (*files.TARGETS, *commands.TARGETS)}
 CORPUS = Path(__file__).parent / "corpus"
 RESULTS = Path(__file__).parents[2] / "results"
 ROUND = (20, 1000)  # fewest and most inputs of one process; the first of a kind has the fewest

@@ -1,21 +1,25 @@
-"""Files that people send each other: directions, records, differences, lists of edits, calibrations."""
+"""Files and folders that people send each other: directions, records, lists of edits, pictures, models, runs."""
 
+import atexit
 import contextlib
+import importlib
+import io
 import json
 import os
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-import torch
+import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.batch.manifest import load_manifest
-from latentedit.core.condition import Condition
-from latentedit.core.errors import LatentEditError
-from latentedit.directions.direction import Calibration, Direction, save_direction
+from latentedit.core.errors import ImageError, LatentEditError
+from latentedit.core.settings import to_plain
+from latentedit.directions.direction import save_direction
 from latentedit.editing.undo import difference, undo_stored
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
@@ -24,55 +28,33 @@ from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
+from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.calibrations import VARIABLE, calibration_file
+from latentedit.models.loading import open_folder
+from latentedit.models.memory import model_needs
+from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
-from latentedit_keep.pictures import save_image
+from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, read_pixels, save_image
+from tests.bench.made_runs import made_run
+from tests.directions.test_direction import example as direction
 from tests.editors.colours import ColourBackbone
-from tests.fuzz.judge import Target, run_command
+from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
+from tests.guard.test_guard import guard
+from tests.latents.test_record import example as record
 
-_RECORD = json.loads(
-    RunRecord(
-        method="eim",
-        settings={"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
-        seed=3,
-        model=ModelRecord(name="elsewhere", fingerprint="0" * 16, dtype="float32", device="cpu"),
-        versions={"latentedit": "0.1.0"},
-        picture=PictureRecord(name="me.png", fingerprint="0" * 16),
-        caption="a man",
-        target_caption="a man with a hat",
-        strengths=(1.0, 2.0),
-        evaluations=4,
-        directions=(
-            DirectionRecord(
-                fingerprint="1", method="hsds", settings={"seed": 1}, strength=1.0, target_caption="", given=False
-            ),
-        ),
-    ).to_json()
+importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports
+
+_APPLIED = DirectionRecord(
+    fingerprint="1", method="hsds", settings={"seed": 1}, strength=1.0, target_caption="", given=False
 )
+_RECORD = json.loads(record(directions=(_APPLIED,)).to_json())
 
 
 @cache
 def _direction() -> bytes:
-    """A small one, as it is written."""
-    made = Direction(
-        z=torch.linspace(-1, 1, 12).reshape(1, 3, 2, 2),
-        condition=Condition(tokens=torch.ones(1, 2, 3), pooled=torch.ones(1, 2)),
-        level=0.5,
-        model_name="portraits",
-        model_fingerprint="0" * 16,
-        method="hsds",
-        settings={"steps": 3, "levels": [0.9, 0.1], "seed": 2},
-        source_captions=("a man",),
-        target_captions=("a man with a hat",),
-        pictures=("0" * 16,),
-        calibration=Calibration(
-            arm="image", level=0.5, steps=3, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
-        ),
-    )
     with tempfile.TemporaryDirectory() as folder:
-        save_direction(made, Path(folder) / "d.safetensors")
+        save_direction(direction(), Path(folder) / "d.safetensors")
         return (Path(folder) / "d.safetensors").read_bytes()
 
 
@@ -97,18 +79,16 @@ def _model() -> ColourBackbone:
     return ColourBackbone(sizes=(4, 8, 12))
 
 
-@cache
-def _picture() -> Picture:
-    return Picture(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
+_PICTURE = Picture(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
 
 
 @cache
 def _difference() -> bytes:
-    return difference(_picture().image.rotate(90), _picture().image)
+    return difference(_PICTURE.image.rotate(90), _PICTURE.image)
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_picture(), data)
+    undo_stored(_PICTURE, data)
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
@@ -140,19 +120,17 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
     Image.new("RGB", (4, 4), (9, 9, 9)).save(folder / "a.png")
     (folder / "pipe").symlink_to("/dev/zero")
     _show(data, folder / name, "bench", "data")
-    found = load_dataset(folder) if name == "m.yaml" else load_manifest(folder / name)
-    for item in found.items:
-        item.picture()
+    load_dataset(folder / name)
 
 
 def _replay(data: bytes, folder: Path) -> None:
     """Up to the model, which a record cannot bring along."""
     text = data.decode("utf-8", "replace")
-    save_image(_picture().image, folder / "r.png", record=text[:900_000])
+    save_image(_PICTURE.image, folder / "r.png", record=text[:900_000])
     with contextlib.suppress(LatentEditError):
         run_command("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
-    record = RunRecord.from_json(text, "me.png")
-    assert RunRecord.from_json(record.to_json(), "again") == record
+    read = RunRecord.from_json(text, "me.png")
+    assert RunRecord.from_json(read.to_json(), "again") == read
 
 
 def _show(data: bytes, place: Path, *words: str) -> None:
@@ -160,27 +138,20 @@ def _show(data: bytes, place: Path, *words: str) -> None:
     run_command(*words, str(place))
 
 
+_SETTINGS = CalibratedSettings(
+    eim=EIM(arm="image"),
+    local=True,
+    judge=Judge(level=0.5),
+    strengths=(-1.0, 2.0),
+    pictures=8,
+    evaluations=12,
+    tried={"usual": {"residual": 1.0, "share": 0.1}},
+    preferred=True,
+)
 _CALIBRATION = {
     "fingerprint": ColourBackbone().fingerprint,
-    "guard": {
-        "pictures": 8,
-        "usual": 0.1,
-        "known": 0.2,
-        "ratio": 1.1,
-        "empty": 0.3,
-        "far": 0.4,
-        "harmed": {"blurred": [0.2, 0.3, 0.4]},
-    },
-    "settings": {
-        "eim": {"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
-        "local": True,
-        "judge": {"level": 0.5, "pairs": 1, "least_share": 0.5, "damage": 2.0},
-        "strengths": [-1.0, 2.0],
-        "pictures": 8,
-        "evaluations": 12,
-        "preferred": True,
-        "tried": {"usual": {"residual": 1.0, "share": 0.1}},
-    },
+    "guard": to_plain(guard()),
+    "settings": to_plain(_SETTINGS),
     "no_change": {"change nothing": 0.1, "": 0.2},
 }
 
@@ -199,6 +170,176 @@ def _adopt(data: bytes, folder: Path) -> None:
         CalibratedSettings.of(_model())
 
 
+_KINDS: dict[str, tuple[list[str], list[dict[str, Any]]]] = {
+    "PNG": (["1", "L", "LA", "I;16", "P", "RGB", "RGBA"], [{}, {"compress_level": 0}, {"transparency": 1}]),
+    "JPEG": (["L", "RGB", "CMYK"], [{}, {"progressive": True}, {"quality": 1}]),
+    "WEBP": (["RGB", "RGBA"], [{}, {"lossless": True}]),
+    "GIF": (["L", "P"], [{}, {"interlace": 0}]),
+    "TIFF": (
+        ["1", "L", "LA", "I;16", "I", "F", "P", "RGB", "RGBA", "CMYK", "YCbCr"],
+        [{}, *({"compression": f"tiff_{one}"} for one in ("lzw", "deflate", "adobe_deflate"))],
+    ),
+    "BMP": (["1", "L", "P", "RGB"], [{}]),
+    "PPM": (["1", "L", "RGB", "I;16"], [{}]),
+}
+_NUMBERS = {
+    "I;16": np.arange(2**16, dtype=np.uint16),
+    "I": np.array([0, 1, -1, 2**31 - 1, -(2**31), 40_000], dtype=np.int32),
+    "F": np.array([0, 0.5, 1, -1, 300, np.nan, np.inf, 1e38], dtype=np.float32),
+}
+
+
+def _drawn(mode: str, width: int, height: int, seed: int) -> Image.Image:
+    draw = np.random.default_rng(seed)
+    if mode in _NUMBERS:
+        return Image.fromarray(draw.choice(_NUMBERS[mode], (height, width)))
+    return Image.fromarray(draw.integers(0, 256, (height, width, 3)).astype(np.uint8)).convert(mode)
+
+
+@st.composite
+def picture_files(draw: st.DrawFn) -> bytes:
+    """A picture file, sound or damaged."""
+    kind = draw(st.sampled_from(sorted(_KINDS)))
+    modes, sets_of_options = _KINDS[kind]
+    mode, options = draw(st.sampled_from(modes)), dict(draw(st.sampled_from(sets_of_options)))
+    image = _drawn(mode, draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(0, 99)))
+    if draw(st.booleans()) and kind in ("PNG", "JPEG", "WEBP", "TIFF"):
+        exif = Image.Exif()
+        exif[274] = draw(st.integers(0, 12))
+        exif[270] = draw(st.text(st.characters(max_codepoint=127), max_size=20))
+        options |= {"exif": exif, "icc_profile": draw(st.binary(max_size=60))}
+    if kind == "PNG" and draw(st.booleans()):
+        options["pnginfo"] = pack_chunks('{"format": 1}', draw(st.binary(max_size=40)))
+    file = io.BytesIO()
+    try:
+        image.save(file, kind, **options)
+    except Exception:  # noqa: BLE001 (not every mode takes every option)
+        file = io.BytesIO()
+        Image.new("RGB", (4, 4)).save(file, kind)
+    return draw(bent(file.getvalue()))
+
+
+def _read(data: bytes, folder: Path) -> None:
+    place = folder / "in.png"
+    place.write_bytes(data)
+    refused: list[bool] = []
+    for read in (lambda: read_image(place), lambda: read_image(place, content=data), lambda: read_pixels(place)):
+        try:
+            read()
+            refused.append(False)
+        except ImageError:
+            refused.append(True)
+    if refused[0] != refused[1]:
+        raise FaultError("a file and its content are not refused alike")
+    record, _ = read_chunks(place)
+    if record is not None:
+        RunRecord.from_json(record, "in.png")
+    image = read_image(place)
+    endings = (".png", ".webp", ".tiff") if image.mode == "RGBA" else (".png", ".jpg", ".webp", ".tiff", ".bmp")
+    for ending in endings:
+        save_image(image, folder / f"out{ending}")
+        again = read_image(folder / f"out{ending}")
+        same_kind = (again.mode, again.size) == (image.mode, image.size)
+        if ending != ".jpg" and same_kind and again.tobytes() != image.tobytes():
+            raise FaultError(f"{ending} does not keep the pixels")
+
+
+def _keep_files(data: list[bytes], folder: Path) -> None:
+    (folder / "a.png").write_bytes(data[0])
+    (folder / "b.png").write_bytes(data[1])
+    run_command("keep", str(folder / "a.png"), str(folder / "b.png"), "-o", str(folder / "o.png"))
+
+
+def _place() -> Path:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+_MODEL_SETTINGS: dict[str, Any] = {
+    "description": "a model",
+    "captioner": None,
+    "sizes": [64, 64, 128],
+    "guidance": 2.0,
+    "zero_tokens": 1,
+    "vocabulary": ["a", "man"],
+    "editors": {"eim": {"arm": "image", "search": {"steps": 2}}, "sdedit": {"level": 0.5}},
+    "judge": {"level": 0.5},
+    "quality": {"some": {"mean": 0.5}},
+}
+
+
+@cache
+def _miniature() -> Path:
+    folder = miniature_sd3(_place() / "model", t5=False)
+    (folder / "latentedit.json").write_text(json.dumps(_MODEL_SETTINGS))
+    return folder
+
+
+@cache
+def _run() -> Path:
+    return made_run(_place() / "run")
+
+
+@st.composite
+def _changes(draw: st.DrawFn, whole: Path, endings: tuple[str, ...]) -> dict[str, bytes]:
+    """New contents by name of one or two files."""
+    names = sorted(str(place.relative_to(whole)) for place in whole.rglob("*") if place.suffix in endings)
+    made: dict[str, bytes] = {}
+    for _ in range(draw(st.integers(1, 2))):
+        name = draw(st.sampled_from(names))
+        if name.endswith(".json") and draw(st.integers(0, 4)):
+            made[name] = as_json(draw(damaged(_without_long(json.loads((whole / name).read_bytes())))))
+        elif name.endswith(".safetensors"):
+            made[name] = draw(_bent_header((whole / name).read_bytes()))
+        elif name.endswith(".jsonl") and draw(st.integers(0, 4)):
+            lines = [json.loads(line) for line in (whole / name).read_text().splitlines()]
+            changed = draw(damaged(lines[:3]))
+            made[name] = b"\n".join(map(as_json, changed if isinstance(changed, list) else [changed]))
+        else:
+            made[name] = draw(bent((whole / name).read_bytes()[:4000]))
+    return made
+
+
+def _without_long(document: Any) -> Any:
+    """Vocabularies of tokenizers are cut, so that inputs stay small."""
+    if isinstance(document, dict):
+        return {key: _without_long(value) for key, value in list(document.items())[:60]}
+    return [_without_long(value) for value in document[:60]] if isinstance(document, list) else document
+
+
+@st.composite
+def _bent_header(draw: st.DrawFn, whole: bytes) -> bytes:
+    """Of a weight file the header and some hundred bytes: the numbers behind it are random anyway."""
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = dict(list(json.loads(whole[8:end]).items())[:4])
+    text = as_json(draw(damaged(header)))
+    return draw(bent(len(text).to_bytes(8, "little") + text + whole[end : end + 300]))
+
+
+def _copied(whole: Path, changes: dict[str, bytes], folder: Path) -> Path:
+    """The folder with its changes; other files are links."""
+    copy = shutil.copytree(whole, folder / "it", copy_function=os.symlink)
+    for name, content in changes.items():
+        (copy / name).unlink()
+        (copy / name).write_bytes(content)
+    return copy
+
+
+def _look(changes: dict[str, bytes], folder: Path) -> None:
+    model = _copied(_miniature(), changes, folder)
+    run_command("models", "show", str(model))
+    model_needs(open_folder(model))
+
+
+def _report(changes: dict[str, bytes], folder: Path) -> None:
+    run = _copied(_run(), changes, folder)
+    run_command("bench", "status", str(run), "--json")
+    run_command("bench", "status", str(run))
+    run_command("bench", "report", str(run), "-o", str(folder / "page.html"))
+    run_command("bench", "resume", str(run))
+
+
 TARGETS = [
     Target(
         name="directions",
@@ -209,4 +350,10 @@ TARGETS = [
     Target(name="differences", inputs=st.deferred(lambda: safetensors(_difference(), "")), act=_undo),
     Target(name="lists of edits", inputs=_LISTS, act=_load),
     Target(name="calibrations", inputs=documents(_CALIBRATION), act=_adopt),
+    Target(name="pictures", inputs=picture_files(), act=_read),
+    Target(name="kept files", inputs=st.tuples(picture_files(), picture_files()).map(list), act=_keep_files),
+    Target(
+        name="model folders", inputs=st.deferred(lambda: _changes(_miniature(), (".json", ".safetensors"))), act=_look
+    ),
+    Target(name="run folders", inputs=st.deferred(lambda: _changes(_run(), (".json", ".jsonl", ".webp"))), act=_report),
 ]

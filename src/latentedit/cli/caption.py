@@ -3,22 +3,19 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError
-from latentedit_keep.console import print_json, print_rows, say, warn
+from latentedit_keep.console import print_json, print_rows, say
 
 
 @chooses_model
 def caption(
-    picture: Annotated[Path, typer.Argument(help="The image to describe.", show_default=False, metavar="PICTURE")],
+    picture: Annotated[Path, options.argument("The image to describe.", "PICTURE")],
     captioner: options.Reader = None,
     *,
     choice: ModelChoice,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Print the source caption of an image, as an edit would use it.
 
@@ -43,11 +40,11 @@ def caption(
     text, pixels = latent.captions[0], latent.frames[0].pixels[None].to(backbone.device)
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
     knowledge = next(iter(check_familiarity(latent).knowledge), None)
-    if as_json:
-        about = {"attributes": attributes, "knowledge": knowledge, "notes": opened.notes}
-        print_json({"picture": picture, "caption": text, **about})
+    facts = {"picture": picture, "caption": text, "attributes": attributes, "knowledge": knowledge}
+    if report.as_json:
+        print_json({**facts, "notes": opened.notes})
         return
-    warn(() if quiet else (*opened.notes, *(() if knowledge is None else knowledge.doubts)))
+    report.warn((*opened.notes, *(() if knowledge is None else knowledge.doubts)))
     say(text)
-    if attributes is not None and not quiet:
+    if attributes is not None and not report.quiet:
         print_rows([(name.replace("_", " "), value) for name, value in attributes.items()])

@@ -7,8 +7,9 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
+from latentedit.cli.model_choice import ChangeChoice, ModelChoice, Report, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
+from latentedit.cli.request import check_written
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
@@ -28,27 +29,20 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-File = Annotated[Path, typer.Argument(help="A direction file.", show_default=False)]
-Files = Annotated[list[Path], typer.Argument(help="Direction files.", show_default=False)]
-On = Annotated[Path, typer.Option("--on", help="The picture.", show_default=False)]
+File = Annotated[Path, options.argument("A direction file.")]
 
 
 @app.command()
 @chooses_model
 def make(
-    pictures: Annotated[
-        list[Path], typer.Argument(help="Images to find it on; the mean over several.", show_default=False)
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
-    ],
+    pictures: Annotated[list[Path], options.argument("Images to find it on; the mean over several.")],
+    output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     *,
     words: ChangeChoice,
     licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     choice: ModelChoice,
     seed: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Find a direction, calibrate its strength, and save it to a file.
 
@@ -67,7 +61,7 @@ def make(
 
     opened = [Picture.open(picture) for picture in pictures]
     check_direction_output(output)
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         latent = encode(
             choice.load(),
             opened,
@@ -85,7 +79,7 @@ def make(
         )
         direction = calibrate_direction(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
-    _report(direction, output, as_json=as_json, quiet=quiet)
+    _print(direction, output, report)
 
 
 @app.command()
@@ -98,7 +92,7 @@ def show(file: File, as_json: options.Json = False) -> None:
     """
     from latentedit.directions.direction import load_direction
 
-    _report(load_direction(file), file, as_json=as_json, quiet=False)
+    _print(load_direction(file), file, Report(as_json=as_json))
 
 
 @app.command()
@@ -127,8 +121,6 @@ def preview(
     """
     output = output if output is not None else named_beside(file, "preview.png")
     from latentedit.directions.direction import load_direction
-    from latentedit.display.page import check_sweep_output
-    from latentedit.editing.outputs import check_beside
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
     from latentedit.latents.pictures import Picture, check_output
@@ -146,8 +138,7 @@ def preview(
             written.write(direction.preview)
     else:
         opened = Picture.open(on)
-        check_sweep_output(output, source=on)
-        check_beside(output)
+        check_written(output, inputs=[on], sweep=True)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
             request = EditRequest(direction=(direction,), caption=source, captioner=captioner)
@@ -158,7 +149,7 @@ def preview(
 
 
 @app.command()
-def compare(files: Files, as_json: options.Json = False) -> None:
+def compare(files: Annotated[list[Path], options.argument("Direction files.")], as_json: options.Json = False) -> None:
     """Compare directions: cosines, and how much of one change comes with another.
 
     Examples:
@@ -194,13 +185,10 @@ def _range(direction: "Direction") -> str:
     return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
 
 
-def _report(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> None:
+def _print(direction: "Direction", file: Path, report: Report) -> None:
     from latentedit.directions.description import describe
 
     rows = describe(direction)
-    if as_json:
-        texts = {label: text for label, text in rows if label != "note"}
-        print_json({"file": file, **texts, "notes": direction.notes, "calibration": direction.calibration})
-    elif not quiet:
-        say(file)
-        print_rows(rows)
+    texts = {label: text for label, text in rows if label != "note"}
+    more = {"notes": direction.notes, "calibration": direction.calibration}
+    report.result({"file": file, **texts, **more}, file, rows)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
 from latentedit.editing.request import check_texts
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.api.discovery import DirectionProbe, Discovery
@@ -20,23 +19,21 @@ Preserved = Annotated[
     str | None, typer.Option("--from", help="Caption of what should stay. Without it, anything may change.")
 ]
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
-LevelOption = Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")]
 
 
 @chooses_model
 def discover(
-    picture: Annotated[Path, typer.Argument(help="The image.", show_default=False, metavar="PICTURE")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.", rich_help_panel=options.OUTPUT)],
+    picture: Annotated[Path, options.argument("The image.", "PICTURE")],
+    output: Annotated[Path, options.output("Output folder.")],
     source: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
-    level: LevelOption = 0.85,
-    rank: Annotated[int, typer.Option("--rank", help="Number of directions.")] = 10,
+    level: Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")] = 0.85,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Number of directions.")] = 10,
     site: Site = None,
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Find the directions along which an image changes most, name them, and save each to a file.
 
@@ -48,9 +45,8 @@ def discover(
         latentedit discover me.png -o found/ --prompt "a person with glasses"
     """
     check_texts({"--from": source, "--prompt": prompt})
-    from latentedit.core.settings import Count, Level, check
+    from latentedit.core.settings import Level, check
 
-    check(Count, **{"--rank": rank})
     check(Level, **{"--level": level})
     from latentedit.api.discovery import discover as walk_basis
     from latentedit.api.discovery_files import check_folder, write_discovery
@@ -60,29 +56,24 @@ def discover(
 
     opened = Picture.open(picture)
     check_folder(output)
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         backbone = choice.load()
         latent = encode(backbone, opened, caption=source or "")
         basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
         discovery = walk_basis(basis, progress=progress)
     index = write_discovery(discovery, output)
-    warn(() if quiet else basis.notes)
-    if as_json:
-        print_json({"picture": picture, "output": output, **index})
-    elif not quiet:
-        say(f"{picture} -> {output}")
-        cost, files = discovery.cost, [row["file"] for row in index["directions"]]
-        spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
-        print_rows(
-            [
-                ("settings", basis_text(basis)),
-                *((f"{k + 1}", f"{probe_text(discovery.directions[k].probe)}  {file}") for k, file in enumerate(files)),
-                ("random", _random(discovery)),
-                ("cost", f"{basis_cost(basis)}, {spent}"),
-                ("sheet", str(output / "directions.png")),
-                ("try", try_command(picture, output / files[0], choice=choice, source=source)),
-            ]
-        )
+    report.warn(basis.notes)
+    cost, files = discovery.cost, [row["file"] for row in index["directions"]]
+    spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
+    rows = [
+        ("settings", basis_text(basis)),
+        *((f"{k + 1}", f"{probe_text(discovery.directions[k].probe)}  {file}") for k, file in enumerate(files)),
+        ("random", _random(discovery)),
+        ("cost", f"{basis_cost(basis)}, {spent}"),
+        ("sheet", str(output / "directions.png")),
+        ("try", try_command(picture, output / files[0], choice=choice, source=source)),
+    ]
+    report.result({"picture": picture, "output": output, **index}, f"{picture} -> {output}", rows)
 
 
 def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str | None) -> str:

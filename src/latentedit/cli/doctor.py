@@ -2,8 +2,9 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
     from latentedit.models.memory import ModelNeeds
     from latentedit.models.placement import Placement
 
+_Row = dict[str, Any]
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
-_ENOUGH_BYTES = 1e9
-"""Free memory that the bundled models need twice over."""
-
+_ENOUGH_BYTES = 1e9  # free memory that the bundled models need twice over
 _LABEL_WIDTH = 24
 
 
@@ -45,12 +45,17 @@ def doctor(
         latentedit doctor --model black-forest-labs/FLUX.2-klein-4B --no-sample
     """
     about: dict[str, Any] = {}
-    if choice.model is not None:
-        about, rows = _examine(choice, load=thorough, as_json=as_json)
-    else:
+    rows: list[_Row] = []
+    if choice.model is None:
         refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
-        rows = [*_software(), *_hardware(), *_models(thorough)]
-        _say_rows(() if as_json else rows)
+        found = itertools.chain(_software(), _hardware(), _models(thorough))
+    else:
+        found = _examine(choice, about, load=thorough, quiet=as_json)
+    for row in found:
+        rows.append(row)
+        if not as_json:
+            cure = f". {row['cure']}" if row["cure"] else ""
+            say(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
     failed = [row["check"] for row in rows if not row["ok"]]
     if as_json:
         print_json({"ok": not failed, **about, "checks": rows})
@@ -61,28 +66,21 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _row(check: str, found: str, *, ok: bool = True, cure: str = "", **facts: Any) -> dict[str, Any]:
+def _row(check: str, found: str, *, ok: bool = True, cure: str = "", **facts: Any) -> _Row:
     return {"check": check, "found": found, "ok": ok, "cure": cure, **facts}
 
 
-def _say_rows(rows: Sequence[dict[str, Any]]) -> None:
-    for row in rows:
-        cure = f". {row['cure']}" if row["cure"] else ""
-        say(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
-
-
-def _software() -> list[dict[str, Any]]:
-    system = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    rows = [_row("latentedit", __version__), _row("Python", system)]
+def _software() -> Iterator[_Row]:
+    yield _row("latentedit", __version__)
+    yield _row("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in _PACKAGES:
         try:
-            rows.append(_row(package, importlib.metadata.version(package)))
+            yield _row(package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
-            rows.append(_row(package, f"not installed; run: pip install {package}", ok=False))
-    return rows
+            yield _row(package, f"not installed; run: pip install {package}", ok=False)
 
 
-def _hardware() -> list[dict[str, Any]]:
+def _hardware() -> Iterator[_Row]:
     import psutil
     import torch
 
@@ -94,35 +92,28 @@ def _hardware() -> list[dict[str, Any]]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     free = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
-    return [
-        _row("devices", ", ".join(devices)),
-        _row("threads", f"{torch.get_num_threads()} of {psutil.cpu_count()} cores"),
-        _row("memory", free, ok=memory.available > _ENOUGH_BYTES),
-    ]
+    yield _row("devices", ", ".join(devices))
+    yield _row("threads", f"{torch.get_num_threads()} of {psutil.cpu_count()} cores")
+    yield _row("memory", free, ok=memory.available > _ENOUGH_BYTES)
 
 
-def _models(thorough: bool) -> list[dict[str, Any]]:
+def _models(thorough: bool) -> Iterator[_Row]:
     from latentedit.models.loading import open_folder
 
-    rows: list[dict[str, Any]] = []
-    for name, folder in bundled().items():
+    folders = bundled()
+    for name, folder in folders.items():
         try:
-            if thorough:
-                found = f"verified; {verification(folder)[-1]}"
-            else:
-                found = f"complete, {len(open_folder(folder).parts)} parts"
-            rows.append(_row(f"model {name}", found))
+            whole = f"verified; {verification(folder)[-1]}" if thorough else ""
+            yield _row(f"model {name}", whole or f"complete, {len(open_folder(folder).parts)} parts")
         except LatentEditError as error:
-            rows.append(_row(f"model {name}", " ".join(str(error).split()), ok=False))
-    return rows or [_row("models", f"none is installed. {to_install('latentedit-portraits')}", ok=False)]
+            yield _row(f"model {name}", " ".join(str(error).split()), ok=False)
+    if not folders:
+        yield _row("models", f"none is installed. {to_install('latentedit-portraits')}", ok=False)
 
 
-def _examine(choice: ModelChoice, *, load: bool, as_json: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The memory that a model needs, then an edit if it fits. Each row is printed as soon as it is known.
-
-    For a hub id, only the configurations are downloaded before the model is loaded.
-    """
-    from latentedit.models.memory import suited_placement
+def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: bool) -> Iterator[_Row]:
+    """The memory that a model needs, then an edit if it fits. For a hub id, the configurations are downloaded first."""
+    from latentedit.models.memory import free_bytes, gigabytes, suited_placement
     from latentedit.models.placement import Placement, dtype_name, existing_device, known_dtype, suited_dtype
     from latentedit.models.registry import look_up
 
@@ -135,15 +126,22 @@ def _examine(choice: ModelChoice, *, load: bool, as_json: bool) -> tuple[dict[st
         dtype = known_dtype(choice.dtype)
     preferred = Placement(device=device, dtype=dtype)
     placement = suited_placement(needs, preferred)
-    rows = [*_part_rows(needs, preferred), _fit_row(needs, preferred, placement)]
-    _say_rows(() if as_json else rows)
-    if placement is not None and load:
-        rows += _try_model(choice, placement, as_json=as_json)
-    fits = None if placement is None else {"dtype": dtype_name(placement.dtype), "placement": placement.policy}
-    return {"model": choice.name, "device": str(device), "fits": fits}, rows
+    about |= {"model": choice.name, "device": str(device), "fits": None}
+    yield from _part_rows(needs, preferred)
+    free = gigabytes(free_bytes(device))
+    if placement is None:
+        found = f"no: {gigabytes(needs.total_bytes(preferred))}, with {free} free on {device}"
+        yield _row("fits", found, ok=False, cure="Use a smaller model")
+        return
+    chosen = {"dtype": dtype_name(placement.dtype), "placement": placement.policy}
+    about["fits"] = chosen
+    how = " and ".join(f"{name}={value!r}" for name, value in chosen.items())
+    yield _row("fits", f"{placement.device} with {how}: {gigabytes(needs.total_bytes(placement))} of {free} free")
+    if load:
+        yield from _try_model(dataclasses.replace(choice, dtype=None).or_else(ModelChoice(**chosen)), quiet=quiet)
 
 
-def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, Any]]:
+def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
     """Each network with its parameters and bytes by dtype, and the activations."""
     import torch
 
@@ -156,52 +154,30 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, An
         dtype_name(needs.half): in_half,
         "fp8 storage": dataclasses.replace(in_half, storage=torch.float8_e4m3fn),
     }
-    rows: list[dict[str, Any]] = []
     for part, network in needs.parts.items():
         sizes = {label: needs.part_bytes(part, one) for label, one in stored.items()}
         if part != needs.denoiser:
             del sizes["fp8 storage"]
         listed = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
         found = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
-        rows.append(_row(part, found, parameters=network.parameters, bytes=sizes))
+        yield _row(part, found, parameters=network.parameters, bytes=sizes)
     size = needs.activation_bytes(placement)
     found = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
-    return [*rows, _row("activations", found, activation_bytes=size)]
+    yield _row("activations", found, activation_bytes=size)
 
 
-def _fit_row(needs: "ModelNeeds", preferred: "Placement", placement: "Placement | None") -> dict[str, Any]:
-    """Whether and how the model fits this machine's memory."""
-    from latentedit.models.memory import free_bytes, gigabytes
-    from latentedit.models.placement import dtype_name
-
-    free = gigabytes(free_bytes(preferred.device))
-    if placement is None:
-        total = gigabytes(needs.total_bytes(preferred))
-        return _row(
-            "fits", f"no: {total}, with {free} free on {preferred.device}", ok=False, cure="Use a smaller model"
-        )
-    how = f"dtype={dtype_name(placement.dtype)!r} and placement={placement.policy!r}"
-    return _row("fits", f"{placement.device} with {how}: {gigabytes(needs.total_bytes(placement))} of {free} free")
-
-
-def _try_model(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
+def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
     """Load the model and check it."""
     from latentedit.editing.checkup import check_model
     from latentedit.models.memory import gigabytes
-    from latentedit.models.placement import dtype_name
 
-    rows: list[dict[str, Any]] = []
-    with progress_bar(quiet=as_json) as progress:
+    with progress_bar(quiet=quiet) as progress:
         try:
-            suited = ModelChoice(dtype=dtype_name(placement.dtype), placement=placement.policy)
-            model = dataclasses.replace(choice, dtype=None).or_else(suited).load()
+            model = choice.load()
         except LatentEditError as error:
-            rows = [_row("load", " ".join(str(error).split()), ok=False)]
-            _say_rows(() if as_json else rows)
-            return rows
+            yield _row("load", " ".join(str(error).split()), ok=False)
+            return
         for check in check_model(model, progress=progress):
             spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
             cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
-            rows.append(_row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost))
-            _say_rows(() if as_json else rows[-1:])
-    return rows
+            yield _row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost)

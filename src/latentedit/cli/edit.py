@@ -3,64 +3,43 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from latentedit.cli import options
-from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
-from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
+from latentedit.cli.edit_folder import edit_many, is_many, refuse
+from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strength
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 from latentedit_keep.files import named_beside
 
 
 @chooses_model
 def edit(
-    picture: Annotated[
-        Path,
-        typer.Argument(
-            help="The image to edit, or a folder or manifest of images.", show_default=False, metavar="PICTURE"
-        ),
-    ],
+    picture: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "PICTURE")],
     *,
-    words: ChangeChoice,
-    direction: options.Directions = None,
-    mask: options.Mask = None,
+    wanted: EditChoice,
     strength: options.Strengths = None,
-    method: options.Method = None,
     mixing: options.Mixing = "sum",
-    local: options.Local = None,
     choice: ModelChoice,
-    seed: options.Seed = 0,
-    anyway: options.Anyway = False,
     output: options.Output = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(
-            "--sheet",
-            help="Also write a sheet: source, result and difference side by side.",
-            rich_help_panel=options.OUTPUT,
+        options.option(
+            options.OUTPUT, "--sheet", help="Also write a sheet: source, result and difference side by side."
         ),
     ] = None,
     view: Annotated[
         Path | None,
-        typer.Option(
-            "--view",
-            help="Also write an HTML page with a slider, a wipe and the difference.",
-            rich_help_panel=options.OUTPUT,
+        options.option(
+            options.OUTPUT, "--view", help="Also write an HTML page with a slider, a wipe and the difference."
         ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(
-            "--batch", help=f"Batch size; reduced when memory runs out. Default: {BATCH}.", rich_help_panel=options.MANY
-        ),
+        options.option(options.MANY, "--batch", min=1, help="Batch size; reduced when memory runs out. Default: 8."),
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Edit an image, or many, and leave everything else as it is.
 
@@ -74,29 +53,11 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = words.request(
-        direction=tuple(direction or ()),
-        mask=mask,
-        strength=parse_strength(strength),
-        method=method,
-        mixing=mixing,
-        local=local,
-        seed=seed,
-        anyway=anyway,
-    )
+    request = wanted.request(strength=parse_strength(strength), mixing=mixing)
+    mask, directions = wanted.mask, wanted.direction or []
     if is_many(picture):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
-        edit_many(
-            picture,
-            request,
-            choice=choice,
-            output=output,
-            batch=BATCH if batch is None else batch,
-            workers=workers,
-            ray=ray,
-            as_json=as_json,
-            quiet=quiet,
-        )
+        edit_many(picture, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
         return
     refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
     request.check_wanted()
@@ -106,20 +67,17 @@ def edit(
 
     opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, beside=request.beside)
     request = read_directions(request)
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet, view=view)
     effect = result.effect_in(output)
-    warn(() if quiet else result.notes)
+    report.warn(result.notes)
     read = "captioned" if result.caption else "not needed"
     origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
-    if as_json:
-        places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
-        about = {"seed": request.seed, "caption_origin": origin, "directions": direction or []}
-        print_json(result_json(result, effect=effect, **places, **about))
-    elif not quiet:
-        say(f"{picture} -> {output}")
-        again = replay_command(
-            output, picture=picture, choice=choice, mask=mask, directions=direction or (), beside=words.beside or ()
-        )
-        print_rows(result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again))
+    places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
+    about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
+    again = replay_command(
+        output, picture=picture, choice=choice, mask=mask, directions=directions, beside=wanted.beside or ()
+    )
+    rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
+    report.result(result_json(result, effect=effect, **places, **about), f"{picture} -> {output}", rows)

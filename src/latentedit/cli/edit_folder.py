@@ -6,20 +6,19 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentedit.cli.model_choice import ModelChoice
+from latentedit.cli.model_choice import ModelChoice, Report
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
-from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
+from latentedit_keep.console import typed_command
 from latentedit_keep.files import user_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from latentedit.batch.edits import EditJob, EditWork
-    from latentedit.batch.folder import Row, RunFolder
+    from latentedit.batch.edits import EditJob
 
-BATCH = 8  # default number of images edited together
+_BATCH = 8  # default number of images edited together
 _MANIFESTS = (".csv", ".json", ".yaml", ".yml")
 
 
@@ -44,23 +43,23 @@ def edit_many(
     *,
     choice: ModelChoice,
     output: Path | None,
-    batch: int,
+    batch: int | None,
     workers: int | None,
     ray: str | None,
-    as_json: bool,
-    quiet: bool,
+    report: Report,
 ) -> None:
     """Edit every image, or resume; images that cannot be edited are reported, and the exit code is 1."""
     from latentedit.batch.executors import Executor, run_work, suitable_workers
 
     executor = Executor(workers=workers, ray=ray)
-    if batch < 1:
-        raise ConfigError(f"--batch must be 1 or more; got {batch}")
     folder = default_folder(place) if output is None else output
-    _check_apart(folder, place)
+    if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
+        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
     jobs = _of_folder(place, request) if place.is_dir() else _of_manifest(place, request)
-    from latentedit.batch.edits import KIND, EditWork
-    from latentedit.batch.folder import RunFolder
+    from latentedit.batch.edits import KIND, PICTURES, EditWork
+    from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
     from latentedit.editors.registry import default_note
     from latentedit.latents.captions.base import make_captioner
@@ -68,11 +67,11 @@ def edit_many(
     name = request.captioner if isinstance(request.captioner, str) else None
     texts = {"caption": request.caption, "target caption": request.to, "captioner": name}
     request = read_directions(dataclasses.replace(request, to=None, caption=None))
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         model = choice.load()
         captioner = None if name is None else make_captioner(name, model)
         request = dataclasses.replace(request, captioner=captioner)
-        work = EditWork.of(model, jobs, request, batch=batch)
+        work = EditWork.of(model, jobs, request, batch=batch or _BATCH)
         work = dataclasses.replace(work, spec={**work.spec, **texts})
         if executor.ray is None and executor.workers is None:
             executor = Executor(workers=suitable_workers(model.device, len(work.units)))
@@ -82,8 +81,19 @@ def edit_many(
         run = RunFolder.start(folder, work.spec, kind=KIND, units=work.units, command=typed_command(), request={})
         run_work(run, work, executor=executor, progress=progress)
     rows = run.write_table()
-    warn(() if quiet else default_note(request.method, model, instructed=request.instructed))
-    _report(place, run, work, rows, as_json=as_json, quiet=quiet)
+    report.warn(default_note(request.method, model, instructed=request.instructed))
+    verdicts, failures = Counter[str](row["verdict"] for row in rows), run.failures()
+    counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
+    edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
+    facts = {
+        "folder": run.path,
+        "pictures": sum(map(len, work.batches.values())),
+        "edited": len(rows),
+        "verdicts": verdicts,
+        "failures": failures,
+    }
+    where = f"{edited}, {len(failures)} failed; rows in {run.path / TABLE}"
+    report.result(facts, f"{place} -> {run.path / PICTURES}: {where}")
     finish(run)
 
 
@@ -93,13 +103,6 @@ def default_folder(place: Path) -> Path:
     if not place.name:
         raise ConfigError(f"the folder of the run cannot be named after {place}. Give one with -o")
     return place.parent / f"{place.name if place.is_dir() else place.stem}.edited"
-
-
-def _check_apart(folder: Path, place: Path) -> None:
-    if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
-        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
 
 
 def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
@@ -130,28 +133,3 @@ def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
         EditJob(id=row.id, path=row.picture, name=name, caption=row.source_caption, target=row.target_caption)
         for row, name in zip(rows, unique_names(row.id for row in rows), strict=True)
     ]
-
-
-def _report(
-    place: Path, run: "RunFolder", work: "EditWork", rows: "Sequence[Row]", *, as_json: bool, quiet: bool
-) -> None:
-    """Print how many images were edited, with which verdicts, how many failed, and where they are."""
-    from latentedit.batch.edits import PICTURES
-    from latentedit.batch.folder import TABLE
-
-    failures = run.failures()
-    verdicts = Counter[str](row["verdict"] for row in rows)
-    if as_json:
-        print_json(
-            {
-                "folder": run.path,
-                "pictures": sum(map(len, work.batches.values())),
-                "edited": len(rows),
-                "verdicts": verdicts,
-                "failures": failures,
-            }
-        )
-    elif not quiet:
-        counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
-        edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
-        say(f"{place} -> {run.path / PICTURES}: {edited}, {len(failures)} failed; rows in {run.path / TABLE}")

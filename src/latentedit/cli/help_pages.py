@@ -5,11 +5,8 @@ from typing import Any, get_args, get_origin
 
 import typer
 
-EXAMPLES = "Examples:"
-"""Title of the section with examples."""
-
-_VERBATIM = "\b"
-"""Mark of a line that typer keeps as it is."""
+EXAMPLES = "Examples:"  # title of the section with examples
+_VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 
 def help_page(docstring: str) -> str:
@@ -20,23 +17,13 @@ def help_page(docstring: str) -> str:
         'Edit a picture.\n\n\x08Examples:\n\x08  latentedit edit me.png'
     """
     paragraphs: list[str] = []
-    for paragraph in _paragraphs(docstring):
+    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
         title, *lines = paragraph.splitlines()
         if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
             paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
         else:
             paragraphs.append(" ".join(paragraph.split()))
     return "\n\n".join(paragraphs)
-
-
-def examples(docstring: str) -> list[str]:
-    """The command lines of the section ``Examples:``."""
-    sections = [one.splitlines() for one in _paragraphs(docstring) if one.startswith(f"{EXAMPLES}\n")]
-    return [line.strip() for lines in sections for line in lines[1:]]
-
-
-def _paragraphs(docstring: str) -> list[str]:
-    return [part.strip("\n") for part in inspect.cleandoc(docstring).split("\n\n") if part.strip()]
 
 
 def name_kinds(command: Any) -> None:

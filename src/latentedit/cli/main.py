@@ -27,17 +27,9 @@ from latentedit.core.process import collect_garbage_less_often, keep_freed_memor
 from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
 from latentedit_keep.main import FAULT, UsageError
 
-_UNFAMILIAR = ". Choose another model with --model, or use --anyway"
-"""Remedy for an image that is out of distribution."""
-
-_COMPLETING = "_LATENTEDIT_COMPLETE"
-"""Variable with which a shell requests completions, see typer."""
-
-_HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")
-"""A tilde that the shell did not expand, as in ``--output=~/me.png``."""
-
-_POSSIBLE = re.compile(r" \(Possible options: (.*)\)")
-"""Click's wording of "did you mean"."""
+_COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
+_HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
+_POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 
 
 def _version(wanted: bool) -> bool:
@@ -50,11 +42,6 @@ def _version(wanted: bool) -> bool:
 def _remember_debug(context: typer.Context, debug: bool) -> None:
     if debug and isinstance(context.obj, dict):
         context.obj["debug"] = True
-
-
-Debug = Annotated[
-    bool, typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error.")
-]
 
 
 class _Program(typer.core.TyperGroup):
@@ -109,31 +96,31 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
     ] = False,
-    debug: Debug = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
+    ] = False,
 ) -> None: ...
 
 
 def load_command(name: str) -> Any:
     """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
-    found, group = COMMANDS.load(name), typer.Typer()
-    group.command("--debug")(_only_debug)
+    found, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
     if isinstance(found, typer.Typer):
         group.add_typer(found, name=name)
     else:
         group.command(name)(found)
     made: Any = typer.main.get_command(group)
-    option, commands = made.commands["--debug"].params[0], [made.commands[name]]
+    program: Any = typer.main.get_command(app)
+    debug, commands = next(one for one in program.params if one.name == "debug"), [made.commands[name]]
     for command in commands:
         command.help = help_page(command.help or "")
         if hasattr(command, "commands"):
             commands.extend(command.commands.values())
         else:
-            command.params.append(option)
+            command.params.append(debug)
         name_kinds(command)
     return commands[0]
-
-
-def _only_debug(debug: Debug = False) -> None: ...
 
 
 def _broken(name: str, error: RegistryError) -> Any:
@@ -142,9 +129,8 @@ def _broken(name: str, error: RegistryError) -> Any:
     def explain() -> None:
         raise error
 
-    accept_anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    about = f"Not available: {error}"
-    return typer.core.TyperCommand(name=name, callback=explain, help=about, context_settings=accept_anything)
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return typer.core.TyperCommand(name, callback=explain, help=f"Not available: {error}", context_settings=anything)
 
 
 def run(arguments: list[str]) -> int:
@@ -160,42 +146,41 @@ def run(arguments: list[str]) -> int:
             program(arguments, prog_name="latentedit")
         with program.make_context("latentedit", arguments, obj=shared) as context:
             program.invoke(context)
-    except LatentEditError as error:
-        if "debug" in shared:
-            raise
-        fail(f"{error}{_UNFAMILIAR if isinstance(error, UnknownPictureError) else ''}")
-        return 2
-    except OSError as error:  # any command may be given a name that is too long
-        if error.errno != errno.ENAMETOOLONG or "debug" in shared:
-            raise
-        fail(f"the file name {error.filename!s:.60}... is too long. Use a shorter one")
-        return 2
-    except UsageError as error:
-        return _explain(error)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except (KeyboardInterrupt, EOFError, typer.Abort) as stopped:
         complain(f"latentedit: {str(stopped) or 'interrupted'}")
         return 130
-    except typer.Exit as leaving:
-        return leaving.exit_code
-    except RuntimeError as error:  # torch's class by name, because torch may not be imported
-        if type(error).__name__ != "OutOfMemoryError" or "debug" in shared:
+    except Exception as error:
+        message = _message(error)
+        if message is None or ("debug" in shared and not isinstance(error, UsageError)):
             raise
-        reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
-        fail(f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller picture")
+        if type(error).__name__ != "NoArgsIsHelpError":  # which has printed the help of its group
+            fail(message)
         return 2
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     return 0
 
 
-def _explain(error: Any) -> int:
-    """Report a usage error; for a group without a subcommand, its help was printed already."""
-    if type(error).__name__ != "NoArgsIsHelpError":
-        name = "latentedit" if error.ctx is None else error.ctx.command_path
-        text = error.format_message().rstrip(".")
+def _message(error: Any) -> str | None:
+    """Problem and remedy of an expected error; None for a fault of this program."""
+    if isinstance(error, UnknownPictureError):
+        return f"{error}. Choose another model with --model, or use --anyway"
+    if isinstance(error, LatentEditError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name
+        return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's class by name, because torch may not be imported
+        reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
+        return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller picture"
+    if isinstance(error, UsageError):
+        described: Any = error
+        name = "latentedit" if described.ctx is None else described.ctx.command_path
+        text = described.format_message().rstrip(".")
         text = _POSSIBLE.sub(r". Did you mean \1?", text[:1].lower() + text[1:])
-        fail(f"{text}{'' if text.endswith('?') else '.'} See: {name} --help")
-    return 2
+        return f"{text}{'' if text.endswith('?') else '.'} See: {name} --help"
+    return None
 
 
 def main() -> None:
@@ -230,18 +215,13 @@ def _run_anywhere(arguments: list[str]) -> int:
         return 2
     try:
         return run(arguments)
-    except LatentEditError:
-        _show_traceback()
-        return 2
-    except Exception:  # noqa: BLE001 (the last handler)
-        _show_traceback()
+    except Exception as error:  # noqa: BLE001 (the last handler)
+        for line in traceback.format_exc().splitlines():
+            complain(line, indented=True)
+        if isinstance(error, LatentEditError):
+            return 2
         fail("internal error. Please report it with the traceback above")
         return FAULT
-
-
-def _show_traceback() -> None:
-    for line in traceback.format_exc().splitlines():
-        complain(line, indented=True)
 
 
 def _leave(number: int, _: object) -> None:

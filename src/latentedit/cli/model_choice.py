@@ -1,22 +1,21 @@
-"""Options that several commands take together, each group as one value: the model and how it is loaded, the change."""
+"""Options that several commands take together, each group as one value: the model, the change, the report."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.editing.request import EditRequest
+from latentedit_keep.console import Progress, print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
 
-DEFAULT_MODEL = "portraits"
-
-_KNOWN = {"dtype": options.DTYPES, "placement": options.PLACEMENTS, "text_encoders": options.TEXT_ENCODERS}
-"""Options with a fixed set of values."""
+_VALUES = {"dtype": options.DTYPES, "placement": options.PLACEMENTS, "text_encoders": options.TEXT_ENCODERS}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class ModelChoice:
     lora: options.Lora = None
 
     def __post_init__(self) -> None:
-        for name, known in _KNOWN.items():
+        for name, known in _VALUES.items():
             value = getattr(self, name)
             if value is not None and value not in known:
                 raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, known)}")
@@ -44,7 +43,7 @@ class ModelChoice:
     @property
     def name(self) -> str:
         """The model's name, folder or hub id."""
-        return DEFAULT_MODEL if self.model is None else self.model
+        return "portraits" if self.model is None else self.model
 
     def or_else(self, other: "ModelChoice") -> "ModelChoice":
         """This choice, with defaults from another one."""
@@ -106,22 +105,61 @@ class ChangeChoice:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EditChoice(ChangeChoice):
+    """What to change, and how."""
+
+    direction: options.Directions = None
+    mask: options.Mask = None
+    method: options.Method = None
+    local: options.Local = None
+    seed: options.Seed = 0
+    anyway: options.Anyway = False
+
+    def request(self, **fields: Any) -> EditRequest:
+        """The request with these words and settings, and further fields."""
+        own = {name: getattr(self, name) for name in ("mask", "method", "local", "seed", "anyway")}
+        return ChangeChoice.request(self, direction=tuple(self.direction or ()), **own, **fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a command prints progress, warnings and its result."""
+
+    as_json: options.Json = False
+    quiet: options.Quiet = False
+
+    def progress(self) -> contextlib.AbstractContextManager[Progress | None]:
+        """A progress bar, unless the output is for a program."""
+        return progress_bar(quiet=self.quiet or self.as_json)
+
+    def warn(self, notes: Sequence[str]) -> None:
+        """Warnings on stderr."""
+        warn(() if self.quiet else notes)
+
+    def result(self, facts: Mapping[str, Any], title: object, rows: Sequence[tuple[str, str]] = ()) -> None:
+        """The facts as JSON, or else a title with rows."""
+        if self.as_json:
+            print_json(facts)
+        elif not self.quiet:
+            say(title)
+            print_rows(rows)
+
+
 def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameters `ModelChoice` and `ChangeChoice` of a command by options, one for each field."""
+    """Replace the parameters of a command that are groups of options by options, one for each field."""
     signature = inspect.signature(command)
-    groups = {
-        parameter.name: parameter.annotation
-        for parameter in signature.parameters.values()
-        if parameter.annotation in (ModelChoice, ChangeChoice)
-    }
+    groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.name not in groups:
-            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+    for given in signature.parameters.values():
+        parameter = given.replace(kind=given.KEYWORD_ONLY)
+        if parameter.annotation not in (ModelChoice, ChangeChoice, EditChoice, Report):
+            parameters.append(parameter)
             continue
+        groups[parameter.name] = parameter.annotation
         parameters += [
-            parameter.replace(name=field.name, default=None, annotation=field.type, kind=parameter.KEYWORD_ONLY)
-            for field in dataclasses.fields(groups[parameter.name])
+            parameter.replace(name=field.name, default=field.default, annotation=field.type)
+            for field in dataclasses.fields(parameter.annotation)
         ]
 
     @functools.wraps(command)

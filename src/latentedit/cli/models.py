@@ -23,11 +23,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[
-    str, typer.Argument(help="A bundled model or a folder.", show_default=False, autocompletion=MODELS.complete)
-]
 
-_MOST_CAPTION_BYTES = 2**20
+def _named(text: str) -> Any:
+    return typer.Argument(help=text, show_default=False, autocompletion=MODELS.complete)
+
+
+Name = Annotated[str, _named("A bundled model or a folder.")]
 
 
 @app.command("list")
@@ -38,8 +39,10 @@ def list_models(as_json: options.Json = False) -> None:
         latentedit models list
         latentedit models list --json
     """
+    from latentedit.models.model_settings import read_settings
+
     rows: list[dict[str, Any]] = [
-        {"name": name, "size_bytes": _size_bytes(folder), "what": str(_settings(folder).get("description", ""))}
+        {"name": name, "size_bytes": sum(_sizes(folder).values()), "what": read_settings(folder).get("description", "")}
         for name, folder in bundled().items()
     ]
     if as_json:
@@ -85,15 +88,19 @@ def show(name: Name, as_json: options.Json = False) -> None:
     from latentedit.core.settings import from_plain
     from latentedit.guard.calibration import CalibratedSettings
     from latentedit.guard.guard import Guard
-    from latentedit.models.calibrations import GUARD, SETTINGS
+    from latentedit.models.calibrations import GUARD, SETTINGS, read_calibration
+    from latentedit.models.loading import open_folder
+    from latentedit.models.model_settings import read_settings
 
     folder = folder_of(name)
-    settings, size = _settings(folder), _size_bytes(folder)
-    files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
+    settings, files = read_settings(folder), _sizes(folder)
+    size = sum(files.values())
+    fingerprint = settings.get("fingerprint") or open_folder(folder).fingerprint
+    calibration = read_calibration(fingerprint, settings)
     if as_json:
-        sizes = [{"file": file, "size_bytes": size} for file, size in files]
-        about = {"name": name, "folder": folder, "size_bytes": size, "files": sizes}
-        print_json({**about, **settings, "calibration": _calibration(folder, settings)})
+        listed = [{"file": file, "size_bytes": size} for file, size in files.items()]
+        about = {"name": name, "folder": folder, "size_bytes": size, "files": listed}
+        print_json({**about, **settings, "calibration": calibration})
         return
     say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
@@ -102,7 +109,6 @@ def show(name: Name, as_json: options.Json = False) -> None:
     for label, value in _leaves(quality):
         say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
-    calibration = _calibration(folder, settings)
     for part, kind in {GUARD: Guard, SETTINGS: CalibratedSettings}.items():
         text = from_plain(kind, calibration[part]).text if part in calibration else None
         say(f"{part}: {text or f'none. Run: latentedit models calibrate {name}'}")
@@ -110,7 +116,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         say(_UNUSED)
     say()
     say(f"files, {size / 1e6:.1f} MB in {folder}")
-    for file, file_size in files:
+    for file, file_size in files.items():
         say(f"  {file:<56}{file_size / 1e6:>9.3f} MB")
 
 
@@ -145,12 +151,7 @@ def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = Fal
 
 @app.command()
 def calibrate(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A bundled model, a folder or a hub id.", show_default=False, autocompletion=MODELS.complete
-        ),
-    ],
+    name: Annotated[str, _named("A bundled model, a folder or a hub id.")],
     captions: Annotated[
         Path | None,
         typer.Option(
@@ -194,18 +195,17 @@ def calibrate(
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load
 
-    texts = "" if captions is None else read_text(captions, limit=_MOST_CAPTION_BYTES)
+    texts = "" if captions is None else read_text(captions, limit=2**20)
     given = [line.strip() for line in texts.splitlines() if line.strip()]
     if captions is not None and not given:
         raise ConfigError(f"{captions} contains no captions. Write one per line")
     shown = () if pictures is None else pictures_in(pictures)
     folder = folder_of(name) if in_folder else None
-    model, guarding, search = load(name, device=device), Calibration(), Search()
+    model, guarding = load(name, device=device), Calibration()
+    search = Search(pictures=len(shown)) if shown else Search()
     place = calibration_file(model.fingerprint)
     make_folder(place.parent)
     check_place(place)
-    if shown:
-        search = dataclasses.replace(search, pictures=len(shown))
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         found = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
@@ -260,20 +260,6 @@ def verification(folder: Path) -> list[str]:
     return [f"complete: {', '.join(sorted(parts))}", *verify_reference(folder)]
 
 
-def _settings(folder: Path) -> Mapping[str, Any]:
-    from latentedit.models.model_settings import read_settings
-
-    return read_settings(folder)
-
-
-def _calibration(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The calibration of a model: the user's, or the one that comes with it."""
-    from latentedit.models.calibrations import read_calibration
-    from latentedit.models.loading import open_folder
-
-    return read_calibration(settings.get("fingerprint") or open_folder(folder).fingerprint, settings)
-
-
 def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
     from latentedit.models.calibrations import ModelSettings
@@ -281,12 +267,10 @@ def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool
     return ModelSettings(maker=settings, calibration=calibration, published={}).uses_calibration
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in _files(folder))
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.stat().st_size for file in files}
 
 
 def _leaves(value: Any, label: str = "") -> list[tuple[str, Any]]:

@@ -28,7 +28,12 @@ CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many image
 """Panels of a command's help; options of a single command are in typer's panel "Options"."""
 
 
-def _option(panel: str, *names: str, words: Sequence[str] | Callable[[str], Any] = (), **more: Any) -> Any:
+def argument(text: str, metavar: str | None = None) -> Any:
+    """A required argument."""
+    return typer.Argument(help=text, show_default=False, metavar=metavar)
+
+
+def option(panel: str | None, *names: str, words: Sequence[str] | Callable[[str], Any] = (), **more: Any) -> Any:
     """An option in a panel, with completion of a few words or by a function."""
     complete = words if callable(words) else completed(*words) if words else None
     return typer.Option(*names, autocompletion=complete, rich_help_panel=panel, **more)
@@ -36,7 +41,7 @@ def _option(panel: str, *names: str, words: Sequence[str] | Callable[[str], Any]
 
 Model = Annotated[
     str | None,
-    _option(
+    option(
         MODEL,
         "--model",
         words=MODELS.complete,
@@ -48,11 +53,11 @@ Model = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option(MODEL, "--device", words=("cpu", "cuda", "mps"), help="cpu, cuda or mps. Default: cuda if available."),
+    option(MODEL, "--device", words=("cpu", "cuda", "mps"), help="cpu, cuda or mps. Default: cuda if available."),
 ]
 Dtype = Annotated[
     str | None,
-    _option(
+    option(
         MODEL,
         "--dtype",
         words=DTYPES,
@@ -61,7 +66,7 @@ Dtype = Annotated[
 ]
 PlacementPolicy = Annotated[
     str | None,
-    _option(
+    option(
         MODEL,
         "--placement",
         words=PLACEMENTS,
@@ -73,7 +78,7 @@ PlacementPolicy = Annotated[
 ]
 TextEncoders = Annotated[
     str | None,
-    _option(
+    option(
         MODEL,
         "--text-encoders",
         words=TEXT_ENCODERS,
@@ -82,16 +87,16 @@ TextEncoders = Annotated[
 ]
 Lora = Annotated[
     list[str] | None,
-    _option(
+    option(
         MODEL,
         "--lora",
         help="A LoRA in a safetensors file: FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
     ),
 ]
-Revision = Annotated[str | None, _option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
+Revision = Annotated[str | None, option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
 Method = Annotated[
     str | None,
-    _option(
+    option(
         CHANGE,
         "--method",
         words=EDITORS.complete,
@@ -101,15 +106,15 @@ Method = Annotated[
         ),
     ),
 ]
-Seed = Annotated[int, _option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
+Seed = Annotated[int, option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
 Anyway = Annotated[
-    bool, _option(CHANGE, "--anyway", help="Edit images that are out of distribution for the model, with a warning.")
+    bool, option(CHANGE, "--anyway", help="Edit images that are out of distribution for the model, with a warning.")
 ]
-Json = Annotated[bool, _option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
-To = Annotated[str | None, _option(CHANGE, "--to", help="Target caption: a complete description of the edited image.")]
+Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
+To = Annotated[str | None, option(CHANGE, "--to", help="Target caption: a complete description of the edited image.")]
 Changes = Annotated[
     list[str] | None,
-    _option(
+    option(
         CHANGE,
         "--change",
         help='Instead of --to: replace words of the caption, "OLD => NEW"; either may be empty. Repeatable.',
@@ -117,15 +122,15 @@ Changes = Annotated[
 ]
 Adds = Annotated[
     list[str] | None,
-    _option(CHANGE, "--add", help='Add something: --add glasses is --change "=> glasses". Repeatable.'),
+    option(CHANGE, "--add", help='Add something: --add glasses is --change "=> glasses". Repeatable.'),
 ]
 Removes = Annotated[
     list[str] | None,
-    _option(CHANGE, "--remove", help='Remove something: --remove glasses is --change "glasses =>". Repeatable.'),
+    option(CHANGE, "--remove", help='Remove something: --remove glasses is --change "glasses =>". Repeatable.'),
 ]
 Instructions = Annotated[
     list[str] | None,
-    _option(
+    option(
         CHANGE,
         "--instruction",
         help="Instead of --to and --change: an edit instruction, for instruction-tuned models. Repeatable.",
@@ -133,14 +138,14 @@ Instructions = Annotated[
 ]
 Beside = Annotated[
     list[Path] | None,
-    _option(CHANGE, "--beside", help="With --instruction: an additional reference image. Repeatable."),
+    option(CHANGE, "--beside", help="With --instruction: an additional reference image. Repeatable."),
 ]
 From = Annotated[
-    str | None, _option(CAPTION, "--from", help="Source caption. Default: written by the model's captioner.")
+    str | None, option(CAPTION, "--from", help="Source caption. Default: written by the model's captioner.")
 ]
 Reader = Annotated[
     str | None,
-    _option(
+    option(
         CAPTION,
         "--captioner",
         words=CAPTIONERS.complete,
@@ -151,11 +156,11 @@ Reader = Annotated[
     ),
 ]
 Mask = Annotated[
-    Path | None, _option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change.")
+    Path | None, option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change.")
 ]
 Local = Annotated[
     bool | None,
-    _option(
+    option(
         CHANGE,
         "--local/--no-local",
         help="Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.",
@@ -163,7 +168,7 @@ Local = Annotated[
 ]
 Mixing = Annotated[
     str,
-    _option(
+    option(
         CHANGE,
         "--mixing",
         words=MIXINGS,
@@ -172,7 +177,7 @@ Mixing = Annotated[
 ]
 Strengths = Annotated[
     list[str] | None,
-    _option(
+    option(
         CHANGE,
         "--strength",
         metavar="FLOAT",
@@ -184,18 +189,25 @@ Strengths = Annotated[
 ]
 Directions = Annotated[
     list[Path] | None,
-    _option(CHANGE, "--direction", help="Instead of --to and --change: a direction file. Repeatable."),
+    option(CHANGE, "--direction", help="Instead of --to and --change: a direction file. Repeatable."),
 ]
-Output = Annotated[Path | None, _option(OUTPUT, "--output", "-o", help="Output file.")]
+
+
+def output(text: str) -> Any:
+    """The option that names the result."""
+    return option(OUTPUT, "--output", "-o", help=text)
+
+
+Output = Annotated[Path | None, output("Output file.")]
 Workers = Annotated[
     int | None,
-    _option(
+    option(
         MANY,
         "--workers",
         help="Number of processes, each with a model. Default: one per core or GPU; with --ray, one per GPU.",
     ),
 ]
 Ray = Annotated[
-    str | None, _option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one.")
+    str | None, option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one.")
 ]
-Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]

@@ -7,10 +7,9 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.discover import Site
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.geometry.paths import PathsBetween
@@ -18,38 +17,34 @@ if TYPE_CHECKING:
 
 @chooses_model
 def path(
-    first: Annotated[Path, typer.Argument(metavar="A", help="The first image.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="The last image.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output file: FILE.png.", rich_help_panel=options.OUTPUT)
-    ],
+    first: Annotated[Path, options.argument("The first image.", "A")],
+    second: Annotated[Path, options.argument("The last image.", "B")],
+    output: Annotated[Path, options.output("Output file: FILE.png.")],
     method: Annotated[
         str,
-        typer.Option(
+        options.option(
+            None,
             "--method",
+            words=("all", "geodesic", "lerp", "slerp"),
             help="lerp, slerp, geodesic (shortest in feature space) or all.",
-            autocompletion=options.completed("all", "geodesic", "lerp", "slerp"),
         ),
     ] = "all",
     frames: Annotated[int, typer.Option("--frames", help="Images per path, including both ends.")] = 7,
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
-    rank: Annotated[int, typer.Option("--rank", help="Rank of the tangent spaces used for curvature.")] = 10,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the tangent spaces used for curvature.")] = 10,
     source: Annotated[
         str | None,
-        typer.Option(
-            "--from", help="Caption of A. Default: written by the captioner.", rich_help_panel=options.CAPTION
-        ),
+        options.option(options.CAPTION, "--from", help="Caption of A. Default: written by the captioner."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--to", help="Caption of B. Default: written by the captioner.", rich_help_panel=options.CAPTION),
+        options.option(options.CAPTION, "--to", help="Caption of B. Default: written by the captioner."),
     ] = None,
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Interpolate between two images in latent space, and measure the length of each path.
 
@@ -59,13 +54,12 @@ def path(
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
     check_texts({"--from": source, "--to": target})
-    from latentedit.core.settings import Count, Level, check
+    from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
     from latentedit.latents.pictures import Picture, check_output, save_image
 
     check(Level, **{"--level": level})
-    check(Count, **{"--rank": rank})
     methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
     opened = [Picture.open(place) for place in (first, second)]
@@ -73,34 +67,27 @@ def path(
         check_output(output, source=place)
     if opened[0].fingerprint == opened[1].fingerprint:
         raise ConfigError(SAME_TWICE)
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         backbone = choice.load()
         latent = encode_pair(backbone, opened, (source, target))
         how: dict[str, Any] = {"frames": frames, "level": level, "site": site, "rank": rank, "seed": seed}
         between = paths_between(latent, methods=methods, **how, progress=progress)
         strip = draw_paths(between, title=f"{first.name} -> {second.name}")
     save_image(strip, output)
-    warn(() if quiet else tuple(f"{one.method}: {note}" for one in between.paths for note in one.notes))
-    if as_json:
-        print_json({"first": first, "second": second, "output": output, **paths_json(between)})
-    elif not quiet:
-        say(f"{first}, {second} -> {output}")
-        segments = len(between.paths[0].turns)
-        print_rows(
-            [
-                (
-                    "settings",
-                    f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text",
-                ),
-                *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
-                *(
-                    (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
-                    for one in between.paths
-                ),
-                ("random", f"semantic length {segments * between.random.mean:.2f} rad for random tangent spaces"),
-                ("cost", f"{between.evaluations} evaluations"),
-            ]
-        )
+    report.warn(tuple(f"{one.method}: {note}" for one in between.paths for note in one.notes))
+    facts = paths_json(between)
+    rows = [
+        ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
+        *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
+        *(
+            (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
+            for one in between.paths
+        ),
+        ("random", f"semantic length {facts['random']['semantic_length']:.2f} rad for random tangent spaces"),
+        ("cost", f"{between.evaluations} evaluations"),
+    ]
+    places = {"first": first, "second": second, "output": output}
+    report.result(places | facts, f"{first}, {second} -> {output}", rows)
 
 
 def paths_json(between: "PathsBetween") -> "dict[str, Any]":
@@ -108,14 +95,10 @@ def paths_json(between: "PathsBetween") -> "dict[str, Any]":
     segments, random = len(between.paths[0].turns), between.random
     return {
         "captions": between.latent.captions,
-        "level": between.level,
-        "site": between.site,
-        "rank": between.rank,
-        "steps": between.steps,
-        "seed": between.seed,
+        **{name: getattr(between, name) for name in ("level", "site", "rank", "steps", "seed", "evaluations")},
         "frames": segments + 1,
         "random": {
-            "a_segment": {"mean": random.mean, "low": random.low, "high": random.high},
+            "a_segment": {name: getattr(random, name) for name in ("mean", "low", "high")},
             "semantic_length": segments * random.mean,
         },
         "paths": [
@@ -131,5 +114,4 @@ def paths_json(between: "PathsBetween") -> "dict[str, Any]":
             }
             for path in between.paths
         ],
-        "evaluations": between.evaluations,
     }

@@ -8,10 +8,9 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import recorded_model
+from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
+from latentedit.cli.request import check_written, recorded_model
 from latentedit.core.errors import ConfigError
-from latentedit_keep.console import print_json, print_rows, progress_bar, say
 from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 @chooses_model
 def replay(
-    result: Annotated[Path, typer.Argument(help="A file that latentedit wrote.", show_default=False, metavar="RESULT")],
+    result: Annotated[Path, options.argument("A file that latentedit wrote.", "RESULT")],
     picture: Annotated[
         Path | None, typer.Option("--picture", help="The original image. Default: searched next to the result.")
     ] = None,
@@ -41,8 +40,7 @@ def replay(
     *,
     choice: ModelChoice,
     output: options.Output = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Reproduce a result from its record, and report whether the files are identical.
 
@@ -58,7 +56,7 @@ def replay(
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
         refuse("the result was written by keep", {"--direction": direction, "--beside": beside})
-        _keep_again(text, result, output, picture, edited, mask, as_json=as_json, quiet=quiet)
+        _keep_again(text, result, output, (picture, edited, mask), report)
         return
     refuse("the result was not written by keep", {"--edited": edited})
     from latentedit.directions.direction import load_direction
@@ -71,13 +69,13 @@ def replay(
     record = read_record(result)
     place = _source(result, record.picture.name, picture)
     source = Picture.open(place)
-    transparent = source.image.mode == "RGBA"
     others = beside or [_source(result, one.name, None, option="--beside") for one in record.beside]
-    for read in filter(None, (result, place, mask, *others)):
-        _check_place(record, output, source=read, transparent=transparent)
+    read = [one for one in (result, place, mask, *others) if one is not None]
+    transparent = source.image.mode == "RGBA" and record.output == "picture"
+    check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         made = replay_record(
             record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
         )
@@ -87,24 +85,15 @@ def replay(
         made[0].save_sheet(output)
     else:
         made[0].save(output)
-    _report(result, output, differences(record, made[0].record), as_json=as_json, quiet=quiet)
+    _print(result, output, differences(record, made[0].record), report)
 
 
-def _keep_again(
-    text: str,
-    result: Path,
-    output: Path,
-    picture: Path | None,
-    edited: Path | None,
-    mask: Path | None,
-    *,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None, ...], report: Report) -> None:
     """Reproduce a result of keep; requires no model."""
     from latentedit_keep.api import KeepRecord, check_keep_output, keep_again
     from latentedit_keep.pictures import read_pixels
 
+    picture, edited, mask = inputs
     record = KeepRecord.from_json(text, str(result))
     original = _source(result, record.original.name, picture)
     changed = _source(result, record.edited.name, edited, option="--edited")
@@ -112,25 +101,23 @@ def _keep_again(
         mask = _source(result, record.mask.name, mask, option="--mask")
     read = [place for place in (result, original, changed, mask) if place is not None]
     check_keep_output(read_pixels(original), output, inputs=read)
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         made = keep_again(record, original, changed, mask=mask, progress=progress)
     made.save(output)
-    changed = [
+    differing = [
         f"{name} {record.versions.get(name, 'none')} -> {now}"
         for name, now in made.record.versions.items()
         if record.versions.get(name) != now
     ]
-    _report(result, output, changed, as_json=as_json, quiet=quiet)
+    _print(result, output, differing, report)
 
 
-def _report(result: Path, output: Path, differences: list[str], *, as_json: bool, quiet: bool) -> None:
+def _print(result: Path, output: Path, differences: list[str], report: Report) -> None:
     same = output.read_bytes() == result.read_bytes()
-    if as_json:
-        print_json({"result": result, "output": output, "same": same, "differences": differences})
-    elif not quiet:
-        say(f"{result} -> {output}")
-        print_rows([("identical", "yes, byte for byte" if same else _how_far(result, output))])
-        print_rows([("differs", text) for text in differences])
+    facts = {"result": result, "output": output, "same": same, "differences": differences}
+    identical = "yes, byte for byte" if same else "" if report.as_json else _how_far(result, output)
+    rows = [("identical", identical), *(("differs", text) for text in differences)]
+    report.result(facts, f"{result} -> {output}", rows)
 
 
 def _source(result: Path, name: str, given: Path | None, *, option: str = "--picture") -> Path:
@@ -143,18 +130,6 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--pic
             if place.is_file() and place.resolve() != result.resolve():
                 return place
     raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
-
-
-def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
-    from latentedit.display.page import check_sweep_output
-    from latentedit.editing.outputs import check_beside
-    from latentedit.latents.pictures import check_output
-
-    if record.output == "sweep":
-        check_sweep_output(output, source=source)
-    else:
-        check_output(output, source=source, transparent=transparent and record.output == "picture")
-    check_beside(output)
 
 
 def _as_recorded(record: "RunRecord") -> ModelChoice:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from latentedit.cli.model_choice import ModelChoice
     from latentedit.editing.result import EditResult, Effect
 
+_FACTS = ("method", "strength", "verdict", "knowledge", "cost", "notes", "record")
+
 
 def result_rows(
     result: "EditResult",
@@ -35,22 +37,18 @@ def result_rows(
     if origin == "captioned":
         unsuited = ", by a captioner not trained on such images" if doubtful else ""
         how_captioned = f"captioned{unsuited}; correct it with --from"
+    strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
+    spent = f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}"
     rows = [
         *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
         ("caption", f"{result.caption or 'none'} ({how_captioned})"),
         ("target", result.target_caption or "no caption"),
-        ("method", method_text(result)),
+        ("method", f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"),
         ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
         ("effect", size),
         *cross_talk_rows(result.cross_talk),
-        (
-            "cost",
-            (
-                f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}, "
-                f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
-            ),
-        ),
+        ("cost", f"{spent}, {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"),
     ]
     rows += [(name, str(place)) for name, place in (("sheet", sheet), ("view", view)) if place is not None]
     return [*rows, ("again", again)]
@@ -68,19 +66,18 @@ def replay_command(
     """The command that reproduces a file; an original next to it and a bundled model need no option."""
     from latentedit.models.registry import bundled_names
 
-    options: list[str | Path] = []
-    if picture.resolve().parent != output.resolve().parent:
-        options += ["--picture", picture]
-    for direction in directions:
-        options += ["--direction", direction]
-    if mask is not None:
-        options += ["--mask", mask]
-    for other in beside:
-        options += ["--beside", other]
+    apart = picture.resolve().parent != output.resolve().parent
+    files = {
+        "--picture": [picture] if apart else [],
+        "--direction": directions,
+        "--mask": [] if mask is None else [mask],
+        "--beside": beside,
+    }
+    options = [word for name, places in files.items() for place in places for word in (name, str(place))]
     if choice.name in bundled_names():
         choice = dataclasses.replace(choice, model=None)
     options += dataclasses.replace(choice, device=None, dtype=None).arguments()
-    return shlex.join(["latentedit", "replay", str(output), *map(str, options)])
+    return shlex.join(["latentedit", "replay", str(output), *options])
 
 
 def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict[str, Any]:
@@ -90,15 +87,9 @@ def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict
         **about,
         "caption": result.caption,
         "target": result.target_caption,
-        "method": result.method,
-        "strength": result.strength,
-        "verdict": result.verdict,
-        "knowledge": result.knowledge,
         "effect": effect,
         "cross_talk": None if talk is None else talk.tolist(),
-        "cost": result.cost,
-        "notes": result.notes,
-        "record": result.record,
+        **{name: getattr(result, name) for name in _FACTS},
     }
 
 
@@ -117,9 +108,3 @@ def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[t
         ("", f"{label:<24.24} " + " ".join(f"{value:+.3f}" for value in row))
         for label, row in zip(labels, table.tolist(), strict=True)
     ]
-
-
-def method_text(result: "EditResult") -> str:
-    """Method and strength; several strengths if directions were combined."""
-    strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
-    return f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"

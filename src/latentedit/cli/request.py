@@ -37,22 +37,6 @@ def _empty_output() -> str | None:
         return None
 
 
-def check_apart(**places: Path | None) -> None:
-    """Refuse two outputs, JSON files included, with one name."""
-    from latentedit.editing.outputs import beside
-
-    seen: dict[Path, str] = {}
-    for option, place in places.items():
-        files = () if place is None else (place.resolve(), beside(place).resolve())
-        for file in files:
-            if file in seen:
-                raise OutputError(
-                    f"--{seen[file]} and --{option}, or their JSON files, would be the same file; got {place} for "
-                    f"the second. Choose another --{option}"
-                )
-        seen |= dict.fromkeys(files, option)
-
-
 def open_checked(
     picture: Path,
     *,
@@ -64,10 +48,9 @@ def open_checked(
     sweep: bool = False,
 ) -> "Picture":
     """Open the image, after checking that every other input can be read and every output written."""
-    from latentedit.display.page import check_page, check_sweep_output
-    from latentedit.editing.outputs import check_beside
+    from latentedit.display.page import check_page
     from latentedit.latents.masks import open_mask
-    from latentedit.latents.pictures import Picture, check_output
+    from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
     if mask is not None:
@@ -76,18 +59,39 @@ def open_checked(
     for other in others:
         Picture.open(other)
     read = [picture, *others, *filter(None, [mask])]
-    for place in filter(None, (output, sheet)):
-        for source in read:
-            if sweep:
-                check_sweep_output(place, source=source)
-            else:
-                check_output(place, source=source, transparent=opened.image.mode == "RGBA" and place == output)
-        check_beside(place)
+    check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
+    if sheet is not None:
+        check_written(sheet, inputs=read)
     if view is not None:
         for source in read:
             check_page(view, source=source)
-    check_apart(output=output, sheet=sheet)
+    if sheet is not None and _files(output) & _files(sheet):
+        raise OutputError(
+            f"--output and --sheet, or their JSON files, would be the same file; got {sheet} for the second. Choose "
+            "another --sheet"
+        )
     return opened
+
+
+def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
+    """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
+    from latentedit.display.page import check_sweep_output
+    from latentedit.editing.outputs import check_beside
+    from latentedit.latents.pictures import check_output
+
+    for source in inputs:
+        if sweep:
+            check_sweep_output(output, source=source)
+        else:
+            check_output(output, source=source, transparent=transparent)
+    check_beside(output)
+
+
+def _files(output: Path) -> set[Path]:
+    """An output and its JSON file."""
+    from latentedit.editing.outputs import beside
+
+    return {output.resolve(), beside(output).resolve()}
 
 
 def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":

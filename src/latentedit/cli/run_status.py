@@ -19,7 +19,9 @@ def status_json(folder: "RunFolder") -> "Mapping[str, Any]":
     records, held = folder.records(), folder.claimed()
     done, units = len(records), len(folder.manifest.units)
     spent = sum((record.seconds for record in records.values()), 0.0)
-    edits = [record.seconds for record in records.values() if record.evaluations]
+    edits = [record.seconds for record in records.values() if record.evaluations]  # parts that edit nothing are quick
+    each = sum(edits) / len(edits) if edits else None
+    left = 0.0 if done == units else None if each is None else (units - done) * each / max(1, len(held))
     return {
         "kind": folder.manifest.kind,
         "state": "finished" if done == units else "running" if held else "stopped",
@@ -28,7 +30,7 @@ def status_json(folder: "RunFolder") -> "Mapping[str, Any]":
         "at_work": held,
         "rows": sum(record.rows for record in records.values()),
         "seconds": spent,
-        "seconds_left": _left(units - done, edits, len(held)),
+        "seconds_left": left,
         "failures": folder.failures(),
         "command": folder.manifest.command,
         "latentedit": folder.manifest.latentedit,
@@ -68,13 +70,6 @@ def finish(folder: "RunFolder") -> None:
     if failures:
         warn([f"{len(failures)} could not be done", *failure_lines(failures)])
         raise typer.Exit(1)
-
-
-def _left(parts: int, edits: "Sequence[float]", workers: int) -> float | None:
-    """Seconds left, by the mean of the parts that edited: a benchmark's right answers come first and take no time."""
-    if parts == 0:
-        return 0.0
-    return parts * sum(edits) / len(edits) / max(1, workers) if edits else None
 
 
 def _time(seconds: float) -> str:

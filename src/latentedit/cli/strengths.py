@@ -7,9 +7,7 @@ from fractions import Fraction
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import MAX_STRENGTHS
 
-_MOST = 5
-"""Largest absolute strength; a larger number is usually meant as percent."""
-
+_MOST = 5  # largest absolute strength; a larger number is usually meant as percent
 _FORM = "--strengths=LOW:HIGH:COUNT"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
 

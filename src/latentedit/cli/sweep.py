@@ -3,56 +3,36 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from latentedit.cli import options
-from latentedit.cli.model_choice import ChangeChoice, ModelChoice, chooses_model
+from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
 from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strengths
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 from latentedit_keep.files import named_beside
 
 
 @chooses_model
 def sweep(
-    picture: Annotated[Path, typer.Argument(help="The image to edit.", show_default=False, metavar="PICTURE")],
+    picture: Annotated[Path, options.argument("The image to edit.", "PICTURE")],
     *,
-    words: ChangeChoice,
-    direction: options.Directions = None,
-    mask: options.Mask = None,
+    wanted: EditChoice,
     strengths: Annotated[
         str,
-        typer.Option(
-            "--strengths",
-            help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.",
-            rich_help_panel=options.CHANGE,
+        options.option(
+            options.CHANGE, "--strengths", help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1."
         ),
     ] = "0:1:6",
     arm: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            options.CHANGE,
             "--arm",
+            words=options.ARMS,
             help="Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model.",
-            autocompletion=options.completed(*options.ARMS),
-            rich_help_panel=options.CHANGE,
         ),
     ] = None,
-    method: options.Method = None,
-    local: options.Local = None,
     choice: ModelChoice,
-    seed: options.Seed = 0,
-    anyway: options.Anyway = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="A sheet (.png, .jpg) or a page with a slider (.html).",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    output: Annotated[Path | None, options.output("A sheet (.png, .jpg) or a page with a slider (.html).")] = None,
+    report: Report,
 ) -> None:
     """Edit an image at several strengths: 0 is the original, 1 the full change, negative values reverse it.
 
@@ -65,15 +45,7 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = words.request(
-        direction=tuple(direction or ()),
-        mask=mask,
-        method=method,
-        local=local,
-        seed=seed,
-        settings={} if arm is None else {"arm": arm},
-        anyway=anyway,
-    )
+    request = wanted.request(settings={} if arm is None else {"arm": arm})
     request.check_wanted()
     values = parse_strengths(strengths)
     output = output if output is not None else named_beside(picture, "sweep.png")
@@ -82,41 +54,33 @@ def sweep(
     from latentedit.editing.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
 
-    opened = open_checked(picture, output=output, mask=mask, beside=request.beside, sweep=True)
+    opened = open_checked(picture, output=output, mask=wanted.mask, beside=request.beside, sweep=True)
     request = read_directions(request)
     if arm is not None:
         check_arm(arm)
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         (results,) = run(choice.load(), [opened], request, values, progress=progress)
     write_sweep(results, output)
-    notes = dict.fromkeys(note for result in results for note in result.notes)
-    warn(() if quiet else tuple(notes))
-    first = results[0]
-    if as_json:
-        fields = ("strength", "verdict", "knowledge", "effect")
-        print_json(
-            {
-                "picture": picture,
-                "output": output,
-                "seed": seed,
-                "directions": direction or [],
-                "caption": first.caption,
-                "target": first.target_caption,
-                "method": first.method,
-                "strengths": [{name: getattr(result, name) for name in fields} for result in results],
-                "cost": first.cost,
-                "record": first.record,
-            }
-        )
-    elif not quiet:
-        say(f"{picture} -> {output}")
-        evaluations, seconds = (len(results) * spent for spent in (first.cost.evaluations, first.cost.seconds))
-        print_rows(
-            [
-                ("caption", first.caption or "none"),
-                ("target", first.target_caption or "no caption"),
-                ("method", first.method),
-                *((f"{result.strength:.2f}", result.verdict.text) for result in results),
-                ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),
-            ]
-        )
+    report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)))
+    first, fields = results[0], ("strength", "verdict", "knowledge", "effect")
+    facts = {
+        "picture": picture,
+        "output": output,
+        "seed": wanted.seed,
+        "directions": wanted.direction or [],
+        "caption": first.caption,
+        "target": first.target_caption,
+        "method": first.method,
+        "strengths": [{name: getattr(result, name) for name in fields} for result in results],
+        "cost": first.cost,
+        "record": first.record,
+    }
+    evaluations, seconds = (len(results) * spent for spent in (first.cost.evaluations, first.cost.seconds))
+    rows = [
+        ("caption", first.caption or "none"),
+        ("target", first.target_caption or "no caption"),
+        ("method", first.method),
+        *((f"{result.strength:.2f}", result.verdict.text) for result in results),
+        ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),
+    ]
+    report.result(facts, f"{picture} -> {output}", rows)

@@ -7,10 +7,9 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import check_texts
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -18,27 +17,24 @@ if TYPE_CHECKING:
 
 @chooses_model
 def transport(
-    file: Annotated[
-        Path, typer.Argument(metavar="DIRECTION", help="Direction file from `latentedit discover`.", show_default=False)
-    ],
+    file: Annotated[Path, options.argument("Direction file from `latentedit discover`.", "DIRECTION")],
     picture: Annotated[Path, typer.Option("--to", help="The target image.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output file: FILE.safetensors.", rich_help_panel=options.OUTPUT)
-    ],
+    output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     source: Preserved = None,
-    rank: Annotated[int, typer.Option("--rank", help="Rank of the target image's local basis.")] = 20,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the target image's local basis.")] = 20,
     plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
     damping: Annotated[
         float | None,
         typer.Option(
-            "--damping", help="Share of the largest singular value below which directions are damped. Default: 0.1."
+            "--damping",
+            min=0,
+            help="Share of the largest singular value below which directions are damped. Default: 0.1.",
         ),
     ] = None,
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Transport a discovered direction to another image, by the same change of the network's features.
 
@@ -50,10 +46,6 @@ def transport(
     check_texts({"--from": source})
     if plain and damping is not None:
         raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
-    from latentedit.core.settings import Count, Weight, check
-
-    check(Count, **{"--rank": rank})
-    check(Weight, **{"--damping": damping or 0.0})
     from latentedit.api.discovery import transport_to
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
     from latentedit.geometry.transport import DAMPING, feature_of
@@ -65,7 +57,7 @@ def transport(
     check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")
-    with progress_bar(quiet=quiet or as_json) as progress:
+    with report.progress() as progress:
         backbone = choice.load()
         direction = load_direction(file, model=backbone)
         result = transport_to(
@@ -78,40 +70,32 @@ def transport(
             progress=progress,
         )
     save_direction(result.found.direction, output)
-    warn(() if quiet else result.found.direction.notes)
     probe, found, carried = result.found.probe, result.found.direction, result.carried
-    if as_json:
-        print_json(
-            {
-                "direction": file,
-                "picture": picture,
-                "output": output,
-                "captured": carried.captured,
-                "chance": carried.chance,
-                "name_before": _name(direction),
-                "name": probe.meaning.name,
-                "purity": probe.meaning.purity,
-                "place": probe.meaning.place,
-                "changes": probe.meaning.changes,
-                "length": probe.length,
-                "effect": probe.effect,
-                "fingerprint": found.fingerprint,
-                "settings": dict(found.settings),
-                "converged": result.basis.converged,
-            }
-        )
-    elif not quiet:
-        say(f"{file} -> {output}")
-        captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
-        print_rows(
-            [
-                ("transported to", basis_text(result.basis)),
-                ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
-                ("name", f"{_name(direction)} -> {probe_text(probe)}"),
-                ("cost", basis_cost(result.basis)),
-                ("try", try_command(picture, output, choice=choice, source=source)),
-            ]
-        )
+    report.warn(found.notes)
+    name_before, meaning = _name(direction), probe.meaning
+    facts = {
+        "direction": file,
+        "picture": picture,
+        "output": output,
+        "captured": carried.captured,
+        "chance": carried.chance,
+        "name_before": name_before,
+        **{name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")},
+        "length": probe.length,
+        "effect": probe.effect,
+        "fingerprint": found.fingerprint,
+        "settings": dict(found.settings),
+        "converged": result.basis.converged,
+    }
+    captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
+    rows = [
+        ("transported to", basis_text(result.basis)),
+        ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
+        ("name", f"{name_before} -> {probe_text(probe)}"),
+        ("cost", basis_cost(result.basis)),
+        ("try", try_command(picture, output, choice=choice, source=source)),
+    ]
+    report.result(facts, f"{file} -> {output}", rows)
 
 
 def _name(direction: "Direction") -> str:
@@ -119,4 +103,4 @@ def _name(direction: "Direction") -> str:
     from latentedit.latents.captions.base import one_line
 
     name = direction.settings.get("name")
-    return one_line(name) if isinstance(name, str) and name else "not probe_text"
+    return one_line(name) if isinstance(name, str) and name else "not named"

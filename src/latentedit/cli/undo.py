@@ -7,18 +7,15 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
 from latentedit.cli.request import recorded_model
 from latentedit.core.errors import ConfigError
-from latentedit_keep.console import print_json, print_rows, say
 from latentedit_keep.files import named_beside
 
 
 @chooses_model
 def undo(
-    picture: Annotated[
-        Path, typer.Argument(help="An image that latentedit edited.", show_default=False, metavar="PICTURE")
-    ],
+    picture: Annotated[Path, options.argument("An image that latentedit edited.", "PICTURE")],
     direction: Annotated[
         Path | None,
         typer.Option(
@@ -38,8 +35,7 @@ def undo(
     *,
     choice: ModelChoice,
     output: options.Output = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    report: Report,
 ) -> None:
     """Restore the original: exactly from the PNG as written, or approximately from pixels and the direction file.
 
@@ -75,9 +71,6 @@ def undo(
     save_image(image, output)
     how = "file" if direction is None else "direction"
     same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint
-    if as_json:
-        print_json({"picture": picture, "output": output, "how": how, "bit_for_bit": same})
-    elif not quiet:
-        words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
-        say(f"{picture} -> {output}")
-        print_rows([("restored from", how), ("identical", words[same])])
+    facts = {"picture": picture, "output": output, "how": how, "bit_for_bit": same}
+    words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
+    report.result(facts, f"{picture} -> {output}", [("restored from", how), ("identical", words[same])])

@@ -91,7 +91,10 @@ class ModelSettings:
         return self.maker.get("editors", {}).get(editor)
 
     def _winner(self, name: str, tuned: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        return self._found.get(name, tuned) if tuned is None or self._found.get("preferred", False) else tuned
+        found = self._found.get(name)
+        if not isinstance(found, Mapping):
+            return tuned
+        return found if tuned is None or self._found.get("preferred", False) else tuned
 
 
 def calibration_of(backbone: Backbone) -> Mapping[str, Any]:

@@ -50,19 +50,6 @@ class WordWeights:
                     tokens[row, index] = self.words[word]
         return Condition(tokens=tokens, pooled=self.prior.new_zeros(len(texts), 0))
 
-    def notes(self, texts: Sequence[str]) -> list[str]:
-        """Which words were ignored, and why."""
-        unknown = sorted({word for text in texts for word in text.split() if word not in self.words})
-        dropped = sorted({word for text in texts for word in text.split()[TEXT_TOKENS:]})
-        notes = [f"unknown word {word!r}: {nearest(word, self.words)}" for word in unknown]
-        return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
-
-    def only(self, component: int) -> Condition:
-        """The condition under which one component has all the weight."""
-        tokens = self.prior.new_zeros(1, TEXT_TOKENS, len(self.prior))
-        tokens[0, 0, component] = 1e6
-        return Condition(tokens=tokens, pooled=self.prior.new_zeros(1, 0))
-
     def log_weights(self, condition: Condition) -> Float[Tensor, "b k"]:
         """Normalised log-weights of the components."""
         return torch.log_softmax(self.prior + condition.tokens.to(self.prior).sum(dim=1), dim=1)
@@ -115,7 +102,11 @@ class WordMixtureBackbone(Backbone):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Unknown words, and words beyond the eighth."""
-        return self.weights.notes(texts)
+        known = self.weights.words
+        unknown = sorted({word for text in texts for word in text.split() if word not in known})
+        dropped = sorted({word for text in texts for word in text.split()[TEXT_TOKENS:]})
+        notes = [f"unknown word {word!r}: {nearest(word, known)}" for word in unknown]
+        return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
         """Always a ConfigError: the model has no codec."""
@@ -129,7 +120,9 @@ class WordMixtureBackbone(Backbone):
 
     def only(self, component: int) -> Condition:
         """The condition under which one component has all the weight."""
-        return self.weights.only(component)
+        condition = self.weights.embed([""])
+        condition.tokens[0, 0, component] = 1e6
+        return condition
 
     def at(self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition) -> MixturePosterior:
         """The truth at canonical latents: velocity, score, posterior mean and covariance, Hessian, Jacobian, density.

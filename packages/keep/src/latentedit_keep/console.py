@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
+from latentedit_keep.errors import OutputError
+
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
 _LABEL_WIDTH = 12
@@ -49,8 +51,10 @@ def _discard(stream: Any) -> None:
 def _write(text: str, stream: Any) -> None:
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:  # the reader has left, as in `| head`
+    except OSError as error:
         _discard(stream)
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):  # the reader has left, as in `| head`
+            raise OutputError(f"cannot write to stdout: {error.strerror}; the output files were saved") from error
 
 
 @contextlib.contextmanager

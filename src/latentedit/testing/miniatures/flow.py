@@ -1,5 +1,6 @@
 """Pipelines that predict a flow: Stable Diffusion 3, FLUX and their relatives; ``seed`` draws every weight."""
 
+import functools
 import inspect
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from latentedit.testing.miniatures.parts import (
     autoencoder_kl,
     autoencoder_qwen,
     clip_text,
-    drawn,
     gemma2_text,
     glm_text,
     miniature,
@@ -41,43 +41,38 @@ _diffusers: Any = diffusers
 """Annotations of constructors there name schedulers, autoencoders and tuples more narrowly than the code takes them."""
 
 
-def sd3_pipeline(*, t5: bool, channels: int = 16, seed: int = 0) -> Any:
-    """A tiny stock SD3 pipeline: two layers, two heads, pictures of 64 px, latents of 8 x 8.
+@functools.partial(miniature, order=("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"))
+def sd3_pipeline(*, t5: bool, channels: int = 16) -> Any:
+    """Stable Diffusion 3: two layers, two heads, pictures of 64 px, latents of 8 x 8.
 
     Args:
         t5: with the third text encoder; without it, its two parts are None.
         channels: of the latent; 16 as in SD3.
-        seed: seed of every weight. The global random state is left as it was.
     """
-
-    def build() -> Any:
-        return _diffusers.StableDiffusion3Pipeline(
-            **clip_text(8, projected=True),
-            **clip_text(16, "_2", projected=True, pad_token="!", activation="gelu"),
-            **(t5_text(32, "_3") if t5 else {"tokenizer_3": None, "text_encoder_3": None}),
-            vae=autoencoder_kl(
-                channels, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
-            ),
-            transformer=diffusers.SD3Transformer2DModel(
-                sample_size=8,
-                patch_size=2,
-                in_channels=channels,
-                out_channels=channels,
-                num_layers=2,
-                num_attention_heads=2,
-                attention_head_dim=8,
-                joint_attention_dim=32,
-                caption_projection_dim=16,
-                pooled_projection_dim=24,
-                pos_embed_max_size=12,
-                dual_attention_layers=(0,),
-                qk_norm="rms_norm",
-            ),
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        )
-
-    order = ("transformer", "vae", "text_encoder", "text_encoder_2", *["text_encoder_3"] * t5)
-    return drawn(build, seed=seed, order=order)
+    return _diffusers.StableDiffusion3Pipeline(
+        **clip_text(8, projected=True),
+        **clip_text(16, "_2", projected=True, pad_token="!", activation="gelu"),
+        **(t5_text(32, "_3") if t5 else {"tokenizer_3": None, "text_encoder_3": None}),
+        vae=autoencoder_kl(
+            channels, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
+        ),
+        transformer=diffusers.SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=channels,
+            out_channels=channels,
+            num_layers=2,
+            num_attention_heads=2,
+            attention_head_dim=8,
+            joint_attention_dim=32,
+            caption_projection_dim=16,
+            pooled_projection_dim=24,
+            pos_embed_max_size=12,
+            dual_attention_layers=(0,),
+            qk_norm="rms_norm",
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
 
 
 def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) -> Path:
@@ -145,27 +140,28 @@ def _flux2_parts(*, guidance_embeds: bool) -> dict[str, Any]:
 
 def chroma(*, seed: int = 0) -> Any:
     """Chroma: one double and one single block."""
-
-    def build() -> Any:
-        return _diffusers.ChromaPipeline(
-            **t5_text(),
-            vae=autoencoder_kl(4, **_FLUX_VAE),
-            transformer=diffusers.ChromaTransformer2DModel(
-                **_SINGLE_AND_DOUBLE,
-                joint_attention_dim=T5_WIDTH,
-                axes_dims_rope=(4, 4, 8),
-                approximator_num_channels=16,
-                approximator_hidden_dim=16,
-                approximator_layers=1,
-            ),
-            scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        )
-
-    pipeline = drawn(build, seed=seed)
+    pipeline = _chroma(seed=seed)
     with torch.no_grad():
         # With the full modulation of the blocks, rounding in float32 is as large as what finite differences measure.
         pipeline.transformer.distilled_guidance_layer.out_proj.weight.mul_(0.3)
     return pipeline
+
+
+@miniature
+def _chroma() -> Any:
+    return _diffusers.ChromaPipeline(
+        **t5_text(),
+        vae=autoencoder_kl(4, **_FLUX_VAE),
+        transformer=diffusers.ChromaTransformer2DModel(
+            **_SINGLE_AND_DOUBLE,
+            joint_attention_dim=T5_WIDTH,
+            axes_dims_rope=(4, 4, 8),
+            approximator_num_channels=16,
+            approximator_hidden_dim=16,
+            approximator_layers=1,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    )
 
 
 @miniature

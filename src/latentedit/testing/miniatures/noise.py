@@ -1,5 +1,6 @@
 """Pipelines that predict noise: Stable Diffusion 1 and XL, PixArt and DDPM; ``seed`` draws every weight."""
 
+import functools
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,6 @@ from latentedit.testing.miniatures.parts import (
     autoencoder_kl,
     clip_text,
     draw_weights,
-    drawn,
     miniature,
     saved,
     t5_text,
@@ -28,39 +28,31 @@ _diffusers: Any = diffusers
 """Annotations of constructors there name schedulers, autoencoders and tuples more narrowly than the code takes them."""
 
 
-def sd_pipeline(*, prediction: TrainedFor = "epsilon", seed: int = 0) -> Any:
-    """A tiny stock Stable Diffusion pipeline: two sizes of blocks, pictures of 64 px, latents of 8 x 8.
-
-    Args:
-        prediction: what the U-Net predicts according to the scheduler's configuration; the betas are the real ones.
-        seed: seed of every weight. The global random state is left as it was.
-    """
-
-    def build() -> Any:
-        return _diffusers.StableDiffusionPipeline(
-            **clip_text(16),
-            vae=autoencoder_kl(4, scaling_factor=0.18215),
-            unet=_diffusers.UNet2DConditionModel(
-                sample_size=8,
-                in_channels=4,
-                out_channels=4,
-                block_out_channels=(8, 16),
-                layers_per_block=1,
-                norm_num_groups=4,
-                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-                cross_attention_dim=16,
-                attention_head_dim=2,
-            ),
-            scheduler=DDIMScheduler(
-                **_UNET_BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type=prediction
-            ),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-
-    return drawn(build, seed=seed, order=("unet", "vae", "text_encoder"))
+@functools.partial(miniature, order=("unet", "vae", "text_encoder"))
+def sd_pipeline(*, prediction: TrainedFor = "epsilon") -> Any:
+    """Stable Diffusion: two sizes of blocks, pictures of 64 px, latents of 8 x 8; the betas are the real ones."""
+    return _diffusers.StableDiffusionPipeline(
+        **clip_text(16),
+        vae=autoencoder_kl(4, scaling_factor=0.18215),
+        unet=_diffusers.UNet2DConditionModel(
+            sample_size=8,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=16,
+            attention_head_dim=2,
+        ),
+        scheduler=DDIMScheduler(
+            **_UNET_BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type=prediction
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
 
 
 def miniature_sd(folder: Path, *, prediction: TrainedFor = "epsilon", seed: int = 0) -> Path:

@@ -69,32 +69,28 @@ def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
                 parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))
 
 
-def drawn(build: Callable[[], Any], *, seed: int, order: Sequence[str] = ()) -> Any:
-    """A pipeline with seeded weights, its networks in evaluation mode; the global random state is left as it was.
+def miniature(build: Callable[..., Any], *, order: Sequence[str] = ()) -> Callable[..., Any]:
+    """A function that makes a pipeline with seeded weights, and takes another keyword, the ``seed`` (0 by default).
+
+    The networks are in evaluation mode, and the global random state is left as it was.
 
     Args:
         build: makes the pipeline.
-        seed: seed of every weight.
         order: names of the networks in the order in which their weights are drawn; sorted by default.
     """
-    with quiet_libraries(), seeded(seed):
-        pipeline = build()
-    generator = torch.Generator().manual_seed(seed)
-    for name in order or sorted(pipeline.components):
-        part = pipeline.components[name]
-        if isinstance(part, nn.Module):
-            draw_weights(part, generator)
-            part.eval()
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def miniature(build: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that makes a pipeline, with another keyword, the ``seed`` of every weight (0 by default)."""
 
     @functools.wraps(build)
     def made(*arguments: Any, seed: int = 0, **settings: Any) -> Any:
-        return drawn(lambda: build(*arguments, **settings), seed=seed)
+        with quiet_libraries(), seeded(seed):
+            pipeline = build(*arguments, **settings)
+        generator = torch.Generator().manual_seed(seed)
+        for name in order or sorted(pipeline.components):
+            part = pipeline.components[name]
+            if isinstance(part, nn.Module):
+                draw_weights(part, generator)
+                part.eval()
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
 
     return made
 
