@@ -76,8 +76,6 @@ class DDPMBackbone(UNetBackbone):
         self._check_device(z)
         return z.to(self.dtype)
 
-    def _predict(
-        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         del condition
         return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLOURS]

@@ -20,6 +20,9 @@ from latentedit.models.capabilities import Capabilities, GuidanceKind
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.prompts import PromptBackbone, check_fit, cut
 
+Clock = Literal["trained", "level", "clean"]
+"""A network's time at level s: that of its training, 1000 s; s itself; or 1 - s."""
+
 
 class FlowBackbone(PromptBackbone):
     """A rectified-flow transformer of a diffusers pipeline: ``v(z, s, c) = sign * transformer(z, time(s), c)``."""
@@ -27,6 +30,7 @@ class FlowBackbone(PromptBackbone):
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
     """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 
+    clock: ClassVar[Clock] = "trained"
     sign: ClassVar[Literal[1, -1]] = 1
     """-1 if the network predicts x - e."""
 
@@ -101,11 +105,17 @@ class FlowBackbone(PromptBackbone):
 
     def _text_widths(self) -> tuple[int, int]:
         """Widths of a token and of the pooled text."""
-        return int(self._network.config[self.text_field]), 0
+        config = self._network.config
+        return int(config[self.text_field]), 0 if self.pooled_at is None else int(config.pooled_projection_dim)
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
-        """Published guidance weight, and how it acts."""
-        return self.guidance, self.guidance_kind
+        """Published guidance weight, and how it acts; none in a distilled model unless its settings name a weight."""
+        distilled = self._is_distilled() and self.defaults.get("guidance", 1) == 1
+        return (1.0, "none") if distilled else (self.guidance, self.guidance_kind)
+
+    def _is_distilled(self) -> bool:
+        """Whether the network was distilled to need no guidance."""
+        return False
 
     def _trained_px(self) -> int:
         return self.trained_px
@@ -185,9 +195,11 @@ class FlowBackbone(PromptBackbone):
         return torch.full((len(like),), weight, device=like.device, dtype=torch.float32)
 
     def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        """The network's time argument at levels s, in float32 or better: the trained times unless a family differs."""
+        """The network's time argument at levels s, in float32 or better; see `Clock`."""
         del z
-        return s * int(self._scheduler["num_train_timesteps"])
+        if self.clock == "trained":
+            return s * int(self._scheduler["num_train_timesteps"])
+        return s if self.clock == "level" else 1 - s
 
     @abc.abstractmethod
     def _ask(

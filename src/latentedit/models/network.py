@@ -16,6 +16,7 @@ from latentedit.models.capabilities import Capabilities
 from latentedit.models.model_settings import check_settings
 from latentedit.models.notes import word_pieces
 from latentedit.models.placement import existing_device, known_dtype
+from latentedit.models.sites import Blocks, Site
 
 
 class NetworkBackbone(Backbone):
@@ -41,6 +42,9 @@ class NetworkBackbone(Backbone):
 
     denoiser: ClassVar[str] = "transformer"
     """Name of the part that predicts."""
+
+    blocks: ClassVar[tuple[Blocks, ...]] = ()
+    """Blocks of the denoiser, in the order in which it runs them."""
 
     def __init__(
         self,
@@ -119,6 +123,12 @@ class NetworkBackbone(Backbone):
     def _graph(*inputs: Tensor) -> AbstractContextManager[object]:
         """Record a graph only if one of these tensors requires it, not for parameters alone."""
         return torch.set_grad_enabled(torch.is_grad_enabled() and any(part.requires_grad for part in inputs))
+
+    def _sites(self) -> Mapping[str, Site]:
+        return {name: site for blocks in self.blocks for name, site in blocks.sites(self._network)}
+
+    def _attention(self) -> Mapping[str, Site]:
+        return {name: site for blocks in self.blocks for name, site in blocks.layers(self._network)}
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
         pictures = (z, *(condition.reference or ()))

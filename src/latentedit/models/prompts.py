@@ -6,12 +6,13 @@ Texts are embedded one at a time, since several families pad to the longest of a
 
 import dataclasses
 import functools
+import inspect
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +23,7 @@ from latentedit.models.libraries import pipeline_of, quiet_libraries
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
 
-EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
+EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
 _TOKENIZING = threading.RLock()
@@ -46,6 +47,12 @@ class PromptBackbone(NetworkBackbone):
 
     prompt_pipeline: ClassVar[str] = ""
     """Pipeline class whose ``encode_prompt`` is called; empty for the pipeline's own class."""
+
+    pooled_at: ClassVar[int | None] = None
+    """Which of the results of ``encode_prompt`` is the pooled text; the tokens come first."""
+
+    mask_at: ClassVar[int | None] = None
+    """Which is the mask of tokens that are attended to."""
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
@@ -97,7 +104,23 @@ class PromptBackbone(NetworkBackbone):
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """Embed one text with `stock`."""
-        raise NotImplementedError(f"{type(self).__name__} has neither _encode_prompt nor embed")
+        found = self._stock_prompt(text)
+        pooled, mask = (None if index is None else found[index] for index in (self.pooled_at, self.mask_at))
+        return found[0], pooled, mask
+
+    def _stock_prompt(self, text: str, **more: Any) -> Any:
+        """The results of ``encode_prompt`` for one text without guidance, with the arguments that it has."""
+        arguments = {
+            "device": self.device,
+            "max_sequence_length": self.window,
+            "do_classifier_free_guidance": False,
+            "num_images_per_prompt": 1,
+            "prompt_2": None,
+            "prompt_3": None,
+            **more,
+        }
+        taken = inspect.signature(self.stock.encode_prompt).parameters
+        return self.stock.encode_prompt(text, **{name: arguments[name] for name in taken if name in arguments})
 
     @functools.cached_property
     def stock(self) -> Any:
@@ -115,7 +138,7 @@ class PromptBackbone(NetworkBackbone):
         return Condition(
             tokens=tokens.to(self.device, self.dtype),
             pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
-            mask=None if mask is None else mask.to(self.device),
+            mask=None if mask is None else mask.to(self.device, torch.bool),
         )
 
     def _calls(self, condition: Condition) -> Sequence[Tensor]:

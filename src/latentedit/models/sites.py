@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, cast
 
@@ -46,8 +46,44 @@ class Site:
         return slice(0, count) if self.image == "first" else slice(-count, None)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """A list of similar blocks of a transformer, whose outputs are sites.
+
+    Args:
+        name: of the sites, "block" in "block.3.image".
+        modules: attribute of the network.
+        text: which of a block's outputs are the text's tokens; None has no site.
+        image: which are the image's; None is the output itself.
+        joined: where the image's tokens stand if a block, or its attention, takes them in one sequence with the text's.
+        attention: attribute of a block; a second one is its attention without text, "block.3.self".
+    """
+
+    name: str = "block"
+    modules: str = "transformer_blocks"
+    text: int | None = None
+    image: int | None = None
+    joined: Literal["first", "last"] | None = None
+    attention: tuple[str, ...] = ()
+
+    def sites(self, network: nn.Module) -> Iterator[tuple[str, Site]]:
+        """Names and sites of the streams after each block; the last block of SD3 has no text."""
+        for index, block in enumerate(getattr(network, self.modules)):
+            if self.text is not None and not getattr(block, "context_pre_only", False):
+                yield f"{self.name}.{index}.text", Site(module=block, item=self.text)
+            joined = self.joined if self.image is None else None
+            yield f"{self.name}.{index}.image", Site(module=block, item=self.image, image=joined)
+
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Site]]:
+        """Names and sites of the attention of each block."""
+        for index, block in enumerate(getattr(network, self.modules)):
+            for suffix, attribute in zip(("", ".self"), self.attention, strict=False):
+                if (module := getattr(block, attribute, None)) is not None:
+                    yield f"{self.name}.{index}{suffix}", Site(module=module, image=self.joined)
+
+
 class _Reached(BaseException):  # not an Exception: no network code that catches those may swallow it
-    """The forward pass came to the site; everything after it is not wanted."""
+    """Ends a forward pass at the site."""
 
     def __init__(self, feature: Tensor) -> None:
         super().__init__()

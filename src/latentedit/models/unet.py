@@ -96,9 +96,7 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
     def _check_parts(self) -> None:
         _check_widths(self._network.config, channels=self._codec.channels, text=self._text_widths()[0])
 
-    def _predict(
-        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         dtype = self.network_dtype
         return self._network(
             x_t.to(dtype),
