@@ -34,15 +34,7 @@ pictures are multiples of with its makers' autoencoder, in px; 0 where that diff
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Pipeline classes that share an adapter.
-
-    Args:
-        name: of the family.
-        module: of its adapter.
-        pipelines: supported pipeline classes.
-        licence: of its makers' weights.
-        multiple_px: image sides are multiples of this; 0 where that differs from model to model.
-    """
+    """Pipeline classes that share an adapter; ``multiple_px`` is 0 where it differs from model to model."""
 
     name: str
     module: str

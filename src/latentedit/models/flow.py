@@ -1,8 +1,7 @@
 """What adapters of rectified-flow transformers share: levels, time, sign, guidance, text windows.
 
-A family declares what differs: names of configuration fields, the published guidance weight, how the network is called
-(`_ask`, `_time`), the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (see
-`latentedit.models.prompts`).
+A family declares what differs: configuration fields, published guidance, how the network is called (`_ask`, `clock`),
+the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (`prompts`).
 """
 
 import abc
@@ -77,11 +76,7 @@ class FlowBackbone(PromptBackbone):
             raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest} px")
 
     def _check_parts(self) -> None:
-        """Check that the parts belong to one model.
-
-        Raises:
-            ModelError: text or latents of another width, or a tokenizer without its chat template.
-        """
+        """Check that text encoder, VAE and tokenizer belong to the transformer."""
         check_fit(
             getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder")),
             self.pipeline.vae,
@@ -141,9 +136,9 @@ class FlowBackbone(PromptBackbone):
             )
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        """The levels that the stock pipeline walks, shifted by picture size where its scheduler asks for that.
+        """The levels of the stock pipeline, shifted by image size where its scheduler says so.
 
-        One step goes from pure noise to the picture. (With a terminal level the stock scheduler divides by 0 there.)
+        One step goes from pure noise to the image: with a terminal level the stock scheduler would divide by 0.
         """
         if steps < 1:
             raise CoordinateError(f"a grid has at least one step; got {steps}")
@@ -209,12 +204,9 @@ class FlowBackbone(PromptBackbone):
 
 
 def whole_scheduler(scheduler: Any) -> dict[str, Any]:
-    """The configuration of a flow scheduler, or one, with defaults filled in.
+    """The configuration of a flow scheduler (or a configuration), with defaults filled in.
 
-    Of another class that walks flows, such as DPM-Solver with ``use_flow_sigmas``, it is that of the same levels.
-
-    Raises:
-        ModelError: a configuration that the scheduler refuses, or levels that rise.
+    Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same levels.
     """
     given = getattr(scheduler, "config", scheduler)
     if given.get("use_flow_sigmas"):

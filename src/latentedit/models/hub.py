@@ -25,16 +25,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Path:
     """The snapshot folder of a diffusers model, downloaded unless it lies in the cache; all files of one commit.
 
-    Of each network the plain safetensors files, a half-precision copy (``*.bf16.*``, ``*.fp16.*``) where there are no
-    plain ones; of tokenizers and processors what is text. Neither pickles nor parts that the adapter does not read.
+    Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
+    them. Neither pickles nor parts that the adapter does not read are downloaded.
 
     Args:
         model_id: ``org/name``, or ``org/name@revision``.
-        text_encoders: "required" leaves out parts that the model can do without, such as SD3's T5.
-
-    Raises:
-        ModelError: with what to do: no such model, none of diffusers or of a supported kind, a licence to accept, or no
-            network.
+        text_encoders: "required" omits parts that the model can do without, such as SD3's T5.
     """
     name, _, revision = model_id.partition("@")
     place = download(model_id, wanted=_FIRST)
@@ -54,16 +50,7 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
 
 
 def download(model_id: str, *, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> Path:
-    """The snapshot folder of a repository of the hub, downloaded unless it lies in the cache.
-
-    Args:
-        model_id: ``org/name``, or ``org/name@revision``.
-        wanted: patterns of the files that are downloaded.
-        unwanted: patterns of those among them that are not.
-
-    Raises:
-        ModelError: with what to do: no such repository, a licence to accept, or no network.
-    """
+    """The snapshot folder of a repository of the hub, with all files that match a pattern, downloaded or cached."""
     hub: Any = require("huggingface_hub", "hub")
     name, _, revision = model_id.partition("@")
     with _explained(hub, model_id):
@@ -99,7 +86,7 @@ def _copies(part: str, stem: str, variant: str) -> list[str]:
 
 @contextmanager
 def _explained(hub: Any, model_id: str) -> Generator[None]:
-    """Errors of the hub as errors that say what to do."""
+    """Re-raise errors of the hub as `ModelError` that says what to do."""
     name = model_id.partition("@")[0]
     try:
         yield

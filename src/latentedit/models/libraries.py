@@ -13,11 +13,7 @@ from latentedit.core.process import SharedContext
 
 
 def library_class(library: str, name: str) -> Any:
-    """A class of diffusers or transformers by name.
-
-    Raises:
-        ModelError: another library, or a class that the installed version lacks.
-    """
+    """A class of diffusers or transformers by name."""
     if library not in ("diffusers", "transformers"):
         raise ModelError(
             f"the class {name} is of the library {library!r}, which is not supported. Do not use the model"

@@ -40,20 +40,13 @@ class PackedFlowBackbone(FlowBackbone):
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
     ) -> Float[Tensor, "b n d"]:
-        """The network's output, the picture's own tokens first.
-
-        Args:
-            tokens: of the picture, then of each reference.
-            time: of `_time`.
-            condition: text, mask and embedded guidance.
-            sizes: of the picture and of each reference.
-        """
+        """The network's output, the picture's own tokens first; ``sizes`` are of the picture and of each reference."""
 
 
 def positions(size: Size, *, first: int, axes: int, device: torch.device) -> Float[Tensor, "n axes"]:
-    """Rotary positions of a picture's tokens: ``(first, row, column)``, then zeros up to so many axes.
+    """Rotary positions of a picture's tokens, ``(first, row, column)``, then zeros up to so many axes.
 
-    In float32: bfloat16 knows no odd number beyond 256.
+    In float32, as bfloat16 has no odd number beyond 256.
     """
     rows, columns = size
     ids = torch.zeros(rows, columns, axes, device=device)

@@ -59,12 +59,7 @@ class PromptBackbone(NetworkBackbone):
         self._codec = Codec(pipeline.vae, torch.promote_types(self._network_dtype, torch.float32))
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the VAE's posterior, normalised as the network takes it.
-
-        Raises:
-            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
-            DeviceError: on another device.
-        """
+        """The mode of the VAE's posterior, normalised as the network takes it."""
         self._check_pixels(pixels)
         with self._graph(pixels):
             return self._codec.encode(pixels)
@@ -79,9 +74,6 @@ class PromptBackbone(NetworkBackbone):
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where padding is masked.
 
-        Raises:
-            ConfigError: no text at all.
-
         Cost:
             One forward pass of the text encoders a text; no network evaluation.
         """
@@ -95,7 +87,7 @@ class PromptBackbone(NetworkBackbone):
     def _read(self, text: str) -> EncodedPrompt:
         """Embed one text; a denoiser that is offloaded as a whole leaves the device to the text encoders first.
 
-        Accelerate's hooks know the order of sampling only, in which no text is embedded after the denoiser ran.
+        Accelerate's hooks know the order of sampling only, in which no text follows the denoiser.
         """
         hook: Any = getattr(self._network, "_hf_hook", None)
         if hasattr(hook, "prev_module_hook"):
@@ -172,18 +164,7 @@ class PromptBackbone(NetworkBackbone):
 
 
 def check_fit(encoder: Any, vae: Any, *, text: int, channels: int, layers: int = 1) -> None:
-    """Check that text encoder and VAE belong to the same model as the transformer.
-
-    Args:
-        encoder: of text.
-        vae: of images.
-        text: width of a text token that the transformer takes.
-        channels: of a latent that the transformer takes.
-        layers: of the text encoder that are concatenated to one token.
-
-    Raises:
-        ModelError: another width of the text, or another number of latent channels.
-    """
+    """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
     width = layers * int(encoder.config.get_text_config().hidden_size)
     if width != text:
         raise ModelError(

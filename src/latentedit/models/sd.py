@@ -22,13 +22,7 @@ _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 
 
 class StableDiffusionBackbone(TextUNetBackbone):
-    """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
-
-    Raises:
-        ConfigError: a dtype that makes no sense.
-        DeviceError: a device that this machine lacks.
-        ModelError: parts that do not fit together.
-    """
+    """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text."""
 
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
     prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"

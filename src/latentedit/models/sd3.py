@@ -38,18 +38,8 @@ _TURBO = re.compile(r"(?<![a-z])turbo(?![a-z])", re.IGNORECASE)
 class StableDiffusion3Backbone(FlowBackbone):
     """SD3, SD3.5 and their miniatures: ``v(z, s, c) = transformer(z, 1000 s, tokens, pooled)``.
 
-    Of the settings it reads "zero_tokens" too.
-
-    Args:
-        pipeline: a ``StableDiffusion3Pipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-        max_sequence_length: number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in the
-            stock pipeline, but without T5 what ``settings["zero_tokens"]`` says.
-
-    Raises:
-        ConfigError: a length that makes no sense.
-        DeviceError: a device that this machine lacks.
-        ModelError: parts that do not fit together.
+    ``max_sequence_length`` is the number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in
+    the stock pipeline, but without T5 what ``settings["zero_tokens"]`` says.
     """
 
     parts: ClassVar[tuple[str, ...]] = (

@@ -32,9 +32,8 @@ class Site:
 
     Args:
         module: the module whose output it is; the network runs it once in a forward pass.
-        item: which element of the module's tuple of outputs; None is the output itself.
-        image: where the tokens of the picture and its references stand in a sequence that has text too; None is an
-            output of one kind.
+        item: index in the module's tuple of outputs; None is the output itself.
+        image: where the tokens of the image and its references stand in a sequence with text; None without text.
     """
 
     module: nn.Module
@@ -97,13 +96,7 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
         site: where.
         name: of the site, for messages.
         forward: runs the network; what it returns is not used.
-        tokens: how many the picture has, for sites with text in their sequence.
-
-    Raises:
-        ModelError: a forward pass that never comes to the site.
-
-    Cost:
-        The network up to the site. The hook is removed whatever happens.
+        tokens: number of the image's tokens, for sites with text in their sequence.
     """
 
     def stop(output: Any) -> None:
@@ -119,12 +112,7 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
 
 @contextmanager
 def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: int = 0) -> Generator[None]:
-    """Inside the context, one forward pass goes on from its feature at the site plus a shift, cast to that dtype.
-
-    Raises:
-        ModelError: a module that the pass does not run, or runs more than once.
-        ShapeError: a shift of another shape than the feature.
-    """
+    """Inside the context, one forward pass adds a shift to its feature at the site, in that dtype."""
 
     def move(_name: str, _site: Site, output: Any) -> Any:
         feature = _feature(site, output, tokens)
@@ -139,12 +127,7 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
 
 
 def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
-    """Sites of the queries, keys and values of attention layers: "block.3" has "block.3.key" and so on.
-
-    Args:
-        attention: attention modules of diffusers by name; ``image`` says where the picture's tokens stand in what they
-            are given.
-    """
+    """Sites of the queries, keys and values of attention layers: "block.3" has "block.3.key" and so on."""
     return {
         f"{layer}.{what}": dataclasses.replace(site, module=getattr(site.module, linear))
         for layer, site in attention.items()
@@ -154,11 +137,7 @@ def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
 
 @contextmanager
 def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, Tensor]]:
-    """Inside the context, one forward pass leaves its features at sites in what the context gives.
-
-    Raises:
-        ModelError: a module that the pass does not run, or runs more than once.
-    """
+    """Inside the context, one forward pass stores its features at sites in the dictionary that the context gives."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str, site: Site, output: Any) -> None:
@@ -170,12 +149,7 @@ def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, T
 
 @contextmanager
 def giving(sites: Mapping[str, Site], features: AttentionFeatures, tokens: int = 0) -> Generator[None]:
-    """Inside the context, one forward pass goes on from given features at sites, cast to the dtype of its own.
-
-    Raises:
-        ModelError: a module that the pass does not run, or runs more than once.
-        ShapeError: a feature of another shape than the network's own.
-    """
+    """Inside the context, one forward pass continues from given features at sites, in the dtype of its own."""
 
     def give(name: str, site: Site, output: Any) -> Any:
         own, feature = _feature(site, output, tokens), features[name]
@@ -211,9 +185,9 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
 
 @contextmanager
 def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generator[None]:
-    """Inside the context, what this thread has a module give goes through a function; None leaves it as it is.
+    """Inside the context, a function changes a module's outputs in this thread; None leaves them as they are.
 
-    Other threads may run the same network meanwhile. A network that is compiled runs as it is written.
+    Other threads may run the same network meanwhile. A compiled network runs eagerly.
     """
     ours = threading.get_ident()
 

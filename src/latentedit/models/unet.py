@@ -113,11 +113,7 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
 
 
 def _check_widths(config: Any, *, channels: int, text: int) -> None:
-    """Refuse parts of two models.
-
-    Raises:
-        ModelError: another number of latent channels than the VAE's, or text of another width.
-    """
+    """Refuse parts of two models."""
     taken, given, width = config.in_channels, config.out_channels, config.cross_attention_dim
     if taken != channels == given:
         raise ModelError(
@@ -137,16 +133,7 @@ def _check_widths(config: Any, *, channels: int, text: int) -> None:
 
 
 def check_plain(unet: Any, *, additions: str | None = None) -> None:
-    """Refuse a U-Net that wants more than latents, a time and text.
-
-    Args:
-        unet: of diffusers.
-        additions: the ``addition_embed_type`` that its adapter knows how to serve.
-
-    Raises:
-        ModelError: class labels, other additional embeddings (SDXL, image prompts), the guidance weight as an input
-            (latent consistency), or times that are not counted.
-    """
+    """Refuse a U-Net that takes more than latents, a time and text, except for the given additional embeddings."""
     config = unet.config
     wants = {
         "class_embed_type": "class labels",

@@ -82,16 +82,7 @@ class VPSchedule:
 
     @classmethod
     def from_scheduler(cls, scheduler: Any, **changes: Any) -> "VPSchedule":
-        """The schedule of any scheduler of the family.
-
-        Args:
-            scheduler: of diffusers.
-            changes: settings that the pipeline changes in its configuration.
-
-        Raises:
-            ModelError: no betas, unsupported betas or predictions, or a network that predicts the noise although its
-                last time is nothing else.
-        """
+        """The schedule of any scheduler of the family, with settings that the pipeline changes."""
         kind = type(scheduler).__name__
         if kind.startswith("EDM"):
             raise ModelError(
@@ -170,13 +161,10 @@ class VPSchedule:
         return time
 
     def grid(self, steps: int) -> LevelGrid:
-        """The levels at which the stock sampler asks the network in so many steps, then 0.
+        """The levels at which the stock sampler calls the network, then 0.
 
-        Sampling starts at the first: at ``s_max`` with "trailing" spacing, lower with "leading" (time 981 of 1000 in
-        50 steps). Starting latents there are ``N(0, ((1 - s)^2 + s^2) I)``.
-
-        Raises:
-            CoordinateError: no step, or more than there are trained times for.
+        Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
+        lower with "leading" (time 981 of 1000 in 50 steps).
         """
         if steps < 1:
             raise CoordinateError(f"steps must be at least 1; got {steps}")
@@ -196,10 +184,7 @@ class VPSchedule:
     ) -> Float[Tensor, "b *latent"]:
         """The velocity that a network's prediction stands for, in the dtype of z; computed in float32 or better.
 
-        Args:
-            network: called with latents in its own coordinates and float32 times.
-            z: canonical latents.
-            s: level of each, in ``[s_min, s_max]``.
+        The network takes latents in its own coordinates and float32 times.
         """
         wide = z.to(torch.promote_types(z.dtype, torch.float32))
         alpha, sigma = (part.to(wide) for part in alpha_sigma_from_level(to_float64(s)))
@@ -259,11 +244,7 @@ class VPBackbone(NetworkBackbone):
 
 
 def _ddim(config: Mapping[str, Any]) -> Any:
-    """A new DDIM scheduler.
-
-    Raises:
-        ModelError: a configuration that it refuses.
-    """
+    """A new DDIM scheduler."""
     try:
         with quiet_libraries():
             return library_class("diffusers", "DDIMScheduler").from_config(dict(config))
