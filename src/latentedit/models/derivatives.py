@@ -62,26 +62,16 @@ class VelocityJacobian(LinearOperator):
             raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
-        self._step = step
-        self._may_fall_back = mode is None
-        self._note = ""
+        self._step, self._may_fall_back = step, mode is None
+        self.note = ""
+        """What the user should know about `mode`, the mode in use; empty if nothing."""
         able = backbone.capabilities.derivatives
-        self._mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
-        if _NEEDS.get(self._mode, "") not in {"", *able}:
+        self.mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
+        if _NEEDS.get(self.mode, "") not in {"", *able}:
             raise UnsupportedDerivativeError(
                 f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
             )
-        self._blocks = self._make_blocks(self._mode)
-
-    @property
-    def mode(self) -> Mode:
-        """The mode in use."""
-        return self._mode
-
-    @property
-    def note(self) -> str:
-        """What the user should know about the mode in use; empty if nothing."""
-        return self._note
+        self._blocks = self._make_blocks(self.mode)
 
     def difference(
         self, u: Float[Tensor, "b *latent"], velocity: Float[Tensor, "b *latent"]
@@ -97,13 +87,13 @@ class VelocityJacobian(LinearOperator):
         return torch.cat([self._backbone.velocity(z[k], s[k], condition[k]) for k in parts]) - velocity
 
     def _matvec(self, u: Tensor) -> Tensor:
-        if self._mode == "forward" and self._may_fall_back:
+        if self.mode == "forward" and self._may_fall_back:
             try:
                 return self._apply(self._blocks, JacobianOperator.matvec, u)
             except UnsupportedDerivativeError as error:
-                self._note = fallback_note(self._backbone, error, "central differences")
-            self._mode = "finite_difference"
-            self._blocks = self._make_blocks(self._mode)
+                self.note = fallback_note(self._backbone, error, "central differences")
+            self.mode = "finite_difference"
+            self._blocks = self._make_blocks(self.mode)
         return self._apply(self._blocks, JacobianOperator.matvec, u)
 
     def _rmatvec(self, u: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ _KNOWN = {
 pictures are multiples of with its makers' autoencoder, in px; 0 where that differs from model to model."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Family:
     """Pipeline classes that share an adapter; ``multiple_px`` is 0 where it differs from model to model."""
 
@@ -52,7 +52,5 @@ def families() -> list[Family]:
     for module, pipelines in by_module.items():
         stem = module.rpartition(".")[2]
         name, licence, multiple = _KNOWN.get(stem, (stem, "see the model's card", 0))
-        found.append(
-            Family(name=name, module=module, pipelines=tuple(sorted(pipelines)), licence=licence, multiple_px=multiple)
-        )
+        found.append(Family(name, module, tuple(sorted(pipelines)), licence, multiple))
     return sorted(found, key=lambda one: one.name.lower())

@@ -143,11 +143,12 @@ class FeatureJacobian(BlockOperator):
         backbone = feature.backbone
         able = backbone.capabilities.derivatives
         self._may_fall_back = mode is None
-        self._note = ""
-        self._mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
-        if not {"vjp", *(["jvp"] if self._mode == "forward" else [])} <= able:
+        self.note = ""
+        """What the user should know about `mode`, the mode in use; empty if nothing."""
+        self.mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
+        if not {"vjp", *(["jvp"] if self.mode == "forward" else [])} <= able:
             raise UnsupportedDerivativeError(
-                f"{backbone.name} lacks derivatives that mode {self._mode!r} needs; it has "
+                f"{backbone.name} lacks derivatives that mode {self.mode!r} needs; it has "
                 f"{', '.join(sorted(able)) or 'none'}. Use another mode or model"
             )
         self._feature, self._z, self._step, self._size = feature, z.detach(), step, rows
@@ -157,25 +158,15 @@ class FeatureJacobian(BlockOperator):
         self._check_finite(value, "features")
         self._derivative(1, nullcontext)
 
-    @property
-    def mode(self) -> Mode:
-        """How ``matmat`` is computed."""
-        return self._mode
-
-    @property
-    def note(self) -> str:
-        """What the user should know about the mode in use; empty if nothing."""
-        return self._note
-
     def _matmat(self, v: Tensor) -> Tensor:
-        kernel = nullcontext if self._mode == "finite_difference" else differentiable_attention
+        kernel = nullcontext if self.mode == "finite_difference" else differentiable_attention
         try:
             return self._apply(Derivative.forward, v, kernel, self.out_shape)
         except UnsupportedDerivativeError as error:
-            if self._mode != "forward" or not self._may_fall_back:
+            if self.mode != "forward" or not self._may_fall_back:
                 raise
-            self._note = fallback_note(self._feature.backbone, error, "two reverse passes")
-        self._mode = "double_backward"
+            self.note = fallback_note(self._feature.backbone, error, "two reverse passes")
+        self.mode = "double_backward"
         return self._apply(Derivative.forward, v, kernel, self.out_shape)
 
     def _rmatmat(self, u: Tensor) -> Tensor:
@@ -206,7 +197,7 @@ class FeatureJacobian(BlockOperator):
         point = self._z.repeat(copies, *[1] * (self._z.ndim - 1))
         backbone = self._feature.backbone
         return Derivative(
-            function, point, mode=self._mode, step=self._step, precision=backbone.compute_dtype, name=backbone.name
+            function, point, mode=self.mode, step=self._step, precision=backbone.compute_dtype, name=backbone.name
         )
 
     def _check_finite(self, values: Tensor, what: str) -> None:

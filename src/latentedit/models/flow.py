@@ -5,7 +5,6 @@ the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how tex
 """
 
 import abc
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -16,8 +15,10 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.models.capabilities import Capabilities, GuidanceKind
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import scheduler_of
 from latentedit.models.prompts import PromptBackbone, check_fit, cut
+
+_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
 Clock = Literal["trained", "level", "clean"]
 """A network's time at level s: that of its training, 1000 s; s itself; or 1 - s."""
@@ -146,7 +147,7 @@ class FlowBackbone(PromptBackbone):
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
-        scheduler = fresh_scheduler(self._scheduler)
+        scheduler = scheduler_of(_SCHEDULER, self._scheduler)
         if self._shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
             scheduler.set_shift(self._shift)
         self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
@@ -211,16 +212,7 @@ def whole_scheduler(scheduler: Any) -> dict[str, Any]:
     given = getattr(scheduler, "config", scheduler)
     if given.get("use_flow_sigmas"):
         given = {**given, "shift": given["flow_shift"]}
-    config = fresh_scheduler(given).config
+    config = scheduler_of(_SCHEDULER, given).config
     if config["invert_sigmas"]:
         raise ModelError("the scheduler's levels rise (invert_sigmas), and those of this family fall")
     return {key: config[key] for key in config if not key.startswith("_")}
-
-
-def fresh_scheduler(config: Mapping[str, Any]) -> Any:
-    """A scheduler that no earlier call has changed."""
-    try:
-        with quiet_libraries():
-            return library_class("diffusers", "FlowMatchEulerDiscreteScheduler").from_config(dict(config))
-    except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"a FlowMatchEulerDiscreteScheduler does not take its configuration: {error}") from error

@@ -27,14 +27,8 @@ from latentedit.models.sites import Blocks
 AXES = 4
 """Of a rotary position: reference, row, column, word."""
 
-MOST_REFERENCES = 10
-"""That the makers show the network at once."""
-
 REFERENCE_STEP = 10
 """Distance of reference pictures on the first axis."""
-
-TEXT_LAYERS = 3
-"""Layers of the text encoder that are joined to one token."""
 
 TEXT_MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
 """Stands for a text in a chat."""
@@ -49,7 +43,7 @@ class Flux2Backbone(PackedFlowBackbone):
     Klein that is distilled has no guidance, unless ``settings["guidance"]`` is other than 1.
     """
 
-    text_layers: ClassVar[int] = TEXT_LAYERS
+    text_layers: ClassVar[int] = 3
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 4.0
     blocks: ClassVar[tuple[Blocks, ...]] = (
@@ -64,7 +58,7 @@ class Flux2Backbone(PackedFlowBackbone):
         return bool(self.pipeline.config.get("is_distilled"))
 
     def _most_references(self) -> int:
-        return MOST_REFERENCES
+        return 10
 
     def _prefix_tokens(self, text: str) -> int:
         """The beginning of the chat, which holds what the tokenizer itself would mark it with."""

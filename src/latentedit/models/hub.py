@@ -1,13 +1,12 @@
 """Models of the Hugging Face hub: of their files those that are read, downloaded into its cache."""
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ModelError, require
-from latentedit.models.loading import TextEncoders, is_network, read_index, weight_stem
+from latentedit.models.loading import STEMS, TextEncoders, is_network, read_index
 from latentedit.models.weights import VARIANTS, pipeline_variant, stored_as
 
 CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
@@ -38,7 +37,7 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
     pinned = f"{name}@{commit_of(place) or revision}".removesuffix("@")
     wanted = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
     place = download(pinned, wanted=wanted)
-    stems = {part: weight_stem(library) for part, (library, _) in parts.items() if is_network(part)}
+    stems = {part: STEMS[library] for part, (library, _) in parts.items() if is_network(part)}
     if any(not (place / part).is_dir() for part in parts):
         names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
         return download(pinned, wanted=sorted(names))
@@ -53,43 +52,10 @@ def download(model_id: str, *, wanted: Sequence[str], unwanted: Sequence[str] = 
     """The snapshot folder of a repository of the hub, with all files that match a pattern, downloaded or cached."""
     hub: Any = require("huggingface_hub", "hub")
     name, _, revision = model_id.partition("@")
-    with _explained(hub, model_id):
+    try:
         found = hub.snapshot_download(
             name, revision=revision or None, allow_patterns=list(wanted), ignore_patterns=list(unwanted)
         )
-    return Path(found)
-
-
-def commit_of(place: Path) -> str | None:
-    """The commit of a folder in the hub's cache; None elsewhere."""
-    return place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None
-
-
-def _files(part: str, library: str) -> list[str]:
-    """Patterns of the files of a part that are read."""
-    if part == "scheduler":
-        return [f"{part}/scheduler_config.json"]
-    if not is_network(part):
-        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
-    stem = weight_stem(library)
-    return [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-?????-of-?????.safetensors"]
-
-
-def _copies(part: str, stem: str, variant: str) -> list[str]:
-    """Patterns of the weights of a half-precision copy."""
-    return [
-        f"{part}/{stem}.{variant}.safetensors",
-        f"{part}/{stem}.{variant}-?????-of-?????.safetensors",
-        f"{part}/{stem}-?????-of-?????.{variant}.safetensors",
-    ]
-
-
-@contextmanager
-def _explained(hub: Any, model_id: str) -> Generator[None]:
-    """Re-raise errors of the hub as `ModelError` that says what to do."""
-    name = model_id.partition("@")[0]
-    try:
-        yield
     except hub.errors.GatedRepoError as error:
         raise ModelError(
             f"{name} needs its licence accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
@@ -105,3 +71,28 @@ def _explained(hub: Any, model_id: str) -> Generator[None]:
             f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
             "Check the network, or copy the folder here and give its path"
         ) from error
+    return Path(found)
+
+
+def commit_of(place: Path) -> str | None:
+    """The commit of a folder in the hub's cache; None elsewhere."""
+    return place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None
+
+
+def _files(part: str, library: str) -> list[str]:
+    """Patterns of the files of a part that are read."""
+    if part == "scheduler":
+        return [f"{part}/scheduler_config.json"]
+    if not is_network(part):
+        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
+    stem = STEMS[library]
+    return [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-?????-of-?????.safetensors"]
+
+
+def _copies(part: str, stem: str, variant: str) -> list[str]:
+    """Patterns of the weights of a half-precision copy."""
+    return [
+        f"{part}/{stem}.{variant}.safetensors",
+        f"{part}/{stem}.{variant}-?????-of-?????.safetensors",
+        f"{part}/{stem}-?????-of-?????.{variant}.safetensors",
+    ]

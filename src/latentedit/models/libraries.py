@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,15 @@ def pipeline_of(kind: str, pipeline: Any) -> Any:
     }
     with quiet_libraries():
         return build(**settings | parts)
+
+
+def scheduler_of(kind: str, config: Mapping[str, Any]) -> Any:
+    """A new scheduler of diffusers, which no earlier call has changed."""
+    try:
+        with quiet_libraries():
+            return library_class("diffusers", kind).from_config(dict(config))
+    except Exception as error:  # configurations fail in as many ways as they have settings
+        raise ModelError(f"a {kind} does not take the scheduler's configuration: {error}") from error
 
 
 @contextmanager

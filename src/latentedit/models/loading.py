@@ -46,7 +46,7 @@ _REFUSED = {
 }
 """Pipelines that resemble supported ones, and why they are not supported."""
 
-_STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
 
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
@@ -134,7 +134,7 @@ class ModelFolder:
 
     def weight_folders(self) -> list[tuple[Path, str]]:
         """Folder and file stem of each network's weights."""
-        return [(self.part_folder(part), _STEMS[self.parts[part][0]]) for part in self.networks]
+        return [(self.part_folder(part), STEMS[self.parts[part][0]]) for part in self.networks]
 
 
 def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
@@ -187,7 +187,7 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     for part in ("scheduler", *adapter.parts):
         if part not in present and part not in optional:
             raise ModelError(f"{path / 'model_index.json'} lists no {part}. {_AGAIN}")
-        if is_network(part) and part in present and present[part][0] not in _STEMS:
+        if is_network(part) and part in present and present[part][0] not in STEMS:
             raise ModelError(
                 f"the {part} in {path / 'model_index.json'} is a class of {present[part][0]!r}. "
                 "Only diffusers and transformers are supported"
@@ -249,11 +249,6 @@ def is_network(part: str) -> bool:
 def is_tokenizer(part: str) -> bool:
     """Whether a part is a tokenizer or a processor of images and text."""
     return part.startswith(("tokenizer", "processor"))
-
-
-def weight_stem(library: str) -> str:
-    """File name of a network's weights, by the library of its class."""
-    return _STEMS[library]
 
 
 def _configuration_file(part: str) -> str:

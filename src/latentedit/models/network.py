@@ -14,7 +14,6 @@ from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.model_settings import check_settings
-from latentedit.models.notes import word_pieces
 from latentedit.models.placement import existing_device, known_dtype
 from latentedit.models.sites import Blocks, Site
 
@@ -67,11 +66,6 @@ class NetworkBackbone(Backbone):
         """
         self._channels, self._scale, self._stride, self._widths = channels, scale, stride, widths
         self._multiple = scale * stride
-
-    def _vocabulary(self) -> frozenset[str] | None:
-        """Words seen in training; None if unknown."""
-        known = self.defaults.get("vocabulary")
-        return None if known is None else word_pieces(known)
 
     @property
     def device(self) -> torch.device:

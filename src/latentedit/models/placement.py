@@ -7,7 +7,7 @@ same methods of diffusers.
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from latentedit.models.libraries import quiet_libraries
 Policy = Literal["resident", "model", "groups"]
 """All networks on the device; the one that is asked on it and the others in memory; the same layer by layer."""
 
-POLICIES: tuple[Policy, ...] = ("resident", "model", "groups")
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that compute; "meta" only pretends to."""

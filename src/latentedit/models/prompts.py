@@ -21,7 +21,7 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import pipeline_of, quiet_libraries
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
+from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note, word_pieces
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
@@ -141,7 +141,8 @@ class PromptBackbone(NetworkBackbone):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Sentences about words that are truncated, and words that never occurred in training."""
-        vocabulary = self._vocabulary()
+        known = self.defaults.get("vocabulary")
+        vocabulary = None if known is None else word_pieces(known)
         with _TOKENIZING:
             notes = [note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary))]
         return list(dict.fromkeys(notes))

@@ -78,8 +78,7 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    pinned = model if revision is None else _pinned(model, revision)
-    name, path = locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
+    name, path = locate(_pinned(model, revision), functools.partial(download_model, text_encoders=text_encoders))
     loras, chosen = lora_files(lora), existing_device(device)
     folder = open_folder(path, text_encoders=text_encoders)
     needs = model_needs(folder)
@@ -106,8 +105,7 @@ def load(
 
 def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision: str | None = None) -> ModelNeeds:
     """What a model needs, before any of it is loaded; of a hub id only the configurations are downloaded."""
-    pinned = model if revision is None else _pinned(model, revision)
-    _, path = locate(pinned, functools.partial(download, wanted=CONFIGURATIONS))
+    _, path = locate(_pinned(model, revision), functools.partial(download, wanted=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
@@ -214,8 +212,10 @@ def _moved_by_hooks(network: nn.Module) -> bool:
     return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())
 
 
-def _pinned(model: str | Path, revision: str) -> str:
-    """A hub id at a revision."""
+def _pinned(model: str | Path, revision: str | None) -> str | Path:
+    """A hub id at a revision; without one, the model as it is."""
+    if revision is None:
+        return model
     name = str(model)
     if name in bundled_names() or Path(name).exists() or not _HUB_ID.fullmatch(name) or "@" in name:
         raise ConfigError(f"a revision is of a hub id without one (org/name); got {name!r}. Leave revision out")

@@ -44,7 +44,7 @@ from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.capabilities import Capabilities
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
 
@@ -97,7 +97,8 @@ class VPSchedule:
                 f"the scheduler is a {kind}, which has no betas, and this family needs the betas of its training. "
                 "Use the model's own scheduler, or one made from its configuration"
             )
-        sampler = _ddim({**whole, **changes, **({"timestep_spacing": "trailing"} if consistency else {})})
+        spacing = {"timestep_spacing": "trailing"} if consistency else {}
+        sampler = scheduler_of("DDIMScheduler", whole | changes | spacing)
         settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
         if prediction not in _PREDICTIONS:
@@ -168,7 +169,7 @@ class VPSchedule:
         """
         if steps < 1:
             raise CoordinateError(f"steps must be at least 1; got {steps}")
-        scheduler = _ddim(self.scheduler)
+        scheduler = scheduler_of("DDIMScheduler", self.scheduler)
         times: list[int] = []
         if steps <= self.times:
             scheduler.set_timesteps(steps, device="cpu")
@@ -241,12 +242,3 @@ class VPBackbone(NetworkBackbone):
         self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         """The network's output at latents in its own coordinates; text is cut to the longest of the batch."""
-
-
-def _ddim(config: Mapping[str, Any]) -> Any:
-    """A new DDIM scheduler."""
-    try:
-        with quiet_libraries():
-            return library_class("diffusers", "DDIMScheduler").from_config(dict(config))
-    except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"the DDIM scheduler does not take these betas: {error}") from error
