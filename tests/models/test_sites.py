@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -133,15 +134,8 @@ def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
 U = torch.tensor([[0.5, 1.0]])
 
 
-class Compiled(nn.Module):
-    """Two modules in a row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.block, self.last = nn.Tanh(), nn.Sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.block(x))
+def two_modules() -> Any:
+    return nn.Sequential(OrderedDict(block=nn.Tanh(), last=nn.Sigmoid()))
 
 
 def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
@@ -152,7 +146,7 @@ def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
-    network = Compiled()
+    network = two_modules()
     build: Any = torch.compile
     compiled = build(network, backend=kernels)
     site, plain = Site(module=network.block), compiled(X)
@@ -182,7 +176,7 @@ def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
         return run
 
     build: Any = torch.compile
-    compiled = build(Compiled(), backend=counted)
+    compiled = build(two_modules(), backend=counted)
     outer, inner = uncompiled(), uncompiled()
     with outer:
         inner.__enter__()
