@@ -50,7 +50,7 @@ class FlowBackbone(PromptBackbone):
     guidance_norm: ClassVar[Literal["token", "row"]] = "token"
 
     trained_px: int = 1024
-    """Side of the images that the family was trained on."""
+    """Side of the images that the family was trained on; 0 is the network's ``sample_size``."""
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
@@ -62,7 +62,7 @@ class FlowBackbone(PromptBackbone):
             channels=self._codec.channels, scale=self._codec.scale_px, stride=self._patch(), widths=self._text_widths()
         )
         weight, kind = self._default_guidance()
-        trained, largest = self._trained_px(), self._largest_side()
+        trained, largest = self.trained_px or int(self._network.config.sample_size) * self._scale, self._largest_side()
         trained = max(self._multiple, trained // self._multiple * self._multiple)
         self.capabilities = Capabilities(
             guidance=float(self.defaults.get("guidance", weight)),
@@ -112,9 +112,6 @@ class FlowBackbone(PromptBackbone):
     def _is_distilled(self) -> bool:
         """Whether the network was distilled to need no guidance."""
         return False
-
-    def _trained_px(self) -> int:
-        return self.trained_px
 
     def _largest_side(self) -> int | None:
         """Largest side in pixels that the network has positions for; None without a limit."""

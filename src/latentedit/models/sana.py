@@ -37,11 +37,9 @@ class SanaBackbone(FlowBackbone):
     text_field: ClassVar[str] = "caption_channels"
     guidance: ClassVar[float] = 4.5
     window: int = 300
+    trained_px: int = 0
     mask_at: ClassVar[int | None] = 1
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(),)
-
-    def _trained_px(self) -> int:
-        return int(self._network.config.sample_size) * self._scale
 
     def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
         config = scheduler.config

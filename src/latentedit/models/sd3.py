@@ -55,6 +55,7 @@ class StableDiffusion3Backbone(FlowBackbone):
     prompt_pipeline: ClassVar[str] = "StableDiffusion3Pipeline"
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     pooled_at: ClassVar[int | None] = 2
+    trained_px: int = 0
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(text=0, image=1, attention=("attn", "attn2")),)
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.85, "steps": 50, "source_guidance": 3.5, "target_guidance": 13.5},  # 33 of 50, shift 3
@@ -101,9 +102,6 @@ class StableDiffusion3Backbone(FlowBackbone):
         if config.dual_attention_layers:
             return 4.5, "cfg"
         return (3.5 if config.qk_norm else 7.0), "cfg"
-
-    def _trained_px(self) -> int:
-        return int(self._network.config.sample_size) * self._scale
 
     def _largest_side(self) -> int | None:
         positions = self._network.config.pos_embed_max_size
