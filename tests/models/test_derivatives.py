@@ -66,14 +66,6 @@ class TestExact(OperatorContract):
         return mixture_jacobian(request.param)
 
 
-class TestFiniteDifference(OperatorContract):
-    quantity = "difference"
-
-    @pytest.fixture(params=[torch.float64, torch.float32])
-    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
-        return mixture_jacobian("finite_difference", request.param)
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_row_9_products_are_those_of_the_closed_jacobian(mode: Mode) -> None:
     u = question()[2]

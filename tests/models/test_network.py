@@ -84,21 +84,11 @@ def test_what_does_not_fit_is_refused(backbone: NetworkBackbone) -> None:
         backbone.embed([])
 
 
-class Network(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(3))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.float32
-
-
 def test_networks_are_cast_and_frozen() -> None:
-    network = placed(Network(), torch.device("cpu"), torch.bfloat16)
+    plain, mixed = nn.LayerNorm(3), nn.LayerNorm(3).double()
+    plain.dtype = mixed.dtype = torch.float32  # type: ignore[assignment]
+    network = placed(plain, torch.device("cpu"), torch.bfloat16)
     assert (network.weight.dtype, network.weight.requires_grad, network.training) == (torch.bfloat16, False, False)
-    mixed = Network()
-    mixed.weight.data = mixed.weight.data.double()  # kept by its maker, though the network says float32
     assert placed(mixed, torch.device("cpu"), torch.float32).weight.dtype == torch.float64
 
 

@@ -1,9 +1,9 @@
 """Passes that are read or changed inside a network, also in a compiled one and by threads that share a model."""
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -190,11 +190,8 @@ def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
 
 def elsewhere(work: Callable[[], Tensor]) -> Tensor:
     """What another thread gets."""
-    found: list[Tensor] = []
-    thread = threading.Thread(target=lambda: found.append(work()))
-    thread.start()
-    thread.join()
-    return found[0]
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 def test_a_pass_that_is_read_or_changed_is_this_threads_alone() -> None:
@@ -263,10 +260,9 @@ def test_threads_take_turns_at_the_tokenizers(without_t5: Any, monkeypatch: pyte
 
     watched("_encode_prompt")
     watched("_dropped_notes")
-    threads = [threading.Thread(target=without_t5.embed, args=(["a person"],)) for _ in range(2)]
-    threads += [threading.Thread(target=without_t5.caption_notes, args=(["red hair"],)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(without_t5.embed, ["a person"]) for _ in range(2)]
+        jobs += [pool.submit(without_t5.caption_notes, ["red hair"]) for _ in range(2)]
+        for job in jobs:
+            job.result()
     assert together == [1, 1, 1, 1]

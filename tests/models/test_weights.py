@@ -23,14 +23,6 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_truncated_file_is_named(file: Path) -> None:
-    content = file.read_bytes()
-    for kept in (0, 7, 8, 40, -1):
-        file.write_bytes(content[:kept])
-        with pytest.raises(ModelError, match=r"model\.safetensors.*truncated"):
-            tensor_shapes(file)
-
-
 def header(text: str, data: int = 0) -> bytes:
     return struct.pack("<Q", len(text)) + text.encode() + bytes(data)
 
@@ -43,12 +35,14 @@ TENSOR = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}%s}'
     [
         b"<html>not a model</html>",
         header(TENSOR % "", 5),
+        header(TENSOR % "", 3),
+        header(TENSOR % "")[:7],
         header(TENSOR % ',"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}', 4),
     ],
 )
 def test_what_is_no_sound_safetensors_is_named(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    with pytest.raises(ModelError, match="no safetensors"):
+    with pytest.raises(ModelError, match=r"model\.safetensors are truncated, damaged or no safetensors"):
         tensor_shapes(file)
 
 
