@@ -22,7 +22,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.models.registry import load
-from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -65,21 +64,6 @@ class TestExact(OperatorContract):
     @pytest.fixture(params=["forward", "double_backward"])
     def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
         return mixture_jacobian(request.param)
-
-
-class TestFiniteDifference(OperatorContract):
-    quantity = "difference"
-
-    @pytest.fixture(params=[torch.float64, torch.float32])
-    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
-        return mixture_jacobian("finite_difference", request.param)
-
-
-class TestMiniature(OperatorContract):
-    @pytest.fixture
-    def operator(self, with_t5: StableDiffusion3Backbone) -> LinearOperator:
-        z = draw((2, *with_t5.latent_shape(64, 64)), seed=0, purpose="miniature")
-        return VelocityJacobian(with_t5, z, torch.tensor([0.3, 0.8]), with_t5.embed([CAPTION]))
 
 
 @pytest.mark.parametrize("mode", MODES)

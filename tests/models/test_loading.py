@@ -41,23 +41,23 @@ def text(file: str, content: str) -> Callable[[Path], object]:
     return lambda folder: (folder / file).write_text(content)
 
 
-def tensor(file: str, name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], object]:
+def tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], object]:
+    """Change one of the transformer, or leave it out."""
+
     def spoil(folder: Path) -> None:
-        tensors = load_file(folder / file)
+        tensors = load_file(folder / TRANSFORMER)
         changed = change(tensors.pop(name))
         kept = {**tensors, **({} if changed is None else {name: changed})}
-        save_file(kept, folder / file, metadata={"format": "pt"})
+        save_file(kept, folder / TRANSFORMER, metadata={"format": "pt"})
 
     return spoil
 
 
-ENCODER = "text_encoder/model.safetensors"
 FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (missing("model_index.json"), "no model_index.json"),
     (text("model_index.json", "{"), "not valid JSON"),
     (index(_class_name="FluxPriorPipeline"), "a FluxPriorPipeline, which is not supported.*FluxPipeline"),
     (index(_class_name="ScoreSdeVePipeline"), "a ScoreSdeVePipeline, which is variance-exploding"),
-    (index(_class_name="HiDreamImagePipeline"), "which computes its experts without gradients"),
     (index(transformer=["diffusers", "FluxTransformer2DModel"]), "a StableDiffusion3Pipeline cannot be loaded from"),
     (index(text_encoder_2=[None, None]), "lists no text_encoder_2"),
     (index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),
@@ -68,19 +68,11 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (missing("scheduler/scheduler_config.json"), r"scheduler_config\.json"),
     (missing("tokenizer/tokenizer.json"), r"tokenizer\.json"),
     (text("tokenizer/tokenizer.json", "{}"), "cannot be loaded from"),
-    (text("tokenizer/tokenizer.json", "[" * 200_000), "cannot be loaded from"),
-    (text("latentedit.json", "{'a': 1}"), r"latentedit\.json"),
     (lambda f: (f / TRANSFORMER).write_bytes((f / TRANSFORMER).read_bytes()[:-10]), f"{TRANSFORMER}.*truncated"),
     (lambda f: (f / TRANSFORMER).rename((f / TRANSFORMER).with_suffix(".bin")), r"\.bin.*not loaded"),
-    (
-        tensor(TRANSFORMER, "proj_out.weight", lambda w: w[:-1].clone()),
-        r"proj_out\.weight expected shape .*\[32, 16\]",
-    ),
-    (tensor(ENCODER, "text_projection.weight", lambda w: w[1:].clone()), "cannot be loaded from"),
-    (tensor(TRANSFORMER, "proj_out.weight", lambda w: None), r"tensor proj_out\.weight is missing in"),
-    (configuration("transformer/config.json", num_layers=3), "cannot be loaded from"),
+    (tensor("proj_out.weight", lambda w: w[:-1].clone()), r"proj_out\.weight expected shape .*\[32, 16\]"),
+    (tensor("proj_out.weight", lambda w: None), r"tensor proj_out\.weight is missing in"),
     (configuration("transformer/config.json", patch_size=0), "cannot be loaded from .*division"),
-    (configuration("text_encoder/config.json", hidden_size=0), "cannot be loaded from"),
     (configuration("vae/config.json", scaling_factor="x"), "Pipeline cannot be loaded from .*: could not convert"),
     (configuration("vae/config.json", block_out_channels=[[]]), "its configuration cannot be loaded from"),
     (configuration("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
@@ -113,25 +105,6 @@ def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
     backbone: Any = load(folder, device="cpu")
     assert {parameter.dtype for parameter in backbone._network.parameters()} == {torch.float32}
     assert backbone.fingerprint != without_t5.fingerprint
-
-
-@pytest.mark.slow
-def test_sharded_weights_load(folder: Path, without_t5: Any) -> None:
-    whole = load_file(folder / TRANSFORMER)
-    (folder / TRANSFORMER).unlink()
-    place, names = folder / "transformer", sorted(whole)
-    weight_map: dict[str, str] = {}
-    for number, part in enumerate((names[:20], names[20:]), start=1):
-        shard = f"diffusion_pytorch_model-{number:05}-of-00002.safetensors"
-        save_file({name: whole[name] for name in part}, place / shard, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(part, shard)
-    index = {"metadata": {"total_size": sum(t.nbytes for t in whole.values())}, "weight_map": weight_map}
-    (place / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
-    backbone: Any = load(folder, device="cpu")
-    assert all(torch.equal(backbone._network.state_dict()[name], whole[name]) for name in names)
-    (place / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"1 of 2 shards are missing in .*-00002-of-00002.safetensors"):
-        load(folder, device="cpu")
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """Passes that are read or changed inside a network, also in a compiled one and by threads that share a model."""
 
-import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -133,15 +134,8 @@ def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
 U = torch.tensor([[0.5, 1.0]])
 
 
-class Compiled(nn.Module):
-    """Two modules in a row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.block, self.last = nn.Tanh(), nn.Sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.block(x))
+def two_modules() -> Any:
+    return nn.Sequential(OrderedDict(block=nn.Tanh(), last=nn.Sigmoid()))
 
 
 def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
@@ -152,7 +146,7 @@ def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
-    network = Compiled()
+    network = two_modules()
     build: Any = torch.compile
     compiled = build(network, backend=kernels)
     site, plain = Site(module=network.block), compiled(X)
@@ -182,7 +176,7 @@ def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
         return run
 
     build: Any = torch.compile
-    compiled = build(Compiled(), backend=counted)
+    compiled = build(two_modules(), backend=counted)
     outer, inner = uncompiled(), uncompiled()
     with outer:
         inner.__enter__()
@@ -196,11 +190,8 @@ def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
 
 def elsewhere(work: Callable[[], Tensor]) -> Tensor:
     """What another thread gets."""
-    found: list[Tensor] = []
-    thread = threading.Thread(target=lambda: found.append(work()))
-    thread.start()
-    thread.join()
-    return found[0]
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 def test_a_pass_that_is_read_or_changed_is_this_threads_alone() -> None:
@@ -269,10 +260,9 @@ def test_threads_take_turns_at_the_tokenizers(without_t5: Any, monkeypatch: pyte
 
     watched("_encode_prompt")
     watched("_dropped_notes")
-    threads = [threading.Thread(target=without_t5.embed, args=(["a person"],)) for _ in range(2)]
-    threads += [threading.Thread(target=without_t5.caption_notes, args=(["red hair"],)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(without_t5.embed, ["a person"]) for _ in range(2)]
+        jobs += [pool.submit(without_t5.caption_notes, ["red hair"]) for _ in range(2)]
+        for job in jobs:
+            job.result()
     assert together == [1, 1, 1, 1]

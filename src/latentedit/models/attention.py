@@ -18,13 +18,9 @@ from latentedit.core.process import SharedContext
 def differentiable_attention() -> Generator[None]:
     """Compute attention as plain matrix products inside the context, in this thread, so that every derivative passes.
 
-    PyTorch's fused kernels (flash, memory-efficient, cuDNN) have no forward-mode derivative and no second one; the
-    "math" kernel has both. Values agree with the fused kernels up to rounding. ``torch.nn.attention.sdpa_kernel``
-    would choose it for every thread of the process, whose results would be rounded otherwise then. Networks that are
-    compiled run as they are written: compiled kernels know no tangents.
-
-    Cost:
-        Memory quadratic in the number of tokens; no network evaluation.
+    PyTorch's fused kernels (flash, memory-efficient, cuDNN) have neither a forward-mode derivative nor a second one;
+    the "math" kernel has both, with memory quadratic in the number of tokens. ``torch.nn.attention.sdpa_kernel`` would
+    choose it for every thread of the process. Compiled kernels know no tangents, so compiled networks run eagerly.
     """
     with _Differentiable(), uncompiled():
         yield
@@ -73,12 +69,10 @@ def _math(
 
 @contextmanager
 def uncompiled() -> Generator[None]:
-    """Inside the context, compiled networks run as they are written, so that hooks of their modules act.
+    """Run compiled networks eagerly inside the context, in every thread, so that hooks of their modules act.
 
-    Compiled code leaves out hooks that are registered after it was compiled, and says nothing. PyTorch before 2.6
-    cannot be told to run anything else; `latentedit.models.sites` then finds that a hook was not reached.
-
-    Compiled networks of other threads run so, too, as long as the context is open: their values differ by rounding.
+    Compiled code silently omits hooks registered after compilation. PyTorch before 2.6 cannot be stopped from running
+    it; `latentedit.models.sites` then finds that a hook was not reached.
     """
     if _set_stance() is None:  # nothing has been compiled, or PyTorch is older
         yield

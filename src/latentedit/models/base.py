@@ -3,7 +3,7 @@
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -189,9 +189,7 @@ class Backbone(abc.ABC):
         """What the network makes of latents at a site, in the latents' dtype; differentiable in z.
 
         Args:
-            z: canonical latents.
-            s: level of each element, as in `velocity`.
-            condition: one text a latent, or a single one for all.
+            z, s, condition: as in `velocity`.
             site: one of `sites`.
 
         Raises:
@@ -201,7 +199,7 @@ class Backbone(abc.ABC):
             Counts one evaluation an element. At a site inside the network the forward pass stops once it is reached,
             so the count is an upper bound there. "picture" decodes as well.
         """
-        self._check_site(site, self.sites)
+        self._check_known("site", site, self.sites)
         condition = self._checked(z, s, condition)
         spend(self, len(z))
         own = self._sites()
@@ -229,9 +227,7 @@ class Backbone(abc.ABC):
         """The velocity of the same network with ``shift`` added to its feature at a site.
 
         Args:
-            z: canonical latents.
-            s: level of each element, as in `velocity`.
-            condition: one text a latent, or a single one for all.
+            z, s, condition: as in `velocity`.
             site: one of `sites` inside the network, so none of "velocity", "clean" and "picture".
             shift: of the feature's shape, as `features` gives it.
 
@@ -243,7 +239,7 @@ class Backbone(abc.ABC):
             One evaluation an element.
         """
         own = self._sites()
-        self._check_site(site, tuple(own))
+        self._check_known("site", site, own)
         condition = self._checked(z, s, condition)
         if len(shift) != len(z):
             raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
@@ -270,9 +266,7 @@ class Backbone(abc.ABC):
         """The velocity, and what attention layers made of the picture's tokens on the way to it.
 
         Args:
-            z: canonical latents.
-            s: level of each element, as in `velocity`.
-            condition: one text a latent, or a single one for all.
+            z, s, condition: as in `velocity`.
             names: what to keep, such as "block.3.key"; see `attention_layers`.
 
         Raises:
@@ -301,9 +295,7 @@ class Backbone(abc.ABC):
         """The velocity of the same network with these queries, keys or values in place of its own.
 
         Args:
-            z: canonical latents.
-            s: level of each element, as in `velocity`.
-            condition: one text a latent, or a single one for all.
+            z, s, condition: as in `velocity`.
             given: one an element, as `velocity_keeping` gives them for latents of this size.
 
         Raises:
@@ -325,16 +317,10 @@ class Backbone(abc.ABC):
         return self._by_call(condition, asked)
 
     def _projections(self, names: Sequence[str]) -> dict[str, Site]:
-        """The sites of these queries, keys and values.
-
-        Raises:
-            ConfigError: a name that is none of them.
-        """
+        """The sites of these queries, keys and values."""
         known = projections(self._attention())
         for name in names:
-            if name not in known:
-                hint = nearest(name, known) if known else "its queries, keys and values cannot be reached"
-                raise ConfigError(f"{self.name} has no attention {name!r} here: {hint}")
+            self._check_known("attention", name, known)
         return {name: known[name] for name in names}
 
     def _attention(self) -> Mapping[str, Site]:
@@ -364,10 +350,10 @@ class Backbone(abc.ABC):
         del z, condition
         return 0
 
-    def _check_site(self, site: str, known: tuple[str, ...]) -> None:
-        if site not in known:
-            hint = nearest(site, known) if known else "it has none inside its network"
-            raise ConfigError(f"{self.name} has no site {site!r} here: {hint}")
+    def _check_known(self, kind: str, name: str, known: Collection[str]) -> None:
+        if name not in known:
+            hint = nearest(name, known) if known else "none can be reached inside its network"
+            raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
         """The texts, one a latent, after everything was found to fit."""

@@ -33,12 +33,12 @@ GUARD, SETTINGS, NO_CHANGE = "guard", "settings", "no_change"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """Decides which settings win for a model; all are plain values.
+    """Decides which settings win for a model.
 
     Args:
-        maker: what the model's maker tuned, the content of ``latentedit.json``.
-        calibration: of the model; empty where there is none.
-        published: editor to the settings that were published for the model's family.
+        maker: content of ``latentedit.json``.
+        calibration: of the model; empty without one.
+        published: settings of editors, by name, that were published for the model's family.
     """
 
     maker: Mapping[str, Any]
@@ -103,12 +103,9 @@ def calibration_of(backbone: Backbone) -> Mapping[str, Any]:
 
 
 def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The user's calibration of a model, else the one in the model's ``latentedit.json``; empty where there is neither.
+    """The user's calibration of a model, else that of the model's ``latentedit.json``; empty if neither exists.
 
-    A calibration of other weights counts as none: a LoRA or further training makes another model.
-
-    Raises:
-        FileFormatError: a damaged file.
+    A calibration of other weights does not count: a LoRA or further training makes another model.
     """
     place = calibration_file(fingerprint)
     stored = maker.get(CALIBRATION, {})

@@ -8,18 +8,15 @@ Source:
     Rock 2025, Chroma1, as diffusers 0.42.1 has it.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.codec import Size
-from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.packed import DOUBLE_BLOCKS, PackedFlowBackbone, positions
+from latentedit.models.sites import Blocks
 
 
 class ChromaBackbone(PackedFlowBackbone):
@@ -27,16 +24,13 @@ class ChromaBackbone(PackedFlowBackbone):
 
     guidance: ClassVar[float] = 5.0
     prompt_pipeline: ClassVar[str] = "ChromaPipeline"
+    mask_at: ClassVar[int | None] = 2
+    blocks: ClassVar[tuple[Blocks, ...]] = (
+        DOUBLE_BLOCKS,
+        Blocks(name="single", modules="single_transformer_blocks", joined="last", attention=("attn",)),
+    )
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _, mask, *_ = self.stock.encode_prompt(
-            text, device=self.device, do_classifier_free_guidance=False, max_sequence_length=self.window
-        )
-        return tokens, None, mask.to(torch.bool)
-
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         told = tokens.new_ones(len(tokens), condition.tokens.shape[1] + tokens.shape[1])
         if condition.mask is not None:
             told[:, : condition.tokens.shape[1]] = condition.mask.to(tokens.dtype)
@@ -49,10 +43,3 @@ class ChromaBackbone(PackedFlowBackbone):
             attention_mask=told,
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each double block, the picture's tokens after each single one."""
-        return block_sites(self._network, joint=True)
-
-    def _attention(self) -> Mapping[str, Site]:
-        return block_attention(self._network)

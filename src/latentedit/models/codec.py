@@ -27,15 +27,10 @@ _CASTING = threading.RLock()
 
 
 class Codec:
-    """An autoencoder of a pipeline, as it is: where its hooks put it, in its dtype.
+    """The autoencoder of a pipeline, whose latents come out in a dtype; it stays on its device and in its own dtype.
 
-    Args:
-        vae: of diffusers.
-        dtype: of the latents that come out.
-
-    Cost:
-        One picture at a time, so that memory and rounding do not depend on the batch. A float16 autoencoder whose
-        configuration says ``force_upcast`` runs in float32, as in the stock pipelines.
+    Images pass one at a time, so memory and rounding do not depend on the batch. A float16 autoencoder whose
+    configuration says ``force_upcast`` runs in float32, as in the stock pipelines.
     """
 
     def __init__(self, vae: Any, dtype: torch.dtype) -> None:
@@ -95,7 +90,7 @@ class Codec:
 
     @contextlib.contextmanager
     def _precise(self) -> Generator[torch.dtype]:
-        """The dtype in which the autoencoder runs inside.
+        """Give the dtype in which the autoencoder runs inside the context.
 
         Saved as tensors of their own, parameters stay in float32 for derivatives that are taken later.
         """

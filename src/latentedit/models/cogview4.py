@@ -15,13 +15,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.sites import Blocks
 
 
 class CogView4Backbone(FlowBackbone):
@@ -31,12 +29,7 @@ class CogView4Backbone(FlowBackbone):
     guidance: ClassVar[float] = 5.0
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
     window: int = 1024
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _ = self.stock.encode_prompt(
-            text, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.window
-        )
-        return tokens, None, None
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(image=0),)  # the text's tokens differ in number
 
     def _unshifted(self, steps: int) -> list[float]:
         """Even in the trained times, rounded down."""
@@ -48,7 +41,7 @@ class CogView4Backbone(FlowBackbone):
         del steps
         return math.sqrt(tokens / config["base_image_seq_len"]) * config["max_shift"] + config["base_shift"]
 
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    def _time(self, s: Tensor, z: Tensor) -> Tensor:
         config = self._scheduler
         shift = float(config["shift"])
         if config["use_dynamic_shifting"]:
@@ -56,9 +49,7 @@ class CogView4Backbone(FlowBackbone):
             shift = mu if config["time_shift_type"] == "linear" else math.exp(mu)
         return super()._time(s / (s + shift * (1 - s)), z)
 
-    def _ask(
-        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         size = z.new_tensor([[side * self._scale for side in z.shape[-2:]]]).expand(len(z), 2)
         return self._network(
             z,
@@ -69,8 +60,3 @@ class CogView4Backbone(FlowBackbone):
             crop_coords=torch.zeros_like(size),
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The picture's tokens after each block; the text's are not of one length."""
-        blocks = self._network.transformer_blocks
-        return {f"block.{index}.image": Site(module=block, item=0) for index, block in enumerate(blocks)}

@@ -25,13 +25,7 @@ _COLOURS = 3
 
 
 class DDPMBackbone(UNetBackbone):
-    """A ``UNet2DModel`` on pixels.
-
-    Raises:
-        ConfigError: a dtype that makes no sense.
-        DeviceError: a device that this machine lacks.
-        ModelError: a U-Net that does not map colours to colours, or wants more than pixels and a time.
-    """
+    """A ``UNet2DModel`` on pixels."""
 
     parts: ClassVar[tuple[str, ...]] = ("unet",)
 
@@ -43,11 +37,7 @@ class DDPMBackbone(UNetBackbone):
             )
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """One token of width 1, zero, for each text: the model reads none.
-
-        Raises:
-            ConfigError: no text at all.
-        """
+        """One token of width 1, zero, for each text: the model reads none."""
         if not texts:
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
@@ -61,12 +51,7 @@ class DDPMBackbone(UNetBackbone):
         return ["the caption was not read: this model takes no text"] if any(text.strip() for text in texts) else []
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The pixels themselves.
-
-        Raises:
-            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
-            DeviceError: on another device.
-        """
+        """The pixels themselves."""
         self._check_pixels(pixels)
         return pixels.to(self.dtype)
 
@@ -76,8 +61,6 @@ class DDPMBackbone(UNetBackbone):
         self._check_device(z)
         return z.to(self.dtype)
 
-    def _predict(
-        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         del condition
         return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLOURS]

@@ -26,29 +26,25 @@ _NEEDS = {"forward": "jvp", "double_backward": "vjp"}
 class VelocityJacobian(LinearOperator):
     """``J_v = dv/dz`` of the velocity of a backbone, at given latents, levels and texts. It need not be symmetric.
 
-    The modes are those of `JacobianOperator`. Forward mode and the two reverse passes differentiate the network under
-    the math attention kernel, for fused kernels have neither. ``rmatvec`` is one reverse pass in every mode.
+    Forward mode and two reverse passes differentiate the network with the math attention kernel. ``rmatvec`` is one
+    reverse pass in every mode.
 
     Args:
         backbone: the model.
         z: canonical latents.
-        s: one level an element.
-        condition: one text a latent, or a single one for all.
-        mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and finite differences otherwise or
-            where forward mode turns out to be impossible at the first product; `note` then says so.
-        step: norm of the perturbation of one element in finite differences, see `Derivative`; by default it goes by
-            `Backbone.compute_dtype`.
+        s: level of each latent.
+        condition: one text a latent, or one for all.
+        mode: of `JacobianOperator`; None is forward mode where `Capabilities.derivatives` has "jvp", else finite
+            differences, which also replace forward mode if the first product shows it to be impossible; see `note`.
+        step: norm of the perturbation of one element in finite differences; None goes by `Backbone.compute_dtype`.
 
     Raises:
         ShapeError: levels or texts that do not match the batch.
-        ConfigError: an unknown mode, or a step that is not a positive number.
-        UnsupportedDerivativeError: a mode that was asked for and that the model cannot give; from ``matvec`` where
-            only the attempt shows it; from ``rmatvec`` where the model has no "vjp".
+        ConfigError: an unknown mode, or a step that is not positive.
+        UnsupportedDerivativeError: a mode that the model lacks; ``rmatvec`` without "vjp".
 
     Cost:
-        ``matvec`` and ``rmatvec`` count two evaluations an element each, in every mode: a pass with tangents and a
-        reverse pass cost about as much as two evaluations, two reverse passes somewhat more; what they cost in memory
-        and error is told in `Derivative`. An attempt at forward mode that fails is not counted.
+        Two evaluations an element in every mode. A failed attempt at forward mode is not counted.
     """
 
     def __init__(
@@ -66,51 +62,38 @@ class VelocityJacobian(LinearOperator):
             raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
-        self._step = step
-        self._may_fall_back = mode is None
-        self._note = ""
+        self._step, self._may_fall_back = step, mode is None
+        self.note = ""
+        """What the user should know about `mode`, the mode in use; empty if nothing."""
         able = backbone.capabilities.derivatives
-        self._mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
-        if _NEEDS.get(self._mode, "") not in {"", *able}:
+        self.mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
+        if _NEEDS.get(self.mode, "") not in {"", *able}:
             raise UnsupportedDerivativeError(
                 f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
             )
-        self._blocks = self._make_blocks(self._mode)
-
-    @property
-    def mode(self) -> Mode:
-        """The mode in use."""
-        return self._mode
-
-    @property
-    def note(self) -> str:
-        """What the user should know about the mode in use; empty if nothing."""
-        return self._note
+        self._blocks = self._make_blocks(self.mode)
 
     def difference(
         self, u: Float[Tensor, "b *latent"], velocity: Float[Tensor, "b *latent"]
     ) -> Float[Tensor, "b *latent"]:
-        """``v(z + u) - v(z)``: ``J_v u`` to first order in u, with its mean over the way to ``z + u`` beyond that.
+        """``v(z + u) - v(z)``: ``J_v u`` to first order, for one evaluation an element.
 
         Args:
-            u: displacements in the size that is meant, for the difference is not linear in it.
-            velocity: v(z), which the caller has.
-
-        Cost:
-            One evaluation an element, half of a product's.
+            u: displacements; the difference is not linear in them.
+            velocity: v(z).
         """
         parts = [slice(start, start + ROWS) for start in range(0, len(u), ROWS)]
         z, s, condition = self._z + u, self._s, self._condition
         return torch.cat([self._backbone.velocity(z[k], s[k], condition[k]) for k in parts]) - velocity
 
     def _matvec(self, u: Tensor) -> Tensor:
-        if self._mode == "forward" and self._may_fall_back:
+        if self.mode == "forward" and self._may_fall_back:
             try:
                 return self._apply(self._blocks, JacobianOperator.matvec, u)
             except UnsupportedDerivativeError as error:
-                self._note = fallback_note(self._backbone, error, "central differences")
-            self._mode = "finite_difference"
-            self._blocks = self._make_blocks(self._mode)
+                self.note = fallback_note(self._backbone, error, "central differences")
+            self.mode = "finite_difference"
+            self._blocks = self._make_blocks(self.mode)
         return self._apply(self._blocks, JacobianOperator.matvec, u)
 
     def _rmatvec(self, u: Tensor) -> Tensor:
@@ -155,28 +138,19 @@ class VelocityJacobian(LinearOperator):
 
 
 def fallback_note(backbone: Backbone, error: UnsupportedDerivativeError, used: str) -> str:
-    """The sentence that says why a model's forward mode was not used, and what was used instead."""
+    """The sentence that says why forward mode was not used, and what was used instead."""
     reason = str(error.__cause__).partition("\n")[0]
     return f"forward-mode derivatives of {backbone.name} are not available ({reason}); used {used}"
 
 
 def denoiser_jacobian(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
-    """``D = dx_hat/dz = I - s J_v``, the Jacobian of the clean estimate ``x_hat = z - s v``.
-
-    Args:
-        jacobian: J_v.
-        s: the level, one for all or one an element; the one that J_v was taken at.
-    """
+    """``D = dx_hat/dz = I - s J_v``, the Jacobian of the clean estimate ``x_hat = z - s v``, from J_v at level s."""
     return Affine(jacobian, -s, 1.0)
 
 
 def curvature(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
-    """``s^2 H = I - (1 - s) D = s (I + (1 - s) J_v)`` with H the Hessian of ``-log p_s(z)``, times s^2.
+    """``s^2 H = I - (1 - s) D = s (I + (1 - s) J_v)`` with H the Hessian of ``-log p_s(z)``, from J_v at level s.
 
-    Eigenvalues: 1 along what the data pin down, towards 0 along what they leave free, and below 0 between modes.
-
-    Args:
-        jacobian: J_v.
-        s: the level, one for all or one an element; the one that J_v was taken at.
+    Eigenvalues: 1 where the data determine a direction, towards 0 where they leave it free, below 0 between modes.
     """
     return Affine(jacobian, s * (1 - s), s)

@@ -32,17 +32,9 @@ _KNOWN = {
 pictures are multiples of with its makers' autoencoder, in px; 0 where that differs from model to model."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Family:
-    """Pipeline classes that share an adapter.
-
-    Args:
-        name: of the family.
-        module: of its adapter.
-        pipelines: supported pipeline classes.
-        licence: of its makers' weights.
-        multiple_px: image sides are multiples of this; 0 where that differs from model to model.
-    """
+    """Pipeline classes that share an adapter; ``multiple_px`` is 0 where it differs from model to model."""
 
     name: str
     module: str
@@ -60,7 +52,5 @@ def families() -> list[Family]:
     for module, pipelines in by_module.items():
         stem = module.rpartition(".")[2]
         name, licence, multiple = _KNOWN.get(stem, (stem, "see the model's card", 0))
-        found.append(
-            Family(name=name, module=module, pipelines=tuple(sorted(pipelines)), licence=licence, multiple_px=multiple)
-        )
+        found.append(Family(name, module, tuple(sorted(pipelines)), licence, multiple))
     return sorted(found, key=lambda one: one.name.lower())

@@ -36,13 +36,11 @@ class FeatureMap:
         site: one of `Backbone.sites`.
         level: s.
         condition: one text.
-        mask: which pixels of "velocity", "clean" or "picture" count, true inside; see `reduced_mask` for larger ones.
-            The result is then ``[b, channels, pixels inside]``.
+        mask: pixels of "velocity", "clean" or "picture" that count; features are then ``[b, channels, pixels inside]``.
         pooling: "space" sums over the tokens of ``[b, tokens, width]`` or the pixels of ``[b, channels, h, w]``.
 
     Raises:
-        ConfigError: an unknown site or pooling; a mask for a site inside the network, one without a pixel, or one
-            together with pooling.
+        ConfigError: an unknown site or pooling, or a mask that is empty, inside the network or together with pooling.
         ShapeError: several texts.
     """
 
@@ -75,13 +73,10 @@ class FeatureMap:
             raise ConfigError("the mask is false everywhere. Give one that is true somewhere")
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
-        """The feature of each latent.
+        """The feature of each latent; counted as in `Backbone.features`.
 
         Raises:
             ShapeError: a mask that is not of the site's resolution; pooling of a feature that has no space.
-
-        Cost:
-            One evaluation an element, counted as in `Backbone.features`.
         """
         s = torch.full((len(z),), self.level, dtype=z.dtype, device=z.device)
         feature = self.backbone.features(z, s, self.condition, self.site)
@@ -100,11 +95,7 @@ class FeatureMap:
 
 
 def reduced_mask(mask: Bool[Tensor, "h w"], height: int, width: int) -> Bool[Tensor, "lh lw"]:
-    """A mask at a coarser resolution: a cell is inside if any of its pixels is.
-
-    Raises:
-        ShapeError: sides that are no whole multiples of the coarser ones.
-    """
+    """A mask at a coarser resolution, whose sides divide its own: a cell is inside if any of its pixels is."""
     rows, columns = mask.shape
     if rows % height or columns % width:
         raise ShapeError(f"the sides of the mask must be whole multiples of {height} x {width}; got {rows} x {columns}")
@@ -116,16 +107,15 @@ def reduced_mask(mask: Bool[Tensor, "h w"], height: int, width: int) -> Bool[Ten
 class FeatureJacobian(BlockOperator):
     """``J = df/dz`` of a feature map at one latent, applied to many directions at once.
 
-    The modes of ``matmat`` are those of `core.linalg.autodiff.Derivative`; ``rmatmat`` is one reverse pass in every
-    mode. Derivatives pass through the math attention kernel, for fused kernels have none, or no second ones.
+    ``matmat`` has the modes of `Derivative`; ``rmatmat`` is one reverse pass in every mode.
 
     Args:
         feature: f.
         z: one latent.
-        mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and two reverse passes otherwise or
-            where forward mode turns out to be impossible at the first product; `note` then says so.
+        mode: None is forward mode where `Capabilities.derivatives` has "jvp", else two reverse passes, which also
+            replace forward mode if the first product shows it to be impossible; see `note`.
         step: norm of the perturbation in finite differences, as in `VelocityJacobian`.
-        rows: most directions of one network call, which bounds memory and changes no result.
+        rows: most directions in one network call, which bounds memory.
 
     Raises:
         ShapeError: several latents.
@@ -134,8 +124,7 @@ class FeatureJacobian(BlockOperator):
         ModelError: features or products that are not finite.
 
     Cost:
-        One evaluation when it is made. ``matmat`` and ``rmatmat`` count two evaluations a row in every mode, as
-        `VelocityJacobian`, though the network runs only up to the site.
+        One evaluation to construct; two evaluations a row in ``matmat`` and ``rmatmat``.
     """
 
     def __init__(
@@ -154,11 +143,12 @@ class FeatureJacobian(BlockOperator):
         backbone = feature.backbone
         able = backbone.capabilities.derivatives
         self._may_fall_back = mode is None
-        self._note = ""
-        self._mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
-        if not {"vjp", *(["jvp"] if self._mode == "forward" else [])} <= able:
+        self.note = ""
+        """What the user should know about `mode`, the mode in use; empty if nothing."""
+        self.mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
+        if not {"vjp", *(["jvp"] if self.mode == "forward" else [])} <= able:
             raise UnsupportedDerivativeError(
-                f"{backbone.name} lacks derivatives that mode {self._mode!r} needs; it has "
+                f"{backbone.name} lacks derivatives that mode {self.mode!r} needs; it has "
                 f"{', '.join(sorted(able)) or 'none'}. Use another mode or model"
             )
         self._feature, self._z, self._step, self._size = feature, z.detach(), step, rows
@@ -168,25 +158,15 @@ class FeatureJacobian(BlockOperator):
         self._check_finite(value, "features")
         self._derivative(1, nullcontext)
 
-    @property
-    def mode(self) -> Mode:
-        """How ``matmat`` is computed."""
-        return self._mode
-
-    @property
-    def note(self) -> str:
-        """What the user should know about the mode in use; empty if nothing."""
-        return self._note
-
     def _matmat(self, v: Tensor) -> Tensor:
-        kernel = nullcontext if self._mode == "finite_difference" else differentiable_attention
+        kernel = nullcontext if self.mode == "finite_difference" else differentiable_attention
         try:
             return self._apply(Derivative.forward, v, kernel, self.out_shape)
         except UnsupportedDerivativeError as error:
-            if self._mode != "forward" or not self._may_fall_back:
+            if self.mode != "forward" or not self._may_fall_back:
                 raise
-            self._note = fallback_note(self._feature.backbone, error, "two reverse passes")
-        self._mode = "double_backward"
+            self.note = fallback_note(self._feature.backbone, error, "two reverse passes")
+        self.mode = "double_backward"
         return self._apply(Derivative.forward, v, kernel, self.out_shape)
 
     def _rmatmat(self, u: Tensor) -> Tensor:
@@ -208,7 +188,7 @@ class FeatureJacobian(BlockOperator):
         return result
 
     def _derivative(self, copies: int, attention: Callable[[], AbstractContextManager[None]]) -> Derivative:
-        """Of as many copies of the latent as there are directions: their Jacobian has one block for each."""
+        """The derivative at copies of the latent, one for each direction."""
 
         def function(z: Tensor) -> Tensor:
             with attention():
@@ -217,7 +197,7 @@ class FeatureJacobian(BlockOperator):
         point = self._z.repeat(copies, *[1] * (self._z.ndim - 1))
         backbone = self._feature.backbone
         return Derivative(
-            function, point, mode=self._mode, step=self._step, precision=backbone.compute_dtype, name=backbone.name
+            function, point, mode=self.mode, step=self._step, precision=backbone.compute_dtype, name=backbone.name
         )
 
     def _check_finite(self, values: Tensor, what: str) -> None:

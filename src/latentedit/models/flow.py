@@ -1,12 +1,10 @@
 """What adapters of rectified-flow transformers share: levels, time, sign, guidance, text windows.
 
-A family declares what differs: names of configuration fields, the published guidance weight, how the network is called
-(`_ask`, `_time`), the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (see
-`latentedit.models.prompts`).
+A family declares what differs: configuration fields, published guidance, how the network is called (`_ask`, `clock`),
+the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (`prompts`).
 """
 
 import abc
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,8 +15,13 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.models.capabilities import Capabilities, GuidanceKind
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import scheduler_of
 from latentedit.models.prompts import PromptBackbone, check_fit, cut
+
+_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+
+Clock = Literal["trained", "level", "clean"]
+"""A network's time at level s: that of its training, 1000 s; s itself; or 1 - s."""
 
 
 class FlowBackbone(PromptBackbone):
@@ -27,6 +30,7 @@ class FlowBackbone(PromptBackbone):
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
     """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 
+    clock: ClassVar[Clock] = "trained"
     sign: ClassVar[Literal[1, -1]] = 1
     """-1 if the network predicts x - e."""
 
@@ -46,7 +50,7 @@ class FlowBackbone(PromptBackbone):
     guidance_norm: ClassVar[Literal["token", "row"]] = "token"
 
     trained_px: int = 1024
-    """Side of the images that the family was trained on."""
+    """Side of the images that the family was trained on; 0 is the network's ``sample_size``."""
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
@@ -58,7 +62,7 @@ class FlowBackbone(PromptBackbone):
             channels=self._codec.channels, scale=self._codec.scale_px, stride=self._patch(), widths=self._text_widths()
         )
         weight, kind = self._default_guidance()
-        trained, largest = self._trained_px(), self._largest_side()
+        trained, largest = self.trained_px or int(self._network.config.sample_size) * self._scale, self._largest_side()
         trained = max(self._multiple, trained // self._multiple * self._multiple)
         self.capabilities = Capabilities(
             guidance=float(self.defaults.get("guidance", weight)),
@@ -73,11 +77,7 @@ class FlowBackbone(PromptBackbone):
             raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest} px")
 
     def _check_parts(self) -> None:
-        """Check that the parts belong to one model.
-
-        Raises:
-            ModelError: text or latents of another width, or a tokenizer without its chat template.
-        """
+        """Check that text encoder, VAE and tokenizer belong to the transformer."""
         check_fit(
             getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder")),
             self.pipeline.vae,
@@ -101,14 +101,17 @@ class FlowBackbone(PromptBackbone):
 
     def _text_widths(self) -> tuple[int, int]:
         """Widths of a token and of the pooled text."""
-        return int(self._network.config[self.text_field]), 0
+        config = self._network.config
+        return int(config[self.text_field]), 0 if self.pooled_at is None else int(config.pooled_projection_dim)
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
-        """Published guidance weight, and how it acts."""
-        return self.guidance, self.guidance_kind
+        """Published guidance weight, and how it acts; none in a distilled model unless its settings name a weight."""
+        distilled = self._is_distilled() and self.defaults.get("guidance", 1) == 1
+        return (1.0, "none") if distilled else (self.guidance, self.guidance_kind)
 
-    def _trained_px(self) -> int:
-        return self.trained_px
+    def _is_distilled(self) -> bool:
+        """Whether the network was distilled to need no guidance."""
+        return False
 
     def _largest_side(self) -> int | None:
         """Largest side in pixels that the network has positions for; None without a limit."""
@@ -131,9 +134,9 @@ class FlowBackbone(PromptBackbone):
             )
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        """The levels that the stock pipeline walks, shifted by picture size where its scheduler asks for that.
+        """The levels of the stock pipeline, shifted by image size where its scheduler says so.
 
-        One step goes from pure noise to the picture. (With a terminal level the stock scheduler divides by 0 there.)
+        One step goes from pure noise to the image: with a terminal level the stock scheduler would divide by 0.
         """
         if steps < 1:
             raise CoordinateError(f"a grid has at least one step; got {steps}")
@@ -141,7 +144,7 @@ class FlowBackbone(PromptBackbone):
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
-        scheduler = fresh_scheduler(self._scheduler)
+        scheduler = scheduler_of(_SCHEDULER, self._scheduler)
         if self._shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
             scheduler.set_shift(self._shift)
         self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
@@ -185,9 +188,11 @@ class FlowBackbone(PromptBackbone):
         return torch.full((len(like),), weight, device=like.device, dtype=torch.float32)
 
     def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        """The network's time argument at levels s, in float32 or better: the trained times unless a family differs."""
+        """The network's time argument at levels s, in float32 or better; see `Clock`."""
         del z
-        return s * int(self._scheduler["num_train_timesteps"])
+        if self.clock == "trained":
+            return s * int(self._scheduler["num_train_timesteps"])
+        return s if self.clock == "level" else 1 - s
 
     @abc.abstractmethod
     def _ask(
@@ -197,26 +202,14 @@ class FlowBackbone(PromptBackbone):
 
 
 def whole_scheduler(scheduler: Any) -> dict[str, Any]:
-    """The configuration of a flow scheduler, or one, with defaults filled in.
+    """The configuration of a flow scheduler (or a configuration), with defaults filled in.
 
-    Of another class that walks flows, such as DPM-Solver with ``use_flow_sigmas``, it is that of the same levels.
-
-    Raises:
-        ModelError: a configuration that the scheduler refuses, or levels that rise.
+    Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same levels.
     """
     given = getattr(scheduler, "config", scheduler)
     if given.get("use_flow_sigmas"):
         given = {**given, "shift": given["flow_shift"]}
-    config = fresh_scheduler(given).config
+    config = scheduler_of(_SCHEDULER, given).config
     if config["invert_sigmas"]:
         raise ModelError("the scheduler's levels rise (invert_sigmas), and those of this family fall")
     return {key: config[key] for key in config if not key.startswith("_")}
-
-
-def fresh_scheduler(config: Mapping[str, Any]) -> Any:
-    """A scheduler that no earlier call has changed."""
-    try:
-        with quiet_libraries():
-            return library_class("diffusers", "FlowMatchEulerDiscreteScheduler").from_config(dict(config))
-    except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"a FlowMatchEulerDiscreteScheduler does not take its configuration: {error}") from error

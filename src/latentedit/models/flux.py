@@ -15,15 +15,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
-from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.packed import FLUX_BLOCKS, PackedFlowBackbone, positions
+from latentedit.models.sites import Blocks
 
 
 class FluxBackbone(PackedFlowBackbone):
@@ -42,6 +40,8 @@ class FluxBackbone(PackedFlowBackbone):
         "vae",
     )
     tokenizer: ClassVar[str] = "tokenizer_2"
+    pooled_at: ClassVar[int | None] = 1
+    blocks: ClassVar[tuple[Blocks, ...]] = FLUX_BLOCKS
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.95, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},  # 24 of 28, 1024 px
         "rf-inversion": {"steps": 28, "guidance": 3.5},
@@ -54,10 +54,6 @@ class FluxBackbone(PackedFlowBackbone):
         super().__init__(pipeline, **facts)
         self.window = int(self.defaults.get("window", 512 if self._network.config.guidance_embeds else 256))
 
-    def _text_widths(self) -> tuple[int, int]:
-        config = self._network.config
-        return int(config.joint_attention_dim), int(config.pooled_projection_dim)
-
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         """The weight in the model cards' examples: Kontext 2.5, dev 3.5; schnell takes none."""
         if not self._network.config.guidance_embeds:
@@ -67,15 +63,7 @@ class FluxBackbone(PackedFlowBackbone):
     def _most_references(self) -> int:
         return int("Kontext" in type(self.pipeline).__name__)
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, pooled, _ = self.stock.encode_prompt(
-            text, prompt_2=None, device=self.device, max_sequence_length=self.window
-        )
-        return tokens, pooled, None
-
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         ids = [positions(size, first=int(index > 0), axes=3, device=tokens.device) for index, size in enumerate(sizes)]
         return self._network(
             hidden_states=tokens,
@@ -87,10 +75,3 @@ class FluxBackbone(PackedFlowBackbone):
             img_ids=torch.cat(ids),
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each block, double blocks first."""
-        return block_sites(self._network, joint=False)
-
-    def _attention(self) -> Mapping[str, Site]:
-        return block_attention(self._network)

@@ -13,31 +13,22 @@ Source:
     Black Forest Labs 2025, FLUX.2, as diffusers 0.42.1 has it.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
-from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.packed import PackedFlowBackbone, positions
+from latentedit.models.sites import Blocks
 
 AXES = 4
 """Of a rotary position: reference, row, column, word."""
 
-MOST_REFERENCES = 10
-"""That the makers show the network at once."""
-
 REFERENCE_STEP = 10
 """Distance of reference pictures on the first axis."""
-
-TEXT_LAYERS = 3
-"""Layers of the text encoder that are joined to one token."""
 
 TEXT_MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
 """Stands for a text in a chat."""
@@ -52,21 +43,22 @@ class Flux2Backbone(PackedFlowBackbone):
     Klein that is distilled has no guidance, unless ``settings["guidance"]`` is other than 1.
     """
 
-    text_layers: ClassVar[int] = TEXT_LAYERS
+    text_layers: ClassVar[int] = 3
     chat: ClassVar[bool] = True
+    guidance: ClassVar[float] = 4.0
+    blocks: ClassVar[tuple[Blocks, ...]] = (
+        Blocks(name="double", text=0, image=1),
+        Blocks(name="single", modules="single_transformer_blocks", joined="last"),
+    )
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
-        if self._network.config.guidance_embeds:
-            return 4.0, "embedded"
-        distilled = bool(self.pipeline.config.get("is_distilled")) and self.defaults.get("guidance", 1) == 1
-        return (1.0, "none") if distilled else (4.0, "cfg")
+        return (self.guidance, "embedded") if self._network.config.guidance_embeds else super()._default_guidance()
+
+    def _is_distilled(self) -> bool:
+        return bool(self.pipeline.config.get("is_distilled"))
 
     def _most_references(self) -> int:
-        return MOST_REFERENCES
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _ = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
-        return tokens, None, None
+        return 10
 
     def _prefix_tokens(self, text: str) -> int:
         """The beginning of the chat, which holds what the tokenizer itself would mark it with."""
@@ -88,9 +80,7 @@ class Flux2Backbone(PackedFlowBackbone):
         at_10 = 8.73809524e-05 * tokens + 1.89833333
         return at_200 + (at_200 - at_10) / 190 * (steps - 200)
 
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         words, device = condition.tokens.shape[1], tokens.device
         text_ids = torch.zeros(words, AXES, device=device)
         text_ids[:, 3] = torch.arange(words, device=device)
@@ -106,7 +96,3 @@ class Flux2Backbone(PackedFlowBackbone):
             img_ids=torch.cat(ids),
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each double block, the picture's tokens after each single one."""
-        return block_sites(self._network, joint=True)

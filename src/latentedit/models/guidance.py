@@ -18,11 +18,9 @@ from latentedit.models.sites import AttentionFeatures
 class GuidedField:
     """The velocity field ``v_w(z, s) = v(z, s, n) + w (v(z, s, c) - v(z, s, n))`` of a backbone and its texts.
 
-    Weight 1 is the conditional velocity itself, weight 0 the unconditional one. (Ho and Salimans' own weight is w - 1.)
-    The map is affine at fixed z, so guiding v, e_hat or x_hat is the same thing.
-
-    A network that takes the weight as an input is asked once, with it. One that was distilled to need no guidance has
-    weight 1 only.
+    Weight 1 is the conditional velocity, 0 the unconditional one. (Ho and Salimans' own weight is w - 1.) The map is
+    affine at fixed z, so guiding v, e_hat or x_hat is the same. A network that takes the weight as an input is called
+    once.
 
     Args:
         backbone: the model.
@@ -75,13 +73,12 @@ class GuidedField:
     def __call__(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: AttentionFeatures | None = None
     ) -> Float[Tensor, "b *latent"]:
-        """The guided velocity at canonical latents z and one level an element.
+        """The guided velocity at canonical latents z and one level s an element.
 
         Args:
             z: latents.
             s: levels.
-            given: queries, keys or values of attention that both branches have in place of their own, one an element;
-                see `Backbone.velocity_given`.
+            given: queries, keys or values that replace those of both branches; see `Backbone.velocity_given`.
         """
         if self.guidance == 1 or self.unconditional is None:
             return self._velocity(z, s, self.condition, given)
@@ -102,10 +99,7 @@ class GuidedField:
 
 
 def unguided(backbone: Backbone, condition: Condition) -> Condition:
-    """The text under which a network gives the conditional velocity itself: where the weight is an input, with 1.
-
-    A condition without a weight has the one that the network was published with.
-    """
+    """The text under which a network gives the conditional velocity itself: weight 1 where the weight is an input."""
     return GuidedField(backbone=backbone, condition=condition).condition
 
 

@@ -1,13 +1,12 @@
 """Models of the Hugging Face hub: of their files those that are read, downloaded into its cache."""
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ModelError, require
-from latentedit.models.loading import TextEncoders, is_network, read_index, weight_stem
+from latentedit.models.loading import STEMS, TextEncoders, is_network, read_index
 from latentedit.models.weights import VARIANTS, pipeline_variant, stored_as
 
 CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
@@ -25,16 +24,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Path:
     """The snapshot folder of a diffusers model, downloaded unless it lies in the cache; all files of one commit.
 
-    Of each network the plain safetensors files, a half-precision copy (``*.bf16.*``, ``*.fp16.*``) where there are no
-    plain ones; of tokenizers and processors what is text. Neither pickles nor parts that the adapter does not read.
+    Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
+    them. Neither pickles nor parts that the adapter does not read are downloaded.
 
     Args:
         model_id: ``org/name``, or ``org/name@revision``.
-        text_encoders: "required" leaves out parts that the model can do without, such as SD3's T5.
-
-    Raises:
-        ModelError: with what to do: no such model, none of diffusers or of a supported kind, a licence to accept, or no
-            network.
+        text_encoders: "required" omits parts that the model can do without, such as SD3's T5.
     """
     name, _, revision = model_id.partition("@")
     place = download(model_id, wanted=_FIRST)
@@ -42,7 +37,7 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
     pinned = f"{name}@{commit_of(place) or revision}".removesuffix("@")
     wanted = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
     place = download(pinned, wanted=wanted)
-    stems = {part: weight_stem(library) for part, (library, _) in parts.items() if is_network(part)}
+    stems = {part: STEMS[library] for part, (library, _) in parts.items() if is_network(part)}
     if any(not (place / part).is_dir() for part in parts):
         names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
         return download(pinned, wanted=sorted(names))
@@ -54,55 +49,13 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
 
 
 def download(model_id: str, *, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> Path:
-    """The snapshot folder of a repository of the hub, downloaded unless it lies in the cache.
-
-    Args:
-        model_id: ``org/name``, or ``org/name@revision``.
-        wanted: patterns of the files that are downloaded.
-        unwanted: patterns of those among them that are not.
-
-    Raises:
-        ModelError: with what to do: no such repository, a licence to accept, or no network.
-    """
+    """The snapshot folder of a repository of the hub, with all files that match a pattern, downloaded or cached."""
     hub: Any = require("huggingface_hub", "hub")
     name, _, revision = model_id.partition("@")
-    with _explained(hub, model_id):
+    try:
         found = hub.snapshot_download(
             name, revision=revision or None, allow_patterns=list(wanted), ignore_patterns=list(unwanted)
         )
-    return Path(found)
-
-
-def commit_of(place: Path) -> str | None:
-    """The commit of a folder in the hub's cache; None elsewhere."""
-    return place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None
-
-
-def _files(part: str, library: str) -> list[str]:
-    """Patterns of the files of a part that are read."""
-    if part == "scheduler":
-        return [f"{part}/scheduler_config.json"]
-    if not is_network(part):
-        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
-    stem = weight_stem(library)
-    return [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-?????-of-?????.safetensors"]
-
-
-def _copies(part: str, stem: str, variant: str) -> list[str]:
-    """Patterns of the weights of a half-precision copy."""
-    return [
-        f"{part}/{stem}.{variant}.safetensors",
-        f"{part}/{stem}.{variant}-?????-of-?????.safetensors",
-        f"{part}/{stem}-?????-of-?????.{variant}.safetensors",
-    ]
-
-
-@contextmanager
-def _explained(hub: Any, model_id: str) -> Generator[None]:
-    """Errors of the hub as errors that say what to do."""
-    name = model_id.partition("@")[0]
-    try:
-        yield
     except hub.errors.GatedRepoError as error:
         raise ModelError(
             f"{name} needs its licence accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
@@ -118,3 +71,28 @@ def _explained(hub: Any, model_id: str) -> Generator[None]:
             f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
             "Check the network, or copy the folder here and give its path"
         ) from error
+    return Path(found)
+
+
+def commit_of(place: Path) -> str | None:
+    """The commit of a folder in the hub's cache; None elsewhere."""
+    return place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None
+
+
+def _files(part: str, library: str) -> list[str]:
+    """Patterns of the files of a part that are read."""
+    if part == "scheduler":
+        return [f"{part}/scheduler_config.json"]
+    if not is_network(part):
+        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
+    stem = STEMS[library]
+    return [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-?????-of-?????.safetensors"]
+
+
+def _copies(part: str, stem: str, variant: str) -> list[str]:
+    """Patterns of the weights of a half-precision copy."""
+    return [
+        f"{part}/{stem}.{variant}.safetensors",
+        f"{part}/{stem}.{variant}-?????-of-?????.safetensors",
+        f"{part}/{stem}-?????-of-?????.{variant}.safetensors",
+    ]

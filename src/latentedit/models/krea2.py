@@ -9,19 +9,16 @@ Source:
     Krea 2026, Krea 2, as diffusers 0.42.1 has it.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.packed import PackedFlowBackbone, positions
 from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.sites import Blocks
 
 TURBO_SHIFT = 1.15
 """The shift that Turbo was distilled at."""
@@ -34,22 +31,21 @@ class Krea2Backbone(PackedFlowBackbone):
     """
 
     text_field: ClassVar[str] = "text_hidden_dim"
+    guidance: ClassVar[float] = 5.5
+    mask_at: ClassVar[int | None] = 1
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(joined="last"),)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
     def _text_widths(self) -> tuple[int, int]:
         config = self._network.config
         return int(config.num_text_layers) * int(config.text_hidden_dim), 0
 
-    def _default_guidance(self) -> tuple[float, GuidanceKind]:
-        unguided = self._is_distilled() and self.defaults.get("guidance", 1) == 1
-        return (1.0, "none") if unguided else (5.5, "cfg")
-
     def _is_distilled(self) -> bool:
         return bool(self.pipeline.config.get("is_distilled"))
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
-        layers, mask = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
-        return layers.flatten(2), None, mask
+        layers, pooled, mask = super()._encode_prompt(text)
+        return layers.flatten(2), pooled, mask
 
     def _prefix_tokens(self, text: str) -> int:
         """The window holds the end of the chat, and not its beginning."""
@@ -59,9 +55,7 @@ class Krea2Backbone(PackedFlowBackbone):
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         return TURBO_SHIFT if self._is_distilled() else super()._mu(config, tokens, steps)
 
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         text_ids = torch.zeros(condition.tokens.shape[1], 3, device=tokens.device)
         return self._network(
             hidden_states=tokens,
@@ -71,8 +65,3 @@ class Krea2Backbone(PackedFlowBackbone):
             encoder_attention_mask=condition.mask,
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The picture's tokens after each block."""
-        blocks = enumerate(self._network.transformer_blocks)
-        return {f"block.{index}.image": Site(module=block, image="last") for index, block in blocks}

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,11 +13,7 @@ from latentedit.core.process import SharedContext
 
 
 def library_class(library: str, name: str) -> Any:
-    """A class of diffusers or transformers by name.
-
-    Raises:
-        ModelError: another library, or a class that the installed version lacks.
-    """
+    """A class of diffusers or transformers by name."""
     if library not in ("diffusers", "transformers"):
         raise ModelError(
             f"the class {name} is of the library {library!r}, which is not supported. Do not use the model"
@@ -41,6 +37,15 @@ def pipeline_of(kind: str, pipeline: Any) -> Any:
     }
     with quiet_libraries():
         return build(**settings | parts)
+
+
+def scheduler_of(kind: str, config: Mapping[str, Any]) -> Any:
+    """A new scheduler of diffusers, which no earlier call has changed."""
+    try:
+        with quiet_libraries():
+            return library_class("diffusers", kind).from_config(dict(config))
+    except Exception as error:  # configurations fail in as many ways as they have settings
+        raise ModelError(f"a {kind} does not take the scheduler's configuration: {error}") from error
 
 
 @contextmanager

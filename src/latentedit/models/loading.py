@@ -46,7 +46,7 @@ _REFUSED = {
 }
 """Pipelines that resemble supported ones, and why they are not supported."""
 
-_STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
 
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
@@ -68,7 +68,7 @@ class ModelFolder:
         index: content of ``model_index.json``.
         parts: library and class of each part that the adapter uses.
         weights: weight files of each network; empty if only the index was read.
-        settings: content of ``latentedit.json``; empty for most models.
+        settings: content of ``latentedit.json``.
     """
 
     path: Path
@@ -99,11 +99,7 @@ class ModelFolder:
         return self.path if not own.is_dir() and (self.path / _configuration_file(part)).is_file() else own
 
     def load(self, dtype: torch.dtype = torch.float32) -> Any:
-        """The stock pipeline on the CPU, with the VAE in float32 or better; networks are frozen, in evaluation mode.
-
-        Raises:
-            ModelError: files that do not load or do not belong together.
-        """
+        """The stock pipeline on the CPU, with the VAE in float32 or better; networks are frozen, in evaluation mode."""
         variant = pipeline_variant(self.weight_folders())
         options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
         with quiet_libraries(), warnings.catch_warnings():
@@ -138,22 +134,19 @@ class ModelFolder:
 
     def weight_folders(self) -> list[tuple[Path, str]]:
         """Folder and file stem of each network's weights."""
-        return [(self.part_folder(part), _STEMS[self.parts[part][0]]) for part in self.networks]
+        return [(self.part_folder(part), STEMS[self.parts[part][0]]) for part in self.networks]
 
 
 def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
-    """Check that a model folder is complete and supported.
+    """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read.
 
     Args:
-        path: a folder as ``save_pretrained`` of a pipeline writes it.
+        path: of the folder.
         text_encoders: "required" omits text encoders that the model can do without (SD3's T5).
 
     Raises:
         ConfigError: another value of ``text_encoders``.
         ModelError: not a model folder, an unsupported pipeline, a missing or damaged part, or pickle weights.
-
-    Cost:
-        Reads the headers of the weight files only.
     """
     folder = read_index(path, text_encoders=text_encoders)
     missing = [part for part in sorted(folder.parts) if not folder.part_folder(part).is_dir()]
@@ -177,11 +170,7 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFold
 
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
-    """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present.
-
-    Raises:
-        ConfigError, ModelError: as `open_folder`.
-    """
+    """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present."""
     if text_encoders not in get_args(TextEncoders):
         raise ConfigError(f"text_encoders is 'all' or 'required'; got {text_encoders!r}")
     if not path.is_dir():
@@ -198,7 +187,7 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     for part in ("scheduler", *adapter.parts):
         if part not in present and part not in optional:
             raise ModelError(f"{path / 'model_index.json'} lists no {part}. {_AGAIN}")
-        if is_network(part) and part in present and present[part][0] not in _STEMS:
+        if is_network(part) and part in present and present[part][0] not in STEMS:
             raise ModelError(
                 f"the {part} in {path / 'model_index.json'} is a class of {present[part][0]!r}. "
                 "Only diffusers and transformers are supported"
@@ -223,15 +212,7 @@ def _is_part(entry: Any, *, or_null: bool = False) -> bool:
 
 
 def adapter_class(pipeline: str, subject: str) -> Any:
-    """The adapter of a pipeline class.
-
-    Args:
-        pipeline: name of the class.
-        subject: beginning of the message: "PATH contains a", "this is a".
-
-    Raises:
-        ModelError: an unsupported class, with the reason or similar supported ones.
-    """
+    """The adapter of a pipeline class; a message begins with the subject, "PATH contains a" or "this is a"."""
     if pipeline in _REFUSED:
         raise ModelError(f"{subject} {pipeline}, which {_REFUSED[pipeline]}")
     if pipeline not in BACKBONES.names():
@@ -246,11 +227,7 @@ def adapter_class(pipeline: str, subject: str) -> Any:
 
 @contextlib.contextmanager
 def explaining(path: Path, what: str) -> Generator[None]:
-    """Re-raise errors of libraries as `ModelError` that names the folder; out-of-memory errors pass.
-
-    Raises:
-        ModelError: in place of any other error.
-    """
+    """Re-raise errors of libraries as `ModelError` that names the folder; out-of-memory errors pass."""
     try:
         yield
     except (LatentEditError, torch.OutOfMemoryError):
@@ -272,11 +249,6 @@ def is_network(part: str) -> bool:
 def is_tokenizer(part: str) -> bool:
     """Whether a part is a tokenizer or a processor of images and text."""
     return part.startswith(("tokenizer", "processor"))
-
-
-def weight_stem(library: str) -> str:
-    """File name of a network's weights, by the library of its class."""
-    return _STEMS[library]
 
 
 def _configuration_file(part: str) -> str:

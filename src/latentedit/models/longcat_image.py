@@ -10,32 +10,24 @@ Source:
     LongCat Team 2025, LongCat-Image, arXiv 2512.07584, as diffusers 0.42.1 has it.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.codec import Size
-from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, diagonal, positions
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.packed import FLUX_BLOCKS, PackedFlowBackbone, diagonal, positions
+from latentedit.models.sites import Blocks
 
 
 class LongCatImageBackbone(PackedFlowBackbone):
     """LongCat-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``."""
 
     guidance: ClassVar[float] = 4.5
+    blocks: ClassVar[tuple[Blocks, ...]] = FLUX_BLOCKS
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _ = self.stock.encode_prompt(text)
-        return tokens, None, None
-
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         words, device = condition.tokens.shape[1], tokens.device
         behind = torch.tensor([0.0, words, words], device=device)
         return self._network(
@@ -46,10 +38,3 @@ class LongCatImageBackbone(PackedFlowBackbone):
             img_ids=positions(sizes[0], first=1, axes=3, device=device) + behind,
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each block, double blocks first."""
-        return block_sites(self._network, joint=False)
-
-    def _attention(self) -> Mapping[str, Site]:
-        return block_attention(self._network)

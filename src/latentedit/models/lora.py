@@ -16,16 +16,7 @@ from latentedit_keep.files import user_path
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LoraFile:
-    """A LoRA in a safetensors file.
-
-    Args:
-        path: of the file.
-        scale: factor of its change of the weights; 1 is as it was trained.
-
-    Raises:
-        ConfigError: a scale that is not finite.
-        ModelError: no such file, or not a safetensors file.
-    """
+    """A LoRA in a safetensors file, and the factor of its change of the weights; 1 is as it was trained."""
 
     path: Path
     scale: float = 1.0
@@ -39,12 +30,7 @@ class LoraFile:
 
 
 def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> tuple[LoraFile, ...]:
-    """Files with their scales; the scale is 1 if only the file is given.
-
-    Raises:
-        ConfigError, ModelError: see `LoraFile`.
-        MissingDependencyError: peft is not installed.
-    """
+    """Files with their scales; the scale is 1 if only the file is given."""
     if given:
         require("peft", "lora")
     pairs = (one if isinstance(one, tuple) else (one, 1.0) for one in given)
@@ -52,11 +38,7 @@ def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> tuple[
 
 
 def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
-    """Merge LoRAs into the weights of a pipeline, in place.
-
-    Raises:
-        ModelError: a family without LoRAs, or a LoRA of another base model.
-    """
+    """Merge LoRAs into the weights of a pipeline, in place."""
     kind = type(pipeline).__name__
     if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")

@@ -8,19 +8,17 @@ Source:
     Qin et al. 2025, Lumina-Image 2.0, arXiv 2503.21758, as diffusers 0.42.1 has it.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.capabilities import GuidanceKind
-from latentedit.models.flow import FlowBackbone
+from latentedit.models.flow import Clock, FlowBackbone
 from latentedit.models.notes import tokens_before
 from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.sites import Blocks
 
 
 class Lumina2Backbone(FlowBackbone):
@@ -32,25 +30,22 @@ class Lumina2Backbone(FlowBackbone):
     guidance_norm: ClassVar[Literal["token", "row"]] = "row"
     sign: ClassVar[Literal[1, -1]] = -1
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
+    clock: ClassVar[Clock] = "clean"
     window: int = 256
+    blocks: ClassVar[tuple[Blocks, ...]] = (
+        Blocks(name="refiner", modules="noise_refiner"),
+        Blocks(modules="layers", joined="last"),
+    )
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, mask, null, null_mask = self.stock.encode_prompt(
-            text, do_classifier_free_guidance=not text, device=self.device, max_sequence_length=self.window
-        )
+        tokens, mask, null, null_mask = self._stock_prompt(text, do_classifier_free_guidance=not text)
         return (tokens, None, mask) if text else (null, None, null_mask)
 
     def _prefix_tokens(self, text: str) -> int:
         """Those of the system prompt."""
         return tokens_before(self._words, f"{self.stock.system_prompt} <Prompt Start> ", text)
 
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        del z
-        return 1 - s
-
-    def _ask(
-        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self._network(
             z,
             timestep=time,
@@ -58,10 +53,3 @@ class Lumina2Backbone(FlowBackbone):
             encoder_attention_mask=torch.ones_like(condition.tokens[..., 0], dtype=torch.bool),
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The picture's tokens after each block, the blocks before the text joins first."""
-        refiners = enumerate(self._network.noise_refiner)
-        sites = {f"refiner.{index}.image": Site(module=block) for index, block in refiners}
-        blocks = enumerate(self._network.layers)
-        return sites | {f"block.{index}.image": Site(module=block, image="last") for index, block in blocks}

@@ -32,13 +32,7 @@ _CPU = torch.device("cpu")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PartNeeds:
-    """Size of one network.
-
-    Args:
-        kind: its class.
-        parameters: of the network, buffers included.
-        largest_layer: parameters of its largest layer.
-    """
+    """Class of one network, and its number of parameters, buffers included."""
 
     kind: str
     parameters: int
@@ -101,14 +95,7 @@ class ModelNeeds:
 def model_needs(folder: ModelFolder) -> ModelNeeds:
     """Memory that a model needs.
 
-    Args:
-        folder: of `open_folder`, or of `read_index` if only the configurations are present.
-
-    Raises:
-        ModelError: configurations that are missing, or that no network can be built from.
-
-    Cost:
-        Reads headers; without weight files, builds the networks on the meta device, about a second each.
+    Without weight files, networks are built from their configurations on the meta device, in about a second each.
     """
     with explaining(folder.path, "its configuration"):
         shapes = {part: _shapes(folder, part) for part in folder.networks}
@@ -132,14 +119,9 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
 
 
 def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | None:
-    """The fastest policy that fits this machine, in the chosen dtype or else in half precision.
+    """The fastest policy that fits this machine, in the chosen dtype or else in half precision; None if nothing fits.
 
-    Args:
-        needs: of the model.
-        placement: device, dtype and storage; its policy is ignored.
-
-    Returns:
-        None if nothing fits the device, or if the weights do not fit the CPU's memory, through which they pass.
+    Weights pass through the CPU's memory, so they have to fit there too.
     """
     free, memory = free_bytes(placement.device), free_bytes(_CPU)
     for dtype in dict.fromkeys((placement.dtype, needs.half)):
@@ -159,16 +141,7 @@ def suited_policy(needs: ModelNeeds, placement: Placement, free: int) -> Policy 
 
 
 def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
-    """Check that the weights fit, before anything is allocated; estimates of activations do not count.
-
-    Args:
-        needs: of the model.
-        placement: of the networks. Weights pass through the CPU's memory on any device.
-        name: of the model.
-
-    Raises:
-        ModelError: too little free memory, with a placement that fits.
-    """
+    """Check that the weights fit, before anything is allocated; estimates of activations do not count."""
     in_memory = dataclasses.replace(placement, device=_CPU, policy="resident", storage=None)
     for tried in (in_memory,) if placement.device.type == "cpu" else (in_memory, placement):
         needed, free = needs.weight_bytes(tried), free_bytes(tried.device)

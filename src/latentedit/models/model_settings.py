@@ -41,15 +41,7 @@ class _Settings(pydantic.BaseModel):
 
 
 def check_settings(settings: Mapping[str, Any], source: object) -> dict[str, Any]:
-    """A copy of the settings, after each known one was checked.
-
-    Args:
-        settings: by name.
-        source: a file or a model's name, for the message.
-
-    Raises:
-        ModelError: the first setting of a wrong type or out of range.
-    """
+    """A copy of the settings of a source (a file or a model), after each known one was checked."""
     try:
         _Settings.model_validate(dict(settings))
     except pydantic.ValidationError as error:
@@ -62,11 +54,7 @@ def check_settings(settings: Mapping[str, Any], source: object) -> dict[str, Any
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a model folder; empty without a ``latentedit.json``.
-
-    Raises:
-        ModelError: the file is not a JSON object, or a setting is invalid.
-    """
+    """The settings of a model folder; empty without a ``latentedit.json``."""
     file = folder / SETTINGS_FILE
     return check_settings(read_json(file), file) if file.is_file() else {}
 
@@ -77,11 +65,6 @@ def write_settings(folder: Path, change: Mapping[str, object]) -> None:
 
 
 def change_json(path: Path, change: Mapping[str, object]) -> None:
-    """Change some keys of a JSON file, or create it; atomic.
-
-    Raises:
-        ModelError: the existing file is not a JSON object.
-        OutputError: the file cannot be written.
-    """
+    """Change some keys of a JSON file, or create it; atomic."""
     known = read_json(path) if path.exists() else {}
     write_text(path, json.dumps(known | dict(change), indent=1) + "\n")

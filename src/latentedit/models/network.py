@@ -14,16 +14,16 @@ from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.model_settings import check_settings
-from latentedit.models.notes import word_pieces
 from latentedit.models.placement import existing_device, known_dtype
+from latentedit.models.sites import Blocks, Site
 
 
 class NetworkBackbone(Backbone):
     """A backbone on a live diffusers pipeline, whose parts stay as they are.
 
     Nothing is moved, cast or copied: networks run where and as the pipeline has them, with its hooks, adapters and
-    quantised layers. Coordinates and conditions are float32 or better. Graphs for derivatives are recorded where
-    latents or text ask for them, and not for the parameters alone.
+    quantised layers. Coordinates and conditions are float32 or better. Graphs for derivatives are recorded if latents
+    or text require gradients, not for parameters alone.
 
     Args:
         pipeline: of diffusers.
@@ -34,13 +34,14 @@ class NetworkBackbone(Backbone):
         device: on which the networks run; None is the device of the denoiser's parameters.
 
     Raises:
-        ConfigError: networks in an unsupported dtype.
-        DeviceError: a device that this machine lacks.
-        ModelError: parts or settings that do not fit together.
+        ConfigError, DeviceError, ModelError: a dtype or device that networks do not run in, or parts that do not fit.
     """
 
     denoiser: ClassVar[str] = "transformer"
     """Name of the part that predicts."""
+
+    blocks: ClassVar[tuple[Blocks, ...]] = ()
+    """Blocks of the denoiser, in the order in which it runs them."""
 
     def __init__(
         self,
@@ -59,21 +60,12 @@ class NetworkBackbone(Backbone):
         self._device = self._network.device if device is None else existing_device(device)
 
     def _set_shape(self, *, channels: int, scale: int, stride: int, widths: tuple[int, int] | None = None) -> None:
-        """Set the geometry of latents and text.
+        """Set the geometry of latents and the widths of text (tokens, pooled).
 
-        Args:
-            channels: of a latent.
-            scale: side of one latent in pixels.
-            stride: sides of latents are multiples of this.
-            widths: of a token and of the pooled text; None if conditions are not checked.
+        ``scale`` is the side of a latent in pixels; sides of latents are multiples of ``stride``.
         """
         self._channels, self._scale, self._stride, self._widths = channels, scale, stride, widths
         self._multiple = scale * stride
-
-    def _vocabulary(self) -> frozenset[str] | None:
-        """Words seen in training; None if unknown."""
-        known = self.defaults.get("vocabulary")
-        return None if known is None else word_pieces(known)
 
     @property
     def device(self) -> torch.device:
@@ -91,11 +83,7 @@ class NetworkBackbone(Backbone):
         return self._network_dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        """``(channels, height / scale, width / scale)``.
-
-        Raises:
-            ShapeError: sides that are not positive multiples of what the network needs.
-        """
+        """``(channels, height / scale, width / scale)``; sides must be multiples of what the network needs."""
         multiple = self._multiple
         if min(height_px, width_px) < multiple or height_px % multiple or width_px % multiple:
             raise ShapeError(f"picture sides are multiples of {multiple} px; got {height_px} x {width_px}")
@@ -119,6 +107,12 @@ class NetworkBackbone(Backbone):
     def _graph(*inputs: Tensor) -> AbstractContextManager[object]:
         """Record a graph only if one of these tensors requires it, not for parameters alone."""
         return torch.set_grad_enabled(torch.is_grad_enabled() and any(part.requires_grad for part in inputs))
+
+    def _sites(self) -> Mapping[str, Site]:
+        return {name: site for blocks in self.blocks for name, site in blocks.sites(self._network)}
+
+    def _attention(self) -> Mapping[str, Site]:
+        return {name: site for blocks in self.blocks for name, site in blocks.layers(self._network)}
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
         pictures = (z, *(condition.reference or ()))

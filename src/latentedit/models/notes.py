@@ -9,12 +9,12 @@ _PUNCTUATION = ",.;:!?\"'()"
 
 
 def room(tokenizer: Any, length: int) -> int:
-    """Of ``length`` tokens, those that are left for the text itself."""
+    """The number of tokens left for the text itself."""
     return length - int(tokenizer.num_special_tokens_to_add())
 
 
 def tokens_before(tokenizer: Any, prefix: str, text: str) -> int:
-    """How many tokens more a text has behind a prefix; a space between them may go with the word behind it."""
+    """How many tokens a prefix adds to a text; a space between them may join the next word."""
     joined, alone = (len(tokenizer(part, add_special_tokens=False).input_ids) for part in (prefix + text, text))
     return joined - alone
 
@@ -37,7 +37,7 @@ def dropped_words(tokenizer: Any, text: str, length: int) -> list[str]:
 
 
 def _dropped_by_count(tokenizer: Any, text: str, left: int) -> list[str]:
-    """The same by a tokenizer that does not say where its tokens stand, as those of transformers 4 in Python."""
+    """The same with a tokenizer that gives no offsets, such as those of transformers 4 in Python."""
     words = text.split()
     kept = len(words)
     while kept and len(tokenizer(" ".join(words[:kept]), add_special_tokens=False, verbose=False).input_ids) > left:

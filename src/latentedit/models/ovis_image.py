@@ -7,17 +7,14 @@ Source:
     Ovis Team 2025, Ovis-Image, as diffusers 0.42.1 has it.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.codec import Size
-from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, diagonal, positions
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.packed import FLUX_BLOCKS, PackedFlowBackbone, diagonal, positions
+from latentedit.models.sites import Blocks
 
 
 class OvisImageBackbone(PackedFlowBackbone):
@@ -26,16 +23,9 @@ class OvisImageBackbone(PackedFlowBackbone):
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 5.0
     window: int = 256
+    blocks: ClassVar[tuple[Blocks, ...]] = FLUX_BLOCKS
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, *_ = self.stock.encode_prompt(
-            text, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.window
-        )
-        return tokens, None, None
-
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         return self._network(
             hidden_states=tokens,
             timestep=time,
@@ -44,10 +34,3 @@ class OvisImageBackbone(PackedFlowBackbone):
             img_ids=positions(sizes[0], first=0, axes=3, device=tokens.device),
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each block, double blocks first."""
-        return block_sites(self._network, joint=False)
-
-    def _attention(self) -> Mapping[str, Site]:
-        return block_attention(self._network)

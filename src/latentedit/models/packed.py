@@ -6,7 +6,7 @@ tokens count.
 """
 
 import abc
-from typing import Any
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.codec import PATCH, Size, pack, unpack
-from latentedit.models.flow import FlowBackbone
-from latentedit.models.sites import Site
+from latentedit.models.flow import Clock, FlowBackbone
+from latentedit.models.sites import Blocks
 
 
 class PackedFlowBackbone(FlowBackbone):
     """A rectified-flow transformer on packed latents, whose time is s itself; see `latentedit.models.flow`."""
+
+    clock: ClassVar[Clock] = "level"
 
     def _network_channels(self) -> int:
         return int(self._network.config.in_channels) // PATCH**2
@@ -27,13 +29,7 @@ class PackedFlowBackbone(FlowBackbone):
     def _patch(self) -> int:
         return PATCH
 
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        del z
-        return s
-
-    def _ask(
-        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         pictures = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
         sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in pictures]
         tokens = torch.cat([pack(latents) for latents in pictures], dim=1)
@@ -44,20 +40,13 @@ class PackedFlowBackbone(FlowBackbone):
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
     ) -> Float[Tensor, "b n d"]:
-        """The network's output, the picture's own tokens first.
-
-        Args:
-            tokens: of the picture, then of each reference.
-            time: of `_time`.
-            condition: text, mask and embedded guidance.
-            sizes: of the picture and of each reference.
-        """
+        """The network's output, the picture's own tokens first; ``sizes`` are of the picture and of each reference."""
 
 
 def positions(size: Size, *, first: int, axes: int, device: torch.device) -> Float[Tensor, "n axes"]:
-    """Rotary positions of a picture's tokens: ``(first, row, column)``, then zeros up to so many axes.
+    """Rotary positions of a picture's tokens, ``(first, row, column)``, then zeros up to so many axes.
 
-    In float32: bfloat16 knows no odd number beyond 256.
+    In float32, as bfloat16 has no odd number beyond 256.
     """
     rows, columns = size
     ids = torch.zeros(rows, columns, axes, device=device)
@@ -73,26 +62,10 @@ def diagonal(words: int, *, device: torch.device) -> Float[Tensor, "n 3"]:
     return torch.stack([torch.zeros_like(places), places, places], dim=1)
 
 
-def block_sites(network: Any, *, joint: bool) -> dict[str, Site]:
-    """Both streams after each block of a network with double and single ones, in the order in which it runs them.
-
-    Args:
-        network: with blocks as in FLUX.1.
-        joint: single blocks give text and picture as one sequence, of which the picture's part is the site.
-    """
-    sites: dict[str, Site] = {}
-    for kind, blocks in (("double", network.transformer_blocks), ("single", network.single_transformer_blocks)):
-        for index, block in enumerate(blocks):
-            if joint and kind == "single":
-                sites[f"{kind}.{index}.image"] = Site(module=block, image="last")
-            else:
-                sites[f"{kind}.{index}.text"] = Site(module=block, item=0)
-                sites[f"{kind}.{index}.image"] = Site(module=block, item=1)
-    return sites
-
-
-def block_attention(network: Any) -> dict[str, Site]:
-    """The attention of each block of a network as in FLUX.1; in single ones it is given text, then picture."""
-    double = {f"double.{index}": Site(module=block.attn) for index, block in enumerate(network.transformer_blocks)}
-    single = enumerate(network.single_transformer_blocks)
-    return double | {f"single.{index}": Site(module=block.attn, image="last") for index, block in single}
+_ATTENTION = ("attn",)
+DOUBLE_BLOCKS = Blocks(name="double", text=0, image=1, attention=_ATTENTION)
+FLUX_BLOCKS = (
+    DOUBLE_BLOCKS,
+    Blocks(name="single", modules="single_transformer_blocks", text=0, image=1, joined="last", attention=_ATTENTION),
+)
+"""Of FLUX.1 and its kin: both streams after each block, double blocks first; attention of single ones is joint."""

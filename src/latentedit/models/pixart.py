@@ -12,7 +12,6 @@ Source:
     has them.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.prompts import EncodedPrompt, PromptBackbone, check_fit
-from latentedit.models.sites import Site
+from latentedit.models.prompts import PromptBackbone, check_fit
+from latentedit.models.sites import Blocks
 from latentedit.models.vp import VPBackbone
 
 
@@ -32,6 +31,8 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
     """
 
     guidance: ClassVar[float] = 4.5
+    mask_at: ClassVar[int | None] = 1
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(attention=("attn1",)),)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
@@ -44,15 +45,7 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
         trained = int(config.sample_size) * self._scale
         self._set_capabilities(trained_px=trained, largest_px=2 * trained)
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, mask, _, _ = self.stock.encode_prompt(
-            text, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.window
-        )
-        return tokens, None, mask
-
-    def _predict(
-        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         dtype = self.network_dtype
         output = self._network(
             x_t.to(dtype),
@@ -71,13 +64,3 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
         resolution = torch.tensor([[height, width]], device=x_t.device, dtype=torch.float32)
         ratio = torch.tensor([[height / width]], device=x_t.device, dtype=torch.float32)
         return {"resolution": resolution.repeat(len(x_t), 1), "aspect_ratio": ratio.repeat(len(x_t), 1)}
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The picture's tokens after each block."""
-        blocks = self._network.transformer_blocks
-        return {f"block.{index}.image": Site(module=block) for index, block in enumerate(blocks)}
-
-    def _attention(self) -> Mapping[str, Site]:
-        """Self-attention of each block."""
-        blocks = self._network.transformer_blocks
-        return {f"block.{index}": Site(module=block.attn1) for index, block in enumerate(blocks)}

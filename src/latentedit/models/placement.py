@@ -7,7 +7,7 @@ same methods of diffusers.
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from latentedit.models.libraries import quiet_libraries
 Policy = Literal["resident", "model", "groups"]
 """All networks on the device; the one that is asked on it and the others in memory; the same layer by layer."""
 
-POLICIES: tuple[Policy, ...] = ("resident", "model", "groups")
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices that compute; "meta" only pretends to."""
@@ -35,10 +35,10 @@ class Placement:
 
     Args:
         device: on which they run.
-        dtype: in which they run; the picture codec in float32 or better.
-        policy: which of them lie on the device, see `Policy`.
-        storage: dtype in which the layers of the denoiser are kept between calls, such as ``torch.float8_e4m3fn``;
-            None is ``dtype``.
+        dtype: in which they run; the VAE in float32 or better.
+        policy: which of them lie on the device.
+        storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
+            ``dtype``.
 
     Raises:
         ConfigError: an unknown policy or a dtype that networks do not run in.
@@ -56,16 +56,7 @@ class Placement:
 
 
 def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str) -> None:
-    """Put the networks of a pipeline where they are to run, freeze them and cast them, in place.
-
-    Args:
-        components: of the pipeline by name; what is no network is left alone.
-        placement: device, dtype, policy and storage.
-        denoiser: name of the network that edits ask again and again; `Placement.storage` is its.
-
-    Raises:
-        ConfigError: a policy other than "resident" where accelerate is not installed.
-    """
+    """Move, freeze and cast the networks of a pipeline; ``denoiser`` names the one with `Placement.storage`."""
     device, dtype = placement.device, placement.dtype
     networks = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
     for name, network in networks.items():
@@ -90,18 +81,14 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
 
 
 def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Moved and frozen; cast only if need be, for T5 keeps some matrices in float32 when it is loaded in float16."""
+    """Move and freeze a network; cast it only if need be, as T5 loaded in float16 keeps some matrices in float32."""
     with quiet_libraries():
         moved = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
     return moved.eval().requires_grad_(False)
 
 
 def known_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """A dtype of networks, or the one of that name.
-
-    Raises:
-        ConfigError: a dtype that networks do not run in.
-    """
+    """A dtype in which networks run, or the one of that name."""
     chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
     if chosen not in _NETWORK_DTYPES:
         names = ", ".join(dtype_name(known) for known in _NETWORK_DTYPES)
@@ -115,13 +102,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def suited_dtype(device: torch.device, *, bytes_float32: int, half: torch.dtype) -> torch.dtype:
-    """The dtype of ``dtype="auto"``: float32 on the CPU and for small models, else the half precision of the family.
-
-    Args:
-        device: on which the networks run.
-        bytes_float32: what all of them would take in float32.
-        half: the half precision that the family was published for.
-    """
+    """Resolve ``dtype="auto"``: float32 on the CPU and for small models, else the half precision of the family."""
     return torch.float32 if device.type == "cpu" or bytes_float32 <= _SMALL_BYTES else half
 
 
@@ -130,19 +111,13 @@ def half_or_float32(device: torch.device | str | None) -> torch.dtype:
 
     PyTorch has fast kernels of half precision for AVX-512 only. With AVX2, in PyTorch 2.13, a linear layer took 8 times
     and a convolution 50 times as long in bfloat16 or float16 as in float32.
-
-    Args:
-        device: on which the networks run; None is the best there is.
-
-    Raises:
-        DeviceError: a device that this machine lacks.
     """
     slow = existing_device(device).type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
     return torch.float32 if slow else torch.bfloat16
 
 
 def warn_of_slow_dtype(placement: Placement) -> None:
-    """Warn where networks are to run on a processor in a half precision that it has no fast kernels for."""
+    """Warn if the processor has no fast kernels for the half precision of a placement."""
     if placement.dtype.itemsize == 2 and half_or_float32(placement.device) == torch.float32:
         warnings.warn(
             f"{dtype_name(placement.dtype)} takes about 30 times as long as float32 on this processor, which lacks "
@@ -152,11 +127,7 @@ def warn_of_slow_dtype(placement: Placement) -> None:
 
 
 def existing_device(device: torch.device | str | None) -> torch.device:
-    """The device asked for, or the best there is.
-
-    Raises:
-        DeviceError: a device that this machine lacks.
-    """
+    """The requested device, or the best one of this machine."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -6,12 +6,13 @@ Texts are embedded one at a time, since several families pad to the longest of a
 
 import dataclasses
 import functools
+import inspect
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,9 +21,9 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import pipeline_of, quiet_libraries
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
+from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note, word_pieces
 
-EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
+EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
 _TOKENIZING = threading.RLock()
@@ -47,17 +48,18 @@ class PromptBackbone(NetworkBackbone):
     prompt_pipeline: ClassVar[str] = ""
     """Pipeline class whose ``encode_prompt`` is called; empty for the pipeline's own class."""
 
+    pooled_at: ClassVar[int | None] = None
+    """Which of the results of ``encode_prompt`` is the pooled text; the tokens come first."""
+
+    mask_at: ClassVar[int | None] = None
+    """Which is the mask of tokens that are attended to."""
+
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
         self._codec = Codec(pipeline.vae, torch.promote_types(self._network_dtype, torch.float32))
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the VAE's posterior, normalised as the network takes it.
-
-        Raises:
-            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
-            DeviceError: on another device.
-        """
+        """The mode of the VAE's posterior, normalised as the network takes it."""
         self._check_pixels(pixels)
         with self._graph(pixels):
             return self._codec.encode(pixels)
@@ -72,9 +74,6 @@ class PromptBackbone(NetworkBackbone):
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where padding is masked.
 
-        Raises:
-            ConfigError: no text at all.
-
         Cost:
             One forward pass of the text encoders a text; no network evaluation.
         """
@@ -88,7 +87,7 @@ class PromptBackbone(NetworkBackbone):
     def _read(self, text: str) -> EncodedPrompt:
         """Embed one text; a denoiser that is offloaded as a whole leaves the device to the text encoders first.
 
-        Accelerate's hooks know the order of sampling only, in which no text is embedded after the denoiser ran.
+        Accelerate's hooks know the order of sampling only, in which no text follows the denoiser.
         """
         hook: Any = getattr(self._network, "_hf_hook", None)
         if hasattr(hook, "prev_module_hook"):
@@ -97,7 +96,23 @@ class PromptBackbone(NetworkBackbone):
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """Embed one text with `stock`."""
-        raise NotImplementedError(f"{type(self).__name__} has neither _encode_prompt nor embed")
+        found = self._stock_prompt(text)
+        pooled, mask = (None if index is None else found[index] for index in (self.pooled_at, self.mask_at))
+        return found[0], pooled, mask
+
+    def _stock_prompt(self, text: str, **more: Any) -> Any:
+        """The results of ``encode_prompt`` for one text without guidance, with the arguments that it has."""
+        arguments = {
+            "device": self.device,
+            "max_sequence_length": self.window,
+            "do_classifier_free_guidance": False,
+            "num_images_per_prompt": 1,
+            "prompt_2": None,
+            "prompt_3": None,
+            **more,
+        }
+        taken = inspect.signature(self.stock.encode_prompt).parameters
+        return self.stock.encode_prompt(text, **{name: arguments[name] for name in taken if name in arguments})
 
     @functools.cached_property
     def stock(self) -> Any:
@@ -115,7 +130,7 @@ class PromptBackbone(NetworkBackbone):
         return Condition(
             tokens=tokens.to(self.device, self.dtype),
             pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
-            mask=None if mask is None else mask.to(self.device),
+            mask=None if mask is None else mask.to(self.device, torch.bool),
         )
 
     def _calls(self, condition: Condition) -> Sequence[Tensor]:
@@ -126,7 +141,8 @@ class PromptBackbone(NetworkBackbone):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Sentences about words that are truncated, and words that never occurred in training."""
-        vocabulary = self._vocabulary()
+        known = self.defaults.get("vocabulary")
+        vocabulary = None if known is None else word_pieces(known)
         with _TOKENIZING:
             notes = [note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary))]
         return list(dict.fromkeys(notes))
@@ -149,18 +165,7 @@ class PromptBackbone(NetworkBackbone):
 
 
 def check_fit(encoder: Any, vae: Any, *, text: int, channels: int, layers: int = 1) -> None:
-    """Check that text encoder and VAE belong to the same model as the transformer.
-
-    Args:
-        encoder: of text.
-        vae: of images.
-        text: width of a text token that the transformer takes.
-        channels: of a latent that the transformer takes.
-        layers: of the text encoder that are concatenated to one token.
-
-    Raises:
-        ModelError: another width of the text, or another number of latent channels.
-    """
+    """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
     width = layers * int(encoder.config.get_text_config().hidden_size)
     if width != text:
         raise ModelError(

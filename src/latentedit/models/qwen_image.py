@@ -14,10 +14,8 @@ Source:
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -25,8 +23,7 @@ from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.libraries import pipeline_of
 from latentedit.models.packed import PackedFlowBackbone
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.sites import Blocks
 
 PICTURE_SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
 """Where a chat holds a picture."""
@@ -38,18 +35,11 @@ class QwenImageBackbone(PackedFlowBackbone):
     prompt_pipeline: ClassVar[str] = "QwenImagePipeline"
     guidance: ClassVar[float] = 4.0
     guidance_kind: ClassVar[GuidanceKind] = "renormalised"
+    mask_at: ClassVar[int | None] = 1
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(text=0, image=1, attention=("attn",)),)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 
-    def _most_references(self) -> int:
-        return 0
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, mask = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
-        return tokens, None, mask
-
-    def _ask_packed(
-        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
-    ) -> Float[Tensor, "b n d"]:
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         return self._network(
             hidden_states=tokens,
             timestep=time,
@@ -58,19 +48,6 @@ class QwenImageBackbone(PackedFlowBackbone):
             img_shapes=[[(1, rows, columns) for rows, columns in sizes]] * len(tokens),
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each block."""
-        sites: dict[str, Site] = {}
-        for index, block in enumerate(self._network.transformer_blocks):
-            sites[f"block.{index}.text"] = Site(module=block, item=0)
-            sites[f"block.{index}.image"] = Site(module=block, item=1)
-        return sites
-
-    def _attention(self) -> Mapping[str, Site]:
-        """Joint attention of each block."""
-        blocks = self._network.transformer_blocks
-        return {f"block.{index}": Site(module=block.attn) for index, block in enumerate(blocks)}
 
 
 class QwenImageEditBackbone(QwenImageBackbone):

@@ -39,11 +39,7 @@ def bundled_names() -> list[str]:
 
 
 def bundled_folder(name: str) -> Path:
-    """The folder of a model that an installed package carries, as diffusers opens it.
-
-    Raises:
-        RegistryError: no such model, with the package to install where we know one.
-    """
+    """The folder of a model that an installed package carries, as diffusers opens it."""
     return Path(MODELS.load(name))
 
 
@@ -82,8 +78,7 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    pinned = model if revision is None else _pinned(model, revision)
-    name, path = locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
+    name, path = locate(_pinned(model, revision), functools.partial(download_model, text_encoders=text_encoders))
     loras, chosen = lora_files(lora), existing_device(device)
     folder = open_folder(path, text_encoders=text_encoders)
     needs = model_needs(folder)
@@ -109,34 +104,13 @@ def load(
 
 
 def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision: str | None = None) -> ModelNeeds:
-    """What a model needs, before any of it is loaded; of a hub id the configurations alone are downloaded.
-
-    Args:
-        model: as for `load`, as are the others.
-        text_encoders: which ones.
-        revision: of a hub id.
-
-    Raises:
-        RegistryError, ConfigError: as `load`.
-        ModelError: likewise, or configurations of which no network can be built.
-    """
-    pinned = model if revision is None else _pinned(model, revision)
-    _, path = locate(pinned, functools.partial(download, wanted=CONFIGURATIONS))
+    """What a model needs, before any of it is loaded; of a hub id only the configurations are downloaded."""
+    _, path = locate(_pinned(model, revision), functools.partial(download, wanted=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
 def weights_fingerprint(model: str | Path) -> str:
-    """The fingerprint that a model has once it is loaded, read from its files.
-
-    Args:
-        model: as for `load`.
-
-    Raises:
-        RegistryError, ModelError: as `load`.
-
-    Cost:
-        Reads every weight file.
-    """
+    """The fingerprint that a loaded model has, from its weight files, all of which are read."""
     _, path = locate(model)
     return open_folder(path).fingerprint
 
@@ -185,11 +159,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
 
 def backbone_of(pipeline: Any, **facts: Any) -> Backbone:
-    """A live pipeline as a backbone.
-
-    Raises:
-        ModelError: see `from_pipeline`.
-    """
+    """A live pipeline as a backbone, after the checks of `from_pipeline`."""
     adapter = adapter_class(type(pipeline).__name__, "this is a")
     _check_pipeline(pipeline, adapter)
     return adapter(pipeline, **facts)
@@ -206,11 +176,7 @@ def _folder_fingerprint(denoiser: Any, networks: Mapping[str, nn.Module]) -> str
 
 
 def _check_pipeline(pipeline: Any, adapter: Any) -> None:
-    """Check that a pipeline computes a velocity: every part present, on one device or moved by hooks, and stateless.
-
-    Raises:
-        ModelError: the first check that failed.
-    """
+    """Check that a pipeline computes a velocity: every part present, on one device or moved by hooks, and stateless."""
     kind = type(pipeline).__name__
     for part in adapter.parts:
         if getattr(pipeline, part, None) is None and part not in adapter.optional_parts:
@@ -246,12 +212,10 @@ def _moved_by_hooks(network: nn.Module) -> bool:
     return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())
 
 
-def _pinned(model: str | Path, revision: str) -> str:
-    """A hub id at a revision.
-
-    Raises:
-        ConfigError: no hub id, or one that names a revision itself.
-    """
+def _pinned(model: str | Path, revision: str | None) -> str | Path:
+    """A hub id at a revision; without one, the model as it is."""
+    if revision is None:
+        return model
     name = str(model)
     if name in bundled_names() or Path(name).exists() or not _HUB_ID.fullmatch(name) or "@" in name:
         raise ConfigError(f"a revision is of a hub id without one (org/name); got {name!r}. Leave revision out")
@@ -259,15 +223,7 @@ def _pinned(model: str | Path, revision: str) -> str:
 
 
 def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> tuple[str, Path]:
-    """Name and folder of a model: bundled names first, then folders, then the hub.
-
-    Args:
-        model: as for `load`.
-        fetch: downloads what is wanted of a hub id, and gives its folder.
-
-    Raises:
-        RegistryError, ModelError: as `load`.
-    """
+    """Name and folder of a model: bundled names first, then folders, then hub ids, which ``fetch`` downloads."""
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
     path = user_path(model, error=ModelError)

@@ -14,11 +14,9 @@ Source:
 
 import inspect
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -26,8 +24,7 @@ from latentedit.core.errors import ModelError
 from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone, whole_scheduler
 from latentedit.models.notes import tokens_before
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.sites import Blocks
 
 MIDDLE_ANGLE = 1.3
 """Where Sprint's second of two steps begins."""
@@ -40,9 +37,9 @@ class SanaBackbone(FlowBackbone):
     text_field: ClassVar[str] = "caption_channels"
     guidance: ClassVar[float] = 4.5
     window: int = 300
-
-    def _trained_px(self) -> int:
-        return int(self._network.config.sample_size) * self._scale
+    trained_px: int = 0
+    mask_at: ClassVar[int | None] = 1
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(),)
 
     def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
         config = scheduler.config
@@ -56,15 +53,10 @@ class SanaBackbone(FlowBackbone):
         first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
         return torch.linspace(first, 0, steps + 1, dtype=torch.float64)[:-1].tolist()
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, mask, *_ = self.stock.encode_prompt(
-            text,
-            do_classifier_free_guidance=False,
-            device=self.device,
-            max_sequence_length=self.window,
-            complex_human_instruction=self._instruction() if text else None,
-        )
-        return tokens, None, mask
+    def _stock_prompt(self, text: str, **more: Any) -> Any:
+        """With the instruction, which the empty text has in Sprint alone."""
+        instruction = self._instruction() if text or self.guidance_kind == "embedded" else None
+        return super()._stock_prompt(text, complex_human_instruction=instruction, **more)
 
     def _prefix_tokens(self, text: str) -> int:
         """The last of the instruction, where that is no space that goes with the word behind it."""
@@ -76,12 +68,10 @@ class SanaBackbone(FlowBackbone):
         """What the pipeline puts before a text: the default of its call."""
         return inspect.signature(type(self.stock).__call__).parameters["complex_human_instruction"].default
 
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    def _time(self, s: Tensor, z: Tensor) -> Tensor:
         return super()._time(s, z) * float(self._network.config.timestep_scale)
 
-    def _ask(
-        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         weight = self._network.config.guidance_embeds_scale * self._guidance(condition, z)
         return self._network(
             z,
@@ -91,11 +81,6 @@ class SanaBackbone(FlowBackbone):
             guidance=weight if self.guidance_kind == "embedded" else None,
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The picture's tokens after each block."""
-        blocks = self._network.transformer_blocks
-        return {f"block.{index}.image": Site(module=block) for index, block in enumerate(blocks)}
 
 
 class SanaSprintBackbone(SanaBackbone):
@@ -112,15 +97,6 @@ class SanaSprintBackbone(SanaBackbone):
             angles[1] = MIDDLE_ANGLE
         return (angles.sin() / (angles.sin() + angles.cos())).tolist()
 
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, mask = self.stock.encode_prompt(
-            text,
-            device=self.device,
-            max_sequence_length=self.window,
-            complex_human_instruction=self._instruction(),
-        )
-        return tokens, None, mask
-
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    def _time(self, s: Tensor, z: Tensor) -> Tensor:
         del z
         return s

@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.unet import TextUNetBackbone
 
 TRAINED_LATENTS = 64
@@ -23,13 +22,7 @@ _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 
 
 class StableDiffusionBackbone(TextUNetBackbone):
-    """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
-
-    Raises:
-        ConfigError: a dtype that makes no sense.
-        DeviceError: a device that this machine lacks.
-        ModelError: parts that do not fit together.
-    """
+    """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text."""
 
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
     prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
@@ -44,7 +37,3 @@ class StableDiffusionBackbone(TextUNetBackbone):
     def _trained_side(config: Any) -> Any:
         side, old = config.sample_size, _BEFORE_0_9.match(str(config.get("_diffusers_version")))
         return max(side, TRAINED_LATENTS) if old and isinstance(side, int) else side
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _ = self.stock.encode_prompt(text, self.device, 1, do_classifier_free_guidance=False)
-        return tokens, None, None

@@ -20,7 +20,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -28,8 +27,7 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.notes import dropped_note, dropped_words, listed, room
-from latentedit.models.prompts import EncodedPrompt
-from latentedit.models.sites import Site
+from latentedit.models.sites import Blocks
 
 T5_TOKENS = 256
 """Text tokens that T5 reads, as many as in the stock pipeline."""
@@ -40,18 +38,8 @@ _TURBO = re.compile(r"(?<![a-z])turbo(?![a-z])", re.IGNORECASE)
 class StableDiffusion3Backbone(FlowBackbone):
     """SD3, SD3.5 and their miniatures: ``v(z, s, c) = transformer(z, 1000 s, tokens, pooled)``.
 
-    Of the settings it reads "zero_tokens" too.
-
-    Args:
-        pipeline: a ``StableDiffusion3Pipeline``.
-        facts: name, fingerprint, settings and device, see `NetworkBackbone`.
-        max_sequence_length: number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in the
-            stock pipeline, but without T5 what ``settings["zero_tokens"]`` says.
-
-    Raises:
-        ConfigError: a length that makes no sense.
-        DeviceError: a device that this machine lacks.
-        ModelError: parts that do not fit together.
+    ``max_sequence_length`` is the number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in
+    the stock pipeline, but without T5 what ``settings["zero_tokens"]`` says.
     """
 
     parts: ClassVar[tuple[str, ...]] = (
@@ -66,6 +54,9 @@ class StableDiffusion3Backbone(FlowBackbone):
     )
     prompt_pipeline: ClassVar[str] = "StableDiffusion3Pipeline"
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
+    pooled_at: ClassVar[int | None] = 2
+    trained_px: int = 0
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(text=0, image=1, attention=("attn", "attn2")),)
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.85, "steps": 50, "source_guidance": 3.5, "target_guidance": 13.5},  # 33 of 50, shift 3
     }
@@ -102,10 +93,6 @@ class StableDiffusion3Backbone(FlowBackbone):
                 f"VAE's latents have {vae.latent_channels}"
             )
 
-    def _text_widths(self) -> tuple[int, int]:
-        config = self._network.config
-        return int(config.joint_attention_dim), int(config.pooled_projection_dim)
-
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7, Turbo none."""
         config = self._network.config
@@ -116,23 +103,9 @@ class StableDiffusion3Backbone(FlowBackbone):
             return 4.5, "cfg"
         return (3.5 if config.qk_norm else 7.0), "cfg"
 
-    def _trained_px(self) -> int:
-        return int(self._network.config.sample_size) * self._scale
-
     def _largest_side(self) -> int | None:
         positions = self._network.config.pos_embed_max_size
         return int(positions) * self._multiple if positions else None
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _, pooled, _ = self.stock.encode_prompt(
-            text,
-            prompt_2=None,
-            prompt_3=None,
-            device=self.device,
-            do_classifier_free_guidance=False,
-            max_sequence_length=self.window,
-        )
-        return tokens, pooled, None
 
     def _dropped_notes(self, text: str) -> list[str]:
         """Words that no encoder reads, and those that T5 alone reads."""
@@ -147,9 +120,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         notes = [f"{listed(t5_only)} read by T5 only: the CLIP encoders take {left} tokens"] if t5_only else []
         return [*notes, *dropped_note(by_all, room(t5, self.window))]
 
-    def _ask(
-        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self._network(
             hidden_states=z,
             timestep=time,
@@ -157,24 +128,6 @@ class StableDiffusion3Backbone(FlowBackbone):
             pooled_projections=condition.pooled,
             return_dict=False,
         )[0]
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The two streams after each block; the last block has no text stream."""
-        sites: dict[str, Site] = {}
-        for index, block in enumerate(self._network.transformer_blocks):
-            if not block.context_pre_only:
-                sites[f"block.{index}.text"] = Site(module=block, item=0)
-            sites[f"block.{index}.image"] = Site(module=block, item=1)
-        return sites
-
-    def _attention(self) -> Mapping[str, Site]:
-        """Joint attention of each block, and "block.0.self" of the blocks that have attention without text beside."""
-        layers: dict[str, Site] = {}
-        for index, block in enumerate(self._network.transformer_blocks):
-            layers[f"block.{index}"] = Site(module=block.attn)
-            if getattr(block, "attn2", None) is not None:
-                layers[f"block.{index}.self"] = Site(module=block.attn2)
-        return layers
 
 
 def _is_turbo(name: str) -> bool:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.unet import TextUNetBackbone
 
 _SIZES = 6
@@ -34,6 +33,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
     additions: ClassVar[str | None] = "text_time"
     prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
     guidance: ClassVar[float] = 5.0
+    pooled_at: ClassVar[int | None] = 2
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
 
     def _text_widths(self) -> tuple[int, int]:
@@ -50,10 +50,6 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
                 f"the U-Net has room for {room} features beside a pooled text of {pooled}, and six sizes take "
                 f"{wanted}. It is the refiner, or a part of another model: use the base model"
             )
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        tokens, _, pooled, _ = self.stock.encode_prompt(text, device=self.device, do_classifier_free_guidance=False)
-        return tokens, pooled, None
 
     def _null(self, like: Condition) -> Condition:
         """Zeros, or the empty text where the pipeline says so."""

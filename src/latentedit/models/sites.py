@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, cast
 
@@ -32,9 +32,8 @@ class Site:
 
     Args:
         module: the module whose output it is; the network runs it once in a forward pass.
-        item: which element of the module's tuple of outputs; None is the output itself.
-        image: where the tokens of the picture and its references stand in a sequence that has text too; None is an
-            output of one kind.
+        item: index in the module's tuple of outputs; None is the output itself.
+        image: where the tokens of the image and its references stand in a sequence with text; None without text.
     """
 
     module: nn.Module
@@ -46,8 +45,44 @@ class Site:
         return slice(0, count) if self.image == "first" else slice(-count, None)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """A list of similar blocks of a transformer, whose outputs are sites.
+
+    Args:
+        name: of the sites, "block" in "block.3.image".
+        modules: attribute of the network.
+        text: which of a block's outputs are the text's tokens; None has no site.
+        image: which are the image's; None is the output itself.
+        joined: where the image's tokens stand if a block, or its attention, takes them in one sequence with the text's.
+        attention: attribute of a block; a second one is its attention without text, "block.3.self".
+    """
+
+    name: str = "block"
+    modules: str = "transformer_blocks"
+    text: int | None = None
+    image: int | None = None
+    joined: Literal["first", "last"] | None = None
+    attention: tuple[str, ...] = ()
+
+    def sites(self, network: nn.Module) -> Iterator[tuple[str, Site]]:
+        """Names and sites of the streams after each block; the last block of SD3 has no text."""
+        for index, block in enumerate(getattr(network, self.modules)):
+            if self.text is not None and not getattr(block, "context_pre_only", False):
+                yield f"{self.name}.{index}.text", Site(module=block, item=self.text)
+            joined = self.joined if self.image is None else None
+            yield f"{self.name}.{index}.image", Site(module=block, item=self.image, image=joined)
+
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Site]]:
+        """Names and sites of the attention of each block."""
+        for index, block in enumerate(getattr(network, self.modules)):
+            for suffix, attribute in zip(("", ".self"), self.attention, strict=False):
+                if (module := getattr(block, attribute, None)) is not None:
+                    yield f"{self.name}.{index}{suffix}", Site(module=module, image=self.joined)
+
+
 class _Reached(BaseException):  # not an Exception: no network code that catches those may swallow it
-    """The forward pass came to the site; everything after it is not wanted."""
+    """Ends a forward pass at the site."""
 
     def __init__(self, feature: Tensor) -> None:
         super().__init__()
@@ -61,13 +96,7 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
         site: where.
         name: of the site, for messages.
         forward: runs the network; what it returns is not used.
-        tokens: how many the picture has, for sites with text in their sequence.
-
-    Raises:
-        ModelError: a forward pass that never comes to the site.
-
-    Cost:
-        The network up to the site. The hook is removed whatever happens.
+        tokens: number of the image's tokens, for sites with text in their sequence.
     """
 
     def stop(output: Any) -> None:
@@ -83,12 +112,7 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
 
 @contextmanager
 def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: int = 0) -> Generator[None]:
-    """Inside the context, one forward pass goes on from its feature at the site plus a shift, cast to that dtype.
-
-    Raises:
-        ModelError: a module that the pass does not run, or runs more than once.
-        ShapeError: a shift of another shape than the feature.
-    """
+    """Inside the context, one forward pass adds a shift to its feature at the site, in that dtype."""
 
     def move(_name: str, _site: Site, output: Any) -> Any:
         feature = _feature(site, output, tokens)
@@ -103,12 +127,7 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
 
 
 def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
-    """Sites of the queries, keys and values of attention layers: "block.3" has "block.3.key" and so on.
-
-    Args:
-        attention: attention modules of diffusers by name; ``image`` says where the picture's tokens stand in what they
-            are given.
-    """
+    """Sites of the queries, keys and values of attention layers: "block.3" has "block.3.key" and so on."""
     return {
         f"{layer}.{what}": dataclasses.replace(site, module=getattr(site.module, linear))
         for layer, site in attention.items()
@@ -118,11 +137,7 @@ def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
 
 @contextmanager
 def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, Tensor]]:
-    """Inside the context, one forward pass leaves its features at sites in what the context gives.
-
-    Raises:
-        ModelError: a module that the pass does not run, or runs more than once.
-    """
+    """Inside the context, one forward pass stores its features at sites in the dictionary that the context gives."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str, site: Site, output: Any) -> None:
@@ -134,12 +149,7 @@ def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, T
 
 @contextmanager
 def giving(sites: Mapping[str, Site], features: AttentionFeatures, tokens: int = 0) -> Generator[None]:
-    """Inside the context, one forward pass goes on from given features at sites, cast to the dtype of its own.
-
-    Raises:
-        ModelError: a module that the pass does not run, or runs more than once.
-        ShapeError: a feature of another shape than the network's own.
-    """
+    """Inside the context, one forward pass continues from given features at sites, in the dtype of its own."""
 
     def give(name: str, site: Site, output: Any) -> Any:
         own, feature = _feature(site, output, tokens), features[name]
@@ -175,9 +185,9 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
 
 @contextmanager
 def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generator[None]:
-    """Inside the context, what this thread has a module give goes through a function; None leaves it as it is.
+    """Inside the context, a function changes a module's outputs in this thread; None leaves them as they are.
 
-    Other threads may run the same network meanwhile. A network that is compiled runs as it is written.
+    Other threads may run the same network meanwhile. A compiled network runs eagerly.
     """
     ours = threading.get_ident()
 

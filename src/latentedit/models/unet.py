@@ -52,28 +52,27 @@ class UNetBackbone(VPBackbone):
         """Latents a side in training, or height and width; None where a configuration does not say."""
         return config.sample_size
 
+    def _named_blocks(self) -> dict[str, Any]:
+        network = self._network
+        blocks = {f"down.{index}": block for index, block in enumerate(network.down_blocks)}
+        blocks |= {} if network.mid_block is None else {"mid": network.mid_block}
+        return blocks | {f"up.{index}": block for index, block in enumerate(network.up_blocks)}
+
     def _sites(self) -> Mapping[str, Site]:
         """The blocks: "down.0", ..., "mid" (the h-space), "up.0", ...
 
         A down block also gives what the skip connections carry; its feature is what goes on downwards.
         """
-        down = {f"down.{index}": Site(module=block, item=0) for index, block in enumerate(self._network.down_blocks)}
-        mid = {} if self._network.mid_block is None else {"mid": Site(module=self._network.mid_block)}
         return {
-            **down,
-            **mid,
-            **{f"up.{index}": Site(module=block) for index, block in enumerate(self._network.up_blocks)},
+            name: Site(module=block, item=0 if name.startswith("down") else None)
+            for name, block in self._named_blocks().items()
         }
 
     def _attention(self) -> Mapping[str, Site]:
         """Self-attention of each transformer block, "down.1.0.0" being block 0 of transformer 0 of the second block."""
-        network = self._network
-        blocks = {f"down.{index}": block for index, block in enumerate(network.down_blocks)}
-        blocks |= {} if network.mid_block is None else {"mid": network.mid_block}
-        blocks |= {f"up.{index}": block for index, block in enumerate(network.up_blocks)}
         return {
             f"{name}.{place}.{index}": Site(module=layer.attn1)
-            for name, block in blocks.items()
+            for name, block in self._named_blocks().items()
             for place, transformer in enumerate(getattr(block, "attentions", ()))
             for index, layer in enumerate(getattr(transformer, "transformer_blocks", ()))
         }
@@ -94,11 +93,25 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
         """Widths of a token and of the pooled text, as the text encoders give them."""
 
     def _check_parts(self) -> None:
-        _check_widths(self._network.config, channels=self._codec.channels, text=self._text_widths()[0])
+        config, channels, text = self._network.config, self._codec.channels, self._text_widths()[0]
+        taken, given, width = config.in_channels, config.out_channels, config.cross_attention_dim
+        if taken != channels == given:
+            raise ModelError(
+                f"the U-Net takes {taken} channels, and not the VAE's {channels}, as models for inpainting and "
+                "upscaling do. Use the text-to-image model"
+            )
+        if not taken == given == channels:
+            raise ModelError(f"the U-Net has {taken} channels in and {given} out, the VAE's latents have {channels}")
+        if not isinstance(width, int) and len(set(width)) != 1:
+            raise ModelError(f"the U-Net takes text of one width in every block; this one has {list(width)}")
+        width = int(width if isinstance(width, int) else width[0])
+        if text != width:
+            raise ModelError(
+                f"the U-Net reads text of width {width}, and the text encoders give {text}: parts of two models. "
+                "Use those of one"
+            )
 
-    def _predict(
-        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
+    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         dtype = self.network_dtype
         return self._network(
             x_t.to(dtype),
@@ -114,41 +127,8 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
         return None
 
 
-def _check_widths(config: Any, *, channels: int, text: int) -> None:
-    """Refuse parts of two models.
-
-    Raises:
-        ModelError: another number of latent channels than the VAE's, or text of another width.
-    """
-    taken, given, width = config.in_channels, config.out_channels, config.cross_attention_dim
-    if taken != channels == given:
-        raise ModelError(
-            f"the U-Net takes {taken} channels, and not the VAE's {channels}, as models for inpainting and upscaling "
-            "do. Use the text-to-image model"
-        )
-    if not taken == given == channels:
-        raise ModelError(f"the U-Net has {taken} channels in and {given} out, the VAE's latents have {channels}")
-    if not isinstance(width, int) and len(set(width)) != 1:
-        raise ModelError(f"the U-Net takes text of one width in every block; this one has {list(width)}")
-    width = int(width if isinstance(width, int) else width[0])
-    if text != width:
-        raise ModelError(
-            f"the U-Net reads text of width {width}, and the text encoders give {text}: parts of two models. "
-            "Use those of one"
-        )
-
-
 def check_plain(unet: Any, *, additions: str | None = None) -> None:
-    """Refuse a U-Net that wants more than latents, a time and text.
-
-    Args:
-        unet: of diffusers.
-        additions: the ``addition_embed_type`` that its adapter knows how to serve.
-
-    Raises:
-        ModelError: class labels, other additional embeddings (SDXL, image prompts), the guidance weight as an input
-            (latent consistency), or times that are not counted.
-    """
+    """Refuse a U-Net that takes more than latents, a time and text, except for the given additional embeddings."""
     config = unet.config
     wants = {
         "class_embed_type": "class labels",

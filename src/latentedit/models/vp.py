@@ -44,7 +44,7 @@ from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.capabilities import Capabilities
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
 
@@ -82,16 +82,7 @@ class VPSchedule:
 
     @classmethod
     def from_scheduler(cls, scheduler: Any, **changes: Any) -> "VPSchedule":
-        """The schedule of any scheduler of the family.
-
-        Args:
-            scheduler: of diffusers.
-            changes: settings that the pipeline changes in its configuration.
-
-        Raises:
-            ModelError: no betas, unsupported betas or predictions, or a network that predicts the noise although its
-                last time is nothing else.
-        """
+        """The schedule of any scheduler of the family, with settings that the pipeline changes."""
         kind = type(scheduler).__name__
         if kind.startswith("EDM"):
             raise ModelError(
@@ -106,7 +97,8 @@ class VPSchedule:
                 f"the scheduler is a {kind}, which has no betas, and this family needs the betas of its training. "
                 "Use the model's own scheduler, or one made from its configuration"
             )
-        sampler = _ddim({**whole, **changes, **({"timestep_spacing": "trailing"} if consistency else {})})
+        spacing = {"timestep_spacing": "trailing"} if consistency else {}
+        sampler = scheduler_of("DDIMScheduler", whole | changes | spacing)
         settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
         if prediction not in _PREDICTIONS:
@@ -170,17 +162,14 @@ class VPSchedule:
         return time
 
     def grid(self, steps: int) -> LevelGrid:
-        """The levels at which the stock sampler asks the network in so many steps, then 0.
+        """The levels at which the stock sampler calls the network, then 0.
 
-        Sampling starts at the first: at ``s_max`` with "trailing" spacing, lower with "leading" (time 981 of 1000 in
-        50 steps). Starting latents there are ``N(0, ((1 - s)^2 + s^2) I)``.
-
-        Raises:
-            CoordinateError: no step, or more than there are trained times for.
+        Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
+        lower with "leading" (time 981 of 1000 in 50 steps).
         """
         if steps < 1:
             raise CoordinateError(f"steps must be at least 1; got {steps}")
-        scheduler = _ddim(self.scheduler)
+        scheduler = scheduler_of("DDIMScheduler", self.scheduler)
         times: list[int] = []
         if steps <= self.times:
             scheduler.set_timesteps(steps, device="cpu")
@@ -196,10 +185,7 @@ class VPSchedule:
     ) -> Float[Tensor, "b *latent"]:
         """The velocity that a network's prediction stands for, in the dtype of z; computed in float32 or better.
 
-        Args:
-            network: called with latents in its own coordinates and float32 times.
-            z: canonical latents.
-            s: level of each, in ``[s_min, s_max]``.
+        The network takes latents in its own coordinates and float32 times.
         """
         wide = z.to(torch.promote_types(z.dtype, torch.float32))
         alpha, sigma = (part.to(wide) for part in alpha_sigma_from_level(to_float64(s)))
@@ -256,16 +242,3 @@ class VPBackbone(NetworkBackbone):
         self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         """The network's output at latents in its own coordinates; text is cut to the longest of the batch."""
-
-
-def _ddim(config: Mapping[str, Any]) -> Any:
-    """A new DDIM scheduler.
-
-    Raises:
-        ModelError: a configuration that it refuses.
-    """
-    try:
-        with quiet_libraries():
-            return library_class("diffusers", "DDIMScheduler").from_config(dict(config))
-    except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"the DDIM scheduler does not take these betas: {error}") from error

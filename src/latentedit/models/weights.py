@@ -30,11 +30,7 @@ _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def refuse_pickles(folder: Path) -> None:
-    """Refuse a folder in which any weight file could run code when it is loaded.
-
-    Raises:
-        ModelError: a file with a pickle suffix lies in the folder, or in one of its folders.
-    """
+    """Refuse a folder in which any weight file could run code when it is loaded."""
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PICKLE_SUFFIXES and not path.is_dir():
             raise ModelError(
@@ -44,11 +40,7 @@ def refuse_pickles(folder: Path) -> None:
 
 
 def pipeline_variant(networks: Sequence[tuple[Path, str]]) -> str | None:
-    """The half-precision copy to load: None if every network has plain weights, else the first that completes them.
-
-    Args:
-        networks: folder and file stem of each network's weights.
-    """
+    """The half-precision copy to load: None if every network has plain weights, else the first that completes them."""
     for variant in (None, *VARIANTS):
         if all(stored_as(folder, stem, None) or stored_as(folder, stem, variant) for folder, stem in networks):
             return variant
@@ -69,9 +61,6 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[P
         folder: of the network.
         stem: file name of its weights.
         variant: copy in half precision, read where there is one; see `pipeline_variant`.
-
-    Raises:
-        ModelError: no such file, pickles in its place, an unreadable index, or a missing shard.
     """
     infix = f".{variant}" if variant is not None and stored_as(folder, stem, variant) else ""
     single = folder / f"{stem}{infix}.safetensors"
@@ -97,11 +86,7 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[P
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file, from its header, which safetensors checks against the file's length.
-
-    Raises:
-        ModelError: no regular file, or one that is truncated, damaged or something else.
-    """
+    """Names and shapes of a safetensors file, from its header, which is checked against the file's length."""
     try:
         with files.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -192,11 +177,7 @@ def _at_hand(network: nn.Module, name: str, tensor: Tensor) -> Tensor:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of a model's folder; see `latentedit.core.files.reading`.
-
-    Raises:
-        ModelError: no such file, or not a JSON object.
-    """
+    """A JSON object from a file of a model's folder."""
     content = reading.read_json(path, error=ModelError, allow_nan=True)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, and no JSON object. Download or copy it again")

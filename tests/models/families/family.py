@@ -43,7 +43,6 @@ Misfit = tuple[str, Callable[[Any], object]]
 
 
 def configured(part: str, **settings: Any) -> Callable[[Any], object]:
-    """A part of a pipeline with other settings."""
     return lambda pipeline: getattr(pipeline, part).register_to_config(**settings)
 
 
@@ -62,7 +61,6 @@ SIZES = ((64, 64), (64, 96))
 
 
 def asked(size: tuple[int, int]) -> dict[str, Any]:
-    """What every call of a stock pipeline says."""
     return {"height": size[0], "width": size[1], "num_inference_steps": STEPS, "output_type": "latent"}
 
 
@@ -114,11 +112,9 @@ class FamilyContract(BackboneContract):
         return output
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
-        """How the pipeline is told a guidance weight."""
         return {"guidance_scale": weight - self.weight_offset, **self.arguments}
 
     def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        """What the stock pipeline makes of a caption."""
         known = {**asked(size), **self.stock_arguments(weight), **settings}
         return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **known).images
 
@@ -147,12 +143,10 @@ class FamilyContract(BackboneContract):
         return sample(field, self.first_latents(z, grid), grid, EulerSolver()).final
 
     def first_latents(self, z: Tensor, grid: LevelGrid) -> Tensor:
-        """Standard noise as canonical latents at the first level of a grid."""
         del grid
         return z
 
     def start(self, backbone: Backbone, size: tuple[int, int]) -> Tensor:
-        """Starting noise for a picture of a size."""
         return draw((1, *backbone.latent_shape(*size)), seed=3, purpose="start")
 
     def test_sampling_equals_the_stock_pipeline(self, pipeline: Any, backbone: Backbone) -> None:
@@ -344,7 +338,6 @@ class Variants(FamilyContract):
 
 
 def change(pipeline: Any, denoiser: Any, variant: str) -> None:
-    """What people do to a pipeline."""
     if variant == "bfloat16":
         pipeline.to(torch.bfloat16)
     elif variant == "fp8":
@@ -364,7 +357,6 @@ def change(pipeline: Any, denoiser: Any, variant: str) -> None:
 
 
 def noise_picture(height: int, width: int) -> Image.Image:
-    """A picture of noise."""
     noise = draw((height, width, 3), seed=5, purpose="picture").sigmoid()
     return Image.fromarray((noise * 255).to(torch.uint8).numpy())
 

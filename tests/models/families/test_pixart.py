@@ -4,7 +4,6 @@ import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
 import torch
 
 import latentedit as le
@@ -25,19 +24,12 @@ class TestAlpha(VPContract):
 
     def test_captions_have_their_tokens(self, backbone: Backbone) -> None:
         assert backbone.embed([CAPTION]).tokens.shape[1] == self.tokens
+        assert (backbone.capabilities.size_multiple, backbone.default_site) == (16, "block.1.image")
 
 
 class TestSigma(TestAlpha):
     make = functools.partial(pixart, sigma=True)
     tokens = 300
-
-
-def test_sizes_are_given_to_the_network() -> None:
-    backbone: Any = le.from_pipeline(pixart(), settings=SETTINGS)
-    assert (backbone.capabilities.size_multiple, backbone.default_site) == (16, "block.1.image")
-    given = backbone._sizes_told(torch.zeros(2, 4, 8, 12))
-    assert given["resolution"].tolist() == [[64, 96]] * 2
-    assert given["aspect_ratio"].tolist() == [[pytest.approx(64 / 96)]] * 2
 
 
 def test_in_double_precision_it_is_exact_throughout() -> None:

@@ -20,8 +20,7 @@ import latentedit as le
 from latentedit.models.registry import load
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.testing.miniatures.noise import sd_pipeline
-from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, PARITY, SETTINGS, VPContract
+from tests.models.families.family import SETTINGS, VPContract, configured
 from tests.models.folders import folder_with
 
 
@@ -29,19 +28,22 @@ class TestNoise(VPContract):
     make = sd_pipeline
     guidance = (7.5, "cfg")
     image_to_image = (StableDiffusionImg2ImgPipeline, {"requires_safety_checker": False})
+    misfits = (
+        ("takes 9 channels, .* as models for inpainting", configured("unet", in_channels=9)),
+        ("8 channels in and 8 out, the VAE's latents have 4", configured("unet", in_channels=8, out_channels=8)),
+        ("one width in every block", configured("unet", cross_attention_dim=[16, 8])),
+        ("text of width 24, and the text encoders give 16", configured("unet", cross_attention_dim=24)),
+        ("class labels", configured("unet", num_class_embeds=3)),
+        ("XL", configured("unet", addition_embed_type="text_time")),
+        ("image prompt", configured("unet", encoder_hid_dim_type="ip_image_proj")),
+        ("consistency", configured("unet", time_cond_proj_dim=256)),
+        ("fourier", configured("unet", time_embedding_type="fourier")),
+    )
 
     def build(self) -> Any:
         pipeline = super().build()
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
         return pipeline
-
-    def test_prompt_embeddings_equal_the_pipelines(self, pipeline: Any, backbone: Any) -> None:
-        texts = [CAPTION, "", "zebra, a very long and unknown text that no tokenizer of twenty tokens takes as a whole"]
-        with torch.no_grad():  # the kernels that PyTorch chooses with and without gradients round differently
-            tokens, _ = pipeline.encode_prompt(texts, "cpu", 1, False)
-            condition = backbone.embed(texts)
-        assert relative_error(condition.tokens, tokens) <= 1e-6
-        assert condition.pooled.shape == (3, 0)
 
     def test_the_network_is_asked_at_whole_trained_times_on_its_grid(self, backbone: Any) -> None:
         seen: list[Tensor] = []
@@ -56,27 +58,7 @@ class TestNoise(VPContract):
 
 class TestVelocity(TestNoise):
     make = functools.partial(sd_pipeline, prediction="v_prediction")
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"timestep_spacing": "trailing"},
-        {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True},
-        {"beta_schedule": "squaredcos_cap_v2"},
-        {"num_train_timesteps": 200, "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.05},
-    ],
-    ids=["trailing", "zero terminal SNR", "cosine", "200 times"],
-)
-def test_schedules_equal_the_stock_pipelines(settings: dict[str, Any]) -> None:
-    family = TestVelocity()
-    pipeline = family.build()
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **settings)
-    backbone = le.from_pipeline(pipeline, settings=SETTINGS)
-    z = family.start(backbone, (64, 64))
-    stock = family.stock_picture(pipeline, 2.0, (64, 64), z)
-    assert relative_error(family.ours(backbone, 2.0, (64, 64), z), stock) <= PARITY
+    misfits = ()
 
 
 @pytest.mark.parametrize(("spacing", "expected"), [("trailing", (1.0, "none")), ("leading", (7.5, "cfg"))])

@@ -10,9 +10,7 @@ from transformers import ByT5Tokenizer
 from latentedit.core.errors import ConfigError
 from latentedit.models.loading import open_folder
 from latentedit.models.notes import dropped_words, room, unseen_note, unseen_words, word_pieces
-from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
-from tests.models.folders import folder_with
 
 LONG = " ".join(["red hair and black glasses"] * 4)  # twenty words, one token each; CLIP takes eighteen
 
@@ -52,16 +50,6 @@ def test_t5_reads_what_clip_cannot(with_t5: Any, folder_with_t5: Path) -> None:
         20,
         32,
     )
-
-
-@pytest.mark.slow
-def test_words_of_no_training_caption_are_named(model: Any, folder_sd: Path, tmp_path: Path) -> None:
-    words = ["a", "t-shirt", "red", "10"]
-    knowing = load(folder_with(folder_sd, tmp_path / "model", "latentedit.json", vocabulary=words), device="cpu")
-    assert knowing.caption_notes(["A red T-shirt; red, 10."]) == []
-    notes = ["the words 'Zebra', 'yak' were never seen by the model in training"]
-    assert knowing.caption_notes(["a Zebra, a red yak"]) == notes
-    assert model.caption_notes(["a Zebra"]) == []
 
 
 def test_words_lose_a_token_or_are_kept(sd: Any) -> None:
