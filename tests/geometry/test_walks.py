@@ -37,7 +37,7 @@ from latentedit.models.derivatives import VelocityJacobian
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordWeights, example_mixture, letters
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit.testing.vp_mixture import VariancePreservingMixture
-from tests.api.discoveries import gain, halves, known_basis
+from tests.editing.discoveries import gain, halves, known_basis
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.colours import ColourBackbone
 

@@ -13,7 +13,7 @@ from latentedit.editing.request import check_texts
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.discovery import DirectionProbe, Discovery
+    from latentedit.editing.discovery import DirectionProbe, Discovery
     from latentedit.geometry.local_basis import LocalBasis
 
 Preserved = Annotated[
@@ -52,8 +52,8 @@ def discover(
 
     check(Count, **{"--rank": rank})
     check(Level, **{"--level": level})
-    from latentedit.api.discovery import discover as walk_basis
-    from latentedit.api.discovery_files import check_folder, write_discovery
+    from latentedit.editing.discovery import check_folder, write_discovery
+    from latentedit.editing.discovery import discover as walk_basis
     from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture

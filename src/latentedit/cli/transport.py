@@ -54,8 +54,8 @@ def transport(
 
     check(Count, **{"--rank": rank})
     check(Weight, **{"--damping": damping or 0.0})
-    from latentedit.api.discovery import transport_to
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
+    from latentedit.editing.discovery import transport_to
     from latentedit.geometry.transport import DAMPING, feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
