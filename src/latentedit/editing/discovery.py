@@ -99,22 +99,14 @@ class TransportResult:
 def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
     """Try every direction of a basis in both signs, and random ones; name what they change.
 
-    Args:
-        basis: of a picture; as `local_basis` returns it.
-        progress: called after each step of "step lengths", "edits" and "random directions".
-
-    Raises:
-        ConfigError: latents without a picture, or of a model that knows latents only.
-        ModelError: the network returned values that are not finite.
-
     Cost:
         For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two ways back a round
         of at most `walks.ROUNDS`, and four more; four for each random one of equal length; and the judge's evaluations
         of the pictures that the basis made.
     """
-    latent = basis.latent
-    walk = Walk(latent=latent, trace=basis.trace, progress=progress)
-    with metered(latent.backbone) as meter:
+    backbone = basis.latent.backbone
+    walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
+    with metered(backbone) as meter:
         directions = discover_along(
             basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
         )
@@ -123,13 +115,12 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         equal_length = probe_directions(walk, controls, lengths, what=what)
         equal_effect = probe_directions(walk, controls, step_lengths(walk, controls).length, what=what)
         evaluations, seconds = meter.read()
-    peak = peak_bytes(latent.backbone.device)
     return Discovery(
         basis=basis,
         directions=directions,
         equal_length=equal_length,
         equal_effect=equal_effect,
-        cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak),
+        cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak_bytes(backbone.device)),
     )
 
 
@@ -144,25 +135,10 @@ def transport_to(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> TransportResult:
-    """Carry a direction to a picture, at the site and level at which it was found, under the same text.
+    """Carry a direction to a picture, by a basis of a rank at the direction's site and level; see `transport`.
 
-    That text is the direction's prompt; the picture's own caption if it was found under the caption of its picture.
-
-    Args:
-        direction: one that stores its change of a feature.
-        latent: one picture, under the text that is to stay true of it.
-        rank: of the picture's basis; the higher, the more of the change it can make.
-        inverse: see `geometry.transport.transport`.
-        damping: see `geometry.transport.transport`.
-        seed: of the search for the basis.
-        progress: called after each step of the inversion, the search, "step lengths" and "edits".
-
-    Raises:
-        ConfigError, ShapeError: as `local_basis` and `transport`.
-        ModelError: the network returned values that are not finite.
-
-    Cost:
-        That of `local_basis`, and of one direction in `discover`.
+    The basis is taken under the direction's prompt, or under the picture's own caption if the direction was found under
+    the caption of its picture. It costs `local_basis` and one direction in `discover`.
     """
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
@@ -197,10 +173,7 @@ def discover_along(
     *,
     progress: Progress | None = None,
 ) -> tuple[DiscoveredDirection, ...]:
-    """Directions of unit length at the picture and level of a basis: fitted to the effect, named and calibrated.
-
-    ``direction_at(index, length)`` makes the direction that displaces the latent at the level by that length.
-    """
+    """Unit directions at a basis, each scaled to the effect, named, calibrated and made by ``direction_at``."""
     if not basis.latent.frames:
         raise ConfigError("the basis was taken at bare latents; directions are discovered on a picture. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
@@ -269,36 +242,31 @@ def _finished(
     basis: LocalBasis, direction: Direction, probe: DirectionProbe, damage: Sequence[float]
 ) -> DiscoveredDirection:
     """The direction with a name, a preview, and a calibration by effects and damage of the probe."""
-    before, after = (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
+    x, (before, after) = basis.latent.z, (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
-    finished = dataclasses.replace(
-        direction,
-        settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
-        calibration=_calibration(basis, probe, damage),
-        preview=preview_of(to_images(strip)),
-    )
-    return DiscoveredDirection(direction=finished, probe=probe)
-
-
-def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[float]) -> Calibration:
-    """Effects of the scales, and the strengths up to which the residual stays below the threshold of damage."""
-    x = basis.latent.z
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
     measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
     scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
     nothing = 1 / Judge.of(basis.latent.backbone).damage
-    ends = (undamaged_scale(SCALES, damage, sign=sign, nothing=nothing) for sign in (-1, 1))
-    lowest, highest = (float(curve.effect(end)) for end in ends)
-    return Calibration(
-        arm="joint",
-        level=basis.level,
-        steps=basis.steps,
-        scales=scales,
-        effects=effects,
-        lowest=lowest,
-        highest=highest,
+    lowest, highest = (
+        float(curve.effect(undamaged_scale(SCALES, damage, sign=sign, nothing=nothing))) for sign in (-1, 1)
     )
+    finished = dataclasses.replace(
+        direction,
+        settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
+        calibration=Calibration(
+            arm="joint",
+            level=basis.level,
+            steps=basis.steps,
+            scales=scales,
+            effects=effects,
+            lowest=lowest,
+            highest=highest,
+        ),
+        preview=preview_of(to_images(strip)),
+    )
+    return DiscoveredDirection(direction=finished, probe=probe)
 
 
 def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int, nothing: float) -> float:
@@ -316,10 +284,7 @@ def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: i
 
 
 def check_folder(folder: Path) -> None:
-    """Check that `write_discovery` could write a folder, before any work is spent on it.
-
-    A folder that holds anything but an earlier discovery is refused.
-    """
+    """Check that `write_discovery` could write a folder: one that is new, empty, or an earlier discovery."""
     folder = user_path(folder, error=OutputError)
     if folder.is_dir():
         strangers = sorted({path.name for path in folder.iterdir()} - _listed(folder))
@@ -406,11 +371,8 @@ def _listed(folder: Path) -> set[str]:
         return set()
     match facts:
         case {"record": {"versions": {"latentedit": str()}}, "directions": [*rows]}:
-            return {
-                FACTS,
-                SHEET,
-                *(file for row in rows if isinstance(row, dict) and isinstance(file := row.get("file"), str)),
-            }
+            files = (row.get("file") for row in rows if isinstance(row, dict))
+            return {FACTS, SHEET, *(file for file in files if isinstance(file, str))}
         case _:
             return set()
 
@@ -456,12 +418,12 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
 
 
 def _direction_facts(discovery: Discovery, index: int, file: str) -> dict[str, Any]:
-    found = discovery.directions[index]
-    calibration = found.direction.calibration
+    one = discovery.directions[index]
+    calibration = one.direction.calibration
     return {
         "file": file,
-        "fingerprint": found.direction.fingerprint,
-        **_probe_facts(found.probe),
+        "fingerprint": one.direction.fingerprint,
+        **_probe_facts(one.probe),
         "singular_value": float(discovery.basis.singular_values[index]),
         "residual": float(discovery.basis.residuals[index]),
         "sound": None if calibration is None else (calibration.lowest, calibration.highest),
