@@ -66,8 +66,7 @@ def open_checked(
     """Open the image, after checking that every other input can be read and every output written."""
     from latentedit.display.page import check_page, check_sweep_output
     from latentedit.editing.outputs import check_beside
-    from latentedit.latents.masks import open_mask
-    from latentedit.latents.pictures import Picture, check_output
+    from latentedit.latents.pictures import Picture, check_output, open_mask
 
     opened = Picture.open(picture)
     if mask is not None:

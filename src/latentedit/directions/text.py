@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.latents.captions.phrases import Phrases, phrase_key, read_phrases
+from latentedit.latents.captions.change import Phrases, phrase_key, read_phrases
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 

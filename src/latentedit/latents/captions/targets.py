@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import check_length, phrase_key, read_phrases
+from latentedit.latents.captions.change import Change, check_length, phrase_key, read_phrases
 from latentedit.latents.encode import one_each
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -29,13 +28,10 @@ def target_captions(
     if change is None:
         assert to is not None
         return one_each(to, len(captions), "target caption")
-    found: list[str] = []
-    for caption in captions:
-        target = caption
-        for item in read_changes(change):
-            target = changed_caption(model, target, item)
-        found.append(target)
-    return tuple(found)
+    targets, changes = tuple(captions), read_changes(change)
+    for item in changes:
+        targets = tuple(changed_caption(model, target, item) for target in targets)
+    return targets
 
 
 def wanted_texts(
