@@ -11,7 +11,7 @@ from latentedit.core.condition import Condition
 from latentedit.directions.description import describe
 from latentedit.directions.direction import Direction
 from latentedit.latents.captions.change import Change
-from tests.directions.test_direction_file import PNG, example
+from tests.directions.test_direction import PNG, example
 
 
 def row(label: str, **changes: Any) -> str:

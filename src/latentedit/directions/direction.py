@@ -27,14 +27,10 @@ from latentedit.latents.captions.base import one_line
 from latentedit.models.base import Backbone
 from latentedit_keep.files import check_place, written_beside
 
-FORMAT = 1
-"""Version of the file format; a higher one comes from a newer latentedit."""
-
+FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
-MAX_FEATURE_NUMBERS = 16_000_000
-"""Above the widest block of a U-Net, at the size of its input."""
-
+MAX_FEATURE_NUMBERS = 16_000_000  # above the widest block of a U-Net, at the size of its input
 _LEAST_SHARE = 0.01  # of the clean latent in a latent at a level, so that level 1 works
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
@@ -252,10 +248,7 @@ def clean_share(level: float) -> float:
 
 
 def lives_at_level(direction: Direction) -> bool:
-    """Whether a direction moves pictures at its own level: it moves no text, and stores the steps of the inversion.
-
-    That holds for local bases, principal components and random directions, and for compositions of them.
-    """
+    """Whether a direction moves pictures at its own level: it moves no text, and stores the steps of the inversion."""
     return "steps" in direction.settings and not direction.moves_text
 
 
@@ -274,10 +267,8 @@ _Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=2, max_le
 _Level = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Stored(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
-    )
+class _Stored(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
+    model_config = pydantic.ConfigDict(protected_namespaces=())
 
 
 class _StoredCalibration(_Stored):
@@ -351,13 +342,18 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     _check_tensors(tensors, path)
     device = torch.device("cpu") if model is None else model.device
     z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
+    calibration = None
+    if (known := stored.calibration) is not None:
+        lowest = -math.inf if known.lowest is None else known.lowest
+        highest = math.inf if known.highest is None else known.highest
+        calibration = Calibration(**known.model_dump() | {"lowest": lowest, "highest": highest})
     direction = Direction(
         z=z,
         condition=Condition(
             tokens=tokens, pooled=pooled, mask=tensors[_MASK].to(device, torch.bool) if _MASK in tensors else None
         ),
         settings=stored.settings,
-        calibration=None if stored.calibration is None else _calibration(stored.calibration),
+        calibration=calibration,
         preview=tensors[_PREVIEW].numpy().tobytes() if _PREVIEW in tensors else b"",
         feature=tensors[_FEATURE].to(device) if _FEATURE in tensors else None,
         **{name: getattr(stored, name) for name in _UNCHANGED},
@@ -393,14 +389,6 @@ def _fields(direction: Direction) -> dict[str, Any]:
         "settings": _plain(direction.settings),
         "calibration": calibration,
     }
-
-
-def _calibration(stored: _StoredCalibration) -> Calibration:
-    return Calibration(
-        **stored.model_dump(exclude={"lowest", "highest"}),
-        lowest=-math.inf if stored.lowest is None else stored.lowest,
-        highest=math.inf if stored.highest is None else stored.highest,
-    )
 
 
 def _plain(value: Any) -> Any:

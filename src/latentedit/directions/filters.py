@@ -28,7 +28,6 @@ from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Produc
 from latentedit.directions.direction import Curvature
 
 Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
-"""See the module."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

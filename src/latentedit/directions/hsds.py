@@ -27,15 +27,10 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.levels import shift_level
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.directions.distillation import (
-    TARGET_BRANCHES,
-    Residual,
-    needs_source,
-)
+from latentedit.directions.distillation import TARGET_BRANCHES, Residual, needs_source
 from latentedit.directions.filters import Filter, products
 
-Projection = Literal["none", "null-space", "kkt"]
-"""How attributes are preserved; see `preserve`."""
+Projection = Literal["none", "null-space", "kkt"]  # see `preserve`
 
 
 @settings

@@ -24,9 +24,9 @@ from torch.nn import functional
 from latentedit.core.flow import per_element
 from latentedit.core.linalg import to_float64
 
+# Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
+# relative errors of 1e-4, so what is smaller is noise.
 _RANK = 1e-8
-"""Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
-relative errors of 1e-4, so what is smaller is noise."""
 
 
 def project(
