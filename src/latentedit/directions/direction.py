@@ -41,21 +41,6 @@ _UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half pr
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Curvature:
-    """How curved ``-log p`` of the source text is where the direction was looked for, in units in which noise is 1.
-
-    Rayleigh quotients ``p^T (s^2 H) p / p^T p``: 1 along what the source text pins down, near 0 along what it leaves
-    free, below 0 between two modes; nan for pictures without a change.
-    """
-
-    rayleigh: Float[Tensor, " b"]  # of the residual itself, mean over steps (and over noises in the gamma family)
-    lowest: Float[Tensor, " b"]  # least quotient met; an upper bound of the lowest eigenvalue
-    negative_share: Float[Tensor, " b"]  # of the products, those whose quotient is not positive
-    fallback_share: Float[Tensor, " b"]  # of the steps, those in which negative curvature left the residual unfiltered
-    notes: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibration:
     """Strength against effect on the pictures on which a direction was found, and the range without damage.
 
@@ -93,7 +78,6 @@ class Direction:
         source_captions: what the pictures showed on which it was found, one a picture, where that is known.
         target_captions: what the target says, one a picture, where that is known.
         pictures: fingerprints of those pictures, see `JointLatent.pictures`.
-        curvature: what the search saw of the Hessian, where it computed any of it.
         calibration: strength against effect, where that was measured.
         licence: under which the direction is shared; may be empty.
         preview: a small PNG file of its effect; may be empty.
@@ -113,7 +97,6 @@ class Direction:
     source_captions: tuple[str, ...] = ()
     target_captions: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
-    curvature: Curvature | None = None
     calibration: Calibration | None = None
     licence: str = ""
     preview: bytes = b""
@@ -137,7 +120,6 @@ class Direction:
             condition=self.condition * -1.0,
             source_captions=self.target_captions,
             target_captions=self.source_captions,
-            curvature=None,
             calibration=None,
             preview=b"",
             feature=None if self.feature is None else -self.feature,
@@ -190,7 +172,6 @@ class Direction:
             source_captions=self.source_captions[one],
             target_captions=self.target_captions[one],
             pictures=self.pictures[one],
-            curvature=None,
         )
 
     def mean(self) -> "Direction":
@@ -203,14 +184,12 @@ class Direction:
             pooled=self.condition.pooled.mean(0, keepdim=True),
             mask=None if mask is None else mask.any(0, keepdim=True),
         )
-        return dataclasses.replace(
-            self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None, feature=None
-        )
+        return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, feature=None)
 
     def save(self, path: str | Path) -> None:
         """Write the direction to FILE.safetensors, atomically; the same direction gives the same bytes.
 
-        Tensors are stored in float32, and the measured curvature is left out.
+        Tensors are stored in float32.
 
         Raises:
             OutputError: a path that cannot be written to, or another ending.

@@ -14,7 +14,7 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
 from latentedit.directions.direction import Direction
 from latentedit.directions.distillation import Distillation, Residuals, check_finite
-from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve, summarise
+from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.preserve import along, change_share, project
 from latentedit.latents.joint import JointLatent
@@ -72,7 +72,7 @@ def identify(
         unconditional=None if config.guidance == 1 else latent.backbone.null(target),
     )
     moved = torch.zeros_like(latent.z)
-    found: list[Filtered] = []
+    fell_back = torch.zeros(len(latent), dtype=torch.bool, device=latent.z.device)
     notes: dict[str, None] = {}
     known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
@@ -82,8 +82,9 @@ def identify(
         residual = residuals.residual
         if config.release:  # less the source reconstruction residual where the displacement is strong
             residual = residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
-        found.append(_filtered(residual, residuals, hessian, config, level, config.gamma_at(planned)))
-        d = _projected(found[-1].value, residuals, hessian, config)
+        filtered = _filtered(residual, residuals, hessian, config, level, config.gamma_at(planned))
+        fell_back |= filtered.fell_back
+        d = _projected(filtered.value, residuals, hessian, config)
         check_finite(d, "displacement", latent.backbone.name, level)
         if index and config.keep:  # what hardly changes goes back to the picture
             d = change_share(moved, config.keep) * (moved + d) - moved
@@ -91,7 +92,6 @@ def identify(
         notes |= dict.fromkeys(filter(None, [residuals.jacobian.note]))
         if progress is not None:
             progress("identify", index + 1, config.steps)
-    fell_back = torch.stack([step.fell_back for step in found]).any(0)
     if bool(fell_back.any()):
         where = f"{int(fell_back.sum())} of {len(latent)} pictures"
         notes[f"negative curvature left the residual unfiltered in some steps of {where}"] = None
@@ -106,7 +106,6 @@ def identify(
         source_captions=latent.captions,
         pictures=latent.pictures,
         instructed=latent.instructed,
-        curvature=summarise(found, tuple(notes)),
         notes=tuple(notes),
     )
 
