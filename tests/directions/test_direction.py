@@ -372,7 +372,7 @@ def calibrated(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 7}, "of format 7, which a newer.*Update latentedit"),
+        ({"format": 7}, "the format 7, from a newer.*Update latentedit"),
         *(({"format": value}, "'format'") for value in (0, "2")),
         *(({"level": value}, "'level'") for value in (-0.1, 1.1)),
         ({"evil\n\x1b[2J": 1}, r"'evil\\n\\x1b\[2J': extra inputs are not permitted"),

@@ -24,6 +24,7 @@ from latentedit.core.files.reading import read_object
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.directions.text import change_words
 from latentedit.latents.captions.base import one_line
+from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
 from latentedit_keep.files import check_place, written_beside
 
@@ -36,7 +37,6 @@ _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW, _FEATURE, _MASK = "preview", "feature", "mask"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SHOWN_LETTERS = 80  # of a field's name from a file, in an error
 _UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half precision round that much
 
 
@@ -386,12 +386,7 @@ def _read(text: str, name: str | Path) -> _StoredDirection:
         fields = read_object(text)
     except ValueError as error:
         raise _invalid(name, f"under {_KEY!r}, {error}") from error
-    version = fields.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise FileFormatError(
-            f"{name} is a direction of format {version}, which a newer latentedit wrote; this one reads {FORMAT}. "
-            "Update latentedit"
-        )
+    check_format(fields, f"the direction {name}", FORMAT)
     return _validated(fields, name)
 
 
@@ -399,9 +394,7 @@ def _validated(fields: Mapping[str, Any], name: str | Path) -> _StoredDirection:
     try:
         return _StoredDirection.model_validate(fields)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-        raise _invalid(name, f"{where}: {first['msg'].removeprefix('Value error, ').lower()}") from None
+        raise _invalid(name, first_fault(error)) from None
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentedit.core import solvers
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError, ShapeError
+from latentedit.core.errors import CoordinateError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.solvers import EulerSolver, each_step, level_batch
@@ -38,13 +38,6 @@ class InversionTrace:
     levels: tuple[float, ...]  # rising, from the clean end
     states: tuple[Float[Tensor, "b *latent"], ...]  # the latents at each level; the first is the picture
     velocities: tuple[Float[Tensor, "b *latent"], ...]  # at each level but the last
-
-    def __post_init__(self) -> None:
-        if not len(self.levels) == len(self.states) == len(self.velocities) + 1:
-            raise ShapeError(
-                f"a trace has one state a level and one velocity fewer; got {len(self.levels)} levels, "
-                f"{len(self.states)} states, {len(self.velocities)} velocities"
-            )
 
     @property
     def top(self) -> Float[Tensor, "b *latent"]:

@@ -7,6 +7,7 @@ The same edit has the same record, so that its file is the same again. Seconds a
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,8 +40,8 @@ Output = Literal["picture", "sheet", "sweep"]
 """What a file shows: the edited image, source and edited image side by side, or images by strength."""
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+class _Record(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
+    pass
 
 
 class ModelRecord(_Record):
@@ -176,18 +177,27 @@ class RunRecord(_Record):
                 f"{name} is a result of latentedit keep, and has no record of an edit by a model. Its original is the "
                 "picture before; latentedit replay makes it again"
             )
-        written = content.get("format")
-        if isinstance(written, int) and written > FORMAT:
-            raise FileFormatError(
-                f"the record in {name} has the format {written}, from a newer latentedit; this one reads {FORMAT}. "
-                "Update it"
-            )
+        check_format(content, f"the record in {name}", FORMAT)
         try:
             return cls.model_validate_json(text)
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-            raise _unsound(name, f"{where}: {first['msg'].lower()}") from error
+            raise _unsound(name, first_fault(error)) from error
+
+
+def check_format(fields: Mapping[str, Any], name: str, newest: int) -> None:
+    """Refuse a document whose format is from a newer latentedit."""
+    written = fields.get("format")
+    if isinstance(written, int) and written > newest:
+        raise FileFormatError(
+            f"{name} has the format {written}, from a newer latentedit; this one reads {newest}. Update latentedit"
+        )
+
+
+def first_fault(error: pydantic.ValidationError) -> str:
+    """The first fault of a document: its field, and what is wrong with it."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
+    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
 
 
 def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:

@@ -28,13 +28,9 @@ NONE = "none"  # value of an absent attribute
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """A complete description of a scene: a subclass has one field for each attribute.
+    """A complete description of a scene: a subclass has one field for each attribute, which holds one of its values.
 
-    Laws:
-        1. Every field holds one of ``values[field]``.
-        2. A dependent attribute is "none" exactly where its part is absent.
-
-    Others are refused with a `ConfigError`.
+    A dependent attribute is "none" exactly where its part is absent; others are refused with a `ConfigError`.
     """
 
     noun: ClassVar[str]  # a word for a scene, for messages
