@@ -18,9 +18,7 @@ _COMMA = re.compile(r",(?!\d)")
 _ARROW = "=>"
 _ARROWS = re.compile("[=-]>|→")
 _SHORT = 40  # letters of words that an error repeats in its example
-_JOINTS = "and|in|on|wearing|with"
-"""Words that join the parts of a phrase: "a man", "with", "a hat"."""
-
+_JOINTS = "and|in|on|wearing|with"  # words that join the parts of a phrase: "a man", "with", "a hat"
 _JOINT = re.compile(rf"(?<!\S)(?:{_JOINTS})(?!\S)", re.IGNORECASE)
 _FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+\Z", re.IGNORECASE)
@@ -63,10 +61,7 @@ class Phrases:
 
 
 def read_phrases(caption: str, *, lead: bool) -> Phrases:
-    """The phrases of a caption; commas inside numbers do not part them.
-
-    Args:
-        lead: whether the words up to the first "with" of the first phrase are a lead, or a part of that phrase.
+    """The phrases of a caption; with ``lead`` the words up to the first "with" of the first phrase are kept apart.
 
     Example:
         >>> read = read_phrases("A man with 1,000 cats, a hat.", lead=True)
@@ -120,15 +115,11 @@ class Change:
         return " ".join(f"{self.old} {_ARROW} {self.new}".split())
 
     def apply(self, caption: str) -> str:
-        """The caption with the change made; the rest stays character for character.
+        """The caption with the change made, or a `ConfigError`; the rest stays character for character.
 
         Any words can be replaced, and "a" or "an" before them is made to agree. What is added becomes the last phrase,
         or replaces the phrase that denies it. What is removed is a whole phrase, or a part of one that "and", "in",
         "on", "wearing" or "with" joins to the rest.
-
-        Raises:
-            ConfigError: OLD is not in the caption or more than once, NEW is there already, nothing would be left, or a
-                text is too long.
 
         Example:
             >>> Change.parse("man => old man").apply("A man with no hat, a smile.")
@@ -170,8 +161,7 @@ def _replaced(caption: str, old: str, new: str) -> str:
 
 
 def _added(caption: str, new: str) -> str:
-    affirmed = _affirmed(caption, new)
-    if affirmed is not None:
+    if (affirmed := _affirmed(caption, new)) is not None:
         return affirmed
     if _parts_like(caption, new):
         raise ConfigError(f"the caption says {new!r} already")
