@@ -43,11 +43,8 @@ from latentedit.models.base import Backbone
 from latentedit_keep.files import check_place, plain, user_path, write_text
 from latentedit_keep.pictures import save_image
 
-SCALES = (-2.0, -1.0, 1.0, 2.0)
-"""Multiples of a direction at which it is evaluated; 0 is the picture."""
-
-CONTROLS = 4
-"""Random directions of each kind."""
+SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the picture
+CONTROLS = 4  # random directions of each kind
 
 SHEET, FACTS = "directions.png", "discovered.json"
 

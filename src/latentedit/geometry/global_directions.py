@@ -21,9 +21,9 @@ from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean,
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
 from latentedit.geometry.transport import DAMPING, SAME_LEVEL, transported
 
+# The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
+# vectors that are matched one by one.
 Mean = Literal["frechet", "chordal", "hungarian"]
-"""The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
-vectors that are matched one by one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed.
 FLOOR = 0.1
-"""Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed."""
 
 UNNAMED = "unnamed"
 

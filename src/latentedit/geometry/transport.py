@@ -22,10 +22,10 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis, direction_at
 
+# Of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest one fade out
+# instead of taking over, and none is amplified more than fivefold. Stronger ones keep most of their exact weight, 96 %
+# at a half.
 DAMPING = 0.1
-"""Of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest one fade out
-instead of taking over, and none is amplified more than fivefold. Stronger ones keep most of their exact weight, 96 % at
-a half."""
 
 SAME_LEVEL = 1e-6
 

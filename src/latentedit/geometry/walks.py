@@ -31,9 +31,9 @@ from latentedit.models.derivatives import ROWS
 
 Move = Literal["addition", "guidance"]
 
+# Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4 (a
+# colour of much hair), .39 in the median.
 EFFECT = 0.4
-"""Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4
-(a colour of much hair), .39 in the median."""
 
 CLOSE = 0.1  # relative error of the effect at which a length is good enough
 ROUNDS = 5  # maximum number of lengths tried for a direction
@@ -133,13 +133,8 @@ def noise_guided(
     latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along what the
     data leave open, and by less along what they pin down. In a model's own coordinates ``x_t = (alpha + sigma) Z`` the
     same step reads ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma``
-    times as large.
-
-    Cost:
-        Two evaluations a latent and repetition.
-
-    Source:
-        Park et al. 2023 (arXiv 2307.12868), eq. 7 and its public code, rewritten in flow coordinates here.
+    times as large. It costs two evaluations a latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and its
+    public code, rewritten in flow coordinates here.
     """
     s = level_batch(level, z)
     both, texts = torch.cat([s, s]), condition.expand(len(z)).repeat(2)
@@ -184,10 +179,8 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
     """The length of each unit direction at which it has the target effect; of all tried, the nearest.
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
-    long as that replace the latent instead of moving it. What does not reach the effect within is left there.
-
-    Cost:
-        Two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
+    long as that replace the latent instead of moving it. What does not reach the effect within is left there. It costs
+    two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
     """
     level, numbers = walk.trace.levels[-1], units[0].numel()
     search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]

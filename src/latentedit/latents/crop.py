@@ -13,8 +13,8 @@ from torch.nn import functional
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone
 
+# Left, top, width and height in a picture's own pixels; it may reach beyond the picture.
 Box = tuple[int, int, int, int]
-"""Left, top, width and height in a picture's own pixels; it may reach beyond the picture."""
 
 _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side

@@ -16,8 +16,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, MaskLike, Picture
 from latentedit.models.base import Backbone
 
-PictureLike = str | Path | Image.Image | Picture
-"""A file, a Pillow image, or a picture that is already open."""
+PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
 
 
 @torch.no_grad()

@@ -22,8 +22,7 @@ from latentedit.models.capabilities import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
 from latentedit_keep.pictures import check_output, read_image, save_image
 
-MaskLike = str | Path | Image.Image
-"""A file or a Pillow image."""
+MaskLike = str | Path | Image.Image  # a file or a Pillow image
 
 __all__ = ["Frame", "MaskLike", "Picture", "check_output", "open_mask", "preview_of", "save_image", "strips"]
 

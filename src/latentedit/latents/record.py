@@ -33,11 +33,11 @@ _SHOWN_LETTERS = 80
 
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
 
+# How the cross-talk of combined directions is handled, see `directions.composition`.
 Mixing = Literal["sum", "inverse", "projection"]
-"""How the cross-talk of combined directions is handled, see `directions.composition`."""
 
+# What a file shows: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["picture", "sheet", "sweep"]
-"""What a file shows: the edited image, source and edited image side by side, or images by strength."""
 
 
 class _Record(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
