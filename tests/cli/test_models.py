@@ -68,9 +68,9 @@ def test_verify(command: Command, refused: Refused, bundled: Path) -> None:
 def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Four pictures of two steps, two of them edited by two candidates, and a data folder of its own."""
     small = functools.partial(Calibration, pictures=4, steps=2, batch=2, harmed=1)
-    monkeypatch.setattr("latentedit.api.calibrate.Calibration", small)
+    monkeypatch.setattr("latentedit.guard.calibration.Calibration", small)
     search = functools.partial(Search, pictures=2, steps=2, batch=2)
-    monkeypatch.setattr("latentedit.api.settings_search.Search", search)
+    monkeypatch.setattr("latentedit.guard.settings_search.Search", search)
     monkeypatch.setattr(settings_search, "AROUND", {"3 steps": settings_search.AROUND["3 steps"]})
     monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path / "data"))
     return tmp_path / "data"

@@ -246,8 +246,10 @@ _Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=2, max_le
 _Level = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Stored(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
-    model_config = pydantic.ConfigDict(protected_namespaces=())
+class _Stored(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class _StoredCalibration(_Stored):
@@ -325,7 +327,7 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     if (known := stored.calibration) is not None:
         lowest = -math.inf if known.lowest is None else known.lowest
         highest = math.inf if known.highest is None else known.highest
-        calibration = Calibration(**known.model_dump() | {"lowest": lowest, "highest": highest})
+        calibration = Calibration(**known.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest)
     direction = Direction(
         z=z,
         condition=Condition(

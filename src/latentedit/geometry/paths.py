@@ -168,7 +168,8 @@ def _path(
 ) -> LatentPath:
     """One curve, measured and returned to clean latents."""
     weights, feature = torch.linspace(0, 1, frames, dtype=torch.float64), spaces.feature
-    points, notes = (lerp if method == "lerp" else slerp)(*trace.top, weights), list[str]()
+    draw, notes = lerp if method == "lerp" else slerp, list[str]()
+    points = draw(trace.top[0], trace.top[1], weights)
     if method == "geodesic":
         found = shortest_curve(feature, points, progress=progress)
         points = found.points

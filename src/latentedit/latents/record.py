@@ -40,8 +40,8 @@ Mixing = Literal["sum", "inverse", "projection"]
 Output = Literal["picture", "sheet", "sweep"]
 
 
-class _Record(pydantic.BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
-    pass
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModelRecord(_Record):
