@@ -22,8 +22,8 @@ from latentedit.editing.outputs import read_record, same_picture
 from latentedit.editing.session import Session
 from latentedit.geometry.local_basis import local_basis
 from latentedit.latents.pictures import Picture
-from tests.api.discoveries import widen
 from tests.app.servers import EIM, RED, SCENE, opened, png
+from tests.editing.discoveries import widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 

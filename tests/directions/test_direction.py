@@ -24,7 +24,6 @@ from latentedit.directions.direction import (
     MAX_FEATURE_NUMBERS,
     MAX_PREVIEW_BYTES,
     Calibration,
-    Curvature,
     Direction,
     check_direction_output,
     load_direction,
@@ -40,9 +39,6 @@ def full(**changes: Any) -> Direction:
         torch.randn(shape, generator=generator, dtype=torch.float32) for shape in ((3, 2, 4, 4), (3, 5, 6), (3, 7))
     )
     z[0, 0, 0, 0] = tokens[1, 0, 0] = pooled[2, 0] = 0.0
-    curvature = Curvature(
-        rayleigh=torch.ones(3), lowest=torch.ones(3), negative_share=torch.zeros(3), fallback_share=torch.zeros(3)
-    )
     calibration = Calibration(
         arm="joint", level=0.7, steps=24, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
     )
@@ -57,7 +53,6 @@ def full(**changes: Any) -> Direction:
         "source_captions": ("a", "b", "c"),
         "target_captions": ("x", "y", "z"),
         "pictures": ("p", "q", "r"),
-        "curvature": curvature,
         "calibration": calibration,
         "licence": "CC0-1.0",
         "preview": b"png",
@@ -90,9 +85,9 @@ def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
     for one, other in zip(tensors(back), tensors(direction), strict=True):
         assert torch.equal(one, -other)
     assert (back.source_captions, back.target_captions) == (direction.target_captions, direction.source_captions)
-    assert (back.curvature, back.calibration, back.preview) == (None, None, b"")
+    assert (back.calibration, back.preview) == (None, b"")
     assert (-full(feature=None)).feature is None
-    changed = ("source_captions", "target_captions", "curvature", "calibration", "preview", "feature")
+    changed = ("source_captions", "target_captions", "calibration", "preview", "feature")
     assert unchanged(back, direction, but=changed)
 
 
@@ -123,8 +118,7 @@ def test_the_row_of_a_picture_is_its_own(index: int) -> None:
         assert torch.equal(one[0], rows[index])
     words = (row.source_captions, row.target_captions, row.pictures)
     assert words == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
-    assert row.curvature is None
-    assert unchanged(row, direction, but=("source_captions", "target_captions", "pictures", "curvature"))
+    assert unchanged(row, direction, but=("source_captions", "target_captions", "pictures"))
     shared = one_for_all(direction).row(index)
     assert torch.equal(shared.condition.tokens[0], direction.condition.tokens[0])
     assert row.row(2) is row
@@ -136,8 +130,8 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
     assert len(mean) == len(mean.condition) == 1
     for got, rows in zip(tensors(mean), tensors(direction)[:3], strict=True):
         assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
-    assert (mean.curvature, mean.feature) == (None, None)
-    assert unchanged(mean, direction, but=("curvature", "feature"))
+    assert mean.feature is None
+    assert unchanged(mean, direction, but=("feature",))
     assert mean.mean() is mean
     assert torch.equal(one_for_all(direction).mean().condition.tokens, direction.condition.tokens[:1])
     rows = full(z=direction.z[:1].expand(3, -1, -1, -1)).mean()
@@ -162,8 +156,8 @@ def bits(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
 
 
 def facts(direction: Direction) -> str:
-    """All but tensors and curvature, as text: there 1 is not 1.0, nor -0.0 the same as 0.0."""
-    names = {field.name for field in dataclasses.fields(direction)} - {"z", "condition", "curvature", "feature"}
+    """All but tensors, as text: there 1 is not 1.0, nor -0.0 the same as 0.0."""
+    names = {field.name for field in dataclasses.fields(direction)} - {"z", "condition", "feature"}
     return repr({name: getattr(direction, name) for name in sorted(names)})
 
 
@@ -270,15 +264,13 @@ FREE = Calibration(
         {"calibration": FREE, "level": 1.0, "settings": {"\u202e": [None, True, 1, 1.0, -0.0, {"a": []}]}},
     ],
 )
-def test_all_but_the_curvature_survives(tmp_path: Path, changes: dict[str, Any]) -> None:
-    direction, ones = example(**changes), torch.ones(1)
-    curvature = Curvature(rayleigh=ones, lowest=ones * torch.nan, negative_share=ones, fallback_share=ones)
-    save_direction(dataclasses.replace(direction, curvature=curvature), tmp_path / "any.safetensors")
+def test_all_fields_survive(tmp_path: Path, changes: dict[str, Any]) -> None:
+    direction = example(**changes)
+    save_direction(direction, tmp_path / "any.safetensors")
     found = load_direction(tmp_path / "any.safetensors")
     assert bits(found) == bits(direction)
     assert facts(found) == facts(direction)
     assert found.fingerprint == direction.fingerprint
-    assert found.curvature is None
 
 
 def test_tensors_become_float32_and_tuples_lists(tmp_path: Path) -> None:
@@ -380,7 +372,7 @@ def calibrated(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 7}, "of format 7, which a newer.*Update latentedit"),
+        ({"format": 7}, "the format 7, from a newer.*Update latentedit"),
         *(({"format": value}, "'format'") for value in (0, "2")),
         *(({"level": value}, "'level'") for value in (-0.1, 1.1)),
         ({"evil\n\x1b[2J": 1}, r"'evil\\n\\x1b\[2J': extra inputs are not permitted"),

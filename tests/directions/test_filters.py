@@ -1,6 +1,5 @@
 """Every filter against dense linear algebra, on random matrices and on the exact Hessian of a mixture."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -12,15 +11,11 @@ from torch import Tensor
 from latentedit.directions.filters import (
     Filter,
     Filtered,
-    WatchedOperator,
     apply_filter,
-    gamma_family,
     levenberg_marquardt,
     neumann,
     newton,
     products,
-    summarise,
-    unfiltered,
 )
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, symmetric, vectors
@@ -104,18 +99,12 @@ def test_negative_curvature_at_once_leaves_the_residual() -> None:
     assert found.fell_back.tolist() == [False, True, False]
     assert torch.equal(found.value[1], r[1])
     assert relative_error(found.value[::2], dense_solve(matrices + 0.1 * EYE, r)[::2]) < SOLVED
-    assert float(found.rayleigh[1]) == pytest.approx(-2.0)
-    summary = summarise([found])
-    assert summary is not None
-    assert summary.negative_share.tolist() == [0, 1, 0]
-    assert summary.fallback_share.tolist() == [0, 1, 0]
-    assert float(summary.lowest[1]) == pytest.approx(-2.0)
     enough = newton(r, Dense(matrices), damping=2.5, iterations=ENOUGH)
     assert relative_error(enough.value, dense_solve(matrices + 2.5 * EYE, r)) < SOLVED
 
 
 def test_negative_curvature_later_keeps_the_iterate() -> None:
-    """The first direction is fine, a later one is not: the step before it stays, and its quotients end there."""
+    """The first direction is fine, a later one is not: the step before it stays."""
     spectrum = torch.tensor([[-0.2, 0.5, 0.6, 0.7, 0.8, 1.0]], dtype=torch.float64)
     vector = torch.linalg.eigh(symmetric(spectrum)[0]).eigenvectors
     r = (vector @ torch.tensor([0.05, 1, 1, 1, 1, 1], dtype=torch.float64))[None]
@@ -123,14 +112,9 @@ def test_negative_curvature_later_keeps_the_iterate() -> None:
     assert not found.fell_back.any()
     assert bool(torch.isfinite(found.value).all())
     assert float((found.value * r).sum()) > 0
-    tried = int((~torch.isnan(found.quotients)).sum())
-    assert 1 < tried < ENOUGH
-    summary = summarise([found])
-    assert summary is not None
-    assert float(summary.negative_share) == pytest.approx(1 / tried)
-    assert -0.2 <= float(summary.lowest) < 0
-    before = newton(r, Dense(symmetric(spectrum)), damping=0.0, iterations=tried - 1)
-    assert torch.equal(found.value, before.value)
+    steps = [newton(r, Dense(symmetric(spectrum)), damping=0.0, iterations=count).value for count in range(1, ENOUGH)]
+    assert any(torch.equal(found.value, step) for step in steps[:-1])
+    assert not torch.equal(found.value, steps[0])
 
 
 def test_levenberg_marquardt_falls_back_to_the_residual_and_not_to_its_product() -> None:
@@ -150,11 +134,7 @@ def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
     operator = Dense(symmetric(spectrum.repeat(2, 1)))
     found = apply_filter(kind, r, operator, gamma=0.5, damping=0.3, iterations=4)
     assert not found.value[1].any()
-    summary = summarise([found])
-    assert summary is not None
-    assert bool(torch.isnan(torch.stack([summary.rayleigh, summary.lowest])[:, 1]).all())
-    assert float(summary.negative_share[1]) == float(summary.fallback_share[1]) == 0
-    assert bool(torch.isfinite(torch.stack([summary.rayleigh, summary.lowest])[:, ::2]).all())
+    assert not found.fell_back[1]
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 5), st.sampled_from([-1.0, 0.0, 0.5]))
@@ -165,7 +145,7 @@ def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_quotient_is_that_of_the_residual_and_neighbours_do_not_matter(kind: Filter) -> None:
+def test_neighbours_do_not_matter(kind: Filter) -> None:
     matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
 
     def found(which: slice) -> Filtered:
@@ -175,43 +155,3 @@ def test_the_first_quotient_is_that_of_the_residual_and_neighbours_do_not_matter
 
     together, alone = found(slice(None)), found(slice(1, 2))
     assert relative_error(alone.value, together.value[1:2]) < tolerance("batch", torch.float64)
-    assert relative_error(alone.rayleigh, together.rayleigh[1:2]) < tolerance("batch", torch.float64)
-    if kind != "gamma":  # which takes each noise's own
-        mean = r.mean(0)
-        curved = times(matrices.reshape(2, 3, 6, 6).mean(0), mean)
-        assert relative_error(together.rayleigh, (mean * curved).sum(1) / mean.square().sum(1)) < DERIVATIVE
-
-
-def test_products_after_convergence_are_not_counted() -> None:
-    """The identity is solved in one step, of two products after the one for the right-hand side."""
-    for solve, count in ((levenberg_marquardt, 3), (newton, 1)):
-        solved = solve(residuals()[0], Dense(EYE.expand(3, 6, 6).contiguous()), damping=1.0, iterations=4)
-        assert (~torch.isnan(solved.quotients)).sum(0).tolist() == [count] * 3
-
-
-def test_a_watched_operator_is_the_same_operator() -> None:
-    operator, u = Dense(vectors(3, 6, 6)), vectors(3, 6, seed=1)
-    u[2] = 0
-    watched = WatchedOperator(operator)
-    assert torch.equal(watched.matvec(u), operator.matvec(u))
-    assert torch.equal(watched.rmatvec(u), operator.rmatvec(u))
-    assert len(watched.quotients) == 1
-    expected = (u * times(operator.matrices, u)).sum(1) / u.square().sum(1)
-    assert relative_error(watched.quotients[0, :2], expected[:2]) < DERIVATIVE
-    assert bool(torch.isnan(watched.quotients[0, 2]))
-
-
-def test_a_search_is_summarised_over_its_steps() -> None:
-    matrices, r = symmetric(INDEFINITE), residuals()
-    steps = [gamma_family(one, times(matrices, one[0])[None], 0.5) for one in (r, 2 * r + 1)]
-    summary = summarise(steps, ("a note",))
-    assert summary is not None
-    quotients = torch.stack([step.rayleigh for step in steps])
-    assert relative_error(summary.rayleigh, quotients.mean(0)) < DERIVATIVE
-    assert relative_error(summary.lowest, quotients.amin(0)) < DERIVATIVE
-    assert relative_error(summary.negative_share, (quotients <= 0).double().mean(0)) == 0
-    assert summary.notes == ("a note",)
-    assert summarise([unfiltered(r), unfiltered(r)]) is None
-    half = summarise([steps[0], dataclasses.replace(steps[0], fell_back=torch.ones(3, dtype=torch.bool))])
-    assert half is not None
-    assert half.fallback_share.tolist() == [0.5] * 3

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import latentedit as le
-from latentedit.api.discovery import discover
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw, stream
 from latentedit.directions.composition import compose
 from latentedit.directions.identification import identify
+from latentedit.editing.discovery import discover
 from latentedit.editing.session import Session
 from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.local_basis import LocalBasis

@@ -19,7 +19,7 @@ from latentedit.editing.session import Session
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import PictureLike, encode
-from latentedit.latents.masks import MaskLike
+from latentedit.latents.pictures import MaskLike
 from latentedit.latents.record import RunRecord
 from tests.editing.test_undo import half_mask
 from tests.editors.colours import ColourBackbone

@@ -256,7 +256,7 @@ def test_nothing_to_do() -> None:
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(ShapeError, match="two points"):
         shortest_curve(paraboloid, torch.zeros(1, 2))
-    with pytest.raises(ConfigError, match="steps must be at least 1"):
+    with pytest.raises(ConfigError, match="steps must be"):
         shortest_curve(paraboloid, torch.zeros(3, 2), steps=0)
     with pytest.raises(ConvergenceError, match="is not finite"):
         shortest_curve(lambda z: z / 0, torch.ones(3, 2))

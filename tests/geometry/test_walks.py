@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
@@ -23,12 +21,10 @@ from latentedit.geometry.walks import (
     ROUNDS,
     LatentWalk,
     Walk,
-    clean_and_noise,
     effect_of,
     effects_at,
     noise_guided,
     step_lengths,
-    with_contrast_of,
 )
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
@@ -37,8 +33,8 @@ from latentedit.models.derivatives import VelocityJacobian
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordWeights, example_mixture, letters
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit.testing.vp_mixture import VariancePreservingMixture
-from tests.api.discoveries import gain, halves, known_basis
 from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editing.discoveries import gain, halves, known_basis
 from tests.editors.colours import ColourBackbone
 
 BATCH = tolerance("batch", torch.float64)
@@ -46,8 +42,6 @@ SCALES = torch.tensor([[0.6, 0.0], [-0.4, 0.9], [0.0, -1.1]], dtype=torch.float6
 WALKS = [
     LatentWalk(),
     LatentWalk(move="guidance", repeats=3, probe=0.5),
-    LatentWalk(keep_contrast=True),
-    LatentWalk(move="guidance", repeats=2, keep_contrast=True),
 ]
 
 
@@ -87,8 +81,8 @@ def test_every_way_is_as_it_would_be_alone(
     """Whatever moves beside it, in batches of whatever size; and each costs what is said."""
     with latent.backbone.count() as cost:
         found = walk.edit(latent, trace, v, SCALES)
-    each = 7 + (2 * walk.repeats if walk.move == "guidance" else 0) + walk.keep_contrast
-    assert cost.evaluations == len(latent) * (6 * each + walk.keep_contrast)
+    each = 7 + (2 * walk.repeats if walk.move == "guidance" else 0)
+    assert cost.evaluations == len(latent) * 6 * each
     monkeypatch.setattr(walks, "ROWS", 12)  # two ways of three pictures and two calls each
     assert relative_error(walk.edit(latent, trace, v, SCALES), found) < BATCH
     alone = walk.edit(latent, trace, v[1:], SCALES[1:2, 1:])
@@ -111,21 +105,16 @@ def test_a_scale_of_nothing_is_the_picture_bit_for_bit(
     assert torch.equal(found[2, 0], latent.z)
 
 
-def test_guidance_and_contrast_written_out(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
+def test_guidance_written_out(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
     """Under a text of one's own at the level, and under the pictures' own on the way back."""
-    walk, text, backbone = LatentWalk(move="guidance", repeats=3, keep_contrast=True), None, latent.backbone
+    walk, text, backbone = LatentWalk(move="guidance", repeats=3), None, latent.backbone
     for text in (None, backbone.embed(["b"])):
         said = latent.condition if text is None else text.expand(3)
         along, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
         z = noise_guided(backbone, trace.top, 0.7, said, along, scales, repeats=3, probe=1.0)
-        clean, noise = clean_and_noise(backbone, z, 0.7, said)
-        steady = with_contrast_of(clean, clean_and_noise(backbone, trace.top, 0.7, said)[0])
-        z = (1 - 0.7) * steady + 0.7 * noise
         expected = replay(latent, trace, latent.condition, offset=z - trace.top)
         found = walk.edit(latent, trace, v[:1], SCALES[:1, :1], condition=text)[0, 0]
         assert relative_error(found, expected) < BATCH
-        plain = dataclasses.replace(walk, keep_contrast=False).edit(latent, trace, v[:1], SCALES[:1, :1])[0, 0]
-        assert relative_error(plain, expected) > 1e-3
 
 
 @pytest.mark.parametrize("settings", [{"move": "jump"}, {"repeats": 0}, {"probe": 0.0}])
@@ -180,14 +169,9 @@ def test_it_is_the_papers_step_in_the_models_own_coordinates(mixture: GaussianMi
     assert relative_error(found, x_t / size) < tolerance("prediction", torch.float64)
 
 
-def test_scales_and_contrasts_that_change_nothing(mixture: GaussianMixtureBackbone) -> None:
+def test_scales_of_nothing_change_nothing(mixture: GaussianMixtureBackbone) -> None:
     z, v = drawn(3, 6), drawn(3, 6, seed=2)
     assert torch.equal(guided(mixture, z, v, torch.zeros(3).double(), repeats=4), z)
-    clean, flat = drawn(2, 5), torch.full((2, 5), 3.0).double()
-    assert relative_error(with_contrast_of(clean, clean), clean) < 1e-14
-    assert torch.equal(with_contrast_of(flat, clean), flat)
-    rounded = torch.tensor([0.1, 1 / 3, -0.7])[:, None].expand(3, 49)  # whose mean is not quite the number
-    assert torch.equal(with_contrast_of(rounded, drawn(3, 49).float()), rounded)
 
 
 def test_to_first_order_it_is_the_jacobian_of_the_noise(mixture: GaussianMixtureBackbone) -> None:
@@ -221,27 +205,6 @@ def test_each_repetition_starts_where_the_last_one_ended(mixture: GaussianMixtur
     assert relative_error(found, expected) < tolerance("batch", torch.float64)
     alone = guided(mixture, z[1:2], v[1:2], scales[1:2], repeats=3, probe=0.5)
     assert relative_error(found[1:2], alone) < tolerance("batch", torch.float64)
-
-
-def test_estimates_of_clean_and_noise_are_those_of_the_mixture(mixture: GaussianMixtureBackbone) -> None:
-    latent = mixture_latent(mixture)
-    clean, noise = clean_and_noise(mixture, latent.z, LEVEL, latent.condition)
-    truth = mixture.at(latent.z, levels_of(latent.z, LEVEL), latent.condition)
-    assert relative_error(clean, truth.clean) < tolerance("velocity", torch.float64)
-    assert relative_error(noise, -LEVEL * truth.score) < tolerance("score", torch.float64)
-    assert relative_error((1 - LEVEL) * clean + LEVEL * noise, latent.z) < tolerance("coordinates", torch.float64)
-
-
-@given(size=st.floats(0.01, 100), shift=st.floats(-10, 10), wanted=st.floats(0.01, 100), seed=st.integers(0, 1000))
-def test_the_contrast_is_the_references_and_the_mean_its_own(
-    size: float, shift: float, wanted: float, seed: int
-) -> None:
-    clean, reference = size * drawn(2, 3, 4, seed=seed) + shift, wanted * drawn(2, 3, 4, seed=seed + 1)
-    found = with_contrast_of(clean, reference).flatten(1)
-    assert torch.allclose(found.std(1), reference.flatten(1).std(1), rtol=1e-9)
-    assert torch.allclose(found.mean(1), clean.flatten(1).mean(1), atol=1e-9)
-    straight = (clean.flatten(1) - clean.flatten(1).mean(1, keepdim=True)) / clean.flatten(1).std(1, keepdim=True)
-    assert torch.allclose((found - found.mean(1, keepdim=True)) / found.std(1, keepdim=True), straight, atol=1e-7)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

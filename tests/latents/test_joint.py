@@ -21,7 +21,7 @@ def test_one_batch_and_its_path(latent: JointLatent) -> None:
     assert len(latent) == 3
     with pytest.raises(ShapeError, match="2 captions"):
         dataclasses.replace(latent, captions=("a", "b"))
-    with pytest.raises(ShapeError, match="1 texts"):
+    with pytest.raises(ShapeError, match="1 condition"):
         dataclasses.replace(latent, condition=latent.condition[:1])
     assert latent.path(4).levels == (1.0, 0.75, 0.5, 0.25, 0.0)
     assert latent.path(4, 0.6).levels == (0.6, 0.5, 0.25, 0.0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ImageError
-from latentedit.latents.masks import open_mask
+from latentedit.latents.pictures import open_mask
 
 Levels = NDArray[np.uint8]
 

@@ -7,8 +7,8 @@ from html import escape
 
 from PIL import Image
 
-from latentedit.api.discovery import SCALES, Discovery
 from latentedit.app.visitor import Edit, Entry
+from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.colour import shown

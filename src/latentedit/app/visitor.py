@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from latentedit.api.discovery import Discovery, discover
-from latentedit.api.discovery_files import file_names
 from latentedit.app.downloads import Download, direction_files, picture_file, plain_name, record_file
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
 from latentedit.directions.direction import ENDING, Direction, load_direction
+from latentedit.editing.discovery import Discovery, discover, file_names
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session

@@ -12,7 +12,7 @@ from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
-    from latentedit.api.discovery import DirectionProbe, Discovery
+    from latentedit.editing.discovery import DirectionProbe, Discovery
     from latentedit.geometry.local_basis import LocalBasis
 
 Preserved = Annotated[
@@ -48,8 +48,8 @@ def discover(
     from latentedit.core.settings import Level, check
 
     check(Level, **{"--level": level})
-    from latentedit.api.discovery import discover as walk_basis
-    from latentedit.api.discovery_files import check_folder, write_discovery
+    from latentedit.editing.discovery import check_folder, write_discovery
+    from latentedit.editing.discovery import discover as walk_basis
     from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture

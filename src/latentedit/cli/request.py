@@ -49,8 +49,7 @@ def open_checked(
 ) -> "Picture":
     """Open the image, after checking that every other input can be read and every output written."""
     from latentedit.display.page import check_page
-    from latentedit.latents.masks import open_mask
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import Picture, open_mask
 
     opened = Picture.open(picture)
     if mask is not None:

@@ -46,8 +46,8 @@ def transport(
     check_texts({"--from": source})
     if plain and damping is not None:
         raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
-    from latentedit.api.discovery import transport_to
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
+    from latentedit.editing.discovery import transport_to
     from latentedit.geometry.transport import DAMPING, feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture

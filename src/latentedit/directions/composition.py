@@ -31,10 +31,9 @@ from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.directions.text import changed_phrases
 from latentedit.latents.record import Mixing
 
-_OPPOSITE = -0.9
-_EQUAL = 0.98
-"""Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if
-their cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound."""
+# Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
+# cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.
+_OPPOSITE, _EQUAL = -0.9, 0.98
 
 
 def check_mixing(mixing: str) -> Mixing:

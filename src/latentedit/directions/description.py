@@ -16,9 +16,6 @@ _FLOAT_BYTES = 4
 def describe(direction: Direction) -> list[tuple[str, str]]:
     """Rows of label and text; each text is one line that can be printed, whoever wrote the direction.
 
-    Args:
-        direction: fresh or from a file.
-
     Returns:
         "change", "strength", "method", "settings" where there are any, "model", "direction", "found on", "licence",
         "size", "preview" where there is one, and a "note" each.
@@ -58,10 +55,8 @@ def _change(direction: Direction) -> str:
 
 
 def _strength(known: Calibration) -> str:
-    ends = [
-        *([f"from {known.lowest:.2f}"] if math.isfinite(known.lowest) else []),
-        *([f"up to {known.highest:.2f}"] if math.isfinite(known.highest) else []),
-    ]
+    bounds = (("from", known.lowest), ("up to", known.highest))
+    ends = [f"{word} {bound:.2f}" for word, bound in bounds if math.isfinite(bound)]
     steps = _count(known.steps, "step")
     return f"{' '.join(ends) or 'any'} without damage, by the {known.arm} arm, level {known.level:g}, {steps}"
 

@@ -24,39 +24,20 @@ from latentedit.core.files.reading import read_object
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.directions.text import change_words
 from latentedit.latents.captions.base import one_line
+from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
 from latentedit_keep.files import check_place, written_beside
 
-FORMAT = 1
-"""Version of the file format; a higher one comes from a newer latentedit."""
-
+FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
-MAX_FEATURE_NUMBERS = 16_000_000
-"""Above the widest block of a U-Net, at the size of its input."""
-
+MAX_FEATURE_NUMBERS = 16_000_000  # above the widest block of a U-Net, at the size of its input
 _LEAST_SHARE = 0.01  # of the clean latent in a latent at a level, so that level 1 works
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW, _FEATURE, _MASK = "preview", "feature", "mask"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SHOWN_LETTERS = 80  # of a field's name from a file, in an error
 _UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half precision round that much
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Curvature:
-    """How curved ``-log p`` of the source text is where the direction was looked for, in units in which noise is 1.
-
-    Rayleigh quotients ``p^T (s^2 H) p / p^T p``: 1 along what the source text pins down, near 0 along what it leaves
-    free, below 0 between two modes; nan for pictures without a change.
-    """
-
-    rayleigh: Float[Tensor, " b"]  # of the residual itself, mean over steps (and over noises in the gamma family)
-    lowest: Float[Tensor, " b"]  # least quotient met; an upper bound of the lowest eigenvalue
-    negative_share: Float[Tensor, " b"]  # of the products, those whose quotient is not positive
-    fallback_share: Float[Tensor, " b"]  # of the steps, those in which negative curvature left the residual unfiltered
-    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,7 +78,6 @@ class Direction:
         source_captions: what the pictures showed on which it was found, one a picture, where that is known.
         target_captions: what the target says, one a picture, where that is known.
         pictures: fingerprints of those pictures, see `JointLatent.pictures`.
-        curvature: what the search saw of the Hessian, where it computed any of it.
         calibration: strength against effect, where that was measured.
         licence: under which the direction is shared; may be empty.
         preview: a small PNG file of its effect; may be empty.
@@ -117,7 +97,6 @@ class Direction:
     source_captions: tuple[str, ...] = ()
     target_captions: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
-    curvature: Curvature | None = None
     calibration: Calibration | None = None
     licence: str = ""
     preview: bytes = b""
@@ -141,7 +120,6 @@ class Direction:
             condition=self.condition * -1.0,
             source_captions=self.target_captions,
             target_captions=self.source_captions,
-            curvature=None,
             calibration=None,
             preview=b"",
             feature=None if self.feature is None else -self.feature,
@@ -194,7 +172,6 @@ class Direction:
             source_captions=self.source_captions[one],
             target_captions=self.target_captions[one],
             pictures=self.pictures[one],
-            curvature=None,
         )
 
     def mean(self) -> "Direction":
@@ -207,14 +184,12 @@ class Direction:
             pooled=self.condition.pooled.mean(0, keepdim=True),
             mask=None if mask is None else mask.any(0, keepdim=True),
         )
-        return dataclasses.replace(
-            self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None, feature=None
-        )
+        return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, feature=None)
 
     def save(self, path: str | Path) -> None:
         """Write the direction to FILE.safetensors, atomically; the same direction gives the same bytes.
 
-        Tensors are stored in float32, and the measured curvature is left out.
+        Tensors are stored in float32.
 
         Raises:
             OutputError: a path that cannot be written to, or another ending.
@@ -252,10 +227,7 @@ def clean_share(level: float) -> float:
 
 
 def lives_at_level(direction: Direction) -> bool:
-    """Whether a direction moves pictures at its own level: it moves no text, and stores the steps of the inversion.
-
-    That holds for local bases, principal components and random directions, and for compositions of them.
-    """
+    """Whether a direction moves pictures at its own level: it moves no text, and stores the steps of the inversion."""
     return "steps" in direction.settings and not direction.moves_text
 
 
@@ -351,13 +323,18 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     _check_tensors(tensors, path)
     device = torch.device("cpu") if model is None else model.device
     z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
+    calibration = None
+    if (known := stored.calibration) is not None:
+        lowest = -math.inf if known.lowest is None else known.lowest
+        highest = math.inf if known.highest is None else known.highest
+        calibration = Calibration(**known.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest)
     direction = Direction(
         z=z,
         condition=Condition(
             tokens=tokens, pooled=pooled, mask=tensors[_MASK].to(device, torch.bool) if _MASK in tensors else None
         ),
         settings=stored.settings,
-        calibration=None if stored.calibration is None else _calibration(stored.calibration),
+        calibration=calibration,
         preview=tensors[_PREVIEW].numpy().tobytes() if _PREVIEW in tensors else b"",
         feature=tensors[_FEATURE].to(device) if _FEATURE in tensors else None,
         **{name: getattr(stored, name) for name in _UNCHANGED},
@@ -395,14 +372,6 @@ def _fields(direction: Direction) -> dict[str, Any]:
     }
 
 
-def _calibration(stored: _StoredCalibration) -> Calibration:
-    return Calibration(
-        **stored.model_dump(exclude={"lowest", "highest"}),
-        lowest=-math.inf if stored.lowest is None else stored.lowest,
-        highest=math.inf if stored.highest is None else stored.highest,
-    )
-
-
 def _plain(value: Any) -> Any:
     """Settings with lists for tuples, and plain dictionaries."""
     match value:
@@ -419,12 +388,7 @@ def _read(text: str, name: str | Path) -> _StoredDirection:
         fields = read_object(text)
     except ValueError as error:
         raise _invalid(name, f"under {_KEY!r}, {error}") from error
-    version = fields.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise FileFormatError(
-            f"{name} is a direction of format {version}, which a newer latentedit wrote; this one reads {FORMAT}. "
-            "Update latentedit"
-        )
+    check_format(fields, f"the direction {name}", FORMAT)
     return _validated(fields, name)
 
 
@@ -432,9 +396,7 @@ def _validated(fields: Mapping[str, Any], name: str | Path) -> _StoredDirection:
     try:
         return _StoredDirection.model_validate(fields)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-        raise _invalid(name, f"{where}: {first['msg'].removeprefix('Value error, ').lower()}") from None
+        raise _invalid(name, first_fault(error)) from None
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:

@@ -27,15 +27,10 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.levels import shift_level
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.directions.distillation import (
-    TARGET_BRANCHES,
-    Residual,
-    needs_source,
-)
+from latentedit.directions.distillation import TARGET_BRANCHES, Residual, needs_source
 from latentedit.directions.filters import Filter, products
 
-Projection = Literal["none", "null-space", "kkt"]
-"""How attributes are preserved; see `preserve`."""
+Projection = Literal["none", "null-space", "kkt"]  # see `preserve`
 
 
 @settings
@@ -140,16 +135,10 @@ class HSDS:
     def evaluations(self, preserved: int = 0, *, guided: int = 2) -> int:
         """Network evaluations a picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
-        Args:
-            preserved: number of captions to preserve.
-            guided: evaluations of a guided velocity, 1 on models that take the weight as an input, see
-                `Capabilities.branches`.
-
-        Returns:
-            With k captions and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k more, and
-            a source branch but for "sds" and the first "mixed" step without captions. Its products are 1 at gamma
-            other than 0 at its level, K for "newton" and "neumann", 1 + 2 K for "levenberg-marquardt", and K k more for
-            "kkt".
+        With k captions ``preserved`` and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k
+        more, and a source branch but for "sds" and the first "mixed" step without captions. Its products are 1 at gamma
+        other than 0 at its level, K for "newton" and "neumann", 1 + 2 K for "levenberg-marquardt", and K k more for
+        "kkt". ``guided`` is 1 on models that take the guidance weight as an input, see `Capabilities.branches`.
         """
         sources = sum(needs_source(self.residual, first=step == 0, preserved=preserved) for step in range(self.steps))
         branches = self.steps * (TARGET_BRANCHES[self.residual] + preserved) + sources

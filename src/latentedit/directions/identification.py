@@ -14,7 +14,7 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
 from latentedit.directions.direction import Direction
 from latentedit.directions.distillation import Distillation, Residuals, check_finite
-from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve, summarise
+from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.preserve import along, change_share, project
 from latentedit.latents.joint import JointLatent
@@ -56,7 +56,12 @@ def identify(
         Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
         al. 2023) for "sds" at gamma 0; the rest is our derivation.
     """
-    _check_preserved(config, len(preserve))
+    if config.projection == "none" and preserve:
+        raise ConfigError(f"projection 'none' preserves no captions; got {len(preserve)}. Use 'null-space' or 'kkt'")
+    if config.projection != "none" and not preserve:
+        raise ConfigError(
+            f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
+        )
     target = target.expand(len(latent))
     distillation = Distillation(
         latent=latent,
@@ -67,22 +72,29 @@ def identify(
         unconditional=None if config.guidance == 1 else latent.backbone.null(target),
     )
     moved = torch.zeros_like(latent.z)
-    found: list[Filtered] = []
+    fell_back = torch.zeros(len(latent), dtype=torch.bool, device=latent.z.device)
     notes: dict[str, None] = {}
     known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
         level = min(max(planned, known.s_min), known.s_max)
         residuals = distillation.at(moved if index else None, level, config.draw(latent.z, seed=seed, index=index))
         hessian = curvature(residuals.jacobian, level)
-        residual = _without_residual(residuals, moved, config)
-        found.append(_filtered(residual, residuals, hessian, config, level, config.gamma_at(planned)))
-        d = _projected(found[-1].value, residuals, hessian, config)
+        residual = residuals.residual
+        if config.release:  # less the source reconstruction residual where the displacement is strong
+            residual = residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
+        filtered = _filtered(residual, residuals, hessian, config, level, config.gamma_at(planned))
+        fell_back |= filtered.fell_back
+        d = _projected(filtered.value, residuals, hessian, config)
         check_finite(d, "displacement", latent.backbone.name, level)
-        moved = moved + step * (_masked(d, moved, config) if index else d)
-        notes |= dict.fromkeys([residuals.jacobian.note] if residuals.jacobian.note else [])
+        if index and config.keep:  # what hardly changes goes back to the picture
+            d = change_share(moved, config.keep) * (moved + d) - moved
+        moved = moved + step * d
+        notes |= dict.fromkeys(filter(None, [residuals.jacobian.note]))
         if progress is not None:
             progress("identify", index + 1, config.steps)
-    notes |= dict.fromkeys(_fallbacks(found))
+    if bool(fell_back.any()):
+        where = f"{int(fell_back.sum())} of {len(latent)} pictures"
+        notes[f"negative curvature left the residual unfiltered in some steps of {where}"] = None
     return Direction(
         z=config.gain * moved,
         condition=(target - latent.condition).words,
@@ -94,30 +106,8 @@ def identify(
         source_captions=latent.captions,
         pictures=latent.pictures,
         instructed=latent.instructed,
-        curvature=summarise(found, tuple(notes)),
         notes=tuple(notes),
     )
-
-
-def _fallbacks(found: Sequence[Filtered]) -> list[str]:
-    """A note about pictures whose residual went unfiltered."""
-    pictures = torch.stack([step.fell_back for step in found]).any(0)
-    count = int(pictures.sum())
-    if count == 0:
-        return []
-    return [f"negative curvature left the residual unfiltered in some steps of {count} of {len(pictures)} pictures"]
-
-
-def _masked(d: Tensor, moved: Tensor, config: HSDS) -> Float[Tensor, "b *latent"]:
-    """The step times the mask of the displacement so far: what hardly changes goes back to the picture."""
-    return change_share(moved, config.keep) * (moved + d) - moved if config.keep else d
-
-
-def _without_residual(residuals: Residuals, moved: Tensor, config: HSDS) -> Float[Tensor, "m b *latent"]:
-    """The residual without the source reconstruction residual where the displacement is strong."""
-    if not config.release:
-        return residuals.residual
-    return residuals.residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
 
 
 def _filtered(
@@ -131,14 +121,8 @@ def _filtered(
     """The residual weighted by the Hessian, by the settings for this level."""
     if config.one_sided and gamma != 0:
         return gamma_family(residual, _one_sided(residual, residuals, level), gamma)
-    return apply_filter(
-        config.filter,
-        residual,
-        hessian,
-        gamma=gamma,
-        damping=config.damping,
-        iterations=config.iterations,
-    )
+    damping, iterations = config.damping, config.iterations
+    return apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
 
 
 def _one_sided(
@@ -148,15 +132,6 @@ def _one_sided(
     rows = (1 - level) * residual.flatten(0, 1)
     ahead = residuals.jacobian.difference(rows, residuals.velocity.flatten(0, 1))
     return level * (residual + ahead.unflatten(0, residual.shape[:2]))
-
-
-def _check_preserved(config: HSDS, captions: int) -> None:
-    if config.projection == "none" and captions:
-        raise ConfigError(f"projection 'none' preserves no captions; got {captions}. Use 'null-space' or 'kkt'")
-    if config.projection != "none" and not captions:
-        raise ConfigError(
-            f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
-        )
 
 
 def _projected(

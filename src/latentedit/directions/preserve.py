@@ -24,9 +24,9 @@ from torch.nn import functional
 from latentedit.core.flow import per_element
 from latentedit.core.linalg import to_float64
 
+# Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
+# relative errors of 1e-4, so what is smaller is noise.
 _RANK = 1e-8
-"""Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
-relative errors of 1e-4, so what is smaller is noise."""
 
 
 def project(
@@ -37,15 +37,8 @@ def project(
     With ``W = G`` it is the nearest in the Euclidean metric, ``d - G (G^T G)^+ G^T d``. With ``W = M^-1 G`` it is the
     nearest in the metric M, and from ``d = M^-1 g`` it makes the solution of ``max g^T d - d^T M d / 2`` under
     ``G^T d = 0``. ``G^T d = 0`` holds to rounding also where W is a rough solution. Solved in float64 over columns of
-    unit length; dependent columns and columns of zeros add no constraint.
-
-    Args:
-        d: displacements.
-        kept: G, the delta residual of each attribute to keep, one column an attribute.
-        raised: W, ``M^-1 G`` or G itself.
-
-    Source:
-        Lagrange conditions of the quadratic programme, derived here.
+    unit length; dependent columns and columns of zeros add no constraint. ``kept`` is G, the delta residual of each
+    attribute to keep, and ``raised`` is W, ``M^-1 G`` or G itself. Derived here.
     """
     columns, lifted = _unit(_columns(kept)), _unit(_columns(raised))
     flat = to_float64(d).flatten(1)[..., None]
@@ -56,12 +49,8 @@ def project(
 def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
     """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
 
-    Args:
-        moved: the displacement so far. The local energy of latents ``[channels, height, width]`` is the sum of squares
-            over the channels, averaged over ``width`` x ``width`` positions; that of other latents is the square of
-            each number.
-        floor: energy, as a part of the strongest, at which the share is one half; above 0.
-        width: of the average, an odd number.
+    The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
+    ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number.
     """
     energy = moved.square()
     if moved.ndim == 4:

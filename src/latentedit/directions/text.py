@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.latents.captions.phrases import Phrases, phrase_key, read_phrases
+from latentedit.latents.captions.change import Phrases, phrase_key, read_phrases
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
@@ -88,7 +88,8 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
         >>> changed_phrases("a man with pale skin, short hair", "a man with short hair, dark skin")
         (('pale skin',), ('dark skin',))
     """
-    old, new = _led(source), _led(target)
+    reads = (read_phrases(caption, lead=True) for caption in (source, target))
+    old, new = ([*filter(None, [read.lead]), *(phrase.text for phrase in read.phrases)] for read in reads)
     return _without(old, new), _without(new, old)
 
 
@@ -96,12 +97,6 @@ def change_words(source: str, target: str) -> str:
     """The change from source to target as "OLD => NEW"."""
     old, new = changed_phrases(source, target)
     return f"{', '.join(old)} => {', '.join(new)}".strip()
-
-
-def _led(caption: str) -> list[str]:
-    """The lead, where there is one, and the phrases."""
-    read = read_phrases(caption, lead=True)
-    return [*filter(None, [read.lead]), *(phrase.text for phrase in read.phrases)]
 
 
 def _keys(read: Phrases) -> list[str]:

@@ -12,8 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.directions.direction import Direction
 from latentedit.directions.text import changed_phrases, text_direction
-from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import read_phrases
+from latentedit.latents.captions.change import Change, read_phrases
 from latentedit.latents.captions.targets import changed_caption
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

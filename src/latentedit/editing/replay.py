@@ -20,8 +20,7 @@ from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.masks import MaskLike
-from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.pictures import Frame, MaskLike, Picture
 from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from latentedit.editors.base import Editor
     from latentedit.latents.captions.base import Captioner
     from latentedit.latents.encode import PictureLike
-    from latentedit.latents.masks import MaskLike
+    from latentedit.latents.pictures import MaskLike
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

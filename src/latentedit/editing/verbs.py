@@ -24,8 +24,7 @@ from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.masks import MaskLike
-from latentedit.latents.pictures import Frame, preview_of
+from latentedit.latents.pictures import Frame, MaskLike, preview_of
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 

@@ -21,32 +21,22 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, check
 from latentedit.geometry.subspaces import geodesic_distance
 
-_OPPOSITE = 1e-6
-"""How near, in radians, the angle of opposite float32 vectors comes to pi."""
-
-_SETTLED = 1e-3
-"""Gradient norm at convergence; energies are in units of that of the start, points in units of their mean spacing."""
-
+_OPPOSITE = 1e-6  # how near, in radians, the angle of opposite float32 vectors comes to pi
+_SETTLED = 1e-3  # gradient norm at convergence; energies in units of the start's, points in their mean spacing
 _HISTORY = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShortestCurve:
-    """A curve of least energy, as far as the search got.
+    """A curve of least energy, as far as the search got."""
 
-    Args:
-        points: of the latent; the ends are those of the start, bit for bit.
-        energy: before and after; never higher after than before.
-        steps: evaluations of the energy and its gradient.
-        converged: whether the gradient has vanished.
-    """
-
-    points: Float[Tensor, "l *latent"]
-    energy: tuple[float, float]
-    steps: int
-    converged: bool
+    points: Float[Tensor, "l *latent"]  # the ends are those of the start, bit for bit
+    energy: tuple[float, float]  # before and after; never higher after than before
+    steps: int  # evaluations of the energy and its gradient
+    converged: bool  # the gradient has vanished
 
 
 def lerp(
@@ -105,9 +95,10 @@ def slerp(
     angle = _angle(a, b)
     if angle > math.pi - _OPPOSITE:
         raise ConfigError("the vectors are opposite, so the arc between them is not unique")
-    full = _sinc(torch.tensor(angle, dtype=torch.float64))
-    first = (1 - weights) * _sinc((1 - weights) * angle) / full
-    second = weights * _sinc(weights * angle) / full
+    turn = angle / math.pi  # torch.sinc takes x / pi
+    full = torch.sinc(torch.tensor(turn, dtype=torch.float64))
+    first = (1 - weights) * torch.sinc((1 - weights) * turn) / full
+    second = weights * torch.sinc(weights * turn) / full
     return _combined(a, b, weight, weights, first, second)
 
 
@@ -137,13 +128,9 @@ def curve_energy(features: Float[Tensor, "l *feature"]) -> float:
 
 
 def semantic_lengths(bases: Sequence[Float[Tensor, "r *feature"]]) -> Float[Tensor, " n"]:
-    """How far the tangent space turns in each segment: the Grassmann distance of successive spaces, in radians.
+    """How far the tangent space turns in each segment, in radians (Park et al. 2023, arXiv 2302.12469: curvedness).
 
-    Their sum is the semantic path length: additive, and 0 where the tangent space is the same all along. It grows with
-    the number of segments wherever the space turns, so compare curves of equally many.
-
-    Source:
-        Park et al. 2023 (arXiv 2302.12469), curvedness of a segment.
+    Their sum is the semantic path length. It grows with the number of segments, so compare curves of equally many.
     """
     if len(bases) < 2:
         raise ShapeError(f"a curve needs two tangent spaces or more; got {len(bases)}")
@@ -181,8 +168,7 @@ def shortest_curve(
     """
     if len(curve) < 2:
         raise ShapeError(f"a curve needs two points or more; got {len(curve)}")
-    if steps < 1:
-        raise ConfigError(f"steps must be at least 1; got {steps}")
+    check(Count, steps=steps)
     search = _Search(feature, curve.detach(), steps=steps, progress=progress)
     before = search.energy_at_start()
     if len(curve) == 2 or before == 0:
@@ -280,10 +266,6 @@ def _angle(a: Tensor, b: Tensor) -> float:
         raise ConfigError("a vector is zero or not finite, so it has no direction")
     wide, other = wide / lengths[0], other / lengths[1]
     return 2 * math.atan2(float((wide - other).norm()), float((wide + other).norm()))
-
-
-def _sinc(x: Tensor) -> Tensor:
-    return torch.sinc(x / math.pi)
 
 
 def _wide(vector: Tensor) -> Tensor:

@@ -19,32 +19,22 @@ from latentedit.directions.direction import Direction
 from latentedit.geometry.local_basis import LocalBasis, direction_at
 from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean, match, matched_mean
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
-from latentedit.geometry.transport import DAMPING, transported
+from latentedit.geometry.transport import DAMPING, SAME_LEVEL, transported
 
+# The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
+# vectors that are matched one by one.
 Mean = Literal["frechet", "chordal", "hungarian"]
-"""The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
-vectors that are matched one by one."""
-
-_SAME_LEVEL = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeanDirections:
-    """What sets of changes of a feature have in common, in float64 on the CPU.
+    """What sets of changes of a feature have in common, in float64 on the CPU."""
 
-    Args:
-        u: of unit length, ordered by how much the samples share them; orthogonal but for the mean "hungarian".
-        captured: share of each squared u that lies in each sample's span; ``r / m`` for random spans of m numbers.
-        homogeneity: ``|cos|`` of each u with the vector of each sample that is matched with it.
-        spread: geodesic distance of each sample's span from that of u, in radians.
-        converged: whether the mean reached its tolerance, or its last round of matching.
-    """
-
-    u: Float[Tensor, "r *feature"]
-    captured: Float[Tensor, "n r"]
-    homogeneity: Float[Tensor, "n r"]
-    spread: Float[Tensor, " n"]
-    converged: bool
+    u: Float[Tensor, "r *feature"]  # of unit length, most shared first; orthogonal but for the mean "hungarian"
+    captured: Float[Tensor, "n r"]  # share of each u in each sample's span; ``r / m`` for random spans of m numbers
+    homogeneity: Float[Tensor, "n r"]  # ``|cos|`` of each u with the vector of each sample that is matched with it
+    spread: Float[Tensor, " n"]  # geodesic distance of each sample's span from that of u, in radians
+    converged: bool  # the mean reached its tolerance, or its last round of matching
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,12 +61,22 @@ class GlobalDirections(MeanDirections):
     def local(self, basis: LocalBasis, index: int, *, step: float = 1.0, damping: float = DAMPING) -> Direction:
         """A global direction at one picture, in the mean or not: ``v = V S^-1 U^T u``, of length ``step`` at the level.
 
-        The basis has to be of the same model, site and level. The direction stores its change of the feature there, the
-        part of u inside the picture's tangent space.
+        It stores its change of the feature there: the part of u inside the picture's tangent space.
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"there is no direction {index}: the last one is {len(self) - 1}")
-        self._check_same_point(basis)
+        basis.check_not_projected()
+        backbone = basis.latent.backbone
+        if backbone.fingerprint != self.model_fingerprint:
+            raise ConfigError(
+                f"the basis is of the model {backbone.name!r} ({backbone.fingerprint}), the directions of "
+                f"{self.model_name!r} ({self.model_fingerprint}). Use one model for both"
+            )
+        if basis.site != self.site or abs(basis.level - self.level) > SAME_LEVEL:
+            raise ConfigError(
+                f"the basis is at the site {basis.site!r} and level {basis.level:g}, the directions at {self.site!r} "
+                f"and {self.level:g}. Take it there"
+            )
         found = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
         settings = {
             "site": self.site,
@@ -96,36 +96,9 @@ class GlobalDirections(MeanDirections):
         notes = tuple(dict.fromkeys((*self.notes, *basis.notes)))
         return dataclasses.replace(local, feature=found.u[0].to(basis.u), notes=notes)
 
-    def _check_same_point(self, basis: LocalBasis) -> None:
-        basis.check_not_projected()
-        backbone = basis.latent.backbone
-        if backbone.fingerprint != self.model_fingerprint:
-            raise ConfigError(
-                f"the basis is of the model {backbone.name!r} ({backbone.fingerprint}), the directions of "
-                f"{self.model_name!r} ({self.model_fingerprint}). Use one model for both"
-            )
-        if basis.site != self.site or abs(basis.level - self.level) > _SAME_LEVEL:
-            raise ConfigError(
-                f"the basis is at the site {basis.site!r} and level {basis.level:g}, the directions at {self.site!r} "
-                f"and {self.level:g}. Take it there"
-            )
-
 
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
-    """The changes of a feature that the local bases of several pictures share.
-
-    Args:
-        bases: one a picture, of one model, site, level, text and rank.
-        mean: "frechet" and "chordal" average the tangent spaces of the feature and take the basis inside that is
-            nearest to those of the pictures; "hungarian" matches single vectors and averages those.
-
-    Raises:
-        ConfigError: fewer than two bases, bases that do not belong together, an unknown mean, or tangent spaces so far
-            apart that they have none.
-        ShapeError: features of different shapes.
-
-    Cost:
-        No evaluations; linear algebra of all ``n r`` vectors in float64.
+    """The changes of a feature that local bases share, one a picture, of one model, site, level, text and rank.
 
     Source:
         Park et al. 2023 (arXiv 2302.12469, 2307.12868), global directions; the mean "frechet" is that of Choi et al.,
@@ -202,5 +175,5 @@ def _check_together(bases: Sequence[LocalBasis]) -> None:
         ):
             if one != other:
                 raise ConfigError(f"the bases have different {what}s, {one!r} and {other!r}; take all of them with one")
-        if not math.isclose(first.level, basis.level, abs_tol=_SAME_LEVEL):
+        if not math.isclose(first.level, basis.level, abs_tol=SAME_LEVEL):
             raise ConfigError(f"the bases have different levels, {first.level:g} and {basis.level:g}; take all at one")

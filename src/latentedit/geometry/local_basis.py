@@ -26,8 +26,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
 from latentedit.models.sites import GENERAL, PICTURE
 
-_NOTHING_LEFT = 1e-4
-"""Length below which what a projection leaves of a unit vector is float32 rounding."""
+_NOTHING_LEFT = 1e-4  # length below which what a projection leaves of a unit vector is float32 rounding
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,7 +1,7 @@
 """Means of subspaces, rotations and vectors up to order and sign; the basis of a mean nearest to its samples."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import scipy.linalg
 import torch
@@ -12,30 +12,19 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.geometry.subspaces import exp_columns, log_columns, orthonormal_columns
 
-_NO_GAP = 1e-10
-"""Difference of two eigenvalues of the mean projector, at most 1 each, that is rounding."""
-
-_HALF_TURN = 1e-7
-"""How near, in radians, a rotation may come to pi, where its logarithm is not unique."""
+_NO_GAP = 1e-10  # difference of two eigenvalues of the mean projector, at most 1 each, that is rounding
+_HALF_TURN = 1e-7  # how near, in radians, a rotation may come to pi, where its logarithm is not unique
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KarcherMean:
-    """The subspace, or the rotation, with the least sum of squared geodesic distances to the given ones.
+    """The subspace, or the rotation, with the least sum of squared geodesic distances to the given ones."""
 
-    Args:
-        basis: orthonormal, in float64 on the CPU. Of a mean subspace the span alone has a meaning: see `aligned_basis`.
-        distances: of each sample to the mean, in radians.
-        gradient_norm: length of the mean of the logarithms at the mean, in radians; 0 at a Karcher mean.
-        steps: taken from the chordal mean.
-        converged: whether the gradient reached the tolerance.
-    """
-
-    basis: Float[Tensor, "r *shape"]
-    distances: Float[Tensor, " n"]
-    gradient_norm: float
-    steps: int
-    converged: bool
+    basis: Float[Tensor, "r *shape"]  # orthonormal, in float64 on the CPU; of a subspace only the span has a meaning
+    distances: Float[Tensor, " n"]  # of each sample to the mean, in radians
+    gradient_norm: float  # length of the mean of the logarithms at the mean, in radians; 0 at a Karcher mean
+    steps: int  # taken from the chordal mean
+    converged: bool  # the gradient reached the tolerance
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,21 +109,13 @@ def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_step
         Karcher 1977; Absil, Mahony & Sepulchre 2004, section 6; Afsari 2011 for uniqueness.
     """
     span, coordinates = _compressed(bases)
-    mean, steps = _chordal(coordinates), 0
-    logs = log_columns(mean, coordinates)
-    while float(logs.mean(0).norm()) > tolerance and steps < most_steps:
-        gradient = logs.mean(0)
-        mean = exp_columns(mean, gradient - mean @ (mean.T @ gradient))
-        logs = log_columns(mean, coordinates)
-        steps += 1
-    length = float(logs.mean(0).norm())
-    return KarcherMean(
-        basis=_rows(span @ mean, bases[0]),
-        distances=torch.linalg.vector_norm(logs, dim=(1, 2)),
-        gradient_norm=length,
-        steps=steps,
-        converged=length <= tolerance,
-    )
+
+    def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
+
+    start = _chordal(coordinates)
+    found = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
+    return dataclasses.replace(found, basis=_rows(span @ found.basis, bases[0]))
 
 
 def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> AlignedBasis:
@@ -143,9 +124,6 @@ def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> A
     Each basis is projected onto the mean and made orthonormal (the polar factor), which gives an orthogonal matrix;
     `matched_mean` gives these one order and one set of signs; the result is their Karcher mean. Where a matrix mirrors
     the others, which no rotation undoes, the row that fits the mean of all worst changes its sign.
-
-    Cost:
-        ``N r^2 n`` for n numbers a vector; one sample at a time is in float64.
 
     Source:
         Choi et al., ICLR 2023 (Frechet mean of local bases of GANs), step 2; matching and mirror images are ours.
@@ -176,16 +154,32 @@ def karcher_rotation(
 
     Distances are ``|log(R^T R_i)|_F / sqrt(2)``, in which a turn of one plane counts with its angle.
     """
-    mean, steps = chordal_rotation(rotations), 0
-    logs = _rotation_logarithms(mean, rotations)
-    while float(logs.mean(0).norm()) > tolerance and steps < most_steps:
-        mean = _polar(mean @ torch.from_numpy(scipy.linalg.expm(logs.mean(0).numpy())))
-        logs = _rotation_logarithms(mean, rotations)
-        steps += 1
-    length = float(logs.mean(0).norm())
+
+    def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        return _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy())))
+
+    start = chordal_rotation(rotations)
+    found = _descended(start, rotations, _rotation_logarithms, step, tolerance=tolerance, most_steps=most_steps)
+    return dataclasses.replace(found, distances=found.distances / 2**0.5)
+
+
+def _descended(
+    mean: Tensor,
+    samples: Tensor,
+    logarithms: Callable[[Tensor, Tensor], Tensor],
+    step: Callable[[Tensor, Tensor], Tensor],
+    *,
+    tolerance: float,
+    most_steps: int,
+) -> KarcherMean:
+    """Steps along the mean of the logarithms until it vanishes."""
+    logs, steps = logarithms(mean, samples), 0
+    while (length := float(logs.mean(0).norm())) > tolerance and steps < most_steps:
+        mean = step(mean, logs.mean(0))
+        logs, steps = logarithms(mean, samples), steps + 1
     return KarcherMean(
         basis=mean,
-        distances=torch.linalg.vector_norm(logs, dim=(1, 2)) / 2**0.5,
+        distances=torch.linalg.vector_norm(logs, dim=(1, 2)),
         gradient_norm=length,
         steps=steps,
         converged=length <= tolerance,
@@ -193,19 +187,9 @@ def karcher_rotation(
 
 
 def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]) -> Matching:
-    """The assignment of at least as many vectors to reference vectors with the least sum of ``1 - |cos|``.
+    """The assignment of vectors to reference vectors with the least sum of ``1 - |cos|`` (Kuhn 1955).
 
-    Neither set needs to be orthonormal.
-
-    Raises:
-        ShapeError: vectors of different shapes, or fewer than the reference has.
-        ConfigError: a vector of length 0, or not finite.
-
-    Cost:
-        ``r q n`` for vectors of n numbers, and ``O(r^2 q)`` for the assignment.
-
-    Source:
-        Kuhn 1955, in scipy's form of Jonker & Volgenant 1987.
+    Neither set needs to be orthonormal. It costs ``r q n`` for vectors of n numbers.
     """
     if reference.shape[1:] != basis.shape[1:] or len(basis) < len(reference):
         raise ShapeError(
@@ -226,13 +210,8 @@ def matched_mean(bases: Sequence[Tensor], *, rounds: int = 10) -> MatchedMean:
     """The mean of sets of vectors that are equal up to order, signs and noise; every vector counts with unit length.
 
     All sets are matched with the first, then with their mean, until no matching changes or the rounds are over. No
-    round lowers the sum of all cosines with the mean, so this ends.
-
-    Cost:
-        Each round that of `match` for every set, and memory for three sets in float64.
-
-    Source:
-        The means of Park et al. 2023 (arXiv 2302.12469); the rounds are ours.
+    round lowers the sum of all cosines with the mean, so this ends. The means are those of Park et al. 2023 (arXiv
+    2302.12469); the rounds are ours.
     """
     before = [match(bases[0], basis) for basis in _checked(bases)]
     mean = _mean(bases, before)

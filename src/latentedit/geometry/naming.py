@@ -20,15 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed.
 FLOOR = 0.1
-"""Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed."""
 
 UNNAMED = "unnamed"
 
-# Root mean square distance from its centre, in sides of the picture, from which a change is "all over" it; a change
-# that is the same everywhere has 0.41.
-_SPREAD = 0.35
-
+_SPREAD = 0.35  # RMS distance from its centre, in sides of the picture, of a change "all over" it; an even one has 0.41
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 

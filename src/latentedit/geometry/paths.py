@@ -83,15 +83,7 @@ class PathsBetween:
 
 @torch.no_grad()
 def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequence[str | None]) -> JointLatent:
-    """Encode two different pictures in one batch, at one size.
-
-    Args:
-        model: the backbone.
-        pictures: two.
-        captions: of each; None means the model's captioner, or no text if the model has none.
-    """
-    if not len(pictures) == len(captions) == 2:
-        raise ConfigError(f"a pair is two pictures and two captions; got {len(pictures)} and {len(captions)}")
+    """Encode two different pictures at one size; a caption of None is the captioner's, or no text without one."""
     frames = fit_all(model, pictures)
     first, second = (frame.pixels for frame in frames)
     if first.shape != second.shape:
@@ -120,23 +112,13 @@ def paths_between(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PathsBetween:
-    """Draw curves between two pictures and measure them.
+    """Draw curves at a level between two pictures, each under its own caption, and measure them.
 
     Args:
-        latent: the two pictures, each under its own caption.
         methods: of "lerp", "slerp" and "geodesic"; the geodesic starts from slerp.
         frames: points of each curve, its ends included; from 3 to 50. Semantic lengths depend on it.
-        level: at which the curves are drawn, in (0, 1]; cut to the model's highest level.
         site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
         rank: of the tangent spaces.
-        steps: of the model's full grid.
-        seed: of the searches for tangent spaces.
-        progress: called after each step of the inversion, "shortest curve", "tangent spaces" and "return".
-
-    Raises:
-        ConfigError: not two pictures, the same one twice, no method or an unknown one, or a level, rank, site or
-            number of frames that does not fit.
-        ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
         Two inversions; for each method ``frames - 2`` ways back and as many tangent spaces, each of which starts from
@@ -186,9 +168,13 @@ def _path(
 ) -> LatentPath:
     """One curve, measured and returned to clean latents."""
     weights, feature = torch.linspace(0, 1, frames, dtype=torch.float64), spaces.feature
-    points, converged = _drawn(method, trace.top, weights, feature, progress)
+    draw, notes = lerp if method == "lerp" else slerp, list[str]()
+    points = draw(trace.top[0], trace.top[1], weights)
+    if method == "geodesic":
+        found = shortest_curve(feature, points, progress=progress)
+        points = found.points
+        notes += [] if found.converged else [_CURVE_NOT_CONVERGED]
     bases = spaces.along(points)
-    notes = [] if converged else [_CURVE_NOT_CONVERGED]
     notes += [] if all(basis.converged for basis in bases) else [_BASIS_NOT_CONVERGED]
     notes += [spaces.note] if spaces.note else []
     return LatentPath(
@@ -199,19 +185,6 @@ def _path(
         turns=semantic_lengths([basis.u for basis in bases]),
         notes=tuple(notes),
     )
-
-
-def _drawn(
-    method: str, ends: Tensor, weights: Tensor, feature: FeatureMap, progress: Progress | None
-) -> tuple[Float[Tensor, "l *latent"], bool]:
-    """The points of a curve, and whether its search converged."""
-    if method == "lerp":
-        return lerp(ends[0], ends[1], weights), True
-    arc = slerp(ends[0], ends[1], weights)
-    if method == "slerp":
-        return arc, True
-    found = shortest_curve(feature, arc, progress=progress)
-    return found.points, found.converged
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)

@@ -14,6 +14,8 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, check
 
+_RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
+
 
 def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> Float[Tensor, " k"]:
     """The principal angles between the spans of two sets of vectors, rising, in radians from 0 to pi / 2.
@@ -58,19 +60,9 @@ def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n 
     return basis * triangle.diagonal().sign()
 
 
-_RIGHT_ANGLE = 1e-12
-"""Cosine below which a principal angle is a right angle, up to float64 rounding."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RandomLevel:
-    """Distribution of the geodesic distance of two random subspaces, in radians.
-
-    Args:
-        mean: over the draws.
-        low: 2.5th percentile.
-        high: 97.5th percentile.
-    """
+    """Mean, 2.5th and 97.5th percentile of the geodesic distance of two random subspaces, in radians."""
 
     mean: float
     low: float
@@ -148,19 +140,6 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
     return basis * triangle.diagonal().sign()
 
 
-def random_angles(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> Float[Tensor, "draws k"]:
-    """Principal angles of pairs of independent uniformly random subspaces of R^dimension, rising, in radians."""
-    if not 1 <= rank <= dimension:
-        raise ConfigError(f"the rank must lie between 1 and the dimension, {dimension}; got {rank}")
-    check(Count, draws=draws)
-    # Only their relative position matters, so one of the two is spanned by the first axes.
-    generator, cosines = stream(seed, "random subspaces"), list[Tensor]()
-    for _ in range(draws):
-        normal = torch.randn(dimension, rank, generator=generator, dtype=torch.float64)
-        cosines.append(torch.linalg.svdvals(torch.linalg.qr(normal)[0][:rank]))
-    return torch.stack(cosines).clamp(max=1).acos()
-
-
 def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> RandomLevel:
     """Geodesic distance of independent uniformly random subspaces: a distance as large as this means nothing.
 
@@ -178,6 +157,14 @@ def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) 
     Cost:
         QR of ``draws`` matrices of ``dimension`` by ``rank``.
     """
-    distances = torch.linalg.vector_norm(random_angles(dimension, rank, draws=draws, seed=seed), dim=1)
+    if not 1 <= rank <= dimension:
+        raise ConfigError(f"the rank must lie between 1 and the dimension, {dimension}; got {rank}")
+    check(Count, draws=draws)
+    # Only their relative position matters, so one of the two is spanned by the first axes.
+    generator, cosines = stream(seed, "random subspaces"), list[Tensor]()
+    for _ in range(draws):
+        normal = torch.randn(dimension, rank, generator=generator, dtype=torch.float64)
+        cosines.append(torch.linalg.svdvals(torch.linalg.qr(normal)[0][:rank]))
+    distances = torch.linalg.vector_norm(torch.stack(cosines).clamp(max=1).acos(), dim=1)
     low, high = torch.quantile(distances, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return RandomLevel(mean=float(distances.mean()), low=low, high=high)

@@ -22,49 +22,33 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis, direction_at
 
+# Of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest one fade out
+# instead of taking over, and none is amplified more than fivefold. Stronger ones keep most of their exact weight, 96 %
+# at a half.
 DAMPING = 0.1
-"""Of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest one fade out
-instead of taking over, and none is amplified more than fivefold. Stronger ones keep most of their exact weight, 96 % at
-a half."""
 
-_NOTHING = 1e-4
-"""Share of a vector's length below which what a projection keeps of it is rounding."""
+SAME_LEVEL = 1e-6
 
-_ZERO = 1e-12
-"""Singular value, in units of the largest, below which its vectors are arbitrary and are left out."""
-
-_SAME_LEVEL = 1e-6
+_NOTHING = 1e-4  # share of a vector's length below which what a projection keeps of it is rounding
+_ZERO = 1e-12  # singular value, in units of the largest, below which its vectors are arbitrary and are left out
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Transported:
-    """Vectors carried to a tangent space, in float64 on the CPU.
+    """Vectors carried to a tangent space, in float64 on the CPU."""
 
-    Args:
-        u: changes of the feature in the target's space, of unit length.
-        v: displacements of the latent that are pulled back from them, of unit length.
-        captured: share of the squared length of each original u that lies in the target's space,
-            ``|U_1^T u|^2 / |u|^2``.
-    """
-
-    u: Float[Tensor, "k *feature"]
-    v: Float[Tensor, "k *latent"]
-    captured: Float[Tensor, " k"]
+    u: Float[Tensor, "k *feature"]  # changes of the feature in the target's space, of unit length
+    v: Float[Tensor, "k *latent"]  # displacements of the latent that are pulled back from them, of unit length
+    captured: Float[Tensor, " k"]  # share of each original u that lies in the target's space, ``|U_1^T u|^2 / |u|^2``
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Carried:
-    """A direction carried to another picture.
+    """A direction carried to another picture."""
 
-    Args:
-        direction: there.
-        captured: share of the squared change of the feature that the target's basis can make, in [0, 1].
-        chance: that share for a random change of the feature: the basis' rank over the feature's size.
-    """
-
-    direction: Direction
-    captured: float
-    chance: float
+    direction: Direction  # there
+    captured: float  # share of the squared change of the feature that the target's basis can make, in [0, 1]
+    chance: float  # that share for a random change of the feature: the basis' rank over the feature's size
 
 
 def transport(
@@ -103,7 +87,7 @@ def transport(
         raise ConfigError(
             f"the basis is at the site {basis.site!r}, the direction at {site!r}. Take the basis with site={site!r}"
         )
-    if not across_levels and abs(direction.level - basis.level) > _SAME_LEVEL:
+    if not across_levels and abs(direction.level - basis.level) > SAME_LEVEL:
         raise ConfigError(
             f"the basis is at level {basis.level:g}, the direction at {direction.level:g}. "
             f"Take the basis with level={direction.level:g}, or allow it with across_levels=True"

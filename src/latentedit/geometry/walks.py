@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.core.flow import clean_estimate, noise_estimate, per_element
+from latentedit.core.flow import noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
 from latentedit.core.solvers import level_batch
@@ -31,18 +31,13 @@ from latentedit.models.derivatives import ROWS
 
 Move = Literal["addition", "guidance"]
 
+# Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4 (a
+# colour of much hair), .39 in the median.
 EFFECT = 0.4
-"""Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4
-(a colour of much hair), .39 in the median."""
 
-CLOSE = 0.1
-"""Relative error of the effect at which a length is good enough."""
-
-ROUNDS = 5
-"""Maximum number of lengths tried for a direction."""
-
-_LEAP = 10.0
-"""Largest factor from one length to the next while all lengths so far are too short, or all too long."""
+CLOSE = 0.1  # relative error of the effect at which a length is good enough
+ROUNDS = 5  # maximum number of lengths tried for a direction
+_LEAP = 10.0  # largest factor from one length to the next while all so far are too short, or all too long
 
 
 @settings
@@ -58,18 +53,14 @@ class LatentWalk:
         probe: length, in that of v, at which guidance probes the noise estimate; above 0. A network in half precision
             wants a longer one: on the bundled transformer (2048 numbers, v of unit length) bfloat16 moves a latent by
             5 % otherwise than float32 at 1, and by 0.4 % at 16.
-        keep_contrast: after the move, give the clean estimate the standard deviation of that of the picture (and keep
-            its own mean): ``Z' = (1 - s) x' + s e_hat``.
 
     Source:
-        Park et al. 2023: the moves (arXiv 2307.12868), the contrast (arXiv 2302.12469, section 3.4; mapped back to Z
-        through the noise estimate, which is ours). The aligned way back is `latents.inversion.replay`.
+        Park et al. 2023 (arXiv 2307.12868). The aligned way back is `latents.inversion.replay`.
     """
 
     move: Move = "addition"
     repeats: Count = 16
     probe: Probe = 1.0
-    keep_contrast: bool = False
 
     def edit(
         self,
@@ -88,13 +79,12 @@ class LatentWalk:
             trace: their inversion, at whose top they move (`LocalBasis.trace`).
             v: directions at that level, each for all pictures; scales count in their lengths.
             scales: k scales of each direction, n = m columns.
-            condition: text of the guidance and of the contrast, one for all or one a picture; the pictures' own by
-                default. The way back is under their own in any case.
+            condition: text of the guidance, one for all or one a picture; the pictures' own by default. The way back is
+                under their own in any case.
             progress: called after each step.
 
         Cost:
-            A picture, scale and direction: one evaluation a step of the trace, 2 ``repeats`` more for guidance, and one
-            for the contrast, which also takes one a picture.
+            A picture, scale and direction: one evaluation a step of the trace, 2 ``repeats`` more for guidance.
         """
         if scales.ndim != 2 or scales.shape[1] != len(v):
             raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
@@ -105,7 +95,6 @@ class LatentWalk:
             )
         text = latent.condition if condition is None else condition.expand(len(latent))
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
-        reference = clean_and_noise(backbone, trace.top, level, text)[0] if self.keep_contrast else None
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()
         parts: list[Tensor] = []
         for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):
@@ -115,21 +104,10 @@ class LatentWalk:
             if self.move == "addition":
                 z = z + per_element(amount, z) * along
             else:
+                often, probe = self.repeats, self.probe
                 z = noise_guided(
-                    backbone,
-                    z,
-                    level,
-                    texts,
-                    along,
-                    amount,
-                    repeats=self.repeats,
-                    probe=self.probe,
-                    progress=progress,
+                    backbone, z, level, texts, along, amount, repeats=often, probe=probe, progress=progress
                 )
-            if reference is not None:
-                clean, noise = clean_and_noise(backbone, z, level, texts)
-                spread = reference.repeat(len(some), *[1] * (z.ndim - 1))
-                z = (1 - level) * with_contrast_of(clean, spread) + level * noise
             back = replay(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
             # A scale of 0 is the picture, bit for bit: equal rows of a batch of another size may round otherwise.
             parts.append(torch.where(per_element(amount == 0, z), rows.z, back))
@@ -155,13 +133,8 @@ def noise_guided(
     latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along what the
     data leave open, and by less along what they pin down. In a model's own coordinates ``x_t = (alpha + sigma) Z`` the
     same step reads ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma``
-    times as large.
-
-    Cost:
-        Two evaluations a latent and repetition.
-
-    Source:
-        Park et al. 2023 (arXiv 2307.12868), eq. 7 and its public code, rewritten in flow coordinates here.
+    times as large. It costs two evaluations a latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and its
+    public code, rewritten in flow coordinates here.
     """
     s = level_batch(level, z)
     both, texts = torch.cat([s, s]), condition.expand(len(z)).repeat(2)
@@ -174,33 +147,6 @@ def noise_guided(
         if progress is not None:
             progress("guide", done, repeats)
     return z
-
-
-def clean_and_noise(
-    backbone: Backbone, z: Float[Tensor, "b *latent"], level: float, condition: Condition
-) -> tuple[Float[Tensor, "b *latent"], Float[Tensor, "b *latent"]]:
-    """``x_hat = z - s v`` and ``e_hat = z + (1 - s) v``, by one evaluation a latent."""
-    s = level_batch(level, z)
-    v = backbone.velocity(z, s, condition)
-    return clean_estimate(z, s, v), noise_estimate(z, s, v)
-
-
-def with_contrast_of(
-    clean: Float[Tensor, "b *latent"], reference: Float[Tensor, "b *latent"]
-) -> Float[Tensor, "b *latent"]:
-    """``(x - mean(x)) / std(x) * std(r) + mean(x)``: its own mean, and the standard deviation of a reference.
-
-    Both are over all numbers of a latent. A constant latent is returned as it is.
-
-    Source:
-        Park et al. 2023 (arXiv 2302.12469), section 3.4.
-    """
-    axes = tuple(range(1, clean.ndim))
-    mean, spread = clean.mean(axes, keepdim=True), clean.std(axes, keepdim=True, correction=0)
-    wanted = reference.std(axes, keepdim=True, correction=0)
-    rounding = clean.abs().amax(axes, keepdim=True) * (8 * torch.finfo(clean.dtype).eps)  # of the mean
-    straight = (clean - mean) / spread.clamp_min(torch.finfo(clean.dtype).tiny)
-    return torch.where(spread > rounding, straight * wanted + mean, clean)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -233,10 +179,8 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
     """The length of each unit direction at which it has the target effect; of all tried, the nearest.
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
-    long as that replace the latent instead of moving it. What does not reach the effect within is left there.
-
-    Cost:
-        Two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
+    long as that replace the latent instead of moving it. What does not reach the effect within is left there. It costs
+    two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
     """
     level, numbers = walk.trace.levels[-1], units[0].numel()
     search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]

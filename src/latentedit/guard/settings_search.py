@@ -45,7 +45,7 @@ from latentedit.guard.criteria import (
     smaller,
 )
 from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.captions.phrases import phrase_key, read_phrases
+from latentedit.latents.captions.change import phrase_key, read_phrases
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent

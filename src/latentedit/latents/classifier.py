@@ -47,8 +47,7 @@ class StoredNetwork:
     """A small network that is stored in ``KIND/KIND.safetensors`` of a model folder."""
 
     kind: ClassVar[str]
-    model: ClassVar[str]
-    """The bundled model in whose folder it is stored."""
+    model: ClassVar[str]  # the bundled model in whose folder it is stored
 
     def __init__(self, network: PictureNetwork) -> None:
         self.network = network.eval()

@@ -13,8 +13,8 @@ from torch.nn import functional
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone
 
+# Left, top, width and height in a picture's own pixels; it may reach beyond the picture.
 Box = tuple[int, int, int, int]
-"""Left, top, width and height in a picture's own pixels; it may reach beyond the picture."""
 
 _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
@@ -89,18 +89,9 @@ def carry_on(
         change(p) = sum_q w(p, q) change(q) / (1 + sum_q w(p, q))
         w(p, q) = exp(-|g(p) - g(q)|^2 / 2 a^2 - |x(p) - x(q)|^2 / 2 b^2)
 
-    so that a colour that the rim does not have gets no change.
-
-    Args:
-        change: inside the box.
-        guide: colours in [0, 1] of the box and its surroundings.
-        corner: row and column in ``guide`` at which ``change`` begins.
-
-    Returns:
-        The extension, at the size of the guide; zero inside the box, except for its rim.
-
-    Source:
-        Petschnigg et al., "Digital photography with flash and no-flash image pairs", 2004.
+    so that a colour that the rim does not have gets no change (Petschnigg et al. 2004). ``guide`` has the colours in
+    [0, 1] of the box and its surroundings, and ``change`` begins at its row and column ``corner``. The extension has
+    the size of the guide, and is zero inside the box except for its rim.
     """
     height, width = change.shape[1:]
     y, x = torch.meshgrid(

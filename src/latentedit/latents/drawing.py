@@ -19,8 +19,10 @@ from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import load
 from latentedit_keep.pictures import save_image
 
-STEPS = 28
-"""Default number of sampling steps."""
+STEPS = 28  # default number of sampling steps
+_REFERENCE, _CAPTION = "reference.png", "reference_caption"
+_TOLERANCE = 2  # levels of 255 by which the mean pixel may differ: kernels of other machines round differently
+_CURE = "Install the package again"
 
 
 @torch.no_grad()
@@ -45,11 +47,6 @@ def draw_pictures(
 def in_8_bits(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """Pictures in [-1, 1], rounded to 8 bits."""
     return pixels.add(1).mul(127.5).round().div(127.5).sub(1)
-
-
-_REFERENCE, _CAPTION = "reference.png", "reference_caption"
-_TOLERANCE = 2  # levels of 255 by which the mean pixel may differ: kernels of other machines round differently
-_CURE = "Install the package again"
 
 
 def write_reference(folder: Path, caption: str) -> None:

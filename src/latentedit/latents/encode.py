@@ -6,20 +6,17 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
-from latentedit.latents.captions.phrases import check_length
+from latentedit.latents.captions.change import check_length
 from latentedit.latents.crop import framer_for
 from latentedit.latents.instructions import check_instructs, no_change
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.masks import MaskLike
-from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.pictures import Frame, MaskLike, Picture
 from latentedit.models.base import Backbone
 
-PictureLike = str | Path | Image.Image | Picture
-"""A file, a Pillow image, or a picture that is already open."""
+PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
 
 
 @torch.no_grad()
@@ -80,9 +77,23 @@ def encode_frames(
         unsaid = caption is None and captioner is None and captioner_for(model) is None
         instructed = bool(beside) or (unsaid and model.capabilities.references > 0)
     if instructed:
-        _check_references(model, 1 + len(beside))
+        check_instructs(model)
+        if 1 + len(beside) > (most := model.capabilities.references):
+            raise ConfigError(
+                f"the model {model.name!r} takes at most {most} reference pictures; got {1 + len(beside)}. "
+                "Leave some out"
+            )
         caption = no_change(model) if caption is None else caption
-    captions = _captions(model, pixels, caption, captioner)
+    if caption is not None:
+        captions = one_each(caption, len(pixels), "caption", or_none=True)
+    else:
+        reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
+        if reader is None:
+            raise ConfigError(
+                f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with "
+                "`caption`"
+            )
+        captions = one_each(reader.caption(pixels), len(pixels), "caption from the captioner")
     check_length(*captions)
     z, condition = model.encode(pixels), model.embed(captions)
     others = tuple(open_picture(one) for one in beside)
@@ -120,14 +131,6 @@ def open_picture(picture: PictureLike) -> Picture:
     return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
 
 
-def _check_references(model: Backbone, count: int) -> None:
-    check_instructs(model)
-    if count > (most := model.capabilities.references):
-        raise ConfigError(
-            f"the model {model.name!r} takes at most {most} reference pictures; got {count}. Leave some out"
-        )
-
-
 def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
     """One text a picture, from one for all or one each; empty texts only with ``or_none``."""
     given = (texts,) * count if isinstance(texts, str) else tuple(texts)
@@ -136,16 +139,3 @@ def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool
     if any(not text.strip() for text in given if text or not or_none):
         raise ConfigError(f"the {what} is empty. Describe the whole picture")
     return given
-
-
-def _captions(
-    model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None, captioner: str | Captioner | None
-) -> tuple[str, ...]:
-    if caption is not None:
-        return one_each(caption, len(pixels), "caption", or_none=True)
-    reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
-    if reader is None:
-        raise ConfigError(
-            f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with `caption`"
-        )
-    return one_each(reader.caption(pixels), len(pixels), "caption from the captioner")

@@ -3,12 +3,11 @@
 import dataclasses
 from typing import Literal
 
+# Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]
-"""Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither."""
 
+# Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" where it is known.
 Reason = Literal["", "subject", "style", "framing", "size", "colours", "caption"]
-"""The nearest reason why an image is unfamiliar; "" where it is known. "subject": the framer finds none. "size": too
-few pixels, or blurred. "caption": it does not fit the image."""
 
 _REASONS: dict[str, str] = {
     "subject": "no subject of the kind that the model was trained on",

@@ -24,11 +24,9 @@ from latentedit.core.solvers import level_batch
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import NO_CHANGE, calibration_of
 
+# The first, SliderEdit's, is the default without a measurement.
 WORDINGS = ("keep the image the same", "change nothing", "do not change the picture", "")
-"""Candidates. The first, SliderEdit's, is the default without a measurement."""
-
-LEVELS = (0.5, 0.7, 0.9)
-"""Noise levels of the measurement: where instructions act."""
+LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 
 def no_change(model: Backbone) -> str:
@@ -42,11 +40,7 @@ def no_change(model: Backbone) -> str:
 def no_change_residuals(
     model: Backbone, z: Float[Tensor, "b *latent"], wordings: Sequence[str] = WORDINGS, *, seed: int = 0
 ) -> dict[str, float]:
-    """The residual of each wording on clean latents, see the module; stored under `NO_CHANGE` it decides `no_change`.
-
-    Cost:
-        An evaluation a picture, level and wording.
-    """
+    """The residual of each wording on clean latents, at an evaluation a picture, level and wording; see the module."""
     check_instructs(model)
     noise = draw((len(LEVELS), *z.shape), seed=seed, purpose="no change").to(z)
     found = dict.fromkeys(wordings, 0.0)

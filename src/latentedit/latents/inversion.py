@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentedit.core import solvers
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError, ShapeError
+from latentedit.core.errors import CoordinateError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.solvers import EulerSolver, each_step, level_batch
@@ -33,26 +33,11 @@ class InversionTrace:
     Laws:
         1. ``states[i + 1] == states[i] + (levels[i + 1] - levels[i]) * velocities[i]``.
         2. `replay` of an untouched trace under its own condition returns ``states[0]`` bit for bit.
-
-    Args:
-        levels: rising, from the clean end.
-        states: the latents at each level; the first is the picture.
-        velocities: at each level but the last, one fewer than levels.
-
-    Raises:
-        ShapeError: numbers of states or velocities that do not fit the levels.
     """
 
-    levels: tuple[float, ...]
-    states: tuple[Float[Tensor, "b *latent"], ...]
-    velocities: tuple[Float[Tensor, "b *latent"], ...]
-
-    def __post_init__(self) -> None:
-        if not len(self.levels) == len(self.states) == len(self.velocities) + 1:
-            raise ShapeError(
-                f"a trace has one state a level and one velocity fewer; got {len(self.levels)} levels, "
-                f"{len(self.states)} states, {len(self.velocities)} velocities"
-            )
+    levels: tuple[float, ...]  # rising, from the clean end
+    states: tuple[Float[Tensor, "b *latent"], ...]  # the latents at each level; the first is the picture
+    velocities: tuple[Float[Tensor, "b *latent"], ...]  # at each level but the last
 
     @property
     def top(self) -> Float[Tensor, "b *latent"]:
@@ -72,11 +57,7 @@ class InversionTrace:
 def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = None) -> InversionTrace:
     """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
 
-    Cost:
-        One evaluation a step.
-
-    Source:
-        DDIM inversion in flow coordinates; the cached residuals follow DirectEdit.
+    DDIM inversion in flow coordinates, at one evaluation a step; the stored velocities follow DirectEdit.
     """
     lowest, velocities = latent.backbone.capabilities.s_min, list[Tensor]()
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
@@ -117,11 +98,9 @@ def replay(
 
     Args:
         latent: the pictures at which the trace starts.
-        trace: their inversion.
         condition: text of the way back.
         offset: displacement of the start from ``trace.top``; none by default.
         guidance: classifier-free guidance weight of the way back; 1 is the conditional velocity.
-        progress: called with "return" after each step.
 
     Cost:
         One evaluation a step, two with guidance.

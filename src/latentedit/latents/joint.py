@@ -53,17 +53,12 @@ class JointLatent:
     beside: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:
-        batch = len(self.z)
-        frames = len(self.frames) if self.frames else batch
-        decoded = batch if self.decoded is None else len(self.decoded)
-        start = batch if self.start is None else len(self.start)
-        known = len(self.knowledge) if self.knowledge else batch
-        if not batch == len(self.condition) == len(self.captions) == frames == decoded == start == known:
-            raise ShapeError(
-                f"the parts of a batch differ in number: {batch} latents, {len(self.condition)} texts, "
-                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded, "
-                f"{known} records of what is known"
-            )
+        counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}
+        tensors = {name: len(part) for name in ("start", "decoded") if (part := getattr(self, name)) is not None}
+        counts |= tensors | {name: len(part) for name in ("frames", "knowledge") if (part := getattr(self, name))}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise ShapeError(f"the parts of a batch differ in number: {listed}")
 
     def __len__(self) -> int:
         return len(self.z)
@@ -74,11 +69,7 @@ class JointLatent:
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """The fingerprint of each picture's pixels.
-
-        If the latent was moved away from them, or there are additional references, a hyphen and a digest of these
-        follow: what is found then cannot be reproduced from the file alone.
-        """
+        """The fingerprint of each picture's pixels, with a digest of the latent if it was moved, and of references."""
         names = tuple(frame.picture.fingerprint for frame in self.frames)
         if self.start is None and not self.beside:
             return names
@@ -117,15 +108,7 @@ class JointLatent:
         return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
 
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:
-        """The model's own grid for these pictures, ``steps`` levels over its full range, from ``level`` down.
-
-        Args:
-            steps: of the full grid; the part below ``level`` has fewer.
-            level: where to start, cut to the grid's highest level.
-
-        Raises:
-            CoordinateError: ``level`` is not above the grid's lowest level.
-        """
+        """The model's own grid for these pictures, ``steps`` levels over its full range, from ``level`` down."""
         height, width = self.frames[0].pixels.shape[-2:] if self.frames else (0, 0)
         grid = self.backbone.grid(steps, height_px=height, width_px=width)
         return grid.below(min(level, grid.levels[0]))

@@ -1,9 +1,10 @@
-"""Pictures at a model's size, and a model's change restored into the original picture."""
+"""Pictures at a model's size, masks, and a model's change restored into the original picture."""
 
 import dataclasses
 import hashlib
 import io
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,21 +12,24 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
+from torch.nn import functional
 
-from latentedit.core.errors import ShapeError
+from latentedit.core.errors import ImageError, ShapeError
 from latentedit.latents.crop import Box, cut, put_back, resize
-from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
 from latentedit_keep.pictures import check_output, read_image, save_image
 
-__all__ = ["Frame", "Picture", "check_output", "preview_of", "save_image", "strips"]
+MaskLike = str | Path | Image.Image  # a file or a Pillow image
 
-_WHITE = (255, 255, 255)
+__all__ = ["Frame", "MaskLike", "Picture", "check_output", "open_mask", "preview_of", "save_image", "strips"]
+
 _PREVIEW_PX = 128  # longest side of each picture in a preview
 _STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
+_FEATHER = 1 / 100  # half the width of a mask's soft edge as a share of the shorter side
+_COLOURFUL = 8  # mean difference of the channels above which a mask is coloured; a grey JPEG has 1 or 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +74,7 @@ class Picture:
         made = Image.new("RGB", self.size)
         for strip in strips(self.size):
             above = image.crop(strip)
-            white = Image.new("RGBA", above.size, (*_WHITE, 255))
+            white = Image.new("RGBA", above.size, (255, 255, 255, 255))
             made.paste(Image.alpha_composite(white, above).convert("RGB"), strip)
         return made
 
@@ -123,7 +127,11 @@ class Frame:
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
         restored = np.array(shown(self.picture.image))
         transparent = restored.shape[2] == 4
-        for channel, plane in enumerate(self._planes(inner)):  # one at a time: a large photograph is a gigabyte
+        if self.region is None:
+            planes: Iterator[Tensor] = (resize(plane, self.picture.size) for plane in inner)
+        else:
+            planes = put_back(inner, self.picture.on_white(), self.region)
+        for channel, plane in enumerate(planes):  # one at a time: a large photograph is a gigabyte
             for _, top, _, bottom in strips(self.picture.size):
                 rows = restored[top:bottom]
                 levels = 127.5 * plane[top:bottom].numpy()
@@ -147,12 +155,6 @@ class Frame:
             found = np.rint(rows + put_on(rows, moved.astype(np.float32), space)).clip(0, 255)
             rows[:] = np.where((moved != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), found, rows)
         return own
-
-    def _planes(self, change: Float[Tensor, "3 h w"]) -> Iterator[Float[Tensor, "h2 w2"]]:
-        """A change at the picture's size, one channel after the other."""
-        if self.region is None:
-            return (resize(plane, self.picture.size) for plane in change)
-        return put_back(change, self.picture.on_white(), self.region)
 
 
 def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int]:
@@ -186,3 +188,47 @@ def preview_of(images: Sequence[Image.Image]) -> bytes:
     file = io.BytesIO()
     strip.save(file, format="PNG", optimize=True)
     return file.getvalue()
+
+
+def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A mask as levels ``[height, width]``, 255 where the picture may change and 0 where not; softened inwards.
+
+    No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
+    picture's shorter side from the edge, and narrower parts let nothing through. Grey lets a part of the change
+    through. The border of the picture is not an edge. Only brightness counts, with a warning for colours; transparent
+    parts are black.
+    """
+    name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
+    image = read_image(mask, name)
+    if image.size != size:
+        raise ImageError(
+            f"{name} has {image.width}x{image.height} pixels, the picture {size[0]}x{size[1]}. Save it at the "
+            "picture's size"
+        )
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    image = image.convert("RGB")
+    if np.ptp(np.asarray(image), axis=2).mean() > _COLOURFUL:
+        warnings.warn(
+            f"{name} is in colour, and only its brightness counts: the brighter a pixel, the more it may change. Use "
+            "white where the picture may change, black elsewhere",
+            stacklevel=2,
+        )
+    levels = np.array(image.convert("L"))
+    if not levels.any():
+        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white where the picture may change")
+    if levels.min() == 255:
+        raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
+    radius = round(_FEATHER * min(size))
+    # Shrunk by half the ramp's width, so that the blurred mask reaches no further than the original.
+    inner = Image.fromarray(np.ascontiguousarray(_darkest(_darkest(levels, radius).T, radius).T))
+    allowed = np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))
+    if not allowed.any():
+        raise ImageError(f"the white parts of {name} are only a few pixels wide, so nothing may change. Paint more")
+    return allowed
+
+
+def _darkest(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """The lowest level within a radius along each row."""
+    bright = torch.from_numpy(255.0 - levels)[None]
+    return (255 - functional.max_pool1d(bright, 2 * radius + 1, 1, radius)[0]).numpy().astype(np.uint8)

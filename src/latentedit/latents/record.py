@@ -7,6 +7,7 @@ The same edit has the same record, so that its file is the same again. Seconds a
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,31 +19,25 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files.reading import read_object
 from latentedit.core.settings import MAX_STRENGTHS
-from latentedit.latents.captions.phrases import MAX_LETTERS
+from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
 from latentedit_keep.pictures import MAX_RECORD_BYTES
 
-FORMAT = 1
-"""Format of records; a higher one comes from a newer latentedit."""
-
-MAX_EDITS = 100
-"""Most edits of one record, each going on from the one before."""
-
-MAX_BESIDE = 100
-"""Most reference images of one edit."""
-
+FORMAT = 1  # of records; a higher one comes from a newer latentedit
+MAX_EDITS = 100  # most edits of one record, each going on from the one before
+MAX_BESIDE = 100  # most reference images of one edit
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
 
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
 
+# How the cross-talk of combined directions is handled, see `directions.composition`.
 Mixing = Literal["sum", "inverse", "projection"]
-"""How the cross-talk of combined directions is handled, see `directions.composition`."""
 
+# What a file shows: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["picture", "sheet", "sweep"]
-"""What a file shows: the edited image, source and edited image side by side, or images by strength."""
 
 
 class _Record(pydantic.BaseModel):
@@ -50,16 +45,13 @@ class _Record(pydantic.BaseModel):
 
 
 class ModelRecord(_Record):
-    """The model: its name (of a folder, the last part), the fingerprint of its weights, where and how it ran.
-
-    ``revision`` is the commit of a model of the hub.
-    """
+    """The model: its name (of a folder, the last part), the fingerprint of its weights, where and how it ran."""
 
     name: str
     fingerprint: str
     dtype: str
     device: str
-    revision: str | None = None
+    revision: str | None = None  # commit of a model of the hub
 
     @classmethod
     def of(cls, backbone: Backbone) -> "ModelRecord":
@@ -92,11 +84,7 @@ class PictureRecord(_Record):
 
 
 class DirectionRecord(_Record):
-    """One direction that was applied.
-
-    ``given``: it came from elsewhere, such as a file. Otherwise it was found on the image itself, from the record's
-    caption to ``target_caption``, by ``method`` with ``settings``.
-    """
+    """One direction that was applied: ``given`` by a file, or found from the record's caption to ``target_caption``."""
 
     fingerprint: str
     method: str
@@ -160,11 +148,7 @@ class RunRecord(_Record):
             )
 
     def to_json(self) -> str:
-        """One line, the same for equal records.
-
-        Raises:
-            ConfigError: more successive edits, or more strengths, than can be read again.
-        """
+        """One line, the same for equal records; a `ConfigError` for more edits or strengths than can be read again."""
         if len(self.strengths) > MAX_STRENGTHS:
             raise ConfigError(
                 f"a record holds at most {MAX_STRENGTHS} strengths; got {len(self.strengths)}. Write two files"
@@ -181,11 +165,7 @@ class RunRecord(_Record):
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "RunRecord":
-        """Read a record that may come from anyone; ``name`` is for messages.
-
-        Raises:
-            FileFormatError: no record, a damaged one, or one of a newer format.
-        """
+        """Read a record that may come from anyone; ``name`` is for messages."""
         if len(text) > MAX_RECORD_BYTES:
             raise _unsound(name, f"it has {len(text)} letters, more than {MAX_RECORD_BYTES}")
         try:
@@ -197,18 +177,27 @@ class RunRecord(_Record):
                 f"{name} is a result of latentedit keep, and has no record of an edit by a model. Its original is the "
                 "picture before; latentedit replay makes it again"
             )
-        written = content.get("format")
-        if isinstance(written, int) and written > FORMAT:
-            raise FileFormatError(
-                f"the record in {name} has the format {written}, from a newer latentedit; this one reads {FORMAT}. "
-                "Update it"
-            )
+        check_format(content, f"the record in {name}", FORMAT)
         try:
             return cls.model_validate_json(text)
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-            raise _unsound(name, f"{where}: {first['msg'].lower()}") from error
+            raise _unsound(name, first_fault(error)) from error
+
+
+def check_format(fields: Mapping[str, Any], name: str, newest: int) -> None:
+    """Refuse a document whose format is from a newer latentedit."""
+    written = fields.get("format")
+    if isinstance(written, int) and written > newest:
+        raise FileFormatError(
+            f"{name} has the format {written}, from a newer latentedit; this one reads {newest}. Update latentedit"
+        )
+
+
+def first_fault(error: pydantic.ValidationError) -> str:
+    """The first fault of a document: its field, and what is wrong with it."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
+    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
 
 
 def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:

@@ -23,29 +23,19 @@ from latentedit.core.errors import ConfigError
 
 Split = Literal["train", "calibration", "test"]
 
-NONE = "none"
-"""Value of an absent attribute."""
+NONE = "none"  # value of an absent attribute
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """A complete description of a scene: a subclass has one field for each attribute.
+    """A complete description of a scene: a subclass has one field for each attribute, which holds one of its values.
 
-    Laws:
-        1. Every field holds one of ``values[field]``.
-        2. A dependent attribute is "none" exactly where its part is absent.
-
-    Others are refused with a `ConfigError`.
+    A dependent attribute is "none" exactly where its part is absent; others are refused with a `ConfigError`.
     """
 
-    noun: ClassVar[str]
-    """A word for a scene, for messages."""
-
-    values: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Every attribute with its values."""
-
-    dependent: ClassVar[Mapping[str, tuple[str, str]]]
-    """Attribute to the part that it describes, and the value of that part that means that it is absent."""
+    noun: ClassVar[str]  # a word for a scene, for messages
+    values: ClassVar[Mapping[str, tuple[str, ...]]]  # every attribute with its values
+    dependent: ClassVar[Mapping[str, tuple[str, str]]]  # attribute to its part, and that part's value if it is absent
 
     def __post_init__(self) -> None:
         for name, allowed in self.values.items():
@@ -134,32 +124,15 @@ class World(abc.ABC):
     """A world whose scenes are `Described`: a ``Domain`` of `latentedit_bench`, and training data."""
 
     name: str
-    credits: str
-    """Authors and licences of the pictures."""
-
-    scene: type[Any]
-    """The class of its scenes."""
-
-    ordered: Mapping[str, Sequence[str]]
-    """The order of the values of ordered attributes."""
-
-    part_of: Mapping[str, str]
-    """Attribute to the part that it belongs to."""
-
-    plain_changes: Mapping[str, tuple[str, str]]
-    """For each attribute two values that take equally many words in a caption."""
-
-    side = 128
-    """Side of the pictures of its models, in pixels."""
-
-    models: Sequence[str] = ()
-    """Models trained on its training split."""
-
-    vocabulary: Sequence[str]
-    """Every word and mark of captions, sorted."""
-
-    max_tokens: int
-    """Context length of the models' text encoders, start and end tokens included."""
+    credits: str  # authors and licences of the pictures
+    scene: type[Any]  # the class of its scenes
+    ordered: Mapping[str, Sequence[str]]  # the order of the values of ordered attributes
+    part_of: Mapping[str, str]  # attribute to the part that it belongs to
+    plain_changes: Mapping[str, tuple[str, str]]  # for each attribute two values of equally many words in a caption
+    side = 128  # of the pictures of its models, in pixels
+    models: Sequence[str] = ()  # trained on its training split
+    vocabulary: Sequence[str]  # every word and mark of captions, sorted
+    max_tokens: int  # context length of the models' text encoders, start and end tokens included
 
     @property
     def values(self) -> Mapping[str, tuple[str, ...]]:

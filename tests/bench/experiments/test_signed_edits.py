@@ -26,7 +26,7 @@ from latentedit_bench.experiments.study import Study
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
-from tests.api.discoveries import gain, halves, known_basis, read_surely, widen
+from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 

@@ -23,8 +23,8 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import RANKS, compared, gaps
 from latentedit_bench.experiments.trajectory import trajectory
 from latentedit_bench.experiments.transport import cosine, pulled_back, transport
-from tests.api.discoveries import halves, known_basis, read_surely, widen
 from tests.bench.experiments.gaussians import gaussian, study_of
+from tests.editing.discoveries import halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 

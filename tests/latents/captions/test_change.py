@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import MAX_LETTERS, Phrase, phrase_key, read_phrases
+from latentedit.latents.captions.change import MAX_LETTERS, Change, Phrase, phrase_key, read_phrases
 
 
 @pytest.mark.parametrize(

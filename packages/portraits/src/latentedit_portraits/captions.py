@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Iterator
 
-from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
+from latentedit.latents.captions.change import Phrase, phrase_key, read_phrases
 from latentedit.latents.worlds import NONE, read_table, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
 

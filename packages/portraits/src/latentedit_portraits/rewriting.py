@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import Phrase, phrase_key
+from latentedit.latents.captions.change import Change, Phrase, phrase_key
 from latentedit.latents.worlds import NONE
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements

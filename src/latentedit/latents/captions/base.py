@@ -19,13 +19,11 @@ INSTRUCTION = (
     "Describe this picture in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "
     "name every visible attribute of it and of the background, each in a short phrase of its own between commas. "
     "Answer with that sentence alone, without a preamble and without quotation marks."
-)
-"""The instruction for models that follow one: edits replace the phrases between commas."""
+)  # edits replace the phrases between commas
 
 _ENDPOINT = "openai:"
 _FORMS = f"Use one of those, {_ENDPOINT}MODEL for an endpoint, or a folder or hub id (org/name) of a model"
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
-"""Opening quotation marks and what closes them."""
 
 
 class Captioner(abc.ABC):
@@ -38,11 +36,7 @@ class Captioner(abc.ABC):
 
     @abc.abstractmethod
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One full caption a picture.
-
-        Args:
-            pixels: pictures at the model's size, in [-1, 1].
-        """
+        """One full caption a picture; pixels at the model's size, in [-1, 1]."""
 
     def examples(self, count: int) -> list[str]:
         """Up to so many different captions of the kind that it writes, always the same ones; none by default."""
@@ -50,11 +44,7 @@ class Captioner(abc.ABC):
         return []
 
     def change(self, caption: str, change: Change) -> str:
-        """The caption with a change made as in any text; a captioner with a grammar of its own overrides it.
-
-        Raises:
-            ConfigError: a change that does not apply to the caption.
-        """
+        """The caption with a change made as in any text, or a `ConfigError`; captioners with a grammar override it."""
         return change.apply(caption)
 
 

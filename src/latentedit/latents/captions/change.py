@@ -1,24 +1,92 @@
-"""A change of a caption, "OLD => NEW": words replaced, a phrase added, or a phrase removed."""
+"""Captions as phrases between commas, and changes of them, "OLD => NEW": words replaced, or a phrase added or removed.
+
+Phrases often come after a lead such as "a person with"; they know their positions in the text.
+"""
 
 import dataclasses
 import itertools
 import re
 
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.latents.captions.phrases import Phrase, check_length, phrase_key, read_phrases
+
+MAX_LETTERS = 10_000  # as in the files of directions; the longest prompts of models have a fourth of it
+
+_LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
+_ENDING_BACKWARDS = re.compile(r"[\s.!?]*")
+_COMMA = re.compile(r",(?!\d)")
 
 _ARROW = "=>"
 _ARROWS = re.compile("[=-]>|→")
 _SHORT = 40  # letters of words that an error repeats in its example
-_JOINTS = "and|in|on|wearing|with"
-"""Words that join the parts of a phrase: "a man", "with", "a hat"."""
-
+_JOINTS = "and|in|on|wearing|with"  # words that join the parts of a phrase: "a man", "with", "a hat"
 _JOINT = re.compile(rf"(?<!\S)(?:{_JOINTS})(?!\S)", re.IGNORECASE)
 _FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+\Z", re.IGNORECASE)
 _DETERMINER = re.compile(r"(?:an?|the|no|some|two|three|\d+)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:no|without)\s+(.+)", re.IGNORECASE | re.DOTALL)
 _NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS})\b", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """A stretch of a caption, without spaces around it; ``start`` is the index of its first character."""
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Index behind the last character in the caption."""
+        return self.start + len(self.text)
+
+    def split(self, separator: re.Pattern[str]) -> list["Phrase"]:
+        """The stretches between the separators, without empty ones."""
+        found: list[Phrase] = []
+        start = 0
+        for end, behind in [*(match.span() for match in separator.finditer(self.text)), (len(self.text),) * 2]:
+            stretch = self.text[start:end]
+            if text := stretch.strip():
+                found.append(Phrase(text=text, start=self.start + start + stretch.index(text)))
+            start = behind
+        return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Phrases:
+    """A caption, parsed."""
+
+    lead: str  # the words before the first phrase that belong to all of them, or ""
+    phrases: tuple[Phrase, ...]  # the parts between the commas
+    ending: str  # final marks and spaces, which belong to no phrase
+
+
+def read_phrases(caption: str, *, lead: bool) -> Phrases:
+    """The phrases of a caption; with ``lead`` the words up to the first "with" of the first phrase are kept apart.
+
+    Example:
+        >>> read = read_phrases("A man with 1,000 cats, a hat.", lead=True)
+        >>> read.lead, [phrase.text for phrase in read.phrases], read.ending
+        ('A man with', ['1,000 cats', 'a hat'], '.')
+    """
+    ending = _ENDING_BACKWARDS.match(caption[::-1])
+    body = caption[: len(caption) - (0 if ending is None else ending.end())]
+    phrases = Phrase(text=body, start=0).split(_COMMA)
+    found = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
+    if found is not None:
+        phrases[0] = Phrase(text=found[2], start=phrases[0].start + found.start(2))
+    return Phrases(lead="" if found is None else found[1], phrases=tuple(phrases), ending=caption[len(body) :])
+
+
+def check_length(*captions: str) -> None:
+    """Raise a `ConfigError` for a caption of more than `MAX_LETTERS`."""
+    longest = max(map(len, captions), default=0)
+    if longest > MAX_LETTERS:
+        raise ConfigError(f"a caption has {longest} letters; the most is {MAX_LETTERS}. Shorten it")
+
+
+def phrase_key(phrase: str) -> str:
+    """Equal for two phrases that differ in case and spaces only."""
+    return " ".join(phrase.casefold().split())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +115,11 @@ class Change:
         return " ".join(f"{self.old} {_ARROW} {self.new}".split())
 
     def apply(self, caption: str) -> str:
-        """The caption with the change made; the rest stays character for character.
+        """The caption with the change made, or a `ConfigError`; the rest stays character for character.
 
         Any words can be replaced, and "a" or "an" before them is made to agree. What is added becomes the last phrase,
         or replaces the phrase that denies it. What is removed is a whole phrase, or a part of one that "and", "in",
         "on", "wearing" or "with" joins to the rest.
-
-        Raises:
-            ConfigError: OLD is not in the caption or more than once, NEW is there already, nothing would be left, or a
-                text is too long.
 
         Example:
             >>> Change.parse("man => old man").apply("A man with no hat, a smile.")
@@ -97,8 +161,7 @@ def _replaced(caption: str, old: str, new: str) -> str:
 
 
 def _added(caption: str, new: str) -> str:
-    affirmed = _affirmed(caption, new)
-    if affirmed is not None:
+    if (affirmed := _affirmed(caption, new)) is not None:
         return affirmed
     if _parts_like(caption, new):
         raise ConfigError(f"the caption says {new!r} already")

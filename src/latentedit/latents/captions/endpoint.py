@@ -46,15 +46,13 @@ class VisionEndpoint(Captioner):
         return [self._caption(image) for image in to_images(pixels)]
 
     def _caption(self, image: Image.Image) -> str:
-        file = io.BytesIO()
-        image.save(file, format="PNG")
+        image.save(file := io.BytesIO(), format="PNG")
         url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
         content: Any = [{"type": "text", "text": INSTRUCTION}, {"type": "image_url", "image_url": {"url": url}}]
+        said: Any = [{"role": "user", "content": content}]
         caption, reason = "", "its answer has no text"
         try:
-            answer = self._client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": content}], temperature=0, seed=0
-            )
+            answer = self._client.chat.completions.create(model=self.model, messages=said, temperature=0, seed=0)
             caption = clean_caption(answer.choices[0].message.content or "")
         except openai.OpenAIError as error:
             reason = one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]

@@ -1,7 +1,6 @@
 """Captions from the image-to-text models of transformers: BLIP, Florence-2, and models that chat."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,14 +38,14 @@ class ImageToText(Captioner):
 
     @classmethod
     def from_name(cls, name: str, *, device: torch.device | str = "cpu") -> "ImageToText":
-        """Load a model from safetensors, in the dtype that it is stored in; code that comes with it is never run.
-
-        Args:
-            name: a folder as ``save_pretrained`` writes it, or a hub id, ``org/name`` or ``org/name@revision``, which
-                is downloaded unless it is in the cache.
-            device: of the network.
-        """
-        folder = _folder(name)
+        """Load a folder or a hub id from safetensors, in its stored dtype; code that comes with it is never run."""
+        folder = user_path(name, error=ModelError)
+        if folder.is_dir():
+            refuse_pickles(folder)
+        elif folder.exists() or not _HUB_ID.fullmatch(name):
+            raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
+        else:
+            folder = download(name, wanted=_DOWNLOADED, unwanted=_NOT_DOWNLOADED)
         network_class: Any = AutoModelForImageTextToText  # its annotations do not know ``output_loading_info``
         try:
             with quiet_libraries():
@@ -98,14 +97,3 @@ class ImageToText(Captioner):
         if self._network.config.model_type == "florence2":
             return self._processor(images=image, text=_FLORENCE_TASK, return_tensors="pt")
         return self._processor(images=image, return_tensors="pt")
-
-
-def _folder(name: str) -> Path:
-    """The folder of that name, or that of a hub id in the cache, downloaded if necessary."""
-    path = user_path(name, error=ModelError)
-    if path.is_dir():
-        refuse_pickles(path)
-        return path
-    if path.exists() or not _HUB_ID.fullmatch(name):
-        raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
-    return download(name, wanted=_DOWNLOADED, unwanted=_NOT_DOWNLOADED)

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import check_length, phrase_key, read_phrases
+from latentedit.latents.captions.change import Change, check_length, phrase_key, read_phrases
 from latentedit.latents.encode import one_each
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
-ChangeLike = str | Change
-"""``"OLD => NEW"``, or a parsed change."""
+ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 
 
 def target_captions(
@@ -22,20 +20,20 @@ def target_captions(
     change: ChangeLike | Sequence[ChangeLike] | None,
 ) -> tuple[str, ...]:
     """The target caption of each picture: ``to``, one or one a picture, or its caption with changes, made in order."""
-    if (to is None) == (change is None):
+    check_length(*captions, *([to] if isinstance(to, str) else to or ()))
+    if to is not None and change is None:
+        return one_each(to, len(captions), "target caption")
+    if to is not None or change is None:
         count = "neither is" if to is None else "both are"
         raise ConfigError(f"either a target caption or a change is needed; {count} given")
-    check_length(*captions, *([to] if isinstance(to, str) else to or ()))
-    if change is None:
-        assert to is not None
-        return one_each(to, len(captions), "target caption")
-    found: list[str] = []
-    for caption in captions:
-        target = caption
-        for item in read_changes(change):
-            target = changed_caption(model, target, item)
-        found.append(target)
-    return tuple(found)
+    several = [change] if isinstance(change, ChangeLike) else list(change)
+    if not several:
+        raise ConfigError("no change is given")
+    targets = tuple(captions)
+    for item in several:
+        made = item if isinstance(item, Change) else Change.parse(item)
+        targets = tuple(changed_caption(model, target, made) for target in targets)
+    return targets
 
 
 def wanted_texts(
@@ -63,14 +61,6 @@ def wanted_texts(
     return one_each(said, len(latent), "instruction")
 
 
-def read_changes(change: ChangeLike | Sequence[ChangeLike]) -> list[Change]:
-    """One change or several, parsed."""
-    several = [change] if isinstance(change, ChangeLike) else list(change)
-    if not several:
-        raise ConfigError("no change is given")
-    return [item if isinstance(item, Change) else Change.parse(item) for item in several]
-
-
 def changed_caption(model: Backbone, caption: str, change: Change) -> str:
     """The caption with a change made, in the grammar of the model's captioner if it has one."""
     captioner = captioner_for(model)
@@ -80,8 +70,7 @@ def changed_caption(model: Backbone, caption: str, change: Change) -> str:
 def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
     """Captions part of the way from source to target, which together make every change of phrases at least once.
 
-    The k-th phrase that the target lacks is exchanged for the k-th that it adds; phrases left over are removed, or
-    added at the end. With more changes than parts each caption makes several. If the two differ in more than their
+    The k-th phrase that the target lacks is exchanged for the k-th that it adds. If the two differ in more than their
     phrases, or not at all, every part is the target.
 
     Example:

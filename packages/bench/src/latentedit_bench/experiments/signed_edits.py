@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.api.discovery import probability_reader
 from latentedit.core.errors import ConfigError
 from latentedit.directions.direction import clean_share
+from latentedit.editing.discovery import probability_reader
 from latentedit.geometry.local_basis import LocalBasis, random_direction
 from latentedit.geometry.naming import FLOOR
 from latentedit.geometry.walks import EFFECT, LatentWalk, Walk, effect_of, step_lengths

@@ -1,21 +1,32 @@
 """Discovered directions: those of a local basis, walked in both signs, named by what they change, and calibrated.
 
 Random directions are the control. A discovered direction can be transported to another picture, where it is walked,
-named and calibrated anew.
+named and calibrated anew. A discovery is written as a folder: directions, a sheet of them, and all measurements.
 """
 
+import contextlib
 import dataclasses
+import json
+import math
+import re
+import secrets
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from latentedit.core.cost import Cost, metered, peak_bytes
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.files.reading import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
-from latentedit.directions.direction import Calibration, Direction, clean_share
+from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
+from latentedit.display.sheet import draw_grid
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit.editors.slider import ROWS
@@ -23,19 +34,23 @@ from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.transport import DAMPING, Carried, feature_of, transport
-from latentedit.geometry.walks import Walk, effect_of, step_lengths
+from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import preview_of
+from latentedit.latents.record import ModelRecord, PictureRecord, versions
 from latentedit.models.base import Backbone
+from latentedit_keep.files import check_place, plain, user_path, write_text
+from latentedit_keep.pictures import save_image
 
-SCALES = (-2.0, -1.0, 1.0, 2.0)
-"""Multiples of a direction at which it is evaluated; 0 is the picture."""
+SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the picture
+CONTROLS = 4  # random directions of each kind
 
-CONTROLS = 4
-"""Random directions of each kind."""
+SHEET, FACTS = "directions.png", "discovered.json"
 
 _DECODED_ROWS = 16  # latents decoded at once
+_PANEL_PX = 160  # width of a picture on the sheet
+_NAME_LETTERS = 40  # maximum, of a file name without its number
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,22 +96,14 @@ class TransportResult:
 def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
     """Try every direction of a basis in both signs, and random ones; name what they change.
 
-    Args:
-        basis: of a picture; as `local_basis` returns it.
-        progress: called after each step of "step lengths", "edits" and "random directions".
-
-    Raises:
-        ConfigError: latents without a picture, or of a model that knows latents only.
-        ModelError: the network returned values that are not finite.
-
     Cost:
         For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two ways back a round
         of at most `walks.ROUNDS`, and four more; four for each random one of equal length; and the judge's evaluations
         of the pictures that the basis made.
     """
-    latent = basis.latent
-    walk = Walk(latent=latent, trace=basis.trace, progress=progress)
-    with metered(latent.backbone) as meter:
+    backbone = basis.latent.backbone
+    walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
+    with metered(backbone) as meter:
         directions = discover_along(
             basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
         )
@@ -105,13 +112,12 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         equal_length = probe_directions(walk, controls, lengths, what=what)
         equal_effect = probe_directions(walk, controls, step_lengths(walk, controls).length, what=what)
         evaluations, seconds = meter.read()
-    peak = peak_bytes(latent.backbone.device)
     return Discovery(
         basis=basis,
         directions=directions,
         equal_length=equal_length,
         equal_effect=equal_effect,
-        cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak),
+        cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak_bytes(backbone.device)),
     )
 
 
@@ -126,25 +132,10 @@ def transport_to(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> TransportResult:
-    """Carry a direction to a picture, at the site and level at which it was found, under the same text.
+    """Carry a direction to a picture, by a basis of a rank at the direction's site and level; see `transport`.
 
-    That text is the direction's prompt; the picture's own caption if it was found under the caption of its picture.
-
-    Args:
-        direction: one that stores its change of a feature.
-        latent: one picture, under the text that is to stay true of it.
-        rank: of the picture's basis; the higher, the more of the change it can make.
-        inverse: see `geometry.transport.transport`.
-        damping: see `geometry.transport.transport`.
-        seed: of the search for the basis.
-        progress: called after each step of the inversion, the search, "step lengths" and "edits".
-
-    Raises:
-        ConfigError, ShapeError: as `local_basis` and `transport`.
-        ModelError: the network returned values that are not finite.
-
-    Cost:
-        That of `local_basis`, and of one direction in `discover`.
+    The basis is taken under the direction's prompt, or under the picture's own caption if the direction was found under
+    the caption of its picture. It costs `local_basis` and one direction in `discover`.
     """
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
@@ -179,10 +170,7 @@ def discover_along(
     *,
     progress: Progress | None = None,
 ) -> tuple[DiscoveredDirection, ...]:
-    """Directions of unit length at the picture and level of a basis: fitted to the effect, named and calibrated.
-
-    ``direction_at(index, length)`` makes the direction that displaces the latent at the level by that length.
-    """
+    """Unit directions at a basis, each scaled to the effect, named, calibrated and made by ``direction_at``."""
     if not basis.latent.frames:
         raise ConfigError("the basis was taken at bare latents; directions are discovered on a picture. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
@@ -251,36 +239,31 @@ def _finished(
     basis: LocalBasis, direction: Direction, probe: DirectionProbe, damage: Sequence[float]
 ) -> DiscoveredDirection:
     """The direction with a name, a preview, and a calibration by effects and damage of the probe."""
-    before, after = (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
+    x, (before, after) = basis.latent.z, (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
-    finished = dataclasses.replace(
-        direction,
-        settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
-        calibration=_calibration(basis, probe, damage),
-        preview=preview_of(to_images(strip)),
-    )
-    return DiscoveredDirection(direction=finished, probe=probe)
-
-
-def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[float]) -> Calibration:
-    """Effects of the scales, and the strengths up to which the residual stays below the threshold of damage."""
-    x = basis.latent.z
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
     measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
     scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
     nothing = 1 / Judge.of(basis.latent.backbone).damage
-    ends = (undamaged_scale(SCALES, damage, sign=sign, nothing=nothing) for sign in (-1, 1))
-    lowest, highest = (float(curve.effect(end)) for end in ends)
-    return Calibration(
-        arm="joint",
-        level=basis.level,
-        steps=basis.steps,
-        scales=scales,
-        effects=effects,
-        lowest=lowest,
-        highest=highest,
+    lowest, highest = (
+        float(curve.effect(undamaged_scale(SCALES, damage, sign=sign, nothing=nothing))) for sign in (-1, 1)
     )
+    finished = dataclasses.replace(
+        direction,
+        settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
+        calibration=Calibration(
+            arm="joint",
+            level=basis.level,
+            steps=basis.steps,
+            scales=scales,
+            effects=effects,
+            lowest=lowest,
+            highest=highest,
+        ),
+        preview=preview_of(to_images(strip)),
+    )
+    return DiscoveredDirection(direction=finished, probe=probe)
 
 
 def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int, nothing: float) -> float:
@@ -295,3 +278,154 @@ def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: i
             return sign * (before + (scale - before) * (1 - least) / (value - least))
         before, least = scale, value
     return sign * before
+
+
+def check_folder(folder: Path) -> None:
+    """Check that `write_discovery` could write a folder: one that is new, empty, or an earlier discovery."""
+    folder = user_path(folder, error=OutputError)
+    if folder.is_dir():
+        strangers = sorted({path.name for path in folder.iterdir()} - _listed(folder))
+        if strangers:
+            raise OutputError(
+                f"The folder {folder} is neither empty nor an earlier discovery: it holds {strangers[0]!r}. "
+                "Choose another folder"
+            )
+    elif folder.exists():
+        raise OutputError(f"The output {folder} is a file, not a folder. Choose another name")
+    check_place(folder.resolve().parent / f"{folder.resolve().name}.{secrets.token_hex(4)}")
+
+
+def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
+    """Write the folder atomically, in place of an earlier discovery; returns the content of its JSON file."""
+    check_folder(folder)
+    facts = plain(_facts(discovery))
+    target = user_path(folder, error=OutputError).resolve()
+    hidden = target.with_name(f".{secrets.token_hex(8)}")
+    try:
+        hidden.mkdir()
+        for one, name in zip(discovery.directions, file_names(discovery), strict=True):
+            save_direction(one.direction, hidden / name)
+        title = f"{facts['record']['picture']['name'] or 'picture'}: {len(discovery.directions)} directions"
+        save_image(draw_discovery(discovery, title=title), hidden / SHEET)
+        write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))
+        _replace(hidden, target)
+    except OSError as error:
+        reason = str(error).replace(str(hidden), str(folder))
+        text = reason if isinstance(error, OutputError) else f"The folder {folder} could not be written: {reason}"
+        raise OutputError(text) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return facts
+
+
+def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
+    """One direction a row: its name and measurements, then the picture moved by -2, -1, 0, 1 and 2 steps."""
+    basis, scales = discovery.basis, sorted((0.0, *SCALES))
+    images: list[Image.Image] = []
+    for found in discovery.directions:
+        pictures = dict(zip(SCALES, found.probe.pictures, strict=True))
+        pictures[0.0] = basis.latent.frames[0].pixels.to(found.probe.pictures)
+        images += to_images(torch.stack([pictures[scale] for scale in scales]))
+    labels = [f"{scale:+g}" if scale else "the picture" for scale in scales] * len(discovery.directions)
+    return draw_grid(
+        images,
+        labels,
+        columns=len(scales),
+        title=title,
+        lines=(
+            f"site {basis.site}, level {basis.level:.2f}, under {basis.prompt or 'no text'}",
+            f"+1 and -1 change the clean latent by {EFFECT:g} (root mean square; latents have variance 1)",
+        ),
+        beside=[_description(discovery, index) for index in range(len(discovery.directions))],
+        panel_px=_PANEL_PX,
+    )
+
+
+def _description(discovery: Discovery, index: int) -> str:
+    """The attribute, its values in each sign, and the numbers, one a line."""
+    meaning = discovery.directions[index].probe.meaning
+    attribute, _, values = meaning.name.partition(": ")
+    purity = "" if math.isnan(meaning.purity) else f"purity {meaning.purity:.2f}, "
+    singular_value = f"singular value {float(discovery.basis.singular_values[index]):.3g}"
+    lines = (f"{index + 1}  {attribute}", values, f"{purity}{meaning.place}", singular_value)
+    return "\n".join(line for line in lines if line)
+
+
+def file_names(discovery: Discovery) -> list[str]:
+    """One a direction: its number and its name."""
+    names: list[str] = []
+    for index, one in enumerate(discovery.directions, start=1):
+        words = re.sub(r"[^a-z0-9]+", "-", one.probe.meaning.name.lower()).strip("-")
+        names.append(f"{index:02d}-{words[:_NAME_LETTERS].strip('-')}.safetensors")
+    return names
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files of an earlier discovery by its JSON file; none without one."""
+    try:
+        facts = read_json(folder / FACTS)
+    except FileFormatError:
+        return set()
+    match facts:
+        case {"record": {"versions": {"latentedit": str()}}, "directions": [*rows]}:
+            files = (row.get("file") for row in rows if isinstance(row, dict))
+            return {FACTS, SHEET, *(file for file in files if isinstance(file, str))}
+        case _:
+            return set()
+
+
+def _replace(hidden: Path, target: Path) -> None:
+    """Rename a folder; what had its new name is deleted once that succeeded."""
+    before = target.with_name(f".{secrets.token_hex(8)}")
+    if target.exists():
+        target.rename(before)
+    try:
+        hidden.rename(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            before.rename(target)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _facts(discovery: Discovery) -> dict[str, Any]:
+    basis = discovery.basis
+    frame = basis.latent.frames[0]
+    return {
+        "record": {
+            "versions": versions(),
+            "model": ModelRecord.of(basis.latent.backbone),
+            "picture": PictureRecord.of(frame.picture, frame.allowed),
+            "caption": basis.latent.captions[0],
+            "rank": len(basis),
+            **{name: getattr(basis, name) for name in ("prompt", "site", "level", "steps", "seed")},
+        },
+        "effect": EFFECT,
+        "scales": SCALES,
+        "directions": [_direction_facts(discovery, *row) for row in enumerate(file_names(discovery))],
+        "random": {
+            "equal length": [_probe_facts(probe) for probe in discovery.equal_length],
+            "equal effect": [_probe_facts(probe) for probe in discovery.equal_effect],
+        },
+        "basis": {
+            name: getattr(basis, name) for name in ("iterations", "products", "converged", "evaluations", "notes")
+        },
+        "cost": discovery.cost,
+    }
+
+
+def _direction_facts(discovery: Discovery, index: int, file: str) -> dict[str, Any]:
+    one = discovery.directions[index]
+    calibration = one.direction.calibration
+    return {
+        "file": file,
+        "fingerprint": one.direction.fingerprint,
+        **_probe_facts(one.probe),
+        "singular_value": float(discovery.basis.singular_values[index]),
+        "residual": float(discovery.basis.residuals[index]),
+        "sound": None if calibration is None else (calibration.lowest, calibration.highest),
+    }
+
+
+def _probe_facts(probe: DirectionProbe) -> dict[str, Any]:
+    return {**plain(probe.meaning), "length": probe.length, "effect": probe.effect}

@@ -9,28 +9,42 @@ import pytest
 import torch
 
 import latentedit as le
-from latentedit.api import discovery_files
-from latentedit.api.discovery import (
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.directions.direction import Direction, load_direction
+from latentedit.editing import discovery as module
+from latentedit.editing.discovery import (
     CONTROLS,
     SCALES,
     Discovery,
+    check_folder,
     discover,
+    file_names,
     probability_reader,
     transport_to,
     undamaged_scale,
+    write_discovery,
 )
-from latentedit.api.discovery_files import check_folder, file_names, write_discovery
-from latentedit.core.errors import ConfigError, OutputError
-from latentedit.directions.direction import Direction, load_direction
 from latentedit.editing.result import EditResult
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import DAMPING
 from latentedit.geometry.walks import CLOSE, EFFECT
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
-from tests.api.discoveries import gain, halves, known_basis, widen
+from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
+
+
+@pytest.fixture
+def basis(monkeypatch: pytest.MonkeyPatch) -> LocalBasis:
+    model = ColourBackbone()
+    read_surely(monkeypatch, model)
+    return known_basis(model)
+
+
+@pytest.fixture
+def discovery(basis: LocalBasis) -> Discovery:
+    return discover(basis)
 
 
 def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discovery: Discovery) -> None:
@@ -199,7 +213,7 @@ def test_what_is_broken_off_leaves_the_old_folder_alone(
         discovery = dataclasses.replace(discovery, directions=discovery.directions[:1])
         monkeypatch.setattr(Path, "rename", fail_of_the_new)
     else:
-        monkeypatch.setattr(discovery_files, "save_image", fail)
+        monkeypatch.setattr(module, "save_image", fail)
     with pytest.raises((KeyboardInterrupt, OutputError)):
         write_discovery(discovery, tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
@@ -228,7 +242,7 @@ def test_it_makes_the_same_change_there(
         trace = local_basis(latent, site="clean", rank=1, level=0.5, steps=10).trace
         return dataclasses.replace(basis, trace=trace, v=halves(), u=halves())
 
-    monkeypatch.setattr("latentedit.api.discovery.local_basis", known)
+    monkeypatch.setattr("latentedit.editing.discovery.local_basis", known)
     arrived = transport_to(direction, other, rank=2, seed=4)
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
     assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)

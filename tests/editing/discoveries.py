@@ -49,7 +49,9 @@ def widen(monkeypatch: pytest.MonkeyPatch) -> None:
 def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> None:
     """Have the model's pictures, now of variance 1, read by a `SureReader`, found as an installed one would be."""
     widen(monkeypatch)
-    point = importlib.metadata.EntryPoint(name="sure", value="tests.api.discoveries:SureReader", group=CAPTIONERS.group)
+    point = importlib.metadata.EntryPoint(
+        name="sure", value="tests.editing.discoveries:SureReader", group=CAPTIONERS.group
+    )
     real = type(CAPTIONERS).points
     monkeypatch.setattr(
         type(CAPTIONERS), "points", lambda registry: {"sure": point} if registry is CAPTIONERS else real(registry)
