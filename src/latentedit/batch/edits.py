@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import tempfile
 import unicodedata
 import warnings
@@ -38,6 +39,7 @@ R = TypeVar("R")
 
 KIND = "edit"  # of runs
 PICTURES = "pictures"  # folder of the edited images and their JSON files
+_UNREADABLE = re.compile(r"\.(heic|heif|avif|jxl|psd|dng|raw|cr2|cr3|nef|arw|raf|orf)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,16 @@ class EditJob:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by their suffixes, sorted; without hidden files."""
+    """The image files directly in a folder, by their suffixes, sorted; warns of images that cannot be read."""
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
-    files = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in suffixes and not path.is_dir())
+    present = sorted(path for path in folder.glob("[!.]*") if not path.is_dir())
+    files = [path for path in present if path.suffix.lower() in suffixes]
+    if skipped := [path.name for path in present if _UNREADABLE.fullmatch(path.suffix)]:
+        warnings.warn(
+            f"{len(skipped)} of the images in {folder} cannot be read and are skipped, such as {skipped[0]}. "
+            "Export them as JPEG or PNG",
+            stacklevel=2,
+        )
     if not files:
         raise ConfigError(f"there are no pictures in the folder {folder} ({', '.join(sorted(suffixes))})")
     return files
