@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import torch
@@ -27,9 +27,8 @@ from latentedit.editing.manipulation import (
     stored_eim,
     words_of,
 )
-from latentedit.editing.measure import Moved, measured
 from latentedit.editing.request import EditRequest
-from latentedit.editing.result import EditResult
+from latentedit.editing.result import EditResult, Moved, measured
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import default_note, localizes, make_editor
@@ -43,6 +42,22 @@ _ROUNDING = 1e-9
 """Strengths that add up to one fall short of it by less than this."""
 
 
+class _WantedOptions(TypedDict, total=False):
+    """What images should show; see `Session.identify`."""
+
+    to: str | Sequence[str] | None
+    change: ChangeLike | Sequence[ChangeLike] | None
+    instruction: str | Sequence[str] | None
+    seed: int
+    progress: Progress | None
+
+
+class IdentifyOptions(_WantedOptions, total=False):
+    """How directions are found; see `Session.identify`."""
+
+    method: HSDS | None
+
+
 class MoveOptions(TypedDict, total=False):
     """How images move along directions; see `Session.manipulate`."""
 
@@ -54,14 +69,10 @@ class MoveOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class SweepOptions(MoveOptions, total=False):
+class SweepOptions(MoveOptions, _WantedOptions, total=False):
     """How images are swept; see `Session.sweep`."""
 
-    to: str | Sequence[str] | None
-    change: ChangeLike | Sequence[ChangeLike] | None
-    instruction: str | Sequence[str] | None
     method: str | Editor | None
-    seed: int
 
 
 class Session:
@@ -122,12 +133,7 @@ class Session:
         direction: Direction | Sequence[Direction],
         *,
         strength: float | Sequence[float] = 1.0,
-        mixing: Mixing = "sum",
-        local: bool | None = None,
-        arm: Arm | None = None,
-        level: float | None = None,
-        steps: int | None = None,
-        progress: Progress | None = None,
+        **options: Unpack[MoveOptions],
     ) -> list[EditResult]:
         """Move the images along a direction, or along several at once.
 
@@ -136,14 +142,12 @@ class Session:
             strength: 0 is the image itself, 1 the whole change, and -1 the opposite, where there is one; it undoes a
                 change that was made before. Clamped to where the image is not damaged. One for all directions, or one
                 each.
-            mixing: how the cross-talk of several directions is handled: "sum", "inverse" or "projection"; see
-                `directions.composition`.
-            local: keep the change to where it is strong, so that the rest of the image stays as it is in the file; by
-                default what suits the model, as in `edit`.
-            arm: "image", "text" or "joint"; by default what suits the model, and directions found on other images.
-            level: how far up the text and joint arms go; likewise.
-            steps: of the model's whole grid for those arms; likewise.
-            progress: called after each step.
+            options: ``mixing`` handles the cross-talk of several directions: "sum", "inverse" or "projection" (see
+                `directions.composition`). ``local`` keeps the change to where it is strong, so that the rest of the
+                image stays as it is in the file; by default what suits the model. ``arm`` is "image", "text" or
+                "joint", ``level`` how far up the text and joint arms go, and ``steps`` those of the model's whole grid
+                there; by default what suits the model, and directions found on other images. ``progress`` is called
+                after each step.
 
         Returns:
             One result an image.
@@ -152,14 +156,8 @@ class Session:
             ConfigError: a direction of another model, directions that contradict each other, a strength that is no
                 finite number, an unknown arm or mixing.
         """
-        request = EditRequest.of(
-            direction=direction,
-            strength=strength,
-            mixing=mixing,
-            local=local,
-            settings=_given({"arm": arm, "level": level, "steps": steps}),
-        )
-        return self.run(request, progress=progress)[0]
+        request = _request(options, direction=direction, strength=strength)
+        return self.run(request, progress=options.get("progress"))[0]
 
     @torch.no_grad()
     def sweep(
@@ -167,22 +165,16 @@ class Session:
         direction: Direction | Sequence[Direction] | None = None,
         *,
         strengths: Sequence[float],
-        to: str | Sequence[str] | None = None,
-        change: ChangeLike | Sequence[ChangeLike] | None = None,
-        instruction: str | Sequence[str] | None = None,
-        method: str | Editor | None = None,
-        seed: int = 0,
-        **options: Unpack[MoveOptions],
+        **options: Unpack[SweepOptions],
     ) -> list[list[EditResult]]:
         """Move the images to several strengths: along directions, or towards a text by any editor.
 
         Args:
             direction: from `identify` or a file; several are combined in equal shares.
             strengths: in any order.
-            to: instead of a direction, as in `identify`, as are ``change`` and ``instruction``.
-            method: the editor, as in `edit`. Only `eim` moves along directions.
-            seed: random seed, where a text is given.
-            options: of `manipulate`; editors other than `eim` take ``local`` and ``progress``.
+            options: those of `manipulate`, of which editors other than `eim` take ``local`` and ``progress``; and
+                instead of a direction ``to``, ``change`` or ``instruction`` with ``seed``, as in `identify`, and
+                ``method``, the editor, as in `edit`. Only `eim` moves along directions.
 
         Returns:
             For each image one result a strength.
@@ -193,18 +185,7 @@ class Session:
         """
         if len(strengths) == 0:  # a tensor has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        request = EditRequest.of(
-            direction=direction,
-            to=to,
-            change=change,
-            instruction=instruction,
-            method=method,
-            mixing=options.get("mixing", "sum"),
-            local=options.get("local"),
-            seed=seed,
-            settings=_given({name: options.get(name) for name in ARM_SETTINGS}),
-        )
-        rows = self.run(request, strengths, progress=options.get("progress"))
+        rows = self.run(_request(options, direction=direction), strengths, progress=options.get("progress"))
         return [list(column) for column in zip(*rows, strict=True)]
 
     @torch.no_grad()
@@ -246,7 +227,7 @@ class Session:
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The way along one direction, with what was measured of it already."""
-        editor = default_manipulation(self.latent, [direction], _given({"arm": arm}))
+        editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
         return self._way(editor, [direction], [1.0], "sum").slider
 
     def _towards(
@@ -464,5 +445,8 @@ class _Way:
     slider: Slider
 
 
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
+def _request(options: Mapping[str, Any], **fields: Any) -> EditRequest:
+    """A request with these options, of which those in `ARM_SETTINGS` are settings of the editor."""
+    settings = {name: options[name] for name in ARM_SETTINGS if options.get(name) is not None}
+    others = {name: value for name, value in options.items() if name not in (*ARM_SETTINGS, "progress")}
+    return EditRequest.of(settings=settings, **others, **fields)

@@ -11,10 +11,9 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction import Direction, found_under_no_text, load_direction
-from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import MoveOptions, Session, SweepOptions
+from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
@@ -33,20 +32,9 @@ PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
 """Strengths that the preview of a direction shows."""
 
 
-def identify(
-    latent: JointLatent,
-    *,
-    to: str | Sequence[str] | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    instruction: str | Sequence[str] | None = None,
-    method: HSDS | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Direction:
+def identify(latent: JointLatent, **options: Unpack[IdentifyOptions]) -> Direction:
     """Find the direction from the captions of images to another text; see `Session.identify`."""
-    return Session(latent).identify(
-        to=to, change=change, instruction=instruction, method=method, seed=seed, progress=progress
-    )
+    return Session(latent).identify(**options)
 
 
 def manipulate(
@@ -132,30 +120,18 @@ def edit(
     picture: PictureLike | Sequence[PictureLike],
     *,
     to: str | Sequence[str] | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    instruction: str | Sequence[str] | None = None,
-    direction: Direction | Sequence[Direction | Path] | None = None,
     caption: str | Sequence[str] | None = None,
-    captioner: str | Captioner | None = None,
-    beside: Sequence[PictureLike] = (),
-    mask: MaskLike | None = None,
-    strength: float | Sequence[float] = 1.0,
-    method: str | Editor | None = None,
-    mixing: Mixing = "sum",
-    local: bool | None = None,
-    seed: int = 0,
-    anyway: bool = True,
-    progress: Progress | None = None,
+    **options: Unpack[_EditOptions],
 ) -> EditResult | list[EditResult]:
     """Edit images as ``latentedit edit`` does.
 
     Args:
         model: the model.
         picture: one image, or a list; a list runs as one batch for each size that the model needs.
-        to: as for `EditRequest`, as are the following.
-        change: one or several.
-        instruction: one or several, for a model that sees the images.
-        direction: one or several.
+        to: as for `EditRequest`.
+        caption: likewise.
+        options: ``progress``, called after each step, and the other arguments of `EditRequest`; its tuples may be given
+            as one value or as any sequence.
 
     Returns:
         One result, or a list in the order of the images.
@@ -163,22 +139,8 @@ def edit(
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
     """
-    request = EditRequest.of(
-        to=to,
-        change=change,
-        instruction=instruction,
-        direction=direction,
-        caption=caption,
-        captioner=captioner,
-        beside=tuple(beside),
-        mask=mask,
-        strength=strength,
-        method=method,
-        mixing=mixing,
-        local=local,
-        seed=seed,
-        anyway=anyway,
-    )
+    progress = options.pop("progress", None)
+    request = EditRequest.of(to=to, caption=caption, **options)
     if isinstance(picture, PictureLike):
         return edit_pictures(model, [picture], request, progress=progress)[0]
     return edit_pictures(model, picture, request, progress=progress)

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.editing.measure import Moved, measured
-from latentedit.editing.result import EditResult, measure_effect
+from latentedit.editing.result import EditResult, Moved, measure_effect, measured
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.local_change import local_change
 from latentedit.latents import pictures
