@@ -237,10 +237,7 @@ class Session:
         latent = self.latent
         targets = wanted_texts(latent, **request.wanted)
         target = embed_targets(latent, targets)
-        local = self._local(request, editor)
-        records = [
-            self._record(index, request, editor, local=local, target_caption=text) for index, text in enumerate(targets)
-        ]
+        records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
         moved = editor.edit(latent, target, strengths, seed=request.seed, progress=progress)
@@ -271,27 +268,15 @@ class Session:
         moved = way.slider.edit(strengths)
         calibrated = ModelSettings.of(latent.backbone).calibrated
         searches = [search_of(one.settings) for one in directions if one.method == SEARCHED]
-        local = self._local(request, editor)
-        records = [
-            self._record(
-                index,
-                request,
-                editor,
-                local=local,
-                target_caption=self._target_caption(way.parts, shares, index),
-                directions=[
-                    self._direction_record(direction, part, share, index)
-                    for direction, part, share in zip(directions, way.parts, shares, strict=True)
-                ],
-                calibrated=calibrated is not None and EIM.from_dict(calibrated).search in searches,
-            )
-            for index in range(len(latent))
-        ]
-        searching = 0
-        for one in records[0].directions:
-            if one.method == SEARCHED and not one.given:
-                search = search_of(one.settings)
-                searching += search.evaluations(guided=latent.backbone.capabilities.branches(search.guidance))
+        images = range(len(latent))
+        targets = [self._target_caption(way.parts, shares, index) for index in images]
+        applied = list(zip(directions, way.parts, shares, strict=True))
+        rows = [[self._direction_record(*one, index) for one in applied] for index in images]
+        tuned = calibrated is not None and EIM.from_dict(calibrated).search in searches
+        records = self._records(request, editor, targets, rows, calibrated=tuned)
+        searches = [search_of(one.settings) for one in rows[0] if one.method == SEARCHED and not one.given]
+        branches = latent.backbone.capabilities.branches
+        searching = sum(search.evaluations(guided=branches(search.guidance)) for search in searches)
         return Moved(
             steps=moved,
             records=records,
@@ -361,42 +346,40 @@ class Session:
             total, record = total + record.strengths[0] * sum(strengths), record.before
         return total
 
-    def _local(self, request: EditRequest, editor: Editor) -> bool:
-        return localizes(editor, self.latent.backbone) if request.local is None else request.local
-
-    def _record(
+    def _records(
         self,
-        index: int,
         request: EditRequest,
         editor: Editor,
+        targets: Sequence[str],
+        directions: Sequence[Sequence[DirectionRecord]] = (),
         *,
-        local: bool,
-        target_caption: str,
-        directions: Sequence[DirectionRecord] = (),
         calibrated: bool = False,
-    ) -> RunRecord:
-        """The record of one image; `measured` adds strength and evaluations."""
+    ) -> list[RunRecord]:
+        """One record per image; `measured` adds strength and evaluations."""
         latent = self.latent
-        frame = latent.frames[index]
-        return RunRecord(
-            method=editor.name,
-            settings=editor.settings_along() if directions else editor.to_dict(),
-            seed=seed_of(directions[0].settings) if directions else request.seed,
-            model=ModelRecord.of(latent.backbone),
-            versions=versions(),
-            picture=PictureRecord.of(frame.picture, frame.allowed),
-            instructed=latent.instructed,
-            beside=tuple(map(PictureRecord.of, latent.beside)),
-            caption=latent.captions[index],
-            target_caption=target_caption,
-            strengths=(1.0,),
-            directions=tuple(directions),
-            mixing=check_mixing(request.mixing),
-            local=local,
-            calibrated=calibrated,
-            evaluations=0,
-            before=latent.provenance,
-        )
+        local = localizes(editor, latent.backbone) if request.local is None else request.local
+        return [
+            RunRecord(
+                method=editor.name,
+                settings=editor.settings_along() if directions else editor.to_dict(),
+                seed=seed_of(directions[0][0].settings) if directions else request.seed,
+                model=ModelRecord.of(latent.backbone),
+                versions=versions(),
+                picture=PictureRecord.of(frame.picture, frame.allowed),
+                instructed=latent.instructed,
+                beside=tuple(map(PictureRecord.of, latent.beside)),
+                caption=caption,
+                target_caption=target,
+                strengths=(1.0,),
+                directions=tuple(directions[index]) if directions else (),
+                mixing=check_mixing(request.mixing),
+                local=local,
+                calibrated=calibrated,
+                evaluations=0,
+                before=latent.provenance,
+            )
+            for index, (frame, caption, target) in enumerate(zip(latent.frames, latent.captions, targets, strict=True))
+        ]
 
     def _direction_record(self, direction: Direction, part: Direction, share: float, index: int) -> DirectionRecord:
         row = direction.row(index)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
@@ -24,7 +24,7 @@ from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
-from latentedit.latents.pictures import Frame, preview_of
+from latentedit.latents.pictures import preview_of
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 
@@ -186,10 +186,14 @@ def run(
     captions = None if request.caption is None else one_each(request.caption, len(opened), "caption")
     to = None if request.to is None else one_each(request.to, len(opened), "target caption")
     frames = fit_all(model, opened, mask=request.mask)
-    if captions is None and _needs_no_caption(model, request):
+    unread = not request.instructed and request.captioner is None and captioner_for(model) is None
+    if captions is None and unread and found_under_no_text(request.loaded):
         captions = ("",) * len(opened)
+    apart, groups = composes(request, model), dict[Any, list[int]]()
+    for index, frame in enumerate(frames):
+        groups.setdefault(index if apart else frame.pixels.shape, []).append(index)
     results: dict[int, list[EditResult]] = {}
-    for group in _groups(frames, apart=composes(request, model)):
+    for group in groups.values():
         latent = encode_frames(
             model,
             [frames[index] for index in group],
@@ -228,23 +232,7 @@ def calibrate_direction(
     return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
 
 
-def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:
-    """Nobody can caption the images, and the directions of the request were found under no text."""
-    unread = request.captioner is None and captioner_for(model) is None
-    return unread and not request.instructed and found_under_no_text(request.loaded)
-
-
 def _session_of_one(latent: JointLatent) -> Session:
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one picture; got {len(latent)} of them. Use a Session")
     return Session(latent)
-
-
-def _groups(frames: Sequence[Frame], *, apart: bool) -> list[list[int]]:
-    """Indices of the images that are edited together: those of one shape, or each alone."""
-    if apart:
-        return [[index] for index in range(len(frames))]
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, frame in enumerate(frames):
-        groups.setdefault(tuple(frame.pixels.shape), []).append(index)
-    return list(groups.values())
