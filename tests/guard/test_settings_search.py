@@ -19,8 +19,8 @@ from latentedit.editors.judge import Judge
 from latentedit.editors.registry import localizes, make_editor
 from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, keep_calibration
-from latentedit.guard.corruptions import CORRUPTIONS
 from latentedit.guard.criteria import Criteria
+from latentedit.guard.guard import CORRUPTIONS
 from latentedit.guard.settings_search import (
     DEFAULT,
     Search,

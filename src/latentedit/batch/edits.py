@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import re
 import tempfile
@@ -168,34 +169,33 @@ def bisect_failures(
     return [*bisect_failures(items[:half], together, failed), *bisect_failures(items[half:], together, failed)]
 
 
-Outcomes = dict[str, EditResult | Failure]  # by the names of the jobs
+Outcomes = list[tuple[EditJob, EditResult | Failure]]
 
 
 def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest) -> UnitResult:
     method = make_editor(request.method, model, instructed=request.instructed).name
-    outcomes: Outcomes = {}
 
     def failed(job: EditJob, error: Exception) -> Outcomes:
-        return {job.name: Failure.of(job.id, method, error)}
+        return [(job, Failure.of(job.id, method, error))]
 
     def edited(jobs: Sequence[EditJob]) -> Outcomes:
         pictures = [Picture.open(job.path, content=job.content) for job in jobs]
         captions = tuple(job.caption for job in jobs if job.caption is not None)
         targets = tuple(job.target for job in jobs if job.target is not None)
-        asked = dataclasses.replace(request, caption=captions or None, to=targets or None)
+        own = dataclasses.replace(request, caption=captions or None, to=targets or None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows contain it
-            return {job.name: one for job, one in zip(jobs, verbs.edit_pictures(model, pictures, asked), strict=True)}
+            return list(zip(jobs, verbs.edit_pictures(model, pictures, own), strict=True))
 
     with model.count() as cost:
-        for jobs in ([job] for job in task) if verbs.composes(request, model) else [task]:
-            for part in bisect_failures(jobs, edited, failed):
-                outcomes |= part
-    results = [(job, result) for job in task if isinstance(result := outcomes[job.name], EditResult)]
+        together = [[job] for job in task] if verbs.composes(request, model) else [task]
+        parts = [part for jobs in together for part in bisect_failures(jobs, edited, failed)]
+    outcomes = list(itertools.chain(*parts))
+    results = [(job, result) for job, result in outcomes if isinstance(result, EditResult)]
     return UnitResult(
         rows=[_row(job, result) for job, result in results],
         files={name: content for job, result in results for name, content in _files(job, result).items()},
-        failures=[failure for job in task if isinstance(failure := outcomes[job.name], Failure)],
+        failures=[failure for _, failure in outcomes if isinstance(failure, Failure)],
         about={
             "items": len(task),
             "evaluations": cost.evaluations,

@@ -6,7 +6,6 @@ it differs, without loss.
 """
 
 import base64
-import dataclasses
 import functools
 import hashlib
 import html
@@ -93,19 +92,14 @@ def viewer_iframe(page: str, title: str) -> str:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Layers:
-    """Images of one size as the script reads them."""
+def layers_of(
+    images: Sequence[Image.Image], *, quality: int | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Images of one size as layers, the source first, and the size and alpha of all with what cannot be shown.
 
-    size: tuple[int, int]  # width and height in pixels
-    alpha: bool  # the images have transparency
-    # One an image, the source first: "box", and the files "rgb" and "alpha" in base64, empty where the source's do.
-    layers: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...]  # what the viewer cannot show as it is
-
-
-def layers_of(images: Sequence[Image.Image], *, quality: int | None = None) -> Layers:
-    """Images as layers, the source first: WebP of a quality from 0 to 100, or PNG if none is given."""
+    A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they are the source's: WebP of a quality
+    from 0 to 100, or PNG if none is given.
+    """
     sizes = sorted({image.size for image in images})
     if len(sizes) > 1:
         raise ShapeError(f"the pictures of a view must be of one size; got {sizes}. Scale them to the source's")
@@ -129,7 +123,7 @@ def layers_of(images: Sequence[Image.Image], *, quality: int | None = None) -> L
     for image, box in zip(images[1:], boxes, strict=True):
         differs = alpha and ImageChops.difference(source.getchannel("A"), image.getchannel("A")).getbbox() is not None
         layers.append(_layer(image, box, alpha=differs, quality=quality))
-    return Layers(size=size, alpha=alpha, layers=tuple(layers), notes=tuple(notes))
+    return layers, {"size": size, "alpha": alpha, "notes": notes}
 
 
 def _box(source: Image.Image, image: Image.Image) -> _Box:
@@ -152,11 +146,16 @@ def _layer(image: Image.Image, box: _Box, *, alpha: bool, quality: int | None) -
 def _file(image: Image.Image, kind: str, **options: int) -> str:
     file = io.BytesIO()
     image.save(file, kind, **options)
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return in_base64(file.getvalue())
+
+
+def in_base64(content: bytes) -> str:
+    """Bytes as a page holds them."""
+    return base64.b64encode(content).decode("ascii")
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return "sha256-" + in_base64(hashlib.sha256(text.encode("utf-8")).digest())
 
 
 def _resource(name: str) -> str:

@@ -1,6 +1,5 @@
 """Views: an image, the same image edited at several strengths, and what there is to say about each edit."""
 
-import base64
 import dataclasses
 import difflib
 import json
@@ -17,7 +16,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.directions.text import changed_phrases
-from latentedit.display.page import layers_of, viewer_iframe, viewer_page
+from latentedit.display.page import in_base64, layers_of, viewer_iframe, viewer_page
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import KeepResult
 from latentedit_keep.colour import shown
@@ -143,21 +142,19 @@ class View:
         frames = self._by_strength()
         images = [shown(one) for one in (self.source, *(frame.image for frame in frames), *self.others.values())]
         converted = images[0] is not self.source
-        made = layers_of(images, quality=self.quality)
-        source, *layers = made.layers
-        exact = made.size == self.source.size and self.quality is None and not converted
+        (source, *layers), made = layers_of(images, quality=self.quality)
+        exact = made["size"] == self.source.size and self.quality is None and not converted
         profile = None if converted else self.source.info.get("icc_profile")
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
         return {
             "title": self.title,
             "name": _NOT_IN_NAMES.sub("_", self.name).strip("._") or "picture",
-            "size": made.size,
-            "alpha": made.alpha,
-            "notes": [*made.notes, *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
+            **made,
+            "notes": [*made["notes"], *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
             "captions": words if self.caption or self.target_caption else [],
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
-            "profile": _in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
+            "profile": in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
             "start": self._first([frame.strength for frame in frames]),
             "saves": self.saves,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
@@ -248,7 +245,7 @@ def _frame_data(frame: Frame, layer: Mapping[str, Any], *, exact: bool) -> dict[
         "reason": frame.reason,
         "lines": frame.lines,
         "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
-        "chunks": _in_base64(_record_chunks(frame)) if exact else "",
+        "chunks": in_base64(_record_chunks(frame)) if exact else "",
     }
 
 
@@ -273,10 +270,6 @@ def _record_chunks(frame: Frame) -> bytes:
 def _chunk(kind: bytes, content: bytes) -> bytes:
     """A PNG chunk: length, kind, content and checksum."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def _in_base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
 
 
 def _marked(source: str, target: str) -> tuple[list[list[str | bool]], list[list[str | bool]]]:

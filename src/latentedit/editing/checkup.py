@@ -23,21 +23,13 @@ from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
 
 CAPTION, TARGET = "a person", "a person with glasses"
-STEPS = 8
-"""Steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image."""
-
-LEVEL = 0.5
-"""Noise level of the checks of guidance and derivative."""
-
-LEAST_PSNR_DB = 15.0
-"""PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40."""
-
+STEPS = 8  # steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image
+LEVEL = 0.5  # noise level of the checks of guidance and derivative
+LEAST_PSNR_DB = 15.0  # PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40
 MOST_INVERSION_ERROR = 0.25
 """Relative, after `STEPS` midpoint steps there and back; the bundled models have 0.02 to 0.06."""
 
-MOST_DERIVATIVE_ERROR = 0.25
-"""Relative to central differences, which are right to 0.06 in bfloat16."""
-
+MOST_DERIVATIVE_ERROR = 0.25  # relative to central differences, which are right to 0.06 in bfloat16
 _PRECISION = "Load it in a wider dtype (float32), or check its weights"
 
 

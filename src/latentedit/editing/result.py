@@ -33,8 +33,7 @@ from latentedit_keep.colour import shown
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import read_image, save_image
 
-CHANGED_LEVELS = 8
-"""A pixel counts as changed when a channel moves by more than this many of 255 levels."""
+CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

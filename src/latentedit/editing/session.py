@@ -38,8 +38,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.calibrations import ModelSettings
 
-_ROUNDING = 1e-9
-"""Strengths that add up to one fall short of it by less than this."""
+_ROUNDING = 1e-9  # strengths that add up to one fall short of it by less than this
 
 
 class _WantedOptions(TypedDict, total=False):

@@ -28,8 +28,7 @@ from latentedit.latents.pictures import preview_of
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 
-PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
-"""Strengths that the preview of a direction shows."""
+PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths that the preview of a direction shows
 
 
 def identify(latent: JointLatent, **options: Unpack[IdentifyOptions]) -> Direction:

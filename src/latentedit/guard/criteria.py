@@ -30,20 +30,13 @@ from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
-LEVELS = (0.5, 0.65, 0.8, 0.9)
-"""Noise levels of the criteria."""
-
-RESIDUAL, SHARE, CONSENSUS = "residual", "share", "consensus"
-"""The criteria, as a calibration file names them."""
-
+LEVELS = (0.5, 0.65, 0.8, 0.9)  # noise levels of the criteria
+RESIDUAL, SHARE, CONSENSUS = "residual", "share", "consensus"  # the criteria, as a calibration file names them
 WHOLE = "consensus, not local"
 """The consensus of changes that are not kept to where they are strong, as a calibration file names it."""
 
-_FAINT = 0.01
-"""Margins of less than this share of the loss say that the model hardly tells the texts apart."""
-
-_SIDE = 128
-"""Longest side in pixels at which changes are compared."""
+_FAINT = 0.01  # margins of less than this share of the loss say that the model hardly tells the texts apart
+_SIDE = 128  # longest side in pixels at which changes are compared
 
 
 def levels_of(model: Backbone) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ Derived here.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +34,6 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
-from latentedit.guard.corruptions import CORRUPTIONS
 from latentedit.guard.criteria import (
     CONSENSUS,
     WHOLE,
@@ -44,6 +44,7 @@ from latentedit.guard.criteria import (
     rank_sums,
     smaller,
 )
+from latentedit.guard.guard import CORRUPTIONS
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.phrases import phrase_key, read_phrases
 from latentedit.latents.drawing import draw_pictures, in_8_bits
@@ -84,17 +85,10 @@ AROUND: Mapping[str, Mapping[str, Any]] = {
 }
 """Candidates, as they differ from `USUAL`; none takes more evaluations than it."""
 
-DEFAULT = "the library's default"
-"""Name of the candidate with the library's defaults."""
-
-_EDITS = 0.98
-"""Share of the edits by the best settings that must not count as damaged."""
-
-_DAMAGE = (1.2, 10.0)
-"""Range of the residual from which an edit counts as damaged."""
-
-_LEAST_SHARE = (0.25, 0.5)
-"""Range of the share from which an edit counts as done; a full change has about 1."""
+DEFAULT = "the library's default"  # name of the candidate with the library's defaults
+_EDITS = 0.98  # share of the edits by the best settings that must not count as damaged
+_DAMAGE = (1.2, 10.0)  # range of the residual from which an edit counts as damaged
+_LEAST_SHARE = (0.25, 0.5)  # range of the share from which an edit counts as done; a full change has about 1
 
 
 @settings
@@ -145,12 +139,13 @@ def calibrate_settings(
     if pictures:
         how = dataclasses.replace(how, pictures=len(pictures))
     texts = list(captions) or default_captions(model, how.pictures)
-    source = Source(model=model, texts=texts, pictures=tuple(pictures), captioned=bool(captions), how=how)
+    given: dict[str, Any] = {"model": model, "texts": texts, "pictures": pictures, "labelled": bool(captions)}
+    batch = functools.partial(_batch, how=how, **given)
     total = len(how.batches) + 1
     found: list[dict[str, Criteria]] = []
     corrupted: list[Tensor] = []
     for positions in how.batches:
-        latent, target = source.batch(positions)
+        latent, target = batch(positions)
         decoded = model.decode(latent.z)
         before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
         found.append(evaluate(latent, target, decoded, before, seed=how.seed))
@@ -165,7 +160,7 @@ def calibrate_settings(
     order = [name for _, _, name in sorted(ranks)]
     best, editor = order[0], editors[order[0]]
     judge = suitable_judge(levels_of(model), criteria[best], torch.cat(corrupted, dim=-1))
-    latent, target = source.batch(how.batches[0])
+    latent, target = batch(how.batches[0])
     slider = editor.slider(latent, editor.direction(latent, target, seed=how.seed), seed=how.seed)
     slider.judge = judge
     reached = slider.calibration()
@@ -182,40 +177,34 @@ def calibrate_settings(
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Images, drawn from texts or given (and then, if ``captioned``, described by the texts), and their targets."""
-
-    model: Backbone
-    texts: list[str]
-    pictures: tuple[PictureLike, ...] = ()
-    captioned: bool = False
-    how: Search
-
-    def batch(self, positions: range) -> tuple[JointLatent, Condition]:
-        """The images at these positions, and their embedded target texts."""
-        rows = [position % len(self.texts) for position in positions]
-        said = [self.texts[row] for row in rows]
-        latent = self._given(positions, said) if self.pictures else self._drawn(positions, said)
-        targets = [
-            exchanged(caption, [*self.texts[row + 1 :], *self.texts[: row + 1]], position)
-            for caption, row, position in zip(latent.captions, rows, positions, strict=True)
-        ]
-        return latent, embed_aligned(self.model, latent.captions, targets)
-
-    def _drawn(self, positions: range, captions: list[str]) -> JointLatent:
-        model, how = self.model, self.how
-        pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=positions.start))
-        reader = captioner_for(model)
-        said = captions if reader is None else reader.caption(pixels)
-        return JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
-
-    def _given(self, positions: range, captions: list[str]) -> JointLatent:
-        images = [open_picture(self.pictures[position]).on_white() for position in positions]
-        smallest, side, largest = self.model.capabilities.sizes
+def _batch(
+    positions: range,
+    *,
+    model: Backbone,
+    texts: list[str],
+    pictures: Sequence[PictureLike],
+    labelled: bool,
+    how: Search,
+) -> tuple[JointLatent, Condition]:
+    """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts."""
+    rows = [position % len(texts) for position in positions]
+    said = [texts[row] for row in rows]
+    if pictures:
+        images = [open_picture(pictures[position]).on_white() for position in positions]
+        smallest, side, largest = model.capabilities.sizes
         if smallest != largest:  # the middle of each, so that all share a batch
             images = [ImageOps.fit(image, (side, side)) for image in images]
-        return encode_frames(self.model, fit_all(self.model, images), caption=captions if self.captioned else None)
+        latent = encode_frames(model, fit_all(model, images), caption=said if labelled else None)
+    else:
+        pixels = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
+        reader = captioner_for(model)
+        said = said if reader is None else reader.caption(pixels)
+        latent = JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
+    targets = [
+        exchanged(caption, [*texts[row + 1 :], *texts[: row + 1]], position)
+        for caption, row, position in zip(latent.captions, rows, positions, strict=True)
+    ]
+    return latent, embed_aligned(model, latent.captions, targets)
 
 
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:
