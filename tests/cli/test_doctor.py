@@ -63,7 +63,7 @@ def light(folder: Path, tmp_path: Path) -> Path:
 def test_every_part_of_a_model_is_checked(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = checks(command, "--model", folder, "--device", "cpu", code=1)["checks"]
     assert [name for name, check in found.items() if not check["ok"]] == ["codec"], "its weights are random"
-    monkeypatch.setattr("latentedit.api.checkup.LEAST_PSNR_DB", 0.0)
+    monkeypatch.setattr("latentedit.editing.checkup.LEAST_PSNR_DB", 0.0)
     facts = checks(command, "--model", folder, "--device", "cpu")
     assert facts["fits"] == {"dtype": "float32", "placement": "resident"}
     assert list(facts["checks"]) == NOT_LOADED + LOADED
