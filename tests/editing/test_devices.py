@@ -21,7 +21,7 @@ from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.transport import transport
 from latentedit.guard.calibration import Calibration, calibrate_guard
-from latentedit.guard.criteria import consensus_distances
+from latentedit.guard.settings_search import consensus_distances
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.miniatures.flow import sd3_pipeline

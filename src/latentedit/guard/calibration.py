@@ -73,7 +73,7 @@ class CalibratedSettings:
         pictures: number of images on which settings were compared.
         evaluations: network evaluations of an edit.
         preferred: used even where the model's maker tuned settings.
-        tried: name of each candidate to its mean criteria (`criteria`), the best first.
+        tried: name of each candidate to its mean criteria (`settings_search`), the best first.
     """
 
     eim: EIM
