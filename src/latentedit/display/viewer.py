@@ -140,6 +140,9 @@ class View:
     def data(self) -> dict[str, Any]:
         """The argument of `page.viewer_element`: plain values, including every image."""
         frames = self._by_strength()
+        start = self.start
+        if start is None:  # an edit rather than the source, and a positive strength rather than a negative
+            start = min((frame.strength for frame in frames), key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
         images = [shown(one) for one in (self.source, *(frame.image for frame in frames), *self.others.values())]
         converted = images[0] is not self.source
         (source, *layers), made = layers_of(images, quality=self.quality)
@@ -155,7 +158,7 @@ class View:
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
             "profile": in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
-            "start": self._first([frame.strength for frame in frames]),
+            "start": start,
             "saves": self.saves,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
@@ -166,12 +169,6 @@ class View:
         frames = {float(frame.strength): frame for frame in self.frames}
         frames[0.0] = dataclasses.replace(frames.get(0.0, Frame(strength=0.0, image=self.source)), image=self.source)
         return [frames[strength] for strength in sorted(frames)]
-
-    def _first(self, strengths: Sequence[float]) -> float:
-        """The strength shown first: an edit rather than the source, and a positive strength rather than a negative."""
-        if self.start is not None:
-            return self.start
-        return min(strengths, key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
 
 
 def view(results: "EditResult | Sequence[EditResult]", title: str | None = None) -> View:

@@ -253,43 +253,33 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moved:
-    """Edited latents of a batch of images.
-
-    Args:
-        steps: one for each strength.
-        records: one per image, but for strength and evaluations.
-        target: the text wanted, one per image.
-        evaluations: network evaluations of each strength per image, from nothing.
-        cross_talk: between directions, one matrix per image or one for all.
-    """
-
-    steps: Sequence[StrengthResult]
-    records: Sequence[RunRecord]
-    target: Condition
-    evaluations: Sequence[int]
-    cross_talk: Float[Tensor, "b k k"] | None = None
-
-
-def measured(latent: JointLatent, moved: Moved, meter: Meter) -> list[list[EditResult]]:
+def measured(
+    latent: JointLatent,
+    meter: Meter,
+    *,
+    steps: Sequence[StrengthResult],
+    records: Sequence[RunRecord],
+    target: Condition,
+    evaluations: Sequence[int],
+    cross_talk: Float[Tensor, "b k k"] | None = None,
+) -> list[list[EditResult]]:
     """Put the changes into the images, judge and measure them: per strength one result per image.
 
-    The images share the cost equally; the meter runs until they are made.
+    The evaluations are those of one image at each strength, from nothing; a single matrix of cross-talk is that of all
+    images. The images share the cost equally; the meter runs until they are made.
     """
-    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
-    if not all(bool(torch.isfinite(step.z).all()) for step in moved.steps):
+    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
+    if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, moved.steps, local=moved.records[0].local)
+    changes = _changes(latent, steps, local=records[0].local)
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     (spent, seconds), peak = meter.read(), peak_bytes(backbone.device)
     with backbone.count() as judging:
-        before = judge.losses(backbone, latent.z, (latent.condition, moved.target), seed=seed)
+        before = judge.losses(backbone, latent.z, (latent.condition, target), seed=seed)
         verdicts = [
-            judge.judge(latent, moved.target, step.z, strength=step.strength, seed=seed, before=before)
-            for step in moved.steps
+            judge.judge(latent, target, step.z, strength=step.strength, seed=seed, before=before) for step in steps
         ]
-    shares = len(latent) * len(moved.steps)
+    shares = len(latent) * len(steps)
     cost = Cost(
         evaluations=spent / shares,
         seconds=seconds / shares,
@@ -299,14 +289,13 @@ def measured(latent: JointLatent, moved: Moved, meter: Meter) -> list[list[EditR
     )
     source, *edited = _readings(latent, changes)
     results: list[list[EditResult]] = []
-    for at, step in enumerate(moved.steps):
-        about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
+    for at, step in enumerate(steps):
+        about = {"strengths": (step.strength,), "evaluations": evaluations[at]}
         row: list[EditResult] = []
         for index, frame in enumerate(latent.frames):
-            record, image = moved.records[index].model_copy(update=about), images[at][index]
+            record, image = records[index].model_copy(update=about), images[at][index]
             familiarity = latent.knowledge[index] if latent.knowledge else None
             effect = measure_effect(frame.picture.image, image)
-            cross_talk = moved.cross_talk
             captions = [words for words in (record.caption, record.target_caption) if words]
             row.append(
                 EditResult(
@@ -320,7 +309,7 @@ def measured(latent: JointLatent, moved: Moved, meter: Meter) -> list[list[EditR
                     knowledge=familiarity,
                     effect=dataclasses.replace(effect, read_before=source[index], read_after=edited[at][index]),
                     cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
-                    latent=_following(latent, moved, step, index, record),
+                    latent=_following(latent, target, step, index, record),
                     cost=cost,
                     notes=(
                         *frame.picture.notes,
@@ -355,10 +344,12 @@ def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) 
     return [list(read[start : start + len(latent)]) for start in range(0, len(read), len(latent))]
 
 
-def _following(latent: JointLatent, moved: Moved, step: StrengthResult, index: int, record: RunRecord) -> JointLatent:
+def _following(
+    latent: JointLatent, target: Condition, step: StrengthResult, index: int, record: RunRecord
+) -> JointLatent:
     """The latent of an edited image, to go on from there or back."""
     one, caption = slice(index, index + 1), record.caption
-    condition = latent.condition[one] + (moved.target[one] - latent.condition[one]) * step.strength
+    condition = latent.condition[one] + (target[one] - latent.condition[one]) * step.strength
     if condition.reference is not None:  # what comes next starts from no change of the image as it is now
         condition = dataclasses.replace(latent.condition[one], reference=(step.z[one], *condition.reference[1:]))
     elif step.strength > 0 and record.target_caption:  # away from the target the image does not show it

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 
-from latentedit.core.cost import metered
+from latentedit.core.cost import Meter, metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import check_mixing, compose, cross_talk
@@ -28,7 +28,7 @@ from latentedit.editing.manipulation import (
     words_of,
 )
 from latentedit.editing.request import EditRequest
-from latentedit.editing.result import EditResult, Moved, measured
+from latentedit.editing.result import EditResult, measured
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import default_note, localizes, make_editor
@@ -38,6 +38,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.calibrations import ModelSettings
 
+_Strengths = Sequence[float] | None  # of the whole edit; None: the request's own
 _ROUNDING = 1e-9  # strengths that add up to one fall short of it by less than this
 
 
@@ -219,10 +220,8 @@ class Session:
         with metered(latent.backbone) as meter:
             moves = any(request.strength if strengths is None else strengths)
             if type(editor) is EIM and (request.direction or moves):
-                moved = self._along(request, editor, strengths, progress)
-            else:
-                moved = self._towards(request, editor, strengths, progress)
-            return measured(latent, moved, meter)
+                return self._along(request, editor, strengths, meter, progress)
+            return self._towards(request, editor, strengths, meter, progress)
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The way along one direction, with what was measured of it already."""
@@ -230,8 +229,8 @@ class Session:
         return self._way(editor, [direction], [1.0], "sum").slider
 
     def _towards(
-        self, request: EditRequest, editor: Editor, strengths: Sequence[float] | None, progress: Progress | None
-    ) -> Moved:
+        self, request: EditRequest, editor: Editor, strengths: _Strengths, meter: Meter, progress: Progress | None
+    ) -> list[list[EditResult]]:
         """Move the images towards a text, by any editor."""
         latent = self.latent
         targets = wanted_texts(latent, **request.wanted)
@@ -241,7 +240,9 @@ class Session:
         editor = editor.for_captions(latent.captions, targets)
         moved = editor.edit(latent, target, strengths, seed=request.seed, progress=progress)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
-        return Moved(
+        return measured(
+            latent,
+            meter,
             steps=[dataclasses.replace(one, notes=(*notes, *one.notes)) for one in moved],
             records=records,
             target=target,
@@ -249,8 +250,8 @@ class Session:
         )
 
     def _along(
-        self, request: EditRequest, editor: EIM, strengths: Sequence[float] | None, progress: Progress | None
-    ) -> Moved:
+        self, request: EditRequest, editor: EIM, strengths: _Strengths, meter: Meter, progress: Progress | None
+    ) -> list[list[EditResult]]:
         """Move the images along directions, by `EIM`."""
         latent = self.latent
         swept = strengths is not None
@@ -276,7 +277,9 @@ class Session:
         searches = [search_of(one.settings) for one in rows[0] if one.method == SEARCHED and not one.given]
         branches = latent.backbone.capabilities.branches
         searching = sum(search.evaluations(guided=branches(search.guidance)) for search in searches)
-        return Moved(
+        return measured(
+            latent,
+            meter,
             steps=moved,
             records=records,
             target=latent.condition + way.slider.direction.condition.expand(len(latent)),

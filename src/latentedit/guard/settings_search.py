@@ -10,8 +10,8 @@ text (`latents.denoising`), x is the image under its own text c0, and z an edit 
     consensus   |change - median of the changes by other settings| of pixels, relative to the median of all
 
 each a mean over `LEVELS`, or over pixels; lower is better. Agreement between seeds, there and back again, success by an
-attribute reader, the verdict's share itself and the change outside do not choose settings: edits that do nothing, or too
-much, are best by them. What each is worth was measured where right answers are known
+attribute reader, the verdict's share itself and the change outside do not choose settings: edits that do nothing, or
+too much, are best by them. What each is worth was measured where right answers are known
 (``results/acceptance/truth-free.json``). The edits by the best settings then decide
 
     local       whether changes that are kept to where they are strong lie nearer to the consensus
