@@ -191,7 +191,7 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
     folder, start = begin(tmp_path / "run", work), FORK.Process.start
     monkeypatch.setattr(FORK.Process, "start", lambda process: started.append(process) or start(process))
     for _ in range(2):
-        run_processes(folder, work, 5)
+        run_work(folder, work, executor=Executor(workers=5))
         assert len(started) == 2
 
 
@@ -264,25 +264,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize(
-    ("executor", "who"),
-    [
-        (None, "run_here"),
-        (Executor(workers=1), "run_here"),
-        (Executor(workers=2), "run_processes"),
-        (Executor(ray="auto"), "ray"),
-        (Executor(ray="head:6379", workers=1), "ray"),
-    ],
-)
-def test_where_work_is_done(monkeypatch: pytest.MonkeyPatch, executor: Executor | None, who: str) -> None:
-    asked: list[str] = []
-    for name in ("run_here", "run_processes"):
-        monkeypatch.setattr(executors_module, name, lambda *_, name=name, **__: asked.append(name))
-    loaded = SimpleNamespace(load=lambda name: lambda *_, **__: asked.append(name))
-    monkeypatch.setattr(executors_module, "EXECUTORS", loaded)
-    run_work(SimpleNamespace(), SimpleNamespace(), executor=executor)  # type: ignore[arg-type]
-    assert asked == [who]
-    assert executor is None or executor.here == (who == "run_here")
+def test_one_process_does_the_work_by_default() -> None:
+    executors = (Executor(), Executor(workers=1), Executor(workers=2), Executor(ray="auto", workers=1))
+    assert [executor.here for executor in executors] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
