@@ -37,20 +37,16 @@ class Work(Protocol):
     @property
     def spec(self) -> Mapping[str, Any]:
         """Everything that decides the rows, as plain values."""
-        ...
 
     @property
     def units(self) -> Sequence[str]:
         """Unique names that are valid as file names, in the order of the work."""
-        ...
 
     def task(self, unit: str) -> Any:
         """The input of a unit, including the content of its files: a worker may not see this disk."""
-        ...
 
     def start(self) -> Measure:
         """Load what every unit needs; called once in each worker."""
-        ...
 
 
 def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
@@ -113,8 +109,7 @@ def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, pr
     executor = Executor() if executor is None else executor
     try:
         if executor.ray is not None:
-            run_on_ray = EXECUTORS.load("ray")
-            run_on_ray(run, work, address=executor.ray, workers=executor.workers, progress=progress)
+            EXECUTORS.load("ray")(run, work, address=executor.ray, workers=executor.workers, progress=progress)
         elif executor.here:
             run_here(run, work, progress=progress)
         else:

@@ -31,7 +31,6 @@ _SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous o
 _STYLE_MARK = '"viewer.css"'  # replaced in the script by the style sheet's text
 _WITHOUT_SCRIPT = "These pictures are shown with JavaScript, by browsers of 2023 and later."
 _PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
-_FRAME_HEIGHT_PX = 680  # in a notebook: image, slider and buttons of a square image at a width of 1,000 px
 
 _Box = tuple[int, int, int, int]  # left, top, width, height
 
@@ -81,14 +80,6 @@ def viewer_page(data: Mapping[str, Any]) -> str:
         script=script,
         script_hash=_hash(script),
         element=viewer_element(data),
-    )
-
-
-def viewer_iframe(page: str, title: str) -> str:
-    """The page in a sandboxed frame that can neither read nor change the page around it."""
-    return (
-        f'<iframe title="{html.escape(title)}" srcdoc="{html.escape(page)}" sandbox="allow-scripts allow-downloads" '
-        f'style="display:block;width:100%;height:{_FRAME_HEIGHT_PX}px;border:0"></iframe>'
     )
 
 

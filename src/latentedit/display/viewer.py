@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import html
 import json
 import math
 import re
@@ -16,7 +17,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.directions.text import changed_phrases
-from latentedit.display.page import in_base64, layers_of, viewer_iframe, viewer_page
+from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import KeepResult
 from latentedit_keep.colour import shown
@@ -33,6 +34,7 @@ _PROFILED = "shown without its colour profile, which a saved picture keeps"
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _PHRASES = re.compile(r"[^,]+,?\s*")
 _WORDS = re.compile(r"\S+\s*")
+_FRAME_HEIGHT_PX = 680  # in a notebook: image, slider and buttons of a square image at a width of 1,000 px
 _LONG = 5  # from so many words on, a changed phrase is compared word by word
 _PUNCTUATION = " ,.;:"
 
@@ -131,7 +133,10 @@ class View:
     @property
     def iframe(self) -> str:
         """The page in a sandboxed frame, which can neither read nor change the page around it."""
-        return viewer_iframe(self.html, self.title)
+        return (
+            f'<iframe title="{html.escape(self.title)}" srcdoc="{html.escape(self.html)}" sandbox="allow-scripts '
+            f'allow-downloads" style="display:block;width:100%;height:{_FRAME_HEIGHT_PX}px;border:0"></iframe>'
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks."""
