@@ -37,16 +37,20 @@ class Work(Protocol):
     @property
     def spec(self) -> Mapping[str, Any]:
         """Everything that decides the rows, as plain values."""
+        ...
 
     @property
     def units(self) -> Sequence[str]:
         """Unique names that are valid as file names, in the order of the work."""
+        ...
 
     def task(self, unit: str) -> Any:
         """The input of a unit, including the content of its files: a worker may not see this disk."""
+        ...
 
     def start(self) -> Measure:
         """Load what every unit needs; called once in each worker."""
+        ...
 
 
 def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
