@@ -211,6 +211,11 @@ def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
         pictures_in(tmp_path / "empty")
+    for name in ("i.HEIC", "j.dng", ".k.heic"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"2 of the images in .* such as i\.HEIC\. Export them as JPEG or PNG") as told:
+        assert len(pictures_in(tmp_path)) == 5
+    assert len(told) == 1
 
 
 def test_edited_pictures_are_named_after_their_files() -> None:

@@ -17,7 +17,6 @@ from latentedit.core.errors import OutputError, ShapeError
 from latentedit.display.page import check_sweep_output
 from latentedit.display.sheet import (
     _amplified_difference,
-    _fitted,
     _shortened,
     _wrapped,
     draw_grid,
@@ -102,19 +101,10 @@ def test_transparency_is_blended_with_white() -> None:
     assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
 
 
-@given(st.tuples(*[st.integers(1, 300)] * 4))
-def test_a_fitted_picture_fills_its_box_and_keeps_its_proportions(sides: tuple[int, int, int, int]) -> None:
-    width, height, box = sides[0], sides[1], sides[2:]
-    picture = Image.new("RGB", (width, height))
-    size = _fitted(picture, box).size
-    assert size[0] <= box[0]
-    assert size[1] <= box[1]
-    assert size[0] == box[0] or size[1] == box[1]
-    scale = min(box[0] / width, box[1] / height)
-    # Sides are whole, and at least one pixel.
-    assert abs(size[0] - max(1, scale * width)) <= 0.5 + 1e-9
-    assert abs(size[1] - max(1, scale * height)) <= 0.5 + 1e-9
-    assert _fitted(picture, (width, height + 60)) is picture
+@pytest.mark.parametrize(("size", "box"), [((60, 20), (150, 50)), ((2, 9), (85, 384)), ((900, 1), (150, 1))])
+def test_pictures_fill_their_panels_and_keep_their_proportions(size: tuple[int, int], box: tuple[int, int]) -> None:
+    image = plain(0, size)
+    assert box_of(pixels(draw_grid([image], columns=1, panel_px=150)), image)[2:] == box
 
 
 @given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))

@@ -21,7 +21,7 @@ from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.transport import transport
 from latentedit.guard.calibration import Calibration, calibrate_guard
-from latentedit.guard.criteria import consensus_distances
+from latentedit.guard.settings_search import consensus_distances
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.miniatures.flow import sd3_pipeline
@@ -72,19 +72,11 @@ def basis(latent: JointLatent) -> LocalBasis:
     found = truncated_svd(jacobian, 2, generator=stream(0, "local basis"))
     with torch.no_grad():
         trace = invert(latent, latent.path(3, 0.7))
-    fields: dict[str, Any] = {
-        name: getattr(found, name)
-        for name in ("u", "singular_values", "v", "residuals", "iterations", "products", "converged")
-    }
-    about: dict[str, Any] = {
-        "site": latent.backbone.default_site,
-        "prompt": "",
-        "steps": 3,
-        "seed": 0,
-        "evaluations": 0,
-    }
+    names = ("u", "singular_values", "v", "residuals", "iterations", "products", "converged")
+    fields: dict[str, Any] = {name: getattr(found, name) for name in names}
+    fields |= {"site": latent.backbone.default_site, "prompt": "", "steps": 3, "seed": 0, "evaluations": 0}
     condition = latent.backbone.embed([""])
-    return LocalBasis(latent=latent, trace=trace, level=trace.levels[-1], condition=condition, **about, **fields)
+    return LocalBasis(latent=latent, trace=trace, level=trace.levels[-1], condition=condition, **fields)
 
 
 def test_directions_are_discovered_and_taken_without_others(basis: LocalBasis) -> None:

@@ -309,19 +309,6 @@ def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) ->
     assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
 
 
-def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
-    """One after the other is both at once, for what is written is always the change of the first picture."""
-    latent = encode(colours, grey(), caption="grey")
-    red, blue = (identify(latent, to=to) for to in ("red", "blue"))
-    both = manipulate(latent, [red, blue], strength=[0.5, 0.3], local=False)
-    first = manipulate(latent, red, strength=0.5, local=False)
-    second = manipulate(first.latent, blue, strength=0.3, local=False)
-    assert torch.allclose(both.latent.z, second.latent.z, atol=1e-6)
-    assert np.abs(levels(both.image) - levels(second.image)).max() <= 1
-    assert np.array_equal(levels(second.source), levels(grey()))
-    assert same_picture(manipulate(both.latent, [red, blue], strength=[-0.5, -0.3]).image, grey())
-
-
 def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

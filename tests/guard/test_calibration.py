@@ -7,8 +7,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.guard.calibration import Calibration, calibrate_guard, default_captions, keep_calibration
-from latentedit.guard.corruptions import CORRUPTIONS
-from latentedit.guard.guard import Guard, guard_losses
+from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.models.calibrations import VARIABLE
 from latentedit.models.registry import load
@@ -23,22 +22,17 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
     return ColourBackbone()
 
 
-@pytest.mark.slow
-def test_it_costs_what_it_says(colours: ColourBackbone) -> None:
+def test_it_costs_what_it_says_and_is_kept_by_the_fingerprint_of_the_model(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     told: list[tuple[str, int, int]] = []
     with colours.count() as cost:
         found = calibrate_guard(colours, captions=["red"], how=HOW, progress=lambda *step: told.append(step))
     assert cost.evaluations == 5 * (3 + 6) + 3 * len(CORRUPTIONS) * 6
     assert told == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
     assert found.pictures == 5
-
-
-def test_a_guard_is_kept_by_the_fingerprint_of_the_model(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    found = calibrate_guard(colours, captions=["red"], how=HOW)
     keep_calibration(colours, guard=found)
-    assert Guard.of(colours) == found == calibrate_guard(colours, captions=["red"], how=HOW)
+    assert Guard.of(colours) == found
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
     assert Guard.of(colours) is None
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from latentedit.core.errors import FileFormatError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.guard.corruptions import CORRUPTIONS
-from latentedit.guard.guard import Guard, check_familiarity, guard_losses
+from latentedit.guard.guard import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.latents.encode import encode
 from latentedit.models.calibrations import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone, ColourReader

@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
+import re
 import tempfile
 import unicodedata
 import warnings
@@ -38,6 +40,7 @@ R = TypeVar("R")
 
 KIND = "edit"  # of runs
 PICTURES = "pictures"  # folder of the edited images and their JSON files
+_UNREADABLE = re.compile(r"\.(heic|heif|avif|jxl|psd|dng|raw|cr2|cr3|nef|arw|raf|orf)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +67,16 @@ class EditJob:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by their suffixes, sorted; without hidden files."""
+    """The image files directly in a folder, by their suffixes, sorted; warns of images that cannot be read."""
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
-    files = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in suffixes and not path.is_dir())
+    present = sorted(path for path in folder.glob("[!.]*") if not path.is_dir())
+    files = [path for path in present if path.suffix.lower() in suffixes]
+    if skipped := [path.name for path in present if _UNREADABLE.fullmatch(path.suffix)]:
+        warnings.warn(
+            f"{len(skipped)} of the images in {folder} cannot be read and are skipped, such as {skipped[0]}. "
+            "Export them as JPEG or PNG",
+            stacklevel=2,
+        )
     if not files:
         raise ConfigError(f"there are no pictures in the folder {folder} ({', '.join(sorted(suffixes))})")
     return files
@@ -159,34 +169,33 @@ def bisect_failures(
     return [*bisect_failures(items[:half], together, failed), *bisect_failures(items[half:], together, failed)]
 
 
-Outcomes = dict[str, EditResult | Failure]  # by the names of the jobs
+Outcomes = list[tuple[EditJob, EditResult | Failure]]
 
 
 def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest) -> UnitResult:
     method = make_editor(request.method, model, instructed=request.instructed).name
-    outcomes: Outcomes = {}
 
     def failed(job: EditJob, error: Exception) -> Outcomes:
-        return {job.name: Failure.of(job.id, method, error)}
+        return [(job, Failure.of(job.id, method, error))]
 
     def edited(jobs: Sequence[EditJob]) -> Outcomes:
         pictures = [Picture.open(job.path, content=job.content) for job in jobs]
         captions = tuple(job.caption for job in jobs if job.caption is not None)
         targets = tuple(job.target for job in jobs if job.target is not None)
-        asked = dataclasses.replace(request, caption=captions or None, to=targets or None)
+        own = dataclasses.replace(request, caption=captions or None, to=targets or None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows contain it
-            return {job.name: one for job, one in zip(jobs, verbs.edit_pictures(model, pictures, asked), strict=True)}
+            return list(zip(jobs, verbs.edit_pictures(model, pictures, own), strict=True))
 
     with model.count() as cost:
-        for jobs in ([job] for job in task) if verbs.composes(request, model) else [task]:
-            for part in bisect_failures(jobs, edited, failed):
-                outcomes |= part
-    results = [(job, result) for job in task if isinstance(result := outcomes[job.name], EditResult)]
+        together = [[job] for job in task] if verbs.composes(request, model) else [task]
+        parts = [part for jobs in together for part in bisect_failures(jobs, edited, failed)]
+    outcomes = list(itertools.chain(*parts))
+    results = [(job, result) for job, result in outcomes if isinstance(result, EditResult)]
     return UnitResult(
         rows=[_row(job, result) for job, result in results],
         files={name: content for job, result in results for name, content in _files(job, result).items()},
-        failures=[failure for job in task if isinstance(failure := outcomes[job.name], Failure)],
+        failures=[failure for _, failure in outcomes if isinstance(failure, Failure)],
         about={
             "items": len(task),
             "evaluations": cost.evaluations,
@@ -200,17 +209,12 @@ def _row(job: EditJob, result: EditResult) -> dict[str, Any]:
     return {
         "id": job.id,
         "picture": result.record.picture.name,
-        "caption": result.caption,
-        "target_caption": result.target_caption,
-        "method": result.method,
-        "strength": result.strength,
+        **{name: getattr(result, name) for name in ("caption", "target_caption", "method", "strength")},
         "verdict": result.verdict.word,
         "share": result.verdict.share,
         "reason": result.verdict.reason,
         "knowledge": None if result.knowledge is None else result.knowledge.state,
-        "changed_share": result.effect.changed_share,
-        "change_rms": result.effect.change_rms,
-        "rest_psnr_db": result.effect.rest_psnr_db,
+        **{name: getattr(result.effect, name) for name in ("changed_share", "change_rms", "rest_psnr_db")},
         "evaluations": result.cost.evaluations,
         "output": job.output,
     }

@@ -113,8 +113,7 @@ def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, pr
     executor = Executor() if executor is None else executor
     try:
         if executor.ray is not None:
-            run_on_ray = EXECUTORS.load("ray")
-            run_on_ray(run, work, address=executor.ray, workers=executor.workers, progress=progress)
+            EXECUTORS.load("ray")(run, work, address=executor.ray, workers=executor.workers, progress=progress)
         elif executor.here:
             run_here(run, work, progress=progress)
         else:

@@ -6,7 +6,6 @@ it differs, without loss.
 """
 
 import base64
-import dataclasses
 import functools
 import hashlib
 import html
@@ -32,7 +31,6 @@ _SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous o
 _STYLE_MARK = '"viewer.css"'  # replaced in the script by the style sheet's text
 _WITHOUT_SCRIPT = "These pictures are shown with JavaScript, by browsers of 2023 and later."
 _PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
-_FRAME_HEIGHT_PX = 680  # in a notebook: image, slider and buttons of a square image at a width of 1,000 px
 
 _Box = tuple[int, int, int, int]  # left, top, width, height
 
@@ -85,27 +83,14 @@ def viewer_page(data: Mapping[str, Any]) -> str:
     )
 
 
-def viewer_iframe(page: str, title: str) -> str:
-    """The page in a sandboxed frame that can neither read nor change the page around it."""
-    return (
-        f'<iframe title="{html.escape(title)}" srcdoc="{html.escape(page)}" sandbox="allow-scripts allow-downloads" '
-        f'style="display:block;width:100%;height:{_FRAME_HEIGHT_PX}px;border:0"></iframe>'
-    )
+def layers_of(
+    images: Sequence[Image.Image], *, quality: int | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Images of one size as layers, the source first, and the size and alpha of all with what cannot be shown.
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Layers:
-    """Images of one size as the script reads them."""
-
-    size: tuple[int, int]  # width and height in pixels
-    alpha: bool  # the images have transparency
-    # One an image, the source first: "box", and the files "rgb" and "alpha" in base64, empty where the source's do.
-    layers: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...]  # what the viewer cannot show as it is
-
-
-def layers_of(images: Sequence[Image.Image], *, quality: int | None = None) -> Layers:
-    """Images as layers, the source first: WebP of a quality from 0 to 100, or PNG if none is given."""
+    A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they are the source's: WebP of a quality
+    from 0 to 100, or PNG if none is given.
+    """
     sizes = sorted({image.size for image in images})
     if len(sizes) > 1:
         raise ShapeError(f"the pictures of a view must be of one size; got {sizes}. Scale them to the source's")
@@ -129,7 +114,7 @@ def layers_of(images: Sequence[Image.Image], *, quality: int | None = None) -> L
     for image, box in zip(images[1:], boxes, strict=True):
         differs = alpha and ImageChops.difference(source.getchannel("A"), image.getchannel("A")).getbbox() is not None
         layers.append(_layer(image, box, alpha=differs, quality=quality))
-    return Layers(size=size, alpha=alpha, layers=tuple(layers), notes=tuple(notes))
+    return layers, {"size": size, "alpha": alpha, "notes": notes}
 
 
 def _box(source: Image.Image, image: Image.Image) -> _Box:
@@ -152,11 +137,16 @@ def _layer(image: Image.Image, box: _Box, *, alpha: bool, quality: int | None) -
 def _file(image: Image.Image, kind: str, **options: int) -> str:
     file = io.BytesIO()
     image.save(file, kind, **options)
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return in_base64(file.getvalue())
+
+
+def in_base64(content: bytes) -> str:
+    """Bytes as a page holds them."""
+    return base64.b64encode(content).decode("ascii")
 
 
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return "sha256-" + in_base64(hashlib.sha256(text.encode("utf-8")).digest())
 
 
 def _resource(name: str) -> str:

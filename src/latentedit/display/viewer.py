@@ -1,8 +1,8 @@
 """Views: an image, the same image edited at several strengths, and what there is to say about each edit."""
 
-import base64
 import dataclasses
 import difflib
+import html
 import json
 import math
 import re
@@ -17,7 +17,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.directions.text import changed_phrases
-from latentedit.display.page import layers_of, viewer_iframe, viewer_page
+from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import KeepResult
 from latentedit_keep.colour import shown
@@ -34,6 +34,7 @@ _PROFILED = "shown without its colour profile, which a saved picture keeps"
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _PHRASES = re.compile(r"[^,]+,?\s*")
 _WORDS = re.compile(r"\S+\s*")
+_FRAME_HEIGHT_PX = 680  # in a notebook: image, slider and buttons of a square image at a width of 1,000 px
 _LONG = 5  # from so many words on, a changed phrase is compared word by word
 _PUNCTUATION = " ,.;:"
 
@@ -132,7 +133,10 @@ class View:
     @property
     def iframe(self) -> str:
         """The page in a sandboxed frame, which can neither read nor change the page around it."""
-        return viewer_iframe(self.html, self.title)
+        return (
+            f'<iframe title="{html.escape(self.title)}" srcdoc="{html.escape(self.html)}" sandbox="allow-scripts '
+            f'allow-downloads" style="display:block;width:100%;height:{_FRAME_HEIGHT_PX}px;border:0"></iframe>'
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks."""
@@ -141,24 +145,25 @@ class View:
     def data(self) -> dict[str, Any]:
         """The argument of `page.viewer_element`: plain values, including every image."""
         frames = self._by_strength()
+        start = self.start
+        if start is None:  # an edit rather than the source, and a positive strength rather than a negative
+            start = min((frame.strength for frame in frames), key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
         images = [shown(one) for one in (self.source, *(frame.image for frame in frames), *self.others.values())]
         converted = images[0] is not self.source
-        made = layers_of(images, quality=self.quality)
-        source, *layers = made.layers
-        exact = made.size == self.source.size and self.quality is None and not converted
+        (source, *layers), made = layers_of(images, quality=self.quality)
+        exact = made["size"] == self.source.size and self.quality is None and not converted
         profile = None if converted else self.source.info.get("icc_profile")
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
         return {
             "title": self.title,
             "name": _NOT_IN_NAMES.sub("_", self.name).strip("._") or "picture",
-            "size": made.size,
-            "alpha": made.alpha,
-            "notes": [*made.notes, *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
+            **made,
+            "notes": [*made["notes"], *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
             "captions": words if self.caption or self.target_caption else [],
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
-            "profile": _in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
-            "start": self._first([frame.strength for frame in frames]),
+            "profile": in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
+            "start": start,
             "saves": self.saves,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
@@ -169,12 +174,6 @@ class View:
         frames = {float(frame.strength): frame for frame in self.frames}
         frames[0.0] = dataclasses.replace(frames.get(0.0, Frame(strength=0.0, image=self.source)), image=self.source)
         return [frames[strength] for strength in sorted(frames)]
-
-    def _first(self, strengths: Sequence[float]) -> float:
-        """The strength shown first: an edit rather than the source, and a positive strength rather than a negative."""
-        if self.start is not None:
-            return self.start
-        return min(strengths, key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
 
 
 def view(results: "EditResult | Sequence[EditResult]", title: str | None = None) -> View:
@@ -248,7 +247,7 @@ def _frame_data(frame: Frame, layer: Mapping[str, Any], *, exact: bool) -> dict[
         "reason": frame.reason,
         "lines": frame.lines,
         "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
-        "chunks": _in_base64(_record_chunks(frame)) if exact else "",
+        "chunks": in_base64(_record_chunks(frame)) if exact else "",
     }
 
 
@@ -273,10 +272,6 @@ def _record_chunks(frame: Frame) -> bytes:
 def _chunk(kind: bytes, content: bytes) -> bytes:
     """A PNG chunk: length, kind, content and checksum."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def _in_base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
 
 
 def _marked(source: str, target: str) -> tuple[list[list[str | bool]], list[list[str | bool]]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from latentedit.core.cost import peak_bytes, reset_peak
@@ -18,26 +17,17 @@ from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.registry import stored_settings
+from latentedit.latents.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
 
 CAPTION, TARGET = "a person", "a person with glasses"
-STEPS = 8
-"""Steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image."""
-
-LEVEL = 0.5
-"""Noise level of the checks of guidance and derivative."""
-
-LEAST_PSNR_DB = 15.0
-"""PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40."""
-
-MOST_INVERSION_ERROR = 0.25
-"""Relative, after `STEPS` midpoint steps there and back; the bundled models have 0.02 to 0.06."""
-
-MOST_DERIVATIVE_ERROR = 0.25
-"""Relative to central differences, which are right to 0.06 in bfloat16."""
-
+STEPS = 8  # steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image
+LEVEL = 0.5  # noise level of the checks of guidance and derivative
+LEAST_PSNR_DB = 15.0  # PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40
+MOST_INVERSION_ERROR = 0.25  # relative, after midpoint steps there and back; the bundled models have 0.02 to 0.06
+MOST_DERIVATIVE_ERROR = 0.25  # relative to central differences, which are right to 0.06 in bfloat16
 _PRECISION = "Load it in a wider dtype (float32), or check its weights"
 
 
@@ -62,11 +52,8 @@ def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterato
         About 60 evaluations and as many with guidance, at the preferred size of the model.
     """
     trial = _Trial(model, progress)
-    checks: list[Callable[[], tuple[str, bool, str]]] = [trial.drawing]
-    checks += [trial.codec] if model.capabilities.pixels else []
-    checks += [trial.inversion, trial.guidance, trial.derivative]
-    checks += [trial.edit] if model.capabilities.pixels else []
-    for check in checks:
+    codec, edit = ([trial.codec], [trial.edit]) if model.capabilities.pixels else ([], [])
+    for check in (trial.drawing, *codec, trial.inversion, trial.guidance, trial.derivative, *edit):
         reset_peak(model.device)
         started = time.perf_counter()
         try:
@@ -99,6 +86,7 @@ class _Trial:
         """An image from noise, with the model's own guidance."""
         model = self._model
         self._condition, self._target = model.embed([CAPTION]), model.embed([TARGET])
+        self._reads_text = not torch.equal(self._condition.tokens, self._target.tokens)
         start = model.draw_start((1, *model.latent_shape(self._side, self._side)), generator=stream(0, "checkup"))
         field = self._field(model.capabilities.guidance)
         self._grid = model.grid(STEPS, height_px=self._side, width_px=self._side)
@@ -129,7 +117,7 @@ class _Trial:
         kind = self._model.capabilities.guidance_kind
         if kind == "none":
             return "needs none: distilled", True, ""
-        if not self._reads_text():
+        if not self._reads_text:
             return "none: the model reads no text", True, ""
         z, s = self._noisy()
         change = _relative(self._field(5.0)(z, s), self._field(1.0)(z, s))
@@ -149,11 +137,10 @@ class _Trial:
 
     def edit(self) -> tuple[str, bool, str]:
         """An edit of the image by text."""
-        if not self._reads_text():
+        if not self._reads_text:
             return "none by text: the model reads none", True, ""
-        pixels = ((self._picture[0].permute(1, 2, 0) + 1) * 127.5).round().to("cpu", torch.uint8).numpy()
+        (image,) = to_images(self._picture)
         editor = FlowEdit.from_dict({**stored_settings("flowedit", self._model), "steps": STEPS})
-        image = Image.fromarray(pixels)
         result = verbs.edit(
             self._model, image, to=TARGET, caption=CAPTION, method=editor, local=False, progress=self._progress
         )
@@ -165,9 +152,6 @@ class _Trial:
         """The guided velocity, at levels that the model knows."""
         field = GuidedField(backbone=self._model, condition=self._condition, guidance=weight)
         return lambda z, s: field(z, s.clamp_min(self._model.capabilities.s_min))
-
-    def _reads_text(self) -> bool:
-        return not torch.equal(self._condition.tokens, self._target.tokens)
 
     def _noisy(self) -> tuple[Float[Tensor, "1 *latent"], Float[Tensor, " 1"]]:
         """The drawn latents with noise, and their level."""

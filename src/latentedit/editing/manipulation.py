@@ -12,14 +12,9 @@ from latentedit.editors.registry import stored_settings
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
-SEARCHED, TEXT_ALONE = "hsds", "text difference"
-"""Methods whose directions can be identified again from two captions."""
-
-ARM_SETTINGS = ("arm", "level", "steps")
-"""Settings of `EIM` that say how a direction moves an image."""
-
-_SAME_LEVEL = 1e-6
-"""Noise levels that differ by less are equal; files store them as decimals."""
+SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
+ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` that say how a direction moves an image
+_SAME_LEVEL = 1e-6  # noise levels that differ by less are equal; files store them as decimals
 
 
 def stored_eim(model: Backbone) -> EIM:

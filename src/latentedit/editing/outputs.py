@@ -19,8 +19,7 @@ from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
 
-OutputFile = tuple[Path, Callable[[Path], None]]
-"""A file, and what writes it."""
+OutputFile = tuple[Path, Callable[[Path], None]]  # a file, and what writes it
 
 
 def beside(path: str | Path) -> Path:

@@ -14,7 +14,6 @@ from latentedit.editing.manipulation import SEARCHED, search_of, seed_of
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
-from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
@@ -59,7 +58,11 @@ def replay(
             f"({record.model.fingerprint}). Name that model with `model`"
         )
     (frame,) = fit_all(model, [opened], mask=mask)
-    _check_mask(record, frame, mask)
+    if mask_fingerprint(frame.allowed) != record.picture.mask:
+        if record.picture.mask is None:
+            raise ConfigError("a mask is given, and none was used. Leave `mask` out")
+        problem = "a mask was used, and none is given" if mask is None else "this is another mask than was used"
+        raise ConfigError(f"{problem}. Give the one that was used with `mask`")
     if [open_picture(one).fingerprint for one in beside] != [one.fingerprint for one in record.beside]:
         names = ", ".join(repr(one.name) for one in record.beside) or "none"
         raise ConfigError(
@@ -91,15 +94,6 @@ def _named(picture: PictureLike, record: PictureRecord) -> Picture:
     return dataclasses.replace(open_picture(picture), path=Path(record.name) if record.name else None)
 
 
-def _check_mask(record: RunRecord, frame: Frame, mask: MaskLike | None) -> None:
-    if mask_fingerprint(frame.allowed) == record.picture.mask:
-        return
-    if record.picture.mask is None:
-        raise ConfigError("a mask is given, and none was used. Leave `mask` out")
-    problem = "a mask was used, and none is given" if mask is None else "this is another mask than was used"
-    raise ConfigError(f"{problem}. Give the one that was used with `mask`")
-
-
 def _latent_before(
     record: RunRecord, model: Backbone, frame: Frame, beside: Sequence[Picture], found: dict[str, Direction]
 ) -> JointLatent:
@@ -115,28 +109,23 @@ def _latent_before(
 def _again(
     record: RunRecord, latent: JointLatent, found: dict[str, Direction], progress: Progress | None
 ) -> list[EditResult]:
-    session, editor = Session(latent), _editor(record)
+    kind = editor_class(record.method)
+    if record.directions:
+        check_moves_along(kind)
+    try:
+        editor = kind.from_dict(record.settings)
+    except (TypeError, KeyError, IndexError) as error:
+        raise ConfigError(
+            f"the record has settings that {record.method!r} does not take. Edit the picture again"
+        ) from error
     wanted: dict[str, Any] = {"to": record.target_caption}
     if isinstance(editor, EIM) and record.directions:
         directions = [_direction(one, latent, editor, found, progress) for one in record.directions]
         wanted = {"direction": tuple(directions), "strength": tuple(one.strength for one in record.directions)}
     elif record.instructed:
         wanted = {"instruction": (record.target_caption,)}
-    how: dict[str, Any] = {"mixing": record.mixing, "local": record.local, "seed": record.seed}
-    request = EditRequest(method=editor, **how, **wanted)
-    return [row[0] for row in session.run(request, record.strengths, progress=progress)]
-
-
-def _editor(record: RunRecord) -> Editor:
-    kind = editor_class(record.method)
-    if record.directions:
-        check_moves_along(kind)
-    try:
-        return kind.from_dict(record.settings)
-    except (TypeError, KeyError, IndexError) as error:
-        raise ConfigError(
-            f"the record has settings that {record.method!r} does not take. Edit the picture again"
-        ) from error
+    request = EditRequest(method=editor, mixing=record.mixing, local=record.local, seed=record.seed, **wanted)
+    return [row[0] for row in Session(latent).run(request, record.strengths, progress=progress)]
 
 
 def _direction(

@@ -75,10 +75,18 @@ class EditRequest:
             )
         check_texts({"`to`": self.to, "`caption`": self.caption, "`instruction`": self.instruction})
         for change in self.change:
-            if not isinstance(change, Change):
+            if isinstance(change, str):
                 _check_letters("`change`", change)
                 Change.parse(change)
-        self._check_strength(max(1, len(self.change), len(self.instruction), len(self.direction)))
+        changes = max(1, len(self.change), len(self.instruction), len(self.direction))
+        for strength in self.strength:
+            if isinstance(strength, bool) or not math.isfinite(strength):
+                raise ConfigError(f"`strength` must be a finite number, such as 1.0; got {strength}")
+        if len(self.strength) not in (1, changes):
+            raise ConfigError(
+                f"`strength` is one number, or one for each of {changes} changes; got {len(self.strength)}. "
+                "Give as many as there are changes"
+            )
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
         for_eim = {
@@ -132,16 +140,6 @@ class EditRequest:
         if self.to is None and not self.change and not self.instruction and not self.direction:
             raise ConfigError(
                 'no edit requested. Give `to`, `change`, `instruction` or `direction`, such as `change="=> glasses"`'
-            )
-
-    def _check_strength(self, changes: int) -> None:
-        for strength in self.strength:
-            if isinstance(strength, bool) or not math.isfinite(strength):
-                raise ConfigError(f"`strength` must be a finite number, such as 1.0; got {strength}")
-        if len(self.strength) not in (1, changes):
-            raise ConfigError(
-                f"`strength` is one number, or one for each of {changes} changes; got {len(self.strength)}. "
-                "Give as many as there are changes"
             )
 
 

@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.cost import Cost
-from latentedit.core.errors import ShapeError
+from latentedit.core.condition import Condition
+from latentedit.core.cost import Cost, Meter, peak_bytes
+from latentedit.core.errors import ModelError, ShapeError
 from latentedit.directions.text import change_words, changed_phrases
 from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, beside_file, write_together
 from latentedit.editing.undo import difference
-from latentedit.editors.judge import Verdict
-from latentedit.latents.captions.base import one_line
+from latentedit.editors.base import StrengthResult
+from latentedit.editors.judge import Judge, Verdict
+from latentedit.editors.local_change import local_change
+from latentedit.latents.captions.base import AttributeReader, captioner_for, one_line
 from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import strips
@@ -29,8 +33,7 @@ from latentedit_keep.colour import shown
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import read_image, save_image
 
-CHANGED_LEVELS = 8
-"""A pixel counts as changed when a channel moves by more than this many of 255 levels."""
+CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,7 @@ class EditResult:
             ImageError: the file is gone, or damaged.
         """
         before, after = self.effect.read_before, self.effect.read_after
-        return measure_effect(self.source, read_image(path), read_before=before, read_after=after)
+        return dataclasses.replace(measure_effect(self.source, read_image(path)), read_before=before, read_after=after)
 
     def save_sheet(self, path: str | Path) -> None:
         """Write source, edited image and difference side by side with the captions, and a JSON file beside it.
@@ -228,13 +231,7 @@ def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
     return Path(path), lambda file: write_text(file, page)
 
 
-def measure_effect(
-    source: Image.Image,
-    edited: Image.Image,
-    *,
-    read_before: Mapping[str, str] | None = None,
-    read_after: Mapping[str, str] | None = None,
-) -> Effect:
+def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
     """Compare two images of one size in sRGB, colour channels only."""
     if source.size != edited.size:
         raise ShapeError(f"pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
@@ -253,6 +250,127 @@ def measure_effect(
         changed_share=count / pixels,
         change_rms=math.sqrt(moved / (3 * count)) / 255 if count else 0.0,
         rest_psnr_db=-10 * math.log10(error) if error > 0 else math.inf,
-        read_before=read_before,
-        read_after=read_after,
     )
+
+
+def measured(
+    latent: JointLatent,
+    meter: Meter,
+    *,
+    steps: Sequence[StrengthResult],
+    records: Sequence[RunRecord],
+    target: Condition,
+    evaluations: Sequence[int],
+    cross_talk: Float[Tensor, "b k k"] | None = None,
+) -> list[list[EditResult]]:
+    """Put the changes into the images, judge and measure them: per strength one result per image.
+
+    The evaluations are those of one image at each strength, from nothing; a single matrix of cross-talk is that of all
+    images. The images share the cost equally; the meter runs until they are made.
+    """
+    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
+    if not all(bool(torch.isfinite(step.z).all()) for step in steps):
+        raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
+    changes = _changes(latent, steps, local=records[0].local)
+    images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
+    (spent, seconds), peak = meter.read(), peak_bytes(backbone.device)
+    with backbone.count() as judging:
+        before = judge.losses(backbone, latent.z, (latent.condition, target), seed=seed)
+        verdicts = [
+            judge.judge(latent, target, step.z, strength=step.strength, seed=seed, before=before) for step in steps
+        ]
+    shares = len(latent) * len(steps)
+    cost = Cost(
+        evaluations=spent / shares,
+        seconds=seconds / shares,
+        peak_bytes=peak,
+        verdict_evaluations=judging.evaluations / shares,
+        guard_evaluations=sum(one.evaluations for one in latent.knowledge) / shares,
+    )
+    source, *edited = _readings(latent, changes)
+    results: list[list[EditResult]] = []
+    for at, step in enumerate(steps):
+        about = {"strengths": (step.strength,), "evaluations": evaluations[at]}
+        row: list[EditResult] = []
+        for index, frame in enumerate(latent.frames):
+            record, image = records[index].model_copy(update=about), images[at][index]
+            familiarity = latent.knowledge[index] if latent.knowledge else None
+            effect = measure_effect(frame.picture.image, image)
+            captions = [words for words in (record.caption, record.target_caption) if words]
+            row.append(
+                EditResult(
+                    image=image,
+                    source=frame.picture.image,
+                    strength=step.strength,
+                    method=record.method,
+                    caption=record.caption,
+                    target_caption=record.target_caption,
+                    verdict=verdicts[at][index] if familiarity is None else verdicts[at][index].on(familiarity),
+                    knowledge=familiarity,
+                    effect=dataclasses.replace(effect, read_before=source[index], read_after=edited[at][index]),
+                    cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
+                    latent=_following(latent, target, step, index, record),
+                    cost=cost,
+                    notes=(
+                        *frame.picture.notes,
+                        *(() if familiarity is None else familiarity.doubts),
+                        *backbone.caption_notes(captions),
+                        *step.notes,
+                        *_clamped(step, index),
+                    ),
+                    record=record,
+                )
+            )
+        results.append(row)
+    return results
+
+
+def _changes(latent: JointLatent, steps: Sequence[StrengthResult], *, local: bool) -> list[Float[Tensor, "b 3 h w"]]:
+    """The change of the frames' pixels by each strength; exactly nothing where the latents are the frames' own."""
+    backbone = latent.backbone
+    start = latent.z if latent.start is None else latent.start
+    decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
+    changes = [torch.zeros_like(decoded) if s.z is start else backbone.decode(s.z) - decoded for s in steps]
+    return [local_change(change) for change in changes] if local else changes
+
+
+def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> list[list[dict[str, str] | None]]:
+    """What the model's reader sees in the images, and after each change, at the model's size in one batch."""
+    reader = captioner_for(latent.backbone)
+    if not isinstance(reader, AttributeReader):
+        return [[None] * len(latent)] * (1 + len(changes))
+    source = torch.stack([frame.pixels for frame in latent.frames]).to(changes[0].device, changes[0].dtype)
+    read = reader.read(torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)]))
+    return [list(read[start : start + len(latent)]) for start in range(0, len(read), len(latent))]
+
+
+def _following(
+    latent: JointLatent, target: Condition, step: StrengthResult, index: int, record: RunRecord
+) -> JointLatent:
+    """The latent of an edited image, to go on from there or back."""
+    one, caption = slice(index, index + 1), record.caption
+    condition = latent.condition[one] + (target[one] - latent.condition[one]) * step.strength
+    if condition.reference is not None:  # what comes next starts from no change of the image as it is now
+        condition = dataclasses.replace(latent.condition[one], reference=(step.z[one], *condition.reference[1:]))
+    elif step.strength > 0 and record.target_caption:  # away from the target the image does not show it
+        caption = record.target_caption
+    return JointLatent(
+        backbone=latent.backbone,
+        z=step.z[one],
+        condition=condition,
+        captions=(caption,),
+        frames=latent.frames[one],
+        start=(latent.z if latent.start is None else latent.start)[one],
+        decoded=None if latent.decoded is None else latent.decoded[one],
+        knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[one]),
+        provenance=record,
+        beside=latent.beside,
+    )
+
+
+def _clamped(step: StrengthResult, index: int) -> list[str]:
+    """A warning where the strength went beyond the limit of an image; nan is none."""
+    limit = math.nan if step.limit is None else float(step.limit[index])
+    if math.isnan(limit) or abs(step.strength) <= abs(limit):
+        return []
+    return [f"strength {step.strength:g} was clamped to {limit:.2f}, the largest that is predicted to do no damage"]

@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import torch
 
-from latentedit.core.cost import metered
+from latentedit.core.cost import Meter, metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import check_mixing, compose, cross_talk
@@ -27,9 +27,8 @@ from latentedit.editing.manipulation import (
     stored_eim,
     words_of,
 )
-from latentedit.editing.measure import Moved, measured
 from latentedit.editing.request import EditRequest
-from latentedit.editing.result import EditResult
+from latentedit.editing.result import EditResult, measured
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import default_note, localizes, make_editor
@@ -39,8 +38,24 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.calibrations import ModelSettings
 
-_ROUNDING = 1e-9
-"""Strengths that add up to one fall short of it by less than this."""
+_Strengths = Sequence[float] | None  # of the whole edit; None: the request's own
+_ROUNDING = 1e-9  # strengths that add up to one fall short of it by less than this
+
+
+class _WantedOptions(TypedDict, total=False):
+    """What images should show; see `Session.identify`."""
+
+    to: str | Sequence[str] | None
+    change: ChangeLike | Sequence[ChangeLike] | None
+    instruction: str | Sequence[str] | None
+    seed: int
+    progress: Progress | None
+
+
+class IdentifyOptions(_WantedOptions, total=False):
+    """How directions are found; see `Session.identify`."""
+
+    method: HSDS | None
 
 
 class MoveOptions(TypedDict, total=False):
@@ -54,14 +69,10 @@ class MoveOptions(TypedDict, total=False):
     progress: Progress | None
 
 
-class SweepOptions(MoveOptions, total=False):
+class SweepOptions(MoveOptions, _WantedOptions, total=False):
     """How images are swept; see `Session.sweep`."""
 
-    to: str | Sequence[str] | None
-    change: ChangeLike | Sequence[ChangeLike] | None
-    instruction: str | Sequence[str] | None
     method: str | Editor | None
-    seed: int
 
 
 class Session:
@@ -122,12 +133,7 @@ class Session:
         direction: Direction | Sequence[Direction],
         *,
         strength: float | Sequence[float] = 1.0,
-        mixing: Mixing = "sum",
-        local: bool | None = None,
-        arm: Arm | None = None,
-        level: float | None = None,
-        steps: int | None = None,
-        progress: Progress | None = None,
+        **options: Unpack[MoveOptions],
     ) -> list[EditResult]:
         """Move the images along a direction, or along several at once.
 
@@ -136,14 +142,12 @@ class Session:
             strength: 0 is the image itself, 1 the whole change, and -1 the opposite, where there is one; it undoes a
                 change that was made before. Clamped to where the image is not damaged. One for all directions, or one
                 each.
-            mixing: how the cross-talk of several directions is handled: "sum", "inverse" or "projection"; see
-                `directions.composition`.
-            local: keep the change to where it is strong, so that the rest of the image stays as it is in the file; by
-                default what suits the model, as in `edit`.
-            arm: "image", "text" or "joint"; by default what suits the model, and directions found on other images.
-            level: how far up the text and joint arms go; likewise.
-            steps: of the model's whole grid for those arms; likewise.
-            progress: called after each step.
+            options: ``mixing`` handles the cross-talk of several directions: "sum", "inverse" or "projection" (see
+                `directions.composition`). ``local`` keeps the change to where it is strong, so that the rest of the
+                image stays as it is in the file; by default what suits the model. ``arm`` is "image", "text" or
+                "joint", ``level`` how far up the text and joint arms go, and ``steps`` those of the model's whole grid
+                there; by default what suits the model, and directions found on other images. ``progress`` is called
+                after each step.
 
         Returns:
             One result an image.
@@ -152,14 +156,8 @@ class Session:
             ConfigError: a direction of another model, directions that contradict each other, a strength that is no
                 finite number, an unknown arm or mixing.
         """
-        request = EditRequest.of(
-            direction=direction,
-            strength=strength,
-            mixing=mixing,
-            local=local,
-            settings=_given({"arm": arm, "level": level, "steps": steps}),
-        )
-        return self.run(request, progress=progress)[0]
+        request = _request(options, direction=direction, strength=strength)
+        return self.run(request, progress=options.get("progress"))[0]
 
     @torch.no_grad()
     def sweep(
@@ -167,22 +165,16 @@ class Session:
         direction: Direction | Sequence[Direction] | None = None,
         *,
         strengths: Sequence[float],
-        to: str | Sequence[str] | None = None,
-        change: ChangeLike | Sequence[ChangeLike] | None = None,
-        instruction: str | Sequence[str] | None = None,
-        method: str | Editor | None = None,
-        seed: int = 0,
-        **options: Unpack[MoveOptions],
+        **options: Unpack[SweepOptions],
     ) -> list[list[EditResult]]:
         """Move the images to several strengths: along directions, or towards a text by any editor.
 
         Args:
             direction: from `identify` or a file; several are combined in equal shares.
             strengths: in any order.
-            to: instead of a direction, as in `identify`, as are ``change`` and ``instruction``.
-            method: the editor, as in `edit`. Only `eim` moves along directions.
-            seed: random seed, where a text is given.
-            options: of `manipulate`; editors other than `eim` take ``local`` and ``progress``.
+            options: those of `manipulate`, of which editors other than `eim` take ``local`` and ``progress``; and
+                instead of a direction ``to``, ``change`` or ``instruction`` with ``seed``, as in `identify`, and
+                ``method``, the editor, as in `edit`. Only `eim` moves along directions.
 
         Returns:
             For each image one result a strength.
@@ -193,18 +185,7 @@ class Session:
         """
         if len(strengths) == 0:  # a tensor has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        request = EditRequest.of(
-            direction=direction,
-            to=to,
-            change=change,
-            instruction=instruction,
-            method=method,
-            mixing=options.get("mixing", "sum"),
-            local=options.get("local"),
-            seed=seed,
-            settings=_given({name: options.get(name) for name in ARM_SETTINGS}),
-        )
-        rows = self.run(request, strengths, progress=options.get("progress"))
+        rows = self.run(_request(options, direction=direction), strengths, progress=options.get("progress"))
         return [list(column) for column in zip(*rows, strict=True)]
 
     @torch.no_grad()
@@ -239,32 +220,29 @@ class Session:
         with metered(latent.backbone) as meter:
             moves = any(request.strength if strengths is None else strengths)
             if type(editor) is EIM and (request.direction or moves):
-                moved = self._along(request, editor, strengths, progress)
-            else:
-                moved = self._towards(request, editor, strengths, progress)
-            return measured(latent, moved, meter)
+                return self._along(request, editor, strengths, meter, progress)
+            return self._towards(request, editor, strengths, meter, progress)
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The way along one direction, with what was measured of it already."""
-        editor = default_manipulation(self.latent, [direction], _given({"arm": arm}))
+        editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
         return self._way(editor, [direction], [1.0], "sum").slider
 
     def _towards(
-        self, request: EditRequest, editor: Editor, strengths: Sequence[float] | None, progress: Progress | None
-    ) -> Moved:
+        self, request: EditRequest, editor: Editor, strengths: _Strengths, meter: Meter, progress: Progress | None
+    ) -> list[list[EditResult]]:
         """Move the images towards a text, by any editor."""
         latent = self.latent
         targets = wanted_texts(latent, **request.wanted)
         target = embed_targets(latent, targets)
-        local = self._local(request, editor)
-        records = [
-            self._record(index, request, editor, local=local, target_caption=text) for index, text in enumerate(targets)
-        ]
+        records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
         moved = editor.edit(latent, target, strengths, seed=request.seed, progress=progress)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
-        return Moved(
+        return measured(
+            latent,
+            meter,
             steps=[dataclasses.replace(one, notes=(*notes, *one.notes)) for one in moved],
             records=records,
             target=target,
@@ -272,8 +250,8 @@ class Session:
         )
 
     def _along(
-        self, request: EditRequest, editor: EIM, strengths: Sequence[float] | None, progress: Progress | None
-    ) -> Moved:
+        self, request: EditRequest, editor: EIM, strengths: _Strengths, meter: Meter, progress: Progress | None
+    ) -> list[list[EditResult]]:
         """Move the images along directions, by `EIM`."""
         latent = self.latent
         swept = strengths is not None
@@ -290,28 +268,18 @@ class Session:
         moved = way.slider.edit(strengths)
         calibrated = ModelSettings.of(latent.backbone).calibrated
         searches = [search_of(one.settings) for one in directions if one.method == SEARCHED]
-        local = self._local(request, editor)
-        records = [
-            self._record(
-                index,
-                request,
-                editor,
-                local=local,
-                target_caption=self._target_caption(way.parts, shares, index),
-                directions=[
-                    self._direction_record(direction, part, share, index)
-                    for direction, part, share in zip(directions, way.parts, shares, strict=True)
-                ],
-                calibrated=calibrated is not None and EIM.from_dict(calibrated).search in searches,
-            )
-            for index in range(len(latent))
-        ]
-        searching = 0
-        for one in records[0].directions:
-            if one.method == SEARCHED and not one.given:
-                search = search_of(one.settings)
-                searching += search.evaluations(guided=latent.backbone.capabilities.branches(search.guidance))
-        return Moved(
+        images = range(len(latent))
+        targets = [self._target_caption(way.parts, shares, index) for index in images]
+        applied = list(zip(directions, way.parts, shares, strict=True))
+        rows = [[self._direction_record(*one, index) for one in applied] for index in images]
+        tuned = calibrated is not None and EIM.from_dict(calibrated).search in searches
+        records = self._records(request, editor, targets, rows, calibrated=tuned)
+        searches = [search_of(one.settings) for one in rows[0] if one.method == SEARCHED and not one.given]
+        branches = latent.backbone.capabilities.branches
+        searching = sum(search.evaluations(guided=branches(search.guidance)) for search in searches)
+        return measured(
+            latent,
+            meter,
             steps=moved,
             records=records,
             target=latent.condition + way.slider.direction.condition.expand(len(latent)),
@@ -380,42 +348,40 @@ class Session:
             total, record = total + record.strengths[0] * sum(strengths), record.before
         return total
 
-    def _local(self, request: EditRequest, editor: Editor) -> bool:
-        return localizes(editor, self.latent.backbone) if request.local is None else request.local
-
-    def _record(
+    def _records(
         self,
-        index: int,
         request: EditRequest,
         editor: Editor,
+        targets: Sequence[str],
+        directions: Sequence[Sequence[DirectionRecord]] = (),
         *,
-        local: bool,
-        target_caption: str,
-        directions: Sequence[DirectionRecord] = (),
         calibrated: bool = False,
-    ) -> RunRecord:
-        """The record of one image; `measured` adds strength and evaluations."""
+    ) -> list[RunRecord]:
+        """One record per image; `measured` adds strength and evaluations."""
         latent = self.latent
-        frame = latent.frames[index]
-        return RunRecord(
-            method=editor.name,
-            settings=editor.settings_along() if directions else editor.to_dict(),
-            seed=seed_of(directions[0].settings) if directions else request.seed,
-            model=ModelRecord.of(latent.backbone),
-            versions=versions(),
-            picture=PictureRecord.of(frame.picture, frame.allowed),
-            instructed=latent.instructed,
-            beside=tuple(map(PictureRecord.of, latent.beside)),
-            caption=latent.captions[index],
-            target_caption=target_caption,
-            strengths=(1.0,),
-            directions=tuple(directions),
-            mixing=check_mixing(request.mixing),
-            local=local,
-            calibrated=calibrated,
-            evaluations=0,
-            before=latent.provenance,
-        )
+        local = localizes(editor, latent.backbone) if request.local is None else request.local
+        return [
+            RunRecord(
+                method=editor.name,
+                settings=editor.settings_along() if directions else editor.to_dict(),
+                seed=seed_of(directions[0][0].settings) if directions else request.seed,
+                model=ModelRecord.of(latent.backbone),
+                versions=versions(),
+                picture=PictureRecord.of(frame.picture, frame.allowed),
+                instructed=latent.instructed,
+                beside=tuple(map(PictureRecord.of, latent.beside)),
+                caption=caption,
+                target_caption=target,
+                strengths=(1.0,),
+                directions=tuple(directions[index]) if directions else (),
+                mixing=check_mixing(request.mixing),
+                local=local,
+                calibrated=calibrated,
+                evaluations=0,
+                before=latent.provenance,
+            )
+            for index, (frame, caption, target) in enumerate(zip(latent.frames, latent.captions, targets, strict=True))
+        ]
 
     def _direction_record(self, direction: Direction, part: Direction, share: float, index: int) -> DirectionRecord:
         row = direction.row(index)
@@ -464,5 +430,8 @@ class _Way:
     slider: Slider
 
 
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
+def _request(options: Mapping[str, Any], **fields: Any) -> EditRequest:
+    """A request with these options, of which those in `ARM_SETTINGS` are settings of the editor."""
+    settings = {name: options[name] for name in ARM_SETTINGS if options.get(name) is not None}
+    others = {name: value for name, value in options.items() if name not in (*ARM_SETTINGS, "progress")}
+    return EditRequest.of(settings=settings, **others, **fields)

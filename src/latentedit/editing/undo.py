@@ -26,8 +26,7 @@ from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks, read_image
 
-ROUNDS = 5
-"""Rounds of the fixed point; on the calibration portraits more did not come closer."""
+ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer
 
 
 def undo(path: str | Path) -> Image.Image:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import torch
 
@@ -11,10 +11,9 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction import Direction, found_under_no_text, load_direction
-from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import MoveOptions, Session, SweepOptions
+from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
@@ -24,28 +23,16 @@ from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, MaskLike, preview_of
+from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 
-PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
-"""Strengths that the preview of a direction shows."""
+PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths that the preview of a direction shows
 
 
-def identify(
-    latent: JointLatent,
-    *,
-    to: str | Sequence[str] | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    instruction: str | Sequence[str] | None = None,
-    method: HSDS | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Direction:
+def identify(latent: JointLatent, **options: Unpack[IdentifyOptions]) -> Direction:
     """Find the direction from the captions of images to another text; see `Session.identify`."""
-    return Session(latent).identify(
-        to=to, change=change, instruction=instruction, method=method, seed=seed, progress=progress
-    )
+    return Session(latent).identify(**options)
 
 
 def manipulate(
@@ -131,30 +118,18 @@ def edit(
     picture: PictureLike | Sequence[PictureLike],
     *,
     to: str | Sequence[str] | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    instruction: str | Sequence[str] | None = None,
-    direction: Direction | Sequence[Direction | Path] | None = None,
     caption: str | Sequence[str] | None = None,
-    captioner: str | Captioner | None = None,
-    beside: Sequence[PictureLike] = (),
-    mask: MaskLike | None = None,
-    strength: float | Sequence[float] = 1.0,
-    method: str | Editor | None = None,
-    mixing: Mixing = "sum",
-    local: bool | None = None,
-    seed: int = 0,
-    anyway: bool = True,
-    progress: Progress | None = None,
+    **options: Unpack[_EditOptions],
 ) -> EditResult | list[EditResult]:
     """Edit images as ``latentedit edit`` does.
 
     Args:
         model: the model.
         picture: one image, or a list; a list runs as one batch for each size that the model needs.
-        to: as for `EditRequest`, as are the following.
-        change: one or several.
-        instruction: one or several, for a model that sees the images.
-        direction: one or several.
+        to: as for `EditRequest`.
+        caption: likewise.
+        options: ``progress``, called after each step, and the other arguments of `EditRequest`; its tuples may be given
+            as one value or as any sequence.
 
     Returns:
         One result, or a list in the order of the images.
@@ -162,22 +137,8 @@ def edit(
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
     """
-    request = EditRequest.of(
-        to=to,
-        change=change,
-        instruction=instruction,
-        direction=direction,
-        caption=caption,
-        captioner=captioner,
-        beside=tuple(beside),
-        mask=mask,
-        strength=strength,
-        method=method,
-        mixing=mixing,
-        local=local,
-        seed=seed,
-        anyway=anyway,
-    )
+    progress = options.pop("progress", None)
+    request = EditRequest.of(to=to, caption=caption, **options)
     if isinstance(picture, PictureLike):
         return edit_pictures(model, [picture], request, progress=progress)[0]
     return edit_pictures(model, picture, request, progress=progress)
@@ -223,10 +184,14 @@ def run(
     captions = None if request.caption is None else one_each(request.caption, len(opened), "caption")
     to = None if request.to is None else one_each(request.to, len(opened), "target caption")
     frames = fit_all(model, opened, mask=request.mask)
-    if captions is None and _needs_no_caption(model, request):
+    unread = not request.instructed and request.captioner is None and captioner_for(model) is None
+    if captions is None and unread and found_under_no_text(request.loaded):
         captions = ("",) * len(opened)
+    apart, groups = composes(request, model), dict[Any, list[int]]()
+    for index, frame in enumerate(frames):
+        groups.setdefault(index if apart else frame.pixels.shape, []).append(index)
     results: dict[int, list[EditResult]] = {}
-    for group in _groups(frames, apart=composes(request, model)):
+    for group in groups.values():
         latent = encode_frames(
             model,
             [frames[index] for index in group],
@@ -265,23 +230,7 @@ def calibrate_direction(
     return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
 
 
-def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:
-    """Nobody can caption the images, and the directions of the request were found under no text."""
-    unread = request.captioner is None and captioner_for(model) is None
-    return unread and not request.instructed and found_under_no_text(request.loaded)
-
-
 def _session_of_one(latent: JointLatent) -> Session:
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one picture; got {len(latent)} of them. Use a Session")
     return Session(latent)
-
-
-def _groups(frames: Sequence[Frame], *, apart: bool) -> list[list[int]]:
-    """Indices of the images that are edited together: those of one shape, or each alone."""
-    if apart:
-        return [[index] for index in range(len(frames))]
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, frame in enumerate(frames):
-        groups.setdefault(tuple(frame.pixels.shape), []).append(index)
-    return list(groups.values())

@@ -17,8 +17,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, from_plain, settings, to_plain
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.guard.corruptions import CORRUPTIONS
-from latentedit.guard.guard import Guard, guard_losses
+from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.instructions import no_change_residuals
@@ -74,7 +73,7 @@ class CalibratedSettings:
         pictures: number of images on which settings were compared.
         evaluations: network evaluations of an edit.
         preferred: used even where the model's maker tuned settings.
-        tried: name of each candidate to its mean criteria (`criteria`), the best first.
+        tried: name of each candidate to its mean criteria (`settings_search`), the best first.
     """
 
     eim: EIM

@@ -6,7 +6,7 @@ caption by the model's captioner (the image's own where it has none), u is no te
     known      loss(.5, c) is at most the 98 % quantile of the model's own samples, and at most loss(.5, u): the caption
                helps (a model whose own samples do not show that has a higher bound)
     unknown    the framer finds no subject, or loss(.7, c) is nearer, in logarithms, to the least median of the model's
-               samples after a severe corruption than to the largest after a mild one (`corruptions`)
+               samples after a severe corruption than to the largest after a mild one (`CORRUPTIONS`)
     doubtful   otherwise
 
 All images get the same noises. All thresholds come from samples of the model itself (`calibration`), so no other images
@@ -16,17 +16,17 @@ are needed. Derived here.
 import dataclasses
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
 from latentedit.core.settings import Count, from_plain, settings
-from latentedit.guard.corruptions import CORRUPTIONS
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.crop import framer_for
 from latentedit.latents.denoising import denoising_losses
@@ -35,19 +35,66 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import GUARD, calibration_of
 
-NEAR, FAR = 0.5, 0.7
-"""Noise levels: the first separates known images best from all others, the second unknown ones."""
-
-_KNOWN = 0.98
-"""Share of the model's own samples whose loss counts as known."""
-
-_CAPTIONED = 0.95
-"""Share of the model's own samples whose caption should help."""
-
+NEAR, FAR = 0.5, 0.7  # noise levels: the first separates known images best from all others, the second unknown ones
+_KNOWN = 0.98  # share of the model's own samples whose loss counts as known
+_CAPTIONED = 0.95  # share of the model's own samples whose caption should help
 _ELSEWHERE = (
     "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). If another program "
     "made the edit, `latentedit keep` copies only the change onto the original. "
 )
+
+Pixels = Float[Tensor, "b 3 h w"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Corruption:
+    """A corruption of images in [-1, 1] that keeps their size, and the reason that it stands for."""
+
+    reason: Reason
+    severe: bool
+    apply: Callable[[Pixels], Pixels]
+
+
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    return functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+
+
+def _blurred(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[2:]
+    return _resized(_resized(pixels, (height // 4, width // 4)), (height, width))
+
+
+def _shrunk(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[2:]
+    small = _resized(pixels, (height // 2, width // 2))
+    top, left = (height - height // 2) // 2, (width - width // 2) // 2
+    margins = (left, width - width // 2 - left, top, height - height // 2 - top)
+    return functional.pad(small, margins, mode="replicate")
+
+
+def _zoomed(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[2:]
+    return _resized(pixels[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4], (height, width))
+
+
+def _shuffled(pixels: Pixels, cells: int) -> Pixels:
+    """The squares of a grid in another order, the same for all images; none stays where it was."""
+    rows = [row.chunk(cells, dim=3) for row in pixels.chunk(cells, dim=2)]
+    moved = [[rows[(y + 1 + x) % cells][(x + 1) % cells] for x in range(cells)] for y in range(cells)]
+    return torch.cat([torch.cat(row, dim=3) for row in moved], dim=2)
+
+
+CORRUPTIONS: Mapping[str, Corruption] = {
+    "grey": Corruption(reason="colours", severe=False, apply=lambda x: x.mean(1, keepdim=True).expand_as(x)),
+    "hue": Corruption(reason="colours", severe=False, apply=lambda x: x.roll(1, dims=1)),
+    "blurred": Corruption(reason="size", severe=False, apply=_blurred),
+    "shrunk": Corruption(reason="framing", severe=False, apply=_shrunk),
+    "zoomed": Corruption(reason="framing", severe=False, apply=_zoomed),
+    "upside down": Corruption(reason="style", severe=True, apply=lambda x: x.flip(2)),
+    "quarters exchanged": Corruption(reason="style", severe=True, apply=lambda x: _shuffled(x, 2)),
+    "shuffled": Corruption(reason="style", severe=True, apply=lambda x: _shuffled(x, 4)),
+}
+"""Corruptions by name: mild ones leave images of their kind, severe ones do not. Calibrated guards name them."""
 
 
 @settings

@@ -1,8 +1,18 @@
 """Settings of Encode, Identify, Manipulate for a model that nobody tuned, found without right answers.
 
 The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
-those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by what the
-model and the other edits say of each edit (`criteria`). The edits by the best settings then decide
+those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by the sum of
+their ranks (`rank_sums`) by three criteria, where ``loss(z, c)`` is how well the model denoises a clean latent under a
+text (`latents.denoising`), x is the image under its own text c0, and z an edit towards c1:
+
+    residual    loss(z, c1) / loss(x, c0)                 high for edits that do too little, and off the manifold
+    share       |1 - share of the verdict| (`judge`)      distance of the visible change from the wanted one
+    consensus   |change - median of the changes by other settings| of pixels, relative to the median of all
+
+each a mean over `LEVELS`, or over pixels; lower is better. Agreement between seeds, there and back again, success by an
+attribute reader, the verdict's share itself and the change outside do not choose settings: edits that do nothing, or
+too much, are best by them. What each is worth was measured where right answers are known
+(``results/acceptance/truth-free.json``). The edits by the best settings then decide
 
     local       whether changes that are kept to where they are strong lie nearer to the consensus
     level       of verdicts: where the shares of the change that the model sees differ least
@@ -14,18 +24,23 @@ Derived here.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Float64
 from PIL import ImageOps
+from scipy.stats import rankdata
 from torch import Tensor
+from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Natural, settings
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.text import embed_aligned
@@ -33,24 +48,23 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
-from latentedit.guard.corruptions import CORRUPTIONS
-from latentedit.guard.criteria import (
-    CONSENSUS,
-    WHOLE,
-    Criteria,
-    consensus_distances,
-    levels_of,
-    losses_at,
-    rank_sums,
-    smaller,
-)
+from latentedit.guard.guard import CORRUPTIONS
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import phrase_key, read_phrases
+from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTINGS
+
+LEVELS = (0.5, 0.65, 0.8, 0.9)  # noise levels of the criteria
+RESIDUAL, SHARE, CONSENSUS = "residual", "share", "consensus"  # the criteria, as a calibration file names them
+WHOLE = "consensus, not local"
+"""The consensus of changes that are not kept to where they are strong, as a calibration file names it."""
+
+_FAINT = 0.01  # margins of less than this share of the loss say that the model hardly tells the texts apart
+_SIDE = 128  # longest side in pixels at which changes are compared
 
 USUAL: Mapping[str, Any] = {
     "levels": (0.99, 0.0),
@@ -84,17 +98,112 @@ AROUND: Mapping[str, Mapping[str, Any]] = {
 }
 """Candidates, as they differ from `USUAL`; none takes more evaluations than it."""
 
-DEFAULT = "the library's default"
-"""Name of the candidate with the library's defaults."""
+DEFAULT = "the library's default"  # name of the candidate with the library's defaults
+_EDITS = 0.98  # share of the edits by the best settings that must not count as damaged
+_DAMAGE = (1.2, 10.0)  # range of the residual from which an edit counts as damaged
+_LEAST_SHARE = (0.25, 0.5)  # range of the share from which an edit counts as done; a full change has about 1
 
-_EDITS = 0.98
-"""Share of the edits by the best settings that must not count as damaged."""
 
-_DAMAGE = (1.2, 10.0)
-"""Range of the residual from which an edit counts as damaged."""
+def levels_of(model: Backbone) -> tuple[float, ...]:
+    """The levels of `LEVELS` that the model has."""
+    return tuple(s for s in LEVELS if model.capabilities.s_min <= s <= model.capabilities.s_max)
 
-_LEAST_SHARE = (0.25, 0.5)
-"""Range of the share from which an edit counts as done; a full change has about 1."""
+
+def losses_at(
+    latent: JointLatent, texts: Sequence[Condition], z: Float[Tensor, "b *latent"], *, seed: Seed
+) -> Float64[Tensor, "levels texts b"]:
+    """Denoising losses of clean latents under texts at `levels_of` the model; two evaluations each."""
+    found = [
+        denoising_losses(latent.backbone, z, texts, level=level, pairs=1, seed=seed, purpose="criteria")
+        for level in levels_of(latent.backbone)
+    ]
+    return torch.stack(found).cpu().double()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Criteria:
+    """What the model and other edits say of edits; losses are relative to that of each image under its own text.
+
+    Args:
+        own: loss of the edit under the image's own text.
+        target: loss of the edit under the target text.
+        margin: 1 less the loss of the image under the target text; below 0 where its own text fits it better.
+        consensus: `consensus_distances` of the local changes.
+        whole: the same of the whole changes.
+    """
+
+    own: Float64[Tensor, "levels b"]
+    target: Float64[Tensor, "levels b"]
+    margin: Float64[Tensor, "levels b"]
+    consensus: Float64[Tensor, " b"]
+    whole: Float64[Tensor, " b"]
+
+    @classmethod
+    def of(
+        cls,
+        before: Float64[Tensor, "levels 2 b"],
+        after: Float64[Tensor, "levels 2 b"],
+        *,
+        consensus: Float64[Tensor, " b"],
+        whole: Float64[Tensor, " b"],
+    ) -> Self:
+        """From `losses_at` of the images and of their edits, each under the own and under the target text."""
+        scale = before[:, 0].clamp_min(1e-30)
+        own, target, margin = after[:, 0] / scale, after[:, 1] / scale, 1 - before[:, 1] / scale
+        return cls(own=own, target=target, margin=margin, consensus=consensus, whole=whole)
+
+    @classmethod
+    def joined(cls, batches: Sequence["Criteria"]) -> Self:
+        """The criteria of several batches as one."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: torch.cat([getattr(one, name) for one in batches], dim=-1) for name in names})
+
+    @property
+    def share(self) -> Float64[Tensor, "levels b"]:
+        """The verdict's share of the change; nan where the model hardly tells the texts apart."""
+        margin = self.margin.masked_fill(self.margin > -_FAINT, torch.nan)
+        return (self.own - self.target - margin) / (-2 * margin)
+
+    @property
+    def residual(self) -> Float64[Tensor, "levels b"]:
+        """The verdict's off-manifold residual."""
+        return torch.minimum(self.own, self.target)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each criterion; the share's distance is at most 1, and 1 where there is no share."""
+        share = (1 - self.share).abs().clamp(max=1).nanmean(0).nan_to_num(1.0)
+        means = {RESIDUAL: self.target, SHARE: share, CONSENSUS: self.consensus, WHOLE: self.whole}
+        return {name: float(values.mean()) for name, values in means.items()}
+
+
+def smaller(change: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+    """Changes of pixels as they are compared: averaged to sides of at most 128 pixels."""
+    height, width = change.shape[-2:]
+    if max(height, width) <= _SIDE:
+        return change
+    scale = _SIDE / max(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return functional.interpolate(change, size=size, mode="area")
+
+
+def consensus_distances(changes: Float[Tensor, "k b 3 h w"]) -> Float64[Tensor, "k b"]:
+    """Root mean square distance of each change from the median of the others, relative to that of the median of all.
+
+    The number of changes is even and at least four.
+    """
+    half = len(changes) // 2
+    ordered = changes.sort(dim=0).values
+    low, high = ordered[half - 1], ordered[half]  # without one of the lower half, the median is the high one
+    others = torch.where(changes <= low, high, low)
+    size = to_float64((low + high) / 2).flatten(1).square().mean(1).sqrt()
+    return to_float64(changes - others).flatten(2).square().mean(2).sqrt() / size.clamp_min(1e-6)
+
+
+def rank_sums(means: Sequence[Mapping[str, float]]) -> list[float]:
+    """The sum of each setting's ranks by the three criteria, from the means of each; the lowest is the best."""
+    ranks = [rankdata([one[name] for one in means]) for name in (RESIDUAL, SHARE, CONSENSUS)]
+    return [float(sum(row)) for row in zip(*ranks, strict=True)]
 
 
 @settings
@@ -145,12 +254,13 @@ def calibrate_settings(
     if pictures:
         how = dataclasses.replace(how, pictures=len(pictures))
     texts = list(captions) or default_captions(model, how.pictures)
-    source = Source(model=model, texts=texts, pictures=tuple(pictures), captioned=bool(captions), how=how)
+    given: dict[str, Any] = {"model": model, "texts": texts, "pictures": pictures, "labelled": bool(captions)}
+    batch = functools.partial(_batch, how=how, **given)
     total = len(how.batches) + 1
     found: list[dict[str, Criteria]] = []
     corrupted: list[Tensor] = []
     for positions in how.batches:
-        latent, target = source.batch(positions)
+        latent, target = batch(positions)
         decoded = model.decode(latent.z)
         before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
         found.append(evaluate(latent, target, decoded, before, seed=how.seed))
@@ -165,7 +275,7 @@ def calibrate_settings(
     order = [name for _, _, name in sorted(ranks)]
     best, editor = order[0], editors[order[0]]
     judge = suitable_judge(levels_of(model), criteria[best], torch.cat(corrupted, dim=-1))
-    latent, target = source.batch(how.batches[0])
+    latent, target = batch(how.batches[0])
     slider = editor.slider(latent, editor.direction(latent, target, seed=how.seed), seed=how.seed)
     slider.judge = judge
     reached = slider.calibration()
@@ -182,40 +292,34 @@ def calibrate_settings(
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Images, drawn from texts or given (and then, if ``captioned``, described by the texts), and their targets."""
-
-    model: Backbone
-    texts: list[str]
-    pictures: tuple[PictureLike, ...] = ()
-    captioned: bool = False
-    how: Search
-
-    def batch(self, positions: range) -> tuple[JointLatent, Condition]:
-        """The images at these positions, and their embedded target texts."""
-        rows = [position % len(self.texts) for position in positions]
-        said = [self.texts[row] for row in rows]
-        latent = self._given(positions, said) if self.pictures else self._drawn(positions, said)
-        targets = [
-            exchanged(caption, [*self.texts[row + 1 :], *self.texts[: row + 1]], position)
-            for caption, row, position in zip(latent.captions, rows, positions, strict=True)
-        ]
-        return latent, embed_aligned(self.model, latent.captions, targets)
-
-    def _drawn(self, positions: range, captions: list[str]) -> JointLatent:
-        model, how = self.model, self.how
-        pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=positions.start))
-        reader = captioner_for(model)
-        said = captions if reader is None else reader.caption(pixels)
-        return JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
-
-    def _given(self, positions: range, captions: list[str]) -> JointLatent:
-        images = [open_picture(self.pictures[position]).on_white() for position in positions]
-        smallest, side, largest = self.model.capabilities.sizes
+def _batch(
+    positions: range,
+    *,
+    model: Backbone,
+    texts: list[str],
+    pictures: Sequence[PictureLike],
+    labelled: bool,
+    how: Search,
+) -> tuple[JointLatent, Condition]:
+    """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts."""
+    rows = [position % len(texts) for position in positions]
+    said = [texts[row] for row in rows]
+    if pictures:
+        images = [open_picture(pictures[position]).on_white() for position in positions]
+        smallest, side, largest = model.capabilities.sizes
         if smallest != largest:  # the middle of each, so that all share a batch
             images = [ImageOps.fit(image, (side, side)) for image in images]
-        return encode_frames(self.model, fit_all(self.model, images), caption=captions if self.captioned else None)
+        latent = encode_frames(model, fit_all(model, images), caption=said if labelled else None)
+    else:
+        pixels = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
+        reader = captioner_for(model)
+        said = said if reader is None else reader.caption(pixels)
+        latent = JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
+    targets = [
+        exchanged(caption, [*texts[row + 1 :], *texts[: row + 1]], position)
+        for caption, row, position in zip(latent.captions, rows, positions, strict=True)
+    ]
+    return latent, embed_aligned(model, latent.captions, targets)
 
 
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:

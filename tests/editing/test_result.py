@@ -13,8 +13,7 @@ from torch import Tensor
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.editing.measure import Moved, measured
-from latentedit.editing.result import EditResult, measure_effect
+from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.local_change import local_change
 from latentedit.latents import pictures
@@ -63,14 +62,12 @@ def results(
         for frame, caption, target in zip(latent.frames, latent.captions, targets, strict=True)
     ]
     with metered(latent.backbone) as meter:
-        return measured(latent, edited(latent, moved, records, cross_talk), meter)
+        return measured(latent, meter, records=records, cross_talk=cross_talk, **towards_green(latent, moved))
 
 
-def edited(
-    latent: JointLatent, moved: Sequence[StrengthResult], records: Sequence[RunRecord], cross_talk: Tensor | None = None
-) -> Moved:
+def towards_green(latent: JointLatent, moved: Sequence[StrengthResult]) -> dict[str, Any]:
     target = latent.backbone.embed(["green"] * len(latent))
-    return Moved(steps=moved, records=records, target=target, evaluations=[7] * len(moved), cross_talk=cross_talk)
+    return {"steps": moved, "target": target, "evaluations": [7] * len(moved)}
 
 
 def at(
@@ -123,7 +120,7 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
     with metered(backbone) as meter:
         backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
         assert meter.read()[0] == 12
-        rows = measured(latent, edited(latent, moved, [record] * 2), meter)
+        rows = measured(latent, meter, records=[record] * 2, **towards_green(latent, moved))
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
         assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
         evaluations, seconds = meter.read()
