@@ -172,7 +172,7 @@ def test_another_manifest_is_refused_and_nothing_is_changed(
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
     folder: RunFolder, work: SmallWork, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be written"):
         begin(read_only_folder / "run", work)
 
     monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError(13, "Permission denied")))

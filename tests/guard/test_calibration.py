@@ -86,7 +86,7 @@ def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be written"):
         keep_calibration(colours, guard=calibrate_guard(colours, captions=["red"], how=HOW))
     colours.fingerprint = ""
     with pytest.raises(ConfigError, match="no fingerprint"):
