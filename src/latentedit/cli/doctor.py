@@ -138,7 +138,8 @@ def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: b
     how = " and ".join(f"{name}={value!r}" for name, value in chosen.items())
     yield _row("fits", f"{placement.device} with {how}: {gigabytes(needs.total_bytes(placement))} of {free} free")
     if load:
-        yield from _try_model(dataclasses.replace(choice, dtype=None).or_else(ModelChoice(**chosen)), quiet=quiet)
+        suited = ModelChoice(dtype=chosen["dtype"], placement=chosen["placement"])
+        yield from _try_model(dataclasses.replace(choice, dtype=None).or_else(suited), quiet=quiet)
 
 
 def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
