@@ -1,7 +1,4 @@
-"""Writes a page for each paper from the records in ``results/claims``: ``python -m tools.claims``.
-
-Plots that ``latentedit reproduce`` left beside the records move to where the pages show them.
-"""
+"""Writes a page per paper from ``results/claims``, and moves the plots to it: ``python -m tools.claims``."""
 
 from collections.abc import Sequence
 
