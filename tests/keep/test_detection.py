@@ -38,6 +38,8 @@ def test_an_island_counts_only_where_it_outweighs_what_noise_heaps_up() -> None:
     among = detection._hysteresis([heaps(change, chance, (60, 120, 7, 6.0, 6.5))], NOTHING, NO_DENSITY, INNER, NOTHING)
     assert among[35, 35]
     assert not among[104, 104]
+    small, heavy = (100, 100, 12, 9.0, 9.0), (20, 110, 40, 7.5, 7.5)  # many certain pixels, and many that are not
+    assert detection._hysteresis([heaps(small, heavy)], NOTHING, NO_DENSITY, INNER, NOTHING)[104, 104]
 
 
 def test_what_lies_along_the_edge_counts_for_nothing_by_itself() -> None:

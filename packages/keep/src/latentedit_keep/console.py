@@ -14,10 +14,8 @@ from latentedit_keep.errors import OutputError
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
-_LABEL_WIDTH = 12
 _RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}  # options named differently
 
-# An error message: the problem and, after the last full stop, the remedy.
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
@@ -113,7 +111,7 @@ def fail(text: object) -> None:
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Labels and texts, aligned; long texts are not wrapped, so that they can be piped."""
-    width = max([_LABEL_WIDTH, *(len(label) + 1 for label, _ in rows)])
+    width = max([12, *(len(label) + 1 for label, _ in rows)])
     for label, text in rows:
         say(f"  {label:<{width}}{text}")
 

@@ -49,7 +49,7 @@ _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is be
 _FAR = 0.04  # of the side: distance from a change at which pixels count for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
-_LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component
+_LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many certain pixels suffice alone
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 
 
@@ -168,7 +168,9 @@ def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inn
     weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
     weights[0] = 0
     unsure = float(weights[sure < _SURE_PX].max())
-    found = (weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels]
+    certain = np.bincount(labels[(colours > HIGH) & inner], minlength=count)
+    least = _LEAST_WEIGHT * side * side
+    found = ((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least))[labels]
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
