@@ -99,11 +99,13 @@ class ModelFolder:
         return self.path if not own.is_dir() and (self.path / _configuration_file(part)).is_file() else own
 
     def load(self, dtype: torch.dtype = torch.float32) -> Any:
-        """The stock pipeline on the CPU, with the VAE in float32 or better; networks are frozen, in evaluation mode."""
+        """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks."""
         variant = pipeline_variant(self.weight_folders())
         options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
         with quiet_libraries(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch_dtype, the only name before diffusers 0.36
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # torch_dtype: deprecated by now, and the only name in diffusers 0.31
             kind = library_class("diffusers", self.pipeline)
             given = self._unused_parts(kind)
             if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
@@ -119,7 +121,6 @@ class ModelFolder:
                 raise ModelError(
                     f"the tensor {missing[0]} is missing in {files}, with {len(missing) - 1} more. {_AGAIN}"
                 )
-            network.eval().requires_grad_(False)
         return pipeline
 
     def _unused_parts(self, kind: Any) -> dict[str, Any]:
