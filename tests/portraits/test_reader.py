@@ -44,3 +44,16 @@ class TestPortraitReader(CaptionerContract):
     @pytest.fixture
     def captioner(self) -> PortraitReader:
         return PortraitReader.from_folder(bundled_folder("portraits"))
+
+
+def test_partial_captions_are_completed_from_the_picture() -> None:
+    """Reading and grammar together give the captions that the renderer's scene would give."""
+    reader = PortraitReader.bundled()
+    scenes = draw_split("calibration", 16, 5)
+    pixels = to_pixels(np.stack([render_array(scene, 128) for scene in scenes]))
+    pairs = [("a person with a sad mouth", "a person with a smile") for _ in scenes]
+    for scene, read, done in zip(scenes, reader.attributes(pixels), reader.complete(pixels, pairs), strict=True):
+        assert read == scene  # the classifier knows these; otherwise choose others
+        assert done.source == full_caption(scene.replace(mouth="sad"))
+        assert done.target == full_caption(scene.replace(mouth="smile"))
+        assert bool(done.contradictions) == (scene.mouth != "sad")

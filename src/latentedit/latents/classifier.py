@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from latentedit.core.rng import seeded
 from latentedit.latents.captions.base import AttributeReader
-from latentedit.latents.worlds import Described
+from latentedit.latents.captions.change import read_phrases
+from latentedit.latents.captions.completion import Completion, complete_phrases
+from latentedit.latents.worlds import NONE, Described
 from latentedit.models.registry import bundled_folder
 
 
@@ -114,6 +116,44 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         """Attribute names and values of each picture."""
         return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
+
+    def say(self, scene: Any) -> str:
+        """The complete caption of a scene in canonical phrases."""
+        raise NotImplementedError
+
+    def stated(self, caption: str) -> Mapping[str, str]:
+        """The attributes and values that a caption states."""
+        raise NotImplementedError
+
+    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
+        """The complete caption of each picture."""
+        return [self.say(scene) for scene in self.attributes(pixels)]
+
+    def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
+        """Each pair by the grammar: what a caption states holds, and the classifier reads the rest."""
+        return [self._completed(scene, *pair) for scene, pair in zip(self.attributes(pixels), pairs, strict=True)]
+
+    def _completed(self, scene: Any, source: str, target: str) -> Completion:
+        old, new = self.stated(source), dict(self.stated(target))
+        new |= {name: NONE for name in old.keys() - new.keys() if NONE in self.values[name]}  # what the target drops
+        before = scene.replace(**old)
+        after = before.replace(**{name: value for name, value in new.items() if getattr(before, name) != value})
+        made = [self._merged(text, state) for text, state in ((source, before), (target, after))]
+        differing = {name: value for name, value in old.items() if getattr(scene, name) != value}
+        return Completion(
+            source=made[0][0],
+            target=made[1][0],
+            added=tuple(dict.fromkeys(made[0][1] + made[1][1])),
+            contradictions=tuple(
+                f"{name.replace('_', ' ')}: the caption says {value!r}, the captioner reads {getattr(scene, name)!r}"
+                for name, value in differing.items()
+            ),
+        )
+
+    def _merged(self, caption: str, scene: Any) -> tuple[str, tuple[str, ...]]:
+        canonical = read_phrases(self.say(scene), lead=True)
+        text, added = complete_phrases(caption, [phrase.text for phrase in canonical.phrases], self.stated)
+        return (text if read_phrases(caption, lead=True).lead else f"{canonical.lead} {text}"), added
 
 
 def split_logits(logits: Float[Tensor, "b values"], scene: type[Described]) -> tuple[Float[Tensor, "b k"], ...]:

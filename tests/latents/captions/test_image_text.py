@@ -30,7 +30,7 @@ WEIGHTS = "model.safetensors"
 def short() -> Iterator[None]:
     """Captions of untrained networks never end by themselves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_text, "_MAX_NEW_TOKENS", LONGEST)
+        patch.setattr(image_text, "_CAPTION_TOKENS", LONGEST)
         yield
 
 

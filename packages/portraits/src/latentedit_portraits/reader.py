@@ -1,13 +1,12 @@
 """The attribute classifier of portraits: for captions and for measuring."""
 
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Mapping
 
 from latentedit.latents.captions.change import Change
 from latentedit.latents.classifier import AttributeClassifier
 from latentedit.models.base import Backbone
 from latentedit_portraits.attributes import Attributes, draw_split
-from latentedit_portraits.captions import full_caption
+from latentedit_portraits.captions import full_caption, parse
 from latentedit_portraits.rewriting import rewrite
 
 _EXAMPLES = 22  # seed of the captions that are given as examples
@@ -19,9 +18,13 @@ class PortraitReader(AttributeClassifier):
     scene = Attributes
     model = "portraits"
 
-    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """The full caption of each picture."""
-        return [full_caption(item) for item in self.attributes(pixels)]
+    def say(self, scene: Attributes) -> str:
+        """The canonical caption, which names every attribute."""
+        return full_caption(scene)
+
+    def stated(self, caption: str) -> Mapping[str, str]:
+        """The attributes and values that a caption states."""
+        return parse(caption)
 
     def examples(self, count: int) -> list[str]:
         """Full captions of portraits that neither training nor tests have seen."""

@@ -3,6 +3,7 @@
 import abc
 import pkgutil
 import re
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ModelError, RegistryError, require
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.completion import REQUEST, Completion, append_answer, append_omitted
 from latentedit.models.base import Backbone
 from latentedit_keep.files import user_path
 
@@ -43,9 +45,33 @@ class Captioner(abc.ABC):
         del count
         return []
 
+    def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
+        """Each image's source and target caption with what they omit, see `completion`; one description per image."""
+        described = self.caption(pixels)
+        return [append_omitted(*pair, text) for pair, text in zip(pairs, described, strict=True)]
+
     def change(self, caption: str, change: Change) -> str:
         """The caption with a change made as in any text, or a `ConfigError`; captioners with a grammar override it."""
         return change.apply(caption)
+
+
+class PromptedCaptioner(Captioner):
+    """A captioner that answers prompts about an image."""
+
+    @abc.abstractmethod
+    def answer(self, image: Image.Image, prompt: str) -> str:
+        """The answer to a prompt, not empty."""
+
+    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
+        """One caption per image."""
+        return [clean_caption(self.answer(image, INSTRUCTION)) for image in to_images(pixels)]
+
+    def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
+        """Each pair by one answer."""
+        return [
+            append_answer(source, target, self.answer(image, REQUEST.format(source=source, target=target)))
+            for image, (source, target) in zip(to_images(pixels), pairs, strict=True)
+        ]
 
 
 class AttributeReader(Captioner):

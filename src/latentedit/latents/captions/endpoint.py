@@ -6,18 +6,16 @@ import os
 from typing import Any
 
 import openai
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from latentedit.core.errors import CaptionError, ConfigError
-from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, one_line, to_images
+from latentedit.latents.captions.base import PromptedCaptioner, one_line
 
 _KEY_VARIABLE, _URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 _MOST_LETTERS = 300  # of a server's answer, in an error
 
 
-class VisionEndpoint(Captioner):
+class VisionEndpoint(PromptedCaptioner):
     """A model behind an endpoint, at temperature 0 with seed 0; law 2 holds as far as its server keeps to them.
 
     Each picture is a request of its own to ``{OPENAI_BASE_URL}/chat/completions``, by default OpenAI's, with the key in
@@ -41,26 +39,23 @@ class VisionEndpoint(Captioner):
         except Exception as error:  # httpx has errors of its own for addresses
             raise ConfigError(f"{_URL_VARIABLE} is not a URL such as http://localhost:8000/v1. Set it again") from error
 
-    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; a `CaptionError` if a request fails or has no caption in its answer."""
-        return [self._caption(image) for image in to_images(pixels)]
-
-    def _caption(self, image: Image.Image) -> str:
+    def answer(self, image: Image.Image, prompt: str) -> str:
+        """The answer to a prompt; a `CaptionError` if the request fails or the answer has no text."""
         image.save(file := io.BytesIO(), format="PNG")
         url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-        content: Any = [{"type": "text", "text": INSTRUCTION}, {"type": "image_url", "image_url": {"url": url}}]
+        content: Any = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": url}}]
         said: Any = [{"role": "user", "content": content}]
-        caption, reason = "", "its answer has no text"
+        text, reason = "", "its answer has no text"
         try:
             answer = self._client.chat.completions.create(model=self.model, messages=said, temperature=0, seed=0)
-            caption = clean_caption(answer.choices[0].message.content or "")
+            text = (answer.choices[0].message.content or "").strip()
         except openai.OpenAIError as error:
             reason = one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
         except (AttributeError, IndexError, TypeError, ValueError):
             pass  # another kind of server answered
-        if not caption:  # outside of `except`: the error of the library may hold the key
+        if not text:  # outside of `except`: the error of the library may hold the key
             raise CaptionError(
                 f"{self.name} returned no caption: {reason}. Check {_URL_VARIABLE} (most end in /v1), {_KEY_VARIABLE} "
                 "and the model's name"
             )
-        return caption
+        return text

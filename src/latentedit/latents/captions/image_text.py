@@ -1,6 +1,7 @@
 """Captions from the image-to-text models of transformers: BLIP, Florence-2, and models that chat."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from latentedit.core.errors import MissingDependencyError, ModelError
-from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, to_images
+from latentedit.latents.captions.base import INSTRUCTION, Captioner, PromptedCaptioner
+from latentedit.latents.captions.completion import Completion
 from latentedit.models.hub import download
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.weights import refuse_pickles
@@ -20,14 +22,15 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")
 _FLORENCE_TASK = "<MORE_DETAILED_CAPTION>"
-_MAX_NEW_TOKENS = 77  # what CLIP's text encoder reads
+_CAPTION_TOKENS = 77  # what CLIP's text encoder reads
+_ANSWER_TOKENS = 160  # of other answers: phrases for two captions, and contradictions
 
 
-class ImageToText(Captioner):
+class ImageToText(PromptedCaptioner):
     """A model that describes pictures: greedily decoded, one picture at a time, so that others do not matter.
 
-    A model with a chat template gets `INSTRUCTION`, Florence-2 its task of a detailed caption, any other the picture
-    alone.
+    A model with a chat template gets the prompt, Florence-2 its task of a detailed caption, any other the picture
+    alone; the last two describe the picture whatever the prompt is.
     """
 
     def __init__(self, network: Any, processor: Any, *, name: str) -> None:
@@ -71,22 +74,28 @@ class ImageToText(Captioner):
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
         """One caption a picture; a `ModelError` if one is empty."""
-        captions = [self._caption(image) for image in to_images(pixels)]
+        captions = super().caption(pixels)
         if not all(captions):
             raise ModelError(f"{self.name} returned an empty caption. Use another captioner, or pass a caption")
         return captions
 
-    def _caption(self, image: Image.Image) -> str:
+    def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
+        """Each pair by one answer, or by a caption from models that take no prompt."""
+        return super().complete(pixels, pairs) if self._chats else Captioner.complete(self, pixels, pairs)
+
+    def answer(self, image: Image.Image, prompt: str) -> str:
+        """The answer of a model with a chat template; a description by others."""
+        most = _CAPTION_TOKENS if prompt == INSTRUCTION else _ANSWER_TOKENS
         with quiet_libraries():
-            inputs = self._inputs(image).to(self._network.device, self._network.dtype)
-            tokens = self._network.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=_MAX_NEW_TOKENS)
+            inputs = self._inputs(image, prompt).to(self._network.device, self._network.dtype)
+            tokens = self._network.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=most)
             if self._chats:
                 tokens = tokens[:, inputs["input_ids"].shape[1] :]
-            return clean_caption(self._processor.batch_decode(tokens, skip_special_tokens=True)[0])
+            return self._processor.batch_decode(tokens, skip_special_tokens=True)[0]
 
-    def _inputs(self, image: Image.Image) -> Any:
+    def _inputs(self, image: Image.Image, prompt: str) -> Any:
         if self._chats:
-            content = [{"type": "image", "image": image}, {"type": "text", "text": INSTRUCTION}]
+            content = [{"type": "image", "image": image}, {"type": "text", "text": prompt}]
             return self._processor.apply_chat_template(
                 [{"role": "user", "content": content}],
                 add_generation_prompt=True,

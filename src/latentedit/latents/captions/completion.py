@@ -1,0 +1,122 @@
+"""Completed captions: the user's words, and from the image whatever they leave out.
+
+A caption that omits an attribute leaves it free to change. So both captions get the same further phrases, and differ
+only in the requested change. The user's words are kept, even where the captioner disagrees.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from latentedit.latents.captions.change import phrase_key, read_phrases
+
+REQUEST = (
+    "A user describes this image as {source!r} and wants to change it to {target!r}. List everything else that is "
+    "visible: each other attribute of the main subject and of the background, in a short phrase of its own, separated "
+    "by commas. Mention nothing that the user mentions. Then write WRONG: and, separated by semicolons, what the user's "
+    "description says that the image does not show, or none. Answer with that alone."
+)
+"""Asks a model that sees the image to complete a pair of captions; `append_answer` reads the answer."""
+
+_WRONG = "WRONG:"
+_WORD = re.compile(r"[a-z0-9]+")
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A completed pair of captions.
+
+    Args:
+        source: complete caption of the image.
+        target: complete caption of the edited image.
+        added: phrases that the captioner wrote, of either.
+        contradictions: what the user's source caption says otherwise than the captioner, one sentence each.
+    """
+
+    source: str
+    target: str
+    added: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+
+
+def append_omitted(source: str, target: str, described: str) -> Completion:
+    """The phrases of a description whose subject neither caption mentions, appended to both.
+
+    The subject of a phrase is its last word. The first phrase of a description without "with" names the main subject,
+    which captions do not repeat.
+
+    Example:
+        >>> found = append_omitted("a man", "a man with a hat", "A man with short hair, no hat, a blue shirt.")
+        >>> found.source, found.target
+        ('a man with short hair, a blue shirt', 'a man with a hat, short hair, a blue shirt')
+    """
+    read = read_phrases(described, lead=True)
+    phrases = read.phrases if read.lead or not source.strip() else read.phrases[1:]
+    said = {word for text in (source, target) for word in map(_stem, _WORD.findall(text.casefold()))}
+    added: dict[str, str] = {}
+    for phrase in phrases:
+        words = _WORD.findall(phrase.text.casefold())
+        if words and _stem(words[-1]) not in said:
+            added.setdefault(phrase_key(phrase.text), phrase.text)
+    texts = tuple(added.values())
+    return Completion(source=_appended(source, texts), target=_appended(target, texts), added=texts)
+
+
+def complete_phrases(
+    caption: str, phrases: Sequence[str], stated: Callable[[str], Mapping[str, str]]
+) -> tuple[str, tuple[str, ...]]:
+    """A caption of a grammar with all phrases of a complete one, the user's own where they say as much.
+
+    Args:
+        caption: the user's.
+        phrases: of the complete caption that agrees with it, in order.
+        stated: a phrase to the attributes that it states.
+
+    Returns:
+        The caption, without a lead such as "a person with" where the user gave none, and the phrases that are not the
+        user's. Words that the grammar does not know come last.
+    """
+    read = read_phrases(caption, lead=True)
+    lead, own = read.lead, [phrase.text for phrase in read.phrases]
+    meanings = [stated(text).keys() for text in own]
+    if not lead and own and not meanings[0]:  # "a man, a smile": the first phrase names the subject
+        lead, own, meanings = f"{own[0]} with", own[1:], meanings[1:]
+    made: list[str] = []
+    added: list[str] = []
+    for phrase in phrases:
+        needed = stated(phrase).keys()
+        fitting = next(
+            (text for text, meaning in zip(own, meanings, strict=True) if meaning and needed <= meaning), None
+        )
+        if fitting is None:
+            added.append(phrase)
+        if (fitting or phrase) not in made:
+            made.append(fitting or phrase)
+    unknown = [text for text, meaning in zip(own, meanings, strict=True) if not meaning]
+    return f"{lead} {', '.join([*made, *unknown])}".strip(), tuple(added)
+
+
+def append_answer(source: str, target: str, answer: str) -> Completion:
+    """`append_omitted` for the answer of a model to `REQUEST`: a list of phrases, and after "WRONG:" contradictions."""
+    visible, _, wrong = answer.partition(_WRONG)
+    phrases = [_BULLET.sub("", line).strip(" ,.;\"'`") for line in visible.splitlines()]
+    completed = append_omitted(source, target, f"an image with {', '.join(filter(None, phrases))}")
+    said = [_BULLET.sub("", line).strip(" .;\"'`") for line in re.split("[;\n]", wrong)]
+    return dataclasses.replace(completed, contradictions=tuple(one for one in said if one and one.lower() != "none"))
+
+
+def _appended(caption: str, phrases: Sequence[str]) -> str:
+    if not phrases:
+        return caption
+    read = read_phrases(caption, lead=True)
+    if not read.phrases:
+        return ", ".join(phrases)
+    joint = ", " if read.lead or len(read.phrases) > 1 else " with "
+    *_, last = read.phrases
+    return f"{caption[: last.end]}{joint}{', '.join(phrases)}{read.ending}"
+
+
+def _stem(word: str) -> str:
+    """A word without its plural s."""
+    return word.removesuffix("s") if len(word) > 3 else word

@@ -1,0 +1,48 @@
+import pytest
+
+from latentedit.latents.captions.completion import append_answer, append_omitted, complete_phrases
+
+SOURCE, TARGET = "a man with a smile", "a man with a smile, glasses"
+
+
+def test_both_captions_get_the_same_phrases() -> None:
+    done = append_omitted("A man.", "a man with a hat", "a man with short hair, a blue shirt")
+    assert done.source == "A man with short hair, a blue shirt."
+    assert done.target == "a man with a hat, short hair, a blue shirt"
+    assert done.added == ("short hair", "a blue shirt")
+
+
+@pytest.mark.parametrize(
+    ("answer", "added"),
+    [
+        ("short hair, a blue shirt\nWRONG: none", ("short hair", "a blue shirt")),
+        ("- short hair\n- a blue shirt\nWRONG: none.", ("short hair", "a blue shirt")),
+        ("1. short hair.\n2. a blue shirt.", ("short hair", "a blue shirt")),
+        ('"short hair, a blue shirt"', ("short hair", "a blue shirt")),
+        ("short hair, no glasses, a wide smile, short hair", ("short hair",)),  # repeats the user, and itself
+        ("WRONG: none", ()),
+        ("", ()),
+    ],
+)
+def test_answers_of_models(answer: str, added: tuple[str, ...]) -> None:
+    done = append_answer(SOURCE, TARGET, answer)
+    assert (done.added, done.contradictions) == (added, ())
+    assert done.source == ", ".join([SOURCE, *added])
+    assert done.target == ", ".join([TARGET, *added])
+
+
+def test_contradictions_are_reported_and_the_words_of_the_user_stay() -> None:
+    done = append_answer(SOURCE, TARGET, "short hair\nWRONG: the mouth is closed; it is a woman")
+    assert done.contradictions == ("the mouth is closed", "it is a woman")
+    assert done.source == f"{SOURCE}, short hair"
+
+
+def test_a_grammar_keeps_words_of_the_user_that_say_as_much() -> None:
+    meanings = {"long hair": {"hair": "long"}, "long red hair": {"hair": "long", "color": "red"}}
+    meanings |= {"a grin": {"mouth": "smile"}, "a smile": {"mouth": "smile"}}
+    text, added = complete_phrases(
+        "a man with a grin, long hair, a scar", ["long red hair", "a smile"], lambda phrase: meanings.get(phrase, {})
+    )
+    assert text == "a man with long red hair, a grin, long hair, a scar".replace(", long hair", "")
+    assert added == ("long red hair",)
+    assert complete_phrases("a man", ["a smile"], lambda phrase: meanings.get(phrase, {}))[0] == "a man with a smile"
