@@ -49,7 +49,7 @@ Such a model has no captioner of its own: say what the picture shows, or name on
 """
 
 # %%
-words = {"caption": "a photo of a man in a park", "to": "a photo of a man with a beard in a park"}
+words = {"source_prompt": "a photo of a man in a park", "prompt": "a photo of a man with a beard in a park"}
 edit = le.edit(model, picture, **words, strength=0.8)
 edit.save(folder / "own.png")
 print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")

@@ -95,13 +95,13 @@ def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: l
 
 def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
     spec = cut(model, pictures).spec
-    direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
+    direction = verbs.identify(encode(model, pictures[0].path, source_prompt=FROM), prompt=TO)
     others: dict[str, Any] = {
         "change": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
         "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
         "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
         "seed": cut(model, pictures, EditRequest(seed=1)).spec,
-        "local": cut(model, pictures, EditRequest(local=False)).spec,
+        "local": cut(model, pictures, EditRequest(auto_mask=False)).spec,
         "batch": cut(model, pictures, batch=3).spec,
     }
     for name, other in others.items():
@@ -111,7 +111,7 @@ def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[Edi
 @pytest.mark.nightly
 def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
     made = done(cut(model, pictures), 0)
-    results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
+    results = verbs.edit(model, [one.path for one in pictures[:2]], prompt=TO, source_prompt=FROM)
     place = tmp_path / "other name.png"
     for one, result, row in zip(pictures, results, made.rows, strict=False):
         result.save(place)
@@ -146,7 +146,9 @@ def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictur
     """It was sent the plan, has a model of its own, and does not see the pictures' files."""
     wanted = EditRequest(change=("no glasses => glasses", "=> a smile")) if what == "change" else EditRequest()
     if what == "direction":
-        wanted = EditRequest(direction=(verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO),))
+        wanted = EditRequest(
+            direction=(verbs.identify(encode(model, pictures[2].path, source_prompt=FROM), prompt=TO),)
+        )
     pictures = pictures if what == "to" else [dataclasses.replace(one, target=None) for one in pictures]
     work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=elsewhere(folder))))
     carried = work.task(work.units[0])
@@ -194,7 +196,7 @@ def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures:
     with pytest.raises(ConfigError, match=r"has no captioner\. Give `caption`, or a `captioner`"):
         cut(model, [dataclasses.replace(one, caption=None) for one in pictures])
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
-    direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
+    direction = verbs.identify(encode(other, pictures[0].path, source_prompt=FROM), prompt=TO)
     with pytest.raises(ConfigError, match="was found in another model"):
         cut(model, pictures, EditRequest(direction=(direction,)))
     with pytest.raises(ModelError, match="Install the same everywhere"):

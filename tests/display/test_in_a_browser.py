@@ -202,8 +202,8 @@ def test_zoom_and_pan(browser: Browser, page: Path) -> None:
 def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: Browser, tmp_path: Path) -> None:
     model = ColourBackbone()
     noisy().save(tmp_path / "me.png")
-    latent = encode(model, tmp_path / "me.png", caption="red")
-    swept = sweep(latent, identify(latent, to="green"), strengths=[0.25, 0.5, 1.0])
+    latent = encode(model, tmp_path / "me.png", source_prompt="red")
+    swept = sweep(latent, identify(latent, prompt="green"), strengths=[0.25, 0.5, 1.0])
     write_sweep(swept, tmp_path / "page.html")
     shown(browser, tmp_path / "page.html")
     typed(browser, "0.5")

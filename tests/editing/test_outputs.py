@@ -27,14 +27,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:
     noisy().save(tmp_path / "me.png")
-    return edit(colours, tmp_path / "me.png", to="green", seed=3)
+    return edit(colours, tmp_path / "me.png", prompt="green", seed=3)
 
 
 @pytest.fixture
 def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colours, tmp_path / "me.png")
-    return sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])
+    return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, 0.0, 0.5])
 
 
 def names(folder: Path) -> list[str]:

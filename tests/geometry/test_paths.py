@@ -171,7 +171,7 @@ def test_captions_of_a_pair(reading: ColourBackbone) -> None:
     pair = encode_pair(reading, [noisy(), grey()], ["green", None])
     assert pair.captions == ("green", "grey")
     assert torch.equal(pair.condition.tokens, reading.embed(["green", "grey"]).tokens)
-    alone = encode(reading, grey(), caption="grey")
+    alone = encode(reading, grey(), source_prompt="grey")
     assert torch.equal(pair.z[1], alone.z[0])
     assert torch.equal(pair.frames[1].pixels, alone.frames[0].pixels)
     model = ColourBackbone()

@@ -151,15 +151,15 @@ def test_precedence(colours: ColourBackbone) -> None:
 
 def test_records_say_that_settings_were_calibrated(colours: ColourBackbone) -> None:
     picture = Image.new("RGB", (8, 8), (204, 76, 76))
-    before = le.edit(colours, picture, caption="red", to="blue")
+    before = le.edit(colours, picture, source_prompt="red", prompt="blue")
     assert not before.record.calibrated
     found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
     stored = json.loads(keep_calibration(colours, settings=found).read_text())
     assert set(stored) == {"fingerprint", "settings"}
     assert DEFAULT in stored["settings"]["tried"]
-    after = le.edit(colours, picture, caption="red", to="blue")
+    after = le.edit(colours, picture, source_prompt="red", prompt="blue")
     assert after.record.calibrated
-    assert not le.edit(colours, picture, caption="red", to="blue", method="sdedit").record.calibrated
+    assert not le.edit(colours, picture, source_prompt="red", prompt="blue", method="sdedit").record.calibrated
     assert after.record.directions[0].settings["steps"] == make_editor("eim", colours).to_dict()["search"]["steps"]
 
 

@@ -117,7 +117,7 @@ def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
     model = load("org/sd3", revision="v1", device="cpu", text_encoders="required")
     assert (model.name, model.revision) == ("org/sd3@v1", COMMIT)
     side = model.capabilities.sizes[0]
-    result = le.edit(model, Image.new("RGB", (side, side)), caption="a", to="b", method="sdedit")
+    result = le.edit(model, Image.new("RGB", (side, side)), source_prompt="a", prompt="b", method="sdedit")
     assert result.record.model.revision == COMMIT
     copied = shutil.copytree(download_model("org/sd3"), tmp_path / "copied")
     assert load(copied, device="cpu").revision is None

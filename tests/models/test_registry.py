@@ -114,7 +114,9 @@ def test_pictures_are_edited_by_functions_alone() -> None:
     colours = ColourBackbone(sizes=(4, 8, 12))
     model = as_functions(colours, encode=colours.encode, decode=colours.decode, name="mine")
     picture = Image.new("RGB", (8, 8), (90, 90, 90))
-    edits = [le.edit(one, picture, caption="red", to="blue", method=FlowEdit(steps=3)) for one in (model, colours)]
+    edits = [
+        le.edit(one, picture, source_prompt="red", prompt="blue", method=FlowEdit(steps=3)) for one in (model, colours)
+    ]
     assert edits[0].image.tobytes() == edits[1].image.tobytes() != picture.tobytes()
 
 

@@ -66,7 +66,7 @@ def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guid
 
 
 def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
-    result = latentedit.edit(portraits, render(PORTRAIT), to=TARGET)
+    result = latentedit.edit(portraits, render(PORTRAIT), prompt=TARGET)
     before, after = result.effect.read_before, result.effect.read_after
     assert before is not None
     assert after is not None

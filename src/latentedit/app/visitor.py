@@ -240,7 +240,7 @@ class VisitorSession:
         """Find ``rank`` directions of the current picture; a `Change` can name them afterwards."""
         picture = self._opened().picture
         with self._task(model, progress) as (backbone, report):
-            latent = encode(backbone, picture, caption="")
+            latent = encode(backbone, picture, source_prompt="")
             basis = local_basis(latent, rank=rank, level=level, progress=report)
             found = discover(basis, progress=report)
         names = zip(file_names(found), found.directions, strict=True)
@@ -323,7 +323,7 @@ class VisitorSession:
             case (picture, *key, session) if picture is entry.picture and key == [backbone.name, caption]:
                 return session
             case _:
-                session = Session(guarded(encode(backbone, entry.picture, caption=caption), anyway=self._anyway))
+                session = Session(guarded(encode(backbone, entry.picture, source_prompt=caption), anyway=self._anyway))
                 self._session = (entry.picture, backbone.name, caption, session)
                 return session
 

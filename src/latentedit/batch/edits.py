@@ -116,14 +116,13 @@ class EditWork:
         captioned = request.instructed or all(job.caption is not None for job in jobs)
         captioner = captioner_for(model) if request.captioner is None else request.captioner
         if not captioned and captioner is None and not found_under_no_text(request.loaded):
-            raise ConfigError(f"the model {model.name!r} has no captioner. Give `caption`, or a `captioner`")
+            raise ConfigError(f"the model {model.name!r} has no captioner. Give `source_prompt`, or a `captioner`")
         keys = [job.key() for job in jobs]
         batches: dict[str, tuple[EditJob, ...]] = {}
         for start in range(0, len(jobs), batch):
             digest = hashlib.sha256(json.dumps(keys[start : start + batch]).encode()).hexdigest()
             batches[f"{jobs[start].name}-{digest[:12]}"] = tuple(jobs[start : start + batch])
         about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
-        names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
         spec = {
             "latentedit": __version__,
             "model": about.name,
@@ -131,9 +130,15 @@ class EditWork:
             "network_dtype": about.dtype,
             "method": editor.name,
             "settings": editor.to_dict(),
-            "beside": [open_picture(picture).fingerprint for picture in request.beside],
+            "beside": [open_picture(picture).fingerprint for picture in request.references],
             "directions": [direction.fingerprint for direction in request.loaded],
-            **{name: getattr(request, name) for name in names},
+            "change": request.change,
+            "instruction": request.instruction,
+            "strength": request.strength,
+            "mixing": request.combine,
+            "local": request.auto_mask,
+            "seed": request.seed,
+            "anyway": request.force,
             "batch": batch,
         }
         return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)
@@ -182,7 +187,7 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
         pictures = [Picture.open(job.path, content=job.content) for job in jobs]
         captions = tuple(job.caption for job in jobs if job.caption is not None)
         targets = tuple(job.target for job in jobs if job.target is not None)
-        own = dataclasses.replace(request, caption=captions or None, to=targets or None)
+        own = dataclasses.replace(request, source_prompt=captions or None, prompt=targets or None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows contain it
             return list(zip(jobs, verbs.edit_pictures(model, pictures, own), strict=True))

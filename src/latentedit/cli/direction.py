@@ -52,7 +52,7 @@ def make(
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
     request = words.request(seed=seed)
-    request.check_wanted()
+    request.check_target()
     from latentedit.directions.direction import check_direction_output, save_direction
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
@@ -65,13 +65,13 @@ def make(
         latent = encode(
             choice.load(),
             opened,
-            caption=request.caption,
+            source_prompt=request.source_prompt,
             captioner=request.captioner,
             instructed=request.instructed,
-            beside=request.beside,
+            references=request.references,
         )
         found = Session(latent).identify(
-            to=request.to,
+            prompt=request.prompt,
             change=request.change or None,
             instruction=request.instruction or None,
             seed=seed,
@@ -105,8 +105,8 @@ def preview(
     strengths: Annotated[
         str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list. Default: its calibrated range.")
     ] = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
+    source_prompt: options.SourcePrompt = None,
+    captioner: options.Captioner = None,
     *,
     choice: ModelChoice,
     output: options.Output = None,
@@ -128,7 +128,10 @@ def preview(
 
     direction = load_direction(file)
     if on is None:
-        refuse("use these with --on", {"--strengths": strengths, "--from": source, "--captioner": captioner})
+        refuse(
+            "use these with --on",
+            {"--strengths": strengths, "--source-prompt": source_prompt, "--captioner": captioner},
+        )
         check_output(output)
         if output.suffix.lower() != ".png":
             raise OutputError(f"the stored preview is a PNG; got {output.name!r}. Use a name ending in .png")
@@ -141,7 +144,7 @@ def preview(
         check_written(output, inputs=[on], sweep=True)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
-            request = EditRequest(direction=(direction,), caption=source, captioner=captioner)
+            request = EditRequest(direction=(direction,), source_prompt=source_prompt, captioner=captioner)
             (results,) = run(choice.load(), [opened], request, values, progress=progress)
         write_sweep(results, output)
     if not quiet:

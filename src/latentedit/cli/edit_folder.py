@@ -65,8 +65,8 @@ def edit_many(
     from latentedit.latents.captions.base import make_captioner
 
     name = request.captioner if isinstance(request.captioner, str) else None
-    texts = {"caption": request.caption, "target caption": request.to, "captioner": name}
-    request = read_directions(dataclasses.replace(request, to=None, caption=None))
+    texts = {"caption": request.source_prompt, "target caption": request.prompt, "captioner": name}
+    request = read_directions(dataclasses.replace(request, prompt=None, source_prompt=None))
     with report.progress() as progress:
         model = choice.load()
         captioner = None if name is None else make_captioner(name, model)
@@ -108,8 +108,8 @@ def default_folder(place: Path) -> Path:
 def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, pictures_in, stems_of
 
-    request.check_wanted()
-    caption, target = (text if isinstance(text, str) else None for text in (request.caption, request.to))
+    request.check_target()
+    caption, target = (text if isinstance(text, str) else None for text in (request.source_prompt, request.prompt))
     paths = pictures_in(place)
     return [
         EditJob(
@@ -123,8 +123,12 @@ def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, unique_names
     from latentedit.batch.manifest import EditRow, load_manifest
 
-    texts = {"--to": request.to, "--change": request.change, "--direction": request.direction}
-    texts |= {"--instruction": request.instruction, "--from": request.caption, "--captioner": request.captioner}
+    texts = {"--prompt": request.prompt, "--change": request.change, "--direction": request.direction}
+    texts |= {
+        "--instruction": request.instruction,
+        "--source-prompt": request.source_prompt,
+        "--captioner": request.captioner,
+    }
     refuse("a manifest says of each picture what it shows and what it should show", texts)
     rows = load_manifest(place, EditRow)
     if any(row.mask for row in rows):

@@ -29,6 +29,15 @@ from latentedit_keep.main import FAULT, UsageError
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
+_RENAMED = {
+    "--to": ("--prompt", "--target"),
+    "--from": ("--source-prompt",),
+    "--beside": ("--reference",),
+    "--anyway": ("--force",),
+    "--local": ("--auto-mask",),
+    "--no-local": ("--no-auto-mask",),
+    "--mixing": ("--combine",),
+}  # old names of options, which work in this version only
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 
 
@@ -119,8 +128,23 @@ def load_command(name: str) -> Any:
             commands.extend(command.commands.values())
         else:
             command.params.append(debug)
+            command.parse_args = functools.partial(_parse_with_old_names, command, command.parse_args)
         name_kinds(command)
     return commands[0]
+
+
+def _parse_with_old_names(command: Any, parse: Any, context: typer.Context, arguments: list[str]) -> list[str]:
+    """Parse arguments, with a warning for each old name of an option that the command has under a new one."""
+    names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    renamed = {old: new for old, news in _RENAMED.items() for new in news if new in names and old not in names}
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for index, word in enumerate(arguments[:end]):
+        old, equals, value = word.partition("=")
+        if old in renamed:
+            arguments[index] = f"{renamed[old]}{equals}{value}"
+            if not context.resilient_parsing:  # tab completion
+                warn([f"{old} was renamed to {renamed[old]}; the old name works in this version only"])
+    return parse(context, arguments)
 
 
 def _broken(name: str, error: RegistryError) -> Any:
@@ -166,7 +190,7 @@ def run(arguments: list[str]) -> int:
 def _message(error: Any) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     if isinstance(error, UnknownPictureError):
-        return f"{error}. Choose another model with --model, or use --anyway"
+        return f"{error}. Choose another model with --model, or use --force"
     if isinstance(error, LatentEditError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name

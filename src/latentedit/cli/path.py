@@ -33,13 +33,13 @@ def path(
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the tangent spaces used for curvature.")] = 10,
-    source: Annotated[
+    source_prompt: Annotated[
         str | None,
-        options.option(options.CAPTION, "--from", help="Caption of A. Default: written by the captioner."),
+        options.option(options.CAPTION, "--source-prompt", help="Caption of A. Default: written by the captioner."),
     ] = None,
-    target: Annotated[
+    prompt: Annotated[
         str | None,
-        options.option(options.CAPTION, "--to", help="Caption of B. Default: written by the captioner."),
+        options.option(options.CAPTION, "--prompt", help="Caption of B. Default: written by the captioner."),
     ] = None,
     *,
     choice: ModelChoice,
@@ -53,7 +53,7 @@ def path(
         latentedit path me.png you.png -o strip.png --method slerp --frames 11
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
-    check_texts({"--from": source, "--to": target})
+    check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
     from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
@@ -69,7 +69,7 @@ def path(
         raise ConfigError(SAME_TWICE)
     with report.progress() as progress:
         backbone = choice.load()
-        latent = encode_pair(backbone, opened, (source, target))
+        latent = encode_pair(backbone, opened, (source_prompt, prompt))
         how: dict[str, Any] = {"frames": frames, "level": level, "site": site, "rank": rank, "seed": seed}
         between = paths_between(latent, methods=methods, **how, progress=progress)
         strip = draw_paths(between, title=f"{first.name} -> {second.name}")

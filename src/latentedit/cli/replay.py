@@ -33,9 +33,11 @@ def replay(
         ),
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
-    beside: Annotated[
+    reference: Annotated[
         list[Path] | None,
-        typer.Option("--beside", help="A reference image, in order. Default: searched next to the result. Repeatable."),
+        typer.Option(
+            "--reference", help="A reference image, in order. Default: searched next to the result. Repeatable."
+        ),
     ] = None,
     *,
     choice: ModelChoice,
@@ -55,7 +57,7 @@ def replay(
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
-        refuse("the result was written by keep", {"--direction": direction, "--beside": beside})
+        refuse("the result was written by keep", {"--direction": direction, "--reference": reference})
         _keep_again(text, result, output, (picture, edited, mask), report)
         return
     refuse("the result was not written by keep", {"--edited": edited})
@@ -69,15 +71,15 @@ def replay(
     record = read_record(result)
     place = _source(result, record.picture.name, picture)
     source = Picture.open(place)
-    others = beside or [_source(result, one.name, None, option="--beside") for one in record.beside]
-    read = [one for one in (result, place, mask, *others) if one is not None]
+    references = reference or [_source(result, known.name, None, option="--reference") for known in record.beside]
+    read = [one for one in (result, place, mask, *references) if one is not None]
     transparent = source.image.mode == "RGBA" and record.output == "picture"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
     with report.progress() as progress:
         made = replay_record(
-            record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
+            record, backbone, source, directions=directions, mask=mask, references=references, progress=progress
         )
     if record.output == "sweep":
         write_sweep(made, output)

@@ -44,7 +44,7 @@ def open_checked(
     sheet: Path | None = None,
     view: Path | None = None,
     mask: Path | None = None,
-    beside: "Sequence[PictureLike]" = (),
+    references: "Sequence[PictureLike]" = (),
     sweep: bool = False,
 ) -> "Picture":
     """Open the image, after checking that every other input can be read and every output written."""
@@ -54,7 +54,7 @@ def open_checked(
     opened = Picture.open(picture)
     if mask is not None:
         open_mask(mask, opened.size)
-    others = [one for one in beside if isinstance(one, Path)]
+    others = [item for item in references if isinstance(item, Path)]
     for other in others:
         Picture.open(other)
     read = [picture, *others, *filter(None, [mask])]

@@ -142,7 +142,13 @@ class _Trial:
         (image,) = to_images(self._picture)
         editor = FlowEdit.from_dict({**stored_settings("flowedit", self._model), "steps": STEPS})
         result = verbs.edit(
-            self._model, image, to=TARGET, caption=CAPTION, method=editor, local=False, progress=self._progress
+            self._model,
+            image,
+            prompt=TARGET,
+            source_prompt=CAPTION,
+            method=editor,
+            auto_mask=False,
+            progress=self._progress,
         )
         share = result.effect.changed_share
         cure = "Try a stronger guidance, or check its text encoders"

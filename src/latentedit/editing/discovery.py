@@ -33,7 +33,8 @@ from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
-from latentedit.geometry.transport import DAMPING, Carried, feature_of, transport
+from latentedit.geometry.transport import DAMPING, Carried, feature_of
+from latentedit.geometry.transport import transport as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
 from latentedit.latents.joint import JointLatent
@@ -122,7 +123,7 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
 
 
 @torch.no_grad()
-def transport_to(
+def transport(
     direction: Direction,
     latent: JointLatent,
     *,
@@ -153,11 +154,11 @@ def transport_to(
         seed=seed,
         progress=progress,
     )
-    carried = transport(direction, basis, inverse=inverse, damping=damping, step=1.0)
+    carried = transport_unit(direction, basis, inverse=inverse, damping=damping, step=1.0)
     (found,) = discover_along(
         basis,
         carried.direction.z * clean_share(basis.level),
-        lambda _, step: transport(direction, basis, inverse=inverse, damping=damping, step=step).direction,
+        lambda _, step: transport_unit(direction, basis, inverse=inverse, damping=damping, step=step).direction,
         progress=progress,
     )
     return TransportResult(basis=basis, carried=carried, found=found)

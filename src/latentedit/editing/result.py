@@ -364,7 +364,7 @@ def _following(
         decoded=None if latent.decoded is None else latent.decoded[one],
         knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[one]),
         provenance=record,
-        beside=latent.beside,
+        references=latent.references,
     )
 
 

@@ -1,7 +1,8 @@
 """Editors by name: the built-in ones and those of other packages, through one entry-point group."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
@@ -74,10 +75,16 @@ def make_editor(
         ConfigError: a setting that the editor does not have.
     """
     name = default_method(backbone, instructed=instructed) if method is None else method
-    changes = {FIELD_NAMES.get(key, key): value for key, value in (settings or {}).items()}
+    kind = editor_class(name) if isinstance(name, str) else type(name)
+    fields = {field.name for field in dataclasses.fields(cast(Any, kind))}
+    names = {diffusers: own for diffusers, own in FIELD_NAMES.items() if own in fields}
+    changes = {names.get(key, key): value for key, value in (settings or {}).items()}
     if isinstance(name, str):
-        return editor_class(name).from_dict({**stored_settings(name, backbone), **changes})
-    return type(name).from_dict({**name.to_dict(), **changes}) if changes else name
+        return kind.from_dict({**stored_settings(name, backbone), **changes})
+    return kind.from_dict({**name.to_dict(), **changes}) if changes else name
+
+
+get = make_editor  # `latentedit.editors.get`
 
 
 def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:

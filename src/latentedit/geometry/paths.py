@@ -96,7 +96,7 @@ def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequ
         caption if caption is not None else "" if captioner is None else captioner.caption(frame.pixels[None])[0]
         for frame, caption in zip(frames, captions, strict=True)
     )
-    return encode_frames(model, frames, caption=texts)
+    return encode_frames(model, frames, source_prompt=texts)
 
 
 @torch.no_grad()

@@ -309,7 +309,7 @@ def _batch(
         smallest, side, largest = model.capabilities.sizes
         if smallest != largest:  # the middle of each, so that all share a batch
             images = [ImageOps.fit(image, (side, side)) for image in images]
-        latent = encode_frames(model, fit_all(model, images), caption=said if labelled else None)
+        latent = encode_frames(model, fit_all(model, images), source_prompt=said if labelled else None)
     else:
         pixels = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
         reader = captioner_for(model)

@@ -144,7 +144,7 @@ class RunRecord(_Record):
         if picture.fingerprint != self.picture.fingerprint:
             raise ConfigError(
                 f"this is not the picture {self.picture.name!r} of the record: its pixels are {picture.fingerprint}, "
-                f"not {self.picture.fingerprint}. Name the picture that was edited with `picture`"
+                f"not {self.picture.fingerprint}. Give the picture that was edited with `image`"
             )
 
     def to_json(self) -> str:

@@ -246,14 +246,14 @@ class FamilyContract(BackboneContract):
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
         eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
-        edit = functools.partial(le.edit, backbone, picture, caption=CAPTION, to="a face")
+        edit = functools.partial(le.edit, backbone, picture, source_prompt=CAPTION, prompt="a face")
         still = edit(method=flow, strength=0.0)
         assert still.image.tobytes() == picture.tobytes()
         for method in (flow, eim):
             moved = edit(method=method, strength=1.0).latent.z
             assert bool(moved.isfinite().all())
             assert not torch.equal(moved, still.latent.z)
-        basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
+        basis = le.local_basis(le.encode(backbone, picture, source_prompt=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
 
 

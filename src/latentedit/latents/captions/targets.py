@@ -49,7 +49,7 @@ def wanted_texts(
     if instruction is None or to is not None or change is not None:
         raise ConfigError(
             f"the picture was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
-            "caption or change. Pass an `instruction`, or encode the picture with its `caption`"
+            "caption or change. Pass an `instruction`, or encode the picture with its `source_prompt`"
         )
     if not latent.instructed:
         raise ConfigError(

@@ -69,7 +69,7 @@ class Study:
             raise ConfigError(f"the levels are {shown}. Give some in (0, 1]")
         where = backbone.default_site if site is None else site
         FeatureMap(backbone=backbone, site=where, level=found[0], condition=backbone.embed([""]))  # refuses others
-        latents = tuple(encode(backbone, picture, caption="") for picture in pictures)
+        latents = tuple(encode(backbone, picture, source_prompt="") for picture in pictures)
         sizes = {tuple(latent.z.shape[1:]) for latent in latents}
         if len(sizes) > 1:
             shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
