@@ -14,7 +14,7 @@ from PIL import Image, ImageFont
 
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit.display.page import check_sweep_output
+from latentedit.display.page import check_page
 from latentedit.display.sheet import (
     _amplified_difference,
     _shortened,
@@ -60,7 +60,7 @@ def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
 def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
     images, labels = series(count)
     texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
-    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", beside=texts, panel_px=130))
+    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", row_texts=texts, panel_px=130))
     boxes = [box_of(sheet, image) for image in images]
     assert {box[2:] for box in boxes} == {(130, 130)}
     lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
@@ -172,8 +172,12 @@ def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(t
         with pytest.raises(ShapeError, match="one size"):
             draw_sweep(some, [*labels, ""][: len(some)], title="t")
     place = tmp_path / "out.PNG"
-    check_sweep_output(place, source=tmp_path / "me.png")
+    check_page(place, source=tmp_path / "me.png", sheets=True)
     place.write_bytes(b"a picture")
-    for name, words in {"out.gif": "cannot be written as", "no/out.png": "no", "./out.PNG": "itself"}.items():
+    for name, words in {
+        "out.gif": "suffix of 'out.gif' is not supported",
+        "no/out.png": "no",
+        "./out.PNG": "itself",
+    }.items():
         with pytest.raises(OutputError, match=words):
-            check_sweep_output(tmp_path / name, source=place)
+            check_page(tmp_path / name, source=place, sheets=True)
