@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
+import torch
 from PIL import Image
 
 from latentedit.app.visitor import Edit, Entry
@@ -87,17 +88,8 @@ def facts(edit: Edit) -> str:
 def discovered(discovery: Discovery) -> str:
     """One button for each direction: the image at -2 and 2 steps along it, and the name."""
     scales = [SCALES.index(-2.0), SCALES.index(2.0)]
-    pairs = [_side_by_side(to_images(item.probe.pictures[scales])) for item in discovery.directions]
-    return pictures(pairs, [item.probe.meaning.name for item in discovery.directions])
-
-
-def _side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Images of one size in a row."""
-    width, height = images[0].size
-    row = Image.new("RGB", (width * len(images), height))
-    for index, image in enumerate(images):
-        row.paste(image, (index * width, 0))
-    return row
+    pairs = torch.stack([torch.cat(tuple(item.probe.pictures[scales]), dim=-1) for item in discovery.directions])
+    return pictures(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
 
 
 def _cross_talk(result: EditResult, names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ def draw_grid(
     head = Image.new("RGB", (width, 1), PAPER)
     if title:
         head = _text_block("\n".join([" ".join(title.split()), *lines]), max(width, _LEAST_HEAD_PX))
-    captions = [_label_lines(label, cell) for label in labels] or [[] for _ in images]
+    captions = [list(_label_lines(label, cell)) for label in labels] or [[] for _ in images]
     depth = max(map(len, captions))
     below = height + depth * _leading(_TEXT_PX) + (_GAP_PX if depth else 0)
     row_px = max([below, *(text.height for text in texts)]) + _GAP_PX
@@ -160,10 +160,8 @@ def _amplified_difference(before: Image.Image, after: Image.Image) -> tuple[Imag
     """Absolute difference of two RGB images times the largest factor that saturates few pixels; 1 if they are equal."""
     change = np.abs(np.asarray(after, dtype=np.int16) - np.asarray(before, dtype=np.int16))
     strongest = change.max(axis=2)
-    if not strongest.any():
-        return Image.fromarray(change.astype(np.uint8)), 1
     fitting = (factor for factor in _FACTORS if (strongest * factor > 255).mean() <= _SATURATED_SHARE)
-    factor = next(fitting, _FACTORS[-1])
+    factor = next(fitting, _FACTORS[-1]) if strongest.any() else 1
     return Image.fromarray((change * factor).clip(0, 255).astype(np.uint8)), factor
 
 
@@ -201,14 +199,12 @@ def _text_block(text: str, width: int) -> Image.Image:
     return block
 
 
-def _label_lines(label: str, width: int) -> list[tuple[str, tuple[int, int, int]]]:
+def _label_lines(label: str, width: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """A label wrapped to a width, each of its lines to two at most: the first line in ink, the others in grey."""
-    lines: list[tuple[str, tuple[int, int, int]]] = []
     for number, text in enumerate(label.split("\n")):
         first, *rest = _wrapped(text, width, _TEXT_PX) or [""]
-        pieces = (first, " ".join(rest)) if rest else (first,)
-        lines += [(_shortened(piece, width, _TEXT_PX), GREY if number else INK) for piece in pieces]
-    return lines
+        for piece in (first, " ".join(rest)) if rest else (first,):
+            yield _shortened(piece, width, _TEXT_PX), GREY if number else INK
 
 
 def _leading(size_px: int) -> int:

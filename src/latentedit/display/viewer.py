@@ -200,10 +200,9 @@ def kept_view(result: KeepResult) -> View:
     """Original, editor's image and result of `keep`."""
     source = result.original.image
     edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
-    lines = (*result.lines, *result.doubts)
     return View(
         source=source,
-        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=lines)],
+        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=(*result.lines, *result.doubts))],
         title=result.original.name or "image",
         name=Path(result.original.name or "image").stem,
         others={"editor's image": edited, "mask": result.mask.convert(source.mode)},
