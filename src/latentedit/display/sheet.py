@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ShapeError
 from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
-from latentedit_keep.colour import shown
+from latentedit.latents.pictures import Picture
 
 PAPER, INK, GREY, _RULE = (255, 255, 255), (28, 30, 34), (110, 114, 120), (214, 217, 221)
 
@@ -48,7 +48,7 @@ def draw_grid(
     """Images (None: an empty cell) in reading order, with labels, a title, and a text to the left of each row."""
     if labels and len(labels) != len(images):
         raise ShapeError(f"each of the {len(images)} images needs a label; got {len(labels)}. Give none or all")
-    panels = [image and _fitted(on_white(image), (panel_px, PANEL_PX)) for image in images]
+    panels = [image and _fitted(Picture.from_image(image).on_white(), (panel_px, PANEL_PX)) for image in images]
     sizes = [panel.size for panel in panels if panel is not None]
     cell = max([min(panel_px, _LEAST_CELL_PX), *(width for width, _ in sizes)])
     height = max([1, *(height for _, height in sizes)])
@@ -86,7 +86,7 @@ def draw_grid(
 def draw_sheet(source: Image.Image, edited: Image.Image, *, title: str, lines: Sequence[str] = ()) -> Image.Image:
     """Original, edited image and amplified difference side by side, under a title."""
     _check_one_size([source, edited])
-    before, after = on_white(source), on_white(edited)
+    before, after = (Picture.from_image(image).on_white() for image in (source, edited))
     difference, factor = _amplified_difference(before, after)
     labels = ("original", "edited", f"difference x {factor}" if factor > 1 else "no difference")
     return draw_grid([before, after, difference], labels, columns=3, title=title, lines=lines)
@@ -132,15 +132,6 @@ def path_images(between: PathsBetween, path: LatentPath) -> Float[Tensor, "l 3 h
     decoded = torch.cat([backbone.decode(rows) for rows in path.z[1:-1].split(_DECODED_ROWS)])
     first, last = (frame.pixels[None].to(decoded) for frame in frames)
     return torch.cat([first, decoded.clamp(-1, 1), last])
-
-
-def on_white(image: Image.Image) -> Image.Image:
-    """The image in sRGB, composited over white."""
-    image = shown(image)
-    if image.mode == "RGB":
-        return image
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, (*PAPER, 255)), rgba).convert("RGB")
 
 
 def _fitted(image: Image.Image, box: tuple[int, int]) -> Image.Image:
