@@ -114,7 +114,7 @@ def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.Monke
     monkeypatch.setattr("latentedit.app.visitor.MAX_ENTRIES", 4)
     first = visit.edit([RED], **EIM)
     visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
-    assert [entry.title for entry in visit.entries] == ["the picture", "grey => red (1)", "red => green (1)"]
+    assert [entry.title for entry in visit.entries] == ["original", "grey => red (1)", "red => green (1)"]
     assert visit.go_to(1) is first
     for index in (-1, 3):
         with pytest.raises(ConfigError, match="3"):
@@ -194,13 +194,13 @@ def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(
         visit.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
-    with pytest.raises(StoppedError, match="as they were"):
+    with pytest.raises(StoppedError, match="unchanged"):
         visit.edit([RED], **EIM, progress=progress)
     assert len(steps) == 1
     assert "evaluations" in steps[0]
     real = Session.run
     monkeypatch.setattr(Session, "run", run)
-    with pytest.raises(StoppedError, match="as they were"):
+    with pytest.raises(StoppedError, match="unchanged"):
         visit.edit([RED], **EIM)
     monkeypatch.setattr(Session, "run", real)
     assert len(visit.entries) == 1
@@ -210,7 +210,7 @@ def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(
 def test_a_visitor_who_left_has_nothing_more_computed(visit: VisitorSession) -> None:
     visit.close()
     assert visit.entries == []
-    with pytest.raises(ConfigError, match="picture"):
+    with pytest.raises(ConfigError, match="no image yet"):
         visit.edit([RED], **EIM)
     with pytest.raises(StoppedError, match="closed"):
         visit.open(png(grey()), "a.png", model="colours")
@@ -246,14 +246,14 @@ def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone) -> 
     assert visit.current is None
     entry = VisitorSession(Models(ColourBackbone())).open(png(noisy()), "a.png", model="colours")
     assert entry.caption == ""
-    assert entry.notes == ("the model colours has no captioner: describe the picture",)
+    assert entry.notes == ("The model colours has no captioner. Describe the image.",)
 
 
 @pytest.mark.parametrize(
     ("wishes", "more", "message"),
     [
         ([], {}, "no edit requested"),
-        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the picture"),
+        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the original"),
         ([RED, RED], {}, "not words"),
         ([RED], {"method": "../eim"}, "\\.\\./eim"),
         ([RED], {"model": "/etc"}, "/etc"),

@@ -199,7 +199,7 @@ def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures:
     direction = verbs.identify(encode(other, pictures[0].path, source_prompt=FROM), prompt=TO)
     with pytest.raises(ConfigError, match="was found in another model"):
         cut(model, pictures, EditRequest(direction=(direction,)))
-    with pytest.raises(ModelError, match="Install the same everywhere"):
+    with pytest.raises(ModelError, match="Install these there"):
         cut(other, pictures, load=elsewhere(folder)).start()
 
 
@@ -211,11 +211,11 @@ def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
     (tmp_path / "z.tiff").symlink_to(tmp_path / "nowhere.tiff")
     assert [path.name for path in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp", "g.ppm", "z.tiff"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
+    with pytest.raises(ConfigError, match=r"contains no images .*\.jpeg, \.jpg"):
         pictures_in(tmp_path / "empty")
     for name in ("i.HEIC", "j.dng", ".k.heic"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"2 of the images in .* such as i\.HEIC\. Export them as JPEG or PNG") as told:
+    with pytest.warns(UserWarning, match=r"2 files in .* such as i\.HEIC\. Convert them to JPEG or PNG") as told:
         assert len(pictures_in(tmp_path)) == 5
     assert len(told) == 1
 

@@ -89,7 +89,7 @@ def test_json_quiet_and_another_command_on_the_same_folder(
     ):
         other = command(*words, *more)
         assert (other.code, other.out) == (2, "")
-        assert f"holds another run, with other {differing}\nhint: Name another folder with -o" in other.err
+        assert f"contains a run with a different {differing}\nhint: Choose another folder with -o" in other.err
     (photos / "b.png").unlink()
     outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
@@ -164,7 +164,7 @@ def test_a_manifest_says_what_each_picture_should_show(
         ("photos", ["--prompt", TO, "--workers", 0], "--workers must be 1 or more; got 0"),
         ("photos", ["--prompt", TO, "-o", "photos"], "would be one folder"),
         ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
-        ("empty", ["--prompt", TO], "there are no pictures in the folder"),
+        ("empty", ["--prompt", TO], "contains no images"),
     ],
 )
 def test_wrong_input_is_refused_before_the_model_is_loaded(

@@ -80,7 +80,7 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
     told = data_of(view.html)
     width, height = told["size"]
     assert (width, height) == (77, 51)
-    assert "shown and saved at 77 x 51 pixels; the picture has 120 x 80" in told["notes"][0]
+    assert "Shown and saved at 77 x 51 pixels: at 120 x 80" in told["notes"][0]
     left, top, box_width, box_height = told["frames"][1]["box"]
     assert min(left, top) > 0, "reduced alike, both are the same where they were"
     assert box_width * box_height < width * height / 2
@@ -127,9 +127,9 @@ def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path
     for act, words in (
         (lambda: results_view([edit(colours, noisy(seed), prompt="green") for seed in (1, 2)]), "results of 2"),
         (lambda: results_view([]), "got none"),
-        (lambda: View(source=picture(), frames=[]), "got no frames"),
+        (lambda: View(source=picture(), frames=[]), "at least one frame"),
         (lambda: view_of([float("nan")]), "finite number; got nan"),
-        (lambda: small.html, "of one size"),
+        (lambda: small.html, "have one size"),
         (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "cannot be written"),
     ):
         with pytest.raises(LatentEditError, match=words):

@@ -74,13 +74,13 @@ def open_checked(
 
 def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
-    from latentedit.display.page import check_sweep_output
+    from latentedit.display.page import check_page
     from latentedit.editing.outputs import check_beside
     from latentedit.latents.pictures import check_output
 
     for source in inputs:
         if sweep:
-            check_sweep_output(output, source=source)
+            check_page(output, source=source, sheets=True)
         else:
             check_output(output, source=source, transparent=transparent)
     check_beside(output)

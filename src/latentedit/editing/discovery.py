@@ -320,24 +320,24 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
 
 
 def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
-    """One direction a row: its name and measurements, then the picture moved by -2, -1, 0, 1 and 2 steps."""
+    """One direction a row: its name and measurements, then the image at -2, -1, 0, 1 and 2 steps along it."""
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     images: list[Image.Image] = []
     for found in discovery.directions:
         pictures = dict(zip(SCALES, found.probe.pictures, strict=True))
         pictures[0.0] = basis.latent.frames[0].pixels.to(found.probe.pictures)
         images += to_images(torch.stack([pictures[scale] for scale in scales]))
-    labels = [f"{scale:+g}" if scale else "the picture" for scale in scales] * len(discovery.directions)
+    labels = [f"{scale:+g}" if scale else "original" for scale in scales] * len(discovery.directions)
     return draw_grid(
         images,
         labels,
         columns=len(scales),
         title=title,
         lines=(
-            f"site {basis.site}, level {basis.level:.2f}, under {basis.prompt or 'no text'}",
-            f"+1 and -1 change the clean latent by {EFFECT:g} (root mean square; latents have variance 1)",
+            f"site {basis.site}, noise level {basis.level:.2f}, prompt: {basis.prompt or 'none'}",
+            f"steps of +1 and -1 change the clean latent by {EFFECT:g} (RMS; latents have unit variance)",
         ),
-        beside=[_description(discovery, index) for index in range(len(discovery.directions))],
+        row_texts=[_description(discovery, index) for index in range(len(discovery.directions))],
         panel_px=_PANEL_PX,
     )
 

@@ -191,7 +191,7 @@ class EditResult:
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
         change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
-        title = f"{record.picture.name or 'picture'}: {change or 'strength'} {self.strength:g}"
+        title = f"{record.picture.name or 'image'}: {change or 'edit'}, strength {self.strength:g}"
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
@@ -218,8 +218,8 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     text = record.to_json()
 
     def write(file: Path) -> None:
-        labels = [f"{result.strength:.2f}\n{result.verdict.label}" for result in results]
-        images, title = [result.image for result in results], record.picture.name or "picture"
+        labels = [f"{result.strength:.2f}\n{result.verdict.label if result.strength else ''}" for result in results]
+        images, title = [result.image for result in results], record.picture.name or "image"
         save_image(draw_sweep(images, labels, title=title, lines=first.caption_lines), file, record=text)
 
     sheet = _view_file(results, path) if is_page(path) else (Path(path), write)

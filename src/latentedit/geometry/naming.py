@@ -25,7 +25,9 @@ FLOOR = 0.1
 
 UNNAMED = "unnamed"
 
-_SPREAD = 0.35  # RMS distance from its centre, in sides of the picture, of a change "all over" it; an even one has 0.41
+_SPREAD = (
+    0.35  # RMS distance from the centre, in image sides, from which a change is of the "whole image"; uniform: 0.41
+)
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 
@@ -75,7 +77,7 @@ def meaning_of(
 
 
 def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
-    """The position of a change of pixels, by its energy: "top left", "middle", ..., "all over", or "nowhere"."""
+    """The position of a change of pixels, by its energy: "top left", "middle", ..., "whole image", or "nowhere"."""
     energy = change.detach().cpu().double().square().sum((0, 1))
     if not float(energy.sum()) > 0:
         return "nowhere"
@@ -85,7 +87,7 @@ def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
         centre.append(float((share * places).sum()))
         variance += float((share * (places - centre[-1]).square()).sum())
     if math.sqrt(variance) >= _SPREAD:
-        return "all over"
+        return "whole image"
     row, column = (min(2, int(3 * middle)) for middle in centre)
     return f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
 
