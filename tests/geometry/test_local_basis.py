@@ -129,22 +129,6 @@ def test_the_top_of_a_mixtures_denoiser_points_from_mode_to_mode() -> None:
     assert torch.allclose(found.u, found.v, atol=1e-3)
 
 
-def test_what_is_left_without_another_basis_is_orthogonal_to_it(latent: JointLatent, basis: LocalBasis) -> None:
-    outer = local_basis(latent, site="clean", rank=3, level=0.6, steps=4)
-    left = basis.without(outer)
-    assert left.direction(0).feature is None, "u is what the vector made before"
-    with pytest.raises(ConfigError, match="projected"):
-        left.check_not_projected()
-    flat, own, others = (one.v.flatten(1) for one in (left, basis, outer))
-    assert torch.allclose(flat @ others.T, torch.zeros(2, 3, dtype=torch.float64), atol=1e-12)
-    projected = own - own @ others.T @ others
-    assert torch.allclose(torch.nn.functional.normalize(projected, dim=1), flat, atol=1e-9)
-    with pytest.raises(ConfigError, match="lies within"):
-        outer.without(outer)
-    with pytest.raises(ConfigError, match="different pictures or levels"):
-        basis.without(dataclasses.replace(outer, level=0.5))
-
-
 @pytest.mark.slow
 def test_bad_requests_are_refused_and_masks_are_reduced(latent: JointLatent, tmp_path: Path) -> None:
     model = load(miniature_sd3(tmp_path / "sd3", t5=False, channels=4), device="cpu")

@@ -39,8 +39,8 @@ class StrengthResult:
     notes: tuple[str, ...] = ()
 
 
+# The settings of editors that are weights of classifier-free guidance.
 GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
-"""The settings of editors that are weights of classifier-free guidance."""
 
 
 def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:

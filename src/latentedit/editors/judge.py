@@ -208,14 +208,10 @@ class Judge:
         return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)
 
 
+# Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts.
 _FAINT = 0.01
-"""Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts."""
 
-_PARTLY = 0.05
-"""Share from which a change is partly done."""
-
-_DONE = 0.75
-"""Share from which a change is done."""
-
+_PARTLY = 0.05  # share from which a change is partly done
+_DONE = 0.75  # share from which a change is done
+# Root mean square displacement of the clean latent from which a picture without words counts as changed.
 _LEAST_MOVE = 0.05
-"""Root mean square displacement of the clean latent from which a picture without words counts as changed."""

@@ -20,11 +20,8 @@ from latentedit.models.guidance import GuidedField
 
 Item = TypeVar("Item")
 
-Latents = Float[Tensor, "b *latent"]
-"""A batch of latents."""
-
-LevelBatch = Float[Tensor, " b"]
-"""The noise level of each latent of a batch."""
+Latents = Float[Tensor, "b *latent"]  # a batch of latents
+LevelBatch = Float[Tensor, " b"]  # the noise level of each latent of a batch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

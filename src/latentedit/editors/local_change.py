@@ -16,11 +16,8 @@ from torch import Tensor
 
 from latentedit.directions.preserve import change_share
 
-FLOOR = 0.03
-"""Local energy of the change, as a share of the strongest, at which about half of the change is left."""
-
-_PER_SIDE = 3 / 128
-"""Width of the local average as a share of the picture's shorter side."""
+FLOOR = 0.03  # local energy of the change, as a share of the strongest, at which about half of the change is left
+_PER_SIDE = 3 / 128  # width of the local average as a share of the picture's shorter side
 
 
 def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> Float[Tensor, "b 3 h w"]:

@@ -10,11 +10,10 @@ from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import ModelSettings
 
+# Settings by their names in diffusers' pipelines, and ours.
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-"""Settings by their names in diffusers' pipelines, and ours."""
 
-UNTUNED = "flowedit"
-"""The editor that `docs/methods.md` recommends for models without tuned settings."""
+UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models without tuned settings
 
 
 def editor_class(name: str) -> type[Editor]:

@@ -25,20 +25,17 @@ from latentedit.latents.joint import JointLatent
 
 Arm = Literal["image", "text", "joint"]
 
-WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Scales at which the effect is measured for strengths between 0 and 1."""
-
+WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)  # scales at which the effect is measured for strengths between 0 and 1
+# Further scales that are measured for strengths above 1; strengths are clamped to the last.
 BEYOND = (1.25, 1.5, 2.0, 3.0)
-"""Further scales that are measured for strengths above 1; strengths are clamped to the last."""
 
+# Scales that are measured for negative strengths; strengths are clamped to the first.
 BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
-"""Scales that are measured for negative strengths; strengths are clamped to the first."""
 
+# Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged.
 _SAFE = 0.9
-"""Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged."""
 
-ROWS = 64
-"""Most latents that move in one batch, so that a sweep fits into memory."""
+ROWS = 64  # most latents that move in one batch, so that a sweep fits into memory
 
 
 def check_arm(arm: str) -> Arm:

@@ -91,5 +91,4 @@ def _solve(rising: PchipInterpolator, values: np.ndarray, value: float) -> float
     return start + (low + high) / 2
 
 
-_HALVINGS = 54
-"""Bisections of a piece, down to the last bit of a float64."""
+_HALVINGS = 54  # bisections of a piece, down to the last bit of a float64

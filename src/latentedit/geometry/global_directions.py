@@ -65,7 +65,6 @@ class GlobalDirections(MeanDirections):
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"there is no direction {index}: the last one is {len(self) - 1}")
-        basis.check_not_projected()
         backbone = basis.latent.backbone
         if backbone.fingerprint != self.model_fingerprint:
             raise ConfigError(
@@ -166,7 +165,6 @@ def _check_together(bases: Sequence[LocalBasis]) -> None:
     """Refuse bases of different models, sites, texts, ranks or levels."""
     first = bases[0]
     for basis in bases:
-        basis.check_not_projected()
         for what, one, other in (
             ("model", first.latent.backbone.fingerprint, basis.latent.backbone.fingerprint),
             ("site", first.site, basis.site),

@@ -69,7 +69,6 @@ class LatentWalk:
         v: Float[Tensor, "m *latent"],
         scales: Float[Tensor, "k n"],
         *,
-        condition: Condition | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, "k m b *latent"]:
         """Clean latents at every scale of every direction, of every picture.
@@ -79,8 +78,6 @@ class LatentWalk:
             trace: their inversion, at whose top they move (`LocalBasis.trace`).
             v: directions at that level, each for all pictures; scales count in their lengths.
             scales: k scales of each direction, n = m columns.
-            condition: text of the guidance, one for all or one a picture; the pictures' own by default. The way back is
-                under their own in any case.
             progress: called after each step.
 
         Cost:
@@ -93,20 +90,19 @@ class LatentWalk:
                 f"trace and directions must fit latents of shape {list(latent.z.shape)}; "
                 f"got {list(trace.top.shape)} and {list(v.shape)}"
             )
-        text = latent.condition if condition is None else condition.expand(len(latent))
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()
         parts: list[Tensor] = []
         for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):
             along = v[some % len(v)].repeat_interleave(batch, 0).to(latent.z.device, latent.z.dtype)
-            rows, walk, texts = latent.repeat(len(some)), trace.repeat(len(some)), text.repeat(len(some))
+            rows, walk = latent.repeat(len(some)), trace.repeat(len(some))
             amount, z = factors[some].repeat_interleave(batch), walk.top
             if self.move == "addition":
                 z = z + per_element(amount, z) * along
             else:
                 often, probe = self.repeats, self.probe
                 z = noise_guided(
-                    backbone, z, level, texts, along, amount, repeats=often, probe=probe, progress=progress
+                    backbone, z, level, rows.condition, along, amount, repeats=often, probe=probe, progress=progress
                 )
             back = replay(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
             # A scale of 0 is the picture, bit for bit: equal rows of a batch of another size may round otherwise.

@@ -14,8 +14,7 @@ from latentedit.latents.inversion import InversionTrace, aligned_steps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import unguided
 
-Reference = Literal["null", "source"]
-"""The text from which a concept is measured: the empty one, or the picture's own."""
+Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the picture's own
 
 
 @settings

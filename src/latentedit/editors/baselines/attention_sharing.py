@@ -19,8 +19,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.sites import AttentionFeatures
 
+# An evaluation of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1).
 Evaluation = tuple[int, int]
-"""An evaluation of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1)."""
 
 
 @settings

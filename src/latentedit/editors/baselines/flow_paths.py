@@ -12,8 +12,8 @@ from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
 from latentedit.latents.joint import JointLatent
 
+# Called as `difference(a, b, levels)` with the noised picture, the noised edit and their levels.
 Difference = Callable[[Latents, Latents, LevelBatch], Latents]
-"""Called as ``difference(a, b, levels)`` with the noised picture, the noised edit and their levels."""
 
 
 def follow_difference(

@@ -12,8 +12,7 @@ from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Edit, Latents, PathEditor, branches
 from latentedit.latents.inversion import invert
 
-Under = Literal["empty", "source"]
-"""The text of the inversion: none, as published, or the pictures' own."""
+Under = Literal["empty", "source"]  # the text of the inversion: none, as published, or the pictures' own
 
 
 @settings

@@ -23,8 +23,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 
-Rows = Float[Tensor, "b r *latent"]
-"""Vectors of the latent space, r of each picture."""
+Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each picture
 
 
 @settings
