@@ -108,8 +108,8 @@ class Direction:
         return len(self.z)
 
     def __repr__(self) -> str:
-        known = self.source_captions and self.target_captions
-        change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if known else ""
+        worded = self.source_captions and self.target_captions
+        change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if worded else ""
         return f"<Direction {one_line(f'{self.method[:30]} of {self.model_name[-30:]}{change}')[:100]}>"
 
     def __neg__(self) -> "Direction":
@@ -164,14 +164,14 @@ class Direction:
         """The direction of one picture; if one is for all, itself."""
         if len(self) == 1:
             return self
-        one = slice(index, index + 1)
+        row = slice(index, index + 1)
         return dataclasses.replace(
             self,
-            z=self.z[one],
-            condition=self.condition.expand(len(self))[one],
-            source_captions=self.source_captions[one],
-            target_captions=self.target_captions[one],
-            pictures=self.pictures[one],
+            z=self.z[row],
+            condition=self.condition.expand(len(self))[row],
+            source_captions=self.source_captions[row],
+            target_captions=self.target_captions[row],
+            pictures=self.pictures[row],
         )
 
     def mean(self) -> "Direction":
@@ -234,7 +234,8 @@ def lives_at_level(direction: Direction) -> bool:
 def found_under_no_text(directions: Sequence[Direction]) -> bool:
     """Whether all directions were found at a level under no text, so that no caption of the pictures matters."""
     return bool(directions) and all(
-        lives_at_level(one) and one.source_captions and not any(one.source_captions) for one in directions
+        lives_at_level(direction) and direction.source_captions and not any(direction.source_captions)
+        for direction in directions
     )
 
 
@@ -324,10 +325,12 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     device = torch.device("cpu") if model is None else model.device
     z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
     calibration = None
-    if (known := stored.calibration) is not None:
-        lowest = -math.inf if known.lowest is None else known.lowest
-        highest = math.inf if known.highest is None else known.highest
-        calibration = Calibration(**known.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest)
+    if (calibrated := stored.calibration) is not None:
+        lowest = -math.inf if calibrated.lowest is None else calibrated.lowest
+        highest = math.inf if calibrated.highest is None else calibrated.highest
+        calibration = Calibration(
+            **calibrated.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest
+        )
     direction = Direction(
         z=z,
         condition=Condition(
@@ -359,10 +362,10 @@ def _tensors(direction: Direction) -> dict[str, Tensor]:
 def _fields(direction: Direction) -> dict[str, Any]:
     """The fields that are stored as text, unchecked."""
     calibration = None
-    if (known := direction.calibration) is not None:
-        calibration = {name: getattr(known, name) for name in _StoredCalibration.model_fields} | {
-            "lowest": None if known.lowest == -math.inf else known.lowest,
-            "highest": None if known.highest == math.inf else known.highest,
+    if (calibrated := direction.calibration) is not None:
+        calibration = {name: getattr(calibrated, name) for name in _StoredCalibration.model_fields} | {
+            "lowest": None if calibrated.lowest == -math.inf else calibrated.lowest,
+            "highest": None if calibrated.highest == math.inf else calibrated.highest,
         }
     return {name: getattr(direction, name) for name in _UNCHANGED} | {
         "format": FORMAT,

@@ -26,9 +26,9 @@ from latentedit.core.files.reading import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
+from latentedit.directions.preserve import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editors.judge import Judge
-from latentedit.editors.local_change import local_change
 from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction

@@ -72,7 +72,7 @@ class Editor(abc.ABC):
     """Its name in the registry, on the command line and in records."""
 
     localizes: ClassVar[bool] = False
-    """Its change gets an automatic soft mask (`editors.local_change`) unless the user says otherwise."""
+    """Its change gets an automatic soft mask (`directions.preserve`) unless the user says otherwise."""
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -142,9 +142,9 @@ class Editor(abc.ABC):
             check_strength(strength)
         target = target.expand(len(latent))
         moving = [float(strength) for strength in strengths if strength != 0]
-        moved = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
+        results = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
         return [
-            next(moved) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
+            next(results) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
             for strength in strengths
         ]
 

@@ -36,8 +36,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.distillation import texts_differ
-from latentedit.latents.denoising import denoising_losses
-from latentedit.latents.familiarity import Familiarity
+from latentedit.latents.familiarity import Familiarity, denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import ModelSettings
@@ -158,26 +157,26 @@ class Judge:
         seen = latent.instructed and z is not latent.z
         least = self.least_loss(backbone, z, texts, seed=seed) if seen else after.amin(0)
         residuals = least / before[0].clamp_min(1e-30)
-        moved = (z - latent.z).flatten(1).square().mean(1).sqrt()
+        distances = (z - latent.z).flatten(1).square().mean(1).sqrt()
         worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
-        rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), moved.tolist(), worded, strict=True)
+        rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), distances.tolist(), worded, strict=True)
         return [
             self._verdict(b, a, residual, m > 0, strength) if has_words else self._wordless(residual, m, strength)
             for b, a, residual, m, has_words in rows
         ]
 
-    def _wordless(self, residual: float, moved: float, strength: float) -> Verdict:
-        if strength == 0 or moved == 0 or residual > self.damage:
-            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, moved > 0, strength)
-        reason = f"the latent moved by {moved:.2f} of its scale"
-        if moved >= _LEAST_MOVE:
+    def _wordless(self, residual: float, distance: float, strength: float) -> Verdict:
+        if strength == 0 or distance == 0 or residual > self.damage:
+            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, distance > 0, strength)
+        reason = f"the latent moved by {distance:.2f} of its scale"
+        if distance >= _LEAST_MOVE:
             return Verdict(word="changed", reason=reason, residual=residual)
         return Verdict(
             word="not done", reason=f"{reason}, too little to see", remedy="more strength", residual=residual
         )
 
     def _verdict(
-        self, before: list[float], after: list[float], residual: float, moved: bool, strength: float
+        self, before: list[float], after: list[float], residual: float, changed: bool, strength: float
     ) -> Verdict:
         margin = before[0] - before[1]
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
@@ -187,7 +186,7 @@ class Judge:
         if residual > self.damage:
             reason = f"off-manifold residual {residual:.1f} x the source's"
             return verdict(word="damaged", reason=reason, remedy="less strength")
-        if not moved:
+        if not changed:
             reason = "the two captions mean the same to the model"
             return verdict(word="not done", share=0.0, reason=reason, remedy="name what should change")
         margin /= max(before[0], 1e-30)

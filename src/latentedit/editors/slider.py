@@ -69,14 +69,14 @@ class Slider:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        self._moved: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
+        self._latents: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
         check_arm(self.arm)
         self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
         self.direction.condition.expand(len(self.latent))
-        shape, wanted = list(self.direction.z.shape), list(self.latent.z.shape)
-        if shape[1:] != wanted[1:] or shape[0] not in (1, wanted[0]):
+        shape, expected = list(self.direction.z.shape), list(self.latent.z.shape)
+        if shape[1:] != expected[1:] or shape[0] not in (1, expected[0]):
             raise ShapeError(
-                f"the direction does not fit latents of shape {wanted}; got one of {shape}. Make it on pictures of "
+                f"the direction does not fit latents of shape {expected}; got one of {shape}. Make it on pictures of "
                 "these proportions, or crop the picture"
             )
 
@@ -119,9 +119,9 @@ class Slider:
         limits = [self._limit(strength) for strength in strengths]
         scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
         moving = [index for index, strength in enumerate(strengths) if strength != 0]
-        moved = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
+        edited = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
         return [
-            result(z=moved.get(index, self.latent.z), strength=strength, limit=limits[index])
+            result(z=edited.get(index, self.latent.z), strength=strength, limit=limits[index])
             for index, strength in enumerate(strengths)
         ]
 
@@ -163,10 +163,10 @@ class Slider:
 
     def _at(self, scales: tuple[float, ...]) -> Float[Tensor, "k b *latent"]:
         """Clean latents at scales, computed once for each set of scales."""
-        if scales not in self._moved:
+        if scales not in self._latents:
             column = torch.tensor(scales, dtype=torch.float64)[:, None]
-            self._moved[scales] = self.move(column.expand(-1, len(self.latent)))
-        return self._moved[scales]
+            self._latents[scales] = self.move(column.expand(-1, len(self.latent)))
+        return self._latents[scales]
 
     @functools.cached_property
     def _source_loss(self) -> Float[Tensor, " b"]:
@@ -210,8 +210,8 @@ class Slider:
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
         """Scales from 0 to 1, and below and beyond, with the effect of each on each picture."""
         sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
-        moved = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
-        return tuple(itertools.chain(*sets)), measure_effect(moved, self._at(WITHIN)[-1] - self.latent.z)
+        delta = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
+        return tuple(itertools.chain(*sets)), measure_effect(delta, self._at(WITHIN)[-1] - self.latent.z)
 
     def _curve(self, strength: float) -> EffectCurve:
         scales, effects = self._effects(below=strength < 0, beyond=strength > 1)

@@ -22,9 +22,9 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.linalg import to_float64
 
 
-def measure_effect(z: Float[Tensor, "k b *latent"], whole: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
+def measure_effect(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
     """The effects of displacements ``z(a) - x`` of the clean latent; all are 0 where u, the whole, is zero."""
-    flat = to_float64(whole).flatten(1)
+    flat = to_float64(full).flatten(1)
     length = flat.square().sum(1)
     along = (to_float64(z).flatten(2) * flat).sum(2)
     return torch.where(length > 0, along / length.clamp_min(torch.finfo(torch.float64).tiny), 0.0)

@@ -108,8 +108,8 @@ class LocalBasis:
             "steps": self.steps,
         }
         unit = self.v[index : index + 1]
-        found = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
-        return dataclasses.replace(found, feature=self.u[index], notes=self.notes)
+        result = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
+        return dataclasses.replace(result, feature=self.u[index], notes=self.notes)
 
 
 @torch.no_grad()
@@ -172,7 +172,7 @@ def local_basis(
         trace = invert(latent, grid, progress=progress)
         jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
         start = None if warm is None else warm.v
-        found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
+        result = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
     return LocalBasis(
         latent=latent,
         trace=trace,
@@ -184,7 +184,7 @@ def local_basis(
         seed=seed,
         evaluations=cost.evaluations,
         note=jacobian.note,
-        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+        **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)},
     )
 
 

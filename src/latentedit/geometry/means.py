@@ -113,8 +113,8 @@ def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_step
         return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
 
     start = _chordal(coordinates)
-    found = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
-    return dataclasses.replace(found, basis=_rows(span @ found.basis, bases[0]))
+    result = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
+    return dataclasses.replace(result, basis=_rows(span @ result.basis, bases[0]))
 
 
 def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> AlignedBasis:
@@ -234,7 +234,7 @@ def _mean(bases: Sequence[Tensor], matchings: Sequence[Matching]) -> Float[Tenso
 
 def _same(some: Sequence[Matching], others: Sequence[Matching]) -> bool:
     pairs = zip(some, others, strict=True)
-    return all(torch.equal(one.order, other.order) and torch.equal(one.signs, other.signs) for one, other in pairs)
+    return all(torch.equal(a.order, b.order) and torch.equal(a.signs, b.signs) for a, b in pairs)
 
 
 def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Tensor]:

@@ -171,9 +171,9 @@ def _path(
     draw, notes = lerp if method == "lerp" else slerp, list[str]()
     points = draw(trace.top[0], trace.top[1], weights)
     if method == "geodesic":
-        found = shortest_curve(feature, points, progress=progress)
-        points = found.points
-        notes += [] if found.converged else [_CURVE_NOT_CONVERGED]
+        result = shortest_curve(feature, points, progress=progress)
+        points = result.points
+        notes += [] if result.converged else [_CURVE_NOT_CONVERGED]
     bases = spaces.along(points)
     notes += [] if all(basis.converged for basis in bases) else [_BASIS_NOT_CONVERGED]
     notes += [spaces.note] if spaces.note else []
@@ -213,12 +213,12 @@ class _Spaces:
     def _at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
         jacobian = FeatureJacobian(self.feature, point[None])
         self.numbers, start = math.prod(jacobian.out_shape), None if before is None else before.v
-        found = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
+        result = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
         self.note = jacobian.note
         self.done += 1
         if self.progress is not None:
             self.progress("tangent spaces", self.done, self.total)
-        return found
+        return result
 
 
 def _returned(

@@ -135,8 +135,8 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
         Edelman, Arias & Smith 1998, theorem 2.3.
     """
     left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
-    moved = (base @ right.T * angles.cos() + left * angles.sin()) @ right
-    basis, triangle = torch.linalg.qr(moved)
+    columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
+    basis, triangle = torch.linalg.qr(columns)
     return basis * triangle.diagonal().sign()
 
 

@@ -94,8 +94,8 @@ def transport(
             f"the basis has features of shape {list(basis.u.shape[1:])}, the direction of {list(feature.shape)}. Use "
             "a picture of the size on which the direction was found"
         )
-    found = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
-    captured = float(found.captured[0])
+    result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
+    captured = float(result.captured[0])
     length = float(direction.length[0]) * clean_share(direction.level) if step is None else step
     settings = {
         "from": direction.fingerprint,
@@ -110,11 +110,11 @@ def transport(
         "steps": basis.steps,
     }
     carried = direction_at(
-        basis.latent, (length * found.v).to(basis.v), level=basis.level, method="transport", settings=settings
+        basis.latent, (length * result.v).to(basis.v), level=basis.level, method="transport", settings=settings
     )
     notes = tuple(dict.fromkeys((*direction.notes, *basis.notes)))
     return Carried(
-        direction=dataclasses.replace(carried, feature=found.u[0].to(basis.u), notes=notes),
+        direction=dataclasses.replace(carried, feature=result.u[0].to(basis.u), notes=notes),
         captured=captured,
         chance=min(1.0, len(basis) / math.prod(feature.shape)),
     )

@@ -181,14 +181,14 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
     level, numbers = walk.trace.levels[-1], units[0].numel()
     search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]
     for _ in range(ROUNDS):
-        still = [index for index, one in enumerate(search) if not one.done]
-        if not still:
+        active = [index for index, length in enumerate(search) if not length.done]
+        if not active:
             break
-        lengths = torch.tensor([search[index].following() for index in still], dtype=torch.float64)
-        found = effects_at(walk, units[still], lengths, what="step lengths")
-        for index, length, reached in zip(still, lengths.tolist(), found.tolist(), strict=True):
+        lengths = torch.tensor([search[index].following() for index in active], dtype=torch.float64)
+        effects = effects_at(walk, units[active], lengths, what="step lengths")
+        for index, length, reached in zip(active, lengths.tolist(), effects.tolist(), strict=True):
             search[index].tried.append((length, reached))
-    best = [one.best for one in search]
+    best = [length.best for length in search]
     return StepLengths(
         length=torch.tensor([length for length, _ in best], dtype=torch.float64),
         effect=torch.tensor([reached for _, reached in best], dtype=torch.float64),
@@ -217,7 +217,7 @@ class _Search:
 
     @property
     def best(self) -> tuple[float, float]:
-        return min(self.tried, key=lambda one: abs(math.log(max(one[1], 1e-30) / self.effect)))
+        return min(self.tried, key=lambda pair: abs(math.log(max(pair[1], 1e-30) / self.effect)))
 
     @property
     def done(self) -> bool:
@@ -231,8 +231,8 @@ class _Search:
         """The next length to try."""
         if not self.tried:
             return min(self.longest, self.longest * self.effect / 2)
-        short = max((one for one in self.tried if one[1] < self.effect), default=None)
-        long = min((one for one in self.tried if one[1] >= self.effect), default=None)
+        short = max((pair for pair in self.tried if pair[1] < self.effect), default=None)
+        long = min((pair for pair in self.tried if pair[1] >= self.effect), default=None)
         if short is None or long is None or short[0] >= long[0]:
             length, reached = self.best
             factor = (self.effect / max(reached, 1e-30)) ** (1 / self._power())

@@ -43,13 +43,13 @@ def no_change_residuals(
     """The residual of each wording on clean latents, at an evaluation a picture, level and wording; see the module."""
     check_instructs(model)
     noise = draw((len(LEVELS), *z.shape), seed=seed, purpose="no change").to(z)
-    found = dict.fromkeys(wordings, 0.0)
-    for wording in found:
+    residuals = dict.fromkeys(wordings, 0.0)
+    for wording in residuals:
         condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
         for level, e in zip(LEVELS, noise, strict=True):
             v = model.velocity((1 - level) * z + level * e, level_batch(level, z), condition)
-            found[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
-    return found
+            residuals[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
+    return residuals
 
 
 def check_instructs(model: Backbone) -> None:

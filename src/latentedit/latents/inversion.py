@@ -111,7 +111,7 @@ def replay(
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
         raise CoordinateError("the trace starts at other latents. Run invert again")
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
-    moved = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
+    delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
-        moved = moved + (s_next - s) * (field(trace.states[index] + moved, levels) - trace.velocities[index])
-    return trace.states[0] + moved
+        delta = delta + (s_next - s) * (field(trace.states[index] + delta, levels) - trace.velocities[index])
+    return trace.states[0] + delta

@@ -67,15 +67,15 @@ class FreeSliders(PathEditor):
 
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
         """The displacement at the end of the way down, at a share of the scale: one for all, or one a picture."""
-        backbone, moved = edit.latent.backbone, torch.zeros_like(edit.x)
+        backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
         source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
-        factor = (self.scale * share).to(moved).expand(len(moved)).reshape(-1, *[1] * (moved.ndim - 1))
+        factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
-            z = trace.states[index] + moved
+            z = trace.states[index] + delta
             plain = backbone.velocity(z, at, source)
             steered = factor * (backbone.velocity(z, at, target) - plain)
-            moved = moved + (s_next - s) * (plain - trace.velocities[index] + steered)
-        return moved
+            delta = delta + (s_next - s) * (plain - trace.velocities[index] + steered)
+        return delta
 
 
 @settings
@@ -124,11 +124,11 @@ class AsymmetricEdit(PathEditor):
         trace = edit.invert(self._path(edit.latent))
         backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
         source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
-        moved = torch.zeros_like(edit.x)
+        delta = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
-            z = trace.states[index] + moved
+            z = trace.states[index] + delta
             v = backbone.velocity(z, at, source)
-            moved = moved + (s_next - s) * (v - trace.velocities[index])
+            delta = delta + (s_next - s) * (v - trace.velocities[index])
             if s <= self.until:
                 continue
             if site == "clean":
@@ -136,8 +136,8 @@ class AsymmetricEdit(PathEditor):
             else:
                 shift = backbone.features(z, at, target, site) - backbone.features(z, at, source, site)
                 change = backbone.velocity_with(z, at, source, site, amount * shift) - v
-            moved = moved - (1 - s_next) * s * change
-        return edit.x + moved
+            delta = delta - (1 - s_next) * s * change
+        return edit.x + delta
 
 
 @settings
@@ -205,16 +205,16 @@ class SEGA(PathEditor):
         source, concept = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
         null = unguided(backbone, backbone.null(edit.latent.condition)) if self.reference == "null" else None
         steps = len(trace.velocities)
-        guidance, moved, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
+        guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, progress=edit.progress):
-            y = trace.states[index] + moved
+            y = trace.states[index] + delta
             base = backbone.velocity(y, at, source)
             reference = base if null is None else backbone.velocity(y, at, null)
             psi = scale * (1 - s_next) * (backbone.velocity(y, at, concept) - reference)
             added, momentum = guidance.step(steps - 1 - index, psi, momentum)
             # a change of the noise estimate by G changes the velocity by G / (1 - s)
-            moved = moved - (s - s_next) * (base - trace.velocities[index] + added / (1 - s_next))
-        return trace.states[0] + moved
+            delta = delta - (s - s_next) * (base - trace.velocities[index] + added / (1 - s_next))
+        return trace.states[0] + delta
 
 
 @settings

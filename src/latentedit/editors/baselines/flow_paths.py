@@ -39,15 +39,15 @@ def follow_difference(
     Cost:
         ``grid.steps`` calls of ``difference`` with ``noises * b`` rows.
     """
-    x, moved = edit.x, torch.zeros_like(edit.x)
+    x, delta = edit.x, torch.zeros_like(edit.x)
     for index, s, s_next in edit.steps(grid.levels):
         noise = edit.noise("flowedit", index=index, count=noises)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
-        b = a + moved.repeat(noises, *[1] * (x.ndim - 1))
+        b = a + delta.repeat(noises, *[1] * (x.ndim - 1))
         dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, len(x))).mean(0)
-        back = 0 if pull == 0 else pull * (s * weight * dv - moved)
-        moved = moved + (s_next - s) * weight * dv + back
-    return x + moved
+        back = 0 if pull == 0 else pull * (s * weight * dv - delta)
+        delta = delta + (s_next - s) * weight * dv + back
+    return x + delta
 
 
 def fidelity_and_steering(edit: Edit, weight: float, *, times: int = 1) -> Difference:
@@ -139,16 +139,16 @@ class DVRF(FlowEdit):
     def _move(self, edit: Edit) -> Latents:
         x, grid, times = edit.x, self._path(edit.latent), self.noises
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
-        moved, (first, last) = torch.zeros_like(x), self.shift
+        delta, (first, last) = torch.zeros_like(x), self.shift
         for index, s, s_next in edit.steps(grid.levels):
             shift = first + (last - first) * index / grid.steps
             a = ((1 - s) * x + s * edit.noise("flowedit", index=index, count=times)).flatten(0, 1)
-            b = a + ((1 - s + shift * s) * moved).repeat(times, *[1] * (x.ndim - 1))
+            b = a + ((1 - s + shift * s) * delta).repeat(times, *[1] * (x.ndim - 1))
             at = level_batch(s, a)
             dv = (target(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
-            moved = moved - step * (edit.strength * dv + (1 - shift) * moved)
-        return x + moved
+            delta = delta - step * (edit.strength * dv + (1 - shift) * delta)
+        return x + delta
 
 
 @settings

@@ -160,16 +160,16 @@ class RFInversion(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         levels = self._path(edit.latent).levels
         clean, steps = levels[-1], len(levels) - 1
-        moved = self._up(edit, levels) - edit.x
+        delta = self._up(edit, levels) - edit.x
         field = edit.field(edit.target, self.guidance)
         held = range(round(self.start * steps), round(self.stop * steps))
         for index, s, s_next in edit.steps(levels):
             free = edit.strength * (1 - self.eta) if index in held else edit.strength
-            z = edit.x + moved
-            straight = moved / (s - clean)
+            z = edit.x + delta
+            straight = delta / (s - clean)
             velocity = field(z, level_batch(s, z))
-            moved = (s_next - clean) / (s - clean) * moved + (s_next - s) * free * (velocity - straight)
-        return edit.x + moved
+            delta = (s_next - clean) / (s - clean) * delta + (s_next - s) * free * (velocity - straight)
+        return edit.x + delta
 
     def _up(self, edit: Edit, levels: Sequence[float]) -> Latents:
         backbone, z, noise = edit.latent.backbone, edit.x, edit.noise()
@@ -294,11 +294,11 @@ class DNAEdit(PathEditor):
             z, e = z + (s_next - s) * velocity, e - (1 - s) * (straight - velocity)
             way_up.append((z, point, velocity))
         field = edit.field(edit.text, self.guidance)
-        moved = drift = torch.zeros_like(z)  # z less the way up, and m less x
+        delta = drift = torch.zeros_like(z)  # z less the way up, and m less x
         for _, upper, lower in edit.steps(levels):
             state, point, velocity = way_up.pop()
-            dv = field(point + moved, level_batch(upper, state)) - velocity
+            dv = field(point + delta, level_batch(upper, state)) - velocity
             drift = drift + (lower - upper) * dv
-            back = (state + moved - edit.x - drift) / (upper - levels[-1]) - velocity
-            moved = moved + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
-        return edit.x + moved
+            back = (state + delta - edit.x - drift) / (upper - levels[-1]) - velocity
+            delta = delta + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
+        return edit.x + delta

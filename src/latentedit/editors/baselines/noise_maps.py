@@ -99,11 +99,11 @@ def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
 
     A difference (of the velocities of edit and source) that is zero at d = 0 leaves exactly x.
     """
-    moved, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
+    delta, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
-        moved = maps.mean(index, moved, difference(a, a + moved, level_batch(s, a).clamp_min(lowest)))
-    return edit.x + moved
+        delta = maps.mean(index, delta, difference(a, a + delta, level_batch(s, a).clamp_min(lowest)))
+    return edit.x + delta
 
 
 @settings
@@ -250,17 +250,17 @@ class TurboEdit(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         backbone, source_text = edit.latent.backbone, edit.latent.condition
         maps = noise_maps(edit, self._path(edit.latent), shift=self.shift)
-        moved = torch.zeros_like(edit.x)
+        delta = torch.zeros_like(edit.x)
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]
-            b, levels = a + moved, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
+            b, levels = a + delta, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
             source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
             dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, edit.target) - held)
-            moved = maps.mean(index, moved, dv)
+            delta = maps.mean(index, delta, dv)
             if self.clip is not None and index == maps.steps - 1:
                 missed = maps.missed(index, source)
-                moved = moved - per_element(1 - clip_factor(missed, self.clip), missed) * missed
-        return edit.x + moved
+                delta = delta - per_element(1 - clip_factor(missed, self.clip), missed) * missed
+        return edit.x + delta
 
 
 def clip_factor(missed: Latents, bound: float) -> Float[Tensor, " b"]:

@@ -150,11 +150,12 @@ class TextSteering(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         levels = self._path(edit.latent).levels
         plain, steered = (edit.field(text, self.guidance) for text in (edit.latent.condition, edit.text))
-        z = moved = edit.noised(levels[0])
+        source = target = edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
-            at = level_batch(s, z)
-            z, moved = z + (s_next - s) * plain(z, at), moved + (s_next - s) * steered(moved, at)
-        return edit.x + (moved - z)
+            at = level_batch(s, source)
+            source = source + (s_next - s) * plain(source, at)
+            target = target + (s_next - s) * steered(target, at)
+        return edit.x + (target - source)
 
 
 @settings

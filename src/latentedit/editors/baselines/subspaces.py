@@ -75,23 +75,23 @@ class Pullback(PathEditor):
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         v = of_length(projected(spans, change), length)
         amount = torch.full_like(length, edit.strength * self.scale)
-        moved = noise_guided(
+        guided = noise_guided(
             backbone, top, level, edit.target, v, amount, repeats=self.repeats, probe=self.probe, progress=edit.progress
         )
         still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
-        offset = torch.where(still, torch.zeros_like(v), moved - top)
+        offset = torch.where(still, torch.zeros_like(v), guided - top)
         return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _span(self, edit: Edit, top: Latents, level: float, start: Rows, row: int) -> Rows:
         """The basis of one picture."""
-        backbone, one = edit.latent.backbone, slice(row, row + 1)
-        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=edit.target[one])
-        jacobian = FeatureJacobian(feature, top[one])
+        backbone, picture = edit.latent.backbone, slice(row, row + 1)
+        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=edit.target[picture])
+        jacobian = FeatureJacobian(feature, top[picture])
 
         def normal(rows: Rows) -> Rows:
             return jacobian.rmatmat(jacobian.matmat(rows[0]))[None]
 
-        return leading_span(normal, start[one], iterations=self.iterations, progress=edit.progress)
+        return leading_span(normal, start[picture], iterations=self.iterations, progress=edit.progress)
 
 
 @settings

@@ -148,16 +148,16 @@ def _malformed(text: str) -> ConfigError:
 
 
 def _replaced(caption: str, old: str, new: str) -> str:
-    places = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
-    place = _only(places, old, caption, wanted="words")
-    before = caption[: place.start]
+    spans = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
+    span = _only(spans, old, caption, what="words")
+    before = caption[: span.start]
     article = _ARTICLE.search(before)
     if article is not None and _DETERMINER.match(new):
         before = before[: article.start()]
     elif article is not None and new[0].isalpha():
         agreeing = article[1][0] + ("n" if new[0].lower() in "aeiou" else "")
         before = before[: article.start()] + agreeing + before[article.end(1) :]
-    return before + new + caption[place.end :]
+    return before + new + caption[span.end :]
 
 
 def _added(caption: str, new: str) -> str:
@@ -167,9 +167,9 @@ def _added(caption: str, new: str) -> str:
         raise ConfigError(f"the caption says {new!r} already")
     opposite = _DENIAL.fullmatch(new)
     if opposite is not None and (found := _parts_like(caption, opposite[1])):
-        said = found[0].place(caption).text
+        phrase = found[0].span(caption).text
         raise ConfigError(
-            f'{new!r} cannot be added to the caption, which says {said!r}. Replace it: "{said} {_ARROW} {new}"'
+            f'{new!r} cannot be added to the caption, which says {phrase!r}. Replace it: "{phrase} {_ARROW} {new}"'
         )
     read = read_phrases(caption, lead=False)
     if not read.phrases:
@@ -179,7 +179,7 @@ def _added(caption: str, new: str) -> str:
 
 def _removed(caption: str, old: str) -> str:
     found = _parts_like(caption, old)
-    _only([parts.place(caption) for parts in found], old, caption, wanted="a whole phrase")
+    _only([parts.span(caption) for parts in found], old, caption, what="a whole phrase")
     start, end = found[0].cut(caption)
     left = caption[:start] + caption[end:]
     if not re.search(r"\w", left):
@@ -197,7 +197,7 @@ class _Parts:
     first: int
     last: int
 
-    def place(self, caption: str) -> Phrase:
+    def span(self, caption: str) -> Phrase:
         start = self.parts[self.first].start
         return Phrase(text=caption[start : self.parts[self.last].end], start=start)
 
@@ -226,8 +226,8 @@ class _Parts:
 def _parts_like(caption: str, words: str) -> list[_Parts]:
     """All runs of parts that are these words, apart from articles."""
     phrases = read_phrases(caption, lead=False).phrases
-    wanted = _bare(words)
-    count = len(wanted.split())
+    key = _bare(words)
+    count = len(key.split())
     found: list[_Parts] = []
     for index, phrase in enumerate(phrases):
         parts = phrase.split(_JOINT)
@@ -237,7 +237,7 @@ def _parts_like(caption: str, words: str) -> list[_Parts]:
             if ends[last] - begins[first] not in (count, count + 1):  # with an article or without: else it cannot be
                 continue
             run = _Parts(phrases=phrases, index=index, parts=parts, first=first, last=last)
-            if _bare(run.place(caption).text) == wanted:
+            if _bare(run.span(caption).text) == key:
                 found.append(run)
     return found
 
@@ -269,16 +269,16 @@ def _words(text: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
 
 
-def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phrase:
+def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
     """The only place of OLD in the caption, or a `ConfigError`."""
     phrases = read_phrases(caption, lead=False).phrases
-    if not places:
+    if not spans:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
-        raise ConfigError(f"{old!r}, the OLD of `change`, is not {wanted} of the caption; {nearest(old, parts)}")
-    if len(places) > 1:
-        around = [phrase.text for place in places for phrase in phrases if phrase.start <= place.start < phrase.end]
+        raise ConfigError(f"{old!r}, the OLD of `change`, is not {what} of the caption; {nearest(old, parts)}")
+    if len(spans) > 1:
+        around = [phrase.text for span in spans for phrase in phrases if phrase.start <= span.start < phrase.end]
         raise ConfigError(
-            f"{old!r}, the OLD of `change`, is in the caption {len(places)} times: "
+            f"{old!r}, the OLD of `change`, is in the caption {len(spans)} times: "
             f"{', '.join(map(repr, around))}. Use more words"
         )
-    return places[0]
+    return spans[0]
