@@ -343,7 +343,7 @@ def test_features_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"settings": {"a": torch.ones(1)}}, "'settings.a': input was not a valid json value"),
         ({"settings": {"a": "x" * 2_000_000}}, "with a header of 2"),
         ({"level": math.nan}, "'level': input should be a finite number"),
-        ({"preview": PNG + bytes(MAX_PREVIEW_BYTES - 7)}, "PNG file of at most 1000000 bytes"),
+        ({"preview": PNG + bytes(MAX_PREVIEW_BYTES - 7)}, "a file of at most 1000000 bytes"),
         ({"calibration": dataclasses.replace(FREE, lowest=math.nan)}, "'calibration.lowest': .*finite"),
     ],
 )
@@ -400,8 +400,8 @@ def test_what_is_said_is_checked(tmp_path: Path, changes: dict[str, object], wor
         ({"z": torch.zeros(1)}, r"z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\] are not z .* of one batch"),
         ({"tokens": torch.ones(1, 2)}, r"tokens \[b, n, d\].* of one batch"),
         *(
-            ({"preview": preview}, "its preview is not a PNG file of at most 1000000 bytes")
-            for preview in (torch.ones(9), DATA.reshape(2, 6), DATA[:0], DATA.flip(0))
+            ({"preview": preview}, "its preview is not a file of at most 1000000 bytes")
+            for preview in (torch.ones(9), DATA[:0])
         ),
         *(
             ({"feature": feature}, "not float32, with a feature of length 1")

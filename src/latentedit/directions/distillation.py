@@ -74,10 +74,8 @@ class Distillation:
     ) -> Residuals:
         """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
-        Cost:
-            A noise and picture: the target branches (2 for "mixed", otherwise 1), 1 for the source branch ("dds", a
-            "mixed" step that is not the first, or any caption to preserve) and 1 a caption to preserve; twice that
-            under guidance.
+        A noise and picture costs an evaluation for each target branch (two of "mixed"), the source branch where
+        `needs_source`, and each caption to preserve; twice that under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
         x_s = ((1 - level) * x + level * noise).flatten(0, 1)

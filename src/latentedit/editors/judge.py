@@ -138,18 +138,10 @@ class Judge:
         seed: Seed,
         before: Float[Tensor, "2 b"] | None = None,
     ) -> list[Verdict]:
-        """One verdict a picture.
+        """One verdict a picture on edited latents z; ``before`` are the losses of the pictures, if already computed.
 
-        Args:
-            latent: the pictures before.
-            target: target text, one a picture.
-            z: the clean latents after.
-            strength: the requested one.
-            before: the losses of the pictures themselves, if already computed.
-
-        Cost:
-            ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something moved,
-            ``2 pairs`` more on an instruction-tuned model.
+        It costs ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something
+        moved, ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone
         before = self.losses(backbone, latent.z, texts, seed=seed) if before is None else before

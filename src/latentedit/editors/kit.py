@@ -107,10 +107,8 @@ class Baseline(Editor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Latents:
-        name = self.name
-        return self._move(
-            Edit(name=name, latent=latent, target=target, strength=strength, seed=seed, progress=progress)
-        )
+        edit = Edit(name=self.name, latent=latent, target=target, strength=strength, seed=seed, progress=progress)
+        return self._move(edit)
 
     def _move(self, edit: Edit) -> Latents:
         """The edited latents."""

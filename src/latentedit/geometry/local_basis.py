@@ -123,7 +123,6 @@ def local_basis(
     steps: int = 28,
     mask: Bool[Tensor, "h w"] | None = None,
     pooling: Pooling = "none",
-    warm: LocalBasis | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalBasis:
@@ -139,7 +138,6 @@ def local_basis(
         mask: which part of "velocity", "clean" or "picture" counts, at the site's resolution or finer by a whole
             factor.
         pooling: "space" sums the feature over tokens or pixels, "none" takes all of it.
-        warm: a basis of the same size to start the search from, such as that of a neighbouring level or picture.
         seed: of the search's random start.
         progress: called after each step of the inversion ("integrate") and of the search ("basis").
 
@@ -171,8 +169,7 @@ def local_basis(
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
         jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-        start = None if warm is None else warm.v
-        result = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
+        result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
     return LocalBasis(
         latent=latent,
         trace=trace,

@@ -23,7 +23,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
-from latentedit.geometry.subspaces import RandomLevel, random_level
+from latentedit.geometry.subspaces import random_level
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -76,7 +76,7 @@ class PathsBetween:
     rank: int  # of the tangent spaces
     steps: int
     seed: int
-    random: RandomLevel  # distance of two random tangent spaces of that rank
+    random: float  # mean distance of two random tangent spaces of that rank, in radians
     paths: tuple[LatentPath, ...]
     evaluations: int
 
@@ -114,15 +114,9 @@ def paths_between(
 ) -> PathsBetween:
     """Draw curves at a level between two pictures, each under its own caption, and measure them.
 
-    Args:
-        methods: of "lerp", "slerp" and "geodesic"; the geodesic starts from slerp.
-        frames: points of each curve, its ends included; from 3 to 50. Semantic lengths depend on it.
-        site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
-        rank: of the tangent spaces.
-
-    Cost:
-        Two inversions; for each method ``frames - 2`` ways back and as many tangent spaces, each of which starts from
-        the one before; and for the geodesic up to 100 times the features of all points, forwards and backwards.
+    ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it. It costs two inversions;
+    for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic, which starts from slerp,
+    up to 100 times the features of all points, forwards and backwards.
     """
     check_methods(methods, frames)
     check(Level, level=level)

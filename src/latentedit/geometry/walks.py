@@ -47,19 +47,13 @@ class LatentWalk:
     - addition: ``Z + scale * v``.
     - guidance: x-space guidance, see `noise_guided`; its scale has the unit of addition's.
 
-    Args:
-        move: one of these.
-        repeats: of guidance, each with its share of the scale.
-        probe: length, in that of v, at which guidance probes the noise estimate; above 0. A network in half precision
-            wants a longer one: on the bundled transformer (2048 numbers, v of unit length) bfloat16 moves a latent by
-            5 % otherwise than float32 at 1, and by 0.4 % at 16.
-
-    Source:
-        Park et al. 2023 (arXiv 2307.12868). The aligned way back is `latents.inversion.replay`.
+    Park et al. 2023 (arXiv 2307.12868); the aligned way back is `latents.inversion.replay`.
     """
 
     move: Move = "addition"
-    repeats: Count = 16
+    repeats: Count = 16  # of guidance, each with its share of the scale
+    # Length, in that of v, at which guidance probes the noise estimate. A network in half precision wants a longer one:
+    # on the bundled transformer (2048 numbers, v of unit length) bfloat16 errs by 5 % of the move at 1, 0.4 % at 16.
     probe: Probe = 1.0
 
     def edit(
@@ -71,17 +65,10 @@ class LatentWalk:
         *,
         progress: Progress | None = None,
     ) -> Float[Tensor, "k m b *latent"]:
-        """Clean latents at every scale of every direction, of every picture.
+        """Clean latents at every scale (a row of ``scales``) of every direction, of every picture.
 
-        Args:
-            latent: the pictures.
-            trace: their inversion, at whose top they move (`LocalBasis.trace`).
-            v: directions at that level, each for all pictures; scales count in their lengths.
-            scales: k scales of each direction, n = m columns.
-            progress: called after each step.
-
-        Cost:
-            A picture, scale and direction: one evaluation a step of the trace, 2 ``repeats`` more for guidance.
+        They move at the top of the trace, in units of the length of v. A picture, scale and direction costs one
+        evaluation a step of the trace, and 2 ``repeats`` more for guidance.
         """
         if scales.ndim != 2 or scales.shape[1] != len(v):
             raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
@@ -163,16 +150,8 @@ class Walk:
         return self.move.edit(self.latent, self.trace, units, lengths, progress=renamed)[:, :, 0]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StepLengths:
-    """One displacement length at the level, and the effect that it has, for each direction; float64 on the CPU."""
-
-    length: Float[Tensor, " k"]
-    effect: Float[Tensor, " k"]
-
-
-def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> StepLengths:
-    """The length of each unit direction at which it has the target effect; of all tried, the nearest.
+def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> Float[Tensor, " k"]:
+    """The length of each unit direction at which it has the target effect; of all tried, the nearest. On the CPU.
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
     long as that replace the latent instead of moving it. What does not reach the effect within is left there. It costs
@@ -188,11 +167,7 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
         effects = effects_at(walk, units[active], lengths, what="step lengths")
         for index, length, reached in zip(active, lengths.tolist(), effects.tolist(), strict=True):
             search[index].tried.append((length, reached))
-    best = [length.best for length in search]
-    return StepLengths(
-        length=torch.tensor([length for length, _ in best], dtype=torch.float64),
-        effect=torch.tensor([reached for _, reached in best], dtype=torch.float64),
-    )
+    return torch.tensor([length.best[0] for length in search], dtype=torch.float64)
 
 
 def effects_at(

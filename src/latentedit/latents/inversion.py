@@ -94,19 +94,9 @@ def replay(
 ) -> Float[Tensor, "b *latent"]:
     """The aligned way back from the top of a trace, under another condition or from a moved start.
 
-    ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``.
-
-    Args:
-        latent: the pictures at which the trace starts.
-        condition: text of the way back.
-        offset: displacement of the start from ``trace.top``; none by default.
-        guidance: classifier-free guidance weight of the way back; 1 is the conditional velocity.
-
-    Cost:
-        One evaluation a step, two with guidance.
-
-    Source:
-        DirectEdit alignment, rewritten in displacements so that rounding cannot break the retrace.
+    ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``, with
+    ``u_N`` the offset from ``trace.top``. It costs an evaluation a step, two with guidance. The alignment is that of
+    DirectEdit, rewritten in displacements so that rounding cannot break the retrace.
     """
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
         raise CoordinateError("the trace starts at other latents. Run invert again")

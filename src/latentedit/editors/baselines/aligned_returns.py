@@ -223,24 +223,14 @@ class SemanticGuidance:
 
     ``psi`` is the concept's term, a scale times the difference of two noise estimates. Momentum is gathered from the
     first step on. G is added from step ``warm_up`` on; from step ``cool_down`` on psi counts as zero, so that only the
-    momentum that is left fades out.
-
-    Args:
-        threshold: quantile below which psi is dropped, channel by channel.
-        warm_up: steps before the guidance is added, 0 or more.
-        cool_down: the step that ends it; None is never.
-        momentum: share of nu that is added, 0 or more.
-        decay: what is left of nu after a step, in [0, 1].
-
-    Source:
-        Brack et al. 2023, arXiv 2301.12247; the order of the operations is that of the public code.
+    momentum that is left fades out. The order of the operations is that of SEGA's public code.
     """
 
-    threshold: Share = 0.9
+    threshold: Share = 0.9  # quantile below which psi is dropped, channel by channel
     warm_up: Natural = 0
-    cool_down: int | None = None
-    momentum: Weight = 0.1
-    decay: Share = 0.4
+    cool_down: int | None = None  # None is never
+    momentum: Weight = 0.1  # share of nu that is added
+    decay: Share = 0.4  # what is left of nu after a step
 
     def step(self, index: int, psi: Latents, momentum: Latents) -> tuple[Latents, Latents]:
         """What is added to the noise estimate in a step, counted from the noisy end, and the momentum of the next."""

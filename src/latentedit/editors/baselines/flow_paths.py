@@ -24,20 +24,8 @@ def follow_difference(
     With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. What ``pull`` multiplies is the clean estimate at a less that
     at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
 
-    The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x.
-
-    Args:
-        grid: levels that the path walks down.
-        difference: gets all pictures with the first noise, then all with the second, and so on, in one call a step.
-        noises: averaged in each step; editors with one seed share them.
-        weight: of every step.
-        pull: of the edit's clean estimate back to the picture's, in each step.
-
-    Returns:
-        The edited latents y.
-
-    Cost:
-        ``grid.steps`` calls of ``difference`` with ``noises * b`` rows.
+    The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x. Each step calls ``difference``
+    once, with all pictures and the first noise, then all with the second, and so on.
     """
     x, delta = edit.x, torch.zeros_like(edit.x)
     for index, s, s_next in edit.steps(grid.levels):

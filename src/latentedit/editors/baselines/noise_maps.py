@@ -39,15 +39,10 @@ from latentedit.latents.joint import JointLatent
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NoiseMaps:
-    """The states of an edit-friendly inversion.
+    """The states of an edit-friendly inversion."""
 
-    Args:
-        levels: falling; the last is 0.
-        states: one a level; the last is the picture.
-    """
-
-    levels: tuple[float, ...]
-    states: tuple[Latents, ...]
+    levels: tuple[float, ...]  # falling; the last is 0
+    states: tuple[Latents, ...]  # one a level; the last is the picture
 
     @property
     def steps(self) -> int:
@@ -75,15 +70,8 @@ def noise_maps(edit: Edit, grid: LevelGrid, *, shift: int = 0) -> NoiseMaps:
     With a shift, the state of level s_k has only the noise of ``t = s_{k + shift}`` (none past the end) and is scaled
     to the size that level s_k promises, ``h(s_k) / h(t)`` with ``h(s) = sqrt((1 - s)^2 + s^2)``, the deviation at level
     s of data with unit variance. On a variance-preserving model that is the model's own ``x_t`` of the cleaner time,
-    given to it as one of the noisier.
-
-    Args:
-        grid: falling levels.
-        shift: by how many steps the states are cleaner than their levels.
-
-    Source:
-        Huberman-Spiegelglas et al. 2024 (arXiv 2304.06140), in flow coordinates. The shift: Deutch et al. 2024,
-        TurboEdit (arXiv 2408.00735).
+    given to it as one of the noisier. Huberman-Spiegelglas et al. 2024 (arXiv 2304.06140), in flow coordinates; the
+    shift is that of TurboEdit (arXiv 2408.00735).
     """
     levels = (*grid.levels[:-1], 0.0)
     states = list[Tensor]()

@@ -198,15 +198,8 @@ def leading_span(
 
     The block power iteration: the angle that is left falls like ``(s_{r+1} / s_r)^(2 q)``. Rows that J maps to zero
     come back as zeros. `core.linalg.block_lanczos` needs fewer products for the same accuracy, but their number is not
-    fixed, and an editor states its cost before it starts.
-
-    Args:
-        normal: ``J^T J`` of each row, with J of each picture.
-        start: S, r rows a picture; r is at most the size of a latent.
-        iterations: q, at least 1; each calls ``normal`` once.
-
-    Source:
-        Park et al. 2023 (arXiv 2307.12868), algorithm 1, for a fixed number of iterations.
+    fixed, and an editor states its cost before it starts. ``normal`` is ``J^T J`` of each row, with J of each picture.
+    Park et al. 2023 (arXiv 2307.12868), algorithm 1, for a fixed number of iterations.
     """
     rows = orthonormal(start)
     for done in range(1, iterations + 1):
