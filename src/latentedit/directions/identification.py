@@ -71,24 +71,24 @@ def identify(
         guidance=config.guidance,
         unconditional=None if config.guidance == 1 else latent.backbone.null(target),
     )
-    delta = torch.zeros_like(latent.z)
+    moved = torch.zeros_like(latent.z)
     fell_back = torch.zeros(len(latent), dtype=torch.bool, device=latent.z.device)
     notes: dict[str, None] = {}
-    capabilities = latent.backbone.capabilities
+    known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
-        level = min(max(planned, capabilities.s_min), capabilities.s_max)
-        residuals = distillation.at(delta if index else None, level, config.draw(latent.z, seed=seed, index=index))
+        level = min(max(planned, known.s_min), known.s_max)
+        residuals = distillation.at(moved if index else None, level, config.draw(latent.z, seed=seed, index=index))
         hessian = curvature(residuals.jacobian, level)
         residual = residuals.residual
         if config.release:  # less the source reconstruction residual where the displacement is strong
-            residual = residual - change_share(delta, config.release).square() * along(residuals.unexplained, delta)
+            residual = residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
         filtered = _filtered(residual, residuals, hessian, config, level, config.gamma_at(planned))
         fell_back |= filtered.fell_back
         d = _projected(filtered.value, residuals, hessian, config)
         check_finite(d, "displacement", latent.backbone.name, level)
         if index and config.keep:  # what hardly changes goes back to the picture
-            d = change_share(delta, config.keep) * (delta + d) - delta
-        delta = delta + step * d
+            d = change_share(moved, config.keep) * (moved + d) - moved
+        moved = moved + step * d
         notes |= dict.fromkeys(filter(None, [residuals.jacobian.note]))
         if progress is not None:
             progress("identify", index + 1, config.steps)
@@ -96,9 +96,9 @@ def identify(
         where = f"{int(fell_back.sum())} of {len(latent)} pictures"
         notes[f"negative curvature left the residual unfiltered in some steps of {where}"] = None
     return Direction(
-        z=config.gain * delta,
+        z=config.gain * moved,
         condition=(target - latent.condition).words,
-        level=min(config.levels[0], capabilities.s_max),
+        level=min(config.levels[0], known.s_max),
         method="hsds",
         settings=to_plain(config) | {"seed": seed if isinstance(seed, int) else list(seed)},
         model_name=latent.backbone.name,

@@ -87,19 +87,12 @@ class Verdict:
 
 @settings
 class Judge:
-    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge").
+    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge")."""
 
-    Args:
-        level: noise level of the losses, in (0, 1): where the model decides what a picture shows.
-        pairs: antithetic pairs of noises.
-        least_share: share of the requested strength below which more strength is advised.
-        damage: residual from which a picture counts as damaged.
-    """
-
-    level: Level = 0.7
-    pairs: Count = 1
-    least_share: Level = 0.5
-    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0
+    level: Level = 0.7  # noise level of the losses: where the model decides what a picture shows
+    pairs: Count = 1  # antithetic pairs of noises
+    least_share: Level = 0.5  # share of the requested strength below which more strength is advised
+    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0  # residual from which a picture counts as damaged
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":

@@ -26,17 +26,11 @@ LevelBatch = Float[Tensor, " b"]  # the noise level of each latent of a batch
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edit:
-    """The arguments of `Editor.edit` at one strength that is not 0, and what most methods compute from them.
+    """The arguments of `Editor.edit` at one strength that is not 0, and what most methods compute from them."""
 
-    Args:
-        name: of the editor; names its progress and its stream of noise.
-        latent: the pictures, under the source text c0.
-        target: the target text c1, one a picture.
-    """
-
-    name: str
-    latent: JointLatent
-    target: Condition
+    name: str  # of the editor, its progress and its stream of noise
+    latent: JointLatent  # the pictures, under the source text c0
+    target: Condition  # the target text c1, one a picture
     strength: float
     seed: Seed
     progress: Progress | None
@@ -120,14 +114,10 @@ class PathEditor(Baseline):
     """An editor whose cost depends on the number of steps of the model's grid below its level.
 
     Subclasses write `_cost`, or `evaluations` where the cost depends on more.
-
-    Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
     """
 
-    level: Level = 0.9
-    steps: Count = 28
+    level: Level = 0.9  # where the path starts
+    steps: Count = 28  # of the model's full grid; an edit walks the part below ``level``
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """Network evaluations for the steps of this model's grid below ``level``."""

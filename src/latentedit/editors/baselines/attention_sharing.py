@@ -30,21 +30,12 @@ class ValueSharing(RoundTrip):
     They come from the same step, from its beginning to its beginning and from its middle to its middle, although the
     two ways begin a step at different ends, as the published code has them. With guidance both branches get them.
 
-    Subclasses write `_evaluations` too.
-
-    Args:
-        share: how many steps of the way down, the first ones, have the values of the way up; 0 are none.
-        first_layer: where in the network that begins, as a share of its attention layers.
-
-    Raises:
-        ConfigError: from ``edit``, with ``share``: a network whose attention cannot be reached.
-
-    Cost:
-        Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and picture its tokens.
+    Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and picture its tokens. A
+    network whose attention cannot be reached is refused. Subclasses write `_evaluations` too.
     """
 
-    share: Natural = 0
-    first_layer: Share = 0.5
+    share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
+    first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
 
     def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
         backbone = edit.latent.backbone
@@ -141,20 +132,12 @@ class MutualAttention(PathEditor):
 
     At each level the network runs twice: at the picture's state of the inversion under c0, where keys and values of
     some attention layers are kept, and at the edit, which has them in place of its own, in both branches of guidance.
-    Its queries, and the text's keys and values, are its own. Strength by the text is ours.
-
-    Subclasses write `_layers`, `_trace` and `_first`.
-
-    Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
-        guidance: classifier-free guidance weight of the way down.
-
-    Raises:
-        ConfigError: from ``edit``: a network whose attention cannot be reached.
+    Its queries, and the text's keys and values, are its own. Strength by the text is ours. A network whose attention
+    cannot be reached is refused. Subclasses write `_layers`, `_trace` and `_first`.
     """
 
-    level: Level = 1.0
-    guidance: Guidance = 1.0
+    level: Level = 1.0  # how far up; 1 is the full path
+    guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
 
     @property
     def keeps_equal_texts(self) -> bool:

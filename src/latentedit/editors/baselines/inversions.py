@@ -24,14 +24,10 @@ class RoundTrip(PathEditor):
 
     The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
     Subclasses write `_walk` and `_cost`.
-
-    Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
-        guidance: classifier-free guidance weight of the way down.
     """
 
-    level: Level = 1.0
-    guidance: Guidance = 1.0
+    level: Level = 1.0  # how far up; 1 is the full path
+    guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -41,14 +41,14 @@ class Phrase:
 
     def split(self, separator: re.Pattern[str]) -> list["Phrase"]:
         """The stretches between the separators, without empty ones."""
-        found: list[Phrase] = []
+        stretches: list[Phrase] = []
         start = 0
         for end, behind in [*(match.span() for match in separator.finditer(self.text)), (len(self.text),) * 2]:
             stretch = self.text[start:end]
             if text := stretch.strip():
-                found.append(Phrase(text=text, start=self.start + start + stretch.index(text)))
+                stretches.append(Phrase(text=text, start=self.start + start + stretch.index(text)))
             start = behind
-        return found
+        return stretches
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +71,10 @@ def read_phrases(caption: str, *, lead: bool) -> Phrases:
     ending = _ENDING_BACKWARDS.match(caption[::-1])
     body = caption[: len(caption) - (0 if ending is None else ending.end())]
     phrases = Phrase(text=body, start=0).split(_COMMA)
-    found = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
-    if found is not None:
-        phrases[0] = Phrase(text=found[2], start=phrases[0].start + found.start(2))
-    return Phrases(lead="" if found is None else found[1], phrases=tuple(phrases), ending=caption[len(body) :])
+    match = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
+    if match is not None:
+        phrases[0] = Phrase(text=match[2], start=phrases[0].start + match.start(2))
+    return Phrases(lead="" if match is None else match[1], phrases=tuple(phrases), ending=caption[len(body) :])
 
 
 def check_length(*captions: str) -> None:
@@ -166,8 +166,8 @@ def _added(caption: str, new: str) -> str:
     if _parts_like(caption, new):
         raise ConfigError(f"the caption says {new!r} already")
     opposite = _DENIAL.fullmatch(new)
-    if opposite is not None and (found := _parts_like(caption, opposite[1])):
-        phrase = found[0].span(caption).text
+    if opposite is not None and (runs := _parts_like(caption, opposite[1])):
+        phrase = runs[0].span(caption).text
         raise ConfigError(
             f'{new!r} cannot be added to the caption, which says {phrase!r}. Replace it: "{phrase} {_ARROW} {new}"'
         )
@@ -178,9 +178,9 @@ def _added(caption: str, new: str) -> str:
 
 
 def _removed(caption: str, old: str) -> str:
-    found = _parts_like(caption, old)
-    _only([parts.span(caption) for parts in found], old, caption, what="a whole phrase")
-    start, end = found[0].cut(caption)
+    runs = _parts_like(caption, old)
+    _only([parts.span(caption) for parts in runs], old, caption, what="a whole phrase")
+    start, end = runs[0].cut(caption)
     left = caption[:start] + caption[end:]
     if not re.search(r"\w", left):
         raise ConfigError(f"{str(Change(old=old, new=''))!r} leaves nothing of the caption. Remove less")
@@ -228,7 +228,7 @@ def _parts_like(caption: str, words: str) -> list[_Parts]:
     phrases = read_phrases(caption, lead=False).phrases
     key = _bare(words)
     count = len(key.split())
-    found: list[_Parts] = []
+    runs: list[_Parts] = []
     for index, phrase in enumerate(phrases):
         parts = phrase.split(_JOINT)
         begins = [len(phrase.text[: part.start - phrase.start].split()) for part in parts]
@@ -238,8 +238,8 @@ def _parts_like(caption: str, words: str) -> list[_Parts]:
                 continue
             run = _Parts(phrases=phrases, index=index, parts=parts, first=first, last=last)
             if _bare(run.span(caption).text) == key:
-                found.append(run)
-    return found
+                runs.append(run)
+    return runs
 
 
 def _affirmed(caption: str, new: str) -> str | None:
