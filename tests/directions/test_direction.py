@@ -379,10 +379,10 @@ def calibrated(**changes: object) -> dict[str, object]:
         ({"model_fingerprint": ""}, "'model_fingerprint'"),
         ({"target_captions": ["x" * 10_001]}, "'target_captions.0'"),
         (calibrated(evil=1), "'calibration.evil': extra inputs"),
-        (calibrated(effects=[0.1, 0.2, 0.3]), "'calibration': it needs one effect a scale"),
-        *((calibrated(scales=[1.0, last]), "'calibration': it needs one effect a scale") for last in (0.5, 1.0)),
+        (calibrated(effects=[0.1, 0.2, 0.3]), "'calibration': it needs one effect per scale"),
+        *((calibrated(scales=[1.0, last]), "'calibration': it needs one effect per scale") for last in (0.5, 1.0)),
         (calibrated(scales=[1], effects=[1]), "'calibration.scales'"),
-        (calibrated(lowest=2, highest=-2), "'calibration': it needs one effect a scale"),
+        (calibrated(lowest=2, highest=-2), "'calibration': it needs one effect per scale"),
         *((calibrated(steps=value), "'calibration.steps'") for value in (0, 10**9)),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(latent: JointLate
     assert direction.settings.items() >= told.items()
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     for index in (-1, 2):
-        with pytest.raises(ConfigError, match="the last one is 1"):
+        with pytest.raises(ConfigError, match="the last is 1"):
             basis.direction(index)
 
 

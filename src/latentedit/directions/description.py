@@ -1,4 +1,4 @@
-"""A direction in words: what it changes, how far it can be taken, how it was found and for which model."""
+"""A direction described: its change, safe strengths, method and model."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
         ("direction", direction.fingerprint),
         (
             "found on",
-            _count(len(direction.pictures), "picture") if direction.pictures else "pictures that are not named",
+            _count(len(direction.pictures), "picture") if direction.pictures else "unnamed pictures",
         ),
         ("licence", direction.licence or "none given"),
         ("size", _size(direction)),

@@ -70,19 +70,19 @@ class Direction:
         z: displacement of the clean latent (a displacement of x, not a velocity and not a score).
         condition: displacement of the text, target minus source.
         level: the highest noise level of the search.
-        method: how it was found.
-        settings: of that method, plain values.
-        model_name: of the model in whose latent space it lives.
-        model_fingerprint: of that model's weights.
-        source_captions: what the pictures showed on which it was found, one a picture, where that is known.
-        target_captions: what the target says, one a picture, where that is known.
+        method: name of the search.
+        settings: settings of the method, plain values.
+        model_name: name of its model.
+        model_fingerprint: fingerprint of the model's weights.
+        source_captions: captions of the pictures on which it was found, one per picture; may be empty.
+        target_captions: target captions, one per picture; may be empty.
         pictures: fingerprints of those pictures, see `JointLatent.pictures`.
-        calibration: strength against effect, where that was measured.
-        licence: under which the direction is shared; may be empty.
+        calibration: strength against effect, if measured.
+        licence: licence of the direction; may be empty.
         preview: a small PNG file of its effect; may be empty.
         feature: change of the feature at ``settings["site"]``, of unit length, that it makes where it was found; None
-            where that is not known. With it a direction can be carried to another picture.
-        instructed: whether its texts are instructions to a model that sees the picture, instead of captions.
+            if unknown. With it a direction can be transported to another picture.
+        instructed: whether its texts are instructions instead of captions.
         notes: what the user should know about the search, as sentences.
     """
 
@@ -253,7 +253,7 @@ class _Stored(pydantic.BaseModel):
 
 
 class _StoredCalibration(_Stored):
-    """A `Calibration`; None stands for an infinite end of the range, for JSON has no infinity."""
+    """A `Calibration`; None is an infinite end of the range, since JSON has no infinity."""
 
     arm: _Name
     level: _Level
@@ -268,7 +268,7 @@ class _StoredCalibration(_Stored):
         rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
         ordered = self.lowest is None or self.highest is None or self.lowest <= self.highest
         if len(self.scales) != len(self.effects) or not rising or not ordered:
-            raise ValueError("it needs one effect a scale, rising scales, and lowest at most highest")
+            raise ValueError("it needs one effect per scale, rising scales, and lowest at most highest")
         return self
 
 

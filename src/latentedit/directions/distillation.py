@@ -60,7 +60,7 @@ class Residuals:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distillation:
-    """The residuals of one search, level by level; texts are one a picture each."""
+    """The residuals of one search, level by level; texts are one per picture each."""
 
     latent: JointLatent
     target: Condition

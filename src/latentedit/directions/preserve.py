@@ -11,9 +11,8 @@ is none. `HSDS` uses it in two ways, both derived here:
   back to what it is in the picture.
 - *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
   the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what is replaced (the
-  outline of a mouth, for instance): the part that lies along the displacement. So the squared share of that part is
-  subtracted there. What lies across it, no text describes; a caption that leaves much out leaves much of the picture
-  there, and it stays.
+  outline of a mouth, for instance): the part along the displacement. So the squared share of that part is subtracted
+  there. No text describes the part across it: a caption that omits much leaves much of the picture there, and it stays.
 
 `local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel: moving a
 latent changes every pixel a little, for the codec spreads what it decodes and a direction is never quite clean. It does
@@ -81,8 +80,8 @@ def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> F
 def along(part: Float[Tensor, "m b *latent"], delta: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
     """``(part . delta / |delta|^2) delta`` at each position: the part of a latent along a displacement.
 
-    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number, all
-    of which lies along a displacement.
+    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number,
+    which is along any displacement.
     """
     product, square = part * delta, delta.square()
     if delta.ndim == 4:

@@ -23,11 +23,11 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
 
     Args:
         backbone: whose text encoders are used.
-        source_captions: what the pictures show, one a picture.
-        target_captions: what they should show, one a picture.
+        source_captions: what the pictures show, one per picture.
+        target_captions: what they should show, one per picture.
 
     Returns:
-        The differences, one a pair.
+        The differences, one per pair.
 
     Raises:
         ShapeError: not as many targets as sources.

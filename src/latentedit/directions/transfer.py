@@ -22,7 +22,7 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
     """The direction as it applies to these pictures.
 
     Args:
-        direction: one for all pictures, or one a picture.
+        direction: one for all pictures, or one per picture.
 
     Returns:
         On the model's device, the direction itself if it was found under these captions; otherwise one with the same

@@ -18,7 +18,7 @@ loss(z, c0, reference z) / loss(x, c0, reference x)``.
 The share measures the effect of every method. Verdicts report it within [0, 1]: below 0.05 the change is not done, from
 0.75 on it is done, and between them it is partly done.
 
-Where the target text is the source text, as it is for directions without words, there is no margin, and no share. Then
+Where the target text is the source text, as it is for directions without words, there is no margin and no share. Then
 a picture counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of
 about 1) and is not damaged.
 """
@@ -50,7 +50,7 @@ class Verdict:
 
     Args:
         word: "not done", "partly done" or "done"; "changed" where the direction has no words to measure it by;
-            "damaged"; "not known" where the model does not know the picture.
+            "damaged"; "not known" for a picture that is unfamiliar to the model.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
         remedy: what to adjust; empty where nothing is wrong.
@@ -75,7 +75,7 @@ class Verdict:
         return f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
 
     def on(self, familiarity: Familiarity) -> "Verdict":
-        """The verdict on an image of this familiarity; that on a known one stays as it is."""
+        """The verdict on an image of this familiarity; unchanged for a known image."""
         if familiarity.state == "known" or self.word in ("not done", "damaged"):
             return self
         if familiarity.state == "doubtful":
@@ -100,13 +100,13 @@ class Judge:
         return from_plain(cls, ModelSettings.of(backbone).judge)
 
     def evaluations(self, latent: JointLatent) -> int:
-        """Network evaluations a latent of `least_loss` under two texts."""
+        """Network evaluations per latent of `least_loss` under two texts."""
         return 2 * self.pairs * (1 if latent.instructed else 2)
 
     def losses(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
-        """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations a latent and text."""
+        """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations per latent and text."""
         return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def least_loss(
@@ -131,9 +131,9 @@ class Judge:
         seed: Seed,
         before: Float[Tensor, "2 b"] | None = None,
     ) -> list[Verdict]:
-        """One verdict a picture on edited latents z; ``before`` are the losses of the pictures, if already computed.
+        """One verdict per picture on edited latents z; ``before`` are the losses of the pictures, if already computed.
 
-        It costs ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something
+        It costs ``4 pairs`` evaluations per picture for the losses before, and as many for those after where something
         moved, ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone

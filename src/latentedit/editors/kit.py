@@ -30,7 +30,7 @@ class Edit:
 
     name: str  # of the editor, its progress and its stream of noise
     latent: JointLatent  # the pictures, under the source text c0
-    target: Condition  # the target text c1, one a picture
+    target: Condition  # the target text c1, one per picture
     strength: float
     seed: Seed
     progress: Progress | None
@@ -128,7 +128,7 @@ class PathEditor(Baseline):
         return editor._cost(self._path(latent).steps)
 
     def _cost(self, k: int) -> int:
-        """Network evaluations a picture of an edit in k steps, on a model with classifier-free guidance."""
+        """Network evaluations per picture of an edit in k steps, on a model with classifier-free guidance."""
         raise NotImplementedError(f"the editor {self.name!r} has neither _cost nor evaluations")
 
     def _path(self, latent: JointLatent) -> LevelGrid:

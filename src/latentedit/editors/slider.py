@@ -47,7 +47,7 @@ def check_arm(arm: str) -> Arm:
 
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Slider:
-    """Pictures, a direction for all or one a picture, and the way along it.
+    """Pictures, a direction for all or one per picture, and the way along it.
 
     - image: ``z + scale * d``. Its effect is the scale.
     - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
@@ -83,7 +83,7 @@ class Slider:
     def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
         """Clean latents at raw scales of the direction, in batches.
 
-        The text and joint arms take one evaluation a step below ``level`` for each scale and picture, and as many for
+        The text and joint arms take one evaluation per step below ``level`` for each scale and picture, and as many for
         each picture, once, for the inversion.
         """
         latent, z, count = self.latent, self.latent.z, len(self.latent)
@@ -105,7 +105,7 @@ class Slider:
         return torch.cat(parts).unflatten(0, (len(factors), count))
 
     def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
-        """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them shares of its effect.
+        """Pictures at strengths: 0 is the picture, 1 the full direction, and between them shares of its effect.
 
         Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``. Each
         costs ``evaluations(...)``, less what earlier ones have measured.
@@ -126,7 +126,7 @@ class Slider:
         ]
 
     def evaluations(self, strength: float) -> int:
-        """Network evaluations a picture of the first ``edit([strength])``."""
+        """Network evaluations per picture of the first ``edit([strength])``."""
         if strength == 0:
             return 0
         walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps

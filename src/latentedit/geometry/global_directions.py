@@ -1,7 +1,7 @@
 """Global directions: the mean of the local bases of several pictures in feature space, pulled back to each picture.
 
 The latents of two pictures have nothing in common that could be averaged; their features do. So the mean is taken of
-changes of the feature, and a picture's own basis tells which displacement of its latent makes such a change.
+changes of the feature, and a picture's own basis gives the displacement of its latent that makes such a change.
 """
 
 import dataclasses
@@ -64,7 +64,7 @@ class GlobalDirections(MeanDirections):
         It stores its change of the feature there: the part of u inside the picture's tangent space.
         """
         if not 0 <= index < len(self):
-            raise ConfigError(f"there is no direction {index}: the last one is {len(self) - 1}")
+            raise ConfigError(f"there is no direction {index}: the last is {len(self) - 1}")
         backbone = basis.latent.backbone
         if backbone.fingerprint != self.model_fingerprint:
             raise ConfigError(
@@ -97,7 +97,7 @@ class GlobalDirections(MeanDirections):
 
 
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
-    """The changes of a feature that local bases share, one a picture, of one model, site, level, text and rank.
+    """The changes of a feature that local bases share, one per picture, of one model, site, level, text and rank.
 
     Source:
         Park et al. 2023 (arXiv 2302.12469, 2307.12868), global directions; the mean "frechet" is that of Choi et al.,

@@ -43,8 +43,8 @@ class LocalBasis:
         condition: that text, embedded.
         steps: of the model's full grid, in the inversion.
         seed: random seed of the search.
-        u: the changes of the feature, of unit length; one number a channel if it was pooled over space, one number for
-            each that is inside the mask if there was a mask.
+        u: the changes of the feature, of unit length; one number per channel if it was pooled over space, or per
+            position inside the mask if there was one.
         singular_values: falling; change of the feature for each unit of change of the latent.
         v: displacements of the latent at the level, of unit length.
         residuals: ``|J^T u - s v| / s_1`` of each.
@@ -96,7 +96,7 @@ class LocalBasis:
             ConfigError: an index outside the basis.
         """
         if not 0 <= index < len(self):
-            raise ConfigError(f"there is no vector {index} in the basis: the last one is {len(self) - 1}")
+            raise ConfigError(f"the basis has no vector {index}: the last is {len(self) - 1}")
         settings = {
             "site": self.site,
             "index": index,
@@ -135,8 +135,8 @@ def local_basis(
         level: noise level, in (0, 1]; cut to the model's highest level.
         prompt: text for the network; None is the picture's own caption, "" no text.
         steps: of the model's full grid; the inversion walks the part below ``level``.
-        mask: which part of "velocity", "clean" or "picture" counts, at the site's resolution or finer by a whole
-            factor.
+        mask: which part of "velocity", "clean" or "picture" counts, at the site's resolution or finer by an
+            integer factor.
         pooling: "space" sums the feature over tokens or pixels, "none" takes all of it.
         seed: of the search's random start.
         progress: called after each step of the inversion ("integrate") and of the search ("basis").
@@ -146,13 +146,13 @@ def local_basis(
         ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
-        One evaluation a step below ``level``, then two evaluations a product; `LocalBasis.products` counts them.
+        One evaluation per step below ``level``, then two evaluations per product; `LocalBasis.products` counts them.
 
     Source:
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
     if len(latent) != 1:
-        raise ConfigError(f"a local basis is that of one picture; got {len(latent)}. Make one for each")
+        raise ConfigError(f"a local basis takes one picture; got {len(latent)}. Compute one for each")
     check(Level, level=level)
     check(Count, rank=rank)
     backbone, grid = latent.backbone, latent.path(steps, level)
@@ -228,7 +228,7 @@ def random_direction(
 
 
 def _at_site(mask: Bool[Tensor, "h w"], latent: JointLatent, site: str) -> Bool[Tensor, "lh lw"]:
-    """The mask at the site's own resolution, where that is known."""
+    """The mask at the site's own resolution, if known."""
     if site in GENERAL:
         height, width = latent.z.shape[-2:]
     elif site == PICTURE and latent.frames:

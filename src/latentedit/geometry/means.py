@@ -46,7 +46,7 @@ class MatchedMean:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Matching:
-    """An assignment: vector ``order[k]`` of a set, times ``signs[k]``, belongs to vector k of the reference."""
+    """An assignment: vector ``order[k]`` of a set, times ``signs[k]``, matches vector k of the reference."""
 
     order: Int[Tensor, " r"]
     signs: Float[Tensor, " r"]

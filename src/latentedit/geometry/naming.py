@@ -37,7 +37,7 @@ class ProbabilityReader(Protocol):
     """Attribute to its values, in the order of `probabilities`."""
 
     def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, "b _"]]:
-        """Attribute to the probability of each of its values, one row a picture; pixels in [-1, 1]."""
+        """Attribute to the probability of each of its values, one row per picture; pixels in [-1, 1]."""
         ...
 
 
@@ -49,7 +49,7 @@ class Meaning:
     attribute: str  # that changes most; "" if unnamed
     purity: float  # see the module; nan if unnamed
     changes: Mapping[str, float]  # attribute to its change, see the module
-    place: str  # where in the picture the change lies
+    place: str  # position of the change in the picture
 
 
 def meaning_of(
@@ -58,7 +58,7 @@ def meaning_of(
     edited: Float[Tensor, "m 3 h w"],
     scales: Sequence[float],
 ) -> Meaning:
-    """Name a direction by its effect on a picture in [-1, 1], edited at so many signed scales."""
+    """Name a direction by its effect on a picture in [-1, 1], edited at signed scales."""
     place = place_of(edited - source)
     if reader is None:
         return Meaning(name=place, attribute="", purity=math.nan, changes={}, place=place)

@@ -22,9 +22,9 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis, direction_at
 
-# Of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest one fade out
-# instead of taking over, and none is amplified more than fivefold. Stronger ones keep most of their exact weight, 96 %
-# at a half.
+# Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
+# out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,
+# 96 % at a half.
 DAMPING = 0.1
 
 SAME_LEVEL = 1e-6
@@ -39,7 +39,7 @@ class Transported:
 
     u: Float[Tensor, "k *feature"]  # changes of the feature in the target's space, of unit length
     v: Float[Tensor, "k *latent"]  # displacements of the latent that are pulled back from them, of unit length
-    captured: Float[Tensor, " k"]  # share of each original u that lies in the target's space, ``|U_1^T u|^2 / |u|^2``
+    captured: Float[Tensor, " k"]  # share of each original u in the target's space, ``|U_1^T u|^2 / |u|^2``
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

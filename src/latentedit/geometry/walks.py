@@ -68,7 +68,7 @@ class LatentWalk:
         """Clean latents at every scale (a row of ``scales``) of every direction, of every picture.
 
         They move at the top of the trace, in units of the length of v. A picture, scale and direction costs one
-        evaluation a step of the trace, and 2 ``repeats`` more for guidance.
+        evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
         if scales.ndim != 2 or scales.shape[1] != len(v):
             raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
@@ -116,8 +116,8 @@ def noise_guided(
     latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along what the
     data leave open, and by less along what they pin down. In a model's own coordinates ``x_t = (alpha + sigma) Z`` the
     same step reads ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma``
-    times as large. It costs two evaluations a latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and its
-    public code, rewritten in flow coordinates here.
+    times as large. It costs two evaluations per latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and
+    its public code, rewritten in flow coordinates here.
     """
     s = level_batch(level, z)
     both, texts = torch.cat([s, s]), condition.expand(len(z)).repeat(2)
@@ -155,7 +155,7 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
     long as that replace the latent instead of moving it. What does not reach the effect within is left there. It costs
-    two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
+    two ways back per direction in each of at most `ROUNDS` rounds; most directions need three.
     """
     level, numbers = walk.trace.levels[-1], units[0].numel()
     search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]
@@ -173,7 +173,7 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
 def effects_at(
     walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str
 ) -> Float[Tensor, " k"]:
-    """The effect of each direction at a length, by two ways back a direction."""
+    """The effect of each direction at a length, by two ways back per direction."""
     return effect_of(walk.to(units, torch.stack([lengths, -lengths]), what=what), walk.latent.z)
 
 

@@ -20,7 +20,7 @@ _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the b
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
 _ALIKE = 0.04  # standard deviation of colours that count as equal, of a range of 1: about 10 of 255 levels
 _REACH = 0.25  # standard deviation of the distance of the extension, as a share of the box's side
-_STRIDE = 4  # one in so many pixels of the strip is used, for speed
+_STRIDE = 4  # only every fourth pixel of the strip is used, for speed
 
 
 class Framer(abc.ABC):
@@ -130,7 +130,7 @@ def resize(plane: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, 
 
 
 def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> Float[Tensor, "h w"]:
-    """The part of a box that lies in the picture, with zeros around it."""
+    """The part of a box inside the picture, with zeros around it."""
     left, top, width, height = box
     canvas = torch.zeros(size[1], size[0], dtype=plane.dtype)
     rows = slice(max(top, 0), min(top + height, size[1]))

@@ -57,7 +57,7 @@ def write_reference(folder: Path, caption: str) -> None:
 
 
 def verify(folder: Path) -> list[str]:
-    """Check a model folder against its stored fingerprint and sample; returns one line a check, or a `ModelError`."""
+    """Check a model folder against its stored fingerprint and sample; returns one line per check, or a `ModelError`."""
     model = load(folder, device="cpu")
     settings, path = read_settings(folder), folder / _REFERENCE
     stored = settings.get("fingerprint")

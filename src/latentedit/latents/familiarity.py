@@ -16,7 +16,7 @@ from latentedit.models.base import Backbone
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]
 
-# Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" where it is known.
+# Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" for a known image.
 Reason = Literal["", "subject", "style", "framing", "size", "colours", "caption"]
 
 _REASONS: dict[str, str] = {
@@ -85,7 +85,7 @@ def denoising_losses(
 ) -> Float[Tensor, "texts b"]:
     """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
 
-    All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations a latent and text.
+    All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
     noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
     noise = torch.cat([noise, -noise])

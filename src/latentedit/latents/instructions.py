@@ -40,7 +40,7 @@ def no_change(model: Backbone) -> str:
 def no_change_residuals(
     model: Backbone, z: Float[Tensor, "b *latent"], wordings: Sequence[str] = WORDINGS, *, seed: int = 0
 ) -> dict[str, float]:
-    """The residual of each wording on clean latents, at an evaluation a picture, level and wording; see the module."""
+    """The residual of each wording on clean latents, by an evaluation per picture, level and wording."""
     check_instructs(model)
     noise = draw((len(LEVELS), *z.shape), seed=seed, purpose="no change").to(z)
     residuals = dict.fromkeys(wordings, 0.0)

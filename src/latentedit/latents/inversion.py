@@ -57,7 +57,7 @@ class InversionTrace:
 def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = None) -> InversionTrace:
     """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
 
-    DDIM inversion in flow coordinates, at one evaluation a step; the stored velocities follow DirectEdit.
+    DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit.
     """
     lowest, velocities = latent.backbone.capabilities.s_min, list[Tensor]()
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
@@ -95,7 +95,7 @@ def replay(
     """The aligned way back from the top of a trace, under another condition or from a moved start.
 
     ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``, with
-    ``u_N`` the offset from ``trace.top``. It costs an evaluation a step, two with guidance. The alignment is that of
+    ``u_N`` the offset from ``trace.top``. It costs an evaluation per step, two with guidance. The alignment is that of
     DirectEdit, rewritten in displacements so that rounding cannot break the retrace.
     """
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):

@@ -1,7 +1,7 @@
 """Records: how a result was made, enough to make it again. No path, no key, no clock.
 
 The same edit has the same record, so that its file is the same again. Seconds and memory are elsewhere: in
-`EditResult.cost`, and in the JSON file beside a written image.
+`EditResult.cost`, and in the JSON file next to the image.
 """
 
 import hashlib

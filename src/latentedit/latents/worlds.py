@@ -114,7 +114,7 @@ SceneT = TypeVar("SceneT", bound=Described)
 def draw_different(
     draw: Callable[[random.Random], SceneT], count: int, seed: str, fits: Callable[[SceneT, int], bool]
 ) -> list[SceneT]:
-    """So many different scenes, the same for the same seed on every machine; ``fits(scene, found so far)`` filters."""
+    """``count`` different scenes for which ``fits(scene, index)`` holds; a seed gives the same on every machine."""
     generator = random.Random(seed)
     scenes: dict[SceneT, None] = {}
     while len(scenes) < count:
@@ -133,7 +133,7 @@ class World(abc.ABC):
     """What worlds of `Described` scenes share; subclasses complete a ``Domain`` of `latentedit_bench`."""
 
     scene: type[Any]  # the class of its scenes
-    part_of: Mapping[str, str]  # attribute to the part that it belongs to
+    part_of: Mapping[str, str]  # attribute to the part of the scene that it describes
     side = 128  # of the pictures of its models, in pixels
     models: Sequence[str] = ()  # trained on its training split
 
@@ -144,11 +144,11 @@ class World(abc.ABC):
 
     @abc.abstractmethod
     def draw(self, split: Split, count: int, seed: int) -> list[Any]:
-        """So many different scenes of one split."""
+        """``count`` different scenes of one split."""
 
     @abc.abstractmethod
     def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """The picture of a scene with sides of so many pixels; equal arguments give equal bytes."""
+        """The picture of a scene, ``side`` pixels wide and high; equal arguments give equal bytes."""
 
     @abc.abstractmethod
     def phrases(self, scene: Any) -> list[str]:
@@ -255,7 +255,7 @@ class StoredNetwork:
 
 
 class AttributeClassifier(StoredNetwork, AttributeReader):
-    """Reads the attributes of a world's pictures of 128 x 128 pixels, with one head an attribute."""
+    """Reads the attributes of a world's pictures of 128 x 128 pixels, with one head per attribute."""
 
     kind = "reader"
     scene: ClassVar[type[Described]]

@@ -28,9 +28,9 @@ class FreeSliders(PathEditor):
     opposite one, are ours.
 
     With ``probes`` the range is re-parameterised: strengths between 0 and 1, or -1, are shares of the length of the
-    change at the end of the range, and a is read from a monotone curve through so many scales between. The paper walks
-    evenly in a perceptual score; the length in latents stands for it here. Its search for the end of the range needs
-    CLIP and is left out: ``scale`` is the end.
+    change at the end of the range, and a is read from a monotone curve through ``probes`` scales between. The paper
+    walks evenly in a perceptual score, we in the length in latents. Its search for the end of the range needs CLIP and
+    is left out: ``scale`` is the end.
 
     Args:
         level: how far up, in (0, 1].
@@ -66,7 +66,7 @@ class FreeSliders(PathEditor):
         return edit.x + self._change(edit, trace, share)
 
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
-        """The displacement at the end of the way down, at a share of the scale: one for all, or one a picture."""
+        """The displacement at the end of the way down, at a share of the scale: one for all, or one per picture."""
         backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
         source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
         factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
@@ -93,7 +93,7 @@ class AsymmetricEdit(PathEditor):
 
     Args:
         level: how far up the inversion goes, in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         scale: of the shift at strength 1.
         until: steps that start at this level or below are plain.
         site: where the feature is, one inside the network or "clean"; None is `Backbone.default_site`.
@@ -153,7 +153,7 @@ class SEGA(PathEditor):
     reference "source", which is ours, the concept is a full caption and psi what it changes in the source caption.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
+        level: how far up, in (0, 1]; 1 is the full path.
         scale: of psi at strength 1.
         threshold: quantile below which psi is dropped, in [0, 1].
         warm_up: share of the way back after which the guidance begins (published: step 10 of 50).
@@ -187,7 +187,7 @@ class SEGA(PathEditor):
         return self.reference == "source"
 
     def guidance(self, steps: int) -> "SemanticGuidance":
-        """The guidance of a way back of so many steps, its shares rounded to steps."""
+        """The guidance for a way back of ``steps`` steps, its shares rounded to steps."""
         return SemanticGuidance(
             threshold=self.threshold,
             warm_up=round(self.warm_up * steps),

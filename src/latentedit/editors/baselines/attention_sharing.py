@@ -61,7 +61,7 @@ class ValueSharing(RoundTrip):
 
     @abc.abstractmethod
     def _evaluations(self, steps: int) -> list[Evaluation]:
-        """The evaluations of a walk of so many steps, in their order."""
+        """The evaluations of a walk of ``steps`` steps, in order."""
 
 
 @settings
@@ -168,7 +168,7 @@ class MutualAttention(PathEditor):
 
     @abc.abstractmethod
     def _first(self, steps: int) -> int:
-        """The first of so many steps down that attends to the picture."""
+        """The first of ``steps`` steps down that attends to the picture."""
 
     def _trace(self, edit: Edit) -> InversionTrace:
         """The picture's own path."""
@@ -180,7 +180,7 @@ class MasaCtrl(MutualAttention):
     """MasaCtrl: the way down attends to the picture's own path, from some step and layer on.
 
     Mutual self-attention: the edit's queries meet keys and values of the picture, ``softmax(Q K0^T) V0``. Where
-    attention is joint, the text's keys and values stand beside them and are those of the edit.
+    attention is joint, the text's keys and values are those of the edit.
 
     Args:
         start: share of the steps that go by before, in which the layout is formed.

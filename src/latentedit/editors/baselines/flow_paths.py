@@ -103,7 +103,7 @@ class DVRF(FlowEdit):
 
     ``y <- y - h (strength mean[v(b, s, c1) - v(a, s, c0)] + (1 - q) (y - x))``, from y = x down the model's levels.
     With ``a = (1 - s) x + s e`` and ``b = a + (1 - s + q s) (y - x)``: b is y with the noise, shifted by ``q s`` times
-    the change so far. Without a shift, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with the whole one,
+    the change so far. Without a shift, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with a full shift,
     q = 1, and a step of ``h = s - s'`` it is FlowEdit. Both branches are called alike, so equal texts and weights leave
     exactly zero. That the strength scales the difference of velocities, as in FlowEdit, is ours.
 
@@ -217,7 +217,7 @@ class SteeringFields(PathEditor):
 
     Args:
         level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         attract: weight of the target text.
         repel: weight of the source text; 0 saves its evaluation.
 

@@ -40,7 +40,7 @@ class RoundTrip(PathEditor):
         return self._walk(down, self._walk(up, edit.x, levels[::-1], edit.progress), levels, edit.progress)
 
     def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
-        """The velocities of the way up, and of the way down, in so many steps each."""
+        """The velocities of the way up and of the way down, each in ``steps`` steps."""
         del steps
         return edit.field(edit.latent.condition), edit.field(edit.text, self.guidance)
 
@@ -76,7 +76,7 @@ class AlignedInversion(PathEditor):
     Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
+        level: how far up, in (0, 1]; 1 is the full path.
         guidance: classifier-free guidance weight of the way back; 1 keeps the retrace exact.
 
     Source:
@@ -113,7 +113,7 @@ class RFInversion(PathEditor):
     counts from the clean end of the grid, which is 0 for rectified flow.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
+        level: how far up, in (0, 1]; 1 is the full path.
         gamma: share of the straight way to the noise on the way up, in [0, 1].
         eta: share of the straight way to the picture on the way down, in [0, 1].
         start: first step on which eta acts, as a share of the steps of the way down.
@@ -211,7 +211,7 @@ class UniEdit(PathEditor):
         return False
 
     def _cost(self, k: int) -> int:
-        """``3 k + 1``: one a step and one at first on the way up, two a step down."""
+        """``3 k + 1``: one per step and one at first on the way up, two per step down."""
         return 3 * k + 1
 
     def _move(self, edit: Edit) -> Latents:

@@ -66,8 +66,8 @@ def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *
 
     A guided difference of noise estimates, ``e_hat_w(c1) - e_hat_w(c0)``, is ``w (1 - s)`` times this one: the
     unconditional branch cancels. So guidance would cost twice as much and change no mask that is relative. The two
-    texts are calls of one shape, so equal texts give exactly zero. It costs ``2 * maps`` evaluations a picture. Latents
-    without height and width are not averaged over channels. Couairon et al. 2022, arXiv 2210.11427, step 1.
+    texts are calls of one shape, so equal texts give exactly zero. It costs ``2 * maps`` evaluations per picture.
+    Latents without height and width are not averaged over channels. Couairon et al. 2022, arXiv 2210.11427, step 1.
     """
     x, backbone = edit.x, edit.latent.backbone
     s = min(max(level, backbone.capabilities.s_min), backbone.capabilities.s_max)

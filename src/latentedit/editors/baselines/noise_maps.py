@@ -42,7 +42,7 @@ class NoiseMaps:
     """The states of an edit-friendly inversion."""
 
     levels: tuple[float, ...]  # falling; the last is 0
-    states: tuple[Latents, ...]  # one a level; the last is the picture
+    states: tuple[Latents, ...]  # one per level; the last is the picture
 
     @property
     def steps(self) -> int:
@@ -105,7 +105,7 @@ class EditFriendlyDDPM(PathEditor):
 
     Args:
         level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         source_guidance: weight of the source branch; 1 is the conditional velocity.
         target_guidance: weight of the target branch.
 
@@ -210,7 +210,7 @@ class TurboEdit(PathEditor):
 
     Args:
         weight: pseudo-guidance of strength 1.
-        shift: by how many steps the noise of a state lies below its level.
+        shift: number of steps by which the noise of a state is below its level.
         clip: largest root mean square of the last residual, in the units of the latents; None does not clip. The
             published bound is a norm of 15.5 for latents of 4 x 64 x 64, so 0.121.
 

@@ -1,4 +1,4 @@
-"""SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole."""
+"""SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from latentedit.latents.joint import JointLatent
 
 @settings
 class SplitFlow(PathEditor):
-    """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole.
+    """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target.
 
     Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
     Every flow has noises of its own. The first level that is not above ``until`` starts from `projected` of the flows
@@ -35,7 +35,7 @@ class SplitFlow(PathEditor):
 
     Args:
         level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         until: flows are apart at levels above this one.
         captions: of the sub-targets, as many for each picture, or once for all; by themselves where there are none.
         parts: how many sub-targets there are without captions.
@@ -61,7 +61,7 @@ class SplitFlow(PathEditor):
 
     def __post_init__(self) -> None:
         if len({len(texts) for texts in self.captions}) > 1 or not all(self.captions):
-            raise ConfigError("captions must be as many for each picture, one or more; give the same number")
+            raise ConfigError("every picture needs the same number of captions, at least one")
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -115,7 +115,7 @@ class SplitFlow(PathEditor):
         count = len(edit.latent)
         captions = self.captions * count if len(self.captions) == 1 else self.captions
         if len(captions) != count:
-            raise ShapeError(f"there must be sub-targets for each of {count} pictures; got {len(captions)}")
+            raise ShapeError(f"{count} pictures need one set of sub-targets each; got {len(captions)}")
         return [embed_targets(edit.latent, texts) for texts in zip(*captions, strict=True)]
 
     def _differences(

@@ -29,7 +29,7 @@ _NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
-    """A stretch of a caption, without spaces around it; ``start`` is the index of its first character."""
+    """A substring of a caption, without spaces around it; ``start`` is the index of its first character."""
 
     text: str
     start: int
@@ -57,7 +57,7 @@ class Phrases:
 
     lead: str  # the words before the first phrase that belong to all of them, or ""
     phrases: tuple[Phrase, ...]  # the parts between the commas
-    ending: str  # final marks and spaces, which belong to no phrase
+    ending: str  # final punctuation and spaces
 
 
 def read_phrases(caption: str, *, lead: bool) -> Phrases:
@@ -264,13 +264,13 @@ def _bare(words: str) -> str:
 
 
 def _words(text: str) -> re.Pattern[str]:
-    """A pattern of these whole words, whatever their case and spaces."""
+    """A pattern that matches these words as words, ignoring case and spacing."""
     words = r"\s+".join(map(re.escape, text.split()))
     return re.compile(rf"(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
 
 
 def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
-    """The only place of OLD in the caption, or a `ConfigError`."""
+    """The only occurrence of OLD in the caption, or a `ConfigError`."""
     phrases = read_phrases(caption, lead=False).phrases
     if not spans:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}

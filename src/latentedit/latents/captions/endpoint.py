@@ -42,7 +42,7 @@ class VisionEndpoint(Captioner):
             raise ConfigError(f"{_URL_VARIABLE} is not a URL such as http://localhost:8000/v1. Set it again") from error
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; a `CaptionError` if a request fails or has no caption in its answer."""
+        """One caption per picture; a `CaptionError` if a request fails or has no caption in its answer."""
         return [self._caption(image) for image in to_images(pixels)]
 
     def _caption(self, image: Image.Image) -> str:

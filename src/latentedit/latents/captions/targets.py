@@ -19,7 +19,7 @@ def target_captions(
     to: str | Sequence[str] | None,
     change: ChangeLike | Sequence[ChangeLike] | None,
 ) -> tuple[str, ...]:
-    """The target caption of each picture: ``to``, one or one a picture, or its caption with changes, made in order."""
+    """The target caption of each picture: ``to``, one or one per picture, or its caption with changes made in order."""
     check_length(*captions, *([to] if isinstance(to, str) else to or ()))
     if to is not None and change is None:
         return one_each(to, len(captions), "target caption")
