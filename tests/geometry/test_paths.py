@@ -109,7 +109,7 @@ def test_lengths_and_turns_are_those_of_the_feature_under_no_text(between: Paths
         expected = [float(principal_angles(a, b).norm()) for a, b in itertools.pairwise(spaces)]
         assert path.turns.tolist() == pytest.approx(expected, abs=math.radians(0.5))
         assert path.semantic_length == pytest.approx(sum(expected), abs=math.radians(2))
-    assert 0 < between.random <= math.pi / 2 * math.sqrt(between.rank)
+    assert between.random.low < between.random.mean < between.random.high
 
 
 def test_the_way_back_is_the_networks_flow_from_each_point(latent: JointLatent, between: PathsBetween) -> None:

@@ -138,8 +138,10 @@ def test_a_geodesic_is_the_shortest_way_at_constant_speed(angles: list[float], s
 @pytest.mark.parametrize(("dimension", "rank"), [(6, 2), (7, 3), (5, 4), (9, 1)])
 def test_random_distances_are_those_of_subspaces_drawn_at_random(dimension: int, rank: int) -> None:
     """Against pairs of normal vectors, whose span is uniform."""
-    mean = random_level(dimension, rank, draws=2000, seed=3)
+    found = random_level(dimension, rank, draws=2000, seed=3)
     pairs = zip(gaussian(1000, rank, dimension, seed=1), gaussian(1000, rank, dimension, seed=2), strict=True)
     direct = torch.tensor([geodesic_distance(a, b) for a, b in pairs], dtype=torch.float64)
     error = float(direct.std()) * (1 / 1000 + 1 / 2000) ** 0.5
-    assert mean == pytest.approx(float(direct.mean()), abs=4 * error)
+    assert found.mean == pytest.approx(float(direct.mean()), abs=4 * error)
+    for bound, share in ((found.low, 0.025), (found.high, 0.975)):
+        assert float((direct <= bound).double().mean()) == pytest.approx(share, abs=0.025)

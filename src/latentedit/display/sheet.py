@@ -130,11 +130,11 @@ def draw_paths(between: PathsBetween, *, title: str) -> Image.Image:
         title=title,
         lines=(
             f"drawn at level {between.level:.2f}; lengths at {between.site}, under no text",
-            f"under each picture: {turned} (random spaces: {between.random:.2f})",
+            f"under each picture: {turned} (random spaces: {between.random.mean:.2f})",
         ),
         beside=[
             f"{path.method}\nfeature length {path.length:.4g}\nsemantic length {path.semantic_length:.2f} rad\n"
-            f"(random: {len(path.turns) * between.random:.1f})"
+            f"(random: {len(path.turns) * between.random.mean:.1f})"
             for path in between.paths
         ],
         panel_px=min(largest, max(least, (_ROW_PX + _GAP_PX) // columns - _GAP_PX)),

@@ -194,7 +194,6 @@ class Judge:
 
 # Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts.
 _FAINT = 0.01
-
 _PARTLY = 0.05  # share from which a change is partly done
 _DONE = 0.75  # share from which a change is done
 # Root mean square displacement of the clean latent from which a picture without words counts as changed.

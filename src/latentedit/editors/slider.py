@@ -34,7 +34,6 @@ BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
 
 # Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged.
 _SAFE = 0.9
-
 ROWS = 64  # most latents that move in one batch, so that a sweep fits into memory
 
 

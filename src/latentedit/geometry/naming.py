@@ -22,9 +22,7 @@ from torch import Tensor
 
 # Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed.
 FLOOR = 0.1
-
 UNNAMED = "unnamed"
-
 _SPREAD = 0.35  # RMS distance from its centre, in sides of the picture, of a change "all over" it; an even one has 0.41
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 

@@ -23,7 +23,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
-from latentedit.geometry.subspaces import random_level
+from latentedit.geometry.subspaces import RandomLevel, random_level
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -36,9 +36,7 @@ Method = Literal["lerp", "slerp", "geodesic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 MOST_FRAMES = 50
-
 SAME_TWICE = "a path needs two different pictures; got the same one twice"
-
 _CURVE_NOT_CONVERGED = "the geodesic has not converged: a longer search might find a shorter curve"
 _BASIS_NOT_CONVERGED = "some tangent spaces have not converged; semantic lengths may be off by a few per cent"
 
@@ -76,7 +74,7 @@ class PathsBetween:
     rank: int  # of the tangent spaces
     steps: int
     seed: int
-    random: float  # mean distance of two random tangent spaces of that rank, in radians
+    random: RandomLevel  # distance of two random tangent spaces of that rank
     paths: tuple[LatentPath, ...]
     evaluations: int
 

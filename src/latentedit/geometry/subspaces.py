@@ -4,6 +4,8 @@ A point of the Grassmann manifold is an r-dimensional subspace, given by r vecto
 says for each vector of its orthonormal basis how it moves out of the subspace; its Frobenius norm is the length.
 """
 
+import dataclasses
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -56,6 +58,15 @@ def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n 
     if not float(triangle.diagonal().abs().min()) > 1e-10:
         raise ConfigError("the vectors are linearly dependent, or one of them is zero")
     return basis * triangle.diagonal().sign()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RandomLevel:
+    """Mean, 2.5th and 97.5th percentile of the geodesic distance of two random subspaces, in radians."""
+
+    mean: float
+    low: float
+    high: float
 
 
 def geodesic_distance(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> float:
@@ -129,8 +140,8 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
     return basis * triangle.diagonal().sign()
 
 
-def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> float:
-    """Mean geodesic distance of independent uniformly random subspaces, in radians: as large a distance means nothing.
+def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> RandomLevel:
+    """Geodesic distance of independent uniformly random subspaces: a distance as large as this means nothing.
 
     Subspaces of small rank in a large space are nearly orthogonal, so it tends to ``pi / 2 * sqrt(rank)``.
 
@@ -155,4 +166,5 @@ def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) 
         normal = torch.randn(dimension, rank, generator=generator, dtype=torch.float64)
         cosines.append(torch.linalg.svdvals(torch.linalg.qr(normal)[0][:rank]))
     distances = torch.linalg.vector_norm(torch.stack(cosines).clamp(max=1).acos(), dim=1)
-    return float(distances.mean())
+    low, high = torch.quantile(distances, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return RandomLevel(mean=float(distances.mean()), low=low, high=high)

@@ -26,9 +26,7 @@ from latentedit.geometry.local_basis import LocalBasis, direction_at
 # out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,
 # 96 % at a half.
 DAMPING = 0.1
-
 SAME_LEVEL = 1e-6
-
 _NOTHING = 1e-4  # share of a vector's length below which what a projection keeps of it is rounding
 _ZERO = 1e-12  # singular value, in units of the largest, below which its vectors are arbitrary and are left out
 

@@ -34,7 +34,6 @@ Move = Literal["addition", "guidance"]
 # Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4 (a
 # colour of much hair), .39 in the median.
 EFFECT = 0.4
-
 CLOSE = 0.1  # relative error of the effect at which a length is good enough
 ROUNDS = 5  # maximum number of lengths tried for a direction
 _LEAP = 10.0  # largest factor from one length to the next while all so far are too short, or all too long

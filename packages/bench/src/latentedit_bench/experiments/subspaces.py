@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.geometry.local_basis import LocalBasis
-from latentedit.geometry.subspaces import geodesic_distance, random_level
+from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
 
 SPACES = {"h": "feature tangent spaces (u)", "x": "latent tangent spaces (v)"}
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
@@ -44,14 +44,14 @@ def compared(
     sets = [basis.u if space == "h" else basis.v for basis in bases]
     for rank, gap in gaps(bases).items():
         largest = math.pi / 2 * math.sqrt(rank)
-        null = _random(sets[0][0].numel(), rank, seed) / largest
+        null = _random(sets[0][0].numel(), rank, seed).mean / largest
         for first, second in itertools.combinations(range(len(sets)), 2):
             distance = geodesic_distance(sets[first][:rank], sets[second][:rank]) / largest
             yield first, second, {"rank": rank, "gap": gap, "distance": distance, "null": null}
 
 
 @functools.cache
-def _random(numbers: int, rank: int, seed: int) -> float:
+def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
     return random_level(numbers, rank, seed=seed)
 
 
