@@ -31,7 +31,6 @@ from latentedit_keep.files import check_place, written_beside
 FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
-MAX_FEATURE_NUMBERS = 16_000_000  # above the widest block of a U-Net, at the size of its input
 _LEAST_SHARE = 0.01  # of the clean latent in a latent at a level, so that level 1 works
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
@@ -415,12 +414,9 @@ def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
     if mask is not None and (mask.dtype != torch.uint8 or mask.shape != tokens.shape[:2] or bool((mask > 1).any())):
         raise _invalid(name, "its mask is not one number 0 or 1 a token")
     vectors = [*parts, *([] if feature is None else [feature])]
-    sized = feature is None or (1 <= feature.numel() <= MAX_FEATURE_NUMBERS and feature.ndim >= 1)
-    unit = feature is None or abs(float(torch.linalg.vector_norm(feature.double())) - 1) <= _UNIT
-    if not (sized and unit and all(part.dtype == torch.float32 for part in vectors)):
-        raise _invalid(
-            name, f"its tensors are not float32, with a feature of length 1 and at most {MAX_FEATURE_NUMBERS} numbers"
-        )
+    unit = feature is None or (feature.ndim >= 1 and abs(float(feature.double().norm()) - 1) <= _UNIT)
+    if not (unit and all(part.dtype == torch.float32 for part in vectors)):
+        raise _invalid(name, "its tensors are not float32, with a feature of length 1")
     if preview is not None and (preview.dtype != torch.uint8 or not 1 <= preview.numel() <= MAX_PREVIEW_BYTES):
         raise _invalid(name, f"its preview is not a file of at most {MAX_PREVIEW_BYTES} bytes")
 

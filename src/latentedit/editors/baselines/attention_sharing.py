@@ -133,7 +133,7 @@ class MutualAttention(PathEditor):
     At each level the network runs twice: at the picture's state of the inversion under c0, where keys and values of
     some attention layers are kept, and at the edit, which has them in place of its own, in both branches of guidance.
     Its queries, and the text's keys and values, are its own. Strength by the text is ours. A network whose attention
-    cannot be reached is refused. Subclasses write `_layers`, `_trace` and `_first`.
+    cannot be reached is refused. Subclasses write `_layers`.
     """
 
     level: Level = 1.0  # how far up; 1 is the full path
@@ -166,9 +166,10 @@ class MutualAttention(PathEditor):
     def _layers(self, backbone: Backbone) -> Sequence[str]:
         """The layers whose keys and values the edit takes from the picture."""
 
-    @abc.abstractmethod
     def _first(self, steps: int) -> int:
         """The first of ``steps`` steps down that attends to the picture."""
+        del steps
+        return 0
 
     def _trace(self, edit: Edit) -> InversionTrace:
         """The picture's own path."""
@@ -237,10 +238,6 @@ class StableFlow(MutualAttention):
                 f"{list(self.layers)}. Name at least one of them"
             )
         return [names[number] for number in sorted(vital)]
-
-    def _first(self, steps: int) -> int:
-        del steps
-        return 0
 
     def _trace(self, edit: Edit) -> InversionTrace:
         nudged = dataclasses.replace(edit.latent, z=self.nudge * edit.x)
