@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from latentedit.cli.main import run
-from latentedit.latents.classifier import to_pixels
 from latentedit.latents.pictures import Picture
+from latentedit.latents.worlds import to_pixels
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader

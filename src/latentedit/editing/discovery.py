@@ -26,9 +26,9 @@ from latentedit.core.files.reading import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
+from latentedit.directions.preserve import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editors.judge import Judge
-from latentedit.editors.local_change import local_change
 from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
@@ -111,7 +111,7 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         controls, what = _random_directions(basis), "random directions"
         lengths = torch.tensor([one.probe.length for one in directions[: len(controls)]], dtype=torch.float64)
         equal_length = probe_directions(walk, controls, lengths, what=what)
-        equal_effect = probe_directions(walk, controls, step_lengths(walk, controls).length, what=what)
+        equal_effect = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
         evaluations, seconds = meter.read()
     return Discovery(
         basis=basis,
@@ -175,7 +175,7 @@ def discover_along(
     if not basis.latent.frames:
         raise ConfigError("the basis was taken at bare latents; directions are discovered on a picture. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
-    probes = probe_directions(walk, units, step_lengths(walk, units).length, what="edits")
+    probes = probe_directions(walk, units, step_lengths(walk, units), what="edits")
     damages = _damage(basis, probes)
     return tuple(
         _finished(basis, direction_at(index, probe.length), probe, damage)

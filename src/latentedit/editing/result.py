@@ -15,6 +15,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost, Meter, peak_bytes
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.directions.preserve import local_change
 from latentedit.directions.text import change_words, changed_phrases
 from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
@@ -23,7 +24,6 @@ from latentedit.editing.outputs import OutputFile, beside_file, write_together
 from latentedit.editing.undo import difference
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
-from latentedit.editors.local_change import local_change
 from latentedit.latents.captions.base import AttributeReader, captioner_for, one_line
 from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent

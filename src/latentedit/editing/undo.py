@@ -18,9 +18,9 @@ from latentedit.core.errors import FileFormatError, ImageError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.core.renaming import accepts_old_names
 from latentedit.directions.direction import Direction
+from latentedit.directions.preserve import local_change
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
-from latentedit.editors.local_change import local_change
 from latentedit.editors.registry import localizes
 from latentedit.latents.encode import fit_all
 from latentedit.latents.pictures import Picture

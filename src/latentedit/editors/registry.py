@@ -11,11 +11,10 @@ from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import ModelSettings
 
+# Settings by their names in diffusers' pipelines, and ours.
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-"""Settings by their names in diffusers' pipelines, and ours."""
 
-UNTUNED = "flowedit"
-"""The editor that `docs/methods.md` recommends for models without tuned settings."""
+UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models without tuned settings
 
 
 def editor_class(name: str) -> type[Editor]:
@@ -31,16 +30,16 @@ def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
 
     A model that was distilled to need no guidance has weights of 1.
     """
-    found = ModelSettings.of(backbone).editor(name)
+    stored = ModelSettings.of(backbone).editor(name)
     if backbone.capabilities.guidance_kind == "none":
-        return {**found, **weights_of_one(editor_class(name))}
-    return found
+        return {**stored, **weights_of_one(editor_class(name))}
+    return stored
 
 
 def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
     """Whether an editor keeps its change to where it is strong by default: as calibrated, else as the editor says."""
-    found = ModelSettings.of(backbone).local if editor.name == EIM.name else None
-    return editor.localizes if found is None else found
+    stored = ModelSettings.of(backbone).local if editor.name == EIM.name else None
+    return editor.localizes if stored is None else stored
 
 
 def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
@@ -87,7 +86,7 @@ def make_editor(
 get = make_editor  # `latentedit.editors.get`
 
 
-def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:
+def check_moves_along(kind: type[Editor], action: str = "move along directions") -> None:
     """Raise a ConfigError for what only `EIM` does, and no subclass of it: moving images along directions."""
     if kind is not EIM:
-        raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')
+        raise ConfigError(f'the method {kind.name!r} cannot {action}. Use `method="eim"`')

@@ -70,7 +70,7 @@ class ImageToText(Captioner):
         return cls(network.eval().requires_grad_(False).to(device), processor, name=name)
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; a `ModelError` if one is empty."""
+        """One caption per picture; a `ModelError` if one is empty."""
         captions = [self._caption(image) for image in to_images(pixels)]
         if not all(captions):
             raise ModelError(f"{self.name} returned an empty caption. Use another captioner, or pass a caption")

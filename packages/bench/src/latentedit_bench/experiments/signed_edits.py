@@ -56,7 +56,7 @@ def signed_edits(
     if not latent.frames:
         raise ConfigError("the basis is one of bare latents, without a picture. Encode a picture")
     walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
-    lengths = step_lengths(walk, units, effect=effect).length
+    lengths = step_lengths(walk, units, effect=effect)
     z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")
     effects = effect_of(z, latent.z)
     decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
