@@ -31,7 +31,7 @@ from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.calibrations import VARIABLE, calibration_file
 from latentedit.models.loading import open_folder
-from latentedit.models.memory import model_needs
+from latentedit.models.placement import model_needs
 from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, read_pixels, save_image

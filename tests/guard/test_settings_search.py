@@ -204,7 +204,7 @@ def test_equal_changes_agree_however_many_are_zero() -> None:
 def criteria(before: Tensor, after: Tensor) -> Criteria:
     """The criteria of edits that agree with all others."""
     agreed = torch.zeros(before.shape[-1]).double()
-    return Criteria.of(before, after, consensus=agreed, whole=agreed)
+    return Criteria.of(before, after, consensus=agreed, full_consensus=agreed)
 
 
 def test_criteria_say_what_the_verdict_says(coloured: JointLatent) -> None:

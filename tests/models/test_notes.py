@@ -9,7 +9,7 @@ from transformers import ByT5Tokenizer
 
 from latentedit.core.errors import ConfigError
 from latentedit.models.loading import open_folder
-from latentedit.models.notes import dropped_words, room, unseen_note, unseen_words, word_pieces
+from latentedit.models.prompts import dropped_words, room, unseen_note, unseen_words, word_pieces
 from latentedit.models.sd3 import StableDiffusion3Backbone
 
 LONG = " ".join(["red hair and black glasses"] * 4)  # twenty words, one token each; CLIP takes eighteen

@@ -58,15 +58,15 @@ class RegistryError(LatentEditError, LookupError):
 _MANY = 12  # names, which nobody reads through
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many names, the nearest only.
 
     Names are quoted where one of them has a comma.
     """
-    names = sorted(known)
+    names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
-    listed = map(repr, names) if any("," in one for one in names) else names
+    listed = map(repr, names) if any("," in choice for choice in names) else names
     return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(listed)}".strip()
 
 

@@ -66,7 +66,7 @@ def noise_like(
     seeds = [seed] if isinstance(seed, int) else list(seed)
     if len(seeds) not in (1, len(z)):
         raise ShapeError(f"{len(z)} latents take one seed, or one each; got {len(seeds)} seeds")
-    drawn = [draw(shape, seed=one, purpose=purpose, index=index).to(z.device, z.dtype) for one in seeds]
+    drawn = [draw(shape, seed=own, purpose=purpose, index=index).to(z.device, z.dtype) for own in seeds]
     axis = 0 if count is None else 1
     return torch.stack(drawn, axis).expand(*shape[:axis], *z.shape)
 

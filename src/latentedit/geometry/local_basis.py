@@ -23,7 +23,7 @@ from latentedit.core.settings import Count, Level, check
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling, reduced_mask
 from latentedit.models.sites import GENERAL, PICTURE
 
 _NOTHING_LEFT = 1e-4  # length below which what a projection leaves of a unit vector is float32 rounding

@@ -1,11 +1,11 @@
-"""The contract of a model: one velocity field in flow coordinates, with a picture codec and a text encoder."""
+"""The contract of a model: one velocity field in flow coordinates, with an image codec and a text encoder."""
 
 import abc
 import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,6 @@ from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
-from latentedit.models.capabilities import Capabilities
 from latentedit.models.sites import (
     GENERAL,
     PICTURE,
@@ -28,6 +27,47 @@ from latentedit.models.sites import (
     read,
     shifted,
 )
+
+GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
+"""How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
+input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backbone can do, as data.
+
+    Args:
+        s_min: lowest level at which the velocity is defined.
+        s_max: highest level at which it is defined; grids start there or below.
+        start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
+        derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
+        pixels: the backbone has a picture codec (`encode`, `decode`).
+        guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
+        guidance_kind: how the weight acts, see `GuidanceKind`.
+        guidance_norm: of kind "renormalised": over what stock pipelines keep the conditional norm, a token of 2 x 2
+            latents or a row of latents.
+        size_multiple: picture sides must be multiples of this.
+        sizes: smallest, preferred and largest side of a picture in pixels.
+        references: most pictures, by its makers' word, that the network is shown beside its latents and edits by an
+            instruction; 0 of models that read captions alone.
+    """
+
+    s_min: float = 0.0
+    s_max: float = 1.0
+    start_std: float = 1.0
+    derivatives: frozenset[str] = frozenset({"jvp", "vjp"})
+    pixels: bool = True
+    guidance: float = 1.0
+    guidance_kind: GuidanceKind = "cfg"
+    guidance_norm: Literal["token", "row"] = "token"
+    size_multiple: int = 1
+    sizes: tuple[int, int, int] = (1, 1, 1)
+    references: int = 0
+
+    def branches(self, guidance: float) -> int:
+        """Evaluations of a guided velocity: two, but one at weight 1, and where the network knows no second branch."""
+        return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
 class Backbone(abc.ABC):
@@ -199,7 +239,7 @@ class Backbone(abc.ABC):
             Counts one evaluation an element. At a site inside the network the forward pass stops once it is reached,
             so the count is an upper bound there. "picture" decodes as well.
         """
-        self._check_known("site", site, self.sites)
+        self._check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
         spend(self, len(z))
         own = self._sites()
@@ -239,17 +279,17 @@ class Backbone(abc.ABC):
             One evaluation an element.
         """
         own = self._sites()
-        self._check_known("site", site, own)
+        self._check_name("site", site, own)
         condition = self._checked(z, s, condition)
         if len(shift) != len(z):
             raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
         spend(self, len(z))
 
-        def moved(rows: slice | Tensor) -> Tensor:
+        def velocity(rows: slice | Tensor) -> Tensor:
             with shifted(own[site], site, shift[rows], self._image_tokens(z, condition)):
                 return self._velocity(z[rows], s[rows], condition[rows])
 
-        return self._by_call(condition, moved)
+        return self._by_call(condition, velocity)
 
     @property
     def attention_layers(self) -> tuple[str, ...]:
@@ -281,9 +321,9 @@ class Backbone(abc.ABC):
         parts: list[dict[str, Tensor]] = []
 
         def kept(rows: slice | Tensor) -> Tensor:
-            with keeping(sites, self._image_tokens(z, condition)) as found:
+            with keeping(sites, self._image_tokens(z, condition)) as features:
                 v = self._velocity(z[rows], s[rows], condition[rows])
-            parts.append(found)
+            parts.append(features)
             return v
 
         v = self._by_call(condition, kept)
@@ -309,19 +349,19 @@ class Backbone(abc.ABC):
         condition = self._checked(z, s, condition)
         spend(self, len(z))
 
-        def asked(rows: slice | Tensor) -> Tensor:
+        def velocity(rows: slice | Tensor) -> Tensor:
             part = {name: feature[rows] for name, feature in given.items()}
             with giving(sites, part, self._image_tokens(z, condition)):
                 return self._velocity(z[rows], s[rows], condition[rows])
 
-        return self._by_call(condition, asked)
+        return self._by_call(condition, velocity)
 
     def _projections(self, names: Sequence[str]) -> dict[str, Site]:
         """The sites of these queries, keys and values."""
-        known = projections(self._attention())
+        sites = projections(self._attention())
         for name in names:
-            self._check_known("attention", name, known)
-        return {name: known[name] for name in names}
+            self._check_name("attention", name, sites)
+        return {name: sites[name] for name in names}
 
     def _attention(self) -> Mapping[str, Site]:
         """The network's own attention among the picture's tokens, as `attention_layers`: modules with ``to_q``, ..."""
@@ -350,9 +390,9 @@ class Backbone(abc.ABC):
         del z, condition
         return 0
 
-    def _check_known(self, kind: str, name: str, known: Collection[str]) -> None:
-        if name not in known:
-            hint = nearest(name, known) if known else "none can be reached inside its network"
+    def _check_name(self, kind: str, name: str, names: Collection[str]) -> None:
+        if name not in names:
+            hint = nearest(name, names) if names else "none can be reached inside its network"
             raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:

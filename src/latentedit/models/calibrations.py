@@ -63,18 +63,18 @@ class ModelSettings:
     @property
     def local(self) -> bool | None:
         """Whether `eim` keeps its change to where it is strong; None where no calibration in use says so."""
-        found = self._found.get("local") if self.uses_calibration else None
-        return found if isinstance(found, bool) else None
+        settings = self._settings.get("local") if self.uses_calibration else None
+        return settings if isinstance(settings, bool) else None
 
     @property
     def calibrated(self) -> Mapping[str, Any] | None:
         """Settings of `eim` that a calibration found, in use or not."""
-        return self._found.get("eim")
+        return self._settings.get("eim")
 
     @property
     def uses_calibration(self) -> bool:
         """A calibration's settings of `eim` come before the maker's."""
-        return self._tuned("eim") is None or self._found.get("preferred", False)
+        return self._tuned("eim") is None or self._settings.get("preferred", False)
 
     def editor(self, name: str) -> Mapping[str, Any]:
         """Settings of an editor. What was published counts only where the maker tuned no editor at all."""
@@ -84,17 +84,17 @@ class ModelSettings:
         return {} if "editors" in self.maker else self.published.get(name, {})
 
     @property
-    def _found(self) -> Mapping[str, Any]:
+    def _settings(self) -> Mapping[str, Any]:
         return self.calibration.get(SETTINGS, {})
 
     def _tuned(self, editor: str) -> Mapping[str, Any] | None:
         return self.maker.get("editors", {}).get(editor)
 
     def _winner(self, name: str, tuned: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        found = self._found.get(name)
-        if not isinstance(found, Mapping):
+        settings = self._settings.get(name)
+        if not isinstance(settings, Mapping):
             return tuned
-        return found if tuned is None or self._found.get("preferred", False) else tuned
+        return settings if tuned is None or self._settings.get("preferred", False) else tuned
 
 
 def calibration_of(backbone: Backbone) -> Mapping[str, Any]:
@@ -107,14 +107,14 @@ def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str,
 
     A calibration of other weights does not count: a LoRA or further training makes another model.
     """
-    place = calibration_file(fingerprint)
+    file = calibration_file(fingerprint)
     stored = maker.get(CALIBRATION, {})
-    if fingerprint and place.is_file():
+    if fingerprint and file.is_file():
         try:
-            stored = read_json(place)
+            stored = read_json(file)
         except ValueError as error:
             raise FileFormatError(
-                f"the calibration {place} is damaged: {error}. Delete it, and calibrate again"
+                f"the calibration {file} is damaged: {error}. Delete it, and calibrate again"
             ) from None
     if not fingerprint or stored.get("fingerprint") != fingerprint:
         return {}
@@ -128,10 +128,10 @@ def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str,
 
 def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
     """Write parts of a model's calibration to the user's data folder; other parts stay."""
-    place = calibration_file(fingerprint)
-    make_folder(place.parent)
-    change_json(place, {"fingerprint": fingerprint, **parts})
-    return place
+    file = calibration_file(fingerprint)
+    make_folder(file.parent)
+    change_json(file, {"fingerprint": fingerprint, **parts})
+    return file
 
 
 def calibration_file(fingerprint: str) -> Path:

@@ -52,8 +52,8 @@ class GuidedField:
             raise ConfigError(f"the guidance weight must be a finite number; got {self.guidance}")
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
-            told = dataclasses.replace(self.condition, guidance=float(self.guidance))
-            object.__setattr__(self, "condition", told)
+            embedded = dataclasses.replace(self.condition, guidance=float(self.guidance))
+            object.__setattr__(self, "condition", embedded)
             object.__setattr__(self, "unconditional", None)
             return
         if self.guidance == 1:

@@ -66,5 +66,5 @@ def write_settings(folder: Path, change: Mapping[str, object]) -> None:
 
 def change_json(path: Path, change: Mapping[str, object]) -> None:
     """Change some keys of a JSON file, or create it; atomic."""
-    known = read_json(path) if path.exists() else {}
-    write_text(path, json.dumps(known | dict(change), indent=1) + "\n")
+    stored = read_json(path) if path.exists() else {}
+    write_text(path, json.dumps(stored | dict(change), indent=1) + "\n")

@@ -11,11 +11,18 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.model_settings import check_settings
-from latentedit.models.placement import existing_device, known_dtype
+from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
+
+
+def check_sizes(what: str, taken: object, given: object) -> None:
+    """Check a size that the denoiser takes against that of the other parts of its pipeline."""
+    if taken != given:
+        raise ModelError(
+            f"the {what} of the denoiser is {taken}, of the other parts {given}. Use the parts of one model"
+        )
 
 
 class NetworkBackbone(Backbone):
@@ -56,7 +63,7 @@ class NetworkBackbone(Backbone):
         self.pipeline = pipeline
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         self._network: Any = getattr(pipeline, self.denoiser)
-        self._network_dtype = known_dtype(self._network.dtype)
+        self._network_dtype = parse_dtype(self._network.dtype)
         self._device = self._network.device if device is None else existing_device(device)
 
     def _set_shape(self, *, channels: int, scale: int, stride: int, widths: tuple[int, int] | None = None) -> None:

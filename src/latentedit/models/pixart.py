@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.prompts import PromptBackbone, check_fit
+from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Blocks
 from latentedit.models.vp import VPBackbone
 
@@ -37,9 +37,9 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
-        config, vae = self._network.config, pipeline.vae
+        config = self._network.config
         channels, patch, text = int(config.in_channels), int(config.patch_size), int(config.caption_channels)
-        check_fit(pipeline.text_encoder, vae, text=text, channels=channels)
+        self._check_fit(text=text, channels=channels)
         self.window = 120 if "Alpha" in type(pipeline).__name__ else 300
         self._set_shape(channels=channels, scale=self._codec.scale_px, stride=patch, widths=(text, 0))
         trained = int(config.sample_size) * self._scale
@@ -52,12 +52,12 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
             encoder_hidden_states=condition.tokens.to(dtype),
             encoder_attention_mask=condition.mask,
             timestep=time,
-            added_cond_kwargs=self._sizes_told(x_t),
+            added_cond_kwargs=self._size_conditions(x_t),
             return_dict=False,
         )[0]
         return output[:, : self._channels]
 
-    def _sizes_told(self, x_t: Float[Tensor, "b c h w"]) -> dict[str, Tensor | None]:
+    def _size_conditions(self, x_t: Float[Tensor, "b c h w"]) -> dict[str, Tensor | None]:
         if not self._network.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
         height, width = (side * self._scale for side in x_t.shape[-2:])

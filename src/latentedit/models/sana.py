@@ -21,9 +21,9 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.models.capabilities import GuidanceKind
-from latentedit.models.flow import FlowBackbone, whole_scheduler
-from latentedit.models.notes import tokens_before
+from latentedit.models.base import GuidanceKind
+from latentedit.models.flow import FlowBackbone, flow_scheduler
+from latentedit.models.prompts import tokens_before
 from latentedit.models.sites import Blocks
 
 MIDDLE_ANGLE = 1.3
@@ -47,7 +47,7 @@ class SanaBackbone(FlowBackbone):
             raise ModelError(
                 "the scheduler's levels are not those of a flow. Use DPMSolverMultistepScheduler with use_flow_sigmas"
             )
-        return whole_scheduler({"shift": config.flow_shift, "num_train_timesteps": config.num_train_timesteps})
+        return flow_scheduler({"shift": config.flow_shift, "num_train_timesteps": config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:
         first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
@@ -89,7 +89,7 @@ class SanaSprintBackbone(SanaBackbone):
     guidance_kind: ClassVar[GuidanceKind] = "embedded"
 
     def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
-        return whole_scheduler({"num_train_timesteps": scheduler.config.num_train_timesteps})
+        return flow_scheduler({"num_train_timesteps": scheduler.config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:
         angles = torch.linspace(math.pi / 2, 0, steps + 1, dtype=torch.float64)[:-1]

@@ -23,10 +23,11 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.capabilities import GuidanceKind
+from latentedit.core.errors import ConfigError
+from latentedit.models.base import GuidanceKind
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.notes import dropped_note, dropped_words, listed, room
+from latentedit.models.network import check_sizes
+from latentedit.models.prompts import dropped_note, dropped_words, listed, room
 from latentedit.models.sites import Blocks
 
 T5_TOKENS = 256
@@ -72,26 +73,13 @@ class StableDiffusion3Backbone(FlowBackbone):
         self.window = max_sequence_length
 
     def _check_parts(self) -> None:
-        transformer, vae, pipeline = self._network.config, self.pipeline.vae.config, self.pipeline
+        transformer, pipeline = self._network.config, self.pipeline
         clips = [encoder.config for encoder in (pipeline.text_encoder, pipeline.text_encoder_2) if encoder is not None]
         pooled, width = (sum(int(getattr(clip, size)) for clip in clips) for size in ("projection_dim", "hidden_size"))
-        if pooled != transformer.pooled_projection_dim:
-            raise ModelError(
-                f"the transformer takes {transformer.pooled_projection_dim} pooled features; CLIP gives {pooled}"
-            )
-        t5 = pipeline.text_encoder_3
-        widest = transformer.joint_attention_dim
-        if width > widest or (t5 is not None and t5.config.d_model != widest):
-            third = f", T5 of {t5.config.d_model}" if t5 is not None else ""
-            raise ModelError(
-                f"the transformer reads text of width {widest}; the CLIP encoders give {width}{third}: parts of two "
-                "models"
-            )
-        if not transformer.in_channels == transformer.out_channels == vae.latent_channels:
-            raise ModelError(
-                f"the transformer has {transformer.in_channels} channels in and {transformer.out_channels} out, the "
-                f"VAE's latents have {vae.latent_channels}"
-            )
+        text, t5 = transformer.joint_attention_dim, pipeline.text_encoder_3
+        check_sizes("pooled text width", transformer.pooled_projection_dim, pooled)
+        check_sizes("text width", text, max(width, text if t5 is None else t5.config.d_model))  # CLIP's is padded
+        check_sizes("number of latent channels", transformer.in_channels, self._codec.channels)
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7, Turbo none."""

@@ -138,13 +138,13 @@ def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
 @contextmanager
 def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, Tensor]]:
     """Inside the context, one forward pass stores its features at sites in the dictionary that the context gives."""
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
 
     def keep(name: str, site: Site, output: Any) -> None:
-        found[name] = _feature(site, output, tokens)
+        features[name] = _feature(site, output, tokens)
 
     with _hooked(sites, keep):
-        yield found
+        yield features
 
 
 @contextmanager
@@ -205,8 +205,8 @@ def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generat
 def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:
     """The module's output with another feature at the site."""
     if site.image is not None:
-        whole = output if site.item is None else output[site.item]
-        feature = torch.slice_scatter(whole, feature, 1, *_bounds(site.tokens(tokens), whole.shape[1]))
+        sequence = output if site.item is None else output[site.item]
+        feature = torch.slice_scatter(sequence, feature, 1, *_bounds(site.tokens(tokens), sequence.shape[1]))
     if site.item is None:
         return feature
     outputs = list(cast("tuple[Any, ...]", output))
@@ -215,8 +215,8 @@ def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:
 
 
 def _feature(site: Site, output: Any, tokens: int) -> Tensor:
-    whole: Tensor = output if site.item is None else output[site.item]
-    return whole if site.image is None else whole[:, site.tokens(tokens)]
+    sequence: Tensor = output if site.item is None else output[site.item]
+    return sequence if site.image is None else sequence[:, site.tokens(tokens)]
 
 
 def _bounds(part: slice, length: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ from latentedit.core.flow import (
 from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
@@ -55,7 +55,7 @@ _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 _CONSISTENCY = ("LCMScheduler", "TCDScheduler")
 """Schedulers that serve distilled models only."""
 
-_WHOLE = 0.01
+_INTEGER = 0.01
 """Times this close to a whole one are taken for it: a level in float32 fixes them to some 0.001 near the noise."""
 
 Network = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
@@ -90,15 +90,15 @@ class VPSchedule:
                 "Use a variance-preserving model"
             )
         # diffusers would replace the scheduler's own defaults, which this key lists, by those of DDIM
-        whole = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
+        config = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
         consistency = kind in _CONSISTENCY
-        if "beta_start" not in whole:
+        if "beta_start" not in config:
             raise ModelError(
                 f"the scheduler is a {kind}, which has no betas, and this family needs the betas of its training. "
                 "Use the model's own scheduler, or one made from its configuration"
             )
         spacing = {"timestep_spacing": "trailing"} if consistency else {}
-        sampler = scheduler_of("DDIMScheduler", whole | changes | spacing)
+        sampler = scheduler_of("DDIMScheduler", config | changes | spacing)
         settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
         if prediction not in _PREDICTIONS:
@@ -156,7 +156,7 @@ class VPSchedule:
         """
         wide = to_float64(s)
         time = self.table.time(wide.clamp(self.s_min, self.table.s_max))
-        time = torch.where((time - time.round()).abs() < _WHOLE, time.round(), time)
+        time = torch.where((time - time.round()).abs() < _INTEGER, time.round(), time)
         if self.pure_noise:
             time = torch.where(wide > (1 + self.table.s_max) / 2, torch.full_like(time, self.times - 1), time)
         return time

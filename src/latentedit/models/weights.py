@@ -117,7 +117,7 @@ def holds(network: nn.Module, files: Sequence[Path]) -> bool:
     """
     live, stored = _samples_in_memory(network), _samples_in_files(files)
     loaded = set(live.values())
-    return all(one & loaded for one in stored) and loaded <= set().union(*stored)
+    return all(samples & loaded for samples in stored) and loaded <= set().union(*stored)
 
 
 def unstored(network: nn.Module, files: Sequence[Path]) -> list[str]:
@@ -136,7 +136,7 @@ def _samples_in_files(files: Sequence[Path]) -> list[set[tuple[tuple[int, ...], 
     for path in files:
         with safe_open(path, framework="pt") as file:
             tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 (no mapping)
-            stored += [{_sampled(one), _sampled(one, torch.float16)} for one in tensors if one.is_floating_point()]
+            stored += [{_sampled(part), _sampled(part, torch.float16)} for part in tensors if part.is_floating_point()]
     return stored
 
 
