@@ -16,11 +16,11 @@ from latentedit_keep.errors import to_install as to_install
 
 
 class ShapeError(LatentEditError, ValueError):
-    """Tensors whose shapes do not fit together."""
+    """Tensors whose shapes do not match."""
 
 
 class CoordinateError(LatentEditError, ValueError):
-    """A level outside the range that a model or schedule knows."""
+    """A level outside the range of a model or schedule."""
 
 
 class DeviceError(LatentEditError, ValueError):
@@ -36,7 +36,7 @@ class UnsupportedDerivativeError(LatentEditError, NotImplementedError):
 
 
 class ConvergenceError(LatentEditError, RuntimeError):
-    """An iteration that did not reach its tolerance although that was asked for."""
+    """An iteration that did not converge to the required tolerance."""
 
 
 class CaptionError(LatentEditError, RuntimeError):
@@ -44,18 +44,18 @@ class CaptionError(LatentEditError, RuntimeError):
 
 
 class UnknownPictureError(LatentEditError, ValueError):
-    """A picture that the model does not know, where such pictures are not to be edited."""
+    """An out-of-distribution image, which is not edited."""
 
 
 class UnknownPictureWarning(UserWarning):
-    """A picture that the model does not know is edited all the same."""
+    """An out-of-distribution image is edited with ``force``."""
 
 
 class RegistryError(LatentEditError, LookupError):
-    """A name that no model, editor or metric is registered under."""
+    """A name under which nothing is registered."""
 
 
-_MANY = 12  # names, which nobody reads through
+_MANY = 12  # names; longer lists are left out of messages
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

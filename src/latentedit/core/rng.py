@@ -28,7 +28,7 @@ def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     PyTorch's CPU generator keeps 32 bits of its seed: two different streams are equal with probability 2^-32.
 
     Args:
-        seed: the user's random seed, any whole number.
+        seed: the user's random seed, any integer.
         purpose: such as ``"hsds"``; different purposes are independent.
         index: number of the draw within one purpose.
     """

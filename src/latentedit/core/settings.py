@@ -137,7 +137,7 @@ def _built(kind: Any, value: Any) -> Any:
 
 
 def _explained(error: pydantic.ValidationError, names: Iterable[str], name: str = "") -> ConfigError:
-    """All errors of pydantic in one line."""
+    """A `ConfigError` with all errors of pydantic in one line."""
     return ConfigError("; ".join(_sentence(cast(Any, detail), names, name) for detail in error.errors()))
 
 

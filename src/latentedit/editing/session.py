@@ -36,7 +36,7 @@ from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 _Strengths = Sequence[float] | None  # of the whole edit; None: the request's own
 _ROUNDING = 1e-9  # strengths that add up to one fall short of it by less than this

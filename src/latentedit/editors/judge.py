@@ -40,7 +40,7 @@ from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 Word = Literal["not done", "partly done", "done", "changed", "damaged", "not known"]
 

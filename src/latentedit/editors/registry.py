@@ -8,7 +8,7 @@ from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, weights_of_one
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
 """Settings by their names in diffusers' pipelines, and ours."""

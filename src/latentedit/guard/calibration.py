@@ -22,8 +22,17 @@ from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import CALIBRATION, GUARD, NO_CHANGE, SETTINGS, calibration_of, store_calibration
-from latentedit.models.model_settings import SETTINGS_FILE, read_settings, write_settings
+from latentedit.models.model_settings import (
+    CALIBRATION,
+    GUARD,
+    NO_CHANGE,
+    SETTINGS,
+    SETTINGS_FILE,
+    calibration_of,
+    read_settings,
+    store_calibration,
+    write_settings,
+)
 
 
 @settings
@@ -177,7 +186,7 @@ def keep_calibration(
         guard: from `calibrate_guard`.
         settings: from `settings_search.calibrate_settings`.
         no_change: from `calibrate_no_change`.
-        folder: of the model; its ``latentedit.json`` then brings the calibration to everybody who gets the model.
+        folder: of the model, to store the calibration in its ``latentedit.json`` for every user of the model.
 
     Returns:
         The file.

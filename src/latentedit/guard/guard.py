@@ -1,4 +1,4 @@
-"""The guard of a model: does the model know this image? Only the model is asked, before an edit.
+"""The guard of a model: whether an image is in its distribution, by the model alone, before an edit.
 
 ``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.denoising`). c is the
 caption by the model's captioner (the image's own where it has none), u is no text:
@@ -33,7 +33,7 @@ from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.familiarity import Familiarity, Reason, State
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import GUARD, calibration_of
+from latentedit.models.model_settings import GUARD, calibration_of
 
 NEAR, FAR = 0.5, 0.7  # noise levels: the first separates known images best from all others, the second unknown ones
 _FAMILIAR = 0.98  # share of the model's own samples whose loss counts as known

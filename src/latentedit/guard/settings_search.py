@@ -1,4 +1,4 @@
-"""Settings of Encode, Identify, Manipulate for a model that nobody tuned, found without right answers.
+"""Settings of Encode, Identify, Manipulate for a model without tuned settings, found without ground truth.
 
 The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
 those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by the sum of
@@ -11,10 +11,10 @@ text (`latents.denoising`), x is the image under its own text c0, and z an edit 
 
 each a mean over `LEVELS`, or over pixels; lower is better. Agreement between seeds, there and back again, success by an
 attribute reader, the verdict's share itself and the change outside do not choose settings: edits that do nothing, or
-too much, are best by them. What each is worth was measured where right answers are known
+too much, are best by them. The value of each was measured with ground truth
 (``results/acceptance/truth-free.json``). The edits by the best settings then decide
 
-    local       whether changes that are kept to where they are strong lie nearer to the consensus
+    local       whether changes restricted to where they are strong are nearer to the consensus
     level       of verdicts: where the shares of the change that the model sees differ least
     least share half of the median share there
     damage      half way, in logarithms, from the 98 % quantile of the residuals to that of corrupted images
@@ -56,12 +56,12 @@ from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTINGS
+from latentedit.models.model_settings import SETTINGS
 
 LEVELS = (0.5, 0.65, 0.8, 0.9)  # noise levels of the criteria
 RESIDUAL, SHARE, CONSENSUS = "residual", "share", "consensus"  # the criteria, as a calibration file names them
 NOT_LOCAL = "consensus, not local"
-"""The consensus of changes that are not kept to where they are strong, as a calibration file names it."""
+"""The consensus of changes that are not restricted to where they are strong, as a calibration file names it."""
 
 _FAINT = 0.01  # margins of less than this share of the loss say that the model hardly tells the texts apart
 _SIDE = 128  # longest side in pixels at which changes are compared
@@ -327,7 +327,7 @@ def _batch(
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:
     """The caption with one phrase exchanged for that of another caption at the same place; two in every third caption.
 
-    The number decides which phrase. Where none can be exchanged, the first caption that differs is taken whole.
+    The number decides which phrase. If none can be exchanged, the result is the first caption that differs.
     """
     changed = _exchange(caption, others, number)
     if number % 3 == 2:

@@ -160,7 +160,7 @@ def curvature(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affin
 
 
 Pooling = Literal["none", "space"]
-"""What is done with a feature's place: nothing, or the sum over tokens or pixels."""
+"""How a feature is pooled: not at all, or by the sum over tokens or pixels."""
 
 FEATURE_ROWS = 8
 """Most rows of one network call; a call of finite differences has two latents a row."""
@@ -203,7 +203,7 @@ class FeatureMap:
             return
         if self.site not in (*GENERAL, PICTURE):
             raise ConfigError(
-                f"the site {self.site!r} takes no mask, for each of its numbers sees the whole picture. "
+                f"the site {self.site!r} takes no mask, since each of its numbers depends on the full image. "
                 "Use 'velocity', 'clean' or 'picture'"
             )
         if self.pooling != "none":

@@ -1,4 +1,4 @@
-"""What adapters of rectified-flow transformers share: levels, time, sign, guidance, text windows, packed latents.
+"""Base of the adapters of rectified-flow transformers: levels, time, sign, guidance, text windows, packed latents.
 
 A family declares what differs: configuration fields, published guidance, how the network is called (`_ask`, `clock`),
 the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (`prompts`).
@@ -143,7 +143,7 @@ class FlowBackbone(PromptBackbone):
         return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
 
     def _set_levels(self, scheduler: Any, steps: int, tokens: int) -> None:
-        """Have the scheduler make its levels as the pipeline does it, for pictures of so many tokens."""
+        """Set the levels of the scheduler as the pipeline does, for an image of so many tokens."""
         mu = self._mu(scheduler.config, tokens, steps) if scheduler.config.use_dynamic_shifting else None
         sigmas = self._unshifted(steps)
         if sigmas is None:
@@ -156,7 +156,7 @@ class FlowBackbone(PromptBackbone):
         return torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist() if self.nodes == "even" else None
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
-        """The shift by picture size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
+        """The shift by image size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
         del steps
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
         return tokens * slope + config.base_shift - slope * config.base_image_seq_len
@@ -229,11 +229,11 @@ class PackedFlowBackbone(FlowBackbone):
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
     ) -> Float[Tensor, "b n d"]:
-        """The network's output, the picture's own tokens first; ``sizes`` are of the picture and of each reference."""
+        """The network's output, with the image tokens first; ``sizes`` are those of the image and of each reference."""
 
 
 def positions(size: Size, *, first: int, axes: int, device: torch.device) -> Float[Tensor, "n axes"]:
-    """Rotary positions of a picture's tokens, ``(first, row, column)``, then zeros up to so many axes.
+    """Rotary positions of image tokens, ``(first, row, column)``, then zeros up to so many axes.
 
     In float32, as bfloat16 has no odd number beyond 256.
     """

@@ -1,4 +1,4 @@
-"""Classes of diffusers and transformers by name, and their silence."""
+"""Classes of diffusers and transformers by name, and a context that silences both libraries."""
 
 import inspect
 import logging
@@ -16,7 +16,7 @@ def library_class(library: str, name: str) -> Any:
     """A class of diffusers or transformers by name."""
     if library not in ("diffusers", "transformers"):
         raise ModelError(
-            f"the class {name} is of the library {library!r}, which is not supported. Do not use the model"
+            f"the class {name} is from the library {library!r}, which is not supported. Do not use the model"
         )
     kind = getattr(require(library, "models"), name, None)
     if not isinstance(kind, type):

@@ -23,7 +23,6 @@ from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.weights import (
     VARIANTS,
-    fingerprint,
     pipeline_variant,
     read_json,
     stored_as,
@@ -33,33 +32,14 @@ from latentedit.models.weights import (
 )
 from latentedit_keep.files import user_path
 
-_EXPLODING = (
-    "is variance-exploding: its noise is unbounded, and its network takes noise levels instead of timesteps. "
-    "Use a variance-preserving model"
-)
-_MASKED = "is an inpainting model whose network takes more than latents. Use the text-to-image model of its family"
-_STEERED = "is steered by a control image. Use the text-to-image model of its family"
-_MAP = "is a distilled flow map, which has no velocity at one level. Use the base model"
-_NO_REVERSE = "computes its experts without gradients, so derivatives would be wrong. Use another family"
 _REFUSED = {
-    "ScoreSdeVePipeline": _EXPLODING,
-    "KarrasVePipeline": _EXPLODING,
-    "FluxFillPipeline": _MASKED,
-    "FluxControlPipeline": _STEERED,
-    "FluxControlNetPipeline": _STEERED,
-    "StableDiffusionInpaintPipeline": _MASKED,
-    "StableDiffusionXLInpaintPipeline": _MASKED,
-    "StableDiffusionControlNetPipeline": _STEERED,
-    "StableDiffusionXLControlNetPipeline": _STEERED,
-    "StableDiffusion3ControlNetPipeline": _STEERED,
-    "Flux3DistilledModularPipeline": _MAP,
-    "LatentConsistencyModelPipeline": _MAP,
-    "SanaControlNetPipeline": _STEERED,
-    "CogView4ControlPipeline": _STEERED,
-    "ZImageControlNetPipeline": _STEERED,
-    "HiDreamImagePipeline": _NO_REVERSE,
+    "Inpaint|Fill": "is an inpainting model whose network takes more than latents. Use the text-to-image model",
+    "Control": "is steered by a control image. Use the text-to-image model of its family",
+    "Distilled|LatentConsistency": "is a distilled flow map, which has no velocity at one level. Use the base model",
+    "HiDream": "computes its experts without gradients, so derivatives would be wrong. Use another family",
+    "VePipeline": "is variance-exploding: its network takes noise levels instead of timesteps. Use another family",
 }
-"""Pipelines that resemble supported ones, and why they are not supported."""
+"""Pipelines that resemble supported ones, by a part of their names, and why they are not supported."""
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
@@ -71,6 +51,17 @@ TextEncoders = Literal["all", "required"]
 """Which text encoders to load: all, or only those that the model cannot do without."""
 
 _AGAIN = "Download or copy the folder again"
+
+CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
+"""Files that say what a model needs, a few kilobytes."""
+
+_FIRST = ("model_index.json", "latentedit.json")
+"""Files that say which other files a model has."""
+
+_OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Vocabularies and chat templates of tokenizers and processors."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +94,6 @@ class ModelFolder:
         """Names of the parts that have weights."""
         return [part for part in self.parts if is_network(part)]
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the contents of all weight files."""
-        return fingerprint(self.weights)
-
     def part_folder(self, part: str) -> Path:
         """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
         own = self.path / part
@@ -118,9 +104,8 @@ class ModelFolder:
         variant = pipeline_variant(self.weight_folders())
         options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
         with quiet_libraries(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # torch_dtype: deprecated by now, and the only name in diffusers 0.31
+            # torch_dtype is deprecated, and the only name in diffusers 0.31
+            warnings.simplefilter("ignore", FutureWarning)
             kind = library_class("diffusers", self.pipeline)
             given = self._unused_parts(kind)
             if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
@@ -224,16 +209,17 @@ def _is_part(entry: Any, *, or_null: bool = False) -> bool:
 
 def adapter_class(pipeline: str, subject: str) -> Any:
     """The adapter of a pipeline class; a message begins with the subject, "PATH contains a" or "this is a"."""
-    if pipeline in _REFUSED:
-        raise ModelError(f"{subject} {pipeline}, which {_REFUSED[pipeline]}")
-    if pipeline not in BACKBONES.names():
-        near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
-        raise ModelError(
-            f"{subject} {pipeline}, which is not supported. "
-            f"{'Similar: ' + ', '.join(near) + '. ' if near else ''}See: latentedit models families; wrap any other "
-            "model with latentedit.CallableBackbone"
-        )
-    return BACKBONES.load(pipeline)
+    if pipeline in BACKBONES.names():
+        return BACKBONES.load(pipeline)
+    for pattern, reason in _REFUSED.items():
+        if re.search(pattern, pipeline):
+            raise ModelError(f"{subject} {pipeline}, which {reason}")
+    near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
+    raise ModelError(
+        f"{subject} {pipeline}, which is not supported. "
+        f"{'Similar: ' + ', '.join(near) + '. ' if near else ''}See: latentedit models families; wrap any other "
+        "model with latentedit.CallableBackbone"
+    )
 
 
 @contextlib.contextmanager
@@ -268,20 +254,8 @@ def _configuration_file(part: str) -> str:
     return "scheduler_config.json" if part == "scheduler" else "config.json"
 
 
-CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
-"""Files that say what a model needs, a few kilobytes."""
-
-_FIRST = ("model_index.json", "latentedit.json")
-"""What says which other files a model has."""
-
-_OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
-"""Of tokenizers and processors: vocabularies and chat templates."""
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
 def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Path:
-    """The snapshot folder of a diffusers model, downloaded unless it lies in the cache; all files of one commit.
+    """The snapshot folder of a diffusers model, downloaded unless it is cached; all files are of one commit.
 
     Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
     them. Neither pickles nor parts that the adapter does not read are downloaded.
@@ -303,7 +277,7 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
     networks = [(folder / part, stem) for part, stem in stems.items()]
     for variant in VARIANTS:
         if pipeline_variant(networks) is None and not all(stored_as(*network, None) for network in networks):
-            copies = [pattern for part in stems for pattern in _copies(part, stems[part], variant)]
+            copies = [pattern for part in stems for pattern in _weight_patterns(part, stems[part], f".{variant}")]
             download(pinned, allow_patterns=copies)
     return folder
 
@@ -345,17 +319,13 @@ def _files(part: str, library: str) -> list[str]:
         return [f"{part}/scheduler_config.json"]
     if not is_network(part):
         return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
-    stem = STEMS[library]
-    return [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-?????-of-?????.safetensors"]
+    return [f"{part}/*.json", *_weight_patterns(part, STEMS[library], "")]
 
 
-def _copies(part: str, stem: str, variant: str) -> list[str]:
-    """Patterns of the weights of a half-precision copy."""
-    return [
-        f"{part}/{stem}.{variant}.safetensors",
-        f"{part}/{stem}.{variant}-?????-of-?????.safetensors",
-        f"{part}/{stem}-?????-of-?????.{variant}.safetensors",
-    ]
+def _weight_patterns(part: str, stem: str, infix: str) -> list[str]:
+    """Patterns of the weight files of a part; the infix of a half-precision copy is ".bf16" or ".fp16"."""
+    shards = f"{part}/{stem}-?????-of-?????{infix}.safetensors"
+    return [f"{part}/{stem}{infix}.safetensors", f"{part}/{stem}{infix}-?????-of-?????.safetensors", shards]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

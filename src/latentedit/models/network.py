@@ -1,4 +1,4 @@
-"""What adapters of diffusers pipelines share: device, dtype, latent shape and checks."""
+"""Base of the adapters of diffusers pipelines: device, dtype, latent shape and checks."""
 
 import abc
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def check_sizes(what: str, taken: object, given: object) -> None:
 
 
 class NetworkBackbone(Backbone):
-    """A backbone on a live diffusers pipeline, whose parts stay as they are.
+    """A backbone on a live diffusers pipeline, whose parts are not changed.
 
     Nothing is moved, cast or copied: networks run where and as the pipeline has them, with its hooks, adapters and
     quantised layers. Coordinates and conditions are float32 or better. Graphs for derivatives are recorded if latents
@@ -45,7 +45,7 @@ class NetworkBackbone(Backbone):
     """
 
     denoiser: ClassVar[str] = "transformer"
-    """Name of the part that predicts."""
+    """Name of the part that predicts the velocity or noise."""
 
     blocks: ClassVar[tuple[Blocks, ...]] = ()
     """Blocks of the denoiser, in the order in which it runs them."""
@@ -93,7 +93,7 @@ class NetworkBackbone(Backbone):
         """``(channels, height / scale, width / scale)``; sides must be multiples of what the network needs."""
         multiple = self._multiple
         if min(height_px, width_px) < multiple or height_px % multiple or width_px % multiple:
-            raise ShapeError(f"picture sides are multiples of {multiple} px; got {height_px} x {width_px}")
+            raise ShapeError(f"image sides are multiples of {multiple} px; got {height_px} x {width_px}")
         return (self._channels, height_px // self._scale, width_px // self._scale)
 
     def _velocity(
@@ -151,7 +151,7 @@ class NetworkBackbone(Backbone):
         most, shown = self.capabilities.references, len(condition.reference or ())
         if shown > most:
             takes = f"at most {most}" if most else "no"
-            raise ShapeError(f"{self.name} takes {takes} reference pictures; got {shown}. Leave them out")
+            raise ShapeError(f"{self.name} takes {takes} reference images; got {shown}. Leave them out")
         self._check_device(condition.tokens)
 
     def _check_pixels(self, pixels: Tensor) -> None:

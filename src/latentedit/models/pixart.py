@@ -1,15 +1,13 @@
 """PixArt-alpha and PixArt-Sigma as a velocity field.
 
-Conventions of the family: times, levels and sampler are as in `latentedit.models.vp`; the network returns noise and a
-variance, of which the first half counts; latents are the VAE's mode, scaled; text is T5's last layer, 120 tokens in
-alpha and 300 in Sigma, padding masked both in T5 and in the network. Networks with additional conditions (alpha of 1024
-px) are told the picture's height, width and their ratio. Sides are taken as they are: the stock pipelines round them to
-a list of sizes and crop, unless called with ``use_resolution_binning=False``. Captions are taken in lower case and as
-they are: the stock pipelines clean them (``clean_caption``) where beautifulsoup4 and ftfy are installed.
+Times, levels and sampler are those of `latentedit.models.vp`. The network returns noise and a variance, of which the
+first half counts. The text is T5's last layer, 120 tokens in alpha and 300 in Sigma; padding is masked in T5 and in the
+network. Networks with additional conditions (alpha of 1024 px) take the height, the width and their ratio. The stock
+pipelines round sides to a list of sizes and crop, unless called with ``use_resolution_binning=False``, and clean
+captions (``clean_caption``) if beautifulsoup4 and ftfy are installed; here neither is done, except for lower case.
 
 Source:
-    Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as diffusers 0.42.1
-    has them.
+    Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as in diffusers 0.42.1.
 """
 
 from typing import Any, ClassVar, Literal

@@ -26,17 +26,17 @@ from latentedit.models.loading import ModelFolder, explaining
 from latentedit.models.weights import read_json, tensor_shapes
 
 Policy = Literal["resident", "model", "groups"]
-"""All networks on the device; the one that is asked on it and the others in memory; the same layer by layer."""
+"""All networks on the device; only the network in use, the others in memory; the same layer by layer."""
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
-"""Kinds of devices that compute; "meta" only pretends to."""
+"""Types of devices that compute; "meta" does not."""
 
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _SMALL_BYTES = 2 * 2**30
-"""Models whose networks take no more than this in float32 run in float32 on every device unless told otherwise."""
+"""Models of at most this size in float32 run in float32 on every device by default."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Placement:
     Args:
         device: on which they run.
         dtype: in which they run; the VAE in float32 or better.
-        policy: which of them lie on the device.
+        policy: which of them are on the device.
         storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
             ``dtype``.
 
@@ -281,7 +281,7 @@ def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a device; of the machine for devices that share the CPU's."""
+    """Free memory of a device, or of the machine for devices that share its memory."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
@@ -298,12 +298,12 @@ def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
     if part in folder.weights:
         return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
     library, name = folder.parts[part]
-    kind, place = library_class(library, name), folder.part_folder(part)
+    kind, own = library_class(library, name), folder.part_folder(part)
     with quiet_libraries(), torch.device("meta"):
         if library == "diffusers":
-            network = kind.from_config(read_json(place / "config.json"))
+            network = kind.from_config(read_json(own / "config.json"))
         else:
-            network = kind._from_config(kind.config_class.from_pretrained(place, local_files_only=True))
+            network = kind._from_config(kind.config_class.from_pretrained(own, local_files_only=True))
     state = network.state_dict(keep_vars=True)
     names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
     return {name: tuple(state[name].shape) for name in names.values()}

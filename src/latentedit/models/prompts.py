@@ -4,6 +4,7 @@ Texts are embedded one at a time, since several families pad to the longest of a
 ``encode_prompt``, how many tokens its network takes, and how texts of different lengths are batched.
 """
 
+import bisect
 import dataclasses
 import functools
 import inspect
@@ -27,7 +28,7 @@ EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shape
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
 _TOKENIZING = threading.RLock()
-"""Tokenizers keep padding and truncation as state while they work, and models may share one: threads take turns."""
+"""Tokenizers have padding and truncation as state, and models may share one: threads take turns."""
 
 
 class PromptBackbone(NetworkBackbone):
@@ -94,7 +95,7 @@ class PromptBackbone(NetworkBackbone):
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
     def _read(self, text: str) -> EncodedPrompt:
-        """Embed one text; a denoiser that is offloaded as a whole leaves the device to the text encoders first.
+        """Embed one text; a denoiser under model offloading first leaves the device to the text encoders.
 
         Accelerate's hooks know the order of sampling only, in which no text follows the denoiser.
         """
@@ -168,7 +169,7 @@ class PromptBackbone(NetworkBackbone):
         return getattr(part, "tokenizer", part)
 
     def _prefix_tokens(self, text: str) -> int:
-        """How many tokens of the window the pipeline's template takes before a text."""
+        """Number of tokens of the window that the pipeline's template takes."""
         del text
         return 0
 
@@ -197,28 +198,13 @@ def tokens_before(tokenizer: Any, prefix: str, text: str) -> int:
 
 def dropped_words(tokenizer: Any, text: str, length: int) -> list[str]:
     """The words of a text that lose a token or more when it is cut to ``length`` tokens."""
-    left = room(tokenizer, length)
-    if not getattr(tokenizer, "is_fast", True):
-        return _dropped_by_count(tokenizer, text, left)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    spans: list[tuple[int, int]] = encoded["offset_mapping"]
-    if len(spans) <= left:
-        return []
-    start = spans[max(left, 0)][0]
-    while start < len(text) and text[start].isspace():
-        start += 1
-    while start > 0 and not text[start - 1].isspace():
-        start -= 1
-    return _bare(text[start:].split())
 
+    def tokens(end: int) -> int:
+        return len(tokenizer(text[:end], add_special_tokens=False, verbose=False).input_ids)
 
-def _dropped_by_count(tokenizer: Any, text: str, left: int) -> list[str]:
-    """The same with a tokenizer that gives no offsets, such as those of transformers 4 in Python."""
-    words = text.split()
-    kept = len(words)
-    while kept and len(tokenizer(" ".join(words[:kept]), add_special_tokens=False, verbose=False).input_ids) > left:
-        kept -= 1
-    return _bare(words[kept:])
+    ends = [0, *(word.end() for word in re.finditer(r"\S+", text))]
+    kept = bisect.bisect_right(ends, room(tokenizer, length), lo=1, key=tokens)
+    return _bare(text[ends[kept - 1] :].split())
 
 
 def _bare(words: Sequence[str]) -> list[str]:

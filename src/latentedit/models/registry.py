@@ -74,7 +74,7 @@ def load(
         device: None is CUDA where there is one, else the CPU.
         dtype: of the networks, or its name; "auto" is float32 on the CPU and for models of up to 2 GiB, else the half
             precision of the family (bfloat16; float16 for U-Nets). Coordinates are float32 or better in any case.
-        placement: "resident": all networks lie on the device. "model": the one that is asked does, the others in
+        placement: "resident": all networks are on the device. "model": only the network in use, the others in
             memory (needs accelerate). "groups": the same layer by layer: least memory, slowest.
         storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
             ``dtype``.
@@ -125,7 +125,7 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
 def weights_fingerprint(model: str | Path) -> str:
     """The fingerprint that a loaded model has, from its weight files, all of which are read."""
     _, path = locate(model)
-    return open_folder(path).fingerprint
+    return fingerprint(open_folder(path).weights)
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:

@@ -1,12 +1,12 @@
 """Sana and Sana-Sprint as a velocity field.
 
-Conventions of the family: the output is the velocity; time is 1000 s times the network's own factor (the stock pipeline
-rounds it down to a whole number); levels are those of DPM-Solver for flows, which begin below 1; the text is Gemma 2's
-first token and last 299, of a prompt that begins with an instruction; the empty text has no instruction.
+The output is the velocity. Time is 1000 s times a factor of the network (the stock pipeline rounds it down to an
+integer). Levels are those of DPM-Solver for flows, which begin below 1. The text is the first token and the last 299 of
+Gemma 2, of a prompt that begins with an instruction; the empty text has none.
 
-Sprint's own coordinates are angles t with s = sin t / (sin t + cos t); in ours its network gives the velocity, time is
-s itself and the guidance weight an input. It is a consistency model: its clean estimates are made to be pictures, so
-its velocity is not the mean E[e - x | z, c], and the stock pipeline draws fresh noise at each step.
+Sprint's own coordinates are angles t with s = sin t / (sin t + cos t). In flow coordinates its network gives the
+velocity, time is s itself and the guidance weight is an input. It is a consistency model: its clean estimates look like
+images, so its velocity is not the mean E[e - x | z, c], and the stock pipeline adds fresh noise at each step.
 
 Source:
     Xie et al. 2024, Sana, arXiv 2410.10629; Chen et al. 2025, Sana-Sprint, arXiv 2503.09641; as in diffusers 0.42.1.

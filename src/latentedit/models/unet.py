@@ -113,12 +113,8 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
 
     def _check_parts(self) -> None:
         config, channels = self._network.config, self._codec.channels
-        if config.in_channels != channels == config.out_channels:
-            raise ModelError(
-                f"the U-Net takes {config.in_channels} channels, the VAE gives {channels}: the model is for inpainting "
-                "or upscaling. Use the text-to-image model"
-            )
-        check_sizes("number of latent channels", int(config.out_channels), channels)
+        for own in (config.in_channels, config.out_channels):
+            check_sizes("number of latent channels", own, channels)
         width = config.cross_attention_dim
         for own in (width,) if isinstance(width, int) else width:  # one for each block
             check_sizes("text width", own, self._text_widths()[0])
@@ -134,7 +130,7 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
         )[0]
 
     def _added_conditions(self, x_t: Float[Tensor, "b c h w"], condition: Condition) -> dict[str, Tensor] | None:
-        """What `additions` stands for, by the names of diffusers."""
+        """The inputs of `additions`, by their names in diffusers."""
         del x_t, condition
         return None
 

@@ -51,7 +51,7 @@ class TestQwenImage(Packed, Variants):
 
     def test_references_are_refused_where_the_model_takes_none(self, backbone: Any) -> None:
         z = self.start(backbone, (64, 64))
-        with pytest.raises(ShapeError, match="takes no reference pictures"):
+        with pytest.raises(ShapeError, match="takes no reference images"):
             backbone.velocity(z, torch.tensor([0.5]), dataclasses.replace(backbone.embed([CAPTION]), reference=(z,)))
 
 

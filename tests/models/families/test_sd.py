@@ -29,7 +29,7 @@ class TestNoise(VPContract):
     guidance = (7.5, "cfg")
     image_to_image = (StableDiffusionImg2ImgPipeline, {"requires_safety_checker": False})
     misfits = (
-        ("takes 9 channels, .* for inpainting", configured("unet", in_channels=9)),
+        ("latent channels of the denoiser is 9, .* 4", configured("unet", in_channels=9)),
         ("latent channels of the denoiser is 8, .* 4", configured("unet", in_channels=8, out_channels=8)),
         ("text width of the denoiser is 8, .* 16", configured("unet", cross_attention_dim=[16, 8])),
         ("text width of the denoiser is 24, .* 16", configured("unet", cross_attention_dim=24)),

@@ -51,7 +51,7 @@ class TruncatedSVD:
         residuals: ``|A^T u - s v| / s_1`` of each.
         iterations: times that the space grew.
         products: rows multiplied by A or its transpose.
-        converged: the right vectors' space is as near to that of A as was asked.
+        converged: the space of the right vectors is within the tolerance of that of A.
     """
 
     u: Float[Tensor, "r *out"]
@@ -92,7 +92,7 @@ def truncated_svd(
         block: rows that are multiplied at once; None is ``max(2, rank / 10)``. A singular value that is repeated more
             often than this may be found fewer times than it is there.
         start: rows to start from, as from a neighbouring map; ``block`` random ones are added.
-        progress: told "basis" after each step, in products.
+        progress: called with "basis" after each step, in products.
 
     Raises:
         ConfigError: a rank below 1 or above the size of A, with the largest possible; a block below 1.
