@@ -104,7 +104,7 @@ class Judge:
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
-        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.calibrations`)."""
+        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.model_settings`)."""
         return from_plain(cls, ModelSettings.of(backbone).judge)
 
     def evaluations(self, latent: JointLatent) -> int:

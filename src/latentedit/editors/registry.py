@@ -26,7 +26,7 @@ def editor_class(name: str) -> type[Editor]:
 
 
 def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
-    """The settings of an editor that suit a model (`models.calibrations.ModelSettings`).
+    """The settings of an editor that suit a model (`models.model_settings.ModelSettings`).
 
     A model that was distilled to need no guidance has weights of 1.
     """
