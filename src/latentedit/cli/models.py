@@ -71,7 +71,7 @@ def list_families(as_json: options.Json = False) -> None:
     for one in found:
         say(f"{one.name}: {', '.join(one.pipelines)}")
         sides = f"multiples of {one.multiple_px} px" if one.multiple_px else "each model's own"
-        print_rows([("weights", one.licence), ("adapter", one.adapter), ("sides", sides)])
+        print_rows([("weights", one.licence), ("adapter", ", ".join(one.adapters)), ("sides", sides)])
     say()
     say(UNTRIED)
 

@@ -22,9 +22,9 @@ _FAMILIES = {
     "OvisImageBackbone": ("Ovis-Image", "Apache-2.0", 16),
     "PixArtBackbone": ("PixArt-alpha, Sigma", "OpenRAIL++", 16),
     "QwenImageBackbone": ("Qwen-Image", "Apache-2.0", 16),
-    "QwenImageEditBackbone": ("Qwen-Image-Edit", "Apache-2.0", 16),
-    "SanaBackbone": ("Sana", "NVIDIA, see the model's card", 32),
-    "SanaSprintBackbone": ("Sana-Sprint", "NVIDIA, see the model's card", 32),
+    "QwenImageEditBackbone": ("Qwen-Image", "Apache-2.0", 16),
+    "SanaBackbone": ("Sana, Sana-Sprint", "NVIDIA, see the model's card", 32),
+    "SanaSprintBackbone": ("Sana, Sana-Sprint", "NVIDIA, see the model's card", 32),
     "StableDiffusionBackbone": ("Stable Diffusion 1, 2", "CreativeML OpenRAIL-M", 64),
     "StableDiffusion3Backbone": ("Stable Diffusion 3, 3.5", "Stability AI Community", 16),
     "StableDiffusionXLBackbone": ("Stable Diffusion XL", "OpenRAIL++-M", 32),
@@ -36,10 +36,10 @@ are multiples of with the published autoencoder, in px; 0 where that differs fro
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Pipeline classes that share an adapter; ``multiple_px`` is 0 where it differs from model to model."""
+    """Pipeline classes and their adapters; ``multiple_px`` is 0 where it differs from model to model."""
 
     name: str
-    adapter: str
+    adapters: tuple[str, ...]
     pipelines: tuple[str, ...]
     licence: str
     multiple_px: int
@@ -47,14 +47,18 @@ class Family:
 
 def families() -> list[Family]:
     """Every installed family, including those of third parties, by name."""
-    pipelines: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str, int], dict[str, str]] = {}
     for pipeline, point in BACKBONES.points().items():
-        pipelines.setdefault(f"{point.module}.{point.attr}", []).append(pipeline)
-    table: list[Family] = []
-    for adapter, names in pipelines.items():
-        kind = adapter.rpartition(".")[2]
-        name, licence, multiple = _FAMILIES.get(kind, (kind.removesuffix("Backbone"), "see the model's card", 0))
-        table.append(
-            Family(name=name, adapter=adapter, pipelines=tuple(sorted(names)), licence=licence, multiple_px=multiple)
+        unlisted = (point.attr.removesuffix("Backbone"), "see the model's card", 0)
+        groups.setdefault(_FAMILIES.get(point.attr, unlisted), {})[pipeline] = f"{point.module}.{point.attr}"
+    table = [
+        Family(
+            name=name,
+            adapters=tuple(sorted(set(group.values()))),
+            pipelines=tuple(sorted(group)),
+            licence=licence,
+            multiple_px=multiple,
         )
+        for (name, licence, multiple), group in groups.items()
+    ]
     return sorted(table, key=lambda family: family.name.lower())
