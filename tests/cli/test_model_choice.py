@@ -11,7 +11,7 @@ import typer
 from latentedit.cli.main import load_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.options import DTYPES
-from latentedit.models.placement import POLICIES, known_dtype
+from latentedit.models.placement import POLICIES, parse_dtype
 from tests.commands import Command
 
 OPTIONS = {"--model", "--device", "--dtype", "--placement", "--text-encoders", "--revision", "--lora"}
@@ -55,7 +55,7 @@ def test_a_choice_can_be_sent_and_filled_in() -> None:
 
 def test_every_value_of_dtype_and_placement_exists() -> None:
     for name in DTYPES[1:]:
-        assert (ModelChoice(dtype=name).dtype, known_dtype(name).is_floating_point) == (name, True)
+        assert (ModelChoice(dtype=name).dtype, parse_dtype(name).is_floating_point) == (name, True)
     for policy in POLICIES:
         assert ModelChoice(placement=policy).placement == policy
 

@@ -18,7 +18,7 @@ from latentedit.editors.registry import make_editor
 from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
 from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import VARIABLE
+from latentedit.models.model_settings import VARIABLE
 from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image
 from latentedit.testing.tolerances import relative_error
 
@@ -167,5 +167,5 @@ def test_models_of_captions_take_no_instructions() -> None:
         le.edit(dev, picture(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))
     told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
-    with pytest.raises(ShapeError, match="takes no reference pictures"):
+    with pytest.raises(ShapeError, match="takes no reference images"):
         dev.velocity(z, torch.tensor([0.5]), told)

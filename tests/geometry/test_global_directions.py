@@ -12,7 +12,7 @@ from latentedit.directions.direction import load_direction, save_direction
 from latentedit.geometry.global_directions import Mean, agreement, global_directions, mean_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from tests.directions.networks import NetworkBackbone, network_picture
 
 LEVEL, STEPS = 0.6, 4

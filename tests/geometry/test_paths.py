@@ -20,7 +20,7 @@ from latentedit.geometry.subspaces import principal_angles
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.derivatives import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, noisy

@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.guard.guard import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.latents.encode import encode
-from latentedit.models.calibrations import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
+from latentedit.models.model_settings import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone, ColourReader
 
 

@@ -11,7 +11,7 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, reduced_mask
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, reduced_mask
 from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.gaussian_mixture import example_mixture

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.hub import download, download_model
 from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.loading import download, download_model
 from latentedit.models.registry import load
 from tests.models.folders import change_json
 
@@ -149,7 +149,7 @@ def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkey
         raise error
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    for way in (lambda: download("org/sd3", wanted=["*"]), lambda: download_model("org/sd3")):
+    for way in (lambda: download("org/sd3", allow_patterns=["*"]), lambda: download_model("org/sd3")):
         with pytest.raises(ModelError, match=advice) as caught:
             way()
         assert "\n" not in str(caught.value)

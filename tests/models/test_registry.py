@@ -165,5 +165,5 @@ def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
         model.velocity(*rows(model, 4))
     assert tried == [4, 2, 1]
     assert not model.capabilities.pixels
-    with pytest.raises(ConfigError, match="has no pictures: it was made without decode"):
+    with pytest.raises(ConfigError, match="has no image codec: it was made without decode"):
         model.decode(torch.zeros(1, *mixture.latent_shape(1, 1)))

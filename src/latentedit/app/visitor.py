@@ -302,7 +302,7 @@ class VisitorSession:
             case (picture, *key, session) if picture is entry.picture and key == [backbone.name, caption]:
                 return session
             case _:
-                session = Session(guarded(encode(backbone, entry.picture, source_prompt=caption), anyway=self._force))
+                session = Session(guarded(encode(backbone, entry.picture, source_prompt=caption), force=self._force))
                 self._session = (entry.picture, backbone.name, caption, session)
                 return session
 

@@ -18,8 +18,7 @@ from latentedit.core.errors import LatentEditError, to_install
 from latentedit_keep.console import print_json, progress_bar, say
 
 if TYPE_CHECKING:
-    from latentedit.models.memory import ModelNeeds
-    from latentedit.models.placement import Placement
+    from latentedit.models.placement import ModelNeeds, Placement
 
 _Row = dict[str, Any]
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
@@ -113,8 +112,16 @@ def _models(thorough: bool) -> Iterator[_Row]:
 
 def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: bool) -> Iterator[_Row]:
     """The memory that a model needs, then an edit if it fits. For a hub id, the configurations are downloaded first."""
-    from latentedit.models.memory import free_bytes, gigabytes, suited_placement
-    from latentedit.models.placement import Placement, dtype_name, existing_device, known_dtype, suited_dtype
+    from latentedit.models.placement import (
+        Placement,
+        dtype_name,
+        existing_device,
+        free_bytes,
+        gigabytes,
+        parse_dtype,
+        suited_dtype,
+        suited_placement,
+    )
     from latentedit.models.registry import look_up
 
     given = choice.given()
@@ -123,7 +130,7 @@ def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: b
     if choice.dtype in (None, "auto"):
         dtype = suited_dtype(device, bytes_float32=4 * needs.parameters, half=needs.half)
     else:
-        dtype = known_dtype(choice.dtype)
+        dtype = parse_dtype(choice.dtype)
     preferred = Placement(device=device, dtype=dtype)
     placement = suited_placement(needs, preferred)
     about |= {"model": choice.name, "device": str(device), "fits": None}
@@ -146,8 +153,7 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
     """Each network with its parameters and bytes by dtype, and the activations."""
     import torch
 
-    from latentedit.models.memory import gigabytes
-    from latentedit.models.placement import dtype_name
+    from latentedit.models.placement import dtype_name, gigabytes
 
     in_half = dataclasses.replace(placement, dtype=needs.half)
     stored = {
@@ -170,7 +176,7 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
     """Load the model and check it."""
     from latentedit.editing.checkup import check_model
-    from latentedit.models.memory import gigabytes
+    from latentedit.models.placement import gigabytes
 
     with progress_bar(quiet=quiet) as progress:
         try:

@@ -71,7 +71,7 @@ def list_families(as_json: options.Json = False) -> None:
     for one in found:
         say(f"{one.name}: {', '.join(one.pipelines)}")
         sides = f"multiples of {one.multiple_px} px" if one.multiple_px else "each model's own"
-        print_rows([("weights", one.licence), ("adapter", one.module), ("sides", sides)])
+        print_rows([("weights", one.licence), ("adapter", ", ".join(one.adapters)), ("sides", sides)])
     say()
     say(UNTRIED)
 
@@ -88,14 +88,13 @@ def show(name: Name, as_json: options.Json = False) -> None:
     from latentedit.core.settings import from_plain
     from latentedit.guard.calibration import CalibratedSettings
     from latentedit.guard.guard import Guard
-    from latentedit.models.calibrations import GUARD, SETTINGS, read_calibration
-    from latentedit.models.loading import open_folder
-    from latentedit.models.model_settings import read_settings
+    from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
+    from latentedit.models.registry import weights_fingerprint
 
     folder = folder_of(name)
     settings, files = read_settings(folder), _sizes(folder)
     size = sum(files.values())
-    fingerprint = settings.get("fingerprint") or open_folder(folder).fingerprint
+    fingerprint = settings.get("fingerprint") or weights_fingerprint(folder)
     calibration = read_calibration(fingerprint, settings)
     if as_json:
         listed = [{"file": file, "size_bytes": size} for file, size in files.items()]
@@ -192,7 +191,7 @@ def calibrate(
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.guard.settings_search import Search, calibrate_settings
-    from latentedit.models.calibrations import calibration_file
+    from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
 
     texts = "" if captions is None else read_text(captions, limit=2**20)
@@ -262,7 +261,7 @@ def verification(folder: Path) -> list[str]:
 
 def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
-    from latentedit.models.calibrations import ModelSettings
+    from latentedit.models.model_settings import ModelSettings
 
     return ModelSettings(maker=settings, calibration=calibration, published={}).uses_calibration
 

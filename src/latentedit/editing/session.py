@@ -29,7 +29,7 @@ from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
 ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image

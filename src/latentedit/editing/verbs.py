@@ -211,7 +211,7 @@ def run(
             references=request.references,
         )
         own = dataclasses.replace(request, prompt=None if targets is None else tuple(targets[index] for index in group))
-        rows = Session(guarded(latent, anyway=request.force)).run(own, strengths, progress=progress)
+        rows = Session(guarded(latent, force=request.force)).run(own, strengths, progress=progress)
         results |= {index: [row[item] for row in rows] for item, index in enumerate(group)}
     return [results[index] for index in range(len(opened))]
 

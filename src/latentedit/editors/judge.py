@@ -39,7 +39,7 @@ from latentedit.directions.distillation import texts_differ
 from latentedit.latents.familiarity import Familiarity, denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 Word = Literal["not done", "partly done", "done", "changed", "damaged", "not known"]
 
@@ -96,7 +96,7 @@ class Judge:
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
-        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.calibrations`)."""
+        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.model_settings`)."""
         return from_plain(cls, ModelSettings.of(backbone).judge)
 
     def evaluations(self, latent: JointLatent) -> int:

@@ -9,7 +9,7 @@ from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, weights_of_one
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 # Settings by their names in diffusers' pipelines, and ours.
 FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
@@ -26,7 +26,7 @@ def editor_class(name: str) -> type[Editor]:
 
 
 def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
-    """The settings of an editor that suit a model (`models.calibrations.ModelSettings`).
+    """The settings of an editor that suit a model (`models.model_settings.ModelSettings`).
 
     A model that was distilled to need no guidance has weights of 1.
     """

@@ -22,7 +22,7 @@ from latentedit.core.settings import Count, Level, check
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling, reduced_mask
 from latentedit.models.sites import GENERAL, PICTURE
 
 

@@ -29,7 +29,7 @@ from latentedit.latents.encode import PictureLike, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import ROWS, FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap
 
 Method = Literal["lerp", "slerp", "geodesic"]
 
@@ -173,7 +173,7 @@ def _path(
         method=METHODS[METHODS.index(method)],
         points=points,
         z=_returned(latent, trace, points, weights, progress),
-        speeds=speeds(torch.cat([feature(rows) for rows in points.split(ROWS)])),
+        speeds=speeds(torch.cat([feature(rows) for rows in points.split(FEATURE_ROWS)])),
         turns=semantic_lengths([basis.u for basis in bases]),
         notes=tuple(notes),
     )
@@ -222,7 +222,7 @@ def _returned(
 ) -> Float[Tensor, "l *latent"]:
     """Clean latents of the points, the ends those of the pictures; see the module."""
     inner = list[Tensor]()
-    for rows, some in zip(points[1:-1].split(ROWS), weights[1:-1].split(ROWS), strict=True):
+    for rows, some in zip(points[1:-1].split(FEATURE_ROWS), weights[1:-1].split(FEATURE_ROWS), strict=True):
         mean = InversionTrace(
             levels=trace.levels,
             states=tuple(lerp(state[0], state[1], some) for state in trace.states),

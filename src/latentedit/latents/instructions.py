@@ -22,7 +22,7 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import check
 from latentedit.core.solvers import level_batch
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import NO_CHANGE, calibration_of
+from latentedit.models.model_settings import NO_CHANGE, calibration_of
 
 # The first, SliderEdit's, is the default without a measurement.
 WORDINGS = ("keep the image the same", "change nothing", "do not change the picture", "")

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from latentedit.core.errors import ImageError, ShapeError
 from latentedit.latents.crop import Box, cut, put_back, resize
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
 from latentedit_keep.pictures import check_output, read_image, save_image
 

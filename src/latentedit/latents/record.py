@@ -114,7 +114,7 @@ class RunRecord(_Record):
         directions: those that were applied together, each at its strength; empty for editors without directions.
         mixing: how they were combined.
         local: the change was kept to where it is strong.
-        calibrated: the search had the settings of the model's calibration (`models.calibrations`).
+        calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
         before: the edit whose latent this one went on from; None where it started from an image.
     """

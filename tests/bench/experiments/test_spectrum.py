@@ -12,7 +12,7 @@ from scipy.linalg import subspace_angles
 from latentedit.core.rng import stream
 from latentedit.geometry.global_directions import mean_directions
 from latentedit.geometry.local_basis import LocalBasis
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.derivatives import FeatureMap
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.frequency import frequency
 from latentedit_bench.experiments.homogeneity import _captured, homogeneity

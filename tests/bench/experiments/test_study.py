@@ -16,7 +16,7 @@ from latentedit.geometry.curves import slerp
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.derivatives import FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.noise import miniature_ddpm

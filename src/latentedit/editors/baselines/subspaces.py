@@ -20,8 +20,7 @@ from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.geometry.walks import noise_guided
 from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent
-from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
 Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each picture
 

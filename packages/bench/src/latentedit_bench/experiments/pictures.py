@@ -16,7 +16,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
-from latentedit.models.registry import backbone_of, load, locate
+from latentedit.models.registry import load, locate
+from latentedit.models.weights import fingerprint
 from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.experiments.decisions import Less
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
@@ -124,10 +125,10 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     with quiet_libraries(), seeded(seed):
         setattr(pipeline, part, type(trained).from_config(trained.config))
     place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    return backbone_of(
+    return folder.adapter(
         pipeline,
         name=f"{name}, untrained",
-        fingerprint=f"{folder.fingerprint}, untrained {seed}",
+        fingerprint=f"{fingerprint(folder.weights)}, untrained {seed}",
         settings=folder.settings,
         device=on,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from latentedit.core.rng import stream
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.decisions import Number
 from latentedit_bench.experiments.experiment import UNSUPERVISED, Row, experiment
 from latentedit_bench.experiments.pictures import QUICK, TWIN, Pictures

@@ -19,7 +19,7 @@ from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from latentedit.models.placement import dtype_name
 from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside

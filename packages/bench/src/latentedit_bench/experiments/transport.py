@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.geometry.local_basis import LocalBasis
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.decisions import Less, Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment
 from latentedit_bench.experiments.pictures import QUICK, Pictures
