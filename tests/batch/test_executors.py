@@ -57,7 +57,7 @@ def test_nothing_is_loaded_where_nothing_is_to_do(tmp_path: Path, work: SmallWor
     run_here(folder, work)
     broken = SmallWork(notes=work.notes, before="loaded for nothing")
     run_here(folder, broken)
-    with pytest.raises(ConfigError, match="`workers` must be 1 or more; got 0"):
+    with pytest.raises(ConfigError, match="`workers` must be at least 1; got 0"):
         Executor(workers=0)
     folder.forget("003-unit")
     with pytest.raises(ConfigError, match="loaded for nothing"):
@@ -294,5 +294,5 @@ def test_another_model_and_another_version_are_refused() -> None:
     spec = {"latentedit": __version__, "model": "portraits", "model_fingerprint": "a"}
     check_model(spec, "a")
     for other, fingerprint in ((spec, "b"), (spec | {"latentedit": "99.0"}, "a")):
-        with pytest.raises(ModelError, match=r"has latentedit \d.*, this run needs .*Install these there"):
+        with pytest.raises(ModelError, match=r"has latentedit \d.*; this run needs .*Install these there"):
             check_model(other, fingerprint)

@@ -161,7 +161,7 @@ def test_a_manifest_says_what_each_picture_should_show(
         ),
         ("photos", [], "no edit requested"),
         ("photos", ["--prompt", TO, "--batch", 0], "--batch"),
-        ("photos", ["--prompt", TO, "--workers", 0], "--workers must be 1 or more; got 0"),
+        ("photos", ["--prompt", TO, "--workers", 0], "--workers must be at least 1; got 0"),
         ("photos", ["--prompt", TO, "-o", "photos"], "would be one folder"),
         ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
         ("empty", ["--prompt", TO], "contains no images"),

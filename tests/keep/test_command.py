@@ -29,7 +29,7 @@ def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], comma
     assert (told["verdict"], [one["number"] for one in told["changes"]]) == ("kept", [1])
     assert abs(told["zoom"] - 1) < 0.01
     assert told["outside_db_after"] is None  # identical
-    assert "editor's picture" in view.read_text(encoding="utf-8")
+    assert "editor's image" in view.read_text(encoding="utf-8")
     original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
     np.testing.assert_array_equal(result[120:], original[120:])
     assert (result[65:75, 85:95] != original[65:75, 85:95]).any()

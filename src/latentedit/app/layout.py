@@ -48,8 +48,8 @@ def style() -> str:
 
 def theme() -> gr.themes.Base:
     """Gradio's default theme with system fonts, so that no font is downloaded, and legible hints."""
-    fonts = {"font": ("system-ui", "sans-serif"), "font_mono": ("ui-monospace", "monospace")}
-    return gr.themes.Default(primary_hue="blue", **fonts).set(block_info_text_color="*neutral_500")
+    text, code = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+    return gr.themes.Default(primary_hue="blue", font=text, font_mono=code).set(block_info_text_color="*neutral_500")
 
 
 class Layout:

@@ -37,16 +37,19 @@ class Work(Protocol):
     @property
     def spec(self) -> Mapping[str, Any]:
         """Everything that determines the rows, as plain values."""
+        ...
 
     @property
     def units(self) -> Sequence[str]:
         """Unique names, valid as file names, in order."""
+        ...
 
     def task(self, unit: str) -> Any:
         """The input of a unit, with the content of its files: workers may have no access to this disk."""
 
     def start(self) -> Measure:
         """Load what every unit needs; called once in each worker."""
+        ...
 
 
 def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:

@@ -127,7 +127,7 @@ def _layer(image: Image.Image, box: _Box, *, alpha: bool, quality: int | None) -
 
 def _encoded(image: Image.Image, quality: int | None) -> str:
     file = io.BytesIO()
-    image.save(file, **{"format": "PNG"} if quality is None else {"format": "WEBP", "quality": quality})
+    image.save(file, "PNG" if quality is None else "WEBP", quality=quality)  # PNG ignores it
     return in_base64(file.getvalue())
 
 

@@ -218,7 +218,10 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     text = record.to_json()
 
     def write(file: Path) -> None:
-        labels = [f"{result.strength:.2f}\n{result.verdict.label if result.strength else ''}" for result in results]
+        verdicts = [result.verdict.label if result.strength else "unchanged" for result in results]
+        labels = [
+            f"{strength:.2f}\n" + text.replace(" (", "\n(") for strength, text in zip(strengths, verdicts, strict=True)
+        ]
         images, title = [result.image for result in results], record.picture.name or "image"
         save_image(draw_sweep(images, labels, title=title, lines=first.caption_lines), file, record=text)
 
