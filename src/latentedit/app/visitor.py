@@ -323,7 +323,7 @@ class VisitorSession:
             case (picture, *key, session) if picture is entry.picture and key == [backbone.name, caption]:
                 return session
             case _:
-                session = Session(guarded(encode(backbone, entry.picture, caption=caption), force=self._anyway))
+                session = Session(guarded(encode(backbone, entry.picture, caption=caption), anyway=self._anyway))
                 self._session = (entry.picture, backbone.name, caption, session)
                 return session
 

@@ -201,7 +201,7 @@ def run(
             beside=request.beside,
         )
         own = dataclasses.replace(request, to=None if to is None else tuple(to[index] for index in group))
-        rows = Session(guarded(latent, force=request.anyway)).run(own, strengths, progress=progress)
+        rows = Session(guarded(latent, anyway=request.anyway)).run(own, strengths, progress=progress)
         results |= {index: [row[place] for row in rows] for place, index in enumerate(group)}
     return [results[index] for index in range(len(opened))]
 

@@ -227,8 +227,8 @@ def check_familiarity(latent: JointLatent) -> JointLatent:
     return latent if guard is None else dataclasses.replace(latent, knowledge=guard.check(latent))
 
 
-def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
-    """As `check_familiarity`; an unknown image is refused, or with ``force`` let through with a warning.
+def guarded(latent: JointLatent, *, anyway: bool) -> JointLatent:
+    """As `check_familiarity`; an unknown image is refused, or with ``anyway`` let through with a warning.
 
     Raises:
         UnknownPictureError: an unknown image, with what to do about it.
@@ -244,7 +244,7 @@ def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
             if kind
             else f"{latent.backbone.name} does not know {name}: {familiarity.details}"
         )
-        if not force:
+        if not anyway:
             raise UnknownPictureError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
         warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownPictureWarning, stacklevel=5)
     return latent
