@@ -32,7 +32,7 @@ def _empty_output() -> str | None:
     try:
         output = os.fstat(1)
         here = Path().iterdir() if not output.st_size else ()
-        return next((one.name for one in here if os.path.samestat(one.lstat(), output)), None)
+        return next((file.name for file in here if os.path.samestat(file.lstat(), output)), None)
     except OSError:
         return None
 
