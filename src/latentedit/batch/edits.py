@@ -24,7 +24,7 @@ from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.directions.direction import found_under_no_text
 from latentedit.editing import verbs
-from latentedit.editing.outputs import beside
+from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editors.registry import make_editor
@@ -230,4 +230,4 @@ def _files(job: EditJob, result: EditResult) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "picture.png"
         result.save(place)
-        return {job.output: place.read_bytes(), beside(job.output).as_posix(): beside(place).read_bytes()}
+        return {job.output: place.read_bytes(), json_path(job.output).as_posix(): json_path(place).read_bytes()}

@@ -181,4 +181,4 @@ def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
         for check in check_model(model, progress=progress):
             spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
             cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
-            yield _row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost)
+            yield _row(check.name, f"{check.text} ({spent})", ok=check.ok, cure=check.cure, **cost)

@@ -69,7 +69,7 @@ def transport(
             seed=seed,
             progress=progress,
         )
-    probe, transported, carried = result.found.probe, result.found.direction, result.carried
+    probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
     save_direction(transported, output)
     report.warn(transported.notes)
     name_before, meaning = _name(direction), probe.meaning

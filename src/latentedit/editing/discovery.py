@@ -90,7 +90,7 @@ class TransportResult:
 
     basis: LocalBasis  # of that picture, of which the direction is made
     carried: Carried  # at unit length
-    found: DiscoveredDirection
+    discovered: DiscoveredDirection
 
 
 @torch.no_grad()
@@ -109,7 +109,9 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
             basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
         )
         controls, what = _random_directions(basis), "random directions"
-        lengths = torch.tensor([one.probe.length for one in directions[: len(controls)]], dtype=torch.float64)
+        lengths = torch.tensor(
+            [direction.probe.length for direction in directions[: len(controls)]], dtype=torch.float64
+        )
         equal_length = probe_directions(walk, controls, lengths, what=what)
         equal_effect = probe_directions(walk, controls, step_lengths(walk, controls).length, what=what)
         evaluations, seconds = meter.read()
@@ -155,13 +157,13 @@ def transport(
         progress=progress,
     )
     carried = transport_unit(direction, basis, inverse=inverse, damping=damping, step=1.0)
-    (found,) = discover_along(
+    (discovered,) = discover_along(
         basis,
         carried.direction.z * clean_share(basis.level),
         lambda _, step: transport_unit(direction, basis, inverse=inverse, damping=damping, step=step).direction,
         progress=progress,
     )
-    return TransportResult(basis=basis, carried=carried, found=found)
+    return TransportResult(basis=basis, carried=carried, discovered=discovered)
 
 
 def discover_along(
@@ -304,8 +306,8 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
     hidden = target.with_name(f".{secrets.token_hex(8)}")
     try:
         hidden.mkdir()
-        for one, name in zip(discovery.directions, file_names(discovery), strict=True):
-            save_direction(one.direction, hidden / name)
+        for discovered, name in zip(discovery.directions, file_names(discovery), strict=True):
+            save_direction(discovered.direction, hidden / name)
         title = f"{facts['record']['picture']['name'] or 'picture'}: {len(discovery.directions)} directions"
         save_image(draw_discovery(discovery, title=title), hidden / SHEET)
         write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))
@@ -323,9 +325,9 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
     """One direction a row: its name and measurements, then the picture moved by -2, -1, 0, 1 and 2 steps."""
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     images: list[Image.Image] = []
-    for found in discovery.directions:
-        pictures = dict(zip(SCALES, found.probe.pictures, strict=True))
-        pictures[0.0] = basis.latent.frames[0].pixels.to(found.probe.pictures)
+    for discovered in discovery.directions:
+        pictures = dict(zip(SCALES, discovered.probe.pictures, strict=True))
+        pictures[0.0] = basis.latent.frames[0].pixels.to(discovered.probe.pictures)
         images += to_images(torch.stack([pictures[scale] for scale in scales]))
     labels = [f"{scale:+g}" if scale else "the picture" for scale in scales] * len(discovery.directions)
     return draw_grid(
@@ -355,8 +357,8 @@ def _description(discovery: Discovery, index: int) -> str:
 def file_names(discovery: Discovery) -> list[str]:
     """One a direction: its number and its name."""
     names: list[str] = []
-    for index, one in enumerate(discovery.directions, start=1):
-        words = re.sub(r"[^a-z0-9]+", "-", one.probe.meaning.name.lower()).strip("-")
+    for index, discovered in enumerate(discovery.directions, start=1):
+        words = re.sub(r"[^a-z0-9]+", "-", discovered.probe.meaning.name.lower()).strip("-")
         names.append(f"{index:02d}-{words[:_NAME_LETTERS].strip('-')}.safetensors")
     return names
 
@@ -416,12 +418,12 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
 
 
 def _direction_facts(discovery: Discovery, index: int, file: str) -> dict[str, Any]:
-    one = discovery.directions[index]
-    calibration = one.direction.calibration
+    discovered = discovery.directions[index]
+    calibration = discovered.direction.calibration
     return {
         "file": file,
-        "fingerprint": one.direction.fingerprint,
-        **_probe_facts(one.probe),
+        "fingerprint": discovered.direction.fingerprint,
+        **_probe_facts(discovered.probe),
         "singular_value": float(discovery.basis.singular_values[index]),
         "residual": float(discovery.basis.residuals[index]),
         "sound": None if calibration is None else (calibration.lowest, calibration.highest),
