@@ -1,7 +1,7 @@
-"""Discovered directions: those of a local basis, walked in both signs, named by what they change, and calibrated.
+"""Discovered directions: those of a local basis, applied in both signs, named by what they change, and calibrated.
 
-Random directions are the control. A discovered direction can be transported to another picture, where it is walked,
-named and calibrated anew. A discovery is written as a folder: directions, a sheet of them, and all measurements.
+Random directions are the control. A discovered direction can be transported to another image, where it is applied,
+named and calibrated again. A discovery is written as a folder: directions, a sheet of them, and all measurements.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ class Discovery:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TransportResult:
-    """A direction at the picture to which it was carried."""
+    """A direction at the image to which it was transported."""
 
     basis: LocalBasis  # of that picture, of which the direction is made
     carried: Carried  # at unit length
@@ -95,12 +95,12 @@ class TransportResult:
 
 @torch.no_grad()
 def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
-    """Try every direction of a basis in both signs, and random ones; name what they change.
+    """Apply every direction of a basis in both signs, and random ones; name what they change.
 
     Cost:
-        For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two ways back a round
-        of at most `walks.ROUNDS`, and four more; four for each random one of equal length; and the judge's evaluations
-        of the pictures that the basis made.
+        For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two integrations in
+        each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length; and the judge's
+        evaluations of the images along the basis.
     """
     backbone = basis.latent.backbone
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
@@ -135,10 +135,25 @@ def transport(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> TransportResult:
-    """Carry a direction to a picture, by a basis of a rank at the direction's site and level; see `transport`.
+    """Transport a direction to another image, by a local basis there at the direction's site and level.
 
-    The basis is taken under the direction's prompt, or under the picture's own caption if the direction was found under
-    the caption of its picture. It costs `local_basis` and one direction in `discover`.
+    The basis has the direction's prompt, or the caption of the image if the direction was found with the caption of its
+    own image. See `geometry.transport`.
+
+    Args:
+        direction: from `discover`.
+        latent: the other image.
+        rank: of the basis.
+        inverse: weight by inverse singular values.
+        damping: share of the largest singular value below which directions are damped.
+        seed: random seed.
+        progress: called after each step.
+
+    Raises:
+        ConfigError: a direction without a feature, or of another model.
+
+    Cost:
+        `local_basis`, and one direction of `discover`.
     """
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
@@ -175,7 +190,7 @@ def discover_along(
 ) -> tuple[DiscoveredDirection, ...]:
     """Unit directions at a basis, each scaled to the effect, named, calibrated and made by ``direction_at``."""
     if not basis.latent.frames:
-        raise ConfigError("the basis was taken at bare latents; directions are discovered on a picture. Encode one")
+        raise ConfigError("the basis has no image; directions are discovered on an image. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
     probes = probe_directions(walk, units, step_lengths(walk, units).length, what="edits")
     damages = _damage(basis, probes)
@@ -290,7 +305,7 @@ def check_folder(folder: Path) -> None:
         strangers = sorted({path.name for path in folder.iterdir()} - _listed(folder))
         if strangers:
             raise OutputError(
-                f"The folder {folder} is neither empty nor an earlier discovery: it holds {strangers[0]!r}. "
+                f"The folder {folder} is neither empty nor an earlier discovery: it contains {strangers[0]!r}. "
                 "Choose another folder"
             )
     elif folder.exists():
@@ -336,7 +351,7 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
         columns=len(scales),
         title=title,
         lines=(
-            f"site {basis.site}, level {basis.level:.2f}, under {basis.prompt or 'no text'}",
+            f"site {basis.site}, level {basis.level:.2f}, prompt: {basis.prompt or 'none'}",
             f"+1 and -1 change the clean latent by {EFFECT:g} (root mean square; latents have variance 1)",
         ),
         beside=[_description(discovery, index) for index in range(len(discovery.directions))],

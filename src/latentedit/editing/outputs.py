@@ -1,4 +1,4 @@
-"""Files of results: images that carry their record, and JSON files beside them with the record and measurements."""
+"""Files of results: images that contain their record, and JSON files next to them with record and measurements."""
 
 import contextlib
 import json

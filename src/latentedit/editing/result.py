@@ -38,7 +38,7 @@ CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more tha
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What an edit did to an image, measured on 8-bit pixels at its own size.
+    """The effect of an edit on an image, measured on 8-bit pixels at its own size.
 
     Args:
         changed_share: share of pixels of which a colour channel moved by more than 8/255, in [0, 1].
@@ -63,7 +63,7 @@ class Effect:
     def rest_text(self) -> str:
         """Agreement of the other pixels."""
         if math.isinf(self.rest_psnr_db):
-            return "every other pixel as it was"
+            return "every other pixel is unchanged"
         return f"the rest of the picture agrees to {self.rest_psnr_db:.0f} dB"
 
 
@@ -111,10 +111,10 @@ class EditResult:
         return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}>"
 
     def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
-        """Write the edited image and a JSON file beside it, and more; all of the files or none.
+        """Write the edited image and a JSON file next to it, and more; all of the files or none.
 
         Args:
-            path: of the image; a PNG carries its record, and what `undo` needs.
+            path: of the image; a PNG contains its record, and the data for `undo`.
             sheet: optional file with source, edited image and difference side by side.
             view: optional HTML page that shows the edit in a browser (see `view`).
 
@@ -144,12 +144,7 @@ class EditResult:
         return dataclasses.replace(measure_effect(self.source, read_image(path)), read_before=before, read_after=after)
 
     def save_sheet(self, path: str | Path) -> None:
-        """Write source, edited image and difference side by side with the captions, and a JSON file beside it.
-
-        Raises:
-            OutputError: a file that cannot be written, or whose JSON file belongs to another program.
-            ConfigError: more edits in the latent than a record holds.
-        """
+        """Write source, edited image and difference side by side, and a JSON file next to it; errors as `save`."""
         write_together(self._sheet_files(path))
 
     def undo(self) -> Image.Image:
@@ -180,7 +175,7 @@ class EditResult:
 
     @property
     def measures(self) -> dict[str, Any]:
-        """What the JSON file beside an image says of one strength."""
+        """The measurements of one strength in the JSON file of an image."""
         names = ("strength", "verdict", "knowledge", "effect", "cost", "notes")
         return {name: getattr(self, name) for name in names}
 
@@ -207,12 +202,7 @@ class EditResult:
 
 
 def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
-    """Write images by strength as a sheet or a page, and a JSON file beside it; both or neither.
-
-    Raises:
-        OutputError: a file that cannot be written, or whose JSON file belongs to another program.
-        ConfigError: more edits in the latent than a record holds.
-    """
+    """Write images by strength as a sheet or a page, and a JSON file next to it; errors as `EditResult.save`."""
     first, strengths = results[0], tuple(float(result.strength) for result in results)
     record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
     text = record.to_json()
