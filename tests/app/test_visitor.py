@@ -40,7 +40,7 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, 
     assert (visit.current.caption, visit.current.notes) == ("grey", ()), "the picture was read"
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
     assert entry.edit is not None
-    latent = le.encode(colours, grey(), caption=SCENE)
+    latent = le.encode(colours, grey(), source_prompt=SCENE)
     expected = le.sweep(latent, le.identify(latent, change=RED.text), strengths=[0.8 * one for one in STRENGTHS])
     for made, wanted in zip(entry.edit.results, expected, strict=True):
         assert same_picture(made.image, wanted.image)
@@ -51,7 +51,7 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, 
 
 def test_several_changes_have_a_strength_each_and_cross_talk(colours: ColourBackbone, visit: VisitorSession) -> None:
     wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=1.0), Change(text=" ")]
-    with pytest.raises(ConfigError, match="zero length"):  # the model knows no hats
+    with pytest.raises(ConfigError, match="mean the same"):  # the model knows no hats
         visit.edit(wishes, **EIM)
     red = visit.edit([RED], **EIM).edit
     visit.undo(model="colours")
@@ -64,7 +64,7 @@ def test_several_changes_have_a_strength_each_and_cross_talk(colours: ColourBack
     assert last.cross_talk is not None
     assert last.cross_talk.shape == (2, 2)
     assert [one.strength for one in last.record.directions] == [0.5, 0.25]
-    latent = le.encode(colours, grey(), caption=SCENE)
+    latent = le.encode(colours, grey(), source_prompt=SCENE)
     wanted = le.manipulate(latent, [le.identify(latent, change=RED.text), direction], strength=[0.5, 0.25])
     assert same_picture(last.image, wanted.image)
 
@@ -74,7 +74,7 @@ def test_other_methods_edit_towards_the_same_caption(colours: ColourBackbone, vi
     entry = visit.edit([RED], **more)
     assert entry.edit is not None
     assert entry.edit.directions == {}
-    wanted = le.edit(colours, grey(), change=RED.text, caption=SCENE, method="sdedit", strength=0.5)
+    wanted = le.edit(colours, grey(), change=RED.text, source_prompt=SCENE, method="sdedit", strength=0.5)
     assert same_picture(entry.edit.results[2].image, wanted.image)
     with pytest.raises(ConfigError, match="no direction to save"):
         visit.direction_files()
@@ -132,7 +132,7 @@ def test_a_strength_that_was_not_rendered_is_exact(colours: ColourBackbone, visi
     visit.edit([Change(text="red => blue")], **more)
     visit.go_to(1)
     result = visit.settle(0.6)
-    latent = le.encode(colours, grey(), caption=SCENE)
+    latent = le.encode(colours, grey(), source_prompt=SCENE)
     wanted = le.manipulate(latent, le.identify(latent, change=RED.text), strength=0.6)
     assert result is not None
     assert visit.current is not None

@@ -193,7 +193,7 @@ def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], t
 
 @pytest.mark.nightly
 def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no captioner\. Give `caption`, or a `captioner`"):
+    with pytest.raises(ConfigError, match=r"has no captioner\. Give `source_prompt`, or a `captioner`"):
         cut(model, [dataclasses.replace(one, caption=None) for one in pictures])
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, source_prompt=FROM), prompt=TO)

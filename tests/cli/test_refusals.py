@@ -73,7 +73,7 @@ BEFORE_LOADING = [
     ("discover no.png -o out", "no.png"),
     ("discover me.png -o missing/out", "missing"),
     ("discover me.png -o me.png", "me.png"),
-    ("discover me.png -o .", "it holds"),
+    ("discover me.png -o .", "it contains"),
     (f"{PATH} --method slrep", "'slerp'"),
     (f"{PATH} --frames 2", "got 2"),
     (f"{PATH} --rank 0", "--rank"),

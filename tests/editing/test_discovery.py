@@ -247,7 +247,7 @@ def test_it_makes_the_same_change_there(
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
     assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
     assert arrived.carried.captured == pytest.approx(1)
-    walked, found = arrived.found.probe, arrived.found.direction
+    walked, found = arrived.discovered.probe, arrived.discovered.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
     assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
     assert walked.effect == pytest.approx(walked.length * gain(basis) / 192**0.5, rel=1e-4)
@@ -270,7 +270,7 @@ def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent)
     assert arrived.basis.level == direction.level
     assert 0 < arrived.carried.captured < 0.5
     assert arrived.carried.chance == pytest.approx(6 / 192)
-    assert arrived.found.direction.settings["damping"] is None
+    assert arrived.discovered.direction.settings["damping"] is None
     assert {"integrate", "basis", "step lengths", "edits"} <= set(told)
 
 

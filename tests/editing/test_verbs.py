@@ -184,7 +184,7 @@ def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) 
 
 def test_a_model_without_a_reader_needs_captions(colours: ColourBackbone) -> None:
     model = ColourBackbone()
-    with pytest.raises(ConfigError, match="`caption`"):
+    with pytest.raises(ConfigError, match="`source_prompt`"):
         edit(model, noisy(), prompt="green")
     result = edit(model, noisy(), prompt="green", source_prompt="red")
     assert result.effect.read_before is None
@@ -222,7 +222,7 @@ def test_a_damaged_network_is_named(colours: ColourBackbone, monkeypatch: pytest
 
 def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone) -> None:
     latent = encode(colours, noisy())
-    with pytest.raises(ConfigError, match=r"says the same.*'red' after 'red'.*Name what should change"):
+    with pytest.raises(ConfigError, match=r"'red' and 'red'.*Name what should change"):
         identify(latent, prompt="red")
     both = encode(colours, [noisy(1), noisy(2)])
     assert identify(both, prompt=["red", "green"]).length.count_nonzero() == 1  # one of two may stay

@@ -123,7 +123,7 @@ def test_pictures_of_a_batch_have_one_shape_after_they_are_fitted(model: Backbon
 def test_bad_input_is_refused(model: Backbone) -> None:
     pair = [plain(RED), plain(BLUE)]
     cases: list[tuple[Any, dict[str, Any], str]] = [
-        (plain(RED), {}, "`caption`"),
+        (plain(RED), {}, "`source_prompt`"),
         ([], {"source_prompt": "red"}, "no picture to encode"),
         (plain(RED), {"source_prompt": " "}, "is empty"),
         (plain(RED), {"source_prompt": "r" * 10_001}, "a caption has 10001 letters; the most is 10000"),

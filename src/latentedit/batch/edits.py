@@ -24,7 +24,7 @@ from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.directions.direction import found_under_no_text
 from latentedit.editing import verbs
-from latentedit.editing.outputs import beside
+from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editors.registry import make_editor
@@ -227,4 +227,4 @@ def _files(job: EditJob, result: EditResult) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "image.png"
         result.save(file)
-        return {job.output: file.read_bytes(), beside(job.output).as_posix(): beside(file).read_bytes()}
+        return {job.output: file.read_bytes(), json_path(job.output).as_posix(): json_path(file).read_bytes()}

@@ -70,14 +70,14 @@ def make(
             instructed=request.instructed,
             references=request.references,
         )
-        found = Session(latent).identify(
+        direction = Session(latent).identify(
             prompt=request.prompt,
             change=request.change or None,
             instruction=request.instruction or None,
             seed=seed,
             progress=progress,
         )
-        direction = calibrate_direction(latent, found, licence=licence, progress=progress)
+        direction = calibrate_direction(latent, direction, licence=licence, progress=progress)
     save_direction(direction, output)
     _print(direction, output, report)
 
@@ -173,8 +173,8 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
     lengths = [float(direction.length[0]) for direction in directions]
     cosines = talk * torch.tensor(lengths)[None, :] / torch.tensor(lengths)[:, None]
     if as_json:
-        found = {"lengths": lengths, "cosines": cosines.tolist(), "cross_talk": talk.tolist()}
-        print_json({"files": files, **found})
+        values = {"lengths": lengths, "cosines": cosines.tolist(), "cross_talk": talk.tolist()}
+        print_json({"files": files, **values})
         return
     for file, direction, name, length in zip(files, directions, named(directions), lengths, strict=True):
         print_rows([(file.stem[:11], f"{name}; length {length:.2f}, {direction.method}, {direction.fingerprint}")])
@@ -184,8 +184,8 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
 
 def _range(direction: "Direction") -> str:
     """The calibrated range of a direction."""
-    known = direction.calibration
-    return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
+    calibration = direction.calibration
+    return "0:1:6" if calibration is None else f"{max(calibration.lowest, -1):.2f}:{min(calibration.highest, 2):.2f}:7"
 
 
 def _print(direction: "Direction", file: Path, report: Report) -> None:

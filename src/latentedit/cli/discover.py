@@ -106,11 +106,11 @@ def probe_text(probe: "DirectionProbe") -> str:
 def _random(discovery: "Discovery") -> str:
     """Effect of random directions of the same length, and purity of random directions of the same effect."""
     same, other = discovery.equal_length, discovery.equal_effect
-    short = sum(one.effect for one in same) / len(same)
-    own = sum(one.probe.effect for one in discovery.directions[: len(same)]) / len(same)
+    short = sum(probe.effect for probe in same) / len(same)
+    own = sum(direction.probe.effect for direction in discovery.directions[: len(same)]) / len(same)
     text = f"{len(same)} directions as long have {100 * short / max(own, 1e-30):.0f} % of the effect"
-    purities = [one.meaning.purity for one in other if not math.isnan(one.meaning.purity)]
+    purities = [probe.meaning.purity for probe in other if not math.isnan(probe.meaning.purity)]
     if not purities:
         return text
-    effect, purity = sum(one.effect for one in other) / len(other), sum(purities) / len(purities)
+    effect, purity = sum(probe.effect for probe in other) / len(other), sum(purities) / len(purities)
     return f"{text}; longer ones of effect {effect:.2f} have purity {purity:.2f}"

@@ -47,10 +47,10 @@ def doctor(
     rows: list[_Row] = []
     if choice.model is None:
         refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
-        found = itertools.chain(_software(), _hardware(), _models(thorough))
+        results = itertools.chain(_software(), _hardware(), _models(thorough))
     else:
-        found = _examine(choice, about, load=thorough, quiet=as_json)
-    for row in found:
+        results = _examine(choice, about, load=thorough, quiet=as_json)
+    for row in results:
         rows.append(row)
         if not as_json:
             cure = f". {row['cure']}" if row["cure"] else ""
@@ -65,8 +65,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _row(check: str, found: str, *, ok: bool = True, cure: str = "", **facts: Any) -> _Row:
-    return {"check": check, "found": found, "ok": ok, "cure": cure, **facts}
+def _row(check: str, text: str, *, ok: bool = True, cure: str = "", **facts: Any) -> _Row:
+    return {"check": check, "found": text, "ok": ok, "cure": cure, **facts}
 
 
 def _software() -> Iterator[_Row]:
@@ -102,8 +102,8 @@ def _models(thorough: bool) -> Iterator[_Row]:
     folders = bundled()
     for name, folder in folders.items():
         try:
-            whole = f"verified; {verification(folder)[-1]}" if thorough else ""
-            yield _row(f"model {name}", whole or f"complete, {len(open_folder(folder).parts)} parts")
+            verified = f"verified; {verification(folder)[-1]}" if thorough else ""
+            yield _row(f"model {name}", verified or f"complete, {len(open_folder(folder).parts)} parts")
         except LatentEditError as error:
             yield _row(f"model {name}", " ".join(str(error).split()), ok=False)
     if not folders:
@@ -137,8 +137,8 @@ def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: b
     yield from _part_rows(needs, preferred)
     free = gigabytes(free_bytes(device))
     if placement is None:
-        found = f"no: {gigabytes(needs.total_bytes(preferred))}, with {free} free on {device}"
-        yield _row("fits", found, ok=False, cure="Use a smaller model")
+        text = f"no: {gigabytes(needs.total_bytes(preferred))}, with {free} free on {device}"
+        yield _row("fits", text, ok=False, cure="Use a smaller model")
         return
     chosen = {"dtype": dtype_name(placement.dtype), "placement": placement.policy}
     about["fits"] = chosen
@@ -162,15 +162,15 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
         "fp8 storage": dataclasses.replace(in_half, storage=torch.float8_e4m3fn),
     }
     for part, network in needs.parts.items():
-        sizes = {label: needs.part_bytes(part, one) for label, one in stored.items()}
+        sizes = {label: needs.part_bytes(part, dtype) for label, dtype in stored.items()}
         if part != needs.denoiser:
             del sizes["fp8 storage"]
         listed = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
-        found = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
-        yield _row(part, found, parameters=network.parameters, bytes=sizes)
+        text = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
+        yield _row(part, text, parameters=network.parameters, bytes=sizes)
     size = needs.activation_bytes(placement)
-    found = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
-    yield _row("activations", found, activation_bytes=size)
+    text = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
+    yield _row("activations", text, activation_bytes=size)
 
 
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
@@ -187,4 +187,4 @@ def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
         for check in check_model(model, progress=progress):
             spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
             cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
-            yield _row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost)
+            yield _row(check.name, f"{check.text} ({spent})", ok=check.ok, cure=check.cure, **cost)

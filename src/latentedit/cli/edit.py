@@ -16,7 +16,7 @@ from latentedit_keep.files import named_beside
 def edit(
     picture: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "PICTURE")],
     *,
-    wanted: EditChoice,
+    chosen: EditChoice,
     strength: options.Strengths = None,
     combine: options.Combine = "sum",
     choice: ModelChoice,
@@ -53,8 +53,8 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = wanted.request(strength=parse_strength(strength), combine=combine)
-    mask, directions = wanted.mask, wanted.direction or []
+    request = chosen.request(strength=parse_strength(strength), combine=combine)
+    mask, directions = chosen.mask, chosen.direction or []
     if is_many(picture):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
         edit_many(picture, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
@@ -74,10 +74,10 @@ def edit(
     report.warn(result.notes)
     read = "captioned" if result.caption else "not needed"
     origin = "instructed" if result.record.instructed else read if request.source_prompt is None else "given"
-    places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
+    files = {"picture": picture, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
     again = replay_command(
-        output, picture=picture, choice=choice, mask=mask, directions=directions, references=wanted.reference or ()
+        output, picture=picture, choice=choice, mask=mask, directions=directions, references=chosen.reference or ()
     )
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
-    report.result(result_json(result, effect=effect, **places, **about), f"{picture} -> {output}", rows)
+    report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)

@@ -41,11 +41,11 @@ _RENAMED = {
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 
 
-def _version(wanted: bool) -> bool:
-    if wanted:
+def _version(version: bool) -> bool:
+    if version:
         say(f"latentedit {__version__}")
         raise typer.Exit
-    return wanted
+    return version
 
 
 def _remember_debug(context: typer.Context, debug: bool) -> None:
@@ -114,14 +114,14 @@ def _options(
 
 def load_command(name: str) -> Any:
     """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
-    found, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
-    if isinstance(found, typer.Typer):
-        group.add_typer(found, name=name)
+    loaded, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
+    if isinstance(loaded, typer.Typer):
+        group.add_typer(loaded, name=name)
     else:
-        group.command(name)(found)
+        group.command(name)(loaded)
     made: Any = typer.main.get_command(group)
     program: Any = typer.main.get_command(app)
-    debug, commands = next(one for one in program.params if one.name == "debug"), [made.commands[name]]
+    debug, commands = next(param for param in program.params if param.name == "debug"), [made.commands[name]]
     for command in commands:
         command.help = help_page(command.help or "")
         if hasattr(command, "commands"):
@@ -160,7 +160,7 @@ def _broken(name: str, error: RegistryError) -> Any:
 def run(arguments: list[str]) -> int:
     """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
     shared: dict[str, bool] = {}
-    arguments = [_HOME.sub(lambda found: f"{found[1] or ''}{Path.home()}", one) for one in arguments]
+    arguments = [_HOME.sub(lambda match: f"{match[1] or ''}{Path.home()}", word) for word in arguments]
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     name_kinds(program)

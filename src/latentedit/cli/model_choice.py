@@ -35,10 +35,10 @@ class ModelChoice:
     lora: options.Lora = None
 
     def __post_init__(self) -> None:
-        for name, known in _VALUES.items():
+        for name, allowed in _VALUES.items():
             value = getattr(self, name)
-            if value is not None and value not in known:
-                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, known)}")
+            if value is not None and value not in allowed:
+                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, allowed)}")
 
     @property
     def name(self) -> str:
@@ -59,8 +59,8 @@ class ModelChoice:
         return [
             word
             for name, value in self.given().items()
-            for one in (value if isinstance(value, list) else [value])
-            for word in (_option(name), str(one))
+            for item in (value if isinstance(value, list) else [value])
+            for word in (_option(name), str(item))
         ]
 
     def load(self) -> "Backbone":
@@ -73,7 +73,7 @@ class ModelChoice:
 
         given = {name: value for name, value in self.given().items() if name != "model"}
         if self.lora:
-            given["lora"] = [_scaled(one) for one in self.lora]
+            given["lora"] = [_scaled(lora) for lora in self.lora]
         return load(self.name, **given)
 
 

@@ -62,9 +62,9 @@ def path(
     check(Level, **{"--level": level})
     methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
-    opened = [Picture.open(place) for place in (first, second)]
-    for place in (first, second):
-        check_output(output, source=place)
+    opened = [Picture.open(file) for file in (first, second)]
+    for file in (first, second):
+        check_output(output, source=file)
     if opened[0].fingerprint == opened[1].fingerprint:
         raise ConfigError(SAME_TWICE)
     with report.progress() as progress:
@@ -74,20 +74,20 @@ def path(
         between = paths_between(latent, methods=methods, **how, progress=progress)
         strip = draw_paths(between, title=f"{first.name} -> {second.name}")
     save_image(strip, output)
-    report.warn(tuple(f"{one.method}: {note}" for one in between.paths for note in one.notes))
+    report.warn(tuple(f"{curve.method}: {note}" for curve in between.paths for note in curve.notes))
     facts = paths_json(between)
     rows = [
         ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
         *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
         *(
-            (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
-            for one in between.paths
+            (curve.method, f"feature length {curve.length:.4g}, semantic length {curve.semantic_length:.2f} rad")
+            for curve in between.paths
         ),
         ("random", f"semantic length {facts['random']['semantic_length']:.2f} rad for random tangent spaces"),
         ("cost", f"{between.evaluations} evaluations"),
     ]
-    places = {"first": first, "second": second, "output": output}
-    report.result(places | facts, f"{first}, {second} -> {output}", rows)
+    files = {"first": first, "second": second, "output": output}
+    report.result(files | facts, f"{first}, {second} -> {output}", rows)
 
 
 def paths_json(between: "PathsBetween") -> "dict[str, Any]":

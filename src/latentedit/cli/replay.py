@@ -69,10 +69,10 @@ def replay(
     from latentedit.latents.pictures import Picture
 
     record = read_record(result)
-    place = _source(result, record.picture.name, picture)
-    source = Picture.open(place)
-    references = reference or [_source(result, known.name, None, option="--reference") for known in record.beside]
-    read = [one for one in (result, place, mask, *references) if one is not None]
+    original = _source(result, record.picture.name, picture)
+    source = Picture.open(original)
+    references = reference or [_source(result, image.name, None, option="--reference") for image in record.beside]
+    read = [path for path in (result, original, mask, *references) if path is not None]
     transparent = source.image.mode == "RGBA" and record.output == "picture"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
@@ -101,7 +101,7 @@ def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None
     changed = _source(result, record.edited.name, edited, option="--edited")
     if record.mask is not None:
         mask = _source(result, record.mask.name, mask, option="--mask")
-    read = [place for place in (result, original, changed, mask) if place is not None]
+    read = [path for path in (result, original, changed, mask) if path is not None]
     check_keep_output(read_pixels(original), output, inputs=read)
     with report.progress() as progress:
         made = keep_again(record, original, changed, mask=mask, progress=progress)
@@ -127,10 +127,10 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--pic
     if given is not None:
         return given
     name = Path(name).name
-    for place in [result.parent / name, Path(name)] if name else []:
+    for path in [result.parent / name, Path(name)] if name else []:
         with contextlib.suppress(OSError):  # a name from a file may be too long for the system
-            if place.is_file() and place.resolve() != result.resolve():
-                return place
+            if path.is_file() and path.resolve() != result.resolve():
+                return path
     raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
 
 

@@ -50,7 +50,7 @@ def result_rows(
         *cross_talk_rows(result.cross_talk),
         ("cost", f"{spent}, {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"),
     ]
-    rows += [(name, str(place)) for name, place in (("sheet", sheet), ("view", view)) if place is not None]
+    rows += [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
     return [*rows, ("again", again)]
 
 
@@ -73,7 +73,7 @@ def replay_command(
         "--mask": [] if mask is None else [mask],
         "--reference": references,
     }
-    options = [word for name, places in files.items() for place in places for word in (name, str(place))]
+    options = [word for name, paths in files.items() for path in paths for word in (name, str(path))]
     if choice.name in bundled_names():
         choice = dataclasses.replace(choice, model=None)
     options += dataclasses.replace(choice, device=None, dtype=None).arguments()

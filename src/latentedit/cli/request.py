@@ -32,7 +32,7 @@ def _empty_output() -> str | None:
     try:
         output = os.fstat(1)
         here = Path().iterdir() if not output.st_size else ()
-        return next((one.name for one in here if os.path.samestat(one.lstat(), output)), None)
+        return next((file.name for file in here if os.path.samestat(file.lstat(), output)), None)
     except OSError:
         return None
 
@@ -75,7 +75,7 @@ def open_checked(
 def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
     from latentedit.display.page import check_page
-    from latentedit.editing.outputs import check_beside
+    from latentedit.editing.outputs import check_json_path
     from latentedit.latents.pictures import check_output
 
     for source in inputs:
@@ -83,14 +83,14 @@ def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, 
             check_page(output, source=source, sheets=True)
         else:
             check_output(output, source=source, transparent=transparent)
-    check_beside(output)
+    check_json_path(output)
 
 
 def _files(output: Path) -> set[Path]:
     """An output and its JSON file."""
-    from latentedit.editing.outputs import beside
+    from latentedit.editing.outputs import json_path
 
-    return {output.resolve(), beside(output).resolve()}
+    return {output.resolve(), json_path(output).resolve()}
 
 
 def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":

@@ -69,9 +69,9 @@ def transport(
             seed=seed,
             progress=progress,
         )
-    save_direction(result.found.direction, output)
-    probe, found, carried = result.found.probe, result.found.direction, result.carried
-    report.warn(found.notes)
+    probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
+    save_direction(transported, output)
+    report.warn(transported.notes)
     name_before, meaning = _name(direction), probe.meaning
     facts = {
         "direction": file,
@@ -83,8 +83,8 @@ def transport(
         **{name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")},
         "length": probe.length,
         "effect": probe.effect,
-        "fingerprint": found.fingerprint,
-        "settings": dict(found.settings),
+        "fingerprint": transported.fingerprint,
+        "settings": dict(transported.settings),
         "converged": result.basis.converged,
     }
     captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))

@@ -66,9 +66,9 @@ def undo(
         image = undo_file(picture)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
-        found = load_direction(direction, model=backbone)
+        loaded = load_direction(direction, model=backbone)
         image = undo_direction(
-            backbone, opened, found, strength=1.0 if strength is None else strength, auto_mask=auto_mask
+            backbone, opened, loaded, strength=1.0 if strength is None else strength, auto_mask=auto_mask
         )
     save_image(image, output)
     how = "file" if direction is None else "direction"

@@ -64,13 +64,13 @@ def replay(
             raise ConfigError("the edit used no mask, but one was given. Leave `mask` out")
         problem = "the edit used a mask, but none was given" if mask is None else "the edit used another mask"
         raise ConfigError(f"{problem}. Give the original one with `mask`")
-    if [open_picture(item).fingerprint for item in references] != [known.fingerprint for known in record.beside]:
-        names = ", ".join(repr(known.name) for known in record.beside) or "none"
+    if [open_picture(item).fingerprint for item in references] != [old.fingerprint for old in record.beside]:
+        names = ", ".join(repr(old.name) for old in record.beside) or "none"
         raise ConfigError(
             f"the reference images of the edit were {names}; got {len(references)} others. Give them in their order "
             "with `references`"
         )
-    named = [_named(item, known) for item, known in zip(references, record.beside, strict=True)]
+    named = [_named(item, old) for item, old in zip(references, record.beside, strict=True)]
     loaded = {direction.fingerprint: direction for direction in directions}
     return _again(record, _latent_before(record, model, frame, named, loaded), loaded, progress)
 

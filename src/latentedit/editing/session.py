@@ -32,21 +32,24 @@ from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
-ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image
+_ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image
 _ROUNDING = 1e-9  # strengths that add up to one may fall short of it by less than this
 _SAME_LEVEL = 1e-6  # noise levels that differ by less are equal; files store them as decimals
 
 _Strengths = Sequence[float] | None  # of the whole edit; None for those of the request
 
 
-class IdentifyOptions(TypedDict, total=False):
-    """Arguments of `Session.identify`."""
-
+class _TargetOptions(TypedDict, total=False):
     prompt: str | Sequence[str] | None
     change: ChangeLike | Sequence[ChangeLike] | None
     instruction: str | Sequence[str] | None
-    method: HSDS | None
     seed: int
+
+
+class IdentifyOptions(_TargetOptions, total=False):
+    """Arguments of `Session.identify`."""
+
+    method: HSDS | None
     progress: Progress | None
 
 
@@ -57,16 +60,12 @@ class MoveOptions(TypedDict, total=False, extra_items=Any):
     auto_mask: bool | None
 
 
-class SweepOptions(TypedDict, total=False, extra_items=Any):
+class SweepOptions(_TargetOptions, total=False, extra_items=Any):
     """Arguments of `Session.sweep`; others are settings of the editor."""
 
-    prompt: str | Sequence[str] | None
-    change: ChangeLike | Sequence[ChangeLike] | None
-    instruction: str | Sequence[str] | None
     method: str | Editor | None
     combine: Mixing
     auto_mask: bool | None
-    seed: int
 
 
 class Session:
@@ -263,7 +262,7 @@ class Session:
         else:
             shares = _broadcast(request.strength, len(directions))
         names = {FIELD_NAMES.get(name, name) for name in request.settings}
-        given = [name for name in ARM_SETTINGS if name in names or isinstance(request.method, EIM)]
+        given = [name for name in _ARM_SETTINGS if name in names or isinstance(request.method, EIM)]
         editor = default_manipulation(latent, directions, {name: getattr(editor, name) for name in given})
         applied = self._apply(editor, directions, shares, check_combine(request.combine))
         applied.slider.progress = progress
@@ -290,9 +289,9 @@ class Session:
         )
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
+        texts = f"{self.latent.captions[0]!r} and {targets[0]!r}"
         return ConfigError(
-            f"the target text means the same as the source text to this model: {targets[0]!r} after "
-            f"{self.latent.captions[0]!r} gives a direction of zero length. Name what should change"
+            f"the source and target captions mean the same to this model: {texts}. Name what should change"
         )
 
     def _identify_each(

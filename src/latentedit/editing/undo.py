@@ -113,7 +113,7 @@ def undo_direction(
             raise ShapeError(
                 f"the direction does not fit latents of shape {list(z.shape)}; got one of {list(direction.z.shape)}"
             )
-        moved = model.decode(z + (-strength if back else strength) * direction.z.to(z))
-        change = model.decode(z) - moved if back else moved - model.decode(z)
+        target = model.decode(z + (-strength if back else strength) * direction.z.to(z))
+        change = model.decode(z) - target if back else target - model.decode(z)
         guess = Picture.from_image(edited.restore(-(local_change(change) if auto_mask else change)[0]))
     return guess.image
