@@ -68,7 +68,8 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[P
         refuse_pickles(folder)
         raise ModelError(f"there are no weights {single}. Download or copy the folder again")
     weight_map = read_json(index).get("weight_map")
-    names = sorted({*map(str, weight_map.values())}) if isinstance(weight_map, dict) else []
+    listed = cast("dict[str, object]", weight_map).values() if isinstance(weight_map, dict) else ()
+    names = sorted({*map(str, listed)})
     if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
         raise ModelError(f"{index} does not map tensors to safetensors files of its folder. Download or copy it again")
     return tuple(folder / name for name in names)
