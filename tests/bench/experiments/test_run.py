@@ -90,7 +90,7 @@ def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_pat
     decides, tells = one.conclude(one.rows(Context(folder=tmp_path, command="it")))
     assert ([claim.estimate for claim in decides], tells) == ([9.0], ())
     rows = pd.DataFrame({"model": "one", "face": list("abcdef"), "item": 0, "value": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
-    other = tally.decides.at("less of it", sign=-1)  # pyright: ignore[reportAttributeAccessIssue]
+    other = tally.decides.at("it", of=lambda part: -part["value"].mean())  # pyright: ignore[reportAttributeAccessIssue]
     one = dataclasses.replace(tally, keys=("face",), images=("face",), tells=(other,))
     decides, tells = one.conclude(rows)
     assert [(claim.estimate, claim.images) for claim in (*decides, *tells)] == [(3.5, 6), (-3.5, 6)]

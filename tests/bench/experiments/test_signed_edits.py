@@ -10,19 +10,18 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.geometry.walks import CLOSE, EFFECT
-from latentedit_bench.domains.base import CHANGED
+from latentedit_bench.domains.base import CHANGED, coarseness, distance_to_render
 from latentedit_bench.experiments import edits as module
 from latentedit_bench.experiments.edits import _where_read, edits
-from latentedit_bench.experiments.guidance import distance_to_render, guidance
+from latentedit_bench.experiments.guidance import guidance
 from latentedit_bench.experiments.signed_edits import (
     SCALES,
     SignedEdit,
-    changed_share,
-    coarseness,
     random_units,
     signed_edits,
 )
 from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.transport import changed_share
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array

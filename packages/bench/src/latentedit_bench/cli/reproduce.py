@@ -81,9 +81,7 @@ def reproduce(
     elif not quiet:
         for record in records:
             for one in record.decides:
-                say(
-                    f"{record.says}: {record.verdict(one)}; {one.text}, {one.images} images; {one.model}: {one.measure}"
-                )
+                say(f"{record.sentence}: {record.verdict(one)}; {one.text} ({one.model}, {one.images} images)")
             if record.failure is not None:
                 say(f"{record.name}: failed: {record.failure}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])

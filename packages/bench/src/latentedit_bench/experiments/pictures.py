@@ -24,8 +24,6 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table
 
 TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
-QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
-"""What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
 
 BASES = "bases"  # folder, beside those of the experiments, for the local bases that they share; it may be deleted
 
@@ -40,6 +38,12 @@ class Pictures(Source):
 
     keys: ClassVar[tuple[str, ...]] = ("picture", "level")
     images: ClassVar[tuple[str, ...]] = ("picture",)
+    quick: ClassVar[Mapping[str, Any]] = {
+        "models": ("portraits-unet",),
+        "pictures": 6,
+        "levels": (0.95, 0.5),
+        "rank": 4,
+    }
 
     pictures: int = 24  # how many, of each model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
