@@ -97,16 +97,22 @@ def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_pat
     assert tally.conclude(rows)[0][0].images == 1, "by the source's, all are of one item"
 
 
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all quick plans, which share local bases there."""
+    return tmp_path_factory.mktemp("quick")
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", EXPERIMENTS.names())
-def test_a_quick_plan_gives_a_number_of_every_model(tmp_path: Path, name: str) -> None:
-    (record,) = reproduce([make_experiment(name)], tmp_path, command="typed", quick=True)
+def test_a_quick_plan_gives_a_number_of_every_model(together: Path, name: str) -> None:
+    (record,) = reproduce([make_experiment(name)], together, command="typed", quick=True)
     assert record.failure is None
     told = [model for claim in record.decides for model in claim.model.replace(" vs ", " and ").split(" and ")]
     assert sorted(told) == sorted(record.plan["models"])
     assert all(math.isfinite(claim.estimate) for claim in record.decides)
-    assert Record.read(tmp_path / f"{name}.json").weights.keys() == set(told)
-    assert (tmp_path / f"{name}.webp").stat().st_size > 500
+    assert Record.read(together / f"{name}.json").weights.keys() == set(told)
+    assert (together / f"{name}.webp").stat().st_size > 500
 
 
 UNKNOWN = Claim.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, pictures=0))
@@ -209,7 +215,7 @@ def test_pages_link_their_figures_and_escape_text(tmp_path: Path) -> None:
         text = write_claims_page(folder, page)[0].read_text()
         (found,) = re.findall(r"!\[.*\]\((.*)\)", text)
         assert (page.parent / unquote(found)).resolve() == (folder / "tally.webp").resolve()
-        assert r"items can be counted \| one by one" in text
+        assert r"Items can be counted \| one by one" in text
         assert "there are no items" in text
     html = (other / "mine.html").read_text()
     assert html.count('src="data:image/webp;base64') == 1

@@ -17,7 +17,9 @@ from latentedit_bench.experiments.pictures import TWIN
 from latentedit_bench.experiments.plots import Lines
 
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
-DISTANCE = Number(says="distance between feature tangent spaces", of="distance", unit="% of the largest", less=(TWIN,))
+DISTANCE = Number(
+    says="distance between feature tangent spaces", of="distance", unit="% of the largest distance", less=(TWIN,)
+)
 DISTANCES = Lines(y="distance", label="geodesic distance / largest possible", null="null")
 
 
