@@ -76,7 +76,7 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(
     [
         (["tally", "--page", "nowhere/claims.md"], "the output folder nowhere does not exist"),
         (["tally", "--device", "nowhere"], "this machine has no device"),
-        (["tally", "--all"], "tally is named too"),
+        (["tally", "--all"], "tally is named as well"),
     ],
 )
 def test_wrong_input_is_refused(refused: Refused, out: Path, more: list[str], expected: str) -> None:

@@ -166,9 +166,9 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     assert record.changed_weights(one) == []
     before = files(tmp_path)
     at = Context(folder=tmp_path / "tally", command="it")
-    with pytest.raises(ConfigError, match="tally by another plan"):
+    with pytest.raises(ConfigError, match="tally with another plan"):
         reproduce([broken, one.changed(start=2.0)], tmp_path, command="typed")
-    with pytest.raises(ConfigError, match="by another plan"):
+    with pytest.raises(ConfigError, match="with another plan"):
         reproduce([one], tmp_path, command="typed", quick=True)
     with pytest.raises(ConfigError, match="other start"):
         one.changed(start=2.0).rows(at)

@@ -89,7 +89,7 @@ def test_a_folder_takes_one_plan(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=f"other {named}"):
         run(small_plan(**change), tmp_path, command="other")
-    with pytest.raises(ConfigError, match="without pictures"):
+    with pytest.raises(ConfigError, match="without images"):
         run(small_plan(), tmp_path, command="it", pictures=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

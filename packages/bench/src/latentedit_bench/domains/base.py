@@ -149,7 +149,7 @@ def domain(name: str) -> Domain:
     if not isinstance(made, Domain):
         parts = {*Domain.__annotations__, *(one for one in vars(Domain) if not one.startswith("_"))}
         missing = sorted(part for part in parts if not hasattr(made, part))
-        raise RegistryError(f"what is registered as the domain {name!r} is none: it lacks {', '.join(missing)}")
+        raise RegistryError(f"the domain {name!r} is incomplete: it lacks {', '.join(missing)}")
     return made
 
 

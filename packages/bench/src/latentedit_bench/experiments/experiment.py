@@ -167,7 +167,7 @@ def make_experiment(name: str) -> Experiment:
     """The installed experiment of that name, with its full plan."""
     made = EXPERIMENTS.load(name)
     if not isinstance(made, Experiment):
-        raise RegistryError(f"what is registered as the experiment {name!r} is a {type(made).__name__}, which is none")
+        raise RegistryError(f"the entry point {name!r} is a {type(made).__name__}. Register an experiment")
     return made
 
 

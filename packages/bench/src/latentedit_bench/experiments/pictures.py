@@ -97,7 +97,7 @@ def captioned(study: Study) -> str:
     """The domain that reads and renders what the model draws."""
     name = study.backbone.defaults.get("captioner")
     if name is None:
-        raise ConfigError(f"nobody reads the pictures of {study.backbone.name}. Name a model with a captioner")
+        raise ConfigError(f"no captioner reads the images of {study.backbone.name}. Choose a model with a captioner")
     return str(name)
 
 

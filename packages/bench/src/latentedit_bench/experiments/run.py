@@ -81,7 +81,7 @@ class Record:
             return Record(**claims, **stored)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileFormatError(
-                f"{place} is not as `latentedit reproduce` wrote it: {error}. Remove it, and run again"
+                f"{place} is not a record of `latentedit reproduce`: {error}. Remove it and run again"
             ) from None
 
 
@@ -124,12 +124,12 @@ def _stored(one: Experiment, folder: Path, *, quick: bool) -> Record | None:
         return None
     found = Record.read(place)
     if found.quick != quick or found.plan != plain(one.plan):
-        raise ConfigError(f"{folder} holds {one.name} by another plan. Name another folder with -o")
+        raise ConfigError(f"{folder} has results of {one.name} with another plan. Choose another folder with -o")
     changed = found.changed_weights(one)
     if changed:
         raise ConfigError(
-            f"{folder} holds {one.name} as it was found with other weights of {', '.join(changed)}. Name another "
-            "folder with -o"
+            f"{folder} has results of {one.name} with other weights of {', '.join(changed)}. Choose another folder "
+            "with -o"
         )
     return found
 

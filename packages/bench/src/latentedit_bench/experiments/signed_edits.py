@@ -53,7 +53,7 @@ def signed_edits(
     """What directions do to a picture, each as long as it takes for the same effect."""
     latent, backbone = basis.latent, basis.latent.backbone
     if not latent.frames:
-        raise ConfigError("the basis is one of bare latents, without a picture. Encode a picture")
+        raise ConfigError("the basis belongs to bare latents, without an image. Encode an image")
     walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
     lengths = step_lengths(walk, units, effect=effect).length
     z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")

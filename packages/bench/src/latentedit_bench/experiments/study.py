@@ -73,7 +73,7 @@ class Study:
         sizes = {tuple(latent.z.shape[1:]) for latent in latents}
         if len(sizes) > 1:
             shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
-            raise ConfigError(f"the pictures are of several sizes, their latents of {shown}. Crop them to one shape")
+            raise ConfigError(f"the images have several sizes; their latents are {shown}. Crop the images to one shape")
         return Study(
             backbone=backbone,
             latents=latents,
