@@ -54,9 +54,9 @@ def write_report(folder: Path, path: Path) -> None:
     pie_bench = pie_bench_table(rows)
     if pie_bench is not None:
         says = (
-            "At strength 1, over all categories, in the units of PIE-Bench's tables, as its code computes them "
-            '("legacy") and with its slips mended ("corrected"). They measure what stays the same outside the mask: an '
-            "editor that does nothing is best."
+            "At strength 1, over all categories, in the units of PIE-Bench's tables: as its code computes them "
+            '("legacy") and with its errors fixed ("corrected"). They measure what stays the same outside the mask, so '
+            "an editor that does nothing is best."
         )
         grid = pie_bench_grid(pie_bench, marked=OURS)
         tables.append(Section(key="pie-bench", title="PIE-Bench's numbers", says=says, grid=grid))
