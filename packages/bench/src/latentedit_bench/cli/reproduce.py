@@ -81,7 +81,8 @@ def reproduce(
     elif not quiet:
         for record in records:
             for one in record.decides:
-                say(f"{record.sentence}: {record.verdict(one)}; {one.text} ({one.model}, {one.images} images)")
+                where = one.model if record.quick else f"{one.model}, {one.images} images"
+                say(f"{record.sentence}: {record.verdict(one)}; {one.text} ({where})")
             if record.failure is not None:
                 say(f"{record.name}: failed: {record.failure}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])

@@ -52,7 +52,7 @@ def _where_read(rows: Table) -> Table:
         Lines(y="centroid", by="kind", label="mean frequency of the change / Nyquist"),
     ),
     prepare=_where_read,
-    quick={"pictures": 3, "levels": (0.6, 0.3)},
+    quick={"levels": (0.95, 0.7)},
     minutes=11,
 )
 def edits(study: Study, level: float, picture: int) -> Rows:

@@ -72,7 +72,7 @@ class Lines:
             axis.plot(chance, color=GREY, linestyle="--", linewidth=1.2, label="random")
         if self.x == "level":
             axis.set_xlim(1, 0)
-        axis.set_xlabel("level s  (1 noise, 0 image)" if self.x == "level" else self.x)
+        axis.set_xlabel("noise level s (1 noise, 0 image)" if self.x == "level" else self.x)
         axis.set_ylabel(self.label, fontsize=8)
         axis.legend(fontsize=7)
 
