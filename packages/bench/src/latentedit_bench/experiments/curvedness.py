@@ -34,7 +34,7 @@ _SHOT = {"ends": "shot", "network": "trained", "less": (Less("method", "slerp", 
         _SLERP.at("semantic length to the end of a shot", **_SHOT),
     ),
     plots=(Dots(x="semantic", y="method", by="network", label="semantic length, rad", where={"ends": "pair"}),),
-    quick={"pictures": 4, "levels": (0.95,), "segments": 3},
+    quick={"pictures": 2, "levels": (0.95,), "segments": 2},
     minutes=28,
 )
 @torch.no_grad()

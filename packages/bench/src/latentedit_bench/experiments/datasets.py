@@ -18,7 +18,7 @@ from latentedit_bench.experiments.subspaces import DISTANCE, DISTANCES
         less="pixels-discs",
     ),
     plots=(DISTANCES,),
-    quick={"models": ("pixels-discs", "pixels-portraits")},
+    quick={"models": ("pixels-discs", "pixels-portraits"), "pictures": 4},
     minutes=10,
 )
 def datasets(study: Study, level: float) -> Rows:

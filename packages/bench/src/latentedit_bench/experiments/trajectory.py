@@ -20,7 +20,7 @@ from latentedit_bench.experiments.subspaces import DISTANCE, DISTANCES, compared
         of=slope("distance", "level difference"),
     ),
     plots=(dataclasses.replace(DISTANCES, x="level difference"),),
-    quick={"levels": (0.95, 0.7, 0.5)},
+    quick={"pictures": 4, "levels": (0.95, 0.7, 0.5)},
     minutes=13,
 )
 def trajectory(study: Study, picture: int) -> Rows:
