@@ -122,6 +122,12 @@ def test_nested_differences_take_the_last_one_first() -> None:
     sides = number.sides()
     assert [only(side, rows).estimate for side in sides] == pytest.approx([4 * 2.0, 4 * 0.5])
     assert [only(side, rows).estimate for side in sides[0].sides()] == pytest.approx([4 * 5.0, 4 * 3.0])
+    named = [number.measure, sides[1].measure, sides[0].sides()[1].measure]
+    assert named == [
+        "n, lerp minus slerp, trained minus untrained",
+        "n, untrained, lerp minus slerp",
+        "n, trained, slerp",
+    ]
     assert Number(says="n", of="value").sides() == []
 
 
