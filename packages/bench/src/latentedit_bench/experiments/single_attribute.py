@@ -39,9 +39,8 @@ def margins(rows: Table) -> Table:
     on=Edits(others=96, kinds=("single",)),
     prepare=margins,
     decides=_MARGIN,
-    tells=(_MARGIN.at("the same, full captions", captions="full"),),
+    tells=(_MARGIN.at(f"{_MARGIN.says} (full captions)", captions="full"),),
     plots=(Dots(x="margin", y="asked", by="method", label="margin", where={"captions": PARTIAL}),),
-    quick={"items": 24, "others": 12},
     minutes=31,
 )
 def single_attribute(lab: Lab) -> Tables:
