@@ -197,7 +197,7 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     work = small_work((dataclasses.replace(rendered, picture=PictureFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.task(unit))
-    packed = pickle.dumps(work.task(unit, with_bytes=True))
+    packed = pickle.dumps(work.task(unit))
     path.unlink()
     done = work.start()(pickle.loads(packed))
     assert (done.rows, done.failures) == (before.rows, [])
