@@ -74,8 +74,8 @@ def test_every_part_of_a_model_is_checked(command: Command, folder: Path, monkey
 def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads: list[tuple[str, Sequence[str]]] = []
 
-    def download(model_id: str, *, wanted: Sequence[str], **_: Any) -> Path:
-        downloads.append((model_id, wanted))
+    def download(model_id: str, *, allow_patterns: Sequence[str], **_: Any) -> Path:
+        downloads.append((model_id, allow_patterns))
         return light
 
     monkeypatch.setattr("latentedit.models.registry.download", download)

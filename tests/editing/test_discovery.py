@@ -106,7 +106,7 @@ def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
     discover(basis, progress=lambda what, done, total: told.append(what))
     assert list(dict.fromkeys(told)) == ["step lengths", "edits", "random directions"]
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="bare latents"):
+    with pytest.raises(ConfigError, match="has no image"):
         discover(bare)
 
 
@@ -170,7 +170,7 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     assert listed(tmp_path) == ["out"]
     (out / "diary.txt").touch()
     before = listed(out)
-    with pytest.raises(OutputError, match=r"it holds 'diary\.txt'\. Choose another folder"):
+    with pytest.raises(OutputError, match=r"it contains 'diary\.txt'\. Choose another folder"):
         write_discovery(discovery, out)
     assert listed(out) == before
     (out / "diary.txt").unlink()
@@ -291,5 +291,5 @@ def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> N
             transport(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
     with pytest.raises(ConfigError, match="did you mean 'clean'"):
         transport(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
-    with pytest.raises(ConfigError, match="bare latents"):
+    with pytest.raises(ConfigError, match="has no image"):
         transport(direction, dataclasses.replace(other, frames=()), rank=2)

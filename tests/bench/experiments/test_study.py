@@ -53,7 +53,7 @@ def test_pictures_are_looked_at_under_no_text_at_the_models_levels(backbone: Bac
     [
         *((2, {"levels": levels}, "the levels are") for levels in ((), (0.5, 0.0), (1.5,))),
         (2, {"site": "mids"}, "did you mean 'mid'"),
-        (3, {}, "of several sizes"),
+        (3, {}, "several sizes"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(

@@ -92,7 +92,7 @@ def test_tables_hold_the_numbers_of_the_summaries() -> None:
         ("ranking", "sdedit", "above the codec", above["sdedit"]),
         ("ranking", "sdedit", "evaluations", 28),
         ("ranking", CODEC, "error at 1", error[CODEC]),
-        ("compared", "sdedit", "above: its less ours", error["sdedit"] - error["eim"]),
+        ("compared", "sdedit", "above: its minus ours", error["sdedit"] - error["eim"]),
         ("attributes", "eim", MEAN, above["eim"]),
         ("kinds", "sdedit", "single", above["sdedit"]),
         ("curves", "eim", "leakage at 0.5", 0.5 * (0.2 + 0.035)),

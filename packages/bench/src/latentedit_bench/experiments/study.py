@@ -73,7 +73,7 @@ class Study:
         sizes = {tuple(latent.z.shape[1:]) for latent in latents}
         if len(sizes) > 1:
             shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
-            raise ConfigError(f"the pictures are of several sizes, their latents of {shown}. Crop them to one shape")
+            raise ConfigError(f"the images have several sizes; their latents are {shown}. Crop the images to one shape")
         return Study(
             backbone=backbone,
             latents=latents,
@@ -204,6 +204,13 @@ class TangentSpaces:
         for point in points:
             found.append(self.basis_at(point, found[-1] if found else None))
         return found
+
+
+def jacobian(basis: LocalBasis) -> FeatureJacobian:
+    """That of the feature at the latent of a basis."""
+    latent, condition = basis.latent, basis.condition
+    feature = FeatureMap(backbone=latent.backbone, site=basis.site, level=basis.level, condition=condition)
+    return FeatureJacobian(feature, basis.trace.top)
 
 
 def _identity(latent: JointLatent) -> str:
