@@ -89,7 +89,7 @@ def test_json_quiet_and_another_command_on_the_same_folder(
     ):
         other = command(*words, *more)
         assert (other.code, other.out) == (2, "")
-        assert f"contains a run with a different {differing}\nhint: Choose another folder with -o" in other.err
+        assert f"contains a run that differs in: {differing}\nhint: Choose another folder with -o" in other.err
     (photos / "b.png").unlink()
     outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")

@@ -177,7 +177,7 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     facts = json.loads((out / "discovered.json").read_text())
     facts["directions"][0]["file"] = ["diary.txt"]  # no text, and so no name of a file
     (out / "discovered.json").write_text(json.dumps(facts))
-    with pytest.raises(OutputError, match=f"it holds '{NAMES[0]}'"):
+    with pytest.raises(OutputError, match=f"it contains '{NAMES[0]}'"):
         check_folder(out)
 
 

@@ -15,12 +15,13 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import Session, default_manipulation, search_of, seed_of, stored_eim
+from latentedit.editing.session import Session, search_of, seed_of
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
+from latentedit.editors.registry import default_manipulation, stored_eim
 from latentedit.editors.slider import Arm, Slider
 from latentedit.geometry.local_basis import random_direction
 from latentedit.latents.encode import encode

@@ -141,7 +141,7 @@ def test_bad_requests_are_refused(without_t5: StableDiffusion3Backbone) -> None:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     refused: list[tuple[str, dict[str, Any], str]] = [
         ("block.0.imag", {}, r"'block\.0\.imag'.*did you mean 'block\.0\.image'"),
-        (SITE, {"mask": ~mask}, "whole picture"),
+        (SITE, {"mask": ~mask}, "full image"),
         ("clean", {"mask": mask}, "true somewhere"),
         ("clean", {"mask": ~mask, "pooling": "space"}, "not both"),
         ("clean", {"mask": ~mask[:2]}, "the mask does not fit"),

@@ -125,7 +125,7 @@ class RunFolder:
         changed = [name for name in {**before, **plan} if before.get(name) != plan.get(name)]
         if changed or run.manifest.kind != kind:
             different = ", ".join(changed) or "kind"
-            raise ConfigError(f"{path} contains a run with a different {different}. Choose another folder with -o")
+            raise ConfigError(f"{path} contains a run that differs in: {different}. Choose another folder with -o")
         check_place(path / TABLE)
         make_folder(path / ROWS)
         make_folder(path / CLAIMS)

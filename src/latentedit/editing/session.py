@@ -12,9 +12,9 @@ from latentedit.core.cost import Meter, metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.renaming import accepts_old_names
-from latentedit.core.settings import Count, check, from_plain
+from latentedit.core.settings import from_plain
 from latentedit.directions.composition import check_combine, compose, cross_talk
-from latentedit.directions.direction import Direction, found_under_no_text, lives_at_level
+from latentedit.directions.direction import Direction, found_under_no_text
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
@@ -23,18 +23,23 @@ from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, measured
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import FIELD_NAMES, default_note, localizes, make_editor, stored_settings
+from latentedit.editors.registry import (
+    FIELD_NAMES,
+    default_manipulation,
+    default_note,
+    localizes,
+    make_editor,
+    stored_eim,
+)
 from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
-from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
 _ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image
 _ROUNDING = 1e-9  # strengths that add up to one may fall short of it by less than this
-_SAME_LEVEL = 1e-6  # noise levels that differ by less are equal; files store them as decimals
 
 _Strengths = Sequence[float] | None  # of the whole edit; None for those of the request
 
@@ -432,25 +437,6 @@ class _Applied:
     slider: Slider
 
 
-def stored_eim(model: Backbone) -> EIM:
-    """`EIM` with the settings stored for a model."""
-    return EIM.from_dict(stored_settings(EIM.name, model))
-
-
-def default_manipulation(latent: JointLatent, directions: Sequence[Direction], settings: Mapping[str, Any]) -> EIM:
-    """The editor that moves images along directions: with these settings, and defaults for model and directions.
-
-    Directions at a noise level (`directions.at_level`) move images there, by the joint arm, together with any others.
-    Directions that were found on other images and have words move as ``latentedit.json`` says under "transfer".
-    """
-    defaults = stored_eim(latent.backbone).settings_along()
-    if at_level := [direction for direction in directions if lives_at_level(direction)]:
-        defaults = _at_their_level(at_level)
-    elif all(_is_transferred(direction, latent) for direction in directions):
-        defaults |= latent.backbone.defaults.get("transfer", {})
-    return EIM.from_dict({**defaults, **settings})
-
-
 def search_of(settings: Mapping[str, Any]) -> HSDS:
     """The search in a direction's settings, which may come from a file."""
     try:
@@ -479,27 +465,3 @@ def _target_of(direction: Direction, index: int) -> str:
     captions = direction.target_captions
     row = index if len(captions) > 1 else 0
     return captions[row] if row < len(captions) else ""
-
-
-def _at_their_level(directions: Sequence[Direction]) -> dict[str, Any]:
-    levels = [direction.level for direction in directions]
-    if max(levels) - min(levels) > _SAME_LEVEL:
-        listed = ", ".join(f"{level:g}" for level in sorted(set(levels)))
-        raise ConfigError(
-            f"directions of different noise levels cannot be applied together; got levels {listed}. "
-            "Apply them in sequence, each to the previous result"
-        )
-    steps = [direction.settings["steps"] for direction in directions]
-    for count in steps:
-        check(Count, steps=count)  # it may come from a file
-    return {"arm": "joint", "level": levels[0], "steps": max(steps)}
-
-
-def _is_transferred(direction: Direction, latent: JointLatent) -> bool:
-    """Whether a direction was found on other images, not these nor their edits, and has words for other captions."""
-    here = {frame.picture.fingerprint for frame in latent.frames}
-    return (
-        bool(direction.pictures and direction.target_captions)
-        and here.isdisjoint(name.partition("-")[0] for name in direction.pictures)
-        and direction.target_captions != latent.captions
-    )

@@ -288,7 +288,7 @@ def test_cases_of_keep_are_measured_and_a_run_continues(
     assert (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns == first
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "keep.json").read_text()) == told
-    assert "holds another run" in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
+    assert "differs in: " in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
 
 
 def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path: Path, command: Command) -> None:

@@ -170,7 +170,7 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
         reproduce([broken, one.changed(start=2.0)], tmp_path, command="typed")
     with pytest.raises(ConfigError, match="with another plan"):
         reproduce([one], tmp_path, command="typed", quick=True)
-    with pytest.raises(ConfigError, match="other start"):
+    with pytest.raises(ConfigError, match="differs in: start"):
         one.changed(start=2.0).rows(at)
     now["second"] = "trained on"
     with pytest.raises(ConfigError, match="other weights of second"):

@@ -45,7 +45,7 @@ def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(edit.read, edit.change.flatten().double())
     assert gain(basis) > 0
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="has no image"):
+    with pytest.raises(ConfigError, match="bare latents"):
         signed_edits(bare, halves())
 
 

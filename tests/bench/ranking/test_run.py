@@ -87,7 +87,7 @@ def test_a_folder_takes_one_plan(
     monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
     run(small_plan(), tmp_path, command="it")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=f"other {named}"):
+    with pytest.raises(ConfigError, match=f"differs in: {named}"):
         run(small_plan(**change), tmp_path, command="other")
     with pytest.raises(ConfigError, match="without images"):
         run(small_plan(), tmp_path, command="it", pictures=True)
