@@ -175,7 +175,7 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     now["second"] = "trained on"
     with pytest.raises(ConfigError, match="other weights of second"):
         reproduce([broken, one], tmp_path, command="typed")
-    with pytest.raises(ConfigError, match="with other weights"):
+    with pytest.raises(ConfigError, match="differs in: weights"):
         one.rows(at)
     assert files(tmp_path) == before
     assert dataclasses.replace(record, weights={}).changed_weights(one) == [], "they were not stored"
