@@ -75,4 +75,4 @@ def undo(
     same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint
     facts = {"picture": picture, "output": output, "how": how, "bit_for_bit": same}
     words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
-    report.result(facts, f"{picture} -> {output}", [("restored from", how), ("identical", words[same])])
+    report.result(facts, f"{picture} -> {output}", [("restored", f"from the {how}"), ("identical", words[same])])

@@ -57,14 +57,14 @@ class Effect:
     @property
     def size_text(self) -> str:
         """Share of the pixels that changed, and by how much."""
-        return f"{100 * self.changed_share:.1f} % of the pixels changed, by {100 * self.change_rms:.0f} % of full scale"
+        return f"{100 * self.changed_share:.1f} % of pixels changed, RMS change {100 * self.change_rms:.0f} %"
 
     @property
     def rest_text(self) -> str:
         """Agreement of the other pixels."""
         if math.isinf(self.rest_psnr_db):
             return "every other pixel is unchanged"
-        return f"the rest of the picture agrees to {self.rest_psnr_db:.0f} dB"
+        return f"rest of the image: {self.rest_psnr_db:.0f} dB PSNR"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
