@@ -32,7 +32,7 @@ def strip() -> None:
     for change in changes:
         shown = next(one for one in portraits if change.replace("=> ", ", ") not in full_caption(one))
         portraits.remove(shown)
-        latent = le.encode(model, render(shown), caption=full_caption(shown))
+        latent = le.encode(model, render(shown), source_prompt=full_caption(shown))
         strengths = [step / 8 for step in range(9)]
         columns.append(le.sweep(latent, le.identify(latent, change=change), strengths=strengths))
     frames: list[Image.Image] = []

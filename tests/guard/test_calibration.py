@@ -9,7 +9,7 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit.guard.calibration import Calibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.models.calibrations import VARIABLE
+from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colours import VARIANCE, ColourBackbone
 

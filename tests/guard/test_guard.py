@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.guard.guard import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.latents.encode import encode
-from latentedit.models.calibrations import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
+from latentedit.models.model_settings import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone, ColourReader
 
 
@@ -96,16 +96,16 @@ def test_what_is_like_its_own_is_known_and_what_is_far_off_is_not(colours: Colou
 def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_picture_unknown(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (found,) = check_familiarity(encode(colours, picture("red"), caption="blue")).knowledge
+    (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="blue")).knowledge
     assert (found.state, found.caption_fits, found.caption_read) == ("known", False, False)
     assert found.evaluations == 8
     assert "does not fit" in found.doubts[0]
-    (again,) = check_familiarity(encode(colours, picture("red"), caption="red indeed")).knowledge
+    (again,) = check_familiarity(encode(colours, picture("red"), source_prompt="red indeed")).knowledge
     assert again.caption_fits
     assert not again.caption_read
     blind = SimpleNamespace(sees=lambda images: [False] * len(images))  # a framer that sees no subject
     monkeypatch.setattr("latentedit.guard.guard.framer_for", lambda _: blind)
-    (found,) = check_familiarity(encode(colours, picture("red"), caption="red")).knowledge
+    (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="red")).knowledge
     assert (found.state, found.reason) == ("unknown", "subject")
 
 
@@ -123,12 +123,12 @@ def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.Mon
     assert asked == [2]
     assert not any(one.caption_read for one in check_familiarity(latent.under("green")).knowledge)
     assert asked == [2]
-    check_familiarity(encode(colours, picture("red"), caption="blue"))
+    check_familiarity(encode(colours, picture("red"), source_prompt="blue"))
     assert asked == [2, 1], "what the user said is compared with what is read"
 
 
 def test_the_guard_runs_once_and_only_with_pictures_and_a_calibration(colours: ColourBackbone) -> None:
-    latent = check_familiarity(encode(colours, picture("red"), caption="red"))
+    latent = check_familiarity(encode(colours, picture("red"), source_prompt="red"))
     assert check_familiarity(latent) is latent
     bare = dataclasses.replace(latent, frames=(), knowledge=())
     assert check_familiarity(bare) is bare

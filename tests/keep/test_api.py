@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit_keep.api import KeepRecord, KeepResult, _bounds, keep, kept
+from latentedit_keep.api import KeepRecord, KeepResult, _bounds, keep, wrap_pipeline
 from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -124,7 +124,7 @@ def test_a_pipeline_keeps_what_it_was_not_asked_to_change() -> None:
         assert (prompt, num_inference_steps) == ("a red disc", 3)
         return Output([edited(with_object(np.asarray(image)))])
 
-    found = kept(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
+    found = wrap_pipeline(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
     assert isinstance(found, KeepResult)
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 

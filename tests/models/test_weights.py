@@ -66,9 +66,8 @@ def test_shards_are_found_through_their_index(file: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "model.safetensors"}}))
     assert weight_files(folder, "other") == (file,)
     for content, fault in (
-        ({"weight_map": {"a": "gone.safetensors"}}, r"gone\.safetensors"),
-        ({"weight_map": {"a": "../model.safetensors"}}, "Do not use it"),
-        ({"weight_map": {}}, "weight_map"),
+        ({"weight_map": {"a": "../model.safetensors"}}, "does not map"),
+        ({"weight_map": {}}, "does not map"),
         ([], "JSON object"),
     ):
         index.write_text(json.dumps(content))

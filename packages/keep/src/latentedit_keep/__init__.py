@@ -1,18 +1,24 @@
 """An editor's change on the original's own pixels: alignment, colours, detection, compositing. Needs no torch."""
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult as KeepResult
     from latentedit_keep.api import keep as keep
-    from latentedit_keep.api import kept as kept
+    from latentedit_keep.api import wrap_pipeline as wrap_pipeline
 
-__all__ = ["KeepResult", "keep", "kept"]
+__all__ = ["KeepResult", "keep", "wrap_pipeline"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: other programs import only errors and files."""
+    if name == "kept":
+        warnings.warn(
+            "`kept` was renamed to `wrap_pipeline`; the old name works in this version only", FutureWarning, 2
+        )
+        name = "wrap_pipeline"
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("latentedit_keep.api"), name)

@@ -319,7 +319,7 @@ def keep_again(
     return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
 
-def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
+def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
     """Wrap a diffusers pipeline, or anything called like one, so that it changes nothing but what it was asked to.
 
     Args:
@@ -331,7 +331,7 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
         the pipeline makes several pictures.
 
     Example:
-        result = le.kept(pipe)("me.png", "give her a red hat", num_inference_steps=28)
+        result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
     """
 
     def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:

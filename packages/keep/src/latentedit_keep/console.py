@@ -14,7 +14,8 @@ from latentedit_keep.errors import OutputError
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
-_RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}  # options named differently
+# Parameters whose options have another name.
+_RENAMED = {"directions": "direction", "image": "picture", "password": "password-file", "references": "reference"}
 
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 
@@ -80,7 +81,7 @@ def escaped(text: str) -> str:
 
 
 def with_options(text: str) -> str:
-    """A library message with options instead of parameters: ``--no-local`` for ```local=False```."""
+    """A library message with options instead of parameters: ``--no-auto-mask`` for ```auto_mask=False```."""
 
     def option(found: re.Match[str]) -> str:
         name, value = _RENAMED.get(found[1], found[1].replace("_", "-")), found[2]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from latentedit.latents.captions.change import Change
-from latentedit.latents.classifier import AttributeClassifier
+from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.base import Backbone
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.captions import full_caption, parse

@@ -44,15 +44,12 @@ class VisionEndpoint(PromptedCaptioner):
         image.save(file := io.BytesIO(), format="PNG")
         url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
         content: Any = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": url}}]
-        said: Any = [{"role": "user", "content": content}]
-        text, reason = "", "its answer has no text"
+        messages: Any = [{"role": "user", "content": content}]
         try:
-            answer = self._client.chat.completions.create(model=self.model, messages=said, temperature=0, seed=0)
-            text = (answer.choices[0].message.content or "").strip()
-        except openai.OpenAIError as error:
-            reason = one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
-        except (AttributeError, IndexError, TypeError, ValueError):
-            pass  # another kind of server answered
+            answer = self._client.chat.completions.create(model=self.model, messages=messages, temperature=0, seed=0)
+            text, reason = (answer.choices[0].message.content or "").strip(), "its answer has no text"
+        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            text, reason = "", one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
         if not text:  # outside of `except`: the error of the library may hold the key
             raise CaptionError(
                 f"{self.name} returned no caption: {reason}. Check {_URL_VARIABLE} (most end in /v1), {_KEY_VARIABLE} "

@@ -13,8 +13,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, PromptedCaptioner
 from latentedit.latents.captions.completion import Completion
-from latentedit.models.hub import download
 from latentedit.models.libraries import quiet_libraries
+from latentedit.models.loading import download
 from latentedit.models.weights import refuse_pickles
 from latentedit_keep.files import user_path
 
@@ -48,7 +48,7 @@ class ImageToText(PromptedCaptioner):
         elif folder.exists() or not _HUB_ID.fullmatch(name):
             raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
         else:
-            folder = download(name, wanted=_DOWNLOADED, unwanted=_NOT_DOWNLOADED)
+            folder = download(name, allow_patterns=_DOWNLOADED, ignore_patterns=_NOT_DOWNLOADED)
         network_class: Any = AutoModelForImageTextToText  # its annotations do not know ``output_loading_info``
         try:
             with quiet_libraries():
