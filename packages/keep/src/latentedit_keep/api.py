@@ -26,7 +26,7 @@ from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, resized
 
 PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
-_UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
+_UNSURE_PX = 0.5  # uncertainty of the alignment from which it is doubted, and not applied to a global change
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 _STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
@@ -234,15 +234,15 @@ def keep(
             verdict = "global change: kept as a global change"
             frame = registration = registration.plain
     else:
-        flow = find_drift(here, there, registration)
-        if flow is not None:
-            frame = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size)
+        if drift := find_drift(here, there, registration):
+            flow, frame = drift
             moved = without_drift(second.pixels, flow, registration)
             there = dataclasses.replace(second, pixels=moved).levels
         change = find_change(here, there, frame)
         verdict = judge(change)
         across, down = np.diag(registration.plain.matrix)[:2]
-        if verdict.startswith("global") and registration.outside_share > _STREAKS and abs(across / down - 1) < 0.03:
+        doubtful = registration.outside_share > _STREAKS or registration.uncertainty_px > _UNSURE_PX
+        if verdict.startswith("global") and doubtful and abs(across / down - 1) < 0.03:
             frame = registration = registration.plain  # nothing of the original is left to align with
             moved = second.pixels
     del here, there
