@@ -20,13 +20,13 @@ from latentedit_keep.composite import composite, levels
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, ImageError, MissingDependencyError, to_install
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
-from latentedit_keep.registration import Registration, find_drift, register, without_drift
+from latentedit_keep.registration import Registration, distance_px, find_drift, register, without_drift
 from latentedit_keep.tones import Tones
 from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, resized
 
 PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
-_UNSURE_PX = 0.5  # uncertainty of the alignment from which it is doubted, and not applied to a global change
+_UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 _STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
@@ -240,9 +240,9 @@ def keep(
             there = dataclasses.replace(second, pixels=moved).levels
         change = find_change(here, there, frame)
         verdict = judge(change)
-        across, down = np.diag(registration.plain.matrix)[:2]
-        doubtful = registration.outside_share > _STREAKS or registration.uncertainty_px > _UNSURE_PX
-        if verdict.startswith("global") and doubtful and abs(across / down - 1) < 0.03:
+        stretched = abs(np.divide(*np.diag(registration.plain.matrix)[:2]) - 1) >= 0.03
+        doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), first.size)
+        if verdict.startswith("global") and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             frame = registration = registration.plain  # nothing of the original is left to align with
             moved = second.pixels
     del here, there
