@@ -239,6 +239,8 @@ def _run_anywhere(arguments: list[str]) -> int:
         return 2
     try:
         return run(arguments)
+    except BrokenPipeError:  # the reader has left, as in `| head`
+        return 0
     except Exception as error:  # noqa: BLE001 (the last handler)
         for line in traceback.format_exc().splitlines():
             complain(line, indented=True)

@@ -1,7 +1,6 @@
 """An editor's change on the original's own pixels: alignment, colours, detection, compositing. Needs no torch."""
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,11 +13,7 @@ __all__ = ["KeepResult", "keep", "wrap_pipeline"]
 
 def __getattr__(name: str) -> Any:
     """Import on first use: other programs import only errors and files."""
-    if name == "kept":
-        warnings.warn(
-            "`kept` was renamed to `wrap_pipeline`; the old name works in this version only", FutureWarning, 2
-        )
-        name = "wrap_pipeline"
+    name = {"kept": "wrap_pipeline"}.get(name, name)  # the name in version 0.1
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("latentedit_keep.api"), name)
