@@ -56,4 +56,4 @@ def test_partial_captions_are_completed_from_the_picture() -> None:
         assert read == scene  # the classifier knows these; otherwise choose others
         assert done.source == full_caption(scene.replace(mouth="sad"))
         assert done.target == full_caption(scene.replace(mouth="smile"))
-        assert bool(done.contradictions) == (scene.mouth != "sad")
+        assert bool(done.notes) == (scene.mouth != "sad")

@@ -15,6 +15,7 @@ from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import refined_direction
 from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
@@ -116,11 +117,18 @@ def _again(
         ) from error
     target: dict[str, Any] = {"prompt": record.target_caption}
     if isinstance(editor, EIM) and record.directions:
-        along = [_direction(row, latent, editor, directions, progress) for row in record.directions]
+        along = [_direction(row, latent, editor, directions, progress, record.refined) for row in record.directions]
         target = {"direction": tuple(along), "strength": tuple(row.strength for row in record.directions)}
     elif record.instructed:
         target = {"instruction": (record.target_caption,)}
-    request = EditRequest(method=editor, combine=record.mixing, auto_mask=record.local, seed=record.seed, **target)
+    request = EditRequest(
+        method=editor,
+        combine=record.mixing,
+        auto_mask=record.local,
+        refine=record.refined,
+        seed=record.seed,
+        **target,
+    )
     return [row[0] for row in Session(latent).run(request, record.strengths, progress=progress)]
 
 
@@ -130,6 +138,7 @@ def _direction(
     editor: EIM,
     directions: dict[str, Direction],
     progress: Progress | None,
+    refined: bool,
 ) -> Direction:
     """The direction from a file or an earlier edit, otherwise identified again."""
     if record.fingerprint in directions:
@@ -142,5 +151,7 @@ def _direction(
         direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:
         direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
+    if refined:
+        direction = refined_direction(direction, latent, target, seed=seed)
     directions[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
     return directions[record.fingerprint]

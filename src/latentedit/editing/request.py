@@ -31,6 +31,7 @@ class EditRequest:
         instruction: instead of both, one or several instructions for an instruction-tuned model.
         direction: instead of all these, directions or their files.
         source_prompt: source captions, one for all images or one each; by default a captioner writes them.
+        complete: complete partial captions from the image (see `captions.completion`), where there is a captioner.
         captioner: the captioner, an object or a name (see `captions.base.make_captioner`); by default the model's own.
         references: additional reference images for an instruction-tuned model.
         mask: where the images may change, white for yes; of the same size. Everywhere by default.
@@ -42,6 +43,8 @@ class EditRequest:
             `directions.composition`.
         auto_mask: restrict the edit to an automatic soft mask; by default as stored for the model
             (`editors.registry.localizes`).
+        refine: redraw the core of the change under the target caption (`editors.refinement`); by default as the editor
+            says (`Editor.refines`).
         seed: random seed.
         settings: of the editor, in addition to those stored for the model (see `editors.registry.make_editor`).
         force: edit images that are out of distribution for the model, with a warning; otherwise they are refused.
@@ -58,6 +61,7 @@ class EditRequest:
     instruction: tuple[str, ...] = ()
     direction: "tuple[Direction | Path, ...]" = ()
     source_prompt: str | tuple[str, ...] | None = None
+    complete: bool = True
     captioner: "str | Captioner | None" = None
     references: "tuple[PictureLike, ...]" = ()
     mask: "MaskLike | None" = None
@@ -65,6 +69,7 @@ class EditRequest:
     method: "str | Editor | None" = None
     combine: str = "sum"
     auto_mask: bool | None = None
+    refine: bool | None = None
     seed: int = 0
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     force: bool = True

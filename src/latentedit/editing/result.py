@@ -25,6 +25,7 @@ from latentedit.editing.undo import difference
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, captioner_for, one_line
+from latentedit.latents.captions.completion import Completion
 from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import strips
@@ -87,6 +88,7 @@ class EditResult:
         cost: network evaluations, seconds and memory.
         notes: warnings for the user.
         record: enough to make the result again.
+        completion: how the captions were completed from the image; None if they were not.
     """
 
     image: Image.Image
@@ -103,6 +105,7 @@ class EditResult:
     cost: Cost
     notes: tuple[str, ...]
     record: RunRecord
+    completion: Completion | None = None
 
     def __repr__(self) -> str:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
@@ -289,6 +292,7 @@ def measured(
             record, image = records[index].model_copy(update=about), images[at][index]
             familiarity = latent.knowledge[index] if latent.knowledge else None
             effect = measure_effect(frame.picture.image, image)
+            completion = latent.completions[index] if latent.completions else None
             captions = [words for words in (record.caption, record.target_caption) if words]
             row.append(
                 EditResult(
@@ -308,10 +312,12 @@ def measured(
                         *frame.picture.notes,
                         *(() if familiarity is None else familiarity.doubts),
                         *backbone.caption_notes(captions),
+                        *(() if completion is None else completion.notes),
                         *step.notes,
                         *_clamped(step, index),
                     ),
                     record=record,
+                    completion=completion,
                 )
             )
         results.append(row)

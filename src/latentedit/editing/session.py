@@ -29,8 +29,10 @@ from latentedit.editors.registry import (
     default_note,
     localizes,
     make_editor,
+    refines,
     stored_eim,
 )
+from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
@@ -63,6 +65,7 @@ class MoveOptions(TypedDict, total=False, extra_items=Any):
 
     combine: Mixing
     auto_mask: bool | None
+    refine: bool | None
 
 
 class SweepOptions(_TargetOptions, total=False, extra_items=Any):
@@ -71,6 +74,7 @@ class SweepOptions(_TargetOptions, total=False, extra_items=Any):
     method: str | Editor | None
     combine: Mixing
     auto_mask: bool | None
+    refine: bool | None
 
 
 class Session:
@@ -244,7 +248,13 @@ class Session:
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
-        steps = editor.edit(latent, target, strengths, seed=request.seed, progress=progress)
+        refine = self._refines(request, editor) and any(strength > 0 for strength in strengths)
+        more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
+        steps = editor.edit(latent, target, [*strengths, *more], seed=request.seed, progress=progress)
+        if refine:
+            steps = refined_steps(latent, target, steps, seed=request.seed, progress=progress)[: len(strengths)]
+        spent = Refinement().evaluations if refine else 0
+        spent += sum(editor.evaluations(latent, strength=strength) for strength in more)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
         return measured(
             latent,
@@ -252,7 +262,9 @@ class Session:
             steps=[dataclasses.replace(step, notes=(*notes, *step.notes)) for step in steps],
             records=records,
             target=target,
-            evaluations=[editor.evaluations(latent, strength=strength) for strength in strengths],
+            evaluations=[
+                editor.evaluations(latent, strength=strength) + (spent if strength > 0 else 0) for strength in strengths
+            ],
         )
 
     def _along(
@@ -283,6 +295,8 @@ class Session:
         searches = [search_of(row.settings) for row in rows[0] if row.method == SEARCHED and not row.given]
         branches = latent.backbone.capabilities.branches
         searching = sum(search.evaluations(guided=branches(search.guidance)) for search in searches)
+        if records[0].refined:
+            searching += Refinement().evaluations * len(searches)
         return measured(
             latent,
             meter,
@@ -292,6 +306,10 @@ class Session:
             evaluations=[searching + applied.slider.evaluations(strength) for strength in strengths],
             cross_talk=cross_talk(applied.parts) if len(applied.parts) > 1 else None,
         )
+
+    def _refines(self, request: EditRequest, editor: Editor) -> bool:
+        refine = refines(editor, instructed=self.latent.instructed) if request.refine is None else request.refine
+        return refine and not request.direction
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
         texts = f"{self.latent.captions[0]!r} and {targets[0]!r}"
@@ -314,6 +332,8 @@ class Session:
             targets = wanted_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
+            if editor.arm == "image" and self._refines(request, editor):
+                direction = refined_direction(direction, self.latent, target, seed=request.seed)
             if swept and direction.moves_nothing:
                 raise self._no_change(targets)
             directions.append(dataclasses.replace(direction, target_captions=targets))
@@ -383,6 +403,7 @@ class Session:
                 directions=tuple(directions[index]) if directions else (),
                 mixing=check_combine(request.combine),
                 local=auto_mask,
+                refined=self._refines(request, editor) and (not isinstance(editor, EIM) or editor.arm == "image"),
                 calibrated=calibrated,
                 evaluations=0,
                 before=latent.provenance,

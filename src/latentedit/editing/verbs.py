@@ -24,7 +24,7 @@ from latentedit.editors.slider import Arm
 from latentedit.guard.guard import guarded
 from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike
-from latentedit.latents.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
+from latentedit.latents.encode import PictureLike, complete_captions, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Mixing
@@ -91,7 +91,9 @@ class _EditOptions(TypedDict, total=False, extra_items=Any):
     strength: float | Sequence[float]
     method: str | Editor | None
     combine: Mixing
+    complete: bool
     auto_mask: bool | None
+    refine: bool | None
     seed: int
     force: bool
 
@@ -202,16 +204,25 @@ def run(
         groups.setdefault(index if singly else frame.pixels.shape, []).append(index)
     results: dict[int, list[EditResult]] = {}
     for group in groups.values():
+        some = [frames[index] for index in group]
+        sources, prompts = (None if texts is None else [texts[i] for i in group] for texts in (captions, targets))
+        completions = ()
+        if request.complete and not request.instructed:
+            completions = complete_captions(model, some, sources, prompts, request.captioner)
+        if completions:
+            sources = [completion.source for completion in completions]
+            prompts = prompts and [completion.target for completion in completions]
         latent = encode_frames(
             model,
-            [frames[index] for index in group],
-            source_prompt=None if captions is None else [captions[index] for index in group],
+            some,
+            source_prompt=sources,
             captioner=request.captioner,
             instructed=request.instructed,
             references=request.references,
         )
-        own = dataclasses.replace(request, prompt=None if targets is None else tuple(targets[index] for index in group))
-        rows = Session(guarded(latent, force=request.force)).run(own, strengths, progress=progress)
+        latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
+        own = dataclasses.replace(request, prompt=None if prompts is None else tuple(prompts))
+        rows = Session(latent).run(own, strengths, progress=progress)
         results |= {index: [row[item] for row in rows] for item, index in enumerate(group)}
     return [results[index] for index in range(len(opened))]
 

@@ -34,6 +34,7 @@ class EIM(Editor):
 
     name: ClassVar[str] = "eim"
     localizes: ClassVar[bool] = True
+    refines: ClassVar[bool] = True
 
     search: HSDS = dataclasses.field(default_factory=HSDS)
     arm: Arm = "image"

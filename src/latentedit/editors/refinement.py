@@ -14,7 +14,9 @@ H is hard: a soft mask would act again in every step. Changes that cover most of
 held. Derived here; level, steps and masks were chosen on the calibration split.
 """
 
+import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -26,7 +28,9 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Share, settings
 from latentedit.core.solvers import level_batch
+from latentedit.directions.direction import Direction
 from latentedit.directions.preserve import change_share
+from latentedit.editors.base import StrengthResult
 from latentedit.latents.joint import JointLatent
 
 _NOISES = 2  # an antithetic pair, whose errors of odd order cancel
@@ -96,6 +100,27 @@ class Refinement:
         refined = change.clone()
         refined[chosen] = d + change_share(d, self.core) * (z.mean(0) - x - d)
         return refined
+
+
+def refined_direction(direction: Direction, latent: JointLatent, target: Condition, *, seed: Seed) -> Direction:
+    """A direction that was identified on these images, its displacement refined; a direction of text as it is."""
+    change = direction.z.expand_as(latent.z)
+    return dataclasses.replace(direction, z=Refinement()(latent, target, change, seed=seed))
+
+
+def refined_steps(
+    latent: JointLatent, target: Condition, steps: Sequence[StrengthResult], *, seed: Seed, progress: Progress | None
+) -> list[StrengthResult]:
+    """The results of an editor, one of them at strength 1, which is refined.
+
+    What that adds at strength 1 is added to others in proportion, to strengths above 1 whole, to negative ones not.
+    """
+    change = next(step.z for step in steps if step.strength == 1) - latent.z
+    added = Refinement()(latent, target, change, seed=seed, progress=progress) - change
+    return [
+        dataclasses.replace(step, z=step.z + min(step.strength, 1.0) * added) if step.strength > 0 else step
+        for step in steps
+    ]
 
 
 def _grown(mask: Tensor) -> Tensor:

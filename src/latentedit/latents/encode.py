@@ -11,6 +11,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.renaming import accepts_old_names
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.captions.change import check_length
+from latentedit.latents.captions.completion import Completion
 from latentedit.latents.crop import framer_for
 from latentedit.latents.instructions import check_instructs, no_change
 from latentedit.latents.joint import JointLatent
@@ -96,7 +97,7 @@ def encode_frames(
     if source_prompt is not None:
         captions = one_each(source_prompt, len(pixels), "caption", or_none=True)
     else:
-        reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
+        reader = captioner_of(model, captioner)
         if reader is None:
             raise ConfigError(
                 f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with "
@@ -120,6 +121,34 @@ def encode_frames(
         references=others,
         decoded=model.decode(z),
     )
+
+
+def complete_captions(
+    model: Backbone,
+    frames: Sequence[Frame],
+    sources: Sequence[str] | None,
+    targets: Sequence[str] | None,
+    captioner: str | Captioner | None,
+) -> tuple[Completion, ...]:
+    """Captions of images of one shape, completed from them (see `captions.completion`); none if there is nothing to do.
+
+    Source captions are None if the captioner writes them; target captions are None for changes of the source captions.
+    """
+    texts = [*(sources or ()), *(targets or ())]
+    if not texts or not all(text.strip() for text in texts):
+        return ()
+    reader = captioner_of(model, captioner)
+    before = sources or [""] * len(frames)
+    pairs = list(zip(before, targets or before, strict=True))
+    if reader is None:
+        note = f"{model.name} has no captioner to complete the captions; partial captions reduce quality"
+        return tuple(Completion(source=old, target=new, notes=(note,)) for old, new in pairs) if sources else ()
+    return tuple(reader.complete(torch.stack([frame.pixels for frame in frames]), pairs))
+
+
+def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captioner | None:
+    """A captioner, by name or as it is; by default the model's own, None if it has none."""
+    return make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
 
 
 def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:

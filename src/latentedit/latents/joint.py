@@ -12,6 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.latents.captions.base import one_line
+from latentedit.latents.captions.completion import Completion
 from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import RunRecord
@@ -34,6 +35,7 @@ class JointLatent:
         knowledge: how familiar each picture is to the model (`guard.check_familiarity`); empty if that was not checked.
         read: the captions of the model's own captioner, one a picture; empty if it was not used.
         references: additional reference images.
+        completions: how the captions were completed, one a picture; empty if they were not.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
@@ -51,6 +53,7 @@ class JointLatent:
     knowledge: tuple[Familiarity, ...] = ()
     read: tuple[str, ...] = ()
     references: tuple[Picture, ...] = ()
+    completions: tuple[Completion, ...] = ()
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}

@@ -114,6 +114,7 @@ class RunRecord(_Record):
         directions: those that were applied together, each at its strength; empty for editors without directions.
         mixing: how they were combined.
         local: the change was kept to where it is strong.
+        refined: the core of the change was redrawn (`editors.refinement`).
         calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
         before: the edit whose latent this one went on from; None where it started from an image.
@@ -135,6 +136,7 @@ class RunRecord(_Record):
     directions: tuple[DirectionRecord, ...] = ()
     mixing: Mixing = "sum"
     local: bool = True
+    refined: bool = False
     calibrated: bool = False
     evaluations: float
     before: "RunRecord | None" = None

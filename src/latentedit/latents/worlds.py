@@ -310,16 +310,19 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
     def _completed(self, scene: Any, source: str, target: str) -> Completion:
         old, new = self.stated(source), dict(self.stated(target))
         new |= {name: NONE for name in old.keys() - new.keys() if NONE in self.values[name]}  # what the target drops
-        before = scene.replace(**old)
-        after = before.replace(**{name: value for name, value in new.items() if getattr(before, name) != value})
+        try:
+            before = scene.replace(**old)
+            after = before.replace(**{name: value for name, value in new.items() if getattr(before, name) != value})
+        except ConfigError:  # a caption that contradicts itself
+            return Completion(source=source, target=target)
         made = [self._merged(text, state) for text, state in ((source, before), (target, after))]
         differing = {name: value for name, value in old.items() if getattr(scene, name) != value}
         return Completion(
             source=made[0][0],
             target=made[1][0],
             added=tuple(dict.fromkeys(made[0][1] + made[1][1])),
-            contradictions=tuple(
-                f"{name.replace('_', ' ')}: the caption says {value!r}, the captioner reads {getattr(scene, name)!r}"
+            notes=tuple(
+                f"the caption says {name.replace('_', ' ')} {value!r}, the captioner reads {getattr(scene, name)!r}"
                 for name, value in differing.items()
             ),
         )

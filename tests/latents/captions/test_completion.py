@@ -26,14 +26,14 @@ def test_both_captions_get_the_same_phrases() -> None:
 )
 def test_answers_of_models(answer: str, added: tuple[str, ...]) -> None:
     done = append_answer(SOURCE, TARGET, answer)
-    assert (done.added, done.contradictions) == (added, ())
+    assert (done.added, done.notes) == (added, ())
     assert done.source == ", ".join([SOURCE, *added])
     assert done.target == ", ".join([TARGET, *added])
 
 
 def test_contradictions_are_reported_and_the_words_of_the_user_stay() -> None:
     done = append_answer(SOURCE, TARGET, "short hair\nWRONG: the mouth is closed; it is a woman")
-    assert done.contradictions == ("the mouth is closed", "it is a woman")
+    assert [note.rpartition(": ")[2] for note in done.notes] == ["the mouth is closed", "it is a woman"]
     assert done.source == f"{SOURCE}, short hair"
 
 

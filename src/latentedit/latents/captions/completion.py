@@ -13,8 +13,8 @@ from latentedit.latents.captions.change import phrase_key, read_phrases
 REQUEST = (
     "A user describes this image as {source!r} and wants to change it to {target!r}. List everything else that is "
     "visible: each other attribute of the main subject and of the background, in a short phrase of its own, separated "
-    "by commas. Mention nothing that the user mentions. Then write WRONG: and, separated by semicolons, what the user's "
-    "description says that the image does not show, or none. Answer with that alone."
+    "by commas. Mention nothing that the user mentions. Then write WRONG: and, separated by semicolons, what the "
+    "user's description says that the image does not show, or none. Answer with that alone."
 )
 """Asks a model that sees the image to complete a pair of captions; `append_answer` reads the answer."""
 
@@ -31,17 +31,19 @@ class Completion:
         source: complete caption of the image.
         target: complete caption of the edited image.
         added: phrases that the captioner wrote, of either.
-        contradictions: what the user's source caption says otherwise than the captioner, one sentence each.
+        notes: what the user's source caption says otherwise than the captioner, one clause each.
     """
 
     source: str
     target: str
     added: tuple[str, ...] = ()
-    contradictions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def append_omitted(source: str, target: str, described: str) -> Completion:
     """The phrases of a description whose subject neither caption mentions, appended to both.
+
+    An empty source caption becomes the description.
 
     The subject of a phrase is its last word. The first phrase of a description without "with" names the main subject,
     which captions do not repeat.
@@ -60,7 +62,8 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
         if words and _stem(words[-1]) not in said:
             added.setdefault(phrase_key(phrase.text), phrase.text)
     texts = tuple(added.values())
-    return Completion(source=_appended(source, texts), target=_appended(target, texts), added=texts)
+    whole = _appended(source, texts) if source.strip() else described
+    return Completion(source=whole, target=_appended(target, texts), added=texts)
 
 
 def complete_phrases(
@@ -103,7 +106,8 @@ def append_answer(source: str, target: str, answer: str) -> Completion:
     phrases = [_BULLET.sub("", line).strip(" ,.;\"'`") for line in visible.splitlines()]
     completed = append_omitted(source, target, f"an image with {', '.join(filter(None, phrases))}")
     said = [_BULLET.sub("", line).strip(" .;\"'`") for line in re.split("[;\n]", wrong)]
-    return dataclasses.replace(completed, contradictions=tuple(one for one in said if one and one.lower() != "none"))
+    notes = tuple(f"the captioner contradicts the caption: {text}" for text in said if text and text.lower() != "none")
+    return dataclasses.replace(completed, notes=notes)
 
 
 def _appended(caption: str, phrases: Sequence[str]) -> str:
