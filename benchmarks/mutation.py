@@ -40,7 +40,7 @@ COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.jso
 LEAST, SHARE = 15, 0.8  # mutants of each package, and the share that must be killed
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
-TESTS_S, CPU_S = 20, 100  # measured time of the tests of a mutant; limit of its process, and 4 times that in wall time
+TESTS_S, CPU_S = 10, 60  # measured time of the tests of a mutant; limit of its process, and 4 times that in wall time
 KILLED, SURVIVED, NO_IMPORT, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it too"
 
 BOUNDS = {"Lt": "LtE", "LtE": "Lt", "Gt": "GtE", "GtE": "Gt"}
