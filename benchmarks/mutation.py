@@ -207,7 +207,8 @@ def run(tests: Sequence[str], broken: Path, text: bytes, *words: str, cpu_s: int
                 return compile(text, self.path, "exec", dont_inherit=True) if ours else real(self, name)
 
             SourceFileLoader.get_code = get_code
-            words = ("-q", "--tb=no", "-p", "no:cacheprovider", "-o", "addopts=", "--doctest-modules", *words)
+            # Rewriting of assertions would read the modules of doctests itself.
+            words = ("-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", *words)
             os._exit(int(pytest.main([*words, *tests])))
         while not (done := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > end:
