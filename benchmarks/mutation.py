@@ -176,16 +176,23 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
 
 
 def tests_of(mutant: dict[str, Any], lines: CoverageData, seconds: dict[str, float]) -> list[str]:
-    """Tests that run the line, then others of its module, since imports and caches run it in one test only."""
-    found = lines.contexts_by_lineno(str(ROOT / mutant["file"]))
-    contexts = {line: {one.rsplit("|")[0] for one in ones} & seconds.keys() for line, ones in found.items()}
-    line = max((line for line in contexts if line <= mutant["line"]), default=0)
+    """Tests that run the line, then others of its module, since imports and caches run it in one test only.
+
+    One test of each way through the module comes first, those of its package and fast ones before others.
+    """
+    found = sorted(lines.contexts_by_lineno(str(ROOT / mutant["file"])).items())
+    contexts = {line: {one.rsplit("|")[0] for one in ones} & seconds.keys() for line, ones in found}
+    ways = collections.defaultdict[str, list[int]](list)
+    for line, tests in contexts.items():
+        for test in tests:
+            ways[test].append(line)
+    at = max((line for line in contexts if line <= mutant["line"]), default=0)
     folder, left, chosen = package_of(mutant["file"]).split(".")[-1].removeprefix("latentedit_"), TESTS_S, list[str]()
-    for tests in (contexts.get(line, set[str]()), set[str]().union(*contexts.values())):
-        cases, ranked = collections.Counter[str](), list[tuple[int, bool, float, str]]()
-        for test in sorted(tests.difference(chosen), key=lambda test: (seconds[test], test)):
-            cases[test.split("[")[0]] += 1
-            ranked.append((cases[test.split("[")[0]], folder not in test.split("/"), seconds[test], test))
+    for tests in (contexts.get(at, set[str]()), ways.keys()):
+        same, ranked = collections.Counter[tuple[int, ...]](), list[tuple[int, bool, float, str]]()
+        for test in sorted(tests - set(chosen), key=lambda test: (seconds[test], test)):
+            same[tuple(ways[test])] += 1
+            ranked.append((same[tuple(ways[test])], folder not in test.split("/"), seconds[test], test))
         chosen += [test for *_, test in sorted(ranked)]
     return [test for test in chosen if seconds[test] < left and (left := left - seconds[test])] or chosen[:1]
 
