@@ -158,6 +158,7 @@ def test_to_where_it_is_a_basis_stays_as_it_is(seed: int, inverse: bool, damping
     assert torch.allclose(found.v, v, atol=1e-12)
     assert torch.allclose(found.u, u, atol=1e-12)
     assert torch.allclose(found.captured, torch.ones(RANK, dtype=torch.float64), atol=1e-12)
+    assert float(found.captured.max()) <= 1
 
 
 @given(seed=st.integers(0, 1000), length=st.floats(1e-3, 1e3))
