@@ -160,7 +160,8 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
     if not all(name.startswith("tests/") for name in changed):
         COVERAGE.unlink(missing_ok=True)
         before["seconds"], changed = {}, ["tests", "src", "packages"]
-    seconds = collections.Counter({k: s for k, s in before["seconds"].items() if k.split("::")[0] not in changed})
+    kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
+    seconds = collections.defaultdict[str, float](float, kept)
     if changed:
         words = ["-vv", "--tb=no", "-m", "not nightly", "--durations=0", "--cov=src", "--cov=packages", "--cov-append"]
         words += [f"--cov-config={os.devnull}", "--cov-context=test", "--cov-report="]
@@ -170,7 +171,7 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
         for took, test in re.findall(r"^ *([\d.]+)s +(?:setup|call) +(.*)$", log, re.MULTILINE):
             seconds[test] += float(took)
         for test in failures(log):
-            del seconds[test]
+            seconds.pop(test, None)
         MEASURED.write_text(json.dumps({"files": files, "seconds": seconds}))
     return seconds
 
@@ -190,9 +191,9 @@ def tests_of(mutant: dict[str, Any], lines: CoverageData, seconds: dict[str, flo
     folder, left, chosen = package_of(mutant["file"]).split(".")[-1].removeprefix("latentedit_"), TESTS_S, list[str]()
     for tests in (contexts.get(at, set[str]()), ways.keys()):
         same, ranked = collections.Counter[tuple[int, ...]](), list[tuple[int, bool, float, str]]()
-        for test in sorted(tests - set(chosen), key=lambda test: (seconds[test], test)):
+        for far, took, test in sorted((folder not in one.split("/"), seconds[one], one) for one in tests - set(chosen)):
             same[tuple(ways[test])] += 1
-            ranked.append((same[tuple(ways[test])], folder not in test.split("/"), seconds[test], test))
+            ranked.append((same[tuple(ways[test])], far, took, test))
         chosen += [test for *_, test in sorted(ranked)]
     return [test for test in chosen if seconds[test] < left and (left := left - seconds[test])] or chosen[:1]
 
