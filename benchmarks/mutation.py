@@ -142,9 +142,10 @@ def drawn(files: Sequence[Path], count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def digest(tests: Iterable[str | Path]) -> str:
-    """Hash of the contents of the files that hold these tests."""
-    files = sorted({str(test).split("::")[0] for test in tests})
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+    """Hash of node ids of tests, and of the contents of their files."""
+    names = sorted({str(test) for test in tests})
+    files = sorted({name.split("::")[0] for name in names})
+    return hashlib.sha256("\n".join(names).encode() + b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
 def failures(log: str) -> list[str]:
