@@ -178,7 +178,8 @@ def test_a_row_of_the_sheet_has_the_picture_in_its_middle(
     draw_discovery(discovery, title="")
     ((images, labels),) = drawn
     assert labels[:5] == ["-2", "-1", "the picture", "+1", "+2"]
-    assert np.array_equal(images[2], to_images(discovery.basis.latent.frames[0].pixels[None])[0])
+    (source,) = to_images(discovery.basis.latent.frames[0].pixels[None])
+    assert np.array_equal(np.asarray(images[2]), np.asarray(source))
 
 
 @pytest.mark.slow
