@@ -8,8 +8,7 @@ A mutant is killed if a test fails or takes too long. Mutants are drawn by a has
 each package gets 15 before any gets more. The tests of `make test` run once with coverage, later only changed ones, and
 what is finished is kept in out/ until the module or the tests change. Each mutant runs in a fork of a process that has
 loaded the heavy libraries. Equivalent mutants are listed in results/mutation.json with the reason, and do not count.
-The goal is 80 % in each package of the library; no rate may fall below the stored one. --update stores the rates of this
-run.
+The goal is 80 % in each package of the library; no rate may fall below the stored one. --update stores this run's.
 """
 
 import argparse

@@ -66,7 +66,7 @@ def test_the_codecs_loss_in_decibels(model: Any, monkeypatch: pytest.MonkeyPatch
 def test_a_model_without_text_lacks_nothing_for_it(tmp_path: Path) -> None:
     found = checked(le.load(miniature_ddpm(tmp_path / "ddpm"), device="cpu"), last="derivative")
     assert found["guidance"].ok
-    assert found["guidance"].found == "none: the model reads no text"
+    assert found["guidance"].text == "none: the model reads no text"
     assert found["derivative"].ok
 
 

@@ -177,7 +177,7 @@ def test_a_row_of_the_sheet_has_the_picture_in_its_middle(
     monkeypatch.setattr(module, "draw_grid", lambda images, labels, **_: drawn.append((images, labels)))
     draw_discovery(discovery, title="")
     ((images, labels),) = drawn
-    assert labels[:5] == ["-2", "-1", "the picture", "+1", "+2"]
+    assert labels[:5] == ["-2", "-1", "original", "+1", "+2"]
     (source,) = to_images(discovery.basis.latent.frames[0].pixels[None])
     assert np.array_equal(np.asarray(images[2]), np.asarray(source))
 

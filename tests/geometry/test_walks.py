@@ -273,8 +273,10 @@ def test_any_rising_response_is_met(walk: Walk, power: float, factor: float) -> 
 
 def test_from_where_nothing_changes_it_goes_ten_times_as_far(walk: Walk) -> None:
     dead = Response(factor=0.1, dead=1.0)
-    found = step_lengths(dataclasses.replace(walk, move=dead), halves(), effect=0.05)
-    assert torch.allclose(found.effect, torch.full((2,), 0.05, dtype=torch.float64), rtol=CLOSE)
+    moved = dataclasses.replace(walk, move=dead)
+    lengths = step_lengths(moved, halves(), effect=0.05)
+    reached = effects_at(moved, halves(), lengths, what="step lengths")
+    assert torch.allclose(reached, torch.full((2,), 0.05, dtype=torch.float64), rtol=CLOSE)
     assert torch.allclose(dead.asked[1], 10 * dead.asked[0])
 
 
