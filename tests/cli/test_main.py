@@ -170,6 +170,9 @@ def test_a_path_in_the_home_folder(command: Command, tmp_path: Path, monkeypatch
     [
         (ConfigError("expected this;\n  got that"), 2, "expected this; got that"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (SystemExit(3), 3, ""),
+        (SystemExit("it stopped"), 1, ""),
+        (SystemExit(), 0, ""),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has"), 2, "--placement model"),
     ],
 )

@@ -90,6 +90,12 @@ def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
     assert unchanged(back, direction, but=changed)
 
 
+def test_every_part_goes_to_the_device() -> None:
+    moved = full().to(torch.device("meta"))
+    assert [part.device.type for part in tensors(moved)] == ["meta"] * 4
+    assert full(feature=None).to(torch.device("meta")).feature is None
+
+
 def test_the_fingerprint_sees_model_shapes_and_the_last_bit_of_tensors_and_nothing_else() -> None:
     direction = full()
     known = direction.fingerprint

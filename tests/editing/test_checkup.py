@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.editing.checkup import Check, check_model
 from latentedit.testing.miniatures.flow import flux
+from latentedit.testing.miniatures.noise import miniature_ddpm
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +61,13 @@ def test_the_codecs_loss_in_decibels(model: Any, monkeypatch: pytest.MonkeyPatch
     assert checked(model, last="codec")["codec"].text == "40.0 dB there and back"
     monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * pixels, 0 * pixels[:, :1]], dim=1))
     assert checked(model, last="codec")["codec"].ok
+
+
+def test_a_model_without_text_lacks_nothing_for_it(tmp_path: Path) -> None:
+    found = checked(le.load(miniature_ddpm(tmp_path / "ddpm"), device="cpu"), last="derivative")
+    assert found["guidance"].ok
+    assert found["guidance"].text == "none: the model reads no text"
+    assert found["derivative"].ok
 
 
 def deaf(own: Velocity, model: Any) -> Velocity:

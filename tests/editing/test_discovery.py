@@ -5,8 +5,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, OutputError
@@ -18,6 +20,7 @@ from latentedit.editing.discovery import (
     Discovery,
     check_folder,
     discover,
+    draw_discovery,
     file_names,
     probability_reader,
     transport,
@@ -28,6 +31,7 @@ from latentedit.editing.result import EditResult
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import DAMPING
 from latentedit.geometry.walks import CLOSE, EFFECT
+from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
@@ -159,6 +163,23 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
         loaded = load_direction(tmp_path / "out" / name)
         assert torch.equal(loaded.z, one.direction.z)
         assert loaded.calibration is not None
+    for one, row in zip(discovery.directions, told["directions"], strict=True):
+        known = one.direction.calibration
+        assert known is not None
+        assert row["sound"] == [known.lowest, known.highest]
+
+
+@pytest.mark.slow
+def test_a_row_of_the_sheet_has_the_picture_in_its_middle(
+    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[Image.Image], list[str]]] = []
+    monkeypatch.setattr(module, "draw_grid", lambda images, labels, **_: drawn.append((images, labels)))
+    draw_discovery(discovery, title="")
+    ((images, labels),) = drawn
+    assert labels[:5] == ["-2", "-1", "original", "+1", "+2"]
+    (source,) = to_images(discovery.basis.latent.frames[0].pixels[None])
+    assert np.array_equal(np.asarray(images[2]), np.asarray(source))
 
 
 @pytest.mark.slow

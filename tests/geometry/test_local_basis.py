@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -18,6 +19,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_direction
 from latentedit.geometry.subspaces import principal_angles
+from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
@@ -137,9 +139,13 @@ def test_bad_requests_are_refused_and_masks_are_reduced(latent: JointLatent, tmp
     found = local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask)
     assert found.u.shape == (1, 4, 2 * 4)
     assert torch.equal(local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask[::2, ::2]).u, found.u)
+    decoded = encode(model, Image.new("RGB", (64, 64), "red"), source_prompt="a")
+    pixels = local_basis(decoded, site="picture", rank=1, level=0.6, steps=2, mask=torch.ones(128, 128).bool())
+    assert pixels.u.shape == (1, 3, 64 * 64)
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         *((latent, {"level": level}, r"^level must be") for level in (0.0, -1.0, 1.5, math.nan)),
         (latent, {"rank": 0}, "rank"),
+        (latent, {"rank": 1.5}, "^rank"),
         (picture, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
         (mixture_latent(two_modes(), 2), {}, "one picture"),
     ]

@@ -214,11 +214,17 @@ class Response(LatentWalk):
     factor: float = 1.0
     power: float = 1.0
     lame_side: float = 1.0
+    dead: float = 0.0
     asked: list[Tensor] = dataclasses.field(default_factory=list[Tensor])
 
     def edit(self, latent: Any, trace: Any, v: Any, scales: Any, *, progress: Any = None) -> Any:
         self.asked.append(scales)
-        gone = self.factor * scales.abs() ** self.power * torch.where(scales < 0, -self.lame_side, 1.0)
+        gone = (
+            self.factor
+            * (scales.abs() > self.dead)
+            * scales.abs() ** self.power
+            * torch.where(scales < 0, -self.lame_side, 1.0)
+        )
         return latent.z[None, None] + gone.float()[:, :, None, None, None, None] * v[None, :, None]
 
 
@@ -263,6 +269,15 @@ def test_any_rising_response_is_met(walk: Walk, power: float, factor: float) -> 
     odd = dataclasses.replace(walk, move=Response(factor=factor, power=power))
     reached = factor * step_lengths(odd, halves()) ** power / math.sqrt(3 * 8 * 8)
     assert torch.allclose(reached, torch.full((2,), EFFECT, dtype=torch.float64), rtol=CLOSE)
+
+
+def test_from_where_nothing_changes_it_goes_ten_times_as_far(walk: Walk) -> None:
+    dead = Response(factor=0.1, dead=1.0)
+    moved = dataclasses.replace(walk, move=dead)
+    lengths = step_lengths(moved, halves(), effect=0.05)
+    reached = effects_at(moved, halves(), lengths, what="step lengths")
+    assert torch.allclose(reached, torch.full((2,), 0.05, dtype=torch.float64), rtol=CLOSE)
+    assert torch.allclose(dead.asked[1], 10 * dead.asked[0])
 
 
 def test_no_length_goes_beyond_the_noise(walk: Walk) -> None:

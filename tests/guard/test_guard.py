@@ -49,7 +49,8 @@ def test_states_and_the_nearest_reason(row: tuple[float, ...], subject: bool, st
 def test_thresholds_are_quantiles_and_the_middle_between_mild_and_severe() -> None:
     near = torch.linspace(0.01, 0.02, 101).double()
     own = torch.stack([near, 2 * near, 3 * near])
-    harmed = {name: torch.full((3, 5), 9.0 if one.severe else 1.0).double() for name, one in CORRUPTIONS.items()}
+    severe = ("upside down", "quarters exchanged", "shuffled")
+    harmed = {name: torch.full((3, 5), 9.0 if name in severe else 1.0).double() for name in CORRUPTIONS}
     made = Guard.from_losses(own, harmed)
     assert made.pictures == 101
     assert made.usual == pytest.approx(0.015)
@@ -107,6 +108,10 @@ def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_pic
     monkeypatch.setattr("latentedit.guard.guard.framer_for", lambda _: blind)
     (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="red")).knowledge
     assert (found.state, found.reason) == ("unknown", "subject")
+    losses = torch.tensor([[0.05], [0.019], [0.5]]).double()  # lower without the caption, at the same level
+    monkeypatch.setattr("latentedit.guard.guard.guard_losses", lambda *_: losses)
+    (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="red")).knowledge
+    assert not found.caption_fits
 
 
 def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,3 +179,14 @@ def test_no_square_stays_and_none_is_lost(name: str, cells: int) -> None:
     moved = CORRUPTIONS[name].apply(numbered.repeat_interleave(4, 2).repeat_interleave(4, 3))[0, 0, ::4, ::4]
     assert sorted(moved.flatten().tolist()) == list(range(cells * cells))
     assert not (moved == numbered[0, 0]).any()
+    assert moved[0, -1] == 0, "calibrated guards hold losses of this order"
+
+
+def test_grey_has_no_colours_and_the_zoom_shows_the_middle_half(pixels: Tensor) -> None:
+    assert torch.allclose(CORRUPTIONS["grey"].apply(pixels), pixels.mean(1, keepdim=True).expand_as(pixels))
+    for across in (
+        torch.linspace(-1, 1, 24).expand(1, 3, 16, 24),
+        torch.linspace(-1, 1, 16)[:, None].expand(1, 3, 16, 24),
+    ):
+        zoomed = CORRUPTIONS["zoomed"].apply(across)
+        assert (zoomed[0, 0, 0, 0], zoomed[0, 0, -1, -1]) == pytest.approx((-0.48, 0.48), abs=0.02)

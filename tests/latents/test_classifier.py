@@ -28,6 +28,13 @@ def test_weights_come_back_to_the_rounding_of_half_precision(kind: Any, side: in
     assert not torch.allclose(found(pixels), kind.build(1).eval()(pixels), atol=5e-3)
 
 
+def test_pixels_beyond_the_range_count_as_its_ends() -> None:
+    reader = PortraitReader(PortraitReader.build(0).eval())
+    pixels = 3 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    beyond, ends = reader.probabilities(pixels), reader.probabilities(pixels.clamp(-1, 1))
+    assert all(torch.equal(beyond[name], ends[name]) for name in ends)
+
+
 def test_pixels_run_from_minus_one_to_one() -> None:
     bytes_ = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
     assert to_pixels(bytes_)[0, :, 0].tolist() == [[-1.0, 1.0]] * 3

@@ -106,6 +106,8 @@ def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Pat
     model.velocity(torch.zeros(1, *model.latent_shape(96, 96)), torch.tensor([0.5]), condition)
     needs = model_needs(open_folder(place))
     assert needs.side_px == 96
+    layers = [sum(part.numel() for part in one.parameters(recurse=False)) for one in model._network.modules()]
+    assert needs.parts["transformer"].largest_layer == max(layers)
     assert needs.activations == 2 * 18 * seen[0] * model._network.inner_dim, "two rows, eighteen tensors a token"
     assert needs.codec_activations == 6 * 96**2 * 4
 

@@ -92,6 +92,8 @@ def test_fingerprint_follows_contents_and_parts(file: Path) -> None:
     file.write_bytes(content)
     os.utime(file, ns=(1, 1))
     assert first != fingerprint({"vae": [file]})
+    with pytest.raises(ModelError):
+        fingerprint({"vae": [file.parent]})
 
 
 def test_a_live_fingerprint_looks_at_all_of_a_parameter() -> None:
@@ -104,7 +106,7 @@ def test_a_live_fingerprint_looks_at_all_of_a_parameter() -> None:
         other = deepcopy(network)
         other[0].weight.data[row] += 1
         assert live_fingerprint({"unet": other}) != known
-    network[1].bias.data[2] += 1
+    network[1].bias.data[1] += 1
     assert live_fingerprint({"unet": network}) != known
 
 

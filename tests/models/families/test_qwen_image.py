@@ -63,6 +63,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(
     monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 64 * 64)
     pipeline = qwen_image("plus", zero_cond_t=zero_cond_t)
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
+    assert backbone.capabilities.references == 3
     images = [noise_picture(height, width) for height, width in ((64, 64), (32, 128))]
     reference = tuple(
         backbone.encode(torch.as_tensor(pipeline.image_processor.preprocess(image, image.height, image.width)))
