@@ -435,3 +435,27 @@ def test_a_preview_of_a_small_picture_has_its_size_and_is_on_white(colours: Colo
 def preview(direction: Direction) -> np.ndarray:
     with Image.open(io.BytesIO(direction.preview), formats=["PNG"]) as image:
         return levels(image.convert("RGB"))
+
+
+class Describes(ColourReader):
+    """Describes every picture in the same words."""
+
+    def caption(self, pixels: torch.Tensor) -> list[str]:
+        return ["a wall with a window, blue paint"] * len(pixels)
+
+
+def test_partial_captions_are_completed_from_the_picture(colours: ColourBackbone) -> None:
+    """The user's words stay, both captions get the same phrases, and replaying needs no captioner."""
+    picture, words = noisy(), {"source_prompt": "red", "prompt": "green"}
+    result = edit(colours, picture, captioner=Describes(colours), **words)
+    assert (result.caption, result.target_caption) == (
+        "red with a window, blue paint",
+        "green with a window, blue paint",
+    )
+    assert result.completion is not None
+    assert result.completion.added == ("a window", "blue paint")
+    assert replay(result.record, colours, picture)[0].record == result.record
+    given = edit(colours, picture, captioner=Describes(colours), complete=False, **words)
+    assert (given.caption, given.completion) == ("red", None)
+    changed = edit(colours, picture, source_prompt="red", change="red => green", captioner=Describes(colours))
+    assert changed.target_caption == result.target_caption

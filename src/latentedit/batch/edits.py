@@ -137,6 +137,8 @@ class EditWork:
             "strength": request.strength,
             "mixing": request.combine,
             "local": request.auto_mask,
+            "refine": request.refine,
+            "complete": request.complete,
             "seed": request.seed,
             "anyway": request.force,
             "batch": batch,

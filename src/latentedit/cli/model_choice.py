@@ -113,12 +113,16 @@ class EditChoice(ChangeChoice):
     mask: options.Mask = None
     method: options.Method = None
     auto_mask: options.AutoMask = None
+    refine: options.Refine = None
+    complete: options.Complete = True
     seed: options.Seed = 0
     force: options.Force = False
 
     def request(self, **fields: Any) -> EditRequest:
         """The request with these words and settings, and further fields."""
-        own = {name: getattr(self, name) for name in ("mask", "method", "auto_mask", "seed", "force")}
+        own = {
+            name: getattr(self, name) for name in ("mask", "method", "auto_mask", "refine", "complete", "seed", "force")
+        }
         return ChangeChoice.request(self, direction=tuple(self.direction or ()), **own, **fields)
 
 

@@ -168,6 +168,18 @@ AutoMask = Annotated[
         help="Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.",
     ),
 ]
+Refine = Annotated[
+    bool | None,
+    option(
+        CHANGE,
+        "--refine/--no-refine",
+        help="Redraw the core of the change under the target caption: 6 evaluations. Default: yes with eim.",
+    ),
+]
+Complete = Annotated[
+    bool,
+    option(CAPTION, "--complete/--no-complete", help="Complete partial captions from the image. Default: yes."),
+]
 Combine = Annotated[
     str,
     option(

@@ -37,6 +37,8 @@ def result_rows(
     if origin == "captioned":
         unsuited = ", by a captioner not trained on such images" if doubtful else ""
         how_captioned = f"captioned{unsuited}; correct it with --source-prompt"
+    elif completed_rows(result):
+        how_captioned = f"{origin}, completed"
     strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     spent = f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}"
@@ -44,6 +46,7 @@ def result_rows(
         *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
         ("caption", f"{result.caption or 'none'} ({how_captioned})"),
         ("target", result.target_caption or "no caption"),
+        *completed_rows(result),
         ("method", f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"),
         ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
         ("effect", size),
@@ -52,6 +55,12 @@ def result_rows(
     ]
     rows += [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
     return [*rows, ("again", again)]
+
+
+def completed_rows(result: "EditResult") -> list[tuple[str, str]]:
+    """What the captioner added to the captions."""
+    added = () if result.completion is None else result.completion.added
+    return [("completed", f"from the image: {', '.join(added)}")] if added else []
 
 
 def replay_command(
@@ -87,6 +96,7 @@ def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict
         **about,
         "caption": result.caption,
         "target": result.target_caption,
+        "completion": result.completion,
         "effect": effect,
         "cross_talk": None if talk is None else talk.tolist(),
         **{name: getattr(result, name) for name in _FACTS},

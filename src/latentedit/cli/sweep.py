@@ -5,6 +5,7 @@ from typing import Annotated
 
 from latentedit.cli import options
 from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
+from latentedit.cli.reporting import completed_rows
 from latentedit.cli.request import open_checked
 from latentedit.cli.strengths import parse_strengths
 from latentedit_keep.files import named_beside
@@ -73,12 +74,14 @@ def sweep(
         "method": first.method,
         "strengths": [{name: getattr(result, name) for name in fields} for result in results],
         "cost": first.cost,
+        "completion": first.completion,
         "record": first.record,
     }
     evaluations, seconds = (len(results) * spent for spent in (first.cost.evaluations, first.cost.seconds))
     rows = [
         ("caption", first.caption or "none"),
         ("target", first.target_caption or "no caption"),
+        *completed_rows(first),
         ("method", first.method),
         *((f"{result.strength:.2f}", result.verdict.text) for result in results),
         ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),

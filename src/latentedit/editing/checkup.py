@@ -148,6 +148,7 @@ class _Trial:
             source_prompt=CAPTION,
             method=editor,
             auto_mask=False,
+            complete=False,
             progress=self._progress,
         )
         share = result.effect.changed_share

@@ -23,6 +23,7 @@ from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, measured
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.editors.registry import (
     FIELD_NAMES,
     default_manipulation,
@@ -32,7 +33,6 @@ from latentedit.editors.registry import (
     refines,
     stored_eim,
 )
-from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
@@ -308,8 +308,9 @@ class Session:
         )
 
     def _refines(self, request: EditRequest, editor: Editor) -> bool:
-        refine = refines(editor, instructed=self.latent.instructed) if request.refine is None else request.refine
-        return refine and not request.direction
+        if request.refine is not None or request.direction:  # a replay gives directions that were refined
+            return bool(request.refine)
+        return refines(editor, instructed=self.latent.instructed)
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
         texts = f"{self.latent.captions[0]!r} and {targets[0]!r}"

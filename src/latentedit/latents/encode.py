@@ -143,7 +143,9 @@ def complete_captions(
     if reader is None:
         note = f"{model.name} has no captioner to complete the captions; partial captions reduce quality"
         return tuple(Completion(source=old, target=new, notes=(note,)) for old, new in pairs) if sources else ()
-    return tuple(reader.complete(torch.stack([frame.pixels for frame in frames]), pairs))
+    completions = reader.complete(torch.stack([frame.pixels for frame in frames]), pairs)
+    one_each([completion.source for completion in completions], len(frames), "caption from the captioner")
+    return tuple(completions)
 
 
 def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captioner | None:

@@ -320,7 +320,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         return Completion(
             source=made[0][0],
             target=made[1][0],
-            added=tuple(dict.fromkeys(made[0][1] + made[1][1])),
+            added=tuple(dict.fromkeys((made[0][1] if source.strip() else ()) + made[1][1])),
             notes=tuple(
                 f"the caption says {name.replace('_', ' ')} {value!r}, the captioner reads {getattr(scene, name)!r}"
                 for name, value in differing.items()

@@ -6,8 +6,8 @@ from latentedit.latents.captions.change import Change
 from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.base import Backbone
 from latentedit_portraits.attributes import Attributes, draw_split
-from latentedit_portraits.captions import full_caption, parse
-from latentedit_portraits.rewriting import rewrite
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.rewriting import rewrite, stated
 
 _EXAMPLES = 22  # seed of the captions that are given as examples
 
@@ -24,7 +24,7 @@ class PortraitReader(AttributeClassifier):
 
     def stated(self, caption: str) -> Mapping[str, str]:
         """The attributes and values that a caption states."""
-        return parse(caption)
+        return stated(caption)
 
     def examples(self, count: int) -> list[str]:
         """Full captions of portraits that neither training nor tests have seen."""

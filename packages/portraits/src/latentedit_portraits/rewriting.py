@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.change import Change, Phrase, phrase_key
+from latentedit.latents.captions.change import Change, Phrase, phrase_key, read_phrases
 from latentedit.latents.worlds import NONE
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements
@@ -47,6 +47,21 @@ def rewrite(caption: str, change: Change) -> str:
         if phrase_key(old) != phrase_key(new):
             caption = _rewrite(caption, Change(old=old, new=new))
     return caption
+
+
+def stated(caption: str) -> dict[str, str]:
+    """What a caption states, also in words that only tell one phrase of the grammar from the others.
+
+    Example:
+        >>> stated("a person with pink hair, a smile")
+        {'mouth': 'smile', 'hair_color': 'pink'}
+    """
+    found = parse(caption)
+    for phrase in read_phrases(caption, lead=True).phrases:
+        readings = {} if parse(phrase.text) else _readings(phrase.text)
+        if len(readings) == 1:
+            found |= next(iter(readings.values()))
+    return found
 
 
 def _listed(words: str) -> list[str]:

@@ -54,7 +54,7 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
         ('a man with short hair, a blue shirt', 'a man with a hat, short hair, a blue shirt')
     """
     read = read_phrases(described, lead=True)
-    phrases = read.phrases if read.lead or not source.strip() else read.phrases[1:]
+    phrases = read.phrases if read.lead else read.phrases[1:]
     said = {word for text in (source, target) for word in map(_stem, _WORD.findall(text.casefold()))}
     added: dict[str, str] = {}
     for phrase in phrases:
@@ -78,7 +78,7 @@ def complete_phrases(
 
     Returns:
         The caption, without a lead such as "a person with" where the user gave none, and the phrases that are not the
-        user's. Words that the grammar does not know come last.
+        user's. Phrases that state nothing come last.
     """
     read = read_phrases(caption, lead=True)
     lead, own = read.lead, [phrase.text for phrase in read.phrases]
