@@ -71,7 +71,7 @@ def prepared(folder: Path) -> dict[str, tuple[Work, float]]:
     common = ("--model", model, "--workers", 1, "--quiet")
 
     def edit(_: Path) -> int:
-        words = ("--from", FROM, "--to", TO, "--method", "sdedit", "--batch", 1, "--device", "cpu")
+        words = ("--source-prompt", FROM, "--prompt", TO, "--method", "sdedit", "--batch", 1, "--device", "cpu")
         return typed("edit", photos, *words, *common, "-o", "run")
 
     def bench(here: Path) -> int:

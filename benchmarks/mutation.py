@@ -1,18 +1,20 @@
-"""Which bugs the tests see: random mutants of our sources, one at a time, each run against the tests of its module.
+"""Which bugs the tests see: random mutants of our sources, one at a time, each run against tests that execute its line.
 
-    python benchmarks/mutation.py                                       300 mutants of all packages
+    python benchmarks/mutation.py                  300 mutants of all packages
+    python benchmarks/mutation.py --seed 2         300 others
     python benchmarks/mutation.py --count 60 --module packages/bench/src/latentedit_bench/metrics/drift.py
 
-A mutant is killed if a test fails or takes too long. They are drawn by a hash, so unchanged code keeps its mutants, and
-what is finished is kept in out/ until the module or its tests change. Each runs in a fork of a process that has loaded
-the heavy libraries. No package may fall below its rate in results/mutation.json; --update stores the rates of this run.
+A mutant is killed if a test fails or takes too long. Mutants are drawn by a hash, so unchanged code keeps its mutants;
+each package gets 15 before any gets more. The tests of `make test` run once with coverage, later only changed ones, and
+what is finished is kept in out/ until the module or the tests change. Each mutant runs in a fork of a process that has
+loaded the heavy libraries. Equivalent mutants are listed in results/mutation.json with the reason, and do not count.
+The goal is 80 % in each package of the library; no rate may fall below the stored one. --update stores this run's.
 """
 
 import argparse
 import ast
 import collections
 import copy
-import functools
 import hashlib
 import importlib
 import json
@@ -20,19 +22,25 @@ import os
 import re
 import resource
 import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[1]
-STORED, FINISHED, LOG = ROOT / "results/mutation.json", ROOT / "out/mutation.json", ROOT / "out/mutation.log"
+STORED, FINISHED = Path("results/mutation.json"), Path("out/mutation.json")
+COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
+LEAST = 15  # mutants of each package
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
-CPU_S, WALL_S = 120, 600  # the second ends what waits
+TESTS_S, CPU_S = 10, 60  # measured time of the tests of a mutant; limit of its process, and 4 times that in wall time
 KILLED, SURVIVED, NO_IMPORT, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it too"
 
 BOUNDS = {"Lt": "LtE", "LtE": "Lt", "Gt": "GtE", "GtE": "Gt"}
@@ -40,7 +48,7 @@ SWAPS = {"Lt": "GtE", "LtE": "Gt", "Gt": "LtE", "GtE": "Lt", "Eq": "NotEq", "Not
 SWAPS |= {"Is": "IsNot", "IsNot": "Is", "And": "Or", "Or": "And", "Add": "Sub", "Sub": "Add", "Mult": "Div"}
 SWAPS |= {"Div": "Mult", "Pow": "Mult", "FloorDiv": "Mult", "Mod": "Mult", "MatMult": "Mult"}
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum", "maximum": "minimum"}
-UNTESTED = frozenset(("strict", "help", "label", "name", "title", "encoding", "stacklevel", "message"))
+UNTESTED = frozenset(("strict", "help", "label", "name", "title", "encoding", "stacklevel", "message", "device"))
 NO_CODE = frozenset(("annotation", "returns", "decorator_list", "bases"))
 
 
@@ -98,9 +106,15 @@ def parts(node: ast.AST) -> Iterator[Any]:
                 yield from parts(child)
 
 
-def drawn(files: Sequence[Path], count: int) -> list[dict[str, Any]]:
-    """The first by their hash; a second of a line only when every line has one."""
-    lines = collections.defaultdict[tuple[str, int], list[tuple[str, dict[str, Any], Any]]](list)
+def package_of(file: str) -> str:
+    """The package of the library that holds a file, or the other distribution."""
+    package, *below = file.split("src/")[1].split("/")
+    return f"{package}.{below[0]}" if below[1:] and package == "latentedit" else package
+
+
+def drawn(files: Sequence[Path], count: int, seed: int) -> list[dict[str, Any]]:
+    """Mutants ordered by hash: LEAST of each package first, and no second one of a line before every line has one."""
+    lines = collections.defaultdict[tuple[str, int], list[tuple[str, dict[str, Any]]]](list)
     for file in files:
         text, name = file.read_bytes(), file.relative_to(ROOT).as_posix()
         starts = [0, *(match.end() for match in re.finditer(b"\n", text))]
@@ -109,106 +123,166 @@ def drawn(files: Sequence[Path], count: int) -> list[dict[str, Any]]:
                 start = starts[node.lineno - 1]
                 begin, end = start + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
                 line, old = text[start:].split(b"\n", 1)[0], text[begin:end].decode()
-                key = hashlib.sha256(repr((name, line, node.col_offset, old, order)).encode()).hexdigest()
-                place = {"file": name, "line": node.lineno, "begin": begin, "end": end, "old": old}
-                lines[name, node.lineno].append((key, place, new))
+                key = hashlib.sha256(repr((seed, name, line, node.col_offset, old, order)).encode()).hexdigest()
+                other = ast.unparse(ast.fix_missing_locations(new))
+                other = f"({other})" if isinstance(new, ast.expr) else other
+                broken = text[:begin] + other.encode() + text[end:]
+                now = broken[start:].split(b"\n", 1)[0]
+                change = f"{name}: {line.decode().strip()} => {now.decode().strip()}"
+                mutant = {"file": name, "line": node.lineno, "broken": broken, "change": change}
+                lines[name, node.lineno].append((key, mutant))
     ranked = [(rank, *one) for line in lines.values() for rank, one in enumerate(sorted(line, key=lambda one: one[0]))]
-    chosen = sorted(ranked, key=lambda one: one[:2])[:count]
-    texts = [(place, new, ast.unparse(ast.fix_missing_locations(new))) for *_, place, new in chosen]
-    return [place | {"new": f"({text})" if isinstance(new, ast.expr) else text} for place, new, text in texts]
+    ordered = [mutant for *_, mutant in sorted(ranked, key=lambda one: one[:2])]
+    counts = collections.Counter[str]()
+    for mutant in ordered:
+        counts[package_of(mutant["file"])] += 1
+        mutant["late"] = counts[package_of(mutant["file"])] > LEAST
+    return sorted(ordered, key=lambda one: one["late"])[:count]
 
 
-def tests_of(file: str) -> list[str]:
-    """Test files of a module, three at most: of its name, then the shortest that import it, or else of its folder."""
-    *folders, stem = Path(file.split("src/")[1]).with_suffix("").parts
-    package = folders[0].removeprefix("latentedit").strip("_")
-    mirror = "/".join(["tests", *filter(None, [package]), *folders[1:]])
-    dotted = rf"\b{'.'.join(folders)}\.{stem}\b|from {'.'.join(folders)} import .*\b{stem}\b"
-    tests = sorted(Path("tests").rglob("test_*.py"), key=lambda place: place.stat().st_size)
-    mirrored = [place for place in tests if place.name == f"test_{stem}.py" and place.as_posix().startswith(mirror)]
-    near = [place for place in tests if place not in mirrored and re.search(dotted, place.read_text("utf-8"))]
-    beside = [place for place in tests if place.as_posix().startswith(mirror)]
-    return [place.as_posix() for place in (mirrored + near or beside)[:3]]
+def digest(tests: Iterable[str | Path]) -> str:
+    """Hash of node ids of tests, and of the contents of their files."""
+    names = sorted({str(test) for test in tests})
+    files = sorted({name.split("::")[0] for name in names})
+    return hashlib.sha256("\n".join(names).encode() + b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
-def run(tests: Sequence[str], broken: Path, text: bytes) -> tuple[str, list[str]]:
-    """What comes of a module with another text, in a fork of this process, and which tests failed."""
-    child, end = os.fork(), time.monotonic() + WALL_S
-    if child == 0:
-        os.setsid()
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-        log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.environ["COLUMNS"] = "9999"  # no name of a test is cut
-        real: Any = SourceFileLoader.get_code
+def failures(log: str) -> list[str]:
+    """Node ids of the tests that failed, from the output of pytest."""
+    return re.findall(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", log, re.MULTILINE)
 
-        def get_code(self: Any, name: str) -> Any:
-            return compile(text, self.path, "exec", dont_inherit=True) if self.path == str(broken) else real(self, name)
 
-        SourceFileLoader.get_code = get_code
-        words = ["-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-m", "not nightly", "-o", "addopts="]
-        os._exit(int(pytest.main([*words, *tests])))
-    while not (done := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.02)
-    failed = re.findall(r"^FAILED (.*?)(?: - .*)?$", LOG.read_text("utf-8", "replace"), re.MULTILINE)
+def measured(sources: Sequence[Path]) -> dict[str, float]:
+    """Seconds of each passing test of `make test`; runs those that changed, and adds the lines they run to COVERAGE."""
+    before = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"files": {}, "seconds": {}}
+    places = [*(path.relative_to(ROOT) for path in sources), *sorted(Path("tests").rglob("test_*.py"))]
+    files = {path.as_posix(): digest([path]) for path in places}
+    changed = [name for name, content in files.items() if before["files"].get(name) != content]
+    if not all(name.startswith("tests/") for name in changed):
+        COVERAGE.unlink(missing_ok=True)
+        before["seconds"], changed = {}, ["tests", "src", "packages"]
+    kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
+    seconds = collections.defaultdict[str, float](float, kept)
+    if changed:
+        words = ["-vv", "--tb=no", "-m", "not nightly", "--durations=0", "--cov=src", "--cov=packages", "--cov-append"]
+        words += [f"--cov-config={os.devnull}", "--cov-context=test", "--cov-report="]
+        variables = os.environ | {"COVERAGE_FILE": str(COVERAGE), "COLUMNS": "9999"}
+        command = [sys.executable, "-m", "pytest", *words, *changed]
+        log = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=False).stdout
+        for took, test in re.findall(r"^ *([\d.]+)s +(?:setup|call) +(.*)$", log, re.MULTILINE):
+            seconds[test] += float(took)
+        for test in failures(log):
+            seconds.pop(test, None)
+        MEASURED.write_text(json.dumps({"files": files, "seconds": seconds}))
+    return seconds
+
+
+def tests_of(mutant: dict[str, Any], lines: CoverageData, seconds: dict[str, float]) -> list[str]:
+    """Tests that run the line, then others of its module, since imports and caches run it in one test only.
+
+    One test of each way through the module comes first, those of its package and fast ones before others.
+    """
+    found = sorted(lines.contexts_by_lineno(str(ROOT / mutant["file"])).items())
+    contexts = {line: {one.rsplit("|")[0] for one in ones} & seconds.keys() for line, ones in found}
+    ways = collections.defaultdict[str, list[int]](list)
+    for line, tests in contexts.items():
+        for test in tests:
+            ways[test].append(line)
+    at = max((line for line in contexts if line <= mutant["line"]), default=0)
+    folder, left, chosen = package_of(mutant["file"]).split(".")[-1].removeprefix("latentedit_"), TESTS_S, list[str]()
+    for tests in (contexts.get(at, set[str]()), ways.keys()):
+        same, ranked = collections.Counter[tuple[int, ...]](), list[tuple[int, bool, float, str]]()
+        for far, took, test in sorted((folder not in one.split("/"), seconds[one], one) for one in tests - set(chosen)):
+            same[tuple(ways[test])] += 1
+            ranked.append((same[tuple(ways[test])], far, took, test))
+        chosen += [test for *_, test in sorted(ranked)]
+    return [test for test in chosen if seconds[test] < left and (left := left - seconds[test])] or chosen[:1]
+
+
+def run(tests: Sequence[str], broken: Path, text: bytes, *words: str, cpu_s: int = CPU_S) -> tuple[str, list[str]]:
+    """Run tests against a module with another text in a fork; return the result and the tests that failed."""
+    with tempfile.TemporaryFile() as log:
+        child, end = os.fork(), time.monotonic() + 4 * cpu_s
+        if child == 0:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            os.environ["COLUMNS"] = "9999"  # no name of a test is cut
+            real: Any = SourceFileLoader.get_code
+
+            def get_code(self: Any, name: str) -> Any:
+                ours = self.path == str(broken)
+                return compile(text, self.path, "exec", dont_inherit=True) if ours else real(self, name)
+
+            SourceFileLoader.get_code = get_code
+            # Rewriting of assertions would read the modules of doctests itself.
+            words = ("-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", *words)
+            os._exit(int(pytest.main([*words, *tests])))
+        while not (done := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > end:
+                os.killpg(child, signal.SIGKILL)
+            time.sleep(0.02)
+        log.seek(0)
+        failed = failures(log.read().decode(errors="replace"))
     status = os.waitstatus_to_exitcode(done[1])
     return {0: SURVIVED, 5: SURVIVED, 2: NO_IMPORT, 4: NO_IMPORT}.get(status, KILLED), failed
 
 
-@functools.cache
-def sound(test: str) -> bool:
-    """Whether a test passes without any mutant."""
-    return run([test], ROOT, b"")[0] != KILLED
-
-
-def result_of(mutant: dict[str, Any]) -> str:
-    """Of this run or of an earlier one."""
-    finished = json.loads(FINISHED.read_text()) if FINISHED.exists() else {}
-    tests, text = tests_of(mutant["file"]), Path(mutant["file"]).read_bytes()
-    broken = text[: mutant["begin"]] + mutant["new"].encode() + text[mutant["end"] :]
-    known = hashlib.sha256(broken + b"".join(Path(one).read_bytes() for one in tests)).hexdigest()
-    if known not in finished:
+def result_of(mutant: dict[str, Any], tests: Sequence[str], finished: dict[str, Any]) -> dict[str, str]:
+    """The result, the test that failed and a hash of the tests; from an earlier run if these tests are unchanged."""
+    known = hashlib.sha256(mutant["broken"]).hexdigest()
+    one = finished.get(known, {"killer": "", "tests": ""})
+    if one["tests"] != digest([one["killer"]] if Path(one["killer"].split("::")[0]).is_file() else tests):
         began = time.monotonic()
-        result, failed = run(tests, ROOT / mutant["file"], broken) if tests else (SURVIVED, [])
-        finished[known] = result if all(map(sound, failed)) else UNSOUND
+        result, failed = run(tests, ROOT / mutant["file"], mutant["broken"], "-x") if tests else (SURVIVED, [])
+        one = {"result": result, "killer": "".join(failed[:1]), "tests": digest(failed[:1] or tests)}
+        finished[known] = one
         FINISHED.write_text(json.dumps(finished))
-        told = f"{mutant['file']}:{mutant['line']}: {mutant['old']!r} -> {mutant['new']!r}"
-        print(f"{time.monotonic() - began:.1f} s, {finished[known]}: {told}", flush=True)
-    return finished[known]
+        print(f"{time.monotonic() - began:.1f} s, {result}: {mutant['change']}", flush=True)
+    return one
 
 
 def main() -> None:
     """Draw, run, compare."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=300)
+    options.add_argument("--seed", type=int, default=1, help="of the draw")
     options.add_argument("--module", action="append", default=[], help="draw from this file; repeatable")
     options.add_argument("--update", action="store_true", help="store the rates")
     chosen = options.parse_args()
     os.chdir(ROOT)
     FINISHED.parent.mkdir(exist_ok=True)
+    sources = [*sorted(ROOT.glob("src/**/*.py")), *sorted(ROOT.glob("packages/*/src/**/*.py"))]
+    seconds, lines = measured(sources), CoverageData(str(COVERAGE))
+    lines.read()
+    stored = json.loads(STORED.read_text()) if STORED.exists() else {"equivalent": {}, "killed": {}}
+    finished = json.loads(FINISHED.read_text()) if FINISHED.exists() else {}
     for name in HEAVY:
         importlib.import_module(name)
-    sources = [*sorted(ROOT.glob("src/**/*.py")), *sorted(ROOT.glob("packages/*/src/**/*.py"))]
     files = [Path(one).resolve() for one in chosen.module] or [one for one in sources if "miniatures" not in one.parts]
+    mutants = [one for one in drawn(files, chosen.count, chosen.seed) if one["change"] not in stored["equivalent"]]
+    results = [(one, result_of(one, tests_of(one, lines, seconds), finished)) for one in mutants]
+    killers = sorted({result["killer"] for _, result in results} - {""})
+    unsound = run(killers, ROOT, b"", cpu_s=10 * CPU_S)[1] if killers else []
     counts = collections.defaultdict[str, list[int]](lambda: [0, 0])
-    for mutant in drawn(files, chosen.count):
-        result, (package, *below) = result_of(mutant), mutant["file"].split("src/")[1].split("/")
-        for name in ("all", f"{package}.{below[0]}" if below[1:] and package == "latentedit" else package):
-            counts[name][0] += result == KILLED
-            counts[name][1] += result in (KILLED, SURVIVED)
+    for mutant, result in results:
+        outcome = UNSOUND if result["killer"] in unsound else result["result"]
+        if outcome != KILLED:
+            print(f"{outcome}: {mutant['change']}")
+        for name in ("all", package_of(mutant["file"])):
+            counts[name][0] += outcome == KILLED
+            counts[name][1] += outcome in (KILLED, SURVIVED)
     rates = {name: {"mutants": mutants, "killed": killed} for name, (killed, mutants) in sorted(counts.items())}
     print("\n".join(f"{name:25} {one['killed']:4} of {one['mutants']:4}" for name, one in rates.items()))
     if chosen.update:
-        STORED.write_text(json.dumps(rates, indent=1) + "\n")
+        stored["killed"][str(chosen.seed)] = rates
+        STORED.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
     elif not chosen.module:
-        stored = json.loads(STORED.read_text()) if STORED.exists() else {}
-        pairs = {name: (one, stored[name]) for name, one in rates.items() if name in stored}
-        lower = [n for n, (a, b) in pairs.items() if a["killed"] * b["mutants"] < b["killed"] * a["mutants"]]
-        if lower:
-            raise SystemExit(f"the kill rate fell in {', '.join(lower)}. Test what survived")
+        before = stored["killed"].get(str(chosen.seed), {})
+        least = {name: one["killed"] / one["mutants"] for name, one in before.items()}
+        if low := [name for name, one in rates.items() if one["killed"] < least.get(name, 0) * one["mutants"]]:
+            raise SystemExit(f"too few mutants are killed in {', '.join(low)}. Test what survived")
 
 
 if __name__ == "__main__":

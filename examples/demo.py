@@ -1,7 +1,7 @@
-"""``make demo``: a portrait as a picture file, glasses added from the command line, the result read back.
+"""``make demo``: save a portrait, add glasses on the command line, classify the result.
 
-Writes source.png, edited.png and sheet.png under out/demo/, and fails if the attribute reader does not find glasses, or
-finds any other attribute changed.
+Writes source.png, edited.png and sheet.png to out/demo/, and fails if the attribute classifier does not see glasses, or
+sees any other attribute changed.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from latentedit.cli.main import run
-from latentedit.latents.classifier import to_pixels
 from latentedit.latents.pictures import Picture
+from latentedit.latents.worlds import to_pixels
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader
@@ -23,13 +23,13 @@ FOLDER = Path("out/demo")
 
 
 def read_file(reader: PortraitReader, path: Path) -> Attributes:
-    """What the attribute reader sees in a picture file of 128 x 128 pixels."""
+    """The attributes that the classifier sees in an image file of 128 x 128 pixels."""
     pixels = np.asarray(Picture.open(path).image.convert("RGB"))
     return reader.attributes(to_pixels(pixels[None], torch.device("cpu")))[0]
 
 
 def main() -> int:
-    """Make the pictures; 0 when glasses and nothing else was added."""
+    """Write the images; return 0 if glasses and nothing else were added."""
     source, edited, sheet = (FOLDER / f"{name}.png" for name in ("source", "edited", "sheet"))
     FOLDER.mkdir(parents=True, exist_ok=True)
     portrait = next(item for item in draw_split("test", 50, seed=3) if item.accessory == "none")

@@ -2,8 +2,8 @@
 """
 # Directions as files
 
-A change is found on one picture, kept in a file, and put on another picture, alone and with a second change:
-`python examples/directions.py` writes them to `out/examples/`.
+Identify a change on one image, save it to a file, and apply it to another image, alone and with a second change:
+`python examples/directions.py` writes the results to `out/examples/`.
 """
 
 # %%
@@ -27,7 +27,7 @@ me, you = (le.encode(model, folder / f"{name}.png") for name in ("me", "you"))
 
 # %% [markdown]
 """
-The file holds the direction as numbers (safetensors), how it was found, and for which model: another model refuses it.
+The file contains the direction (safetensors), its method and its model: loading it with another model is an error.
 """
 
 # %%
@@ -37,7 +37,7 @@ print(glasses.method, glasses.fingerprint)
 
 # %% [markdown]
 """
-On the other picture it is the same displacement. Whether it does the same there is measured, not assumed.
+On the other image the displacement is the same. Its effect may differ; the verdict measures it.
 """
 
 # %%
@@ -47,7 +47,7 @@ print(edit.verdict.text)
 
 # %% [markdown]
 """
-Of two directions on one picture the cross-talk says how much of each comes along with the other.
+With two directions, the cross-talk states how much of each comes along with the other.
 """
 
 # %%
@@ -58,7 +58,7 @@ print(both.cross_talk)
 
 # %% [markdown]
 """
-An edit keeps the way back, in memory as in the PNG that it was saved to.
+You can undo an edit, in memory or from its PNG file.
 """
 
 # %%

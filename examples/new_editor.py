@@ -2,9 +2,9 @@
 """
 # An editor of your own
 
-An editor is one class: a frozen dataclass of its settings with a method that moves latents. This file has one, uses it
-on a picture, and holds it against the laws of all editors: `python examples/new_editor.py`, or for the laws alone
-`python -m pytest examples/new_editor.py`.
+An editor is one class: a frozen dataclass of its settings with a method that moves latents. This file defines one,
+edits an image with it, and tests it with the editor contract: `python examples/new_editor.py`, or for the contract
+alone `python -m pytest examples/new_editor.py`.
 """
 
 # %%
@@ -28,8 +28,8 @@ from latentedit_portraits.render import render
 
 # %% [markdown]
 """
-The picture is noised once up to a level, `z = (1 - s) x + s e`, and moved by the difference of two velocities there.
-The backbone may be any model: it only ever gives `velocity(z, s, condition)`.
+The image is noised once to a level, `z = (1 - s) x + s e`, and moved by the difference of two velocities. The backbone
+may be any model: it only provides `velocity(z, s, condition)`.
 """
 
 
@@ -48,11 +48,11 @@ class OneNoisyStep(Editor):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """The two velocities are then the same."""
+        """The two velocities are then equal."""
         return True
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Two, however long the way."""
+        """Two, at any strength but 0."""
         return 0 if strength == 0 else 2
 
     def _edit(
@@ -68,26 +68,26 @@ class OneNoisyStep(Editor):
 
 # %% [markdown]
 """
-Its contract: the identity at strength 0, the same result for the same seed, no influence of neighbours in a batch, a
-cost that is what it says, and more. The laws run on a mixture of Gaussians, without any weights.
+Its contract: the identity at strength 0, the same result for the same seed, independence of the rest of the batch, the
+stated cost, and more. The tests run on a mixture of Gaussians, without any weights.
 """
 
 
 # %%
 class TestOneNoisyStep(EditorContract):
-    """Every law of `Editor`."""
+    """The contract of `Editor`."""
 
     @pytest.fixture
     def editor(self) -> Editor:
-        """With its defaults."""
+        """The editor with its defaults."""
         return OneNoisyStep()
 
 
 # %% [markdown]
 """
-On a picture, measured and judged as every editor is. Registered in the `pyproject.toml` of a package under
-`[project.entry-points."latentedit.editors"]`, as in `examples/stranger`, it is found by its name: by
-`method="one-noisy-step"` and by `latentedit edit --method`.
+Edit an image, with the measures and the verdict of every editor. If you register the class in the `pyproject.toml` of a
+package under `[project.entry-points."latentedit.editors"]`, as in `examples/stranger`, you can select it by name, with
+`method="one-noisy-step"` or `latentedit edit --method`.
 """
 
 # %%

@@ -1,12 +1,12 @@
 # %% [markdown]
 """
-# A diffusers pipeline of your own
+# Your own diffusers pipeline
 
-latentedit takes a pipeline that is loaded already, as it is: its dtype, its device, its LoRA, its offloading.
+Pass a pipeline that you have loaded, with its dtype, device, LoRAs and offloading.
 
-* `python examples/own_pipeline.py photo.jpg` edits a photograph with FLUX.2 Klein, fetched from the hub on first use
-* `python examples/own_pipeline.py --miniature` runs the same lines with a tiny pipeline of that class with random
-  weights: it shows that everything fits together, and draws noise
+* `python examples/own_pipeline.py photo.jpg` edits a photograph with FLUX.2 Klein, downloaded from the hub on first use
+* `python examples/own_pipeline.py --miniature` runs the same code with a tiny pipeline of that class and random
+  weights: it shows that the code works, and draws noise
 """
 
 # %%
@@ -20,7 +20,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.testing.miniatures.flow import flux2_klein
 
-MINIATURE = "--miniature" in sys.argv  # in a notebook write down both: True or False, and the name of a file
+MINIATURE = "--miniature" in sys.argv  # in a notebook, set both: True or False, and a file name
 PHOTO = "photo.jpg" if MINIATURE else sys.argv[-1]
 
 folder = Path("out/examples")
@@ -28,8 +28,8 @@ folder.mkdir(parents=True, exist_ok=True)
 
 # %% [markdown]
 """
-Load the pipeline as you always do; `pipe.load_lora_weights(...)` and `pipe.enable_model_cpu_offload()` come before it
-is handed over.
+Load the pipeline as usual; call `pipe.load_lora_weights(...)` and `pipe.enable_model_cpu_offload()` before
+`from_pipeline`.
 """
 
 # %%
@@ -45,18 +45,18 @@ model = le.from_pipeline(pipe, settings={"sizes": [64, 64, 96]} if MINIATURE els
 
 # %% [markdown]
 """
-Such a model has no captioner of its own: say what the picture shows, or name one with `captioner=`.
+The model has no captioner: describe the image, or choose one with `captioner=`.
 """
 
 # %%
-words = {"caption": "a photo of a man in a park", "to": "a photo of a man with a beard in a park"}
+words = {"source_prompt": "a photo of a man in a park", "prompt": "a photo of a man with a beard in a park"}
 edit = le.edit(model, picture, **words, strength=0.8)
 edit.save(folder / "own.png")
 print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 
 # %% [markdown]
 """
-That was `flowedit`, the default for a model that nobody tuned. Every other editor runs on it too, by its name:
+That was `flowedit`, the default for a model without tuned settings. Select any other editor by its name:
 `latentedit edit --help` lists them.
 """
 

@@ -1,9 +1,9 @@
 # %% [markdown]
 """
-# A picture with a slider
+# An image with a slider
 
-One change of one picture at several strengths, as a page that needs no server: `python examples/slider.py` writes
-`out/examples/slider.html`, to be opened in any browser or sent to somebody.
+One change at several strengths, as a page that needs no server: `python examples/slider.py` writes
+`out/examples/slider.html`, which opens in any browser.
 """
 
 # %%
@@ -18,8 +18,8 @@ folder.mkdir(parents=True, exist_ok=True)
 
 # %% [markdown]
 """
-The bundled model knows drawn portraits of 128 x 128 pixels. With a model of your own, see `own_pipeline.py`, any
-photograph does in the place of this one.
+The bundled model was trained on drawn portraits of 128 x 128 pixels. To use a photograph instead, load your own model
+(see `own_pipeline.py`).
 """
 
 # %%
@@ -32,8 +32,8 @@ print(latent.captions[0])
 
 # %% [markdown]
 """
-A direction is found once, and then moved along at every strength: 0 is the picture itself, 1 the whole change. The
-verdict says how much of the change the model sees in each picture.
+A direction is identified once and applied at every strength: 0 is the original image, 1 the full change. The verdict
+reports how much of the change the model detects in each image.
 """
 
 # %%
@@ -44,7 +44,7 @@ for edit in strip:
 
 # %% [markdown]
 """
-Left of the wipe is the picture, right of it the edit. The keys of the arrows move the slider.
+Left of the divider is the original, right of it the edit. The arrow keys move the slider.
 """
 
 # %%

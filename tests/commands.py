@@ -143,7 +143,17 @@ def made(
     def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
         place, asked = tmp_path / f"{name}.safetensors", (picture.read_bytes(), *more, to)
         if asked not in kept_files:
-            wanted = ("--from", "a person with no glasses", "--to", to, "--model", miniature, "--quiet", "-o", place)
+            wanted = (
+                "--source-prompt",
+                "a person with no glasses",
+                "--prompt",
+                to,
+                "--model",
+                miniature,
+                "--quiet",
+                "-o",
+                place,
+            )
             assert run([str(item) for item in ("direction", "make", picture, *wanted, *more)]) == 0
             kept_files[asked] = place.read_bytes()
         place.write_bytes(kept_files[asked])

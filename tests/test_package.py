@@ -32,14 +32,16 @@ UNDER_ANOTHER_NAME = {
 
 def test_import_loads_nothing_heavy() -> None:
     code = (
-        "import sys, latentedit, latentedit.directions, latentedit.editors\n"
+        "import sys, latentedit, latentedit.directions, latentedit.editors, latentedit.geometry\n"
         "latentedit.__version__, dir(latentedit)\n"
         "print(sorted({'torch', 'diffusers', 'transformers', 'numpy', 'pytest', 'typer'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("package", ["latentedit", "latentedit.directions", "latentedit.editors"])
+@pytest.mark.parametrize(
+    "package", ["latentedit", "latentedit.directions", "latentedit.editors", "latentedit.geometry"]
+)
 def test_public_names_exist(package: str) -> None:
     """By names that are no modules of theirs, so that what is imported first does not matter."""
     module = importlib.import_module(package)

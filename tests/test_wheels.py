@@ -83,7 +83,7 @@ def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], p
     for arguments, said in (
         (("bench", "run"), "pip install ./packages/bench"),
         (("edit", picture, "--change", "=> glasses"), "pip install ./packages/portraits"),
-        (("edit", picture, "--to", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
+        (("edit", picture, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 2

@@ -32,7 +32,7 @@ def strip() -> None:
     for change in changes:
         shown = next(one for one in portraits if change.replace("=> ", ", ") not in full_caption(one))
         portraits.remove(shown)
-        latent = le.encode(model, render(shown), caption=full_caption(shown))
+        latent = le.encode(model, render(shown), source_prompt=full_caption(shown))
         strengths = [step / 8 for step in range(9)]
         columns.append(le.sweep(latent, le.identify(latent, change=change), strengths=strengths))
     frames: list[Image.Image] = []
@@ -97,10 +97,10 @@ def page() -> None:
             tab.page.goto(address)
         tab.page.locator("#le-examples button").nth(1).click()
         tab.page.wait_for_selector("#le-preview img")
-        tab.page.get_by_text("More changes at once").click()
-        tab.page.get_by_label("What should change").fill("=> round glasses")
+        tab.page.get_by_text("More changes", exact=True).click()
+        tab.page.get_by_label("What to change").fill("=> round glasses")
         tab.page.get_by_label("Change 2").fill("long brown hair => short brown hair")
-        tab.page.get_by_text("More changes at once").click()
+        tab.page.get_by_text("More changes", exact=True).click()
         tab.page.locator("#le-edit").click()
         tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
         tab.page.wait_for_timeout(1000)  # what opens and closes has come to rest

@@ -24,7 +24,7 @@ def main() -> None:
 def filled(page: str) -> str:
     """The page with the table between its marks: costs are those of the settings stored for the bundled model."""
     latent = latentedit.encode(latentedit.load("portraits"), ROOT / "docs" / "pictures" / "me.png")
-    head = "| method | what it does | papers | evaluations | same text, same picture |"
+    head = "| method | what it does | papers | evaluations | identity |"
     rows = [head, f"|{' --- |' * 5}", *(_row(name, latent) for name in EDITORS.names())]
     return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
 

@@ -26,7 +26,7 @@ from latentedit.latents.encode import encode
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 from latentedit.models.codec import PATCH, pack, unpack
-from latentedit.models.packed import positions
+from latentedit.models.flow import positions
 from latentedit.models.registry import bundled_folder, load
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, draw_caption, parse

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from latentedit.core.flow import per_element
 from latentedit.core.rng import seeded
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.latents.classifier import to_pixels
+from latentedit.latents.worlds import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.pixels import SIDE, draw_discs, shrink
 from training.data import SEED, draw_framed, render_kept

@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from latentedit.latents.classifier import AttributeClassifier, to_pixels
 from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.worlds import Described, World
+from latentedit.latents.worlds import AttributeClassifier, Described, to_pixels
 from latentedit.models.registry import load
 from latentedit_scenes.attributes import PARTS, is_novel
 from latentedit_scenes.attributes import Attributes as Scene
 from latentedit_scenes.domain import SCENES
 from training.codec import reconstruction_psnr_db
-from training.data import SEED, render_world
+from training.data import SEED, World, render_world
 from training.loop import Training
 
 # Pictures of the test split that are read and reconstructed, and captions that are drawn, so many at once.

@@ -12,9 +12,8 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
-from latentedit.latents.classifier import AttributeClassifier
 from latentedit.latents.drawing import write_reference
-from latentedit.latents.worlds import World
+from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit_keep.files import write_text
@@ -26,7 +25,7 @@ from latentedit_scenes.reader import SceneReader
 from training import pixels
 from training.classifiers import fit_framer
 from training.codec import build_autoencoder
-from training.data import SEED, portrait_pictures, render_kept
+from training.data import SEED, World, portrait_pictures, render_kept
 from training.folder import card_text
 from training.kontext import instruction_following, train_kontext
 from training.loop import Plan, Training, read_plans

@@ -14,12 +14,11 @@ from torch.nn import functional
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.core.rng import seeded
-from latentedit.latents.classifier import AttributeClassifier
-from latentedit.latents.worlds import World
+from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.attention import differentiable_attention
 from training.classifiers import fit_reader
 from training.codec import CHANNELS, fit_autoencoder, normalised_latents, reconstruct
-from training.data import SEED, kept_array
+from training.data import SEED, World, kept_array
 from training.folder import write_pipeline
 from training.loop import FitSettings, Plan, Training, mixed_precision
 from training.texts import TEXT_WIDTH, CaptionBatches, attribute_loss, clip_config

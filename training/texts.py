@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTokenizer, T5Tokenizer
 
-from latentedit.latents.classifier import split_logits
-from latentedit.latents.worlds import Described, World
+from latentedit.latents.worlds import Described, split_logits
+from training.data import World
 
 TEXT_WIDTH = 128
 """Of the hidden states of all text encoders."""

@@ -9,15 +9,16 @@ from latentedit._version import __version__ as __version__
 from latentedit.core.lazy import exports
 
 if TYPE_CHECKING:
-    from latentedit import directions as directions
     from latentedit import editors as editors
+    from latentedit import geometry as geometry
     from latentedit.core import errors as errors
     from latentedit.core.condition import Condition as Condition
     from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
     from latentedit.display.viewer import view as view
+    from latentedit.editing.discovery import discover as discover
+    from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay
-    from latentedit.editing.request import EditRequest as EditRequest
     from latentedit.editing.result import EditResult as EditResult
     from latentedit.editing.session import Session as Session
     from latentedit.editing.undo import undo as undo
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
     from latentedit.models.registry import load as load
     from latentedit_keep.api import KeepResult as KeepResult
     from latentedit_keep.api import keep as keep
-    from latentedit_keep.api import kept as kept
+    from latentedit_keep.api import wrap_pipeline as wrap_pipeline
 
-__getattr__, __dir__, __all__ = exports(__name__)
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "EditRequest": "latentedit.editing.request.EditRequest",
+        "directions": "latentedit.directions",
+        "kept": "latentedit_keep.wrap_pipeline",
+    },
+)

@@ -58,7 +58,7 @@ class Visitor:
         return self.page.locator("#le-caption textarea").input_value()
 
     def wish(self, change: str) -> None:
-        self.page.get_by_label("What should change").fill(change)
+        self.page.get_by_label("What to change").fill(change)
 
     def press(self, name: str) -> None:
         self.page.locator(f"#le-{name}").click()
@@ -78,7 +78,7 @@ class Visitor:
         return self.page.frame_locator("iframe.le-viewer")
 
     def says(self, text: str) -> None:
-        expect(self.page.locator("#le-said")).to_contain_text(text, timeout=PATIENCE_MS)
+        expect(self.page.locator("#le-message")).to_contain_text(text, timeout=PATIENCE_MS)
 
     def downloads(self, name: str, folder: Path) -> Path:
         with self.page.expect_download() as waiting:
@@ -160,7 +160,7 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     with page.expect_file_chooser() as chooser:
         guest.press("direction")
     chooser.value.set_files(direction)
-    expect(page.get_by_label("What should change")).to_have_value("grey-red.safetensors")
+    expect(page.get_by_label("What to change")).to_have_value("grey-red.safetensors")
     guest.edit("grey-red.safetensors")
 
     assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
@@ -190,7 +190,7 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     guest.says("<svg onload=window.hacked=1>")
     assert guest.page.evaluate("window.hacked") is None
     assert guest.viewer.locator("body").evaluate("() => window.hacked") is None
-    assert guest.page.locator("#le-said svg, #le-history b, #le-preview img[src=x]").count() == 0
+    assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0
 
 
 @pytest.mark.nightly
@@ -204,9 +204,9 @@ def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_cl
     guest.press("edit")
     guest.says("me.png")
     expect(guest.history).to_have_count(1)
-    guest.page.get_by_role("button", name="Edit anyway").click()
+    guest.page.get_by_role("button", name="Edit it anyway").click()
     expect(guest.history).to_have_count(2, timeout=PATIENCE_MS)
-    expect(guest.page.get_by_role("button", name="Edit anyway")).to_have_count(0)
+    expect(guest.page.get_by_role("button", name="Edit it anyway")).to_have_count(0)
     guest.edit("red => green")
 
 
@@ -219,7 +219,7 @@ def test_a_cancelled_edit_leaves_everything_as_it_was(guest: Visitor, model: Pau
     assert model.waits.wait(60)
     expect(guest.page.locator("#le-working")).to_contain_text("evaluations")
     guest.press("cancel")
-    guest.says("stopped")
+    guest.says("Cancelled")
     model.goes_on.set()
     guest.edit("grey => green")
     expect(guest.history).to_have_count(2)

@@ -40,7 +40,7 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, 
     assert (visit.current.caption, visit.current.notes) == ("grey", ()), "the picture was read"
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
     assert entry.edit is not None
-    latent = le.encode(colours, grey(), caption=SCENE)
+    latent = le.encode(colours, grey(), source_prompt=SCENE)
     expected = le.sweep(latent, le.identify(latent, change=RED.text), strengths=[0.8 * one for one in STRENGTHS])
     for made, wanted in zip(entry.edit.results, expected, strict=True):
         assert same_picture(made.image, wanted.image)
@@ -51,7 +51,7 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, 
 
 def test_several_changes_have_a_strength_each_and_cross_talk(colours: ColourBackbone, visit: VisitorSession) -> None:
     wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=1.0), Change(text=" ")]
-    with pytest.raises(ConfigError, match="zero length"):  # the model knows no hats
+    with pytest.raises(ConfigError, match="mean the same"):  # the model knows no hats
         visit.edit(wishes, **EIM)
     red = visit.edit([RED], **EIM).edit
     visit.undo(model="colours")
@@ -64,7 +64,7 @@ def test_several_changes_have_a_strength_each_and_cross_talk(colours: ColourBack
     assert last.cross_talk is not None
     assert last.cross_talk.shape == (2, 2)
     assert [one.strength for one in last.record.directions] == [0.5, 0.25]
-    latent = le.encode(colours, grey(), caption=SCENE)
+    latent = le.encode(colours, grey(), source_prompt=SCENE)
     wanted = le.manipulate(latent, [le.identify(latent, change=RED.text), direction], strength=[0.5, 0.25])
     assert same_picture(last.image, wanted.image)
 
@@ -74,7 +74,7 @@ def test_other_methods_edit_towards_the_same_caption(colours: ColourBackbone, vi
     entry = visit.edit([RED], **more)
     assert entry.edit is not None
     assert entry.edit.directions == {}
-    wanted = le.edit(colours, grey(), change=RED.text, caption=SCENE, method="sdedit", strength=0.5)
+    wanted = le.edit(colours, grey(), change=RED.text, source_prompt=SCENE, method="sdedit", strength=0.5)
     assert same_picture(entry.edit.results[2].image, wanted.image)
     with pytest.raises(ConfigError, match="no direction to save"):
         visit.direction_files()
@@ -114,7 +114,7 @@ def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.Monke
     monkeypatch.setattr("latentedit.app.visitor.MAX_ENTRIES", 4)
     first = visit.edit([RED], **EIM)
     visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
-    assert [entry.title for entry in visit.entries] == ["the picture", "grey => red (1)", "red => green (1)"]
+    assert [entry.title for entry in visit.entries] == ["original", "grey => red (1)", "red => green (1)"]
     assert visit.go_to(1) is first
     for index in (-1, 3):
         with pytest.raises(ConfigError, match="3"):
@@ -132,7 +132,7 @@ def test_a_strength_that_was_not_rendered_is_exact(colours: ColourBackbone, visi
     visit.edit([Change(text="red => blue")], **more)
     visit.go_to(1)
     result = visit.settle(0.6)
-    latent = le.encode(colours, grey(), caption=SCENE)
+    latent = le.encode(colours, grey(), source_prompt=SCENE)
     wanted = le.manipulate(latent, le.identify(latent, change=RED.text), strength=0.6)
     assert result is not None
     assert visit.current is not None
@@ -194,13 +194,13 @@ def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(
         visit.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
-    with pytest.raises(StoppedError, match="as they were"):
+    with pytest.raises(StoppedError, match="unchanged"):
         visit.edit([RED], **EIM, progress=progress)
     assert len(steps) == 1
     assert "evaluations" in steps[0]
     real = Session.run
     monkeypatch.setattr(Session, "run", run)
-    with pytest.raises(StoppedError, match="as they were"):
+    with pytest.raises(StoppedError, match="unchanged"):
         visit.edit([RED], **EIM)
     monkeypatch.setattr(Session, "run", real)
     assert len(visit.entries) == 1
@@ -210,7 +210,7 @@ def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(
 def test_a_visitor_who_left_has_nothing_more_computed(visit: VisitorSession) -> None:
     visit.close()
     assert visit.entries == []
-    with pytest.raises(ConfigError, match="picture"):
+    with pytest.raises(ConfigError, match="no image yet"):
         visit.edit([RED], **EIM)
     with pytest.raises(StoppedError, match="closed"):
         visit.open(png(grey()), "a.png", model="colours")
@@ -246,14 +246,14 @@ def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone) -> 
     assert visit.current is None
     entry = VisitorSession(Models(ColourBackbone())).open(png(noisy()), "a.png", model="colours")
     assert entry.caption == ""
-    assert entry.notes == ("the model colours has no captioner: describe the picture",)
+    assert entry.notes == ("The model colours has no captioner. Describe the image.",)
 
 
 @pytest.mark.parametrize(
     ("wishes", "more", "message"),
     [
         ([], {}, "no edit requested"),
-        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the picture"),
+        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the original"),
         ([RED, RED], {}, "not words"),
         ([RED], {"method": "../eim"}, "\\.\\./eim"),
         ([RED], {"model": "/etc"}, "/etc"),

@@ -95,13 +95,13 @@ def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: l
 
 def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
     spec = cut(model, pictures).spec
-    direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
+    direction = verbs.identify(encode(model, pictures[0].path, source_prompt=FROM), prompt=TO)
     others: dict[str, Any] = {
         "change": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
         "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
         "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
         "seed": cut(model, pictures, EditRequest(seed=1)).spec,
-        "local": cut(model, pictures, EditRequest(local=False)).spec,
+        "local": cut(model, pictures, EditRequest(auto_mask=False)).spec,
         "batch": cut(model, pictures, batch=3).spec,
     }
     for name, other in others.items():
@@ -111,7 +111,7 @@ def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[Edi
 @pytest.mark.nightly
 def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
     made = done(cut(model, pictures), 0)
-    results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
+    results = verbs.edit(model, [one.path for one in pictures[:2]], prompt=TO, source_prompt=FROM)
     place = tmp_path / "other name.png"
     for one, result, row in zip(pictures, results, made.rows, strict=False):
         result.save(place)
@@ -146,7 +146,9 @@ def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictur
     """It was sent the plan, has a model of its own, and does not see the pictures' files."""
     wanted = EditRequest(change=("no glasses => glasses", "=> a smile")) if what == "change" else EditRequest()
     if what == "direction":
-        wanted = EditRequest(direction=(verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO),))
+        wanted = EditRequest(
+            direction=(verbs.identify(encode(model, pictures[2].path, source_prompt=FROM), prompt=TO),)
+        )
     pictures = pictures if what == "to" else [dataclasses.replace(one, target=None) for one in pictures]
     work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=elsewhere(folder))))
     carried = work.task(work.units[0])
@@ -191,13 +193,13 @@ def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], t
 
 @pytest.mark.nightly
 def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no captioner\. Give `caption`, or a `captioner`"):
+    with pytest.raises(ConfigError, match=r"has no captioner\. Give `source_prompt`, or a `captioner`"):
         cut(model, [dataclasses.replace(one, caption=None) for one in pictures])
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
-    direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
+    direction = verbs.identify(encode(other, pictures[0].path, source_prompt=FROM), prompt=TO)
     with pytest.raises(ConfigError, match="was found in another model"):
         cut(model, pictures, EditRequest(direction=(direction,)))
-    with pytest.raises(ModelError, match="Install the same everywhere"):
+    with pytest.raises(ModelError, match="Install these there"):
         cut(other, pictures, load=elsewhere(folder)).start()
 
 
@@ -209,11 +211,11 @@ def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
     (tmp_path / "z.tiff").symlink_to(tmp_path / "nowhere.tiff")
     assert [path.name for path in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp", "g.ppm", "z.tiff"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
+    with pytest.raises(ConfigError, match=r"contains no images .*\.jpeg, \.jpg"):
         pictures_in(tmp_path / "empty")
     for name in ("i.HEIC", "j.dng", ".k.heic"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"2 of the images in .* such as i\.HEIC\. Export them as JPEG or PNG") as told:
+    with pytest.warns(UserWarning, match=r"2 files in .* such as i\.HEIC\. Convert them to JPEG or PNG") as told:
         assert len(pictures_in(tmp_path)) == 5
     assert len(told) == 1
 

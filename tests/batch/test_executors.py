@@ -57,7 +57,7 @@ def test_nothing_is_loaded_where_nothing_is_to_do(tmp_path: Path, work: SmallWor
     run_here(folder, work)
     broken = SmallWork(notes=work.notes, before="loaded for nothing")
     run_here(folder, broken)
-    with pytest.raises(ConfigError, match="`workers` must be 1 or more; got 0"):
+    with pytest.raises(ConfigError, match="`workers` must be at least 1; got 0"):
         Executor(workers=0)
     folder.forget("003-unit")
     with pytest.raises(ConfigError, match="loaded for nothing"):
@@ -122,7 +122,7 @@ def test_what_stops_a_run_keeps_what_is_done_and_lets_go_of_the_unit(
         write_text(place, text)
 
     monkeypatch.setattr(folder_module, "write_text", write)
-    kept = f"interrupted; 3 of 8 parts are kept in {folder.path}, and the same command goes on from there"
+    kept = f"interrupted; 3 of 8 batches are saved in {folder.path}. Run the same command to resume"
     words = {"interrupted": kept, "refused": "the unit 003-unit is refused. Leave it out", "a full disk": "No space"}
     with pytest.raises((KeyboardInterrupt, ConfigError, OutputError), match=words[how]):
         run_work(folder, work, progress=stop)
@@ -176,7 +176,7 @@ def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]
     """With processes that import everything anew, as users have them."""
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
-    with pytest.warns(UserWarning, match="a worker died"):
+    with pytest.warns(UserWarning, match="a worker process died"):
         run_processes(folder, work, 2, progress=lambda *step: told.append(step))
     assert made(folder) == undisturbed
     assert Counter(work.begun())["001-unit"] == 2
@@ -196,11 +196,11 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
 
 
 @pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore:a worker died")
+@pytest.mark.filterwarnings("ignore:a worker process died")
 def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work = small_work(tmp_path / "notes", fate={"003-unit": "deadly"}, pause_s=0.02)
     folder = begin(tmp_path / "run", work)
-    with pytest.raises(OutputError, match=r"all processes that worked on .* died, .* `workers`"):
+    with pytest.raises(OutputError, match=r"all worker processes of .* died, .* `workers`"):
         run_processes(folder, work, 2)
     assert {"000-unit", "001-unit", "002-unit"} <= set(folder.finished()) < set(work.units)
     assert children() == []
@@ -249,7 +249,7 @@ def test_ctrl_c_ends_all_processes(
     kept = folder.finished()
     assert 0 < len(kept) < 8
     assert driver.exitcode == 0
-    assert (folder.path / "said").read_text().startswith(f"interrupted; {len(kept)} of 8 parts are kept in ")
+    assert (folder.path / "said").read_text().startswith(f"interrupted; {len(kept)} of 8 batches are saved in ")
     assert folder.claimed() == []
     assert capfd.readouterr() == ("", ""), "nobody prints a traceback"
     run_processes(folder, SmallWork(notes=work.notes), 2)
@@ -294,5 +294,5 @@ def test_another_model_and_another_version_are_refused() -> None:
     spec = {"latentedit": __version__, "model": "portraits", "model_fingerprint": "a"}
     check_model(spec, "a")
     for other, fingerprint in ((spec, "b"), (spec | {"latentedit": "99.0"}, "a")):
-        with pytest.raises(ModelError, match=r"has latentedit \d.*, this run .*Install the same everywhere"):
+        with pytest.raises(ModelError, match=r"has latentedit \d.*; this run needs .*Install these there"):
             check_model(other, fingerprint)

@@ -84,7 +84,9 @@ def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed
     for damaged in DAMAGED_UNITS:
         place.write_bytes(whole[:20] if damaged is None else damaged)
         for ask in (folder.rows, folder.records, folder.failures, folder.write_table):
-            with pytest.raises(FileFormatError, match=r"003-unit.jsonl is damaged: .* Delete it: the same") as caught:
+            with pytest.raises(
+                FileFormatError, match=r"003-unit.jsonl is damaged: .* Delete it and run the same"
+            ) as caught:
                 ask()
             assert "\n" not in str(caught.value)
     assert not (folder.path / TABLE).exists()
@@ -138,15 +140,23 @@ def test_the_same_run_is_resumed_and_its_units_may_change(folder: RunFolder, wor
 VERSION = {"latentedit": __version__}
 MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [
     ({"format": 99}, FileFormatError, "run.json is damaged: format: .* Begin the run in another folder"),
-    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "latentedit": "0.0.1"}}, ConfigError, "other latentedit"),
-    ({"kind": "large"}, ConfigError, "with other work. Name another folder"),
+    (
+        {"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "latentedit": "0.0.1"}},
+        ConfigError,
+        "differs in: latentedit",
+    ),
+    ({"kind": "large"}, ConfigError, "differs in: kind. Choose another folder"),
     (
         {"plan": {"count": 8, "half": 0.4, "names": ["a", "b"], **VERSION}},
         ConfigError,
-        "with other half. Name another folder",
+        "differs in: half. Choose another folder",
     ),
-    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}}, ConfigError, "with other more"),
-    ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "with other count"),
+    (
+        {"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}},
+        ConfigError,
+        "differs in: more",
+    ),
+    ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "differs in: count"),
     ({"latentedit": float("nan")}, FileFormatError, "run.json is damaged: .* Begin the run in another folder"),
     ({"plan": []}, FileFormatError, "plan: Input should be a valid dict.* Begin the run"),
     ({"units": ["../x"]}, FileFormatError, "units: row 1: String should match pattern"),
@@ -165,7 +175,7 @@ def test_another_manifest_is_refused_and_nothing_is_changed(
         begin(tmp_path / "run", work)
     assert "\n" not in str(caught.value)
     assert everything(tmp_path) == before
-    with pytest.raises(ConfigError, match=r"is not the folder of a run: there is no run.json in it. Check the"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it contains no run.json. Check the"):
         RunFolder.read(tmp_path / "notes")
 
 

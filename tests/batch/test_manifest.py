@@ -109,7 +109,7 @@ def write_once(path: Path) -> Any:
 )
 def test_files_without_rows_are_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match="Give a row for each"):
+    with pytest.raises(ConfigError, match="Add a row for each"):
         load_manifest(tmp_path / name, EditRow)
 
 

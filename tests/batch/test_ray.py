@@ -77,6 +77,6 @@ def test_an_address_that_does_not_answer_is_refused(
 ) -> None:
     monkeypatch.setattr(cluster_module, "_ANSWER_S", 0.5)
     work = small_work(tmp_path / "notes")
-    with pytest.raises(ConfigError, match=rf"no Ray cluster answers at '{address}'.* Start one with: ray start"):
+    with pytest.raises(ConfigError, match=rf"no Ray cluster responds at {address}.* Start one with: ray start"):
         run_on_ray(begin(tmp_path / "run", work), work, address=address, workers=None, progress=None)
     assert work.begun() == []

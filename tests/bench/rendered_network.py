@@ -17,8 +17,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, stream
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor

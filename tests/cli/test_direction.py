@@ -21,7 +21,7 @@ def test_a_direction_is_made_calibrated_and_shown(
 ) -> None:
     place = tmp_path / "glasses.safetensors"
     pictures = ("direction", "make", picture, other)
-    wanted = ("--from", FROM, "--change", "no glasses => glasses", "--licence", "CC0-1.0", "--seed", 4)
+    wanted = ("--source-prompt", FROM, "--change", "no glasses => glasses", "--licence", "CC0-1.0", "--seed", 4)
     printed = ran(*pictures, *wanted, "--model", miniature, "-o", place)
     assert printed.splitlines()[0] == str(place)
     assert "no glasses => glasses" in printed
@@ -58,7 +58,7 @@ def test_a_preview_on_a_picture_is_a_sweep(
     command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
-    where = ("--on", other, "--from", FROM, "--model", miniature)
+    where = ("--on", other, "--source-prompt", FROM, "--model", miniature)
     ran("direction", "preview", place, *where, "--strengths", "0,1", "-o", tmp_path / "p.png")
     record = read_record(tmp_path / "p.png")
     assert (record.output, record.strengths) == ("sweep", (0.0, 1.0))
@@ -76,7 +76,7 @@ def test_a_direction_is_applied_to_another_picture(
     command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
-    arguments = ("edit", other, "--direction", place, "--from", FROM, "--model", miniature)
+    arguments = ("edit", other, "--direction", place, "--source-prompt", FROM, "--model", miniature)
     printed = ran(*arguments, "--strength", 0.5)
     assert printed.splitlines()[0] == f"{other} -> {tmp_path / 'other.edited.png'}"
     assert f"  target      {TO}\n" in printed
@@ -91,7 +91,17 @@ def test_a_direction_is_applied_to_another_picture(
 def test_a_mask_and_quiet(
     command: Command, made: Callable[..., Path], other: Path, mask: Path, miniature: Path, tmp_path: Path
 ) -> None:
-    arguments = ("--direction", made("a"), "--from", FROM, "--mask", mask, "--no-local", "--model", miniature)
+    arguments = (
+        "--direction",
+        made("a"),
+        "--source-prompt",
+        FROM,
+        "--mask",
+        mask,
+        "--no-auto-mask",
+        "--model",
+        miniature,
+    )
     outcome = command("edit", other, *arguments, "--quiet")
     assert (outcome.code, outcome.out) == (0, "")
     before, after = (np.asarray(Image.open(place)) for place in (other, tmp_path / "other.edited.png"))

@@ -25,7 +25,7 @@ def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
 def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
     command: Command, ran: Ran, arguments: list[object], tmp_path: Path
 ) -> None:
-    printed = ran(*arguments, "--prompt", "a person with glasses", "--from", "a person", "--seed", 5, "--json")
+    printed = ran(*arguments, "--prompt", "a person with glasses", "--source-prompt", "a person", "--seed", 5, "--json")
     facts, folder = json.loads(printed), tmp_path / "out"
     told = json.loads((folder / "discovered.json").read_text())
     assert {name: facts[name] for name in told} == told
@@ -56,7 +56,15 @@ def test_what_was_discovered_is_applied_and_made_again(
     """Under a caption, although the directions were found without one."""
     assert command(*arguments, "--quiet").code == 0
     files = sorted((tmp_path / "out").glob("*.safetensors"))
-    where = ("--from", "a person with a beard", "--model", miniature, "--no-local", "-o", tmp_path / "e.png")
+    where = (
+        "--source-prompt",
+        "a person with a beard",
+        "--model",
+        miniature,
+        "--no-auto-mask",
+        "-o",
+        tmp_path / "e.png",
+    )
     printed = ran("edit", picture, "--direction", files[0], "--direction", files[1], *where)
     assert len(read_record(tmp_path / "e.png").directions) == 2
     assert not same_picture(Image.open(tmp_path / "e.png"), Image.open(picture))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from latentedit.models.hub import CONFIGURATIONS
+from latentedit.models.loading import CONFIGURATIONS
 from latentedit.testing.miniatures.flow import flux
 from tests.commands import Command
 
@@ -74,8 +74,8 @@ def test_every_part_of_a_model_is_checked(command: Command, folder: Path, monkey
 def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads: list[tuple[str, Sequence[str]]] = []
 
-    def download(model_id: str, *, wanted: Sequence[str], **_: Any) -> Path:
-        downloads.append((model_id, wanted))
+    def download(model_id: str, *, allow_patterns: Sequence[str], **_: Any) -> Path:
+        downloads.append((model_id, allow_patterns))
         return light
 
     monkeypatch.setattr("latentedit.models.registry.download", download)
@@ -91,7 +91,7 @@ def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, m
 def test_a_model_that_does_not_fit_is_not_loaded(
     command: Command, light: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latentedit.models.memory.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda device: 1000)
     facts = checks(command, "--model", light, "--device", "cpu", code=1)
     assert facts["fits"] is None
     assert list(facts["checks"])[-1] == "fits"

@@ -28,7 +28,7 @@ KEY = "sk-test-0123456789"
 
 @pytest.fixture
 def arguments(picture: Path, miniature: Path) -> list[object]:
-    return ["edit", picture, "--from", FROM, "--to", TO, "--model", miniature, "--device", "cpu"]
+    return ["edit", picture, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
 
 
 def files(folder: Path) -> list[str]:
@@ -74,24 +74,24 @@ def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tm
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
 def test_several_changes_have_a_strength_each_and_cross_talk(
-    command: Command, ran: Ran, arguments: list[object], tmp_path: Path, mixing: str
+    command: Command, ran: Ran, arguments: list[object], tmp_path: Path, combine: str
 ) -> None:
     several = [*arguments[:4], *arguments[6:], "--change", "no glasses => glasses", "--change", "=> a smile"]
-    printed = ran(*several, "--strength", 0.7, "--strength", 0.3, "--mixing", mixing, "--json")
+    printed = ran(*several, "--strength", 0.7, "--strength", 0.3, "--combine", combine, "--json")
     facts, record = json.loads(printed), read_record(tmp_path / "me.edited.png")
     assert facts["target"] == "a person with glasses, a smile"
     assert facts["cross_talk"][0][0] == facts["cross_talk"][1][1] == 1
     assert [(one.strength, one.given) for one in record.directions] == [(0.7, False), (0.3, False)]
-    assert record.mixing == mixing
+    assert record.mixing == combine
     assert "byte for byte" in command("replay", tmp_path / "me.edited.png", "--model", arguments[-3]).out
 
 
 @pytest.mark.nightly
 def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, miniature: Path) -> None:
     """In the order --change, --add, --remove, in which their strengths are given."""
-    said = ("--from", "a person with a beard", "--model", miniature, "--json")
+    said = ("--source-prompt", "a person with a beard", "--model", miniature, "--json")
     wanted = ("--remove", "a beard", "--add", "glasses", "--change", "person => man")
     strengths = ("--strength", 0, "--strength", 0.1, "--strength", 0.2)
     edited = json.loads(command("edit", picture, *said, *wanted, *strengths).out)
@@ -150,7 +150,7 @@ def test_quiet_debug_and_warnings(command: Command, arguments: list[object]) -> 
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     with pytest.raises(ConfigError):
         command(*arguments, "--strength=nan", "--debug")
-    outcome = command(*arguments, "--strength", 0, "--to", " ".join(["person"] * 30 + ["zebra"]))
+    outcome = command(*arguments, "--strength", 0, "--prompt", " ".join(["person"] * 30 + ["zebra"]))
     assert outcome.code == 0
     assert re.search("^warning: .*zebra", outcome.err, re.MULTILINE), "of a word that was dropped"
 
@@ -165,7 +165,7 @@ def test_an_unknown_picture_is_edited_with_anyway_only(
     assert "me.png" in many.err
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownPictureWarning)  # as the program does
-        outcome = command(*arguments, "--anyway")
+        outcome = command(*arguments, "--force")
     assert outcome.code == 0, outcome.err
     assert outcome.err.startswith("warning: ")
     told = json.loads((tmp_path / "me.edited.json").read_text())

@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
 def words(photos: Path, miniature: Path) -> tuple[object, ...]:
     """In batches of one image, in this process."""
     options = ("--method", "sdedit", "--model", miniature, "--device", "cpu")
-    return ("edit", photos, "--from", FROM, "--to", TO, "--batch", 1, "--workers", 1, *options)
+    return ("edit", photos, "--source-prompt", FROM, "--prompt", TO, "--batch", 1, "--workers", 1, *options)
 
 
 @pytest.mark.nightly
@@ -83,10 +83,13 @@ def test_json_quiet_and_another_command_on_the_same_folder(
     assert facts["folder"] == str(tmp_path / "photos.edited")
     assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
     assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
-    for more, differing in (([], "strength"), (["--strength", 0, "--to", "a person with a beard"], "target caption")):
+    for more, differing in (
+        ([], "strength"),
+        (["--strength", 0, "--prompt", "a person with a beard"], "target caption"),
+    ):
         other = command(*words, *more)
         assert (other.code, other.out) == (2, "")
-        assert f"holds another run, with other {differing}\nhint: Name another folder with -o" in other.err
+        assert f"contains a run that differs in: {differing}\nhint: Choose another folder with -o" in other.err
     (photos / "b.png").unlink()
     outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
@@ -147,21 +150,21 @@ def test_a_manifest_says_what_each_picture_should_show(
     [
         *(
             ("list.csv", [option, "=> x"], option)
-            for option in ("--to", "--change", "--from", "--direction", "--captioner", "--instruction")
+            for option in ("--prompt", "--change", "--source-prompt", "--direction", "--captioner", "--instruction")
         ),
         ("list.csv", ["--mask", "x.png"], "--mask cannot be used here"),
         ("masked.csv", [], "has masks"),
         ("no.csv", [], "no such file"),
         *(
-            ("photos", ["--to", TO, option, "x.png"], f"{option} cannot be used here")
+            ("photos", ["--prompt", TO, option, "x.png"], f"{option} cannot be used here")
             for option in ("--sheet", "--view", "--mask")
         ),
         ("photos", [], "no edit requested"),
-        ("photos", ["--to", TO, "--batch", 0], "--batch"),
-        ("photos", ["--to", TO, "--workers", 0], "--workers must be 1 or more; got 0"),
-        ("photos", ["--to", TO, "-o", "photos"], "would be one folder"),
-        ("photos", ["--to", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
-        ("empty", ["--to", TO], "there are no pictures in the folder"),
+        ("photos", ["--prompt", TO, "--batch", 0], "--batch"),
+        ("photos", ["--prompt", TO, "--workers", 0], "--workers must be at least 1; got 0"),
+        ("photos", ["--prompt", TO, "-o", "photos"], "would be one folder"),
+        ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
+        ("empty", ["--prompt", TO], "contains no images"),
     ],
 )
 def test_wrong_input_is_refused_before_the_model_is_loaded(
@@ -172,7 +175,7 @@ def test_wrong_input_is_refused_before_the_model_is_loaded(
     Image.new("L", (56, 40), 255).save("photos/mask.png")
     rows = f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
     Path("masked.csv").write_text(rows)
-    source = [] if place.endswith("csv") else ["--from", FROM]
+    source = [] if place.endswith("csv") else ["--source-prompt", FROM]
     assert words in refused("edit", place, *source, *options)
 
 

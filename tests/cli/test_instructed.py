@@ -39,4 +39,4 @@ def test_commands_take_instructions(tmp_path: Path, ran: Ran) -> None:
     run("sweep", image, "--instruction", HAT, "--strengths", "0,1", "-o", tmp_path / "sweep.png")
     run("direction", "make", image, "--instruction", HAT, "-o", hat)
     run("edit", image, "--direction", hat, "-o", tmp_path / "applied.png")
-    run("edit", image, "--from", "a wall", "--change", "=> a hat", "-o", tmp_path / "captioned.png")
+    run("edit", image, "--source-prompt", "a wall", "--change", "=> a hat", "-o", tmp_path / "captioned.png")

@@ -21,7 +21,7 @@ HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL", "pytest")
 
 @pytest.mark.nightly
 def test_help_and_wrong_usage_import_nothing_heavy() -> None:
-    asked = [["--help"], ["edit", "--help"], ["models", "--help"], ["--version"], ["edit"], ["edit", "--to", "x"]]
+    asked = [["--help"], ["edit", "--help"], ["models", "--help"], ["--version"], ["edit"], ["edit", "--prompt", "x"]]
     typed = ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"]
     code = (
         "import os, sys\nfrom latentedit.cli.main import run\n"
@@ -38,10 +38,32 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("edit no.png --to x --from=y --anyway", "edit no.png --prompt x --source-prompt=y --force"),
+        ("edit no.png --to x --local --mixing sum", "edit no.png --prompt x --auto-mask --combine sum"),
+        ("sweep no.png --no-local --beside=x.png", "sweep no.png --no-auto-mask --reference=x.png"),
+        ("transport no.safetensors --to=x -o a.safetensors", "transport no.safetensors --target=x -o a.safetensors"),
+        ("direction make no.png --to x -o a.safetensors", "direction make no.png --prompt x -o a.safetensors"),
+        ("edit --to x -- --to", "edit --prompt x -- --to"),
+        ("discover no.png --prompt= -o a", "discover no.png --prompt= -o a"),
+    ],
+)
+def test_old_names_of_options_do_the_same_with_a_warning(command: Command, old: str, new: str) -> None:
+    before, after = command(*old.split()), command(*new.split())
+    assert (before.code, before.out) == (after.code, after.out)
+    pairs = [[word.partition("=")[0] for word in pair] for pair in zip(old.split(), new.split(), strict=True)]
+    renamed = [f"{name} was renamed to {other}" for name, other in pairs if name != other]
+    warnings = [f"warning: {text}; the old name works in this version only" for text in renamed]
+    assert before.err.splitlines() == [*warnings, *after.err.splitlines()]
+    assert "warning" not in after.err
+
+
+@pytest.mark.parametrize(
     ("typed", "offered"),
     [
         ("edit me.png --method flow", {"flowalign", "flowedit", "flowslider"}),
-        ("edit me.png --mixing ", {"sum", "inverse", "projection"}),
+        ("edit me.png --combine ", {"sum", "inverse", "projection"}),
         ("sweep me.png --model portraits-", {"portraits-kontext", "portraits-unet"}),
         ("caption me.png --dtype b", {"bfloat16"}),
         ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
@@ -148,6 +170,9 @@ def test_a_path_in_the_home_folder(command: Command, tmp_path: Path, monkeypatch
     [
         (ConfigError("expected this;\n  got that"), 2, "expected this; got that"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (SystemExit(3), 3, ""),
+        (SystemExit("it stopped"), 1, ""),
+        (SystemExit(), 0, ""),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has"), 2, "--placement model"),
     ],
 )

@@ -11,7 +11,7 @@ import typer
 from latentedit.cli.main import load_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.options import DTYPES
-from latentedit.models.placement import POLICIES, known_dtype
+from latentedit.models.placement import POLICIES, parse_dtype
 from tests.commands import Command
 
 OPTIONS = {"--model", "--device", "--dtype", "--placement", "--text-encoders", "--revision", "--lora"}
@@ -55,7 +55,7 @@ def test_a_choice_can_be_sent_and_filled_in() -> None:
 
 def test_every_value_of_dtype_and_placement_exists() -> None:
     for name in DTYPES[1:]:
-        assert (ModelChoice(dtype=name).dtype, known_dtype(name).is_floating_point) == (name, True)
+        assert (ModelChoice(dtype=name).dtype, parse_dtype(name).is_floating_point) == (name, True)
     for policy in POLICIES:
         assert ModelChoice(placement=policy).placement == policy
 
@@ -75,7 +75,16 @@ def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[
 def test_the_options_reach_the_network(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
     """Dtype of an edit, which `replay` takes from the record unless told; a half-precision result is another file."""
     place = tmp_path / "out.png"
-    wanted = ("--from", "a person", "--to", "a person with glasses", "--method", "sdedit", "--model", miniature)
+    wanted = (
+        "--source-prompt",
+        "a person",
+        "--prompt",
+        "a person with glasses",
+        "--method",
+        "sdedit",
+        "--model",
+        miniature,
+    )
     assert command("edit", picture, *wanted, "--dtype", "bfloat16", "--placement", "groups", "-o", place).code == 0
     again = ("--picture", picture, "--model", miniature, "--json", "-o", tmp_path / "again.png")
     assert json.loads(command("replay", place, *again).out)["same"]

@@ -14,7 +14,7 @@ from latentedit.editors.judge import Judge
 from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, Calibration
 from latentedit.guard.settings_search import Search
-from latentedit.models.calibrations import store_calibration
+from latentedit.models.model_settings import store_calibration
 from tests.carried import carry
 from tests.commands import Command, Ran, Refused
 

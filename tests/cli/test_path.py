@@ -28,7 +28,7 @@ def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> li
 def test_a_strip_and_a_row_a_method(
     command: Command, ran: Ran, arguments: list[object], picture: Path, other: Path, tmp_path: Path
 ) -> None:
-    printed = ran(*arguments, "--from", "a person")
+    printed = ran(*arguments, "--source-prompt", "a person")
     lines, strip = printed.splitlines(), tmp_path / "strip.png"
     assert lines[0] == f"{picture}, {other} -> {strip}"
     assert {"lerp", "slerp", "geodesic", "random"} <= {line.split()[0] for line in lines[1:]}

@@ -16,18 +16,18 @@ from PIL import Image
 from latentedit.directions.direction import load_direction, save_direction
 from tests.commands import Refused
 
-EDIT, SWEEP = (f"{name} me.png --from 'no glasses' --to glasses" for name in ("edit", "sweep"))
-MAKE, PREVIEW = "direction make me.png --to glasses", "direction preview a.safetensors"
-TRANSPORT = "transport found.safetensors --to other.png -o new.safetensors"
+EDIT, SWEEP = (f"{name} me.png --source-prompt 'no glasses' --prompt glasses" for name in ("edit", "sweep"))
+MAKE, PREVIEW = "direction make me.png --prompt glasses", "direction preview a.safetensors"
+TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 DISCOVER, PATH = "discover me.png -o out", "path me.png other.png -o strip.png"
 
 BEFORE_LOADING = [
     (f"{EDIT} --strength nan", "'nan'"),
-    (f"{EDIT} --to ''", "--to"),
-    (f"{EDIT} --change '=> a smile'", "--to and --change"),
-    (f"{EDIT} --direction a.safetensors", "--to and --direction"),
+    (f"{EDIT} --prompt ''", "--prompt"),
+    (f"{EDIT} --change '=> a smile'", "--prompt and --change"),
+    (f"{EDIT} --direction a.safetensors", "--prompt and --direction"),
     ("edit me.png", "--change"),
-    ("edit no.png --to glasses", "no.png"),
+    ("edit no.png --prompt glasses", "no.png"),
     (f"{EDIT} --method flow-edit", "'flowedit'"),
     (f"{EDIT} --dtype fp16", "'float16'"),
     (f"{EDIT} --placement group", "'groups'"),
@@ -39,7 +39,7 @@ BEFORE_LOADING = [
     (f"{EDIT} -o me.png", "me.png"),
     (f"{EDIT} -o other.png", "other.json"),
     (f"{EDIT} -o 'a mask.png' --mask 'a mask.png'", "a mask.png"),
-    ("edit clear.png --to glasses -o o.jpg", "transparency"),
+    ("edit clear.png --prompt glasses -o o.jpg", "transparency"),
     (f"{EDIT} --sheet me.png", "me.png"),
     (f"{EDIT} --sheet other.png", "other.json"),
     (f"{EDIT} -o x.png --sheet ./x.jpg", "x.jpg"),
@@ -57,9 +57,9 @@ BEFORE_LOADING = [
     (f"{MAKE} -o a.png", "a.png"),
     (f"{MAKE} -o no/a.safetensors", "does not exist"),
     ("direction make me.png -o b.safetensors", "--change"),
-    ("direction make me.png no.png --to glasses -o b.safetensors", "no.png"),
+    ("direction make me.png no.png --prompt glasses -o b.safetensors", "no.png"),
     (f"{PREVIEW} -o p.jpg", "p.jpg"),
-    (f"{PREVIEW} --strengths 0,1 --from hat", "--strengths and --from"),
+    (f"{PREVIEW} --strengths 0,1 --source-prompt hat", "--strengths and --source-prompt"),
     (f"{PREVIEW} --on me.png -o me.png", "me.png"),
     (f"{PREVIEW} --on me.png --strengths 1", "--strengths"),
     ("direction preview text.safetensors --on me.png", "text.safetensors"),
@@ -68,18 +68,18 @@ BEFORE_LOADING = [
     ("direction compare a.safetensors text.safetensors", "text.safetensors"),
     (f"{DISCOVER} --rank 0", "--rank"),
     (f"{DISCOVER} --level 1.5", "--level"),
-    (f"{DISCOVER} --from ' '", "--from"),
+    (f"{DISCOVER} --source-prompt ' '", "--source-prompt"),
     (f"{DISCOVER} --prompt ''", "--prompt"),
     ("discover no.png -o out", "no.png"),
     ("discover me.png -o missing/out", "missing"),
     ("discover me.png -o me.png", "me.png"),
-    ("discover me.png -o .", "it holds"),
+    ("discover me.png -o .", "it contains"),
     (f"{PATH} --method slrep", "'slerp'"),
     (f"{PATH} --frames 2", "got 2"),
     (f"{PATH} --rank 0", "--rank"),
     (f"{PATH} --level 0", "--level"),
-    (f"{PATH} --from ' '", "--from"),
-    (f"{PATH} --to ''", "--to"),
+    (f"{PATH} --source-prompt ' '", "--source-prompt"),
+    (f"{PATH} --prompt ''", "--prompt"),
     ("path me.png other.png -o missing/strip.png", "missing"),
     ("path me.png other.png -o strip.txt", "strip.txt"),
     ("path me.png other.png -o other.png", "other.png"),
@@ -88,12 +88,12 @@ BEFORE_LOADING = [
     (f"{TRANSPORT} --rank 0", "--rank"),
     (f"{TRANSPORT} --damping -1", "--damping"),
     (f"{TRANSPORT} --plain --damping 0.5", "--plain and --damping"),
-    (f"{TRANSPORT} --from ' '", "--from"),
-    (f"{TRANSPORT} --to no.png", "no.png"),
+    (f"{TRANSPORT} --source-prompt ' '", "--source-prompt"),
+    (f"{TRANSPORT} --target no.png", "no.png"),
     (f"{TRANSPORT} -o new.png", "new.png"),
     (f"{TRANSPORT} -o no/new.safetensors", "does not exist"),
     (f"{TRANSPORT} -o found.safetensors", "found.safetensors"),
-    ("transport a.safetensors --to other.png -o new.safetensors", "'hsds'"),
+    ("transport a.safetensors --target other.png -o new.safetensors", "'hsds'"),
     ("replay me.png", "latentedit wrote"),
     ("replay no.png", "no.png"),
     ("replay me.edited.png", "'miniature'"),
@@ -108,7 +108,7 @@ BEFORE_LOADING = [
     ("undo me.edited.png --direction a.safetensors", "'miniature'"),
     ("undo me.edited.png -o me.edited.png", "me.edited.png"),
     ("undo me.edited.png -o no/o.png", "does not exist"),
-    ("undo me.edited.png --strength 0.5 --no-local", "--strength and --local/--no-local"),
+    ("undo me.edited.png --strength 0.5 --no-auto-mask", "--strength and --auto-mask/--no-auto-mask"),
     ("caption no.png", "no.png"),
     ("doctor --no-sample --device cuda --dtype float32", "--device and --dtype"),
     ("models show portrait", "'portraits'"),
@@ -119,10 +119,10 @@ BEFORE_LOADING = [
 BY_THE_MODEL = [
     (f"{EDIT} --device gpu7", "gpu7"),
     (f"{EDIT} --model portrait", "'portraits'"),
-    ("edit me.png --to glasses", "--from"),  # the model has no captioner
-    ("edit me.png --to glasses --captioner openai:", "openai:MODEL"),
-    ("edit me.png --from hat --direction a.safetensors --method flowedit", "--direction"),
-    (f"{SWEEP} --from glasses", "what should change"),
+    ("edit me.png --prompt glasses", "--source-prompt"),  # the model has no captioner
+    ("edit me.png --prompt glasses --captioner openai:", "openai:MODEL"),
+    ("edit me.png --source-prompt hat --direction a.safetensors --method flowedit", "--direction"),
+    (f"{SWEEP} --source-prompt glasses", "what should change"),
     ("caption me.png", "--captioner"),
     ("caption me.png --captioner unknown", "openai:MODEL"),
     ("replay me.edited.png --device gpu7", "gpu7"),

@@ -56,7 +56,19 @@ def test_the_same_file_again(command: Command, ran: Ran, edited: Path, miniature
 def test_every_format_and_method(
     command: Command, picture: Path, miniature: Path, tmp_path: Path, name: str, method: str
 ) -> None:
-    arguments = (picture, "--from", FROM, "--to", TO, "--method", method, "--strength", 0.5, "--model", miniature)
+    arguments = (
+        picture,
+        "--source-prompt",
+        FROM,
+        "--prompt",
+        TO,
+        "--method",
+        method,
+        "--strength",
+        0.5,
+        "--model",
+        miniature,
+    )
     assert command("edit", *arguments, "-o", tmp_path / name).code == 0
     assert report(command, tmp_path / name, miniature, "-o", tmp_path / f"again{name}") == {
         "result": str(tmp_path / name),
@@ -112,7 +124,7 @@ def test_directions_from_files_are_asked_for(
     command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
-    arguments = ("--direction", files[0], "--direction", files[1], "--from", FROM, "--model", miniature)
+    arguments = ("--direction", files[0], "--direction", files[1], "--source-prompt", FROM, "--model", miniature)
     assert command("edit", other, *arguments).code == 0
     result = other.with_name("other.edited.png")
     wanted = [direction["fingerprint"] for direction in recorded(result)["directions"]]

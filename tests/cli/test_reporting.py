@@ -19,7 +19,7 @@ from tests.editors.edits import grey
 
 @pytest.fixture(scope="module")
 def result() -> EditResult:
-    found = edit(ColourBackbone(), grey(), to="red", caption="grey", strength=0.5, method="eim")
+    found = edit(ColourBackbone(), grey(), prompt="red", source_prompt="grey", strength=0.5, method="eim")
     cost = Cost(evaluations=48.0, seconds=1.25, peak_bytes=250_000_000, verdict_evaluations=8.0)
     return dataclasses.replace(found, cost=cost)
 
@@ -42,8 +42,8 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
 
 
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
-    latent = encode(ColourBackbone(), grey(), caption="grey")
-    found = manipulate(latent, [identify(latent, to=to) for to in ("red", "blue")], strength=[0.5, -0.3])
+    latent = encode(ColourBackbone(), grey(), source_prompt="grey")
+    found = manipulate(latent, [identify(latent, prompt=to) for to in ("red", "blue")], strength=[0.5, -0.3])
     assert rows(found)["method"].endswith("strengths 0.50, -0.30")
     assert found.cross_talk is not None
     assert result_json(found, effect=found.effect)["cross_talk"] == found.cross_talk.tolist()

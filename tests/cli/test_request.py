@@ -38,7 +38,7 @@ def test_an_unquoted_arrow_is_refused_with_the_file_that_the_shell_created(
     with pytest.raises(ConfigError, match="NEW"):
         check_arrows(["edit", *left.split()])
     os.close(made)
-    for line in ("edit --change =>x", "edit --change a=>", "keep a -", "edit --to =", "edit -o a="):
+    for line in ("edit --change =>x", "edit --change a=>", "keep a -", "edit --prompt =", "edit -o a="):
         check_arrows(line.split())
 
 

@@ -15,7 +15,7 @@ FROM, TO = "a person with no glasses", "a person with glasses"
 
 @pytest.fixture
 def arguments(picture: Path, miniature: Path) -> list[object]:
-    return ["sweep", picture, "--from", FROM, "--to", TO, "--model", miniature, "--device", "cpu"]
+    return ["sweep", picture, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
 
 
 @pytest.mark.nightly
@@ -33,8 +33,8 @@ def test_a_sweep_is_made_again(ran: Ran, arguments: list[object], tmp_path: Path
 def test_changes_mask_and_local(ran: Ran, picture: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
-    where = ("--mask", mask, "--no-local", "--model", miniature)
-    facts = json.loads(ran("sweep", picture, "--from", FROM, *changes, *where, "--strengths", "0,1", "--json"))
+    where = ("--mask", mask, "--no-auto-mask", "--model", miniature)
+    facts = json.loads(ran("sweep", picture, "--source-prompt", FROM, *changes, *where, "--strengths", "0,1", "--json"))
     assert facts["target"] == "a person with glasses, a smile"
     assert len(facts["record"]["directions"]) == 1
     assert facts["record"]["local"] is False
@@ -51,7 +51,7 @@ def test_a_direction_instead_of_words(
 ) -> None:
     """On the picture on which it was found, the sweep of its words."""
     assert command(*arguments, "--strengths", "0,1", "-o", tmp_path / "words.png").code == 0
-    given = ("sweep", picture, "--direction", made("a"), "--from", FROM, *arguments[6:])
+    given = ("sweep", picture, "--direction", made("a"), "--source-prompt", FROM, *arguments[6:])
     printed = ran(*given, "--strengths", "0,1", "--json", "-o", tmp_path / "file.png")
     assert json.loads(printed)["directions"] == [str(tmp_path / "a.safetensors")]
     assert (tmp_path / "file.png").read_bytes() == (tmp_path / "words.png").read_bytes()

@@ -22,7 +22,7 @@ def test_a_direction_is_transported(
     where = (*model, "-o", tmp_path / "out", "--quiet")
     ran("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where)
     direction = next((tmp_path / "out").glob("*.safetensors"))
-    arguments = ("transport", direction, "--to", other, "--rank", 3, *model, "-o", tmp_path / "new.safetensors")
+    arguments = ("transport", direction, "--target", other, "--rank", 3, *model, "-o", tmp_path / "new.safetensors")
     printed = ran(*arguments)
     lines, new = printed.splitlines(), tmp_path / "new.safetensors"
     assert lines[0] == f"{direction} -> {new}"
@@ -32,7 +32,7 @@ def test_a_direction_is_transported(
     assert (after.settings["steps"], after.level, after.settings["rank"]) == (before.settings["steps"], 0.3, 3)
     assert after.preview
     assert after.calibration is not None
-    told = json.loads(ran(*arguments, "--plain", "--from", "a person", "--seed", 3, "--json"))
+    told = json.loads(ran(*arguments, "--plain", "--source-prompt", "a person", "--seed", 3, "--json"))
     plain = load_direction(new)
     assert told["settings"] == dict(plain.settings)
     assert [told["settings"][name] for name in ("inverse", "damping", "seed")] == [False, None, 3]
@@ -43,5 +43,5 @@ def test_a_direction_is_transported(
     assert plain.source_captions == ("a person",)
     trial = shlex.split(lines[-1].split(maxsplit=1)[1])
     assert trial[:3] == ["latentedit", "sweep", str(other)]
-    ran(*trial[1:], "--from", "a person", "-o", tmp_path / "s.png")
+    ran(*trial[1:], "--source-prompt", "a person", "-o", tmp_path / "s.png")
     assert len(read_record(tmp_path / "s.png").strengths) == 5

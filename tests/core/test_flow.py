@@ -14,6 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import Prediction
 from latentedit.core.rng import draw
 from latentedit.testing.tolerances import relative_error, tolerance
+from tests.core.inverse_maps import canonical_from_model, level_from_alpha_sigma, prediction_from_velocity
 
 DTYPES = [torch.float64, torch.float32]
 KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
@@ -33,7 +34,7 @@ def angles(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
 def test_row_1_latents_survive_the_round_trip(dtype: torch.dtype) -> None:
     alpha, sigma = angles(dtype)
     x_t = noise("x_t", dtype)
-    z = coordinates.canonical_from_model(x_t, alpha, sigma)
+    z = canonical_from_model(x_t, alpha, sigma)
     back = coordinates.model_from_canonical(z, alpha, sigma)
     assert back.dtype == dtype
     assert relative_error(back, x_t) <= tolerance("coordinates", dtype)
@@ -46,7 +47,7 @@ def test_row_1_level_scales_and_log_snr_agree(level: float) -> None:
     alpha, sigma = coordinates.alpha_sigma_from_level(s)
     close = tolerance("coordinates", torch.float64)
     assert float(alpha**2 + sigma**2) == pytest.approx(1, rel=close)
-    assert relative_error(coordinates.level_from_alpha_sigma(alpha, sigma), s) <= close
+    assert relative_error(level_from_alpha_sigma(alpha, sigma), s) <= close
     log_snr = torch.log(alpha**2 / sigma**2)
     assert float(coordinates.log_snr_from_level(s)) == pytest.approx(float(log_snr), abs=1e-11)
     assert relative_error(coordinates.level_from_log_snr(log_snr), s) <= close
@@ -57,19 +58,16 @@ def test_latents_of_the_forward_process_are_the_same_in_both_coordinates() -> No
     alpha, sigma = angles()
     x, e = noise("x"), noise("e")
     x_t = alpha[:, None, None] * x + sigma[:, None, None] * e
-    s = coordinates.level_from_alpha_sigma(alpha, sigma)
-    assert relative_error(coordinates.canonical_from_model(x_t, alpha, sigma), coordinates.add_noise(x, e, s)) <= 1e-13
+    s = level_from_alpha_sigma(alpha, sigma)[:, None, None]
+    assert relative_error(coordinates.model_from_canonical((1 - s) * x + s * e, alpha, sigma), x_t) <= 1e-13
 
 
-def test_the_ends_and_the_way_back() -> None:
+def test_estimates_are_the_clean_latent_and_the_noise() -> None:
     x, e = noise("x"), noise("e")
-    assert torch.equal(coordinates.add_noise(x, e, torch.zeros(6, dtype=torch.float64)), x)
-    assert torch.equal(coordinates.add_noise(x, e, torch.ones(6, dtype=torch.float64)), e)
     s = torch.linspace(0.02, 0.98, 6, dtype=torch.float64)
-    z, v = coordinates.add_noise(x, e, s), e - x
+    z, v = x + s[:, None, None] * (e - x), e - x
     assert relative_error(coordinates.clean_estimate(z, s, v), x) <= 1e-13
     assert relative_error(coordinates.noise_estimate(z, s, v), e) <= 1e-13
-    assert relative_error(coordinates.score_from_velocity(z, s, v), -e / s[:, None, None]) <= 1e-13
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -84,8 +82,8 @@ def test_row_3_prediction_becomes_velocity_and_back(kind: Prediction, dtype: tor
     # Near the ends 1 / alpha or 1 / sigma multiplies the rounding of x_t; the angles stay 0.05 away from them.
     close = 20 * tolerance("prediction", dtype)
     assert relative_error(v, e - x) <= close
-    z = coordinates.canonical_from_model(x_t, alpha, sigma)
-    assert relative_error(coordinates.prediction_from_velocity(kind, v, z, alpha, sigma), outputs[kind]) <= close
+    z = canonical_from_model(x_t, alpha, sigma)
+    assert relative_error(prediction_from_velocity(kind, v, z, alpha, sigma), outputs[kind]) <= close
     others = [name for name in KINDS if name != kind]
     wrong = [coordinates.velocity_from_prediction(name, outputs[kind], x_t, alpha, sigma) for name in others]
     assert all(relative_error(other, e - x) > 0.1 for other in wrong)
@@ -111,9 +109,8 @@ def test_half_precision_is_computed_in_float32_and_returned_as_it_came() -> None
 def test_unknown_prediction_is_refused_with_the_nearest_name() -> None:
     alpha, sigma = angles()
     kind: Prediction = "epsilom"  # pyright: ignore[reportAssignmentType]
-    for convert in (coordinates.velocity_from_prediction, coordinates.prediction_from_velocity):
-        with pytest.raises((ConfigError, TypeError), match="epsilo"):
-            convert(kind, noise("a"), noise("b"), alpha, sigma)
+    with pytest.raises((ConfigError, TypeError), match="epsilo"):
+        coordinates.velocity_from_prediction(kind, noise("a"), noise("b"), alpha, sigma)
 
 
 def ddim_step(scheduler: DDIMScheduler, kind: Prediction, dtype: torch.dtype, time: int) -> tuple[Tensor, Tensor]:
@@ -125,10 +122,10 @@ def ddim_step(scheduler: DDIMScheduler, kind: Prediction, dtype: torch.dtype, ti
     )
     x_t, output = noise("x_t", dtype), noise("output", dtype)
     stock = scheduler.step(output, time, x_t, eta=0.0).prev_sample
-    z = coordinates.canonical_from_model(x_t, alpha, sigma)
+    z = canonical_from_model(x_t, alpha, sigma)
     v = coordinates.velocity_from_prediction(kind, output, x_t, alpha, sigma)
-    s = coordinates.level_from_alpha_sigma(alpha, sigma)
-    s_next = coordinates.level_from_alpha_sigma(alpha_next, sigma_next)
+    s = level_from_alpha_sigma(alpha, sigma)
+    s_next = level_from_alpha_sigma(alpha_next, sigma_next)
     ours = coordinates.model_from_canonical(z + (s_next - s)[:, None, None] * v, alpha_next, sigma_next)
     return ours, stock
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.flow import level_from_alpha_sigma
 from latentedit.core.levels import LevelGrid, shift_level, shifted_grid, uniform_grid
 from latentedit.core.schedule import (
     DiscreteSchedule,
@@ -18,6 +17,7 @@ from latentedit.core.schedule import (
     schedule_from_betas,
 )
 from latentedit.testing.tolerances import relative_error
+from tests.core.inverse_maps import level_from_alpha_sigma
 
 STEPS = st.integers(1, 200)
 SHIFTS = st.floats(0.05, 20.0)

@@ -10,8 +10,8 @@ from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import draw, stream
 from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Capabilities
 from latentedit.models.callable import CallableBackbone
-from latentedit.models.capabilities import Capabilities
 from latentedit.testing.gaussian_mixture import (
     GaussianMixtureBackbone,
     WordMixtureBackbone,

@@ -10,8 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import stream
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.sites import Site
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.composition import Mixing, check_mixing, compose, cross_talk, named
+from latentedit.directions.composition import Mixing, check_combine, compose, cross_talk, named
 from latentedit.directions.direction import Direction
 
 MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")
@@ -174,9 +174,7 @@ def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, ref
     if not refused:
         assert compose(pair, strengths, mixing).length.all()
         return
-    with pytest.raises(
-        ConfigError, match=rf"directions 1 and 2 are the same, which mixing '{mixing}' .*use mixing 'sum'"
-    ):
+    with pytest.raises(ConfigError, match=rf"directions 1 and 2 are the same, which '{mixing}' .*use `combine="):
         compose(pair, strengths, mixing)
 
 
@@ -221,9 +219,9 @@ def test_models_strengths_and_mixings_are_checked() -> None:
         compose([FLAT, other], [1.0, 1.0])
     with pytest.raises(ShapeError, match="2 directions take one strength each; got 1"):
         compose([FLAT, FLAT], [1.0])
-    assert [check_mixing(mixing) for mixing in MIXINGS] == list(MIXINGS)
-    with pytest.raises(ConfigError, match="there is no mixing 'project': did you mean 'projection'"):
-        check_mixing("project")
+    assert [check_combine(mixing) for mixing in MIXINGS] == list(MIXINGS)
+    with pytest.raises(ConfigError, match="there is no combine 'project': did you mean 'projection'"):
+        check_combine("project")
 
 
 @pytest.mark.parametrize(

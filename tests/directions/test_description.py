@@ -41,7 +41,7 @@ def test_sizes_and_what_is_not_known() -> None:
         (("a man, a hat",), ("a man",), "a hat =>"),
         (("a man",), ("a man",), "nothing"),
         (("a man, a hat", "a cat, a hat"), ("a man", "a cat"), "a hat =>"),
-        (tuple("abcde"), tuple(f"{name}, {name} hat" for name in "abcde"), "=> a hat; => b hat; => c hat; and 2 more"),
+        (tuple("abcd"), tuple(f"{name}, {name} hat" for name in "abcd"), "=> a hat; => b hat; => c hat; and 1 more"),
         (("a", "b"), ("", "b, x"), "=> x"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_canvas_has_rendered_pictures_exactly_and_blends_between_them(
         share = (strength - low) / (high - low)
         blend = (1 - share) * pixels_of(images[low]) + share * pixels_of(images[high])
         assert np.abs(canvas(browser, "after") - blend).max() <= 1
-        assert f"between {low:g} and {high:g}: a blend" in (part(browser, ".status").text_content() or "")
+        assert f"a blend of the images at {low:g} and {high:g}" in (part(browser, ".status").text_content() or "")
     part(browser, ".differ").click()
     for strength in STRENGTHS:
         typed(browser, f"{strength:g}")
@@ -202,8 +202,8 @@ def test_zoom_and_pan(browser: Browser, page: Path) -> None:
 def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: Browser, tmp_path: Path) -> None:
     model = ColourBackbone()
     noisy().save(tmp_path / "me.png")
-    latent = encode(model, tmp_path / "me.png", caption="red")
-    swept = sweep(latent, identify(latent, to="green"), strengths=[0.25, 0.5, 1.0])
+    latent = encode(model, tmp_path / "me.png", source_prompt="red")
+    swept = sweep(latent, identify(latent, prompt="green"), strengths=[0.25, 0.5, 1.0])
     write_sweep(swept, tmp_path / "page.html")
     shown(browser, tmp_path / "page.html")
     typed(browser, "0.5")
@@ -218,7 +218,7 @@ def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: 
     typed(browser, "0.4")
     place, record = downloaded(browser, ".keep", tmp_path), downloaded(browser, ".note", tmp_path)
     assert read_chunks(place) == (None, None), "it is not the picture of a record"
-    assert Image.open(place).info["Comment"] == "a blend of the pictures at 0.25 and 0.5"
+    assert Image.open(place).info["Comment"] == "a blend of the images at 0.25 and 0.5"
     assert f"latentedit replay {place.name}" in json.loads(record.read_text("utf-8"))["blend"]
     again = read_record(place)
     assert again == swept[0].record.model_copy(update={"strengths": (0.4,)})

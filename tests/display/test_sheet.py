@@ -14,14 +14,13 @@ from PIL import Image, ImageFont
 
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit.display.page import check_sweep_output
+from latentedit.display.page import check_page
 from latentedit.display.sheet import (
     _amplified_difference,
     _shortened,
     _wrapped,
     draw_grid,
     draw_sweep,
-    on_white,
     path_images,
 )
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
@@ -60,7 +59,7 @@ def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
 def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
     images, labels = series(count)
     texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
-    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", beside=texts, panel_px=130))
+    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", row_texts=texts, panel_px=130))
     boxes = [box_of(sheet, image) for image in images]
     assert {box[2:] for box in boxes} == {(130, 130)}
     lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
@@ -95,13 +94,16 @@ def test_rows_of_a_sweep_are_even_and_no_wider_than_the_sheet_of_one_edit(count:
 
 
 def test_transparency_is_blended_with_white() -> None:
-    values = [on_white(Image.new("RGBA", (1, 1), (200, 100, 0, alpha))).getpixel((0, 0)) for alpha in (0, 51, 255)]
+    values = [
+        pixels(draw_grid([Image.new("RGBA", (50, 50), (200, 100, 0, alpha))], columns=1))[200, 200]
+        for alpha in (0, 51, 255)
+    ]
     # 51/255 = 1/5 of the colour and 4/5 of white.
-    assert values == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
+    assert [tuple(value) for value in values] == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
     assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
 
 
-@pytest.mark.parametrize(("size", "box"), [((60, 20), (150, 50)), ((2, 9), (85, 384)), ((900, 1), (150, 1))])
+@pytest.mark.parametrize(("size", "box"), [((60, 20), (150, 50)), ((2, 9), (85, 384)), ((900, 2), (150, 1))])
 def test_pictures_fill_their_panels_and_keep_their_proportions(size: tuple[int, int], box: tuple[int, int]) -> None:
     image = plain(0, size)
     assert box_of(pixels(draw_grid([image], columns=1, panel_px=150)), image)[2:] == box
@@ -172,8 +174,12 @@ def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(t
         with pytest.raises(ShapeError, match="one size"):
             draw_sweep(some, [*labels, ""][: len(some)], title="t")
     place = tmp_path / "out.PNG"
-    check_sweep_output(place, source=tmp_path / "me.png")
+    check_page(place, source=tmp_path / "me.png", sheets=True)
     place.write_bytes(b"a picture")
-    for name, words in {"out.gif": "cannot be written as", "no/out.png": "no", "./out.PNG": "itself"}.items():
+    for name, words in {
+        "out.gif": "suffix of 'out.gif' is not supported",
+        "no/out.png": "no",
+        "./out.PNG": "itself",
+    }.items():
         with pytest.raises(OutputError, match=words):
-            check_sweep_output(tmp_path / name, source=place)
+            check_page(tmp_path / name, source=place, sheets=True)

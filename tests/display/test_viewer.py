@@ -80,7 +80,7 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
     told = data_of(view.html)
     width, height = told["size"]
     assert (width, height) == (77, 51)
-    assert "shown and saved at 77 x 51 pixels; the picture has 120 x 80" in told["notes"][0]
+    assert "Shown and saved at 77 x 51 pixels: at 120 x 80" in told["notes"][0]
     left, top, box_width, box_height = told["frames"][1]["box"]
     assert min(left, top) > 0, "reduced alike, both are the same where they were"
     assert box_width * box_height < width * height / 2
@@ -125,11 +125,11 @@ def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
 def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
     small = View(source=picture(), frames=[Frame(strength=1.0, image=picture((4, 4)))])
     for act, words in (
-        (lambda: results_view([edit(colours, noisy(seed), to="green") for seed in (1, 2)]), "results of 2"),
+        (lambda: results_view([edit(colours, noisy(seed), prompt="green") for seed in (1, 2)]), "results of 2"),
         (lambda: results_view([]), "got none"),
-        (lambda: View(source=picture(), frames=[]), "got no frames"),
+        (lambda: View(source=picture(), frames=[]), "at least one frame"),
         (lambda: view_of([float("nan")]), "finite number; got nan"),
-        (lambda: small.html, "of one size"),
+        (lambda: small.html, "have one size"),
         (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "cannot be written"),
     ):
         with pytest.raises(LatentEditError, match=words):
@@ -142,7 +142,7 @@ def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path
 def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colours, tmp_path / "me.png")
-    return sweep(latent, identify(latent, to="green"), strengths=[1.0, -0.5, 0.5])
+    return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, -0.5, 0.5])
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> N
 @pytest.mark.slow
 def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.display.viewer.MOST_UNDO_PIXELS", 100)
-    result = edit(colours, noisy(size=(20, 6)), to="green")
+    result = edit(colours, noisy(size=(20, 6)), prompt="green")
     (frame,) = results_view(result).frames
     assert (frame.payload, frame.record) == (None, result.record)
 
@@ -168,8 +168,8 @@ def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypat
 def test_what_goes_on_from_an_edit_begins_there(colours: ColourBackbone) -> None:
     """In the latent: the file shows neither change."""
     latent = encode(colours, noisy())
-    there = manipulate(latent, identify(latent, to="green"), strength=0.5)
-    further = sweep(there.latent, identify(there.latent, to="blue"), strengths=[0.0, 1.0])
+    there = manipulate(latent, identify(latent, prompt="green"), strength=0.5)
+    further = sweep(there.latent, identify(there.latent, prompt="blue"), strengths=[0.0, 1.0])
     told = data_of(results_view(further).html)
     assert not same_picture(there.image, there.source)
     assert same_picture(rebuilt(told, told["frames"][0]), there.image)

@@ -80,12 +80,13 @@ def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None
 def home(name: str) -> str:
     """Where a public name is defined."""
     module, _, attribute = name.rpartition(".")
-    return f"{getattr(importlib.import_module(module), attribute).__module__}.{attribute}"
+    defined = getattr(importlib.import_module(module), attribute)
+    return f"{defined.__module__}.{getattr(defined, '__name__', attribute)}"
 
 
 def test_every_public_name_is_documented_where_it_is_defined() -> None:
     assert {name: defined for name, defined in DOCUMENTED.items() if home(name) != defined} == {}
-    for package in ("latentedit", "latentedit.directions", "latentedit.editors"):
+    for package in ("latentedit", "latentedit.directions", "latentedit.editors", "latentedit.geometry"):
         public = importlib.import_module(package)
         names = [f"{package}.{name}" for name in public.__all__ if not hasattr(getattr(public, name), "__path__")]
         assert [name for name in names if name != "latentedit.errors" and home(name) not in DOCUMENTED.values()] == []

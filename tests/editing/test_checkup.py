@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.editing.checkup import Check, check_model
 from latentedit.testing.miniatures.flow import flux
+from latentedit.testing.miniatures.noise import miniature_ddpm
 
 pytestmark = pytest.mark.slow
 
@@ -43,22 +45,29 @@ def test_what_works_is_said_and_what_it_took(model: Any) -> None:
     assert [name for name, check in found.items() if not check.ok] == ["codec"]
     assert "float32" in found["codec"].cure
     assert all(check.cure == "" for check in found.values() if check.ok)
-    assert found["guidance"].found.startswith("embedded; ")
-    assert found["derivative"].found.startswith("forward mode, ")
-    assert "flowedit changes" in found["edit"].found
+    assert found["guidance"].text.startswith("embedded; ")
+    assert found["derivative"].text.startswith("forward mode, ")
+    assert "flowedit changes" in found["edit"].text
     assert all(check.seconds > 0 and check.peak_bytes > 2**20 for check in found.values())
     assert set(steps) == {"integrate", "flowedit"}
     distilled = le.from_pipeline(flux(guidance_embeds=False), settings=SIZES)
-    assert checked(distilled, last="guidance")["guidance"].found == "needs none: distilled"
+    assert checked(distilled, last="guidance")["guidance"].text == "needs none: distilled"
 
 
 def test_the_codecs_loss_in_decibels(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every pixel off by 0.02 of a range of 2 is 40 dB; a picture that comes back whole is infinitely good."""
     monkeypatch.setattr(model, "decode", lambda z: z[:, :3] / 10)
     monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * pixels + 0.2, 0 * pixels[:, :1]], dim=1))
-    assert checked(model, last="codec")["codec"].found == "40.0 dB there and back"
+    assert checked(model, last="codec")["codec"].text == "40.0 dB there and back"
     monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * pixels, 0 * pixels[:, :1]], dim=1))
     assert checked(model, last="codec")["codec"].ok
+
+
+def test_a_model_without_text_lacks_nothing_for_it(tmp_path: Path) -> None:
+    found = checked(le.load(miniature_ddpm(tmp_path / "ddpm"), device="cpu"), last="derivative")
+    assert found["guidance"].ok
+    assert found["guidance"].text == "none: the model reads no text"
+    assert found["derivative"].ok
 
 
 def deaf(own: Velocity, model: Any) -> Velocity:
@@ -94,7 +103,7 @@ def test_what_a_model_lacks_is_found(
     model._velocity = change(model._velocity, model)
     failed = checked(model, last=check)[check]
     assert not failed.ok
-    assert found in failed.found
+    assert found in failed.text
 
 
 @pytest.mark.parametrize(
@@ -109,5 +118,5 @@ def test_where_drawing_fails_nothing_else_is_tried(model: Any, raised: Exception
     model._velocity = broken
     (check,) = check_model(model)
     assert not check.ok
-    assert found in check.found
+    assert found in check.text
     assert "dtype" in check.cure

@@ -5,8 +5,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, OutputError
@@ -18,9 +20,10 @@ from latentedit.editing.discovery import (
     Discovery,
     check_folder,
     discover,
+    draw_discovery,
     file_names,
     probability_reader,
-    transport_to,
+    transport,
     undamaged_scale,
     write_discovery,
 )
@@ -28,6 +31,7 @@ from latentedit.editing.result import EditResult
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import DAMPING
 from latentedit.geometry.walks import CLOSE, EFFECT
+from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
@@ -68,7 +72,7 @@ def test_a_direction_does_in_an_edit_what_it_did_here(
     """Under another caption than that of the basis, which was none. At -1 the judge may hold back a little."""
     latent = basis.latent.under("red")
     for one in discovery.directions:
-        result = le.manipulate(latent, one.direction, strength=strength, local=False)
+        result = le.manipulate(latent, one.direction, strength=strength, auto_mask=False)
         assert isinstance(result, EditResult)
         expected = one.probe.z[[SCALES.index(strength)]]
         assert (result.latent.z - expected).norm() <= tolerance * (expected - latent.z).norm()
@@ -106,7 +110,7 @@ def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
     discover(basis, progress=lambda what, done, total: told.append(what))
     assert list(dict.fromkeys(told)) == ["step lengths", "edits", "random directions"]
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="bare latents"):
+    with pytest.raises(ConfigError, match="has no image"):
         discover(bare)
 
 
@@ -159,6 +163,23 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
         loaded = load_direction(tmp_path / "out" / name)
         assert torch.equal(loaded.z, one.direction.z)
         assert loaded.calibration is not None
+    for one, row in zip(discovery.directions, told["directions"], strict=True):
+        known = one.direction.calibration
+        assert known is not None
+        assert row["sound"] == [known.lowest, known.highest]
+
+
+@pytest.mark.slow
+def test_a_row_of_the_sheet_has_the_picture_in_its_middle(
+    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[Image.Image], list[str]]] = []
+    monkeypatch.setattr(module, "draw_grid", lambda images, labels, **_: drawn.append((images, labels)))
+    draw_discovery(discovery, title="")
+    ((images, labels),) = drawn
+    assert labels[:5] == ["-2", "-1", "original", "+1", "+2"]
+    (source,) = to_images(discovery.basis.latent.frames[0].pixels[None])
+    assert np.array_equal(np.asarray(images[2]), np.asarray(source))
 
 
 @pytest.mark.slow
@@ -170,14 +191,14 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     assert listed(tmp_path) == ["out"]
     (out / "diary.txt").touch()
     before = listed(out)
-    with pytest.raises(OutputError, match=r"it holds 'diary\.txt'\. Choose another folder"):
+    with pytest.raises(OutputError, match=r"it contains 'diary\.txt'\. Choose another folder"):
         write_discovery(discovery, out)
     assert listed(out) == before
     (out / "diary.txt").unlink()
     facts = json.loads((out / "discovered.json").read_text())
     facts["directions"][0]["file"] = ["diary.txt"]  # no text, and so no name of a file
     (out / "discovered.json").write_text(json.dumps(facts))
-    with pytest.raises(OutputError, match=f"it holds '{NAMES[0]}'"):
+    with pytest.raises(OutputError, match=f"it contains '{NAMES[0]}'"):
         check_folder(out)
 
 
@@ -227,7 +248,7 @@ def direction(basis: LocalBasis) -> Direction:
 
 @pytest.fixture
 def other(basis: LocalBasis) -> JointLatent:
-    return encode(basis.latent.backbone, grey(seed=7), caption="grey").under("")
+    return encode(basis.latent.backbone, grey(seed=7), source_prompt="grey").under("")
 
 
 def test_it_makes_the_same_change_there(
@@ -243,11 +264,11 @@ def test_it_makes_the_same_change_there(
         return dataclasses.replace(basis, trace=trace, v=halves(), u=halves())
 
     monkeypatch.setattr("latentedit.editing.discovery.local_basis", known)
-    arrived = transport_to(direction, other, rank=2, seed=4)
+    arrived = transport(direction, other, rank=2, seed=4)
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
     assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
     assert arrived.carried.captured == pytest.approx(1)
-    walked, found = arrived.found.probe, arrived.found.direction
+    walked, found = arrived.discovered.probe, arrived.discovered.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
     assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
     assert walked.effect == pytest.approx(walked.length * gain(basis) / 192**0.5, rel=1e-4)
@@ -265,31 +286,31 @@ def test_it_makes_the_same_change_there(
 def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:
     """Here J is a multiple of the identity, so any basis is right, and a random one of 6 has little of the change."""
     told: list[str] = []
-    arrived = transport_to(direction, other, rank=6, inverse=False, progress=lambda what, *_: told.append(what))
+    arrived = transport(direction, other, rank=6, inverse=False, progress=lambda what, *_: told.append(what))
     assert len(arrived.basis) == 6
     assert arrived.basis.level == direction.level
     assert 0 < arrived.carried.captured < 0.5
     assert arrived.carried.chance == pytest.approx(6 / 192)
-    assert arrived.found.direction.settings["damping"] is None
+    assert arrived.discovered.direction.settings["damping"] is None
     assert {"integrate", "basis", "step lengths", "edits"} <= set(told)
 
 
 def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other: JointLatent) -> None:
     prompted = dataclasses.replace(direction, settings={**direction.settings, "prompt": "red"})
-    assert transport_to(prompted, other, rank=2).basis.prompt == "red"
+    assert transport(prompted, other, rank=2).basis.prompt == "red"
     captioned = dataclasses.replace(prompted, source_captions=("red",))
-    assert transport_to(captioned, other.under("green"), rank=2).basis.prompt == "green"
+    assert transport(captioned, other.under("green"), rank=2).basis.prompt == "green"
 
 
 def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> None:
     with pytest.raises(ConfigError, match="store its change"):
-        transport_to(dataclasses.replace(direction, feature=None), other)
+        transport(dataclasses.replace(direction, feature=None), other)
     with pytest.raises(ConfigError, match="found in another model"):
-        transport_to(dataclasses.replace(direction, model_fingerprint="other"), other)
+        transport(dataclasses.replace(direction, model_fingerprint="other"), other)
     for steps in (None, "ten", 0):
         with pytest.raises(ConfigError, match="steps must be"):
-            transport_to(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
+            transport(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
     with pytest.raises(ConfigError, match="did you mean 'clean'"):
-        transport_to(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
-    with pytest.raises(ConfigError, match="bare latents"):
-        transport_to(direction, dataclasses.replace(other, frames=()), rank=2)
+        transport(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
+    with pytest.raises(ConfigError, match="has no image"):
+        transport(direction, dataclasses.replace(other, frames=()), rank=2)

@@ -18,7 +18,7 @@ from latentedit.editors.registry import make_editor
 from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
 from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import VARIABLE
+from latentedit.models.model_settings import VARIABLE
 from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image
 from latentedit.testing.tolerances import relative_error
 
@@ -56,8 +56,8 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
     assert torch.equal(latent.condition.reference[0], latent.z)
     assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
     with pytest.raises(ConfigError, match="encoded for instructions"):
-        le.identify(latent, to="a man")
-    described = le.encode(model, picture(), caption="a wall")
+        le.identify(latent, prompt="a man")
+    described = le.encode(model, picture(), source_prompt="a wall")
     assert described.condition.reference is None
 
 
@@ -115,7 +115,7 @@ def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tm
     assert len(both.record.directions) == 2
     assert both.target_caption == f"{HAT}, make it red"
     with pytest.raises(ConfigError, match="found between instructions"):
-        le.manipulate(le.encode(model, other, caption="a wall"), kept)
+        le.manipulate(le.encode(model, other, source_prompt="a wall"), kept)
 
 
 @pytest.mark.nightly
@@ -123,16 +123,16 @@ def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -
     other = picture(96, 64)
     if model.capabilities.references == 1:
         with pytest.raises(ConfigError, match="at most 1 pictures"):
-            le.encode(model, picture(), beside=[other])
+            le.encode(model, picture(), references=[other])
         return
-    session = le.Session(le.encode(model, picture(), beside=[other]))
+    session = le.Session(le.encode(model, picture(), references=[other]))
     (shown,) = session.manipulate(session.identify(instruction=HAT))
     alone = le.edit(model, picture(), instruction=HAT)
     assert relative_error(shown.latent.z, alone.latent.z) > 1e-4
-    (again,) = replay(shown.record, model, picture(), beside=[other])
+    (again,) = replay(shown.record, model, picture(), references=[other])
     assert np.array_equal(np.asarray(again.image), np.asarray(shown.image))
     with pytest.raises(ConfigError, match="need an instruction"):
-        le.edit(model, picture(), change="a wall => a door", caption="a wall", beside=[other])
+        le.edit(model, picture(), change="a wall => a door", source_prompt="a wall", references=[other])
     with pytest.raises(ConfigError, match="got 0, and not those"):
         replay(shown.record, model, picture())
 
@@ -167,5 +167,5 @@ def test_models_of_captions_take_no_instructions() -> None:
         le.edit(dev, picture(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))
     told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
-    with pytest.raises(ShapeError, match="takes no reference pictures"):
+    with pytest.raises(ShapeError, match="takes no reference images"):
         dev.velocity(z, torch.tensor([0.5]), told)

@@ -10,7 +10,7 @@ import pytest
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
-from latentedit.editing.outputs import check_beside, read_record, same_picture
+from latentedit.editing.outputs import check_json_path, read_record, same_picture
 from latentedit.editing.result import EditResult, write_sweep
 from latentedit.editing.undo import difference
 from latentedit.editing.verbs import edit, identify, sweep
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:
     noisy().save(tmp_path / "me.png")
-    return edit(colours, tmp_path / "me.png", to="green", seed=3)
+    return edit(colours, tmp_path / "me.png", prompt="green", seed=3)
 
 
 @pytest.fixture
 def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colours, tmp_path / "me.png")
-    return sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])
+    return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, 0.0, 0.5])
 
 
 def names(folder: Path) -> list[str]:
@@ -96,10 +96,10 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
     noisy().save(tmp_path / "out.jpg")
     before = (tmp_path / "out.jpg").read_bytes()
     assert "no record in " in refusal(lambda: read_record(tmp_path / "out.jpg"))
-    assert "me.json does not lie beside it" in refusal(lambda: read_record(tmp_path / "me.png"))
+    assert "there is no me.json next to it" in refusal(lambda: read_record(tmp_path / "me.png"))
     place = tmp_path / "out.jpg"
-    for act in (lambda: check_beside(place), lambda: result.save(place), lambda: write_sweep(swept, place)):
-        assert "holds something else. Choose another name" in refusal(act)
+    for act in (lambda: check_json_path(place), lambda: result.save(place), lambda: write_sweep(swept, place)):
+        assert "did not write. Choose another name" in refusal(act)
     assert (tmp_path / "out.json").read_bytes() == content
     assert place.read_bytes() == before
     assert names(tmp_path) == ["me.png", "out.jpg", "out.json"]
@@ -140,7 +140,7 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path, re
     for name, words in (("out.psd", "'out.psd'"), ("blocked.png", "is a folder")):
         assert words in refusal(lambda name=name: result.save(tmp_path / name))
     for sheet in ("a.png", "a.jpg", "blocked.json/../a.png"):
-        assert "would have one name" in refusal(
+        assert "have the same name" in refusal(
             lambda sheet=sheet: result.save(tmp_path / "a.png", sheet=tmp_path / sheet)
         )
     request.getfixturevalue("full_disk")
@@ -174,7 +174,7 @@ def test_pictures_of_one_name_but_for_the_ending_keep_their_records(
     assert read_record(tmp_path / "moved.jpg") == swept[0].record
     assert read_record(tmp_path / "moved.webp") == sweep
     (tmp_path / "moved.webp.json").unlink()
-    assert "moved.webp.json does not lie beside it" in refusal(lambda: read_record(tmp_path / "moved.webp"))
+    assert "there is no moved.webp.json next to it" in refusal(lambda: read_record(tmp_path / "moved.webp"))
     (tmp_path / "moved.jpg").unlink()
     result.save(tmp_path / "moved.webp")
     assert read_record(tmp_path / "moved.webp") == result.record

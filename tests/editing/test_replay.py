@@ -58,7 +58,7 @@ def test_every_editor(colours: ColourBackbone, tmp_path: Path, method: str, stre
     paths = [tmp_path / name for name in ("me.png", "other.png", "a.png", "b.png")]
     for path in paths[:2]:
         grey(1, (9, 7), "RGBA").save(path)
-    result = edit(colours, paths[0], to="green", method=method, strength=strength, seed=5)
+    result = edit(colours, paths[0], prompt="green", method=method, strength=strength, seed=5)
     result.save(paths[2])
     again(result, paths[1]).save(paths[3])
     assert paths[2].read_bytes() == paths[3].read_bytes()
@@ -68,37 +68,37 @@ def test_every_editor(colours: ColourBackbone, tmp_path: Path, method: str, stre
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_at_strengths_of_which_none_depends_on_those_before(colours: ColourBackbone, arm: Any) -> None:
     latent = encode(colours, grey())
-    direction = identify(latent, to="red", seed=2)
+    direction = identify(latent, prompt="red", seed=2)
     for strength in (0.3, 1.0, -0.5, 0.0):
         result = manipulate(latent, direction, strength=strength, arm=arm, level=0.5, steps=6)
         assert result.record.directions[0].given is False
         again(result, grey())
     editor = EIM(arm=arm, level=0.5, steps=6, search=HSDS(steps=3))
-    again(edit(colours, grey(), to="red", method=editor, strength=0.3, seed=7), grey())
+    again(edit(colours, grey(), prompt="red", method=editor, strength=0.3, seed=7), grey())
 
 
-@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
 @pytest.mark.parametrize("strength", [1.0, [0.5, -0.3], [0.0, 1.0]])
-def test_several_directions(colours: ColourBackbone, mixing: Any, strength: Any) -> None:
-    latent = encode(colours, grey(), caption="grey")
-    directions = [identify(latent, to=to, seed=seed) for seed, to in enumerate(["red", "blue"])]
-    result = manipulate(latent, directions, strength=strength, mixing=mixing)
+def test_several_directions(colours: ColourBackbone, combine: Any, strength: Any) -> None:
+    latent = encode(colours, grey(), source_prompt="grey")
+    directions = [identify(latent, prompt=to, seed=seed) for seed, to in enumerate(["red", "blue"])]
+    result = manipulate(latent, directions, strength=strength, combine=combine)
     found = again(result, grey())
     assert result.cross_talk is not None
     assert found.cross_talk is not None
     assert torch.equal(found.cross_talk, result.cross_talk)
-    assert found.record.mixing == mixing
+    assert found.record.mixing == combine
 
 
 @pytest.mark.nightly
 def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
     source = grey(3)
-    latent = encode(colours, source, caption="grey")
-    first = identify(latent, to="red", seed=1)
+    latent = encode(colours, source, source_prompt="grey")
+    first = identify(latent, prompt="red", seed=1)
     results = [manipulate(latent, first, strength=0.5)]
     session = Session(results[-1].latent)
-    second = session.identify(to="blue", seed=2)
+    second = session.identify(prompt="blue", seed=2)
     results += session.manipulate(second, strength=0.4, arm="joint", level=0.5, steps=4)
     results.append(manipulate(results[-1].latent, first, strength=-0.5))
     for depth, result in enumerate(results):
@@ -122,8 +122,8 @@ def test_a_chain_of_edits(colours: ColourBackbone) -> None:
 def test_directions_that_cannot_be_found_again_are_given(
     colours: ColourBackbone, other: Callable[[Direction], Direction]
 ) -> None:
-    latent = encode(colours, grey(), caption="grey")
-    direction = other(identify(latent, to="red"))
+    latent = encode(colours, grey(), source_prompt="grey")
+    direction = other(identify(latent, prompt="red"))
     result = manipulate(latent, direction, strength=0.5)
     assert result.record.directions[0].given
     again(result, grey(), [direction])
@@ -131,20 +131,20 @@ def test_directions_that_cannot_be_found_again_are_given(
 
 @pytest.fixture
 def record(colours: ColourBackbone) -> RunRecord:
-    return edit(colours, grey(), to="red", caption="grey").record
+    return edit(colours, grey(), prompt="red", source_prompt="grey").record
 
 
 @pytest.mark.parametrize(
     ("damage", "along", "more", "words"),
     [
-        ({}, {}, {"picture": grey(1)}, "Name the picture that was edited with `picture`"),
-        ({}, {}, {"mask": half_mask((8, 8))}, "a mask is given, and none was used"),
-        ({}, {"given": True}, {}, "Give its file with `directions`"),
+        ({}, {}, {"image": grey(1)}, "Give the picture that was edited with `image`"),
+        ({}, {}, {"mask": half_mask((8, 8))}, "used no mask, but one was given"),
+        ({}, {"given": True}, {}, "Give that file with `directions`"),
         ({"settings": {"stepz": 3}}, {}, {}, "did you mean 'steps'"),
         ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels must be a list"),
         ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit' cannot move along directions"),
         ({"method": "eimm"}, {}, {}, "did you mean 'eim'"),
-        ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings that its search does not take"),
+        ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings that its search does not accept"),
     ],
 )
 def test_records_that_do_not_fit_or_make_no_sense_are_refused(
@@ -157,16 +157,14 @@ def test_records_that_do_not_fit_or_make_no_sense_are_refused(
 ) -> None:
     direction = record.directions[0].model_copy(update=along)
     with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
-        replay(
-            record.model_copy(update={"directions": (direction,), **damage}), colours, **({"picture": grey()} | more)
-        )
+        replay(record.model_copy(update={"directions": (direction,), **damage}), colours, **({"image": grey()} | more))
     assert cost.evaluations == 0
 
 
 def test_another_mask_or_model_is_refused(colours: ColourBackbone) -> None:
-    masked = edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8))).record
+    masked = edit(colours, grey(), prompt="red", source_prompt="grey", mask=half_mask((8, 8))).record
     other = half_mask((8, 8)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for mask, words in ((None, "a mask was used, and none is given"), (other, "another mask than was used")):
+    for mask, words in ((None, "used a mask, but none was given"), (other, "the edit used another mask")):
         with pytest.raises(ConfigError, match=words):
             replay(masked, colours, grey(), mask=mask)
     assert replay(masked, colours, grey(), mask=half_mask((8, 8)))[0].record == masked
@@ -185,12 +183,12 @@ def test_what_differs_is_named(record: RunRecord) -> None:
         }
     )
     assert differences(record, now) == [
-        "new was not there, is 1",
-        f"python was {record.versions['python']}, is not there",
-        f"torch was {record.versions['torch']}, is 9.9",
-        "the network's dtype was float32, is bfloat16",
-        "the device was cpu, is cuda",
-        f"direction 1 was {direction.fingerprint}, is found as {'0' * 16}",
+        "new changed: none -> 1",
+        f"python changed: {record.versions['python']} -> none",
+        f"torch changed: {record.versions['torch']} -> 9.9",
+        "dtype changed: float32 -> bfloat16",
+        "device changed: cpu -> cuda",
+        f"direction 1 changed: {direction.fingerprint} -> {'0' * 16}",
     ]
 
 
@@ -198,9 +196,9 @@ def test_what_differs_is_named(record: RunRecord) -> None:
 def test_edits_under_a_mask_that_go_on_from_each_other(colours: ColourBackbone, local: bool) -> None:
     source = grey(2, (60, 52))
     mask = half_mask(source.size)
-    latent = encode(colours, source, caption="grey", mask=mask)
-    direction = identify(latent, to="red")
-    first = manipulate(latent, direction, strength=0.4, local=local)
-    second = manipulate(first.latent, direction, strength=0.5, local=local)
+    latent = encode(colours, source, source_prompt="grey", mask=mask)
+    direction = identify(latent, prompt="red")
+    first = manipulate(latent, direction, strength=0.4, auto_mask=local)
+    second = manipulate(first.latent, direction, strength=0.5, auto_mask=local)
     for result in (first, second):
         again(result, source, mask=mask)

@@ -44,25 +44,28 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"to": "a man", "change": ("=> a hat",)}, "`to` and `change` exclude each other"),
-        ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "`to` and `change` and `direction` exclude"),
-        ({"to": "a man", "instruction": (HAT,)}, "`to` and `instruction` exclude each other"),
-        ({"instruction": (HAT,), "caption": "a man"}, "`instruction` goes without `caption`"),
+        ({"prompt": "a man", "change": ("=> a hat",)}, "`prompt` and `change` exclude each other"),
+        (
+            {"prompt": "a man", "change": ("=> a hat",), "direction": (FILE,)},
+            "`prompt` and `change` and `direction` exclude",
+        ),
+        ({"prompt": "a man", "instruction": (HAT,)}, "`prompt` and `instruction` exclude each other"),
+        ({"instruction": (HAT,), "source_prompt": "a man"}, "`instruction` cannot be combined with `source_prompt`"),
         ({"instruction": (" ",)}, "`instruction` is an empty"),
-        ({"to": ("a man", " \n")}, "`to` is an empty caption"),
+        ({"prompt": ("a man", " \n")}, "`prompt` is an empty caption"),
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
-        ({"to": "a man \udcff"}, "`to` is not in UTF-8"),
-        ({"change": ("a hat => a \udfff",)}, "`change` is not in UTF-8"),
+        ({"prompt": "a man \udcff"}, "`prompt` is not valid UTF-8"),
+        ({"change": ("a hat => a \udfff",)}, "`change` is not valid UTF-8"),
         ({"strength": (1.0, -math.inf)}, "finite"),
         ({"strength": (True,)}, "finite"),
         ({"strength": ()}, "got 0"),
-        ({"to": "a man", "strength": (1.0, 0.5)}, "one for each of 1 changes; got 2"),
-        ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength` is one number"),
+        ({"prompt": "a man", "strength": (1.0, 0.5)}, "one for each of 1 changes; got 2"),
+        ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength` must be one number"),
         ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "one for each of 2 changes; got 3"),
         ({"method": "flowedits"}, "did you mean 'flowedit'"),
         ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' cannot move along a `direction`"),
         ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "cannot give each change a `strength`"),
-        ({"change": CHANGES, "mixing": "inverse", "method": "flowedit"}, "'flowedit' cannot mix directions"),
+        ({"change": CHANGES, "combine": "inverse", "method": "flowedit"}, "'flowedit' cannot combine directions"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
@@ -74,16 +77,16 @@ def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], word
 def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) -> None:
     """By then: the pictures of a manifest bring their own targets."""
     with pytest.raises(ConfigError, match="no edit requested"):
-        verbs.edit_pictures(model, pictures(), EditRequest(caption=FROM))
-    with pytest.raises(ConfigError, match="mixing"):
-        verbs.edit_pictures(model, [], EditRequest(to=TO, mixing="summ"))
+        verbs.edit_pictures(model, pictures(), EditRequest(source_prompt=FROM))
+    with pytest.raises(ConfigError, match="combine"):
+        verbs.edit_pictures(model, [], EditRequest(prompt=TO, combine="summ"))
     assert pickle.loads(pickle.dumps(EditRequest(change=CHANGES, seed=3))).change == CHANGES
 
 
 @pytest.mark.parametrize(
     ("fields", "composes"),
     [
-        ({"to": TO}, False),
+        ({"prompt": TO}, False),
         ({"change": CHANGES[:1]}, False),
         ({"change": CHANGES}, False),
         ({"change": CHANGES, "strength": (1.0, 0.5)}, True),
@@ -105,28 +108,35 @@ class Stranger(EIM):
 
 def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
     """It makes several changes in one text, and is in the record; what it cannot do is refused by its name."""
-    result = verbs.edit(model, pictures()[0], change=CHANGES, caption=FROM, method=Stranger(), strength=0.5)
+    result = verbs.edit(model, pictures()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)
     assert (result.method, result.record.method) == ("stranger", "stranger")
     assert result.target_caption == "a person with glasses, a smile"
     with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
-        verbs.sweep(result.latent, to=TO, strengths=[0, 1], method=Stranger(), arm="joint")
+        verbs.sweep(result.latent, prompt=TO, strengths=[0, 1], method=Stranger(), arm="joint")
     with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
         EditRequest(direction=(FILE,), method=Stranger())
 
 
 def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loaded() -> None:
-    code = "import sys, latentedit as le; le.EditRequest(to='a'); print('torch' in sys.modules)"
+    code = "import sys\nfrom latentedit.editing.request import EditRequest\nEditRequest(prompt='a')\n"
+    code += "print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("mixing", ["sum", "inverse"])
-def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mixing: Any) -> None:
-    way: dict[str, Any] = {"change": CHANGES, "caption": FROM, "strength": (0.7, -0.3), "mixing": mixing, "seed": 3}
+@pytest.mark.parametrize("combine", ["sum", "inverse"])
+def test_several_changes_are_put_together_picture_by_picture(model: Backbone, combine: Any) -> None:
+    way: dict[str, Any] = {
+        "change": CHANGES,
+        "source_prompt": FROM,
+        "strength": (0.7, -0.3),
+        "combine": combine,
+        "seed": 3,
+    }
     made = verbs.edit(model, pictures(), **way)
-    latent = encode(model, pictures()[1], caption=FROM)
+    latent = encode(model, pictures()[1], source_prompt=FROM)
     found = [verbs.identify(latent, change=change, seed=3) for change in CHANGES]
-    wanted = verbs.manipulate(latent, found, strength=[0.7, -0.3], mixing=mixing)
+    wanted = verbs.manipulate(latent, found, strength=[0.7, -0.3], combine=combine)
     assert made[1].image.tobytes() == wanted.image.tobytes()
     assert made[1].record == wanted.record
     assert not made[1].record.directions[0].given
@@ -137,9 +147,9 @@ def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mi
 def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(model: Backbone, tmp_path: Path) -> None:
     """Of the pictures here, one is that on which the direction was found; that must not change the others."""
     alike = pictures((40, 56), (40, 56))
-    found = verbs.identify(encode(model, alike[0], caption=FROM), to=TO)
+    found = verbs.identify(encode(model, alike[0], source_prompt=FROM), prompt=TO)
     found.save(tmp_path / "it.safetensors")
-    way: dict[str, Any] = {"caption": FROM, "strength": 0.6}
+    way: dict[str, Any] = {"source_prompt": FROM, "strength": 0.6}
     _, among = verbs.edit(model, alike, direction=found, **way)
     for direction in (found, [tmp_path / "it.safetensors"]):
         (alone,) = verbs.edit(model, alike[1:], direction=direction, **way)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.directions.preserve import local_change
 from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
-from latentedit.editors.local_change import local_change
 from latentedit.latents import pictures
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent

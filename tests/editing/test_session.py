@@ -12,16 +12,16 @@ from latentedit.core.errors import ConfigError
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.manipulation import default_manipulation, search_of, seed_of, stored_eim
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import Session
+from latentedit.editing.session import Session, search_of, seed_of
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
+from latentedit.editors.registry import default_manipulation, stored_eim
 from latentedit.editors.slider import Arm, Slider
 from latentedit.geometry.local_basis import random_direction
 from latentedit.latents.encode import encode
@@ -40,7 +40,7 @@ SCENE = "grey room, a hat, a wall"
 
 @pytest.fixture
 def latent(colours: ColourBackbone) -> JointLatent:
-    return encode(colours, grey(), caption=SCENE)
+    return encode(colours, grey(), source_prompt=SCENE)
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def moved(
     shares: Sequence[float] = (1.0,),
     strength: float = 1.0,
     *,
-    mixing: Mixing = "sum",
+    combine: Mixing = "sum",
     **way: Any,
 ) -> EditResult:
     """The first picture's result."""
     session = latent if isinstance(latent, Session) else Session(latent)
-    request = EditRequest(direction=tuple(directions), strength=tuple(shares), mixing=mixing, settings=way)
+    request = EditRequest(direction=tuple(directions), strength=tuple(shares), combine=combine, settings=way)
     return session.run(request, [strength])[0][0]
 
 
@@ -75,15 +75,15 @@ def wordless(direction: Direction) -> Direction:
 
 
 @pytest.mark.parametrize("arm", ["image", "joint"])
-@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
 @pytest.mark.parametrize("shares", [(0.3, 0.8), (0.5, -0.4), (0.0, 1.0)])
 def test_several_directions_are_one_that_is_composed(
-    latent: JointLatent, red: Direction, blue: Direction, arm: Arm, mixing: Any, shares: tuple[float, float]
+    latent: JointLatent, red: Direction, blue: Direction, arm: Arm, combine: Any, shares: tuple[float, float]
 ) -> None:
     """A negative share is so much of the reverse; for the sum, and for duals, that is the same with a minus."""
-    result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, mixing=mixing)
+    result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, combine=combine)
     ways = [d if share >= 0 else -d for d, share in zip([red, blue], shares, strict=True)]
-    whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], mixing))
+    whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], combine))
     expected = moved(latent, [whole], arm=arm, level=0.5, steps=6)
     assert torch.equal(result.latent.z, expected.latent.z)
     assert same_picture(result.image, expected.image)
@@ -91,7 +91,7 @@ def test_several_directions_are_one_that_is_composed(
     assert result.cross_talk is not None
     assert torch.equal(result.cross_talk, cross_talk(ways)[0])
     assert [told.strength for told in result.record.directions] == list(shares)
-    assert result.record.mixing == mixing
+    assert result.record.mixing == combine
 
 
 def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
@@ -122,7 +122,7 @@ def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction
 def test_directions_of_several_pictures_have_words_for_each(colours: ColourBackbone, red: Direction) -> None:
     """One for all, one with too few words, and one each."""
     pictures = [grey(1), grey(2), grey(3)]
-    latent = encode(colours, pictures, caption=["grey room, a cat", "a dog", "a tree, grey room"])
+    latent = encode(colours, pictures, source_prompt=["grey room, a cat", "a dog", "a tree, grey room"])
     row = Session(latent).manipulate(red, strength=0.5)
     assert [result.target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
     assert [result.record.directions[0].target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
@@ -130,8 +130,8 @@ def test_directions_of_several_pictures_have_words_for_each(colours: ColourBackb
     assert {result.record.directions[0].fingerprint for result in row} == {red.fingerprint}
     odd = dataclasses.replace(red, source_captions=(), target_captions=("red", "blue"))
     assert [result.target_caption for result in Session(latent).manipulate(odd, strength=0.5)] == ["red", "blue", ""]
-    latent = encode(colours, pictures[:2], caption="grey")
-    direction = identify(latent, to=["red", "blue"])
+    latent = encode(colours, pictures[:2], source_prompt="grey")
+    direction = identify(latent, prompt=["red", "blue"])
     for index, result in enumerate(Session(latent).manipulate(direction)):
         (told,) = result.record.directions
         assert told.fingerprint == direction.row(index).fingerprint
@@ -156,13 +156,13 @@ def test_only_what_was_found_here_can_be_found_again(
     result = moved(latent, [dataclasses.replace(red, **changes)])
     assert result.record.directions[0].given is given
     assert result.record.evaluations == (0 if given else 48)  # what it takes from nothing
-    assert moved(encode(latent.backbone, grey(1), caption=SCENE), [red]).record.directions[0].given
+    assert moved(encode(latent.backbone, grey(1), source_prompt=SCENE), [red]).record.directions[0].given
 
 
 def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
     editor = FlowEdit(steps=4)
     target = "red room, a hat, a wall"
-    ((result,),) = Session(latent).run(EditRequest(to=target, method=editor, seed=3, local=True), [0.5])
+    ((result,),) = Session(latent).run(EditRequest(prompt=target, method=editor, seed=3, auto_mask=True), [0.5])
     expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
     assert torch.equal(result.latent.z, expected)
     assert (result.method, result.target_caption) == ("flowedit", target)
@@ -176,7 +176,7 @@ def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red:
     assert (seed_of({}), seed_of({"seed": 10**30})) == (0, 10**30)
     assert search_of({"steps": 3, "seed": 5, "levels": [0.9, 0.2]}) == HSDS(steps=3, levels=(0.9, 0.2))
     for seed in ("3", None, True):
-        with pytest.raises(ConfigError, match=r"seed of the direction is no whole number"):
+        with pytest.raises(ConfigError, match=r"seed of the direction must be an integer"):
             moved(latent, [dataclasses.replace(red, settings={"seed": seed})])
     for steps in (0, "many", None):
         with pytest.raises(ConfigError, match="steps must be"):
@@ -208,11 +208,11 @@ def test_how_directions_move_pictures(colours: ColourBackbone, latent: JointLate
     assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
     assert way(latent, [dataclasses.replace(found, settings={})]) == ("joint", 0.4, 9), "it lives at no level"
     assert way(latent, [red]) == ("joint", 0.4, 9), "it was found here"
-    other_picture = encode(colours, grey(5), caption=SCENE)
+    other_picture = encode(colours, grey(5), source_prompt=SCENE)
     assert way(other_picture, [red]) == ("text", 0.9, 7)
     assert way(other_picture, [red], arm="image") == ("image", 0.9, 7)
     assert way(other_picture, [wordless(red)]) == ("joint", 0.4, 9), "it cannot be said in another caption"
-    made = encode(colours, grey(6), caption=red.target_captions[0])  # by this direction, as far as one can see
+    made = encode(colours, grey(6), source_prompt=red.target_captions[0])  # by this direction, as far as one can see
     assert way(made, [red]) == ("joint", 0.4, 9)
     colours.defaults = {}
     assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
@@ -220,7 +220,7 @@ def test_how_directions_move_pictures(colours: ColourBackbone, latent: JointLate
 
 def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent) -> None:
     both = [at_level(latent), at_level(latent, 1, level=0.8)]
-    with pytest.raises(ConfigError, match=r"got levels 0\.6, 0\.8\. Move by one after the other"):
+    with pytest.raises(ConfigError, match=r"got levels 0\.6, 0\.8\. Apply them in sequence"):
         manipulate(latent, both)
     first = manipulate(latent, both[0])
     assert manipulate(first.latent, both[1]).record.before == first.record
@@ -235,7 +235,7 @@ def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent
 def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbone, level: float) -> None:
     """Also at level 1, where a latent shows nothing of the picture; strength 0 is the picture bit for bit."""
     picture = noisy(mean=(128, 128, 128), deviation=40)
-    latent = encode(colours, picture, caption="grey")
+    latent = encode(colours, picture, source_prompt="grey")
     direction = at_level(latent, level=level)
     trace = invert(latent, latent.path(5, level))
     offset = 0.5 * direction.z * clean_share(level)
@@ -257,7 +257,7 @@ def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbo
 def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) -> None:
     """Four steps below 0.5 of eight: up once, five ways of effects, and one way a strength."""
     session = Session(encode(colours, noisy()))
-    direction, other = session.identify(to="green"), session.identify(to="blue")
+    direction, other = session.identify(prompt="green"), session.identify(prompt="blue")
 
     def cost(strength: float, moved_by: Any = direction, **more: object) -> float:
         way = {"arm": "joint", "level": 0.5, "steps": 8} | more
@@ -278,13 +278,13 @@ def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) ->
     assert cost(both, [direction, other]) >= 8
     assert cost(both, [direction, other]) == 4
     assert cost(both, [other, direction]) >= 8
-    assert cost(both, [direction, other], mixing="inverse") >= 8
+    assert cost(both, [direction, other], combine="inverse") >= 8
     assert cost([0.2, 0.1], [direction, other]) >= 8
 
 
 def test_a_session_takes_several_pictures_and_the_verbs_one(colours: ColourBackbone) -> None:
     latent = encode(colours, [noisy(1), noisy(2)])
-    direction, strengths = identify(latent, to=["green", "blue"]), torch.tensor([-1.0, 1.0, 0.5])
+    direction, strengths = identify(latent, prompt=["green", "blue"]), torch.tensor([-1.0, 1.0, 0.5])
     for verb in (lambda: manipulate(latent, direction), lambda: sweep(latent, direction, strengths=[1.0])):
         with pytest.raises(ConfigError, match=r"latent of one picture; got 2 of them\. Use a Session"):
             verb()
@@ -300,15 +300,15 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbon
     red = identify(latent, change="grey => red", seed=3)
     assert manipulate(latent, red).record.local
     picture, ramp = Picture.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
-    local, whole = (undo_direction(colours, picture, ramp, local=local) for local in (True, False))
+    local, whole = (undo_direction(colours, picture, ramp, auto_mask=local) for local in (True, False))
     assert not same_picture(local, whole)
     assert same_picture(undo_direction(colours, picture, ramp), local)
     colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "settings": {"local": False}}}
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
-    made += session.run(EditRequest(to="red room, a hat, a wall", method=stored_eim(colours)))[0]
+    made += session.run(EditRequest(prompt="red room, a hat, a wall", method=stored_eim(colours)))[0]
     assert [one.record.local for one in made] == [False] * 3
-    assert session.manipulate(red, local=True)[0].record.local
+    assert session.manipulate(red, auto_mask=True)[0].record.local
     assert same_picture(undo_direction(colours, picture, ramp), whole)
 
 
@@ -328,7 +328,7 @@ def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_picture(
 
 def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:
     colours.defaults = {}
-    untuned = encode(colours, grey(), caption=SCENE)
+    untuned = encode(colours, grey(), source_prompt=SCENE)
     for result in sweep(untuned, change="grey => red", strengths=[0.5, 1.0]):
         assert result.method == result.record.method == "flowedit"
         assert any("flowedit" in note and "`method`" in note for note in result.notes)

@@ -66,7 +66,7 @@ def redder(model: Backbone, amount: float) -> Direction:
 
 @pytest.fixture
 def result(colours: ColourBackbone) -> EditResult:
-    return edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8)))
+    return edit(colours, grey(), prompt="red", source_prompt="grey", mask=half_mask((8, 8)))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -74,9 +74,13 @@ def test_the_file_gives_back_the_source_without_a_model(colours: ColourBackbone,
     """Of any editor, clipped or not, with a mask, twice in a row; its colour profile and its alpha too."""
     source = noisy(1, (60, 40), mode, mean=(250, 128, 128), deviation=2)
     source.info["icc_profile"] = b"a profile" * 20
-    first = edit(colours, source, to="red", caption="grey", mask=half_mask((60, 40)))
-    again = manipulate(first.latent, redder(colours, 0.4), local=False)
-    for made in (first, again, edit(colours, source, to="red", caption="grey", method="sdedit", strength=0.5)):
+    first = edit(colours, source, prompt="red", source_prompt="grey", mask=half_mask((60, 40)))
+    again = manipulate(first.latent, redder(colours, 0.4), auto_mask=False)
+    for made in (
+        first,
+        again,
+        edit(colours, source, prompt="red", source_prompt="grey", method="sdedit", strength=0.5),
+    ):
         assert not same_picture(made.image, source)
         made.save(tmp_path / "edited.png")
         found = undo(tmp_path / "edited.png")
@@ -96,12 +100,12 @@ def test_what_the_file_carries_is_small_where_little_changed() -> None:
 
 def test_a_file_without_the_difference_or_with_other_pixels_is_refused(result: EditResult, tmp_path: Path) -> None:
     result.image.save(tmp_path / "plain.png")
-    with pytest.raises(FileFormatError, match="does not carry the picture before"):
+    with pytest.raises(FileFormatError, match="does not contain the original"):
         undo(tmp_path / "plain.png")
     pixels = np.array(result.image)
     pixels[0, 0, 0] ^= 1
     save_image(Image.fromarray(pixels), tmp_path / "x.png", payload=difference(result.source, result.image))
-    with pytest.raises(FileFormatError, match="changed since"):
+    with pytest.raises(FileFormatError, match="were changed after"):
         undo(tmp_path / "x.png")
 
 
@@ -113,7 +117,7 @@ def test_a_difference_that_does_not_lead_to_the_source_is_refused(
     file = io.BytesIO(b"no picture")
     if image is not None:
         image.save(file, "PNG")
-    with pytest.raises(FileFormatError, match="damaged in the picture"):
+    with pytest.raises(FileFormatError, match="in the picture is damaged"):
         undo_stored(Picture.from_image(result.image), pack({"difference": tensor_of(file.getvalue())}, about))
 
 
@@ -124,13 +128,13 @@ def test_an_edit_is_taken_back_by_its_direction(
     colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
 ) -> None:
     source = grey(4, size, mode)
-    latent = encode(colours, source, caption="grey")
-    direction = identify(latent, to="red")
-    result = manipulate(latent, direction, strength=strength, local=local)
+    latent = encode(colours, source, source_prompt="grey")
+    direction = identify(latent, prompt="red")
+    result = manipulate(latent, direction, strength=strength, auto_mask=local)
     assert unclipped(result.image.convert("RGB")).all()
     made = float(measure_effect(result.latent.z[None] - latent.z, direction.z))  # what was asked for, or the clamp's
     with colours.count() as cost:
-        found = undo_direction(colours, Picture.from_image(result.image), direction, strength=made, local=local)
+        found = undo_direction(colours, Picture.from_image(result.image), direction, strength=made, auto_mask=local)
     assert cost.evaluations == 0
     assert np.abs(levels(found) - levels(source)).max() <= 1
     assert (levels(found) == levels(source)).mean() > 0.99
@@ -150,12 +154,12 @@ def test_a_curved_codec_takes_rounds(
     source = noisy(4, mean=(120, 110, 150), deviation=12)
     ramp = torch.linspace(-0.9, 0.9, 8)[None, None, None].expand(1, 3, 8, 8).clone()
     direction = shift(colours, ramp)
-    result = manipulate(encode(colours, source, caption="grey"), direction, local=local)
+    result = manipulate(encode(colours, source, source_prompt="grey"), direction, auto_mask=local)
     assert unclipped(result.image).all()
 
     def error(rounds: int) -> int:
         monkeypatch.setattr(undoing, "ROUNDS", rounds)
-        found = undo_direction(colours, Picture.from_image(result.image), direction, local=local)
+        found = undo_direction(colours, Picture.from_image(result.image), direction, auto_mask=local)
         return int(np.abs(levels(found) - levels(source)).max())
 
     assert error(5) <= 2

@@ -21,11 +21,15 @@ from latentedit.core.errors import (
     UnknownPictureError,
     UnknownPictureWarning,
 )
+from latentedit.core.renaming import PARAMETERS
+from latentedit.directions.composition import compose
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_picture
+from latentedit.editing.replay import replay
 from latentedit.editing.request import EditRequest
 from latentedit.editing.session import Session
+from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
 from latentedit.editors import SDEdit
 from latentedit.editors.eim import EIM
@@ -33,6 +37,7 @@ from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
 from tests.editing.test_undo import half_mask
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
@@ -43,7 +48,7 @@ pytestmark = pytest.mark.slow
 
 def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:
     """Annealed to the end, the change is the shift of the means: -1 in red and +1 in green on the scale of [-1, 1]."""
-    result = edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=64)))
+    result = edit(colours, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)))
     change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
     assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
     assert result.caption == "red"
@@ -67,27 +72,74 @@ def test_strength_zero_is_the_file_bit_for_bit(
     colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
     source = noisy(size=size, mode=mode)
-    result = edit(colours, source, to="green", method=method, strength=0.0)
+    result = edit(colours, source, prompt="green", method=method, strength=0.0)
     assert same_picture(result.image, source)
     assert result.cost.evaluations == 0
-    changed = edit(colours, source, to="green", method=method)
+    changed = edit(colours, source, prompt="green", method=method)
     assert changed.image.size == source.size
     assert not same_picture(changed.image, source)
-    assert same_picture(edit(colours, source, to="green", method=method).image, changed.image)
+    assert same_picture(edit(colours, source, prompt="green", method=method).image, changed.image)
     if method == "sdedit":
         assert changed.record.settings["level"] == 0.5, "stored with the model"
-        given = edit(colours, source, to="green", method=SDEdit(level=0.9, steps=3))
+        given = edit(colours, source, prompt="green", method=SDEdit(level=0.9, steps=3))
         assert given.record.settings["level"] == 0.9
+
+
+def test_settings_of_the_editor_are_keyword_arguments(colours: ColourBackbone) -> None:
+    """By the editor's names or those of diffusers; names that it does not have are refused."""
+    settings: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 2.5}
+    result = edit(colours, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
+    assert result.record.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
+    swept = sweep(encode(colours, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
+    assert same_picture(swept[0].image, result.image)
+    for name in ("guidance_scale", "promt"):
+        with pytest.raises(ConfigError, match=f"has no setting '{name}'.* arm, level, search, steps"):
+            edit(colours, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
+
+
+@pytest.mark.parametrize("name", ["edit", "encode", "identify", "manipulate", "sweep", "replay", "undo", "compose"])
+def test_old_names_of_parameters_do_the_same_with_a_warning(colours: ColourBackbone, name: str) -> None:
+    latent, image = encode(colours, noisy()), Picture.from_image(noisy())
+    direction, record = identify(latent, prompt="green"), edit(colours, image, prompt="green").record
+    moves = {"local": False, "mixing": "inverse"}
+    cases: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
+        "edit": (edit, (colours,), {"picture": image, "to": "green", "caption": "blue", "anyway": True, **moves}),
+        "encode": (encode, (colours,), {"picture": image, "caption": "blue", "beside": ()}),
+        "identify": (identify, (latent,), {"to": "green"}),
+        "manipulate": (manipulate, (latent, direction), moves),
+        "sweep": (sweep, (latent,), {"strengths": [0.5], "to": "blue", **moves}),
+        "replay": (replay, (record, colours), {"picture": image, "beside": ()}),
+        "undo": (undo_direction, (colours,), {"picture": image, "direction": direction, "local": False}),
+        "compose": (compose, ([direction, direction], [1.0, 0.5]), {"mixing": "sum"}),
+    }
+    function, first, given = cases[name]
+
+    def outcome(arguments: dict[str, Any]) -> Any:
+        result: Any = function(*first, **arguments)
+        result = result[0] if isinstance(result, list) else result
+        return (
+            result.captions if name == "encode" else getattr(result, "record", getattr(result, "fingerprint", result))
+        )
+
+    with pytest.warns(FutureWarning) as caught:
+        before = outcome(given)
+    renamed = [f"`{old}` was renamed to `{PARAMETERS[old]}`" for old in PARAMETERS if old in given]
+    assert [str(one.message).partition(";")[0] for one in caught] == renamed
+    assert {one.filename for one in caught} == {__file__}
+    assert outcome({PARAMETERS.get(old, old): value for old, value in given.items()}) == before
+    old = next(old for old in given if old in PARAMETERS)
+    with pytest.raises(ConfigError, match=f"`{PARAMETERS[old]}` and its old name `{old}` are both given"):
+        function(*first, **given, **{PARAMETERS[old]: given[old]})
 
 
 def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
     model = ColourBackbone(sizes=(4, 8, 12))
     pictures = [noisy(0), noisy(1, (40, 12)), noisy(2)]
-    together = edit(model, pictures, to=["green", "blue", "grey"], caption="red", seed=1)
+    together = edit(model, pictures, prompt=["green", "blue", "grey"], source_prompt="red", seed=1)
     for source, target, result in zip(pictures, ("green", "blue", "grey"), together, strict=True):
         assert same_picture(result.source, source)
         assert result.target_caption == target
-        assert same_picture(result.image, edit(model, source, to=target, caption="red", seed=1).image)
+        assert same_picture(result.image, edit(model, source, prompt=target, source_prompt="red", seed=1).image)
 
 
 def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -> None:
@@ -95,10 +147,10 @@ def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -
     noisy().save(path)
     latent = encode(colours, path)
     assert latent.captions == ("red",)
-    direction = identify(latent, to="green", seed=3)
+    direction = identify(latent, prompt="green", seed=3)
     assert direction.target_captions == ("green",)
     result = manipulate(latent, direction, strength=0.7)
-    whole = edit(colours, str(path), to="green", strength=0.7, seed=3)
+    whole = edit(colours, str(path), prompt="green", strength=0.7, seed=3)
     assert same_picture(result.image, whole.image)
     assert result.target_caption == "green"
     assert result.cost.evaluations == 0
@@ -112,9 +164,9 @@ def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) 
     """Along a direction by every arm, and towards a text by any editor."""
     latent, strengths = encode(colours, noisy()), [1.0, 0.0, 0.4, -0.2]
     along: dict[str, Any] = {"arm": way, "level": 0.5, "steps": 8}
-    towards: dict[str, Any] = {"to": "green", "method": way, "seed": 3}
+    towards: dict[str, Any] = {"prompt": "green", "method": way, "seed": 3}
     if way in ("image", "text", "joint"):
-        direction = identify(latent, to="green", seed=3)
+        direction = identify(latent, prompt="green", seed=3)
         swept = sweep(latent, direction, strengths=strengths, **along)
         alone = [manipulate(encode(colours, noisy()), direction, strength=one, **along) for one in strengths]
     else:
@@ -132,12 +184,12 @@ def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) 
 
 def test_a_model_without_a_reader_needs_captions(colours: ColourBackbone) -> None:
     model = ColourBackbone()
-    with pytest.raises(ConfigError, match="`caption`"):
-        edit(model, noisy(), to="green")
-    result = edit(model, noisy(), to="green", caption="red")
+    with pytest.raises(ConfigError, match="`source_prompt`"):
+        edit(model, noisy(), prompt="green")
+    result = edit(model, noisy(), prompt="green", source_prompt="red")
     assert result.effect.read_before is None
     assert result.effect.read_after is None
-    told = edit(colours, noisy(), to="mauve", caption="blue")
+    told = edit(colours, noisy(), prompt="mauve", source_prompt="blue")
     assert (told.caption, told.notes) == ("blue", ("unknown colour in 'mauve'",)), "what is given beats what is read"
 
 
@@ -151,18 +203,18 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
 
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
-    along = sweep(latent, identify(latent, to="green", method=search), strengths=[0.5])
-    for result in (*along, edit(colours, noisy(), to="green", method=EIM(search=search))):
+    along = sweep(latent, identify(latent, prompt="green", method=search), strengths=[0.5])
+    for result in (*along, edit(colours, noisy(), prompt="green", method=EIM(search=search))):
         (note,) = result.notes
         assert "forward-mode derivatives of colours are not available (no tangent rule)" in note
-    assert edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=2))).notes == ()
+    assert edit(colours, noisy(), prompt="green", method=EIM(search=HSDS(steps=2))).notes == ()
 
 
 def test_a_damaged_network_is_named(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
     for act in (
-        lambda: edit(colours, noisy(), to="green", method="flowedit", strength=0.5),
-        lambda: identify(encode(colours, noisy()), to="green"),
+        lambda: edit(colours, noisy(), prompt="green", method="flowedit", strength=0.5),
+        lambda: identify(encode(colours, noisy()), prompt="green"),
     ):
         with pytest.raises(ModelError, match="Check its weights"):
             act()
@@ -170,11 +222,11 @@ def test_a_damaged_network_is_named(colours: ColourBackbone, monkeypatch: pytest
 
 def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone) -> None:
     latent = encode(colours, noisy())
-    with pytest.raises(ConfigError, match=r"says the same.*'red' after 'red'.*Name what should change"):
-        identify(latent, to="red")
+    with pytest.raises(ConfigError, match=r"'red' and 'red'.*Name what should change"):
+        identify(latent, prompt="red")
     both = encode(colours, [noisy(1), noisy(2)])
-    assert identify(both, to=["red", "green"]).length.count_nonzero() == 1  # one of two may stay
-    result = edit(colours, noisy(), to="red")
+    assert identify(both, prompt=["red", "green"]).length.count_nonzero() == 1  # one of two may stay
+    result = edit(colours, noisy(), prompt="red")
     assert same_picture(result.image, noisy())
     assert result.verdict.word == "not done"
     assert "the two captions mean the same" in result.verdict.reason
@@ -186,16 +238,16 @@ SCENE = "grey room, a hat"
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"to": ["green", "blue"]}, "1 pictures take one"),
+        ({"prompt": ["green", "blue"]}, "1 pictures take one"),
         ({"change": "blue => red"}, "is not words of the caption"),
-        ({"to": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
+        ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
     ],
 )
 def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
     colours: ColourBackbone, wanted: dict[str, Any], words: str
 ) -> None:
     with colours.count() as counted, pytest.raises(LatentEditError, match=words):
-        edit(colours, grey(), caption=SCENE, **wanted)
+        edit(colours, grey(), source_prompt=SCENE, **wanted)
     assert counted.evaluations == 0
 
 
@@ -204,12 +256,12 @@ def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
     [
         ({"strengths": []}, "at least one strength"),
         ({"strengths": [0.5, math.nan]}, "finite"),
-        ({"direction": None, "to": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
+        ({"direction": None, "prompt": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
         ({"direction": None}, "no edit requested"),
     ],
 )
 def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
-    latent = encode(colours, grey(), caption=SCENE)
+    latent = encode(colours, grey(), source_prompt=SCENE)
     found: dict[str, Any] = {"direction": identify(latent, change="grey => red"), "strengths": [1.0]}
     with pytest.raises(ConfigError, match=words):
         sweep(latent, **(found | wanted))
@@ -228,11 +280,11 @@ def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: 
 def test_a_change_is_the_caption_that_it_makes(
     colours: ColourBackbone, change: ChangeLike | list[ChangeLike], target: str
 ) -> None:
-    latent = encode(colours, grey(), caption=SCENE)
-    found, expected = identify(latent, change=change, seed=2), identify(latent, to=target, seed=2)
+    latent = encode(colours, grey(), source_prompt=SCENE)
+    found, expected = identify(latent, change=change, seed=2), identify(latent, prompt=target, seed=2)
     assert found.target_captions == (target,)
     assert found.fingerprint == expected.fingerprint
-    both = encode(colours, [grey(1), grey(2)], caption=[SCENE, "a dog, grey"])
+    both = encode(colours, [grey(1), grey(2)], source_prompt=[SCENE, "a dog, grey"])
     assert identify(both, change="grey => red").target_captions == ("red room, a hat", "a dog, red")
 
 
@@ -241,12 +293,12 @@ def test_a_mask_keeps_everything_else_as_it_was(
     colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
     source = grey(1, size, mode)
-    result = edit(colours, source, to="red", caption="grey", method=method, mask=half_mask(size))
+    result = edit(colours, source, prompt="red", source_prompt="grey", method=method, mask=half_mask(size))
     moved = np.abs(levels(result.image) - levels(source))
     assert moved[:, size[0] // 2 :].max() == 0
     assert moved[:, : size[0] // 2, 0].mean() > 30
     assert result.record.picture.mask is not None
-    whole = edit(colours, source, to="red", caption="grey", method=method)
+    whole = edit(colours, source, prompt="red", source_prompt="grey", method=method)
     assert whole.record.picture.mask is None
     assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
 
@@ -262,13 +314,13 @@ class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
 
 def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     for captioner, caption in ((Blind(colours), "grey"), ("colours", "red"), (None, "red")):
-        assert edit(colours, noisy(), to="green", captioner=captioner).caption == caption
-    assert edit(colours, noisy(), to="green", captioner=Blind(colours), caption="blue").caption == "blue"
+        assert edit(colours, noisy(), prompt="green", captioner=captioner).caption == caption
+    assert edit(colours, noisy(), prompt="green", captioner=Blind(colours), source_prompt="blue").caption == "blue"
     with pytest.raises(RegistryError, match="colours"):
-        edit(colours, noisy(), to="green", captioner="colour")
+        edit(colours, noisy(), prompt="green", captioner="colour")
     monkeypatch.setattr(Blind, "said", "")
     with pytest.raises(ConfigError, match="caption from the captioner"):
-        edit(colours, noisy(), to="green", captioner=Blind(colours))
+        edit(colours, noisy(), prompt="green", captioner=Blind(colours))
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
@@ -279,11 +331,11 @@ def test_there_and_back_again_is_the_picture(
 ) -> None:
     """Bit for bit, also where the edited picture was clipped: the way goes through the latent, not the file."""
     source = noisy(4, size, mode)
-    latent = encode(colours, source, caption="red")
-    direction = identify(latent, to="green")
-    there = manipulate(latent, direction, strength=strength, local=local)
+    latent = encode(colours, source, source_prompt="red")
+    direction = identify(latent, prompt="green")
+    there = manipulate(latent, direction, strength=strength, auto_mask=local)
     assert not same_picture(there.image, source)
-    back = manipulate(there.latent, direction, strength=-strength, local=local)
+    back = manipulate(there.latent, direction, strength=-strength, auto_mask=local)
     assert same_picture(back.image, source)
     assert (back.caption, back.target_caption) == ("green", "red")
     assert back.latent.captions == ("red",)
@@ -294,8 +346,8 @@ def test_there_and_back_again_is_the_picture(
 
 def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) -> None:
     """The records on the way to the latent say that it was applied; so nothing is clamped, as the opposite would be."""
-    latent = encode(colours, grey(), caption="grey")
-    direction = dataclasses.replace(identify(latent, to="red"), source_captions=(), target_captions=())
+    latent = encode(colours, grey(), source_prompt="grey")
+    direction = dataclasses.replace(identify(latent, prompt="red"), source_captions=(), target_captions=())
     there = manipulate(latent, direction, strength=0.75)
     opposite = manipulate(latent, direction, strength=-0.75)
     assert any("clamped" in note for note in opposite.notes)
@@ -315,7 +367,7 @@ def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
     """A model of one kind of pictures says which, and what to use for others."""
     not_known(monkeypatch, number=9.5, reason="style")
     with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5x"):
-        edit(colours, noisy(), anyway=False, to="green")
+        edit(colours, noisy(), force=False, prompt="green")
     assert cost.evaluations == 0
 
 
@@ -324,7 +376,7 @@ def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
 ) -> None:
     knowledge = not_known(monkeypatch, reason="style", caption_fits=True)
     with pytest.warns(UnknownPictureWarning, match="style"):
-        result = edit(colours, noisy(), to="green")
+        result = edit(colours, noisy(), prompt="green")
     assert result.knowledge == knowledge
     assert result.verdict.word == "not known"
     assert result.notes[:2] == knowledge.doubts
@@ -334,10 +386,10 @@ def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
         not_known(monkeypatch, state=state, caption_fits=True)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UnknownPictureWarning)
-            other = edit(colours, noisy(), to="green", anyway=False)
+            other = edit(colours, noisy(), prompt="green", force=False)
         assert (other.verdict.word, len(other.notes)) == ("done", notes)
         assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
-    after = Session(result.latent).run(EditRequest(to="blue"))[0][0]
+    after = Session(result.latent).run(EditRequest(prompt="blue"))[0][0]
     assert after.verdict.word == "not known", "what follows on an unknown picture is one"
     assert after.cost.guard_evaluations == 0
 
@@ -348,8 +400,8 @@ SIZE = (300, 150)
 @pytest.mark.parametrize("arm", [None, "joint"])
 def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: ColourBackbone, arm: Arm | None) -> None:
     """With a preview of the first picture, 128 pixels wide each: no change, half of it, all of it."""
-    latent = encode(colours, [grey(1, SIZE), grey(2, SIZE)], caption="grey")
-    direction = identify(latent, to=["red", "blue"], seed=3)
+    latent = encode(colours, [grey(1, SIZE), grey(2, SIZE)], source_prompt="grey")
+    direction = identify(latent, prompt=["red", "blue"], seed=3)
     kept = calibrate_direction(latent, direction, arm=arm, licence="CC0-1.0")
     assert torch.equal(kept.z, direction.z.mean(0, keepdim=True))
     assert torch.equal(kept.condition.tokens, direction.condition.tokens.mean(0, keepdim=True))
@@ -362,7 +414,7 @@ def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: Col
     assert known.highest >= 1 - 1e-9
     if arm is not None:
         return
-    first, mean = encode(colours, grey(1, SIZE), caption="grey"), dataclasses.replace(kept, source_captions=())
+    first, mean = encode(colours, grey(1, SIZE), source_prompt="grey"), dataclasses.replace(kept, source_captions=())
     panels = np.split(preview(kept), 3, axis=1)
     for panel, strength in zip(panels, PREVIEW_STRENGTHS, strict=True):
         image = manipulate(first, mean, strength=strength).image
@@ -374,8 +426,8 @@ def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: Col
 def test_a_preview_of_a_small_picture_has_its_size_and_is_on_white(colours: ColourBackbone) -> None:
     source = grey(1, (20, 10), "RGBA")
     source.putalpha(0)
-    latent = encode(colours, source, caption="grey")
-    shown = preview(calibrate_direction(latent, identify(latent, to="red")))
+    latent = encode(colours, source, source_prompt="grey")
+    shown = preview(calibrate_direction(latent, identify(latent, prompt="red")))
     assert shown.shape[:2] == (10, 60)
     assert (shown == 255).all()
 

@@ -9,8 +9,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.latents.captions.base import AttributeReader
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 
 COLOURS = {"red": (0.6, -0.4, -0.4), "green": (-0.4, 0.6, -0.4), "blue": (-0.4, -0.4, 0.6), "grey": (0.0, 0.0, 0.0)}
 VARIANCE = 0.05

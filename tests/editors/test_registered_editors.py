@@ -19,7 +19,7 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.registry import default_method, default_note, editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import store_calibration
+from latentedit.models.model_settings import store_calibration
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.flow import flux, sd3_pipeline

@@ -29,9 +29,9 @@ from latentedit.guard.guard import Guard
 from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, RunRecord
-from latentedit.models.calibrations import VARIABLE, calibration_file
 from latentedit.models.loading import open_folder
-from latentedit.models.memory import model_needs
+from latentedit.models.model_settings import VARIABLE, calibration_file
+from latentedit.models.placement import model_needs
 from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, read_pixels, save_image

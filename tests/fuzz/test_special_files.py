@@ -12,7 +12,7 @@ from tests.commands import *  # noqa: F403
 from tests.commands import Command, Refused
 from tests.fuzz.judge import bounded
 
-TO = ("--change", "=> glasses", "--from", "a person with no glasses")
+TO = ("--change", "=> glasses", "--source-prompt", "a person with no glasses")
 ESCAPES = "\x1b]0;pwned\x07\x1b[31m\u202e"
 
 
@@ -92,7 +92,7 @@ def test_captions_and_file_names_do_not_steer_the_terminal(
     command: Command, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
     named = picture.rename(tmp_path / f"ne\nw{ESCAPES}.png")
-    words = ("edit", named, "--from", "a person", "--to", f"a person with {ESCAPES}", "--method", "sdedit")
+    words = ("edit", named, "--source-prompt", "a person", "--prompt", f"a person with {ESCAPES}", "--method", "sdedit")
     outcome, wrong = (command(*words, "--model", miniature, *more) for more in ((), ("--mask", f"no{ESCAPES}.png")))
     assert (outcome.code, wrong.code) == (0, 2)
     assert r"a person with \x1b]0;pwned\x07\x1b[31m\u202e" in outcome.out

@@ -12,7 +12,7 @@ from latentedit.directions.direction import load_direction, save_direction
 from latentedit.geometry.global_directions import Mean, agreement, global_directions, mean_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from tests.directions.networks import NetworkBackbone, network_picture
 
 LEVEL, STEPS = 0.6, 4
@@ -116,15 +116,12 @@ def test_what_does_not_belong_together_is_refused(bases: list[LocalBasis]) -> No
     model, other, narrow = NetworkBackbone(), NetworkBackbone(), NetworkBackbone(hidden=7)
     other.fingerprint = "network-2"
     lower, foreign = basis_of(model, 1, level=0.3), basis_of(other, 1)
-    projected, elsewhere = (
-        dataclasses.replace(bases[1], **change) for change in ({"projected": True}, {"site": "clean"})
-    )
+    elsewhere = dataclasses.replace(bases[1], site="clean")
     for second, words in (
         (lower, r"different levels, 0\.6 and 0\.3"),
         (basis_of(model, 1, rank=3), "different ranks, 2 and 3"),
         (basis_of(model, 1, prompt="abc"), "different texts, '' and 'abc'"),
         (elsewhere, "different sites"),
-        (projected, "projected"),
         (foreign, "different models"),
         (basis_of(narrow, 1), "differ in rank or feature"),
     ):
@@ -134,8 +131,7 @@ def test_what_does_not_belong_together_is_refused(bases: list[LocalBasis]) -> No
         global_directions(bases[:1])
     found = global_directions(bases)
     for there, index, words in (
-        (bases[0], 2, "the last one is 1"),
-        (projected, 0, "projected"),
+        (bases[0], 2, "the last is 1"),
         (lower, 0, r"at the site 'mid' and level 0\.3, the directions at .* and 0\.6"),
         (elsewhere, 0, "the directions at 'mid'"),
         (foreign, 0, "the directions of 'network'"),

@@ -140,7 +140,6 @@ def test_the_mean_of_two_spaces_is_the_middle_of_the_way(seed: int) -> None:
     assert found.converged
     assert found.basis.shape == a.shape
     assert geodesic_distance(found.basis, middle) < 1e-8
-    assert found.distances.tolist() == pytest.approx([geodesic_distance(a, b) / 2] * 2, abs=1e-8)
     assert geodesic_distance(chordal_mean([a, b]), middle) < 1e-8
 
 
@@ -177,7 +176,6 @@ def test_the_karcher_mean_is_where_pymanopt_ends() -> None:
     assert found.converged
     assert found.gradient_norm <= 1e-10
     assert np.linalg.norm(gradient(mean)) < 2e-10
-    assert found.distances.tolist() == pytest.approx([manifold.dist(mean, point) for point in points], abs=1e-8)
     problem = pymanopt.Problem(manifold, cost, riemannian_gradient=gradient)
     solver = pymanopt.optimizers.ConjugateGradient(verbosity=0, min_gradient_norm=1e-8, max_iterations=100)
     solved = solver.run(problem, initial_point=points[0])
@@ -214,13 +212,11 @@ def test_the_karcher_mean_of_rotations_is_a_critical_point() -> None:
         logs = [scipy.linalg.logm((found.basis.T @ one).numpy()) for one in rotations]
         assert found.converged
         assert np.linalg.norm(sum(logs)) < 1e-9
-        assert found.distances.tolist() == pytest.approx([np.linalg.norm(log) / math.sqrt(2) for log in logs])
         assert float((found.basis - chordal_rotation(rotations)).norm()) > 1e-4
     angles = [0.1, 0.4, 1.2]
     flat = torch.tensor([[[math.cos(t), -math.sin(t)], [math.sin(t), math.cos(t)]] for t in angles]).double()
     middle = karcher_rotation(flat)
     assert math.atan2(middle.basis[1, 0], middle.basis[0, 0]) == pytest.approx(sum(angles) / 3)
-    assert middle.distances.tolist() == pytest.approx([abs(t - sum(angles) / 3) for t in angles], abs=1e-6)
 
 
 def test_samples_outside_the_mean_are_projected_onto_it() -> None:

@@ -79,10 +79,10 @@ def test_places_without_readers() -> None:
     assert (meaning.name, meaning.place, meaning.changes) == ("bottom left", "bottom left", {})
     assert math.isnan(meaning.purity)
     assert place_of(torch.zeros(1, 3, 9, 9)) == "nowhere"
-    assert place_of(torch.ones(1, 3, 9, 9)) == "all over"
+    assert place_of(torch.ones(1, 3, 9, 9)) == "whole image"
     corners = torch.zeros(1, 3, 9, 9)
     corners[..., 0, 0] = corners[..., 8, 8] = 1.0
-    assert place_of(corners) == "all over"
+    assert place_of(corners) == "whole image"
     for row, vertical in enumerate(("top", "", "bottom")):
         for column, horizontal in enumerate(("left", "", "right")):
             change = torch.zeros(2, 3, 12, 12)

@@ -20,7 +20,7 @@ from latentedit.geometry.subspaces import principal_angles
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.derivatives import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, noisy
@@ -171,7 +171,7 @@ def test_captions_of_a_pair(reading: ColourBackbone) -> None:
     pair = encode_pair(reading, [noisy(), grey()], ["green", None])
     assert pair.captions == ("green", "grey")
     assert torch.equal(pair.condition.tokens, reading.embed(["green", "grey"]).tokens)
-    alone = encode(reading, grey(), caption="grey")
+    alone = encode(reading, grey(), source_prompt="grey")
     assert torch.equal(pair.z[1], alone.z[0])
     assert torch.equal(pair.frames[1].pixels, alone.frames[0].pixels)
     model = ColourBackbone()

@@ -106,15 +106,12 @@ def test_a_scale_of_nothing_is_the_picture_bit_for_bit(
 
 
 def test_guidance_written_out(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    """Under a text of one's own at the level, and under the pictures' own on the way back."""
-    walk, text, backbone = LatentWalk(move="guidance", repeats=3), None, latent.backbone
-    for text in (None, backbone.embed(["b"])):
-        said = latent.condition if text is None else text.expand(3)
-        along, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
-        z = noise_guided(backbone, trace.top, 0.7, said, along, scales, repeats=3, probe=1.0)
-        expected = replay(latent, trace, latent.condition, offset=z - trace.top)
-        found = walk.edit(latent, trace, v[:1], SCALES[:1, :1], condition=text)[0, 0]
-        assert relative_error(found, expected) < BATCH
+    """Under the pictures' own texts at the level and on the way back."""
+    along, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
+    z = noise_guided(latent.backbone, trace.top, 0.7, latent.condition, along, scales, repeats=3, probe=1.0)
+    expected = replay(latent, trace, latent.condition, offset=z - trace.top)
+    edited = LatentWalk(move="guidance", repeats=3).edit(latent, trace, v[:1], SCALES[:1, :1])[0, 0]
+    assert relative_error(edited, expected) < BATCH
 
 
 @pytest.mark.parametrize("settings", [{"move": "jump"}, {"repeats": 0}, {"probe": 0.0}])
@@ -217,11 +214,17 @@ class Response(LatentWalk):
     factor: float = 1.0
     power: float = 1.0
     lame_side: float = 1.0
+    dead: float = 0.0
     asked: list[Tensor] = dataclasses.field(default_factory=list[Tensor])
 
-    def edit(self, latent: Any, trace: Any, v: Any, scales: Any, *, condition: Any = None, progress: Any = None) -> Any:
+    def edit(self, latent: Any, trace: Any, v: Any, scales: Any, *, progress: Any = None) -> Any:
         self.asked.append(scales)
-        gone = self.factor * scales.abs() ** self.power * torch.where(scales < 0, -self.lame_side, 1.0)
+        gone = (
+            self.factor
+            * (scales.abs() > self.dead)
+            * scales.abs() ** self.power
+            * torch.where(scales < 0, -self.lame_side, 1.0)
+        )
         return latent.z[None, None] + gone.float()[:, :, None, None, None, None] * v[None, :, None]
 
 
@@ -243,18 +246,18 @@ def test_effects_of_both_signs(walk: Walk) -> None:
     both[0, 1, 0] = 0.6  # one channel of three, on one side
     assert effect_of(both, x).tolist() == pytest.approx([math.sqrt((0.09 + 0.25) / 2), math.sqrt(0.36 / 6)])
     odd = dataclasses.replace(walk, move=Response(factor=4.0, lame_side=0.0))
-    found = step_lengths(odd, halves())
-    one_side = 4.0 * found.length / math.sqrt(3 * 8 * 8)
-    assert torch.allclose(found.effect, one_side / math.sqrt(2), rtol=1e-5)
+    one_side = 4.0 * lengths / math.sqrt(3 * 8 * 8)
+    assert torch.allclose(effects_at(odd, halves(), lengths, what="test"), one_side / math.sqrt(2), rtol=1e-5)
 
 
 def test_lengths_of_a_linear_model(walk: Walk) -> None:
     basis = known_basis(ColourBackbone())
     wanted = 0.05
-    found = step_lengths(walk, halves(), effect=wanted)
     exact = wanted * math.sqrt(3 * 8 * 8) / gain(basis)
-    assert torch.allclose(found.effect, torch.full((2,), wanted, dtype=torch.float64), rtol=CLOSE)
-    assert torch.allclose(found.length * wanted / found.effect, torch.full((2,), exact, dtype=torch.float64), rtol=1e-4)
+    lengths = step_lengths(walk, halves(), effect=wanted)
+    effects = effects_at(walk, halves(), lengths, what="test")
+    assert torch.allclose(effects, torch.full((2,), wanted, dtype=torch.float64), rtol=CLOSE)
+    assert torch.allclose(lengths * wanted / effects, torch.full((2,), exact, dtype=torch.float64), rtol=1e-4)
 
 
 @pytest.mark.parametrize("power", [0.4, 1.0, 2.5])
@@ -264,18 +267,23 @@ def test_any_rising_response_is_met(walk: Walk, power: float, factor: float) -> 
     if factor * longest**power / math.sqrt(3 * 8 * 8) < EFFECT:
         pytest.skip("out of reach, as another test has it")
     odd = dataclasses.replace(walk, move=Response(factor=factor, power=power))
-    found = step_lengths(odd, halves())
-    assert torch.allclose(found.effect, torch.full((2,), EFFECT, dtype=torch.float64), rtol=CLOSE)
-    reached = factor * found.length**power / math.sqrt(3 * 8 * 8)
-    assert torch.allclose(found.effect, reached, rtol=1e-5)
+    reached = factor * step_lengths(odd, halves()) ** power / math.sqrt(3 * 8 * 8)
+    assert torch.allclose(reached, torch.full((2,), EFFECT, dtype=torch.float64), rtol=CLOSE)
+
+
+def test_from_where_nothing_changes_it_goes_ten_times_as_far(walk: Walk) -> None:
+    dead = Response(factor=0.1, dead=1.0)
+    moved = dataclasses.replace(walk, move=dead)
+    lengths = step_lengths(moved, halves(), effect=0.05)
+    reached = effects_at(moved, halves(), lengths, what="step lengths")
+    assert torch.allclose(reached, torch.full((2,), 0.05, dtype=torch.float64), rtol=CLOSE)
+    assert torch.allclose(dead.asked[1], 10 * dead.asked[0])
 
 
 def test_no_length_goes_beyond_the_noise(walk: Walk) -> None:
     weak = Response(factor=1e-3)
-    found = step_lengths(dataclasses.replace(walk, move=weak), halves())
     longest = walk.trace.levels[-1] * math.sqrt(3 * 8 * 8)
-    assert found.length.tolist() == pytest.approx([longest, longest])
-    assert float(found.effect.max()) < EFFECT
+    assert step_lengths(dataclasses.replace(walk, move=weak), halves()).tolist() == pytest.approx([longest, longest])
     assert max(float(lengths.abs().max()) for lengths in weak.asked) <= longest * (1 + 1e-9)
     assert len(weak.asked) <= 3
 

@@ -9,7 +9,7 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit.guard.calibration import Calibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.models.calibrations import VARIABLE
+from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colours import VARIANCE, ColourBackbone
 
@@ -57,9 +57,12 @@ def test_losses_are_those_of_corrupted_pictures(colours: ColourBackbone) -> None
         assert found.harmed[name] == pytest.approx(seen.median(1).values.tolist(), rel=1e-5)
 
 
-@pytest.mark.nightly
-def test_captions_are_the_readers_or_general_ones(colours: ColourBackbone) -> None:
+def test_without_a_captioner_captions_are_general(colours: ColourBackbone) -> None:
     assert len(default_captions(colours, 3)) == len(set(default_captions(colours, 3))) == 40
+
+
+@pytest.mark.nightly
+def test_captions_are_the_readers() -> None:
     captions = default_captions(load("portraits"), 3)
     assert len(set(captions)) == 3
     assert all(caption.startswith("a person with ") for caption in captions)

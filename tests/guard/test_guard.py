@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.guard.guard import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.latents.encode import encode
-from latentedit.models.calibrations import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
+from latentedit.models.model_settings import GUARD, VARIABLE, calibration_file, calibration_of, store_calibration
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone, ColourReader
 
 
@@ -49,7 +49,8 @@ def test_states_and_the_nearest_reason(row: tuple[float, ...], subject: bool, st
 def test_thresholds_are_quantiles_and_the_middle_between_mild_and_severe() -> None:
     near = torch.linspace(0.01, 0.02, 101).double()
     own = torch.stack([near, 2 * near, 3 * near])
-    harmed = {name: torch.full((3, 5), 9.0 if one.severe else 1.0).double() for name, one in CORRUPTIONS.items()}
+    severe = ("upside down", "quarters exchanged", "shuffled")
+    harmed = {name: torch.full((3, 5), 9.0 if name in severe else 1.0).double() for name in CORRUPTIONS}
     made = Guard.from_losses(own, harmed)
     assert made.pictures == 101
     assert made.usual == pytest.approx(0.015)
@@ -96,17 +97,21 @@ def test_what_is_like_its_own_is_known_and_what_is_far_off_is_not(colours: Colou
 def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_picture_unknown(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (found,) = check_familiarity(encode(colours, picture("red"), caption="blue")).knowledge
+    (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="blue")).knowledge
     assert (found.state, found.caption_fits, found.caption_read) == ("known", False, False)
     assert found.evaluations == 8
     assert "does not fit" in found.doubts[0]
-    (again,) = check_familiarity(encode(colours, picture("red"), caption="red indeed")).knowledge
+    (again,) = check_familiarity(encode(colours, picture("red"), source_prompt="red indeed")).knowledge
     assert again.caption_fits
     assert not again.caption_read
     blind = SimpleNamespace(sees=lambda images: [False] * len(images))  # a framer that sees no subject
     monkeypatch.setattr("latentedit.guard.guard.framer_for", lambda _: blind)
-    (found,) = check_familiarity(encode(colours, picture("red"), caption="red")).knowledge
+    (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="red")).knowledge
     assert (found.state, found.reason) == ("unknown", "subject")
+    losses = torch.tensor([[0.05], [0.019], [0.5]]).double()  # lower without the caption, at the same level
+    monkeypatch.setattr("latentedit.guard.guard.guard_losses", lambda *_: losses)
+    (found,) = check_familiarity(encode(colours, picture("red"), source_prompt="red")).knowledge
+    assert not found.caption_fits
 
 
 def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +128,12 @@ def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.Mon
     assert asked == [2]
     assert not any(one.caption_read for one in check_familiarity(latent.under("green")).knowledge)
     assert asked == [2]
-    check_familiarity(encode(colours, picture("red"), caption="blue"))
+    check_familiarity(encode(colours, picture("red"), source_prompt="blue"))
     assert asked == [2, 1], "what the user said is compared with what is read"
 
 
 def test_the_guard_runs_once_and_only_with_pictures_and_a_calibration(colours: ColourBackbone) -> None:
-    latent = check_familiarity(encode(colours, picture("red"), caption="red"))
+    latent = check_familiarity(encode(colours, picture("red"), source_prompt="red"))
     assert check_familiarity(latent) is latent
     bare = dataclasses.replace(latent, frames=(), knowledge=())
     assert check_familiarity(bare) is bare
@@ -174,3 +179,14 @@ def test_no_square_stays_and_none_is_lost(name: str, cells: int) -> None:
     moved = CORRUPTIONS[name].apply(numbered.repeat_interleave(4, 2).repeat_interleave(4, 3))[0, 0, ::4, ::4]
     assert sorted(moved.flatten().tolist()) == list(range(cells * cells))
     assert not (moved == numbered[0, 0]).any()
+    assert moved[0, -1] == 0, "calibrated guards hold losses of this order"
+
+
+def test_grey_has_no_colours_and_the_zoom_shows_the_middle_half(pixels: Tensor) -> None:
+    assert torch.allclose(CORRUPTIONS["grey"].apply(pixels), pixels.mean(1, keepdim=True).expand_as(pixels))
+    for across in (
+        torch.linspace(-1, 1, 24).expand(1, 3, 16, 24),
+        torch.linspace(-1, 1, 16)[:, None].expand(1, 3, 16, 24),
+    ):
+        zoomed = CORRUPTIONS["zoomed"].apply(across)
+        assert (zoomed[0, 0, 0, 0], zoomed[0, 0, -1, -1]) == pytest.approx((-0.48, 0.48), abs=0.02)

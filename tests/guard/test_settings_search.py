@@ -36,7 +36,7 @@ from latentedit.guard.settings_search import (
 )
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.joint import JointLatent
-from latentedit.models.calibrations import VARIABLE
+from latentedit.models.model_settings import VARIABLE
 from tests.editors.colours import COLOURS, ColourBackbone
 
 pytestmark = pytest.mark.slow
@@ -110,7 +110,7 @@ def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms()
     share = torch.tensor([[0.2, 0.9, 1.1, 1.8], [0.9, 1.0, 1.0, 1.1]]).double()
     target = torch.tensor([[1.0] * 4, [1.0, 1.0, 1.0, 1.0]]).double()
     own = target + margin + share * -2 * margin
-    agreed = {"consensus": torch.zeros(4).double(), "whole": torch.zeros(4).double()}
+    agreed = {"consensus": torch.zeros(4).double(), "full_consensus": torch.zeros(4).double()}
     edits = Criteria(own=own, target=target, margin=margin, **agreed)
     judge = suitable_judge((0.5, 0.8), edits, torch.full((2, 5), 4.0).double())
     assert judge == Judge(level=0.8, least_share=0.5, damage=2.0)
@@ -151,15 +151,15 @@ def test_precedence(colours: ColourBackbone) -> None:
 
 def test_records_say_that_settings_were_calibrated(colours: ColourBackbone) -> None:
     picture = Image.new("RGB", (8, 8), (204, 76, 76))
-    before = le.edit(colours, picture, caption="red", to="blue")
+    before = le.edit(colours, picture, source_prompt="red", prompt="blue")
     assert not before.record.calibrated
     found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
     stored = json.loads(keep_calibration(colours, settings=found).read_text())
     assert set(stored) == {"fingerprint", "settings"}
     assert DEFAULT in stored["settings"]["tried"]
-    after = le.edit(colours, picture, caption="red", to="blue")
+    after = le.edit(colours, picture, source_prompt="red", prompt="blue")
     assert after.record.calibrated
-    assert not le.edit(colours, picture, caption="red", to="blue", method="sdedit").record.calibrated
+    assert not le.edit(colours, picture, source_prompt="red", prompt="blue", method="sdedit").record.calibrated
     assert after.record.directions[0].settings["steps"] == make_editor("eim", colours).to_dict()["search"]["steps"]
 
 
@@ -204,7 +204,7 @@ def test_equal_changes_agree_however_many_are_zero() -> None:
 def criteria(before: Tensor, after: Tensor) -> Criteria:
     """The criteria of edits that agree with all others."""
     agreed = torch.zeros(before.shape[-1]).double()
-    return Criteria.of(before, after, consensus=agreed, whole=agreed)
+    return Criteria.of(before, after, consensus=agreed, full_consensus=agreed)
 
 
 def test_criteria_say_what_the_verdict_says(coloured: JointLatent) -> None:

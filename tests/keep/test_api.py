@@ -9,8 +9,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit_keep.api import KeepRecord, KeepResult, _bounds, keep, kept
+from latentedit_keep.api import KeepRecord, KeepResult, _bounds, keep, wrap_pipeline
 from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
+from latentedit_keep.registration import Registration, register
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
@@ -70,13 +71,30 @@ def test_different_pictures_are_never_kept() -> None:
     np.testing.assert_array_equal(np.asarray(found.image), scene(seed=1))
 
 
-def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> None:
+def lit() -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
-    lit = np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
-    found = keep(Image.fromarray(scene()), Image.fromarray(moved(lit, similarity((3.0, 2.0)), (SIDE, SIDE))))
+    return np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
+
+
+def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> None:
+    found = keep(Image.fromarray(scene()), Image.fromarray(moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))))
     assert found.verdict == "global change: kept as a global change"
     inner = np.s_[10:-10, 10:-10]
-    assert np.abs(np.asarray(found.image)[inner].astype(int) - lit[inner]).mean() < 3
+    assert np.abs(np.asarray(found.image)[inner].astype(int) - lit()[inner]).mean() < 3
+
+
+@pytest.mark.parametrize(("px", "stays"), [(9.0, True), (1.0, False)])
+def test_a_global_change_stays_in_its_frame_where_alignment_may_err_by_more_than_it_moves(
+    px: float, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubted(*pair: np.ndarray) -> Registration:
+        return dataclasses.replace(register(*pair), uncertainty_px=px)
+
+    monkeypatch.setattr("latentedit_keep.api.register", doubted)
+    second = moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))
+    found = keep(Image.fromarray(scene()), Image.fromarray(second))
+    assert found.verdict == "global change: kept as a global change"
+    assert (np.asarray(found.image) == second).all() == stays
 
 
 @pytest.mark.nightly
@@ -124,7 +142,7 @@ def test_a_pipeline_keeps_what_it_was_not_asked_to_change() -> None:
         assert (prompt, num_inference_steps) == ("a red disc", 3)
         return Output([edited(with_object(np.asarray(image)))])
 
-    found = kept(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
+    found = wrap_pipeline(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
     assert isinstance(found, KeepResult)
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from latentedit.latents.pictures import Picture
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 from latentedit_keep import colour
 from latentedit_keep.api import keep
 from latentedit_keep.errors import ImageError

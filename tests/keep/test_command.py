@@ -29,7 +29,7 @@ def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], comma
     assert (told["verdict"], [one["number"] for one in told["changes"]]) == ("kept", [1])
     assert abs(told["zoom"] - 1) < 0.01
     assert told["outside_db_after"] is None  # identical
-    assert "editor's picture" in view.read_text(encoding="utf-8")
+    assert "editor's image" in view.read_text(encoding="utf-8")
     original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
     np.testing.assert_array_equal(result[120:], original[120:])
     assert (result[65:75, 85:95] != original[65:75, 85:95]).any()
@@ -114,5 +114,7 @@ def test_it_is_made_again_from_its_record(
     assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
     said = refused("replay", kept, "-o", tmp_path / "b.png", "--picture", pair[0], "--edited", pair[0])
     assert "the edited picture is not the one of the record: it was edited.png" in said
-    assert "--beside cannot be used here: the result is one of keep" in refused("replay", kept, "--beside", pair[0])
+    assert "--reference cannot be used here: the result is one of keep" in refused(
+        "replay", kept, "--reference", pair[0]
+    )
     assert "k.png is a result of latentedit keep" in refused("undo", kept)

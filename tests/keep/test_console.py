@@ -83,10 +83,10 @@ def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixtu
     ("said", "told"),
     [
         ("`strength` must be finite", "--strength must be finite"),
-        ("say it with `caption`, or `captioner`", "say it with --from, or --captioner"),
+        ("say it with `source_prompt`, or `captioner`", "say it with --source-prompt, or --captioner"),
         ('use `method="eim"` or `text_encoders="all"`', "use --method eim or --text-encoders all"),
         ('give `change="=> glasses"`', 'give --change "=> glasses"'),
-        ("`anyway=True`, `local=False`, `directions`", "--anyway, --no-local, --direction"),
+        ("`force=True`, `auto_mask=False`, `directions`", "--force, --no-auto-mask, --direction"),
         ("see `latentedit discover`, a `Session`", "see `latentedit discover`, a `Session`"),
     ],
 )

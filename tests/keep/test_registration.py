@@ -67,8 +67,10 @@ def test_drift_is_undone() -> None:
     picture = scene(WIDE)
     first, second = picture.astype(np.float32), drifted(with_object(picture), 4.0).astype(np.float32)
     registration = register(first, second)
-    flow = find_drift(first, second, registration)
-    assert flow is not None
+    drift = find_drift(first, second, registration)
+    assert drift is not None
+    flow, frame = drift
+    assert frame.agreement > registration.agreement
     inner = np.s_[24:-24, 24:-24]
     truth = with_object(picture).astype(np.float32)[inner]
     before = np.abs(second[inner] - truth).mean()

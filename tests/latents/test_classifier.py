@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.latents.classifier import to_pixels
+from latentedit.latents.worlds import to_pixels
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 
@@ -26,6 +26,13 @@ def test_weights_come_back_to_the_rounding_of_half_precision(kind: Any, side: in
     pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(found(pixels), saved(pixels), atol=5e-3)
     assert not torch.allclose(found(pixels), kind.build(1).eval()(pixels), atol=5e-3)
+
+
+def test_pixels_beyond_the_range_count_as_its_ends() -> None:
+    reader = PortraitReader(PortraitReader.build(0).eval())
+    pixels = 3 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    beyond, ends = reader.probabilities(pixels), reader.probabilities(pixels.clamp(-1, 1))
+    assert all(torch.equal(beyond[name], ends[name]) for name in ends)
 
 
 def test_pixels_run_from_minus_one_to_one() -> None:

@@ -44,7 +44,7 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Image
 
 def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
     with model.count() as cost:
-        latent = encode(model, plain(RED), caption="red")
+        latent = encode(model, plain(RED), source_prompt="red")
     expected = torch.tensor(RED)[:, None, None].expand(3, 8, 8) / 127.5 - 1
     assert torch.allclose(latent.z, expected[None], atol=1e-6)
     assert torch.equal(latent.condition.tokens, model.embed(["red"]).tokens)
@@ -60,18 +60,18 @@ def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp
     path = tmp_path / "red.png"
     plain(RED).save(path)
     pictures = [str(path), path, plain(RED), Picture.open(path)]
-    latent = encode(model, pictures, caption="red")
+    latent = encode(model, pictures, source_prompt="red")
     assert all(torch.equal(row, latent.z[0]) for row in latent.z)
     assert open_picture(latent.frames[0].picture) is latent.frames[0].picture
 
 
 def test_captions_are_read_where_none_is_given(reading: Backbone) -> None:
     assert encode(reading, [plain(BLUE), plain(RED)]).captions == ("blue", "red")
-    assert encode(reading, plain(BLUE), caption="red").captions == ("red",)
-    latent = encode(reading, [plain(RED), plain(BLUE)], caption=["", "red"])
+    assert encode(reading, plain(BLUE), source_prompt="red").captions == ("red",)
+    latent = encode(reading, [plain(RED), plain(BLUE)], source_prompt=["", "red"])
     assert latent.captions == ("", "red")
     assert torch.equal(latent.condition.tokens, reading.embed(["", "red"]).tokens)
-    assert encode(reading, [plain(RED), plain(BLUE)], caption="red").captions == ("red", "red")
+    assert encode(reading, [plain(RED), plain(BLUE)], source_prompt="red").captions == ("red", "red")
 
 
 @final
@@ -96,7 +96,7 @@ def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbon
     assert torch.equal(latent.condition.tokens, model.embed(["green", "grey"]).tokens)
     (shown,) = parrot.shown
     assert torch.equal(shown, torch.stack([frame.pixels for frame in latent.frames]))
-    assert encode(reading, pictures, captioner=parrot, caption="red").captions == ("red", "red")
+    assert encode(reading, pictures, captioner=parrot, source_prompt="red").captions == ("red", "red")
     assert len(parrot.shown) == 1
 
 
@@ -105,16 +105,16 @@ def test_a_mask_goes_with_every_picture(model: Backbone, tmp_path: Path) -> None
     levels[2:5, 1:7] = 255
     Image.fromarray(levels).save(tmp_path / "mask.png")
     pictures = [plain(RED), plain(BLUE)]
-    free = encode(model, pictures, caption="red")
+    free = encode(model, pictures, source_prompt="red")
     assert all(frame.allowed is None for frame in free.frames)
     for mask in (tmp_path / "mask.png", Image.fromarray(levels)):
-        latent = encode(model, pictures, caption="red", mask=mask)
+        latent = encode(model, pictures, source_prompt="red", mask=mask)
         assert torch.equal(latent.z, free.z)
         assert all(np.array_equal(frame.allowed, levels) for frame in latent.frames)
 
 
 def test_pictures_of_a_batch_have_one_shape_after_they_are_fitted(model: Backbone) -> None:
-    latent = encode(model, [plain(RED), plain(BLUE, (33, 33))], caption="r" * 10_000)
+    latent = encode(model, [plain(RED), plain(BLUE, (33, 33))], source_prompt="r" * 10_000)
     assert latent.z.shape == (2, 3, 8, 8)
     assert not latent.z.requires_grad
     assert torch.is_grad_enabled()
@@ -123,19 +123,23 @@ def test_pictures_of_a_batch_have_one_shape_after_they_are_fitted(model: Backbon
 def test_bad_input_is_refused(model: Backbone) -> None:
     pair = [plain(RED), plain(BLUE)]
     cases: list[tuple[Any, dict[str, Any], str]] = [
-        (plain(RED), {}, "`caption`"),
-        ([], {"caption": "red"}, "no picture to encode"),
-        (plain(RED), {"caption": " "}, "is empty"),
-        (plain(RED), {"caption": "r" * 10_001}, "a caption has 10001 letters; the most is 10000"),
+        (plain(RED), {}, "`source_prompt`"),
+        ([], {"source_prompt": "red"}, "no picture to encode"),
+        (plain(RED), {"source_prompt": " "}, "is empty"),
+        (plain(RED), {"source_prompt": "r" * 10_001}, "a caption has 10001 letters; the most is 10000"),
         (pair, {"captioner": Parrot(["red"])}, "2 pictures take one caption from the captioner, or one each; got 1"),
         (pair, {"captioner": Parrot(["red", " "])}, "the caption from the captioner is empty"),
-        ([plain(RED), plain(BLUE, (40, 12))], {"caption": "red"}, "different shapes cannot share a batch.*use edit"),
+        (
+            [plain(RED), plain(BLUE, (40, 12))],
+            {"source_prompt": "red"},
+            "different shapes cannot share a batch.*use edit",
+        ),
     ]
     for pictures, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
             encode(model, pictures, **wanted)
     with pytest.raises(ConfigError, match="'gaussian-mixture' knows latents only"):
-        encode(example_mixture(dimension=2), plain(RED), caption="a")
+        encode(example_mixture(dimension=2), plain(RED), source_prompt="a")
 
 
 def test_texts_are_one_for_all_or_one_each() -> None:

@@ -40,9 +40,11 @@ def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
         assert twice.captions[index] == named.captions[index % 3]
     assert twice.backbone is named.backbone
     assert twice.path(4).levels == named.path(4).levels
-    pictures = encode(ColourBackbone(sizes=(4, 8, 12)), [Image.new("RGB", (12, 4))] * 2, caption="red")
+    pictures = encode(ColourBackbone(sizes=(4, 8, 12)), [Image.new("RGB", (12, 4))] * 2, source_prompt="red")
     thrice = pictures.repeat(3)
     assert thrice.frames == pictures.frames * 3
+    assert pictures.pictures == (pictures.frames[0].picture.fingerprint,) * 2
+    assert dataclasses.replace(pictures, references=(pictures.frames[0].picture,)).pictures != pictures.pictures
     assert thrice.decoded is None
     assert thrice.z.shape == (6, 3, 4, 12)
 

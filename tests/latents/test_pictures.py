@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.core.errors import ShapeError
 from latentedit.latents import pictures
 from latentedit.latents.pictures import Picture
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 
 pytestmark = pytest.mark.slow
 

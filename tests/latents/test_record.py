@@ -64,6 +64,7 @@ def test_what_is_written_is_read_again() -> None:
     again = RunRecord.from_json(text, "me.png")
     assert repr(again) == repr(record)
     assert again.to_json() == text != example(seed=4).to_json()
+    assert not example().instructed, "records from before there were instructions do not say it"
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.base import Backbone
-from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load
+from latentedit.models.unet import DDPMBackbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error

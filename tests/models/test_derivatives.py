@@ -19,8 +19,7 @@ from latentedit.core.rng import draw
 from latentedit.models import derivatives
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
-from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.models.registry import load
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture

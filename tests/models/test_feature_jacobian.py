@@ -11,7 +11,7 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, reduced_mask
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, reduced_mask
 from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -141,7 +141,7 @@ def test_bad_requests_are_refused(without_t5: StableDiffusion3Backbone) -> None:
     mask = torch.zeros(8, 8, dtype=torch.bool)
     refused: list[tuple[str, dict[str, Any], str]] = [
         ("block.0.imag", {}, r"'block\.0\.imag'.*did you mean 'block\.0\.image'"),
-        (SITE, {"mask": ~mask}, "whole picture"),
+        (SITE, {"mask": ~mask}, "full image"),
         ("clean", {"mask": mask}, "true somewhere"),
         ("clean", {"mask": ~mask, "pooling": "space"}, "not both"),
         ("clean", {"mask": ~mask[:2]}, "the mask does not fit"),

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.hub import download, download_model
 from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.loading import download, download_model
 from latentedit.models.registry import load
 from tests.models.folders import change_json
 
@@ -117,7 +117,7 @@ def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
     model = load("org/sd3", revision="v1", device="cpu", text_encoders="required")
     assert (model.name, model.revision) == ("org/sd3@v1", COMMIT)
     side = model.capabilities.sizes[0]
-    result = le.edit(model, Image.new("RGB", (side, side)), caption="a", to="b", method="sdedit")
+    result = le.edit(model, Image.new("RGB", (side, side)), source_prompt="a", prompt="b", method="sdedit")
     assert result.record.model.revision == COMMIT
     copied = shutil.copytree(download_model("org/sd3"), tmp_path / "copied")
     assert load(copied, device="cpu").revision is None
@@ -149,7 +149,7 @@ def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkey
         raise error
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    for way in (lambda: download("org/sd3", wanted=["*"]), lambda: download_model("org/sd3")):
+    for way in (lambda: download("org/sd3", allow_patterns=["*"]), lambda: download_model("org/sd3")):
         with pytest.raises(ModelError, match=advice) as caught:
             way()
         assert "\n" not in str(caught.value)

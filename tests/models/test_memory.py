@@ -11,10 +11,17 @@ import torch
 from torch import nn
 
 from latentedit.core.errors import ModelError
-from latentedit.models import memory
+from latentedit.models import placement as placements
 from latentedit.models.loading import open_folder, read_index
-from latentedit.models.memory import ModelNeeds, PartNeeds, check_memory, model_needs, suited_policy
-from latentedit.models.placement import Placement, Policy
+from latentedit.models.placement import (
+    ModelNeeds,
+    PartNeeds,
+    Placement,
+    Policy,
+    check_memory,
+    model_needs,
+    suited_placement,
+)
 from latentedit.models.registry import load
 from latentedit.testing.miniatures.flow import flux
 from tests.models.folders import folder_with
@@ -48,7 +55,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def tell(*, cpu: float, cuda: float = 0.0) -> None:
         sizes = {"cpu": int(cpu * 1e9), "cuda": int(cuda * 1e9)}
-        monkeypatch.setattr(memory, "free_bytes", lambda device: sizes[device.type])
+        monkeypatch.setattr(placements, "free_bytes", lambda device: sizes[device.type])
 
     return tell
 
@@ -99,6 +106,8 @@ def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Pat
     model.velocity(torch.zeros(1, *model.latent_shape(96, 96)), torch.tensor([0.5]), condition)
     needs = model_needs(open_folder(place))
     assert needs.side_px == 96
+    layers = [sum(part.numel() for part in one.parameters(recurse=False)) for one in model._network.modules()]
+    assert needs.parts["transformer"].largest_layer == max(layers)
     assert needs.activations == 2 * 18 * seen[0] * model._network.inner_dim, "two rows, eighteen tensors a token"
     assert needs.codec_activations == 6 * 96**2 * 4
 
@@ -124,12 +133,17 @@ def test_weights_by_policy_dtype_and_storage() -> None:
     ("free_gb", "storage", "policy"),
     [(40, None, "resident"), (30, None, "model"), (30, FP8, "resident"), (16, FP8, "model"), (16, None, "groups")],
 )
-def test_the_fastest_policy_that_fits(free_gb: float, storage: torch.dtype | None, policy: Policy) -> None:
+def test_the_fastest_policy_that_fits(
+    free_gb: float, storage: torch.dtype | None, policy: Policy, free: Callable[..., None]
+) -> None:
     placement = on_gpu(storage=storage)
-    assert suited_policy(FLUX, placement, int(free_gb * 1e9)) == policy
-    assert suited_policy(FLUX, placement, 10**9) is None
+    free(cpu=1000, cuda=free_gb)
+    assert suited_placement(FLUX, placement) == dataclasses.replace(placement, policy=policy)
+    free(cpu=1000, cuda=1)
+    assert suited_placement(FLUX, placement) is None
+    free(cpu=33, cuda=1000)
     on_cpu = dataclasses.replace(placement, device=CPU, storage=None)
-    assert suited_policy(FLUX, on_cpu, int(33e9)) is None, "offloading to the same memory saves none"
+    assert suited_placement(FLUX, on_cpu) is None, "offloading to the same memory saves none"
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ from torch import nn
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.models.attention import differentiable_attention
-from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.placement import existing_device, known_dtype, placed, suited_dtype
+from latentedit.models.placement import existing_device, parse_dtype, placed, suited_dtype
 from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
+from latentedit.models.unet import DDPMBackbone
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 
@@ -93,7 +93,7 @@ def test_networks_are_cast_and_frozen() -> None:
 
 
 def test_what_there_is_not_is_named(folder: Path) -> None:
-    assert known_dtype("bfloat16") == known_dtype(torch.bfloat16) == torch.bfloat16
+    assert parse_dtype("bfloat16") == parse_dtype(torch.bfloat16) == torch.bfloat16
     large, half = 2**40, torch.float16
     assert suited_dtype(torch.device("cpu"), bytes_float32=large, half=half) == torch.float32
     assert suited_dtype(torch.device("cuda"), bytes_float32=large, half=half) == torch.float16

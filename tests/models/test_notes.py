@@ -7,9 +7,8 @@ import pytest
 import torch
 from transformers import ByT5Tokenizer
 
-from latentedit.core.errors import ConfigError
 from latentedit.models.loading import open_folder
-from latentedit.models.notes import dropped_words, room, unseen_note, unseen_words, word_pieces
+from latentedit.models.prompts import dropped_words, room, unseen_note, unseen_words, word_pieces
 from latentedit.models.sd3 import StableDiffusion3Backbone
 
 LONG = " ".join(["red hair and black glasses"] * 4)  # twenty words, one token each; CLIP takes eighteen
@@ -37,19 +36,15 @@ def test_t5_reads_what_clip_cannot(with_t5: Any, folder_with_t5: Path) -> None:
         "the words 'black', 'glasses' were read by T5 only: the CLIP encoders take 18 tokens"
     ]
     pipeline = open_folder(folder_with_t5).load()
-    short = StableDiffusion3Backbone(pipeline, name="short", max_sequence_length=20)
+    short = StableDiffusion3Backbone(pipeline, name="short")
+    short.window = 20
     assert short.caption_notes([LONG]) == [
         "the word 'black' was read by T5 only: the CLIP encoders take 18 tokens",
         "the word 'glasses' was dropped: the text encoder takes 19 tokens",
     ]
-    with pytest.raises(ConfigError, match="at least 1"):
-        StableDiffusion3Backbone(pipeline, name="shorter", max_sequence_length=0)
     pipeline.tokenizer_3 = pipeline.text_encoder_3 = None
-    assert StableDiffusion3Backbone(pipeline, name="none", max_sequence_length=0).embed(["a"]).tokens.shape == (
-        1,
-        20,
-        32,
-    )
+    none = StableDiffusion3Backbone(pipeline, name="none", settings={"zero_tokens": 0})
+    assert none.embed(["a"]).tokens.shape == (1, 20, 32)
 
 
 def test_words_lose_a_token_or_are_kept(sd: Any) -> None:

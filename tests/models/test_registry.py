@@ -114,7 +114,9 @@ def test_pictures_are_edited_by_functions_alone() -> None:
     colours = ColourBackbone(sizes=(4, 8, 12))
     model = as_functions(colours, encode=colours.encode, decode=colours.decode, name="mine")
     picture = Image.new("RGB", (8, 8), (90, 90, 90))
-    edits = [le.edit(one, picture, caption="red", to="blue", method=FlowEdit(steps=3)) for one in (model, colours)]
+    edits = [
+        le.edit(one, picture, source_prompt="red", prompt="blue", method=FlowEdit(steps=3)) for one in (model, colours)
+    ]
     assert edits[0].image.tobytes() == edits[1].image.tobytes() != picture.tobytes()
 
 
@@ -163,5 +165,5 @@ def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
         model.velocity(*rows(model, 4))
     assert tried == [4, 2, 1]
     assert not model.capabilities.pixels
-    with pytest.raises(ConfigError, match="has no pictures: it was made without decode"):
+    with pytest.raises(ConfigError, match="has no image codec: it was made without decode"):
         model.decode(torch.zeros(1, *mixture.latent_shape(1, 1)))

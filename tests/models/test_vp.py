@@ -17,10 +17,11 @@ from diffusers import (
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError, ModelError
-from latentedit.core.flow import Prediction, prediction_from_velocity
+from latentedit.core.flow import Prediction
 from latentedit.core.rng import draw
 from latentedit.models.vp import VPSchedule
 from latentedit.testing.tolerances import relative_error
+from tests.core.inverse_maps import prediction_from_velocity
 
 STABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}

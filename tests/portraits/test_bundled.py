@@ -47,7 +47,7 @@ def pipeline() -> Any:
 @pytest.mark.parametrize(("zero_tokens", "guidance", "steps"), [(1, 4.0, 4), (256, 1.0, 2)])
 def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guidance: float, steps: int) -> None:
     model = StableDiffusion3Backbone(
-        open_folder(bundled_folder("portraits")).load(), name="portraits", max_sequence_length=zero_tokens
+        open_folder(bundled_folder("portraits")).load(), name="portraits", settings={"zero_tokens": zero_tokens}
     )
     noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     length = {} if zero_tokens == 256 else {"max_sequence_length": zero_tokens}
@@ -66,7 +66,7 @@ def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guid
 
 
 def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
-    result = latentedit.edit(portraits, render(PORTRAIT), to=TARGET)
+    result = latentedit.edit(portraits, render(PORTRAIT), prompt=TARGET)
     before, after = result.effect.read_before, result.effect.read_after
     assert before is not None
     assert after is not None

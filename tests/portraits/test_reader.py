@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from latentedit.geometry.naming import ProbabilityReader
-from latentedit.latents.classifier import to_pixels
+from latentedit.latents.worlds import to_pixels
 from latentedit.models.registry import bundled_folder
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit_portraits.attributes import draw_split

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import clean_estimate, noise_estimate, score_from_velocity
+from latentedit.core.flow import clean_estimate, noise_estimate
 from latentedit.core.rng import draw
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import GaussianMixture
@@ -77,7 +77,7 @@ def test_clean_and_noise_estimates_end_exactly(backbone: GaussianMixtureBackbone
 
 def test_row_8_score(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
-    derived = score_from_velocity(z, LEVELS, truth.velocity)
+    derived = -noise_estimate(z, LEVELS, truth.velocity) / LEVELS[:, None]
     assert relative_error(truth.score, derived) <= tolerance("score", torch.float64)
     gradient = torch.stack([torch.func.grad(density(backbone, "a", s))(row) for row, s in zip(z, LEVELS, strict=True)])
     assert relative_error(truth.score, gradient) <= tolerance("score", torch.float64)

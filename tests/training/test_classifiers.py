@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.latents.classifier import to_pixels
+from latentedit.latents.worlds import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader

@@ -14,7 +14,7 @@ from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.guard import Guard
 from latentedit.latents import drawing
 from latentedit.latents.drawing import draw_pictures, verify
-from latentedit.latents.worlds import World, words_of
+from latentedit.latents.worlds import words_of
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.weights import read_json
@@ -23,6 +23,7 @@ from latentedit_portraits.framer import PortraitFramer
 from latentedit_scenes.domain import SCENES
 from training import __main__ as command
 from training import recipes
+from training.data import World
 from training.sd3 import begin_with, build_text_to_velocity
 from training.texts import IGNORED, CaptionBatches
 

@@ -9,8 +9,8 @@ def check_host(host: str, password: str) -> None:
     """Refuse an address that other machines can reach without a password."""
     if not (is_loopback(host) or password):
         raise ConfigError(
-            f"other machines can reach {host}, which needs a password. Give a `password`, set "
-            "LATENTEDIT_APP_PASSWORD, or use 127.0.0.1"
+            f"serving at {host}, which other machines can reach, needs a password. Set LATENTEDIT_APP_PASSWORD, give "
+            "a `password`, or use 127.0.0.1"
         )
 
 

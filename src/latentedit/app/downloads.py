@@ -1,4 +1,4 @@
-"""Files for download. Each is written to a temporary folder and read; none is left on the server."""
+"""Files for download. Each is written to a temporary folder and read; none stays on the server."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ _NAME_LETTERS = 60
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """A file name of plain letters, a MIME type, and the bytes."""
+    """A file: its name in ASCII letters, its MIME type and its content."""
 
     name: str
     kind: str
@@ -25,19 +25,19 @@ class Download:
 
 
 def picture_file(picture: Picture, result: EditResult | None) -> Download:
-    """A picture as PNG; an edited one with its record and the original for undo."""
+    """An image as PNG; an edited one with its record and the data for undo."""
+    name = f"{_stem(picture)}.png" if result is None else f"{_stem(picture)}.edited.png"
     with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, name)
         if result is None:
-            place = Path(folder, f"{_stem(picture)}.png")
-            save_image(picture.image, place)
+            save_image(picture.image, file)
         else:
-            place = Path(folder, f"{_stem(picture)}.edited.png")
-            result.save(place)
-        return Download(name=place.name, kind="image/png", content=place.read_bytes())
+            result.save(file)
+        return Download(name=name, kind="image/png", content=file.read_bytes())
 
 
 def record_file(picture: Picture, result: EditResult) -> Download:
-    """The record and measurements of an edit, as in the JSON file that belongs to a saved picture."""
+    """The record and measurements of an edit, as in the JSON file of a saved image."""
     facts = plain({"record": result.record, "results": [result.measures]})
     content = json.dumps(facts, ensure_ascii=False, indent=1).encode()
     return Download(name=f"{_stem(picture)}.edited.json", kind="application/json", content=content)
@@ -48,21 +48,21 @@ def direction_files(directions: Mapping[str, Direction]) -> list[Download]:
     files: list[Download] = []
     with tempfile.TemporaryDirectory() as folder:
         for text, direction in directions.items():
-            place = Path(folder, f"{plain_name(text.removesuffix(ENDING))}{ENDING}")
-            save_direction(direction, place)
-            files.append(Download(name=place.name, kind="application/octet-stream", content=place.read_bytes()))
+            file = Path(folder, f"{plain_name(text.removesuffix(ENDING))}{ENDING}")
+            save_direction(direction, file)
+            files.append(Download(name=file.name, kind="application/octet-stream", content=file.read_bytes()))
     return files
 
 
 def plain_name(text: str) -> str:
-    """Letters, digits and hyphens of a text, for the name of a file.
+    """The ASCII letters and digits of a text, for a file name.
 
     Example:
         >>> plain_name("=> ../round glasses")
         'round-glasses'
     """
     words = "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in text).split()
-    return "-".join(words)[:_NAME_LETTERS] or "picture"
+    return "-".join(words)[:_NAME_LETTERS] or "image"
 
 
 def _stem(picture: Picture) -> str:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
+import torch
 from PIL import Image
 
 from latentedit.app.visitor import Edit, Entry
@@ -16,12 +17,11 @@ from latentedit_keep.colour import shown
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
 
-_SANDBOX = "allow-scripts"
-"""Gives the viewer's frame a separate origin, without access to the page and its cookies."""
+_SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
 
 
 def data_url(image: Image.Image, *, longest_px: int) -> str:
-    """A picture as a data URL, so that no file of it is on the server."""
+    """An image as a data URL, so that the server stores no file."""
     small, file = shown(image).copy(), io.BytesIO()
     small.info.clear()
     small.thumbnail((longest_px, longest_px))
@@ -37,27 +37,27 @@ def message(text: str, *, kind: str = "error", button: str = "") -> str:
 
 
 def _plain(text: str) -> str:
-    """A message of the library without the backquotes of its parameters."""
+    """A message of the library, without backquotes around its parameters."""
     return escape(text.replace("`", ""))
 
 
 def frame(page: str) -> str:
     """A page such as the viewer, in a frame without access to the page around it."""
-    return f'<iframe class="le-viewer" title="the edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
+    return f'<iframe class="le-viewer" title="edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
 def preview(entry: Entry) -> str:
-    """The current picture with its notes."""
+    """The current image with its notes."""
     width, height = entry.picture.size
     url = data_url(entry.picture.image, longest_px=_PREVIEW_PX)
     notes = "".join(f"<li>{escape(note)}</li>" for note in entry.notes)
-    alt = escape(entry.caption or "the picture")
+    alt = escape(entry.caption or "current image")
     about = f"<figcaption>{width} x {height} px</figcaption>"
     return f'<figure class="le-preview"><img src="{url}" alt="{alt}">{about}</figure><ul class="le-notes">{notes}</ul>'
 
 
 def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
-    """Pictures as buttons; a click sends the index, see `layout`."""
+    """Images as buttons; a click sends the index, see `layout`."""
     buttons = [
         f'<button type="button" data-index="{index}" aria-pressed="{str(index == chosen).lower()}" '
         f'title="{escape(label)}"><img src="{data_url(image, longest_px=_THUMBNAIL_PX)}" alt="">'
@@ -68,7 +68,7 @@ def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: in
 
 
 def history(entries: Sequence[Entry], current: Entry | None) -> str:
-    """All pictures of the session, oldest first."""
+    """All images of the session, oldest first."""
     chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
     return pictures([entry.picture.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
 
@@ -77,7 +77,7 @@ def facts(edit: Edit) -> str:
     """Verdict and cost of the full change, and the cross-talk of several directions."""
     last = edit.results[-1]
     strengths = ", ".join(f"{strength:.2f}" for strength in last.strengths)
-    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s for {len(edit.results)} strengths and their verdicts"
+    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s ({len(edit.results)} strengths, with verdicts)"
     rows = [("verdict", last.verdict.text), ("strength", strengths), ("cost", spent)]
     notes = dict.fromkeys(note for result in edit.results for note in result.notes)
     rows += [("note", note) for note in notes]
@@ -86,19 +86,10 @@ def facts(edit: Edit) -> str:
 
 
 def discovered(discovery: Discovery) -> str:
-    """One button for each direction: the picture moved by -2 and 2 steps, and the name."""
+    """One button for each direction: the image at -2 and 2 steps along it, and the name."""
     scales = [SCALES.index(-2.0), SCALES.index(2.0)]
-    pairs = [_side_by_side(to_images(found.probe.pictures[scales])) for found in discovery.directions]
-    return pictures(pairs, [found.probe.meaning.name for found in discovery.directions])
-
-
-def _side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of one size in a row."""
-    width, height = images[0].size
-    row = Image.new("RGB", (width * len(images), height))
-    for index, image in enumerate(images):
-        row.paste(image, (index * width, 0))
-    return row
+    pairs = torch.stack([torch.cat(tuple(item.probe.pictures[scales]), dim=-1) for item in discovery.directions])
+    return pictures(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
 
 
 def _cross_talk(result: EditResult, names: Sequence[str]) -> str:
@@ -109,5 +100,5 @@ def _cross_talk(result: EditResult, names: Sequence[str]) -> str:
         f"<tr><th scope='row'>{escape(name)}</th>{''.join(f'<td>{value:+.3f}</td>' for value in row)}</tr>"
         for name, row in zip(names, result.cross_talk.tolist(), strict=True)
     ]
-    caption = "Cross-talk: the share of each column's change that comes with each row's"
+    caption = "Cross-talk: share of the column's change that the row's change includes"
     return f'<table class="le-cross-talk"><caption>{caption}</caption><tr><td></td>{heads}</tr>{"".join(rows)}</table>'

@@ -24,19 +24,19 @@ element.addEventListener("click", (event) => {
 _LISTEN = """
 <script>
 addEventListener("message", (event) => {
-  const frame = document.querySelector("iframe.le-viewer"), told = event.data?.latentedit;
-  if (!told || event.source !== frame?.contentWindow) return;
-  if (told.height > 0) frame.style.height = `${Math.min(Number(told.height), Math.max(1200, 1.2 * innerHeight))}px`;
+  const frame = document.querySelector("iframe.le-viewer"), state = event.data?.latentedit;
+  if (!state || event.source !== frame?.contentWindow) return;
+  if (state.height > 0) frame.style.height = `${Math.min(Number(state.height), Math.max(1200, 1.2 * innerHeight))}px`;
   const box = document.querySelector("#le-strength input[type=number]");
-  if (box && Number.isFinite(told.strength)) {
-    box.value = told.strength;
+  if (box && Number.isFinite(state.strength)) {
+    box.value = state.strength;
     box.dispatchEvent(new Event("input", {bubbles: true}));
   }
 });
 </script>
 """
 
-EMPTY = '<p class="le-empty">Here the edit appears, beside the original, with a slider for its strength.</p>'
+EMPTY = '<p class="le-empty">The edit and the original appear here, with a slider for the strength.</p>'
 
 HEAD = f'<meta name="color-scheme" content="light dark">{_LISTEN}'
 
@@ -47,24 +47,20 @@ def style() -> str:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's default theme with the system's fonts, so that no font is downloaded."""
-    return gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+    """Gradio's default theme with system fonts, so that no font is downloaded, and legible hints."""
+    text, code = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+    return gr.themes.Default(primary_hue="blue", font=text, font_mono=code).set(block_info_text_color="*neutral_500")
 
 
 class Layout:
-    """All controls, without their events.
-
-    Args:
-        models: names; the first is selected.
-        examples: HTML of example images.
-    """
+    """All controls, without their events; the first model is selected, and the examples are HTML."""
 
     def __init__(self, models: Sequence[str], examples: str) -> None:
         with gr.Blocks(title="latentedit", delete_cache=_CACHE_SECONDS, analytics_enabled=False) as self.blocks:
             self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=_close)
-            gr.HTML("<h1>latentedit</h1><p>Say what should change in a picture, then choose how much.</p>")
-            self.message = gr.HTML(js_on_load=_CHOOSE, elem_id="le-said")
-            self.files = gr.Textbox(visible="hidden", elem_id="le-gift")  # downloads, as JSON
+            gr.HTML("<h1>latentedit</h1><p>Describe a change to an image, then choose its strength.</p>")
+            self.message = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-message")
+            self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
             with gr.Row():
                 with gr.Column(scale=2, min_width=320):
                     self._add_picture(examples)
@@ -77,58 +73,60 @@ class Layout:
                         self.model = gr.Dropdown(list(models), value=models[0], label="Model")
                         methods = [("default for the model", ""), *EDITORS.names()]
                         self.method = gr.Dropdown(methods, value="", label="Method")
-                    self.working = gr.HTML(elem_id="le-working")
-                    self.cancel = gr.Button("Cancel what runs", size="sm", elem_id="le-cancel")
+                    self.working = gr.HTML(padding=False, elem_id="le-working")
+                    self.cancel = gr.Button("Cancel", size="sm", elem_id="le-cancel")
                 with gr.Column(scale=3, min_width=320):
                     self._add_result()
 
     def _add_picture(self, examples: str) -> None:
-        limit = f"A picture: up to 20 MB and {MAX_PIXELS // 1_000_000} megapixels"
-        self.upload = gr.File(label=limit, file_types=["image"], height=140, elem_id="le-upload")
-        self.examples = gr.HTML(examples, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples))
-        self.preview = gr.HTML(elem_id="le-preview")
+        limit = f"Image (up to 20 MB and {MAX_PIXELS // 1_000_000} megapixels)"
+        self.upload = gr.File(label=limit, file_types=["image"], height=180, elem_id="le-upload")
+        self.examples = gr.HTML(
+            examples, padding=False, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples)
+        )
+        self.preview = gr.HTML(padding=False, elem_id="le-preview")
         self.caption = gr.Textbox(
-            label="What it shows",
-            info="Read from the picture. Correct it where it is wrong: edits start from these words.",
+            label="Source caption",
+            info="Written by the model's captioner. Correct any mistakes: the edit starts from this caption.",
             lines=2,
             max_length=_MAX_LETTERS,
             elem_id="le-caption",
         )
 
     def _add_change(self) -> None:
-        info = "OLD => NEW in the words above. Leave OLD empty to add, NEW to remove; or the name of a direction."
-        self.texts = [_text("What should change", info, "=> glasses")]
+        info = "OLD => NEW replaces words of the caption; => NEW adds, OLD => removes. Or the name of a direction file."
+        self.texts = [_text("What to change", info, "=> glasses")]
         self.strengths = [_strength()]
-        with gr.Accordion("More changes at once", open=False):
+        with gr.Accordion("More changes", open=False):
             for number in range(2, MAX_CHANGES + 1):
                 self.texts.append(_text(f"Change {number}", None, "a smile => a sad mouth"))
                 self.strengths.append(_strength())
         self.direction = gr.UploadButton(
-            "Add a direction's file", file_types=[".safetensors"], size="sm", elem_id="le-direction"
+            "Add a direction file", file_types=[".safetensors"], size="sm", elem_id="le-direction"
         )
         self.edit = gr.Button("Edit", variant="primary", elem_id="le-edit")
 
     def _add_discover(self) -> None:
         gr.HTML(
-            "<p>Directions in which this picture can change most, found without words: it takes many "
-            "evaluations of the network. A click on one takes it as a change.</p>"
+            "<p>Find the directions along which this image changes most, without a caption. This takes thousands "
+            "of network evaluations. Click a direction to use it as a change.</p>"
         )
-        self.rank = gr.Slider(1, 10, value=4, step=1, label="How many")
-        info = "High: large changes; low: details"
+        self.rank = gr.Slider(1, 10, value=4, step=1, label="Number of directions")
+        info = "High for large changes, low for details"
         self.level = gr.Slider(0.2, 0.95, value=0.85, step=0.05, label="Noise level", info=info)
         self.discover = gr.Button("Discover", variant="primary", elem_id="le-discover")
-        self.discovered = gr.HTML(js_on_load=_CHOOSE, elem_id="le-discovered", min_height=120)
+        self.discovered = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-discovered", min_height=120)
 
     def _add_result(self) -> None:
-        self.viewer = gr.HTML(EMPTY, elem_id="le-result", min_height=240)
-        self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # the viewer's own, see _LISTEN
+        self.viewer = gr.HTML(EMPTY, padding=False, elem_id="le-result", min_height=240)
+        self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # set by the viewer, see _LISTEN
         with gr.Row():
             self.undo = _button("Undo", "le-undo")
-            self.save_picture = _button("Save picture", "le-save-picture")
+            self.save_picture = _button("Save image", "le-save-picture")
             self.save_direction = _button("Save direction", "le-save-direction")
             self.save_record = _button("Save record", "le-save-record")
-        self.facts = gr.HTML(elem_id="le-facts")
-        self.history = gr.HTML(js_on_load=_CHOOSE, elem_id="le-history")
+        self.facts = gr.HTML(padding=False, elem_id="le-facts")
+        self.history = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-history")
 
 
 def _close(visitor: object) -> None:
@@ -141,7 +139,7 @@ def _text(label: str, info: str | None, placeholder: str) -> gr.Textbox:
 
 
 def _strength() -> gr.Slider:
-    return gr.Slider(-1, 2, value=1, step=0.05, label="Strength", info="0 is the picture, 1 the whole change")
+    return gr.Slider(-1, 2, value=1, step=0.05, label="Strength", info="0: original, 1: full change")
 
 
 def _button(text: str, name: str) -> gr.Button:

@@ -10,11 +10,10 @@ from latentedit.models.registry import bundled_folder, bundled_names
 
 
 class Models:
-    """Models by name, shared by all visitors. A visitor can choose only these names: no path and no hub id."""
+    """Models by name, shared by all visitors, who can choose only these names: no paths or hub ids."""
 
     def __init__(self, first: Backbone, others: Mapping[str, Callable[[], Backbone]] | None = None) -> None:
-        self.working = threading.Lock()
-        """Held by the task that computes."""
+        self.working = threading.Lock()  # held by the running task
         self._loaded = {first.name: first}
         self._loaders = {name: load for name, load in (others or {}).items() if name != first.name}
         self.names = [first.name, *sorted(self._loaders)]
@@ -22,7 +21,7 @@ class Models:
     def get(self, name: str) -> Backbone:
         """The model of a name, loaded if necessary."""
         if name not in self.names:
-            raise RegistryError(f"the page has no model {name!r}: {nearest(name, self.names)}")
+            raise RegistryError(f"this page has no model {name!r}: {nearest(name, self.names)}")
         if name not in self._loaded:
             self._loaded[name] = self._loaders[name]()
         return self._loaded[name]

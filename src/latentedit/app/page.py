@@ -17,22 +17,18 @@ from PIL import Image
 from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, Layout
 from latentedit.app.models import Models
-from latentedit.app.visitor import Change, Download, VisitorSession
+from latentedit.app.visitor import STOPPED, Change, Download, VisitorSession
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureError
 from latentedit.core.progress import Progress
 from latentedit.display.viewer import view
 
 _Item = TypeVar("_Item")
 
-_Visitor = VisitorSession | None
-"""The state of a page; None after the server was started again."""
-
+_Visitor = VisitorSession | None  # the state of a page; None after the server was started again
 _Update = dict[Any, Any]  # new values of components
+_PROGRESS = gr.Progress()  # as a default, it makes gradio show the progress of a handler
 
-_PROGRESS = gr.Progress()
-"""This default tells gradio that a handler reports progress."""
-
-# Downloads travel to the browser as text, so that no file of them is on the server.
+# Downloads are sent to the browser as text, so that the server stores no file.
 _DOWNLOAD = """
 (text) => {
   for (const file of JSON.parse(text || "[]")) {
@@ -47,16 +43,11 @@ _DOWNLOAD = """
 }
 """
 
-_GONE = "this page is of an earlier run of the server, or was unused for too long. Reload it and drop the picture"
+_GONE = "this session has expired. Reload the page and upload the image again"
 
 
 class Page:
-    """The page with its events.
-
-    Args:
-        models: to choose from.
-        uploads: gradio's folder for uploaded files; each is deleted as soon as it was read.
-    """
+    """The page with its events; files in the folder of uploads are deleted as soon as they were read."""
 
     def __init__(self, models: Models, uploads: Path) -> None:
         self._models = models
@@ -89,7 +80,7 @@ class Page:
             at.upload.upload(self._open, [at.visitor, at.upload, at.model], [*screen, at.upload], **shows),
             at.examples.click(self._open_example, [at.visitor, at.model], screen, **shows),
             at.edit.click(self._edit, request, screen, **shows),
-            at.message.click(functools.partial(self._edit, anyway=True), request, screen, **shows),
+            at.message.click(functools.partial(self._edit, force=True), request, screen, **shows),
             at.undo.click(self._undo, [at.visitor, at.model], screen, **shows),
             at.discover.click(
                 self._discover,
@@ -130,7 +121,7 @@ class Page:
         if path is None:
             return {self._at.upload: None}
         name, content = Path(path).name, self._read_upload(Path(path))
-        shown = self._do(visitor, lambda one: one.open(content, name, model=model, progress=_report(progress)))
+        shown = self._do(visitor, lambda session: session.open(content, name, model=model, progress=_report(progress)))
         return {**shown, self._at.upload: None}
 
     def _open_example(
@@ -151,35 +142,35 @@ class Page:
         strength: float | None,
         progress: gr.Progress = _PROGRESS,
         *changes: Any,
-        anyway: bool = False,
+        force: bool = False,
     ) -> _Update:
-        texts, strengths = changes[: len(changes) // 2], changes[len(changes) // 2 :]
+        pairs = zip(changes[: len(changes) // 2], changes[len(changes) // 2 :], strict=True)
+        edits = [Change(text=text or "", strength=share) for text, share in pairs]
 
         def edit(visitor: VisitorSession) -> None:
-            wanted = [Change(text=text or "", strength=one) for text, one in zip(texts, strengths, strict=True)]
-            report, words = _report(progress), caption or ""
+            report, source = _report(progress), caption or ""
             visitor.settle(strength, progress=report)
-            visitor.edit(wanted, model=model, method=method or None, caption=words, anyway=anyway, progress=report)
+            visitor.edit(edits, model=model, method=method or None, caption=source, force=force, progress=report)
 
         return self._do(visitor, edit)
 
     def _undo(self, visitor: _Visitor, model: str, progress: gr.Progress = _PROGRESS) -> _Update:
-        return self._do(visitor, lambda one: one.undo(model=model, progress=_report(progress)))
+        return self._do(visitor, lambda session: session.undo(model=model, progress=_report(progress)))
 
     def _go_to(self, visitor: _Visitor, event: gr.EventData) -> _Update:
-        return self._do(visitor, lambda one: one.go_to(_index(event)))
+        return self._do(visitor, lambda session: session.go_to(_index(event)))
 
     def _discover(
         self, visitor: _Visitor, model: str, rank: int, level: float, progress: gr.Progress = _PROGRESS
     ) -> _Update:
         def discover(visitor: VisitorSession) -> _Update:
-            found = visitor.discover(model=model, rank=int(rank), level=level, progress=_report(progress))
-            return {self._at.discovered: fragments.discovered(found)}
+            discovery = visitor.discover(model=model, rank=int(rank), level=level, progress=_report(progress))
+            return {self._at.discovered: fragments.discovered(discovery)}
 
         return self._try(visitor, discover)
 
     def _take_direction(self, visitor: _Visitor, event: gr.EventData, *texts: str) -> _Update:
-        return self._try(visitor, lambda one: self._insert(texts, _chosen(one.discovered, event)))
+        return self._try(visitor, lambda session: self._insert(texts, _chosen(session.discovered, event)))
 
     def _add_direction(self, visitor: _Visitor, path: str | None, model: str, *texts: str) -> _Update:
         if path is None:
@@ -197,8 +188,8 @@ class Page:
         """Put the name of a direction into the first empty field."""
         empty = [box for box, text in zip(self._at.texts, texts, strict=True) if not (text or "").strip()]
         if not empty:
-            raise ConfigError(f"all {len(texts)} fields contain a change. Empty one of them first")
-        note = fragments.message(f"{name} was added to the changes", kind="note")
+            raise ConfigError(f"all {len(texts)} changes are in use. Clear a field first")
+        note = fragments.message(f"Added {name} to the changes.", kind="note")
         return {empty[0]: name, self._at.tabs: gr.Tabs(selected="change"), self._at.message: note}
 
     def _save(
@@ -220,8 +211,7 @@ class Page:
         if visitor is None:
             return {self._at.message: fragments.message(_GONE)}
         visitor.stop()
-        note = "stopped; the picture and its history are as they were"
-        return {self._at.message: fragments.message(note, kind="note")}
+        return {self._at.message: fragments.message(STOPPED, kind="note")}
 
     def _do(self, visitor: _Visitor, task: Callable[[VisitorSession], object]) -> _Update:
         """Perform a task, and show the session afterwards."""
@@ -240,7 +230,7 @@ class Page:
         try:
             return {at.visitor: visitor, at.message: "", **task(visitor)}
         except LatentEditError as error:
-            button = "Edit anyway" if isinstance(error, UnknownPictureError) else ""
+            button = "Edit it anyway" if isinstance(error, UnknownPictureError) else ""
             return {at.visitor: visitor, at.message: fragments.message(str(error), button=button)}
 
     def _screen(self, visitor: VisitorSession) -> _Update:
@@ -276,15 +266,15 @@ def _report(progress: gr.Progress) -> Progress:
 
 
 def _index(event: gr.EventData) -> int:
-    """Index of the clicked image, from the browser."""
+    """Index of the clicked image, as sent by the browser."""
     index = getattr(event, "index", None)
     if not isinstance(index, int):
-        raise ConfigError("nothing was selected. Click a picture")
+        raise ConfigError("no image was selected. Click an image")
     return index
 
 
 def _chosen(items: Sequence[_Item], event: gr.EventData) -> _Item:
     index = _index(event)
     if not 0 <= index < len(items):
-        raise ConfigError(f"select one of {len(items)}; got number {index + 1}")
+        raise ConfigError(f"there are {len(items)} items; got number {index + 1}. Reload the page")
     return items[index]

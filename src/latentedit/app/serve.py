@@ -16,7 +16,6 @@ from latentedit.app.page import Page
 from latentedit.core.errors import ConfigError
 
 _MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
-
 _MAX_UPLOAD = "20mb"
 
 
@@ -32,10 +31,7 @@ def serving(
 ) -> Generator[str]:
     """Serve the page while the context is open, and yield its address.
 
-    Args:
-        folder: for uploads, not shared with other programs; removed at the end.
-        port: None for the first free one from 7860.
-        password: may be empty at a loopback address.
+    The folder is for uploads and removed at the end; without a port, the first free one from 7860 is used.
     """
     check_host(host, password)
     # Refuse other host names, or a foreign page could read ours by DNS rebinding.
@@ -72,22 +68,20 @@ def serving(
         except OSError as error:
             if "empty port" not in str(error):
                 raise
-            wanted = "ports 7860 to 7959 are" if port is None else f"port {port} is"
-            raise ConfigError(f"{wanted} in use at {host}. Choose another `port`") from error
+            ports = "ports 7860 to 7959 are" if port is None else f"port {port} is"
+            raise ConfigError(f"{ports} in use at {host}. Choose another `port`") from error
         stack.callback(page.blocks.close, verbose=False)
         yield address
 
 
 @contextlib.contextmanager
-def _environment(**wanted: str) -> Generator[None]:
+def _environment(**variables: str) -> Generator[None]:
     """Set environment variables while the context is open."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)

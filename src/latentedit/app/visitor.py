@@ -1,4 +1,4 @@
-"""One visitor's pictures, edits and running task, independent of the page."""
+"""A visitor's images, edits and running task, independent of the page."""
 
 import contextlib
 import dataclasses
@@ -29,29 +29,22 @@ from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Rendered fractions of the given strength, which the slider then shows without delay."""
-
-MAX_PIXELS = 4_000_000
-"""Largest picture: all rendered strengths are sent to the browser and stored in the history."""
-
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
+MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
-
 MAX_CHANGES = 4
-
-STOPPED = "stopped; the picture and its history are as they were"
-
+STOPPED = "Cancelled. The image and its history are unchanged."
 _MAX_DIRECTIONS = 50
 _SAME = 1e-9  # strengths that differ by less are equal
 
 
 class StoppedError(LatentEditError):
-    """The visitor cancelled the task, or left."""
+    """The visitor cancelled the task, or closed the page."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change: "OLD => NEW", or the name of a direction of the visitor."""
+    """One change: "OLD => NEW", or the name of a direction file."""
 
     text: str
     strength: float = 1.0
@@ -59,54 +52,40 @@ class Change:
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)
 class Edit:
-    """The results of one task.
+    """The results of one task."""
 
-    Args:
-        results: one for each strength, in rising order of absolute value; the first is the picture before.
-        directions: by the text of their change; empty for editors without directions.
-        move: makes results at other strengths.
-        evaluations: network evaluations, verdicts included.
-    """
-
-    results: list[EditResult]
-    directions: dict[str, Direction]
-    move: Callable[[Sequence[float], Progress | None], list[EditResult]]
-    evaluations: int
+    results: list[EditResult]  # one for each of `STRENGTHS`
+    directions: dict[str, Direction]  # by the text of their change; empty for editors without directions
+    render: Callable[[Sequence[float], Progress | None], list[EditResult]]  # results at other strengths
+    evaluations: int  # including those for verdicts
     seconds: float
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)
 class Entry:
-    """One picture of the history.
-
-    Args:
-        before: the entry that was edited; None for an uploaded picture, as is ``edit``.
-        strength: of the edit, which the visitor chose.
-        notes: about the model's view of the picture.
-        payload: undoes an edit that was made before this session.
-    """
+    """One image of the history."""
 
     title: str
     picture: Picture
     caption: str
-    before: "Entry | None" = None
-    edit: Edit | None = None
-    strength: float = 0.0
-    notes: tuple[str, ...] = ()
-    payload: bytes | None = None
+    before: "Entry | None" = None  # the entry that was edited; None for an uploaded image
+    edit: Edit | None = None  # None for an uploaded image
+    strength: float = 0.0  # of the edit, as set by the visitor
+    notes: tuple[str, ...] = ()  # what the model may get wrong about the image
+    payload: bytes | None = None  # data to undo an edit that was made before this session
 
     def keep(self, result: EditResult) -> None:
-        """Take the picture of one of the edit's results."""
+        """Show a result of the edit."""
         self.strength = result.strength
         self.picture = Picture(image=result.image, path=self.picture.path)
         (self.caption,) = result.latent.captions
 
 
 class VisitorSession:
-    """One visitor's pictures, directions and task.
+    """A visitor's images, directions and task.
 
-    Tasks of all visitors run one at a time. After `stop`, a task ends at its next report of progress and leaves the
-    history as it was.
+    Tasks of all visitors run one after another. After `stop`, a task ends at its next progress report, and the history
+    is unchanged.
     """
 
     def __init__(self, models: Models) -> None:
@@ -118,14 +97,14 @@ class VisitorSession:
         self._session: tuple[Picture, str, str, Session] | None = None
         self._stops = 0  # number of calls of `stop`
         self._closed = False
-        self._anyway = False  # edit pictures that are out of distribution
+        self._force = False  # edit images that are out of distribution
 
     def stop(self) -> None:
         """End the running or waiting task at its next step."""
         self._stops += 1
 
     def close(self) -> None:
-        """End the running task and delete everything, when the visitor left."""
+        """End the running task and delete everything, when the page was closed."""
         self._closed = True
         self.stop()
         self.entries, self.current, self._session = [], None, None
@@ -137,15 +116,15 @@ class VisitorSession:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise ImageError(
-                f"the picture has {width} x {height} = {width * height / 1e6:.1f} megapixels; the page takes "
-                f"{MAX_PIXELS // 1_000_000} at most. Scale it down, or use latentedit edit"
+                f"the image has {width} x {height} = {width * height / 1e6:.1f} megapixels; this page accepts at most "
+                f"{MAX_PIXELS // 1_000_000}. Resize it, or use latentedit edit"
             )
         payload = _payload(content)
         with self._task(model, progress) as (backbone, _):
             caption, notes = _caption(backbone, picture)
         notes = (*picture.notes, *notes)
-        entry = Entry(title="the picture", picture=picture, caption=caption, notes=notes, payload=payload)
-        self.entries, self.current, self._session, self._anyway = [entry], entry, None, False
+        entry = Entry(title="original", picture=picture, caption=caption, notes=notes, payload=payload)
+        self.entries, self.current, self._session, self._force = [entry], entry, None, False
         return entry
 
     def edit(
@@ -155,38 +134,36 @@ class VisitorSession:
         model: str,
         method: str | None,
         caption: str,
-        anyway: bool = False,
+        force: bool = False,
         progress: Progress | None = None,
     ) -> Entry:
-        """Edit the current picture at all `STRENGTHS`; the full change becomes the current entry.
+        """Edit the current image at all `STRENGTHS`; the full change becomes the current entry.
 
-        Args:
-            changes: those without text are ignored.
-            method: name; None is the default for the model, or `eim` if no other method can do the edit.
-            anyway: also edit pictures that are out of distribution, until another one is opened.
+        Changes without text are ignored. ``force`` also edits images that are out of distribution, until another image
+        is opened.
         """
-        self._anyway = self._anyway or anyway
+        self._force = self._force or force
         before = self._opened()
-        wanted = [change for change in changes if change.text.strip()]
-        if not wanted:
-            raise ConfigError('no edit requested. Write a change, such as "=> glasses"')
+        changes = [change for change in changes if change.text.strip()]
+        if not changes:
+            raise ConfigError("no edit requested. Write a change, such as => glasses")
         check_texts({"the caption": caption})
         started = time.perf_counter()
         with self._task(model, progress) as (backbone, report), backbone.count() as count:
             session = self._session_of(before, backbone, caption.strip())
-            directions, move = self._plan(session, wanted, method, report)
-            full = 1.0 if len(directions) > 1 else wanted[0].strength  # several have a strength each
+            directions, render = self._plan(session, changes, method, report)
+            full = 1.0 if len(directions) > 1 else changes[0].strength  # several directions have their own strengths
             if full == 0:
-                raise ConfigError("strength 0 is the picture itself. Give another strength")
-            results = move([share * full for share in STRENGTHS], report)
+                raise ConfigError("strength 0 is the original image. Set another strength")
+            results = render([share * full for share in STRENGTHS], report)
         edit = Edit(
             results=results,
             directions=directions,
-            move=move,
+            render=render,
             evaluations=count.evaluations,
             seconds=time.perf_counter() - started,
         )
-        title = ", ".join(f"{change.text.strip()} ({change.strength:g})" for change in wanted)
+        title = ", ".join(f"{change.text.strip()} ({change.strength:g})" for change in changes)
         entry = Entry(title=title, picture=before.picture, caption=caption, before=before, edit=edit)
         before.caption = caption.strip()
         entry.keep(results[-1])
@@ -194,65 +171,65 @@ class VisitorSession:
         return entry
 
     def settle(self, strength: float | None, *, progress: Progress | None = None) -> EditResult | None:
-        """Set the strength of the current edit, and return its result there; None if the picture was not edited.
+        """Set the strength of the current edit, and return the result; None for an uploaded image.
 
-        An entry that was edited further stays as it is, and a copy is added to the history.
+        An entry that was edited further is not changed: a copy is added to the history.
         """
         if self.current is None or (edit := self.current.edit) is None:
             return None
         entry = self.current
         strength = entry.strength if strength is None else strength
         check_strength(strength)
-        result = next((one for one in edit.results if abs(one.strength - strength) < _SAME), None)
+        result = next((result for result in edit.results if abs(result.strength - strength) < _SAME), None)
         if result is None:
             with self._task(edit.results[0].latent.backbone.name, progress) as (_, report):
-                (result,) = edit.move([strength], report)
+                (result,) = edit.render([strength], report)
         if result.strength != entry.strength:
-            if any(one.before is entry for one in self.entries):  # their undo returns to this picture
+            if any(later.before is entry for later in self.entries):  # undo returns from there to this image
                 entry = dataclasses.replace(entry)
                 self._append(entry)
             entry.keep(result)
         return result
 
     def undo(self, *, model: str, progress: Progress | None = None) -> Entry:
-        """Return to the picture before the last edit, bit for bit, even if that was made before this session."""
+        """Restore the image before the last edit, bit for bit, even if that was made before this session."""
         entry = self._opened()
         if entry.before is not None:
             self.current = entry.before
         elif entry.payload is None:
-            raise ConfigError("there is no edit to undo. Edit the picture first")
+            raise ConfigError("there is no edit to undo. Edit the image first")
         else:
             with self._task(model, progress) as (backbone, _):
                 image = undo_stored(entry.picture, entry.payload)
                 picture = Picture(image=image, path=entry.picture.path)
                 caption, notes = _caption(backbone, picture)
-            self._append(Entry(title="before its edit", picture=picture, caption=caption, notes=notes))
+            self._append(Entry(title="before its last edit", picture=picture, caption=caption, notes=notes))
         return self._opened()
 
     def go_to(self, index: int) -> Entry:
         """Make an entry of the history the current one."""
         if not 0 <= index < len(self.entries):
-            raise ConfigError(f"the history has {len(self.entries)} pictures; got number {index + 1}. Choose another")
+            raise ConfigError(f"the history has {len(self.entries)} images; got number {index + 1}. Reload the page")
         self.current = self.entries[index]
         return self.current
 
     def discover(self, *, model: str, rank: int, level: float, progress: Progress | None = None) -> Discovery:
-        """Find ``rank`` directions of the current picture; a `Change` can name them afterwards."""
+        """Find ``rank`` directions of the current image, which a `Change` can then name."""
         picture = self._opened().picture
         with self._task(model, progress) as (backbone, report):
-            latent = encode(backbone, picture, caption="")
+            latent = encode(backbone, picture, source_prompt="")
             basis = local_basis(latent, rank=rank, level=level, progress=report)
-            found = discover(basis, progress=report)
-        names = zip(file_names(found), found.directions, strict=True)
-        self.discovered = [self._keep(name, one.direction) for name, one in names]
-        return found
+            discovery = discover(basis, progress=report)
+        named = zip(file_names(discovery), discovery.directions, strict=True)
+        self.discovered = [self._keep(name, item.direction) for name, item in named]
+        return discovery
 
     def add_direction(self, path: Path, *, model: str) -> str:
         """Read a direction file, and return the name by which a `Change` refers to it."""
         return self._keep(path.name, load_direction(path, model=self.models.get(model)))
 
     def picture_file(self, strength: float | None) -> Download:
-        """The current picture as PNG; for an edited one, with its record and the original for undo."""
+        """The current image as PNG; an edited one with its record and the data for undo."""
         result = self.settle(strength)
         return picture_file(self._opened().picture, result)
 
@@ -260,25 +237,25 @@ class VisitorSession:
         """The directions of the current edit."""
         edit = self._opened().edit
         if edit is None or not edit.directions:
-            raise ConfigError("there is no direction to save. Edit with the method eim")
+            raise ConfigError("this edit has no direction to save. Edit with the method eim")
         return direction_files(edit.directions)
 
     def record_file(self, strength: float | None) -> Download:
         """The record and measurements of the current edit as JSON."""
         result = self.settle(strength)
         if result is None:
-            raise ConfigError("there is no record. Edit the picture first")
+            raise ConfigError("there is no record to save. Edit the image first")
         return record_file(self._opened().picture, result)
 
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
-        begun = self._stops
+        stops = self._stops
 
         def check() -> None:
             if self._closed:
                 raise StoppedError("the page was closed")
-            if self._stops != begun:
+            if self._stops != stops:
                 raise StoppedError(STOPPED)
 
         with self.models.working:
@@ -295,35 +272,37 @@ class VisitorSession:
             check()
 
     def _plan(
-        self, session: Session, wanted: Sequence[Change], method: str | None, report: Progress
+        self, session: Session, changes: Sequence[Change], method: str | None, report: Progress
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
         """The directions by their text, and a function from strengths to results."""
-        texts = [" ".join(change.text.split()) for change in wanted]
-        changes, strengths = [text for text in texts if text not in self.directions], [w.strength for w in wanted]
-        latent, own = session.latent, tuple(strengths) if len(set(strengths)) > 1 else (1.0,)
-        if changes:
-            target_captions(latent.backbone, latent.captions, to=None, change=changes)  # refuses contradictions
-        if len(changes) == len(texts):
-            request = EditRequest(change=tuple(changes), method=method, strength=own)
-            if type(make_editor(request.method, latent.backbone)) is not EIM:
-                return {}, lambda at, told: [rows[0] for rows in session.run(request, at, progress=told)]
-        if len(set(texts)) < len(texts):
-            raise ConfigError("two changes are the same. Remove one of them")
-        found = {
-            text: self.directions[text] if text in self.directions else session.identify(change=text, progress=report)
-            for text in texts
-        }
-        each = tuple(strengths) if len(found) > 1 else (1.0,)
-        along = EditRequest(direction=tuple(found.values()), method=method, strength=each)
-        return found, lambda at, told: [rows[0] for rows in session.run(along, at, progress=told)]
+        texts, strengths = (
+            [" ".join(change.text.split()) for change in changes],
+            [change.strength for change in changes],
+        )
+        described = [text for text in texts if text not in self.directions]
+        latent, directions = session.latent, dict[str, Direction]()
+        if described:
+            target_captions(latent.backbone, latent.captions, to=None, change=described)  # refuses contradictions
+        if len(described) == len(texts) and type(make_editor(method, latent.backbone)) is not EIM:
+            own = tuple(strengths) if len(set(strengths)) > 1 else (1.0,)
+            request = EditRequest(change=tuple(texts), method=method, strength=own)
+        elif len(set(texts)) < len(texts):
+            raise ConfigError("two changes are the same. Remove a duplicate")
+        else:
+            for text in texts:
+                stored = self.directions.get(text)
+                directions[text] = session.identify(change=text, progress=report) if stored is None else stored
+            own = tuple(strengths) if len(texts) > 1 else (1.0,)
+            request = EditRequest(direction=tuple(directions.values()), method=method, strength=own)
+        return directions, lambda at, progress: [rows[0] for rows in session.run(request, at, progress=progress)]
 
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
-        """The session of a picture with a caption, reused by the next edit of both."""
+        """The session of an image with a caption, reused by its next edit."""
         match self._session:
             case (picture, *key, session) if picture is entry.picture and key == [backbone.name, caption]:
                 return session
             case _:
-                session = Session(guarded(encode(backbone, entry.picture, caption=caption), anyway=self._anyway))
+                session = Session(guarded(encode(backbone, entry.picture, source_prompt=caption), force=self._force))
                 self._session = (entry.picture, backbone.name, caption, session)
                 return session
 
@@ -346,29 +325,29 @@ class VisitorSession:
 
     def _opened(self) -> Entry:
         if self.current is None:
-            raise ConfigError("there is no picture yet. Drop one, or take an example")
+            raise ConfigError("there is no image yet. Upload an image, or choose an example")
         return self.current
 
 
 def _caption(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ...]]:
     """The caption by the model's captioner, and notes for the visitor."""
     if captioner_for(backbone) is None:
-        return "", (f"the model {backbone.name} has no captioner: describe the picture",)
+        return "", (f"The model {backbone.name} has no captioner. Describe the image.",)
     latent = encode(backbone, picture)
     (caption,), (frame,) = latent.captions, latent.frames
     domain: str = backbone.defaults.get("knows", "")
-    notes = [f"the model {backbone.name} only knows {domain}"] if domain else []
+    notes = [f"The model {backbone.name} was trained on {domain} only."] if domain else []
     notes += backbone.caption_notes([caption])
-    notes += [doubt for one in check_familiarity(latent).knowledge for doubt in one.doubts]
+    notes += [doubt for familiarity in check_familiarity(latent).knowledge for doubt in familiarity.doubts]
     if frame.region is not None:
         left, top, width, height = frame.region
-        notes.append(f"the model sees {width} x {height} px of the picture, from {left}, {top}")
+        notes.append(f"The model edits a crop of {width} x {height} pixels at ({left}, {top}).")
     return caption, tuple(notes)
 
 
 def _payload(content: bytes) -> bytes | None:
-    """The data in a PNG that undoes its edit."""
+    """The undo data in a PNG."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, "picture.png")
-        place.write_bytes(content)
-        return read_chunks(place)[1]
+        file = Path(folder, "image.png")
+        file.write_bytes(content)
+        return read_chunks(file)[1]

@@ -1,4 +1,4 @@
-"""Edits of a user's own images as the work of a batch run: one batch of images a unit."""
+"""Edits of many images as the work of a batch run: each unit is a batch of images."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.directions.direction import found_under_no_text
 from latentedit.editing import verbs
-from latentedit.editing.outputs import beside
+from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editors.registry import make_editor
@@ -50,9 +50,9 @@ class EditJob:
     id: str  # in rows and failures
     path: Path
     name: str  # stem of the edited image, unique in the run
-    caption: str | None = None  # of the image; None: the captioner writes it
-    target: str | None = None  # caption of the edited image; None: the request says what to change
-    content: bytes | None = None  # of the file, for workers that do not see this disk
+    caption: str | None = None  # source caption; None: written by the captioner
+    target: str | None = None  # target caption; None: the request defines the change
+    content: bytes | None = None  # of the file, for workers without access to this disk
 
     @property
     def output(self) -> str:
@@ -60,7 +60,7 @@ class EditJob:
         return f"{PICTURES}/{self.name}.edited.png"
 
     def key(self) -> tuple[str | None, ...]:
-        """What decides its row; the file counts by its content, not by its path."""
+        """What determines its row; the file enters by its content, not its path."""
         content = content_of(self.path)
         digest = None if content is None else hashlib.sha256(content).hexdigest()
         return self.id, self.name, self.caption, self.target, digest
@@ -73,24 +73,24 @@ def pictures_in(folder: Path) -> list[Path]:
     files = [path for path in present if path.suffix.lower() in suffixes]
     if skipped := [path.name for path in present if _UNREADABLE.fullmatch(path.suffix)]:
         warnings.warn(
-            f"{len(skipped)} of the images in {folder} cannot be read and are skipped, such as {skipped[0]}. "
-            "Export them as JPEG or PNG",
+            f"{len(skipped)} files in {folder} have an unsupported format and are skipped, such as {skipped[0]}. "
+            "Convert them to JPEG or PNG",
             stacklevel=2,
         )
     if not files:
-        raise ConfigError(f"there are no pictures in the folder {folder} ({', '.join(sorted(suffixes))})")
+        raise ConfigError(f"the folder {folder} contains no images ({', '.join(sorted(suffixes))}). Check the path")
     return files
 
 
 def stems_of(paths: Sequence[Path]) -> list[str]:
-    """Unique names for edited images: the stem of the file, or its whole name if several files share the stem."""
+    """Unique names for edited images: the stem of the file, or its full name if several files share the stem."""
     stems = Counter(path.stem.casefold() for path in paths)
     return unique_names(path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths)
 
 
 def unique_names(texts: Iterable[str]) -> list[str]:
-    """File names of texts, numbered where two would be one file on a file system that ignores case."""
-    names: dict[str, str] = {}  # by what such a file system compares
+    """File names for texts, numbered where a file system that ignores case would not distinguish them."""
+    names: dict[str, str] = {}  # by the form that such a file system compares
     for name in map(file_name, texts):
         choice, number = name, 2
         while (key := unicodedata.normalize("NFC", choice.casefold())) in names:
@@ -101,46 +101,51 @@ def unique_names(texts: Iterable[str]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditWork:
-    """Units of one batch of images each, named by the first image and a hash of what decides the rows."""
+    """Units of one batch of images each, named by the first image and a hash of what determines the rows."""
 
     spec: Mapping[str, Any]
-    load: Callable[[], Backbone]  # can be pickled if other processes are to work
-    request: EditRequest  # for every image, except captions
+    load: Callable[[], Backbone]  # must be picklable for work in other processes
+    request: EditRequest  # for all images, without captions
     batches: Mapping[str, tuple[EditJob, ...]]  # by unit
 
     @staticmethod
     def of(model: Backbone, jobs: Sequence[EditJob], request: EditRequest, *, batch: int) -> "EditWork":
-        """Divide jobs into units of at most ``batch`` images, to be done in this process; reads every file."""
+        """Divide jobs into units of at most ``batch`` images, for this process; reads every file."""
         for direction in request.loaded:
             direction.check_model(model.name, model.fingerprint)
         captioned = request.instructed or all(job.caption is not None for job in jobs)
         captioner = captioner_for(model) if request.captioner is None else request.captioner
         if not captioned and captioner is None and not found_under_no_text(request.loaded):
-            raise ConfigError(f"the model {model.name!r} has no captioner. Give `caption`, or a `captioner`")
+            raise ConfigError(f"the model {model.name!r} has no captioner. Give `source_prompt`, or a `captioner`")
         keys = [job.key() for job in jobs]
         batches: dict[str, tuple[EditJob, ...]] = {}
         for start in range(0, len(jobs), batch):
             digest = hashlib.sha256(json.dumps(keys[start : start + batch]).encode()).hexdigest()
             batches[f"{jobs[start].name}-{digest[:12]}"] = tuple(jobs[start : start + batch])
-        about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
-        names = ("change", "instruction", "strength", "mixing", "local", "seed", "anyway")
+        record, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
         spec = {
             "latentedit": __version__,
-            "model": about.name,
-            "model_fingerprint": about.fingerprint,
-            "network_dtype": about.dtype,
+            "model": record.name,
+            "model_fingerprint": record.fingerprint,
+            "network_dtype": record.dtype,
             "method": editor.name,
             "settings": editor.to_dict(),
-            "beside": [open_picture(picture).fingerprint for picture in request.beside],
+            "beside": [open_picture(picture).fingerprint for picture in request.references],
             "directions": [direction.fingerprint for direction in request.loaded],
-            **{name: getattr(request, name) for name in names},
+            "change": request.change,
+            "instruction": request.instruction,
+            "strength": request.strength,
+            "mixing": request.combine,
+            "local": request.auto_mask,
+            "seed": request.seed,
+            "anyway": request.force,
             "batch": batch,
         }
         return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)
 
     @property
     def units(self) -> Sequence[str]:
-        """In the order of the jobs."""
+        """Names of the units, in the order of the jobs."""
         return list(self.batches)
 
     def task(self, unit: str) -> tuple[EditJob, ...]:
@@ -149,10 +154,10 @@ class EditWork:
 
     def start(self) -> Measure:
         """Load model and captioner."""
-        model, captioner = self.load(), self.request.captioner
+        model, request = self.load(), self.request
         check_model(self.spec, model.fingerprint)
-        captioner = make_captioner(captioner, model) if isinstance(captioner, str) else captioner
-        request = dataclasses.replace(self.request, captioner=captioner)
+        if isinstance(request.captioner, str):
+            request = dataclasses.replace(request, captioner=make_captioner(request.captioner, model))
         return functools.partial(_edit_unit, model=model, request=request)
 
 
@@ -169,22 +174,19 @@ def bisect_failures(
     return [*bisect_failures(items[:half], together, failed), *bisect_failures(items[half:], together, failed)]
 
 
-Outcomes = list[tuple[EditJob, EditResult | Failure]]
-
-
 def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest) -> UnitResult:
     method = make_editor(request.method, model, instructed=request.instructed).name
 
-    def failed(job: EditJob, error: Exception) -> Outcomes:
+    def failed(job: EditJob, error: Exception) -> list[tuple[EditJob, EditResult | Failure]]:
         return [(job, Failure.of(job.id, method, error))]
 
-    def edited(jobs: Sequence[EditJob]) -> Outcomes:
+    def edited(jobs: Sequence[EditJob]) -> list[tuple[EditJob, EditResult | Failure]]:
         pictures = [Picture.open(job.path, content=job.content) for job in jobs]
         captions = tuple(job.caption for job in jobs if job.caption is not None)
         targets = tuple(job.target for job in jobs if job.target is not None)
-        own = dataclasses.replace(request, caption=captions or None, to=targets or None)
+        own = dataclasses.replace(request, source_prompt=captions or None, prompt=targets or None)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows contain it
+            warnings.simplefilter("ignore", UnknownPictureWarning)  # recorded in the rows
             return list(zip(jobs, verbs.edit_pictures(model, pictures, own), strict=True))
 
     with model.count() as cost:
@@ -223,6 +225,6 @@ def _row(job: EditJob, result: EditResult) -> dict[str, Any]:
 def _files(job: EditJob, result: EditResult) -> dict[str, bytes]:
     """The edited image and its JSON file, as `EditResult.save` writes them."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "picture.png"
-        result.save(place)
-        return {job.output: place.read_bytes(), beside(job.output).as_posix(): beside(place).read_bytes()}
+        file = Path(folder) / "image.png"
+        result.save(file)
+        return {job.output: file.read_bytes(), json_path(job.output).as_posix(): json_path(file).read_bytes()}

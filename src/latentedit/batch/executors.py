@@ -1,4 +1,4 @@
-"""The work of a batch run, and who does it: this process, several processes, or an installed executor such as Ray."""
+"""The work of a batch run, and its executors: this process, several processes, or a Ray cluster."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from latentedit.core.plugins import EXECUTORS
 from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 
-Measure = Callable[[Any], UnitResult]  # does the work of one task
+Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
 
 
 class Work(Protocol):
@@ -36,17 +36,16 @@ class Work(Protocol):
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """Everything that decides the rows, as plain values."""
+        """Everything that determines the rows, as plain values."""
         ...
 
     @property
     def units(self) -> Sequence[str]:
-        """Unique names that are valid as file names, in the order of the work."""
+        """Unique names, valid as file names, in order."""
         ...
 
     def task(self, unit: str) -> Any:
-        """The input of a unit, including the content of its files: a worker may not see this disk."""
-        ...
+        """The input of a unit, with the content of its files: workers may have no access to this disk."""
 
     def start(self) -> Measure:
         """Load what every unit needs; called once in each worker."""
@@ -54,17 +53,17 @@ class Work(Protocol):
 
 
 def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
-    """Raise a `ModelError` if a worker's latentedit or model is not the one of the plan: its rows may differ."""
+    """Raise a `ModelError` if a worker's latentedit or model differs from the plan's."""
     if (__version__, fingerprint) != (spec["latentedit"], spec["model_fingerprint"]):
         raise ModelError(
-            f"{socket.gethostname()} has latentedit {__version__} and the model {spec['model']} with the fingerprint "
-            f"{fingerprint}, this run {spec['latentedit']} and {spec['model_fingerprint']}. Install the same everywhere"
+            f"{socket.gethostname()} has latentedit {__version__} and the model {spec['model']} with fingerprint "
+            f"{fingerprint}; this run needs {spec['latentedit']} and {spec['model_fingerprint']}. Install these there"
         )
 
 
 @contextlib.contextmanager
 def one_thread() -> Generator[None]:
-    """Use one core, as every worker does: with several threads, PyTorch rounds sums differently."""
+    """Use one core, as all workers do: with several threads, PyTorch rounds sums differently."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -74,7 +73,7 @@ def one_thread() -> Generator[None]:
 
 
 def timed(measure: Measure, task: object) -> UnitResult:
-    """Do a unit, and add its duration in seconds."""
+    """The result of a task, with its duration in seconds."""
     started = time.perf_counter()
     result = measure(task)
     return dataclasses.replace(result, about={"seconds": time.perf_counter() - started, **result.about})
@@ -82,26 +81,23 @@ def timed(measure: Measure, task: object) -> UnitResult:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
-    """Who does the work: by default one process on this machine, or as many workers as suit the cluster."""
+    """Where the work runs: by default in this process, or with as many workers as suit the cluster."""
 
     workers: int | None = None  # processes, each with its own model
     ray: str | None = None  # address of a Ray cluster
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"`workers` must be 1 or more; got {self.workers}")
+            raise ConfigError(f"`workers` must be at least 1; got {self.workers}")
 
     @property
     def here(self) -> bool:
-        """Whether the work is done in this process."""
+        """Whether the work runs in this process."""
         return self.ray is None and (self.workers or 1) == 1
 
 
 def suitable_workers(device: torch.device, units: int) -> int:
-    """The fastest number of processes: one for a GPU, else one a core, as far as memory and work go.
-
-    A worker is assumed to need twice the memory that this process uses, with its model loaded on the device.
-    """
+    """The fastest number of processes: one for a GPU, else one per core, limited by memory (2x this process's each)."""
     if device.type != "cpu":
         return 1
     room = psutil.virtual_memory().available // (2 * psutil.Process().memory_info().rss)
@@ -109,7 +105,7 @@ def suitable_workers(device: torch.device, units: int) -> int:
 
 
 def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, progress: Progress | None = None) -> None:
-    """Do every unit that is not finished, by default in this process; whatever stops it, finished units are kept."""
+    """Run all unfinished units, by default in this process; finished units are kept if it stops."""
     executor = Executor() if executor is None else executor
     try:
         if executor.ray is not None:
@@ -119,21 +115,21 @@ def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, pr
         else:
             run_processes(run, work, executor.workers or 1, progress=progress)
     except KeyboardInterrupt:
-        kept, units = len(run.finished()), len(run.manifest.units)
+        done = f"{len(run.finished())} of {len(run.manifest.units)} batches"
         raise KeyboardInterrupt(
-            f"interrupted; {kept} of {units} parts are kept in {run.path}, and the same command goes on from there"
+            f"interrupted; {done} are saved in {run.path}. Run the same command to resume"
         ) from None
 
 
 def run_here(run: RunFolder, work: Work, *, progress: Progress | None = None) -> None:
-    """Do every unit that is not finished, on one core, and wait for those that other processes hold."""
+    """Run all unfinished units on one core, and wait for those that other processes have claimed."""
     measure: Measure | None = None
     with one_thread():
         while left := [unit for unit in work.units if not run.has(unit)]:
             idle = True
             for unit in left:
-                with run.claim(unit) as mine:
-                    if mine and not run.has(unit):  # another process may have finished it
+                with run.claim(unit) as claimed:
+                    if claimed and not run.has(unit):  # another process may have finished it
                         idle, measure = False, measure or work.start()
                         run.add(unit, timed(measure, work.task(unit)))
                         report(run, progress)
@@ -144,7 +140,7 @@ def run_here(run: RunFolder, work: Work, *, progress: Progress | None = None) ->
 
 
 def run_processes(run: RunFolder, work: Work, count: int, *, progress: Progress | None = None) -> None:
-    """Do every unit that is not finished in several processes, each with its own model on one core."""
+    """Run all unfinished units in several processes, each with its own model on one core."""
     while left := sum(not run.has(unit) for unit in work.units):
         try:
             _run_pool(run, work, min(count, left), progress)
@@ -152,18 +148,18 @@ def run_processes(run: RunFolder, work: Work, count: int, *, progress: Progress 
             count -= 1
             if not count:
                 raise OutputError(
-                    f"all processes that worked on {run.path} died, perhaps for want of memory. Finished parts are "
-                    "kept: go on with fewer `workers` or a smaller `batch`"
+                    f"all worker processes of {run.path} died, possibly out of memory; finished batches are saved. "
+                    "Resume with fewer `workers` or a smaller `batch`"
                 ) from None
-            warnings.warn("a worker died, perhaps for want of memory; the others do its part", stacklevel=2)
+            warnings.warn("a worker process died, possibly out of memory; the others continue", stacklevel=2)
 
 
 def _run_pool(run: RunFolder, work: Work, count: int, progress: Progress | None) -> None:
-    """Run processes until all have ended; an error in one is raised here, and a death as `BrokenProcessPool`."""
+    """Run processes until all have ended; re-raises an error of any, and `BrokenProcessPool` if one died."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
         try:
-            # Ctrl-C goes to the whole process group: workers inherit that they ignore it, and are terminated below.
+            # Ctrl-C is sent to the process group; workers inherit SIG_IGN, and are terminated below.
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)
             try:
                 running = {pool.submit(run_here, run, work) for _ in range(count)}
@@ -182,4 +178,4 @@ def _run_pool(run: RunFolder, work: Work, count: int, progress: Progress | None)
 
 def _start_worker() -> None:
     keep_freed_memory()
-    warnings.simplefilter("ignore")  # the parent loaded the same model, and printed its warnings
+    warnings.simplefilter("ignore")  # the parent loaded the same model and printed the warnings

@@ -1,12 +1,12 @@
-"""A batch run is a folder: its plan, one file for each finished unit, its images, and the table of all rows.
+"""The folder of a batch run: its plan, a file for each finished unit, its images, and the table of all rows.
 
-    run.json          the plan, the command, the version
-    rows/UNIT.jsonl   one line with failures and costs of the unit, then its rows, one JSON object a line
-    rows.csv          all rows in the order of the plan, when everything is done
-    claims/UNIT.lock  held by the process that works on the unit; the system releases it when that process ends
+    run.json          plan, command and version
+    rows/UNIT.jsonl   one line with the failures and costs of the unit, then one JSON object for each of its rows
+    rows.csv          all rows in the order of the plan, written at the end
+    claims/UNIT.lock  lock of the process that works on the unit; the system releases it when the process ends
 
-A unit is finished when its file in ``rows`` exists. Files are written under another name and renamed, and this one
-comes last, so a run can be killed at any time, and several processes can share a folder.
+A unit is finished when its file in ``rows`` exists, which is written last and atomically: a run can be killed at any
+time, and several processes can share a folder.
 """
 
 import contextlib
@@ -32,26 +32,27 @@ from latentedit_keep.files import check_place, make_folder, plain, read_bytes, w
 FORMAT = 3  # of run folders
 MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"
 
-PAUSE_S = 0.5  # between looks at what other processes have finished
+PAUSE_S = 0.5  # between checks of what other processes have finished
 _MOST_BYTES = 2**28  # of a file in ``rows``, and of ``run.json``
+_MAX_FAULTS = 20  # in one message
 _LONGEST_NAME_BYTES = 180  # file systems allow 255, with endings
-_UNPORTABLE = frozenset('\\/:*?"<>|%')  # not allowed in file names on some system; and ``%``, which escapes them
+_UNPORTABLE = frozenset('\\/:*?"<>|%')  # not allowed in file names on some systems, and the escape character
 
-UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # never leads to another folder
-Row = Mapping[str, Any]  # one result: plain values, None for what could not be measured
+UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # cannot lead to another folder
+Row = Mapping[str, Any]  # one result as plain values; None if not measured
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One thing that could not be done; the run continued without it."""
+    """An item that failed; the run continued without it."""
 
-    item: str  # id of the image or item
-    what: str  # was to be done, such as the name of a method
+    item: str  # its id
+    what: str  # the task, such as the name of a method
     why: str  # in one line
 
     @staticmethod
     def of(item: str, what: str, error: Exception) -> "Failure":
-        """The failure that an error stands for."""
+        """The failure caused by an error."""
         return Failure(item=item, what=what, why=" ".join(str(error).split()))
 
 
@@ -59,7 +60,7 @@ class Failure:
 class UnitResult:
     """The result of one unit."""
 
-    rows: Sequence[Row]  # the same whenever and wherever the unit is done
+    rows: Sequence[Row]  # do not depend on when and where the unit is run
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # by path in the run's folder
     failures: Sequence[Failure] = ()
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # may differ between runs: seconds
@@ -76,11 +77,7 @@ class Manifest(pydantic.BaseModel):
     command: str  # that started the run
     units: list[UnitName]  # in the order of the table
     plan: dict[str, Any]  # see `Work.spec`
-    request: dict[str, Any]  # enough to make the same plan again
-
-    def write(self, folder: Path) -> None:
-        """Write ``run.json``."""
-        write_text(folder / MANIFEST, json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n")
+    request: dict[str, Any]  # enough to recreate the plan
 
 
 class UnitRecord(pydantic.BaseModel):
@@ -100,7 +97,7 @@ class UnitRecord(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunFolder:
-    """The folder of a run that was started, with the content of its ``run.json``."""
+    """The folder of a started run, with the content of its ``run.json``."""
 
     path: Path
     manifest: Manifest
@@ -115,36 +112,36 @@ class RunFolder:
         command: str,
         request: Mapping[str, Any],
     ) -> "RunFolder":
-        """Start a run, or resume the same run; its units may have changed, but not what decides the rows of each."""
+        """Start a run, or resume it with the same plan; units may be added or removed."""
         make_folder(path)
-        plan = plain({"latentedit": __version__, **spec})  # another version may give other rows
+        plan = plain({"latentedit": __version__, **spec})  # rows may differ between versions
         about: dict[str, Any] = {"kind": kind, "command": command, "request": plain(request)}
         manifest = Manifest(latentedit=__version__, units=list(units), plan=plan, **about)
+        text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False) + "\n"
         if not (path / MANIFEST).exists():
-            manifest.write(path)
+            write_text(path / MANIFEST, text)
         run = RunFolder.read(path)
         before = run.manifest.plan
         changed = [name for name in {**before, **plan} if before.get(name) != plan.get(name)]
         if changed or run.manifest.kind != kind:
-            raise ConfigError(
-                f"{path} holds another run, with other {', '.join(changed) or 'work'}. Name another folder with -o"
-            )
+            different = ", ".join(changed) or "kind"
+            raise ConfigError(f"{path} contains a run that differs in: {different}. Choose another folder with -o")
         check_place(path / TABLE)
         make_folder(path / ROWS)
         make_folder(path / CLAIMS)
         if run.manifest.units == manifest.units:
             return run
         for unit in set(run.finished()) - set(units):
-            run.forget(unit)  # the new units may overwrite its files
-        manifest.write(path)
+            run.forget(unit)  # new units may overwrite its files
+        write_text(path / MANIFEST, text)
         return RunFolder(path=path, manifest=manifest)
 
     @staticmethod
     def read(path: Path) -> "RunFolder":
-        """Open the folder of a run that was started."""
+        """Open the folder of a started run."""
         file = path / MANIFEST
         if not file.is_file():
-            raise ConfigError(f"{path} is not the folder of a run: there is no {MANIFEST} in it. Check the path")
+            raise ConfigError(f"{path} is not a run folder: it contains no {MANIFEST}. Check the path")
         try:
             content = read_object(read_bytes(file, limit=_MOST_BYTES))
             return RunFolder(path=path, manifest=Manifest.model_validate(content))
@@ -162,14 +159,14 @@ class RunFolder:
 
     @contextlib.contextmanager
     def claim(self, unit: str) -> Generator[bool]:
-        """Hold a unit; False if another process holds it."""
+        """Claim a unit while the context is open; False if another process has claimed it."""
         lock = filelock.FileLock(self.path / CLAIMS / f"{unit}.lock", blocking=False)
         try:
             lock.acquire()
         except filelock.Timeout:
             yield False
             return
-        except (NotImplementedError, OSError):  # a file system without locks: doing a unit twice does no harm
+        except (NotImplementedError, OSError):  # a file system without locks: running a unit twice is harmless
             pass
         try:
             yield True
@@ -180,7 +177,7 @@ class RunFolder:
             lock.release()
 
     def claimed(self) -> list[str]:
-        """Units that a process works on now; none if the file system has no locks."""
+        """Units in progress; none if the file system has no locks."""
         units = sorted(file.stem for file in (self.path / CLAIMS).glob("*.lock"))
         with contextlib.ExitStack() as claims:
             return [unit for unit in units if not claims.enter_context(self.claim(unit))]
@@ -196,7 +193,7 @@ class RunFolder:
         write_text(self._file(unit), "".join(f"{json.dumps(plain(line))}\n" for line in (head, *result.rows)))
 
     def forget(self, unit: str) -> None:
-        """Have a unit done again."""
+        """Mark a unit as unfinished."""
         self._file(unit).unlink(missing_ok=True)
 
     def rows(self) -> list[Row]:
@@ -217,7 +214,7 @@ class RunFolder:
         return {unit: self._read(unit)[0] for unit in self.finished()}
 
     def failures(self) -> list[Failure]:
-        """Everything that could not be done."""
+        """The failures of all finished units."""
         return [failure for record in self.records().values() for failure in record.failures]
 
     def _file(self, unit: str) -> Path:
@@ -230,7 +227,7 @@ class RunFolder:
             head, *rows = [read_object(line) for line in lines or [b"{}"]]
             return UnitRecord.model_validate(head), [*rows]
         except ValueError as error:
-            raise _damaged(file, error, "Delete it: the same command does that part again") from error
+            raise _damaged(file, error, "Delete it and run the same command") from error
 
 
 def report(run: RunFolder, progress: Progress | None) -> None:
@@ -239,14 +236,14 @@ def report(run: RunFolder, progress: Progress | None) -> None:
         progress(run.manifest.kind, len(run.finished()), len(run.manifest.units))
 
 
-def faults_of(error: pydantic.ValidationError, *, most: int = 5) -> str:
-    """What pydantic found wrong, in one line: each field and why; elements of lists are rows, counted from 1."""
+def faults_of(error: pydantic.ValidationError) -> str:
+    """Pydantic's errors in one line: each field and the reason; elements of lists are rows, counted from 1."""
     faults = [
         ": ".join([*(f"row {part + 1}" if isinstance(part, int) else part for part in fault["loc"]), fault["msg"]])
         for fault in error.errors(include_url=False, include_context=False)
     ]
-    more = [f"and {len(faults) - most} more"] if len(faults) > most else []
-    return "; ".join([*faults[:most], *more]).replace("Value error, ", "")
+    more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
+    return "; ".join([*faults[:_MAX_FAULTS], *more]).replace("Value error, ", "")
 
 
 def file_name(text: str) -> str:

@@ -15,21 +15,19 @@ from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files import reading
 from latentedit_keep.pictures import read_image
 
-MAX_BYTES = 64_000_000  # a list of a hundred thousand images has about 20 MB
-_MOST_FAULTS = 50  # listed in one message
+MAX_BYTES = 64_000_000  # a list of 100,000 images has about 20 MB
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("it is empty")
-    text.encode()  # half of a surrogate pair, as YAML allows it, cannot be written to any file
+        raise ValueError("the text is empty")
     return text
 
 
 def _image_file(name: object, info: pydantic.ValidationInfo) -> Path:
-    """A readable image relative to the list; each file is decoded once."""
+    """A readable image, relative to the list; each file is decoded once."""
     if not isinstance(name, str) or info.context is None:
-        raise ValueError("it is not text")
+        raise ValueError("the file name is not text")
     path: Path = info.context["folder"] / _not_blank(name)
     info.context["size"](path)
     return path
@@ -55,30 +53,30 @@ RowType = TypeVar("RowType", bound=EditRow)
 
 
 def load_manifest(path: Path, kind: type[RowType]) -> list[RowType]:
-    """The rows of a list, every image decoded once; everything wrong with it is in one `ConfigError`."""
+    """The rows of a list; a `ConfigError` names everything that is wrong with it."""
     content = _read_csv(path) if path.suffix.lower() == ".csv" else read_document(path)
     content = content.get("items") if isinstance(content, dict) else content
     rows: list[Any] = content if isinstance(content, list) else []
     if not rows:
-        raise ConfigError(f"{path} has no list of images. Give a row for each")
+        raise ConfigError(f"{path} contains no rows. Add a row for each image")
     for number, row in enumerate(rows):
-        if isinstance(row, dict):  # an empty cell is a missing one, and the default id is the row's number
+        if isinstance(row, dict):  # an empty cell counts as missing; the default id is the number of the row
             present = {key: value for key, value in row.items() if value not in (None, "")}
             rows[number] = {"id": str(number + 1)} | present
-    made = validated(rows, list[kind], path, folder=path.parent)
-    name, count = Counter(row.id for row in made).most_common(1)[0]
+    parsed = validated(rows, list[kind], path, folder=path.parent)
+    name, count = Counter(row.id for row in parsed).most_common(1)[0]
     if count > 1:
-        raise ConfigError(f"{path}: {count} rows have the id {name!r}. Make ids unique")
-    return made
+        raise ConfigError(f"{path}: {count} rows have the id {name!r}. Make the ids unique")
+    return parsed
 
 
 def validated(content: object, kind: Any, path: Path, *, folder: Path) -> Any:
-    """Content of a file as a type; images are relative to a folder, and validators find their sizes in the context."""
+    """The content of a file as a type, with image paths relative to a folder; each image is decoded once."""
     context = {"folder": folder, "size": functools.cache(lambda file: read_image(file).size)}
     try:
         return pydantic.TypeAdapter(kind).validate_python(content, context=context)
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{path}: {faults_of(error, most=_MOST_FAULTS)}. Correct the file") from error
+        raise ConfigError(f"{path}: {faults_of(error)}. Correct the file") from error
 
 
 def read_document(path: Path) -> Any:
@@ -98,6 +96,5 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
     try:
         return list(rows)
     except csv.Error as error:
-        raise FileFormatError(
-            f"{path} is not valid CSV: {error} in line {rows.reader.line_num}. Correct the file"
-        ) from error
+        line = rows.reader.line_num
+        raise FileFormatError(f"{path} is not valid CSV: {error} in line {line}. Correct the file") from error

@@ -1,7 +1,7 @@
-"""A run on a Ray cluster: this process keeps the folder and distributes units to workers, each with its own model.
+"""A run on a Ray cluster: this process writes the folder and distributes units to workers, each with its own model.
 
-A unit is sent with the content of its images, and its rows come back, so the machines share no disk. If a worker is
-lost, the others take its unit, and Ray starts a new worker where there is room.
+Units are sent with the content of their images and rows are sent back, so the machines need no shared disk. If a worker
+is lost, the others run its unit, and Ray starts a new worker where resources are free.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from latentedit.core.errors import ConfigError, LatentEditError, OutputError, re
 from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 
-TRIES = 4  # workers that may die at one unit before the run stops
+TRIES = 4  # workers that may die running the same unit before the run stops
 
-# Read when Ray is imported: do not report usage to its makers, do not print on stdout which workers died.
+# Read when Ray is imported: send no usage statistics, and do not print dead workers on stdout.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
-_ANSWER_S = 5.0  # within which an address must answer; Ray itself would try for minutes
+_ANSWER_S = 5.0  # timeout of the connection; Ray itself would try for minutes
 
 
 def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None, progress: Progress | None) -> None:
-    """Do every unit that is not finished on a Ray cluster: HOST:PORT, ray://HOST:PORT, or "auto" for one here.
+    """Run all unfinished units on a Ray cluster: HOST:PORT, ray://HOST:PORT, or "auto" for a local one.
 
-    By default there is one worker a GPU, or one a core if there are none.
+    The default is one worker per GPU, or per core without GPUs.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -41,7 +41,7 @@ def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None,
         options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / count), "scheduling_strategy": "SPREAD"}
         worker_class, shared = ray.remote(**options)(_Worker), ray.put(work)
         idle: list[Any] = []
-        running: dict[Any, tuple[Any, str]] = {}  # by result: the worker and its unit, "" while it loads its model
+        running: dict[Any, tuple[Any, str]] = {}  # by result: worker and unit, "" while it loads the model
         claims = dict[str, contextlib.ExitStack]()
         deaths = Counter[str]()
 
@@ -59,7 +59,7 @@ def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None,
                     if claim.enter_context(run.claim(unit)) and not run.has(unit):
                         claims[unit], worker = claim, idle.pop()
                         running[worker.measure.remote(work.task(unit))] = (worker, unit)
-                    else:  # another process holds it, or has finished it
+                    else:  # another process has claimed or finished it
                         claim.close()
             if not running:
                 time.sleep(PAUSE_S)
@@ -78,8 +78,8 @@ def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None,
                     if deaths[unit] >= TRIES:
                         why = str(error).strip().splitlines()[-1].strip()
                         raise OutputError(
-                            f"{TRIES} workers died at {unit or 'their start'}, perhaps for want of memory: {why}. "
-                            "Finished parts are kept: go on with a smaller `batch`"
+                            f"{TRIES} workers died at {unit or 'start-up'}, possibly out of memory: {why}. Finished "
+                            "batches are saved. Resume with a smaller `batch`"
                         ) from error
                     start_worker()
                 if unit:
@@ -89,21 +89,21 @@ def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None,
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Join a cluster, or raise a `ConfigError`."""
+    """Connect to a cluster, or raise a `ConfigError`."""
     try:
         if address != "auto":
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, OverflowError, ValueError):
-        raise ConfigError(f"no Ray cluster answers at {address!r}. Start one with: ray start --head") from None
+        raise ConfigError(f"no Ray cluster responds at {address}. Start one with: ray start --head") from None
     except RuntimeError as error:
         why = " ".join(str(error).split())
-        raise ConfigError(f"the Ray cluster at {address!r} cannot be joined: {why}") from error
+        raise ConfigError(f"cannot connect to the Ray cluster at {address}: {why}. Check its versions") from error
 
 
 class _Worker:
-    """One model on one core of the cluster."""
+    """A model on one core of the cluster."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -115,6 +115,6 @@ class _Worker:
             self._measure: Measure = self._work.start()
 
     def measure(self, task: object) -> UnitResult:
-        """Do a unit."""
+        """Run a unit."""
         with one_thread():
             return timed(self._measure, task)

@@ -12,7 +12,7 @@ from latentedit_keep.console import print_json, print_rows, say
 @chooses_model
 def caption(
     picture: Annotated[Path, options.argument("The image to describe.", "PICTURE")],
-    captioner: options.Reader = None,
+    captioner: options.Captioner = None,
     *,
     choice: ModelChoice,
     report: Report,

@@ -52,7 +52,7 @@ def make(
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
     request = words.request(seed=seed)
-    request.check_wanted()
+    request.check_target()
     from latentedit.directions.direction import check_direction_output, save_direction
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
@@ -65,19 +65,19 @@ def make(
         latent = encode(
             choice.load(),
             opened,
-            caption=request.caption,
+            source_prompt=request.source_prompt,
             captioner=request.captioner,
             instructed=request.instructed,
-            beside=request.beside,
+            references=request.references,
         )
-        found = Session(latent).identify(
-            to=request.to,
+        direction = Session(latent).identify(
+            prompt=request.prompt,
             change=request.change or None,
             instruction=request.instruction or None,
             seed=seed,
             progress=progress,
         )
-        direction = calibrate_direction(latent, found, licence=licence, progress=progress)
+        direction = calibrate_direction(latent, direction, licence=licence, progress=progress)
     save_direction(direction, output)
     _print(direction, output, report)
 
@@ -105,8 +105,8 @@ def preview(
     strengths: Annotated[
         str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list. Default: its calibrated range.")
     ] = None,
-    source: options.From = None,
-    captioner: options.Reader = None,
+    source_prompt: options.SourcePrompt = None,
+    captioner: options.Captioner = None,
     *,
     choice: ModelChoice,
     output: options.Output = None,
@@ -128,7 +128,10 @@ def preview(
 
     direction = load_direction(file)
     if on is None:
-        refuse("use these with --on", {"--strengths": strengths, "--from": source, "--captioner": captioner})
+        refuse(
+            "use these with --on",
+            {"--strengths": strengths, "--source-prompt": source_prompt, "--captioner": captioner},
+        )
         check_output(output)
         if output.suffix.lower() != ".png":
             raise OutputError(f"the stored preview is a PNG; got {output.name!r}. Use a name ending in .png")
@@ -141,7 +144,7 @@ def preview(
         check_written(output, inputs=[on], sweep=True)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
-            request = EditRequest(direction=(direction,), caption=source, captioner=captioner)
+            request = EditRequest(direction=(direction,), source_prompt=source_prompt, captioner=captioner)
             (results,) = run(choice.load(), [opened], request, values, progress=progress)
         write_sweep(results, output)
     if not quiet:
@@ -170,8 +173,8 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
     lengths = [float(direction.length[0]) for direction in directions]
     cosines = talk * torch.tensor(lengths)[None, :] / torch.tensor(lengths)[:, None]
     if as_json:
-        found = {"lengths": lengths, "cosines": cosines.tolist(), "cross_talk": talk.tolist()}
-        print_json({"files": files, **found})
+        values = {"lengths": lengths, "cosines": cosines.tolist(), "cross_talk": talk.tolist()}
+        print_json({"files": files, **values})
         return
     for file, direction, name, length in zip(files, directions, named(directions), lengths, strict=True):
         print_rows([(file.stem[:11], f"{name}; length {length:.2f}, {direction.method}, {direction.fingerprint}")])
@@ -181,8 +184,8 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
 
 def _range(direction: "Direction") -> str:
     """The calibrated range of a direction."""
-    known = direction.calibration
-    return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
+    calibration = direction.calibration
+    return "0:1:6" if calibration is None else f"{max(calibration.lowest, -1):.2f}:{min(calibration.highest, 2):.2f}:7"
 
 
 def _print(direction: "Direction", file: Path, report: Report) -> None:

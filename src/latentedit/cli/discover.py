@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from latentedit.geometry.local_basis import LocalBasis
 
 Preserved = Annotated[
-    str | None, typer.Option("--from", help="Caption of what should stay. Without it, anything may change.")
+    str | None, typer.Option("--source-prompt", help="Caption of what should stay. Without it, anything may change.")
 ]
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
 
@@ -25,7 +25,7 @@ Site = Annotated[str | None, typer.Option("--site", help="Feature of the network
 def discover(
     picture: Annotated[Path, options.argument("The image.", "PICTURE")],
     output: Annotated[Path, options.output("Output folder.")],
-    source: Preserved = None,
+    source_prompt: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
     level: Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")] = 0.85,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Number of directions.")] = 10,
@@ -44,7 +44,7 @@ def discover(
         latentedit discover me.png -o found/ --rank 5 --level 0.6
         latentedit discover me.png -o found/ --prompt "a person with glasses"
     """
-    check_texts({"--from": source, "--prompt": prompt})
+    check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
     from latentedit.core.settings import Level, check
 
     check(Level, **{"--level": level})
@@ -58,7 +58,7 @@ def discover(
     check_folder(output)
     with report.progress() as progress:
         backbone = choice.load()
-        latent = encode(backbone, opened, caption=source or "")
+        latent = encode(backbone, opened, source_prompt=source_prompt or "")
         basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
         discovery = walk_basis(basis, progress=progress)
     index = write_discovery(discovery, output)
@@ -71,15 +71,15 @@ def discover(
         ("random", _random(discovery)),
         ("cost", f"{basis_cost(basis)}, {spent}"),
         ("sheet", str(output / "directions.png")),
-        ("try", try_command(picture, output / files[0], choice=choice, source=source)),
+        ("try", try_command(picture, output / files[0], choice=choice, source_prompt=source_prompt)),
     ]
     report.result({"picture": picture, "output": output, **index}, f"{picture} -> {output}", rows)
 
 
-def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str | None) -> str:
+def try_command(picture: Path, file: Path, *, choice: ModelChoice, source_prompt: str | None) -> str:
     """The command that sweeps along a direction."""
     more = ["--direction", str(file), "--strengths=-1:1:5"]
-    more += [] if source is None else ["--from", source]
+    more += [] if source_prompt is None else ["--source-prompt", source_prompt]
     more += choice.arguments()
     return shlex.join(["latentedit", "sweep", str(picture), *more])
 
@@ -106,11 +106,11 @@ def probe_text(probe: "DirectionProbe") -> str:
 def _random(discovery: "Discovery") -> str:
     """Effect of random directions of the same length, and purity of random directions of the same effect."""
     same, other = discovery.equal_length, discovery.equal_effect
-    short = sum(one.effect for one in same) / len(same)
-    own = sum(one.probe.effect for one in discovery.directions[: len(same)]) / len(same)
+    short = sum(probe.effect for probe in same) / len(same)
+    own = sum(direction.probe.effect for direction in discovery.directions[: len(same)]) / len(same)
     text = f"{len(same)} directions as long have {100 * short / max(own, 1e-30):.0f} % of the effect"
-    purities = [one.meaning.purity for one in other if not math.isnan(one.meaning.purity)]
+    purities = [probe.meaning.purity for probe in other if not math.isnan(probe.meaning.purity)]
     if not purities:
         return text
-    effect, purity = sum(one.effect for one in other) / len(other), sum(purities) / len(purities)
+    effect, purity = sum(probe.effect for probe in other) / len(other), sum(purities) / len(purities)
     return f"{text}; longer ones of effect {effect:.2f} have purity {purity:.2f}"

@@ -18,8 +18,7 @@ from latentedit.core.errors import LatentEditError, to_install
 from latentedit_keep.console import print_json, progress_bar, say
 
 if TYPE_CHECKING:
-    from latentedit.models.memory import ModelNeeds
-    from latentedit.models.placement import Placement
+    from latentedit.models.placement import ModelNeeds, Placement
 
 _Row = dict[str, Any]
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
@@ -48,10 +47,10 @@ def doctor(
     rows: list[_Row] = []
     if choice.model is None:
         refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
-        found = itertools.chain(_software(), _hardware(), _models(thorough))
+        results = itertools.chain(_software(), _hardware(), _models(thorough))
     else:
-        found = _examine(choice, about, load=thorough, quiet=as_json)
-    for row in found:
+        results = _examine(choice, about, load=thorough, quiet=as_json)
+    for row in results:
         rows.append(row)
         if not as_json:
             cure = f". {row['cure']}" if row["cure"] else ""
@@ -66,8 +65,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _row(check: str, found: str, *, ok: bool = True, cure: str = "", **facts: Any) -> _Row:
-    return {"check": check, "found": found, "ok": ok, "cure": cure, **facts}
+def _row(check: str, text: str, *, ok: bool = True, cure: str = "", **facts: Any) -> _Row:
+    return {"check": check, "found": text, "ok": ok, "cure": cure, **facts}
 
 
 def _software() -> Iterator[_Row]:
@@ -103,8 +102,8 @@ def _models(thorough: bool) -> Iterator[_Row]:
     folders = bundled()
     for name, folder in folders.items():
         try:
-            whole = f"verified; {verification(folder)[-1]}" if thorough else ""
-            yield _row(f"model {name}", whole or f"complete, {len(open_folder(folder).parts)} parts")
+            verified = f"verified; {verification(folder)[-1]}" if thorough else ""
+            yield _row(f"model {name}", verified or f"complete, {len(open_folder(folder).parts)} parts")
         except LatentEditError as error:
             yield _row(f"model {name}", " ".join(str(error).split()), ok=False)
     if not folders:
@@ -113,8 +112,16 @@ def _models(thorough: bool) -> Iterator[_Row]:
 
 def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: bool) -> Iterator[_Row]:
     """The memory that a model needs, then an edit if it fits. For a hub id, the configurations are downloaded first."""
-    from latentedit.models.memory import free_bytes, gigabytes, suited_placement
-    from latentedit.models.placement import Placement, dtype_name, existing_device, known_dtype, suited_dtype
+    from latentedit.models.placement import (
+        Placement,
+        dtype_name,
+        existing_device,
+        free_bytes,
+        gigabytes,
+        parse_dtype,
+        suited_dtype,
+        suited_placement,
+    )
     from latentedit.models.registry import look_up
 
     given = choice.given()
@@ -123,15 +130,15 @@ def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool, quiet: b
     if choice.dtype in (None, "auto"):
         dtype = suited_dtype(device, bytes_float32=4 * needs.parameters, half=needs.half)
     else:
-        dtype = known_dtype(choice.dtype)
+        dtype = parse_dtype(choice.dtype)
     preferred = Placement(device=device, dtype=dtype)
     placement = suited_placement(needs, preferred)
     about |= {"model": choice.name, "device": str(device), "fits": None}
     yield from _part_rows(needs, preferred)
     free = gigabytes(free_bytes(device))
     if placement is None:
-        found = f"no: {gigabytes(needs.total_bytes(preferred))}, with {free} free on {device}"
-        yield _row("fits", found, ok=False, cure="Use a smaller model")
+        text = f"no: {gigabytes(needs.total_bytes(preferred))}, with {free} free on {device}"
+        yield _row("fits", text, ok=False, cure="Use a smaller model")
         return
     chosen = {"dtype": dtype_name(placement.dtype), "placement": placement.policy}
     about["fits"] = chosen
@@ -146,8 +153,7 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
     """Each network with its parameters and bytes by dtype, and the activations."""
     import torch
 
-    from latentedit.models.memory import gigabytes
-    from latentedit.models.placement import dtype_name
+    from latentedit.models.placement import dtype_name, gigabytes
 
     in_half = dataclasses.replace(placement, dtype=needs.half)
     stored = {
@@ -156,21 +162,21 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
         "fp8 storage": dataclasses.replace(in_half, storage=torch.float8_e4m3fn),
     }
     for part, network in needs.parts.items():
-        sizes = {label: needs.part_bytes(part, one) for label, one in stored.items()}
+        sizes = {label: needs.part_bytes(part, dtype) for label, dtype in stored.items()}
         if part != needs.denoiser:
             del sizes["fp8 storage"]
         listed = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
-        found = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
-        yield _row(part, found, parameters=network.parameters, bytes=sizes)
+        text = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
+        yield _row(part, text, parameters=network.parameters, bytes=sizes)
     size = needs.activation_bytes(placement)
-    found = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
-    yield _row("activations", found, activation_bytes=size)
+    text = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
+    yield _row("activations", text, activation_bytes=size)
 
 
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
     """Load the model and check it."""
     from latentedit.editing.checkup import check_model
-    from latentedit.models.memory import gigabytes
+    from latentedit.models.placement import gigabytes
 
     with progress_bar(quiet=quiet) as progress:
         try:
@@ -181,4 +187,4 @@ def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
         for check in check_model(model, progress=progress):
             spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
             cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
-            yield _row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost)
+            yield _row(check.name, f"{check.text} ({spent})", ok=check.ok, cure=check.cure, **cost)

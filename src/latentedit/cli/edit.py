@@ -16,9 +16,9 @@ from latentedit_keep.files import named_beside
 def edit(
     picture: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "PICTURE")],
     *,
-    wanted: EditChoice,
+    chosen: EditChoice,
     strength: options.Strengths = None,
-    mixing: options.Mixing = "sum",
+    combine: options.Combine = "sum",
     choice: ModelChoice,
     output: options.Output = None,
     sheet: Annotated[
@@ -43,9 +43,9 @@ def edit(
 ) -> None:
     """Edit an image, or many, and leave everything else as it is.
 
-    Say what to change by words of the caption (--change), a full target caption (--to), direction files (--direction)
-    or, for instruction-tuned models, an instruction (--instruction). The result contains its record: `latentedit
-    replay` reproduces it, `latentedit undo` restores the original.
+    Say what to change by words of the caption (--change), a full target caption (--prompt), direction files
+    (--direction) or, for instruction-tuned models, an instruction (--instruction). The result contains its record:
+    `latentedit replay` reproduces it, `latentedit undo` restores the original.
 
     Examples:
         latentedit edit me.png --change "=> glasses"
@@ -53,19 +53,19 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = wanted.request(strength=parse_strength(strength), mixing=mixing)
-    mask, directions = wanted.mask, wanted.direction or []
+    request = chosen.request(strength=parse_strength(strength), combine=combine)
+    mask, directions = chosen.mask, chosen.direction or []
     if is_many(picture):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
         edit_many(picture, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
         return
     refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
-    request.check_wanted()
+    request.check_target()
     output = output if output is not None else named_beside(picture, "edited.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.verbs import edit_pictures, read_directions
 
-    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, beside=request.beside)
+    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, references=request.references)
     request = read_directions(request)
     with report.progress() as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
@@ -73,11 +73,11 @@ def edit(
     effect = result.effect_in(output)
     report.warn(result.notes)
     read = "captioned" if result.caption else "not needed"
-    origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
-    places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
+    origin = "instructed" if result.record.instructed else read if request.source_prompt is None else "given"
+    files = {"picture": picture, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
     again = replay_command(
-        output, picture=picture, choice=choice, mask=mask, directions=directions, beside=wanted.beside or ()
+        output, picture=picture, choice=choice, mask=mask, directions=directions, references=chosen.reference or ()
     )
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
-    report.result(result_json(result, effect=effect, **places, **about), f"{picture} -> {output}", rows)
+    report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)

@@ -38,7 +38,7 @@ def refuse(why: str, given: "Mapping[str, object]") -> None:
 
 
 def edit_many(
-    place: Path,
+    source: Path,
     request: EditRequest,
     *,
     choice: ModelChoice,
@@ -52,12 +52,12 @@ def edit_many(
     from latentedit.batch.executors import Executor, run_work, suitable_workers
 
     executor = Executor(workers=workers, ray=ray)
-    folder = default_folder(place) if output is None else output
-    if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
+    folder = default_folder(source) if output is None else output
+    if user_path(folder, error=OutputError).resolve() == user_path(source).resolve():
         raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
-    jobs = _of_folder(place, request) if place.is_dir() else _of_manifest(place, request)
+    jobs = _of_folder(source, request) if source.is_dir() else _of_manifest(source, request)
     from latentedit.batch.edits import KIND, PICTURES, EditWork
     from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
@@ -65,8 +65,8 @@ def edit_many(
     from latentedit.latents.captions.base import make_captioner
 
     name = request.captioner if isinstance(request.captioner, str) else None
-    texts = {"caption": request.caption, "target caption": request.to, "captioner": name}
-    request = read_directions(dataclasses.replace(request, to=None, caption=None))
+    texts = {"caption": request.source_prompt, "target caption": request.prompt, "captioner": name}
+    request = read_directions(dataclasses.replace(request, prompt=None, source_prompt=None))
     with report.progress() as progress:
         model = choice.load()
         captioner = None if name is None else make_captioner(name, model)
@@ -93,24 +93,24 @@ def edit_many(
         "failures": failures,
     }
     where = f"{edited}, {len(failures)} failed; rows in {run.path / TABLE}"
-    report.result(facts, f"{place} -> {run.path / PICTURES}: {where}")
+    report.result(facts, f"{source} -> {run.path / PICTURES}: {where}")
     finish(run)
 
 
-def default_folder(place: Path) -> Path:
+def default_folder(source: Path) -> Path:
     """Next to a folder or manifest, under its name with ".edited"."""
-    place = place if place.name not in ("", "..") else place.resolve()
-    if not place.name:
-        raise ConfigError(f"the folder of the run cannot be named after {place}. Give one with -o")
-    return place.parent / f"{place.name if place.is_dir() else place.stem}.edited"
+    source = source if source.name not in ("", "..") else source.resolve()
+    if not source.name:
+        raise ConfigError(f"the folder of the run cannot be named after {source}. Give one with -o")
+    return source.parent / f"{source.name if source.is_dir() else source.stem}.edited"
 
 
-def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
+def _of_folder(source: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, pictures_in, stems_of
 
-    request.check_wanted()
-    caption, target = (text if isinstance(text, str) else None for text in (request.caption, request.to))
-    paths = pictures_in(place)
+    request.check_target()
+    caption, target = (text if isinstance(text, str) else None for text in (request.source_prompt, request.prompt))
+    paths = pictures_in(source)
     return [
         EditJob(
             id=os.fsencode(path.name).decode("utf-8", "replace"), path=path, name=name, caption=caption, target=target
@@ -119,16 +119,20 @@ def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
     ]
 
 
-def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
+def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, unique_names
     from latentedit.batch.manifest import EditRow, load_manifest
 
-    texts = {"--to": request.to, "--change": request.change, "--direction": request.direction}
-    texts |= {"--instruction": request.instruction, "--from": request.caption, "--captioner": request.captioner}
+    texts = {"--prompt": request.prompt, "--change": request.change, "--direction": request.direction}
+    texts |= {
+        "--instruction": request.instruction,
+        "--source-prompt": request.source_prompt,
+        "--captioner": request.captioner,
+    }
     refuse("a manifest says of each picture what it shows and what it should show", texts)
-    rows = load_manifest(place, EditRow)
+    rows = load_manifest(source, EditRow)
     if any(row.mask for row in rows):
-        raise ConfigError(f"{place} has masks, which many pictures cannot have. Edit those one by one with --mask")
+        raise ConfigError(f"{source} has masks, which many pictures cannot have. Edit those one by one with --mask")
     return [
         EditJob(id=row.id, path=row.picture, name=name, caption=row.source_caption, target=row.target_caption)
         for row, name in zip(rows, unique_names(row.id for row in rows), strict=True)

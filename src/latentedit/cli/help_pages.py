@@ -28,9 +28,9 @@ def help_page(docstring: str) -> str:
 
 def name_kinds(command: Any) -> None:
     """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
-    for one in command.get_params(typer.Context(command)):
-        if one.param_type_name == "option":
-            one.metavar = kind(one)
+    for param in command.get_params(typer.Context(command)):
+        if param.param_type_name == "option":
+            param.metavar = kind(param)
 
 
 def kind(option: Any) -> str | None:

@@ -29,14 +29,23 @@ from latentedit_keep.main import FAULT, UsageError
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
+_RENAMED = {
+    "--to": ("--prompt", "--target"),
+    "--from": ("--source-prompt",),
+    "--beside": ("--reference",),
+    "--anyway": ("--force",),
+    "--local": ("--auto-mask",),
+    "--no-local": ("--no-auto-mask",),
+    "--mixing": ("--combine",),
+}  # old names of options, which work in this version only
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 
 
-def _version(wanted: bool) -> bool:
-    if wanted:
+def _version(version: bool) -> bool:
+    if version:
         say(f"latentedit {__version__}")
         raise typer.Exit
-    return wanted
+    return version
 
 
 def _remember_debug(context: typer.Context, debug: bool) -> None:
@@ -105,22 +114,37 @@ def _options(
 
 def load_command(name: str) -> Any:
     """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
-    found, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
-    if isinstance(found, typer.Typer):
-        group.add_typer(found, name=name)
+    loaded, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
+    if isinstance(loaded, typer.Typer):
+        group.add_typer(loaded, name=name)
     else:
-        group.command(name)(found)
+        group.command(name)(loaded)
     made: Any = typer.main.get_command(group)
     program: Any = typer.main.get_command(app)
-    debug, commands = next(one for one in program.params if one.name == "debug"), [made.commands[name]]
+    debug, commands = next(param for param in program.params if param.name == "debug"), [made.commands[name]]
     for command in commands:
         command.help = help_page(command.help or "")
         if hasattr(command, "commands"):
             commands.extend(command.commands.values())
         else:
             command.params.append(debug)
+            command.parse_args = functools.partial(_parse_with_old_names, command, command.parse_args)
         name_kinds(command)
     return commands[0]
+
+
+def _parse_with_old_names(command: Any, parse: Any, context: typer.Context, arguments: list[str]) -> list[str]:
+    """Parse arguments, with a warning for each old name of an option that the command has under a new one."""
+    names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    renamed = {old: new for old, news in _RENAMED.items() for new in news if new in names and old not in names}
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for index, word in enumerate(arguments[:end]):
+        old, equals, value = word.partition("=")
+        if old in renamed:
+            arguments[index] = f"{renamed[old]}{equals}{value}"
+            if not context.resilient_parsing:  # tab completion
+                warn([f"{old} was renamed to {renamed[old]}; the old name works in this version only"])
+    return parse(context, arguments)
 
 
 def _broken(name: str, error: RegistryError) -> Any:
@@ -136,7 +160,7 @@ def _broken(name: str, error: RegistryError) -> Any:
 def run(arguments: list[str]) -> int:
     """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
     shared: dict[str, bool] = {}
-    arguments = [_HOME.sub(lambda found: f"{found[1] or ''}{Path.home()}", one) for one in arguments]
+    arguments = [_HOME.sub(lambda match: f"{match[1] or ''}{Path.home()}", word) for word in arguments]
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     name_kinds(program)
@@ -166,7 +190,7 @@ def run(arguments: list[str]) -> int:
 def _message(error: Any) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     if isinstance(error, UnknownPictureError):
-        return f"{error}. Choose another model with --model, or use --anyway"
+        return f"{error}. Choose another model with --model, or use --force"
     if isinstance(error, LatentEditError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name
@@ -215,6 +239,8 @@ def _run_anywhere(arguments: list[str]) -> int:
         return 2
     try:
         return run(arguments)
+    except BrokenPipeError:  # the reader has left, as in `| head`
+        return 0
     except Exception as error:  # noqa: BLE001 (the last handler)
         for line in traceback.format_exc().splitlines():
             complain(line, indented=True)

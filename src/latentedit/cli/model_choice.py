@@ -35,10 +35,10 @@ class ModelChoice:
     lora: options.Lora = None
 
     def __post_init__(self) -> None:
-        for name, known in _VALUES.items():
+        for name, allowed in _VALUES.items():
             value = getattr(self, name)
-            if value is not None and value not in known:
-                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, known)}")
+            if value is not None and value not in allowed:
+                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, allowed)}")
 
     @property
     def name(self) -> str:
@@ -59,8 +59,8 @@ class ModelChoice:
         return [
             word
             for name, value in self.given().items()
-            for one in (value if isinstance(value, list) else [value])
-            for word in (_option(name), str(one))
+            for item in (value if isinstance(value, list) else [value])
+            for word in (_option(name), str(item))
         ]
 
     def load(self) -> "Backbone":
@@ -73,7 +73,7 @@ class ModelChoice:
 
         given = {name: value for name, value in self.given().items() if name != "model"}
         if self.lora:
-            given["lora"] = [_scaled(one) for one in self.lora]
+            given["lora"] = [_scaled(lora) for lora in self.lora]
         return load(self.name, **given)
 
 
@@ -81,25 +81,25 @@ class ModelChoice:
 class ChangeChoice:
     """What to change, in words, and the words that describe the image."""
 
-    to: options.To = None
+    prompt: options.Prompt = None
     change: options.Changes = None
     add: options.Adds = None
     remove: options.Removes = None
     instruction: options.Instructions = None
-    beside: options.Beside = None
-    source: options.From = None
-    captioner: options.Reader = None
+    reference: options.References = None
+    source_prompt: options.SourcePrompt = None
+    captioner: options.Captioner = None
 
     def request(self, **fields: Any) -> EditRequest:
         """The request with these words and further fields. Changes are in the order --change, --add, --remove."""
         added = [f"=> {words}" for words in self.add or ()]
         removed = [f"{words} =>" for words in self.remove or ()]
         return EditRequest(
-            to=None if self.to is None else self.to.strip(),
+            prompt=None if self.prompt is None else self.prompt.strip(),
             change=(*(self.change or ()), *added, *removed),
             instruction=tuple(self.instruction or ()),
-            beside=tuple(self.beside or ()),
-            caption=self.source,
+            references=tuple(self.reference or ()),
+            source_prompt=self.source_prompt,
             captioner=self.captioner,
             **fields,
         )
@@ -112,13 +112,13 @@ class EditChoice(ChangeChoice):
     direction: options.Directions = None
     mask: options.Mask = None
     method: options.Method = None
-    local: options.Local = None
+    auto_mask: options.AutoMask = None
     seed: options.Seed = 0
-    anyway: options.Anyway = False
+    force: options.Force = False
 
     def request(self, **fields: Any) -> EditRequest:
         """The request with these words and settings, and further fields."""
-        own = {name: getattr(self, name) for name in ("mask", "method", "local", "seed", "anyway")}
+        own = {name: getattr(self, name) for name in ("mask", "method", "auto_mask", "seed", "force")}
         return ChangeChoice.request(self, direction=tuple(self.direction or ()), **own, **fields)
 
 

@@ -64,14 +64,14 @@ def list_families(as_json: options.Json = False) -> None:
     """
     from latentedit.models.families import UNTRIED, families
 
-    found = families()
+    supported = families()
     if as_json:
-        print_json({"families": found, "note": UNTRIED})
+        print_json({"families": supported, "note": UNTRIED})
         return
-    for one in found:
-        say(f"{one.name}: {', '.join(one.pipelines)}")
-        sides = f"multiples of {one.multiple_px} px" if one.multiple_px else "each model's own"
-        print_rows([("weights", one.licence), ("adapter", one.module), ("sides", sides)])
+    for family in supported:
+        say(f"{family.name}: {', '.join(family.pipelines)}")
+        sides = f"multiples of {family.multiple_px} px" if family.multiple_px else "each model's own"
+        print_rows([("weights", family.licence), ("adapter", ", ".join(family.adapters)), ("sides", sides)])
     say()
     say(UNTRIED)
 
@@ -88,14 +88,13 @@ def show(name: Name, as_json: options.Json = False) -> None:
     from latentedit.core.settings import from_plain
     from latentedit.guard.calibration import CalibratedSettings
     from latentedit.guard.guard import Guard
-    from latentedit.models.calibrations import GUARD, SETTINGS, read_calibration
-    from latentedit.models.loading import open_folder
-    from latentedit.models.model_settings import read_settings
+    from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
+    from latentedit.models.registry import weights_fingerprint
 
     folder = folder_of(name)
     settings, files = read_settings(folder), _sizes(folder)
     size = sum(files.values())
-    fingerprint = settings.get("fingerprint") or open_folder(folder).fingerprint
+    fingerprint = settings.get("fingerprint") or weights_fingerprint(folder)
     calibration = read_calibration(fingerprint, settings)
     if as_json:
         listed = [{"file": file, "size_bytes": size} for file, size in files.items()]
@@ -192,7 +191,7 @@ def calibrate(
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.guard.settings_search import Search, calibrate_settings
-    from latentedit.models.calibrations import calibration_file
+    from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
 
     texts = "" if captions is None else read_text(captions, limit=2**20)
@@ -203,27 +202,27 @@ def calibrate(
     folder = folder_of(name) if in_folder else None
     model, guarding = load(name, device=device), Calibration()
     search = Search(pictures=len(shown)) if shown else Search()
-    place = calibration_file(model.fingerprint)
-    make_folder(place.parent)
-    check_place(place)
+    file = calibration_file(model.fingerprint)
+    make_folder(file.parent)
+    check_place(file)
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
-        found = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
-    found = dataclasses.replace(found, preferred=prefer)
+        settings = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
+    settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
-    place = keep_calibration(model, guard=guard, settings=found, no_change=nothing, folder=folder)
+    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)
     if as_json:
-        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(found)}
-        print_json({"name": name, "file": place, **parts})
+        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings)}
+        print_json({"name": name, "file": file, **parts})
     elif not quiet:
         say(f"guard: {guard.text}")
-        say(f"settings: {found.text}")
+        say(f"settings: {settings.text}")
         if nothing is not None:
             errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
             say(f"mean square error of edits that change nothing: {', '.join(errors)}")
         if not prefer and not _in_use({}, model.defaults):
             say(_UNUSED)
-        say(f"saved to {place}")
+        say(f"saved to {file}")
 
 
 _UNUSED = "not used: the model comes with its own settings; use --prefer to prefer these"
@@ -233,13 +232,13 @@ def bundled() -> dict[str, Path]:
     """Names and folders of the bundled models; warns of entry points that fail."""
     from latentedit.models.registry import bundled_folder, bundled_names
 
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for name in bundled_names():
         try:
-            found[name] = bundled_folder(name)
+            folders[name] = bundled_folder(name)
         except RegistryError as error:
             warn([str(error)])
-    return found
+    return folders
 
 
 def folder_of(name: str) -> Path:
@@ -262,7 +261,7 @@ def verification(folder: Path) -> list[str]:
 
 def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether calibrated settings take precedence over those that come with the model."""
-    from latentedit.models.calibrations import ModelSettings
+    from latentedit.models.model_settings import ModelSettings
 
     return ModelSettings(maker=settings, calibration=calibration, published={}).uses_calibration
 

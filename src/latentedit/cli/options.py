@@ -21,7 +21,7 @@ def completed(*words: str) -> Callable[[str], list[str]]:
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 PLACEMENTS = ("resident", "model", "groups")
 TEXT_ENCODERS = ("all", "required")
-MIXINGS = ("sum", "inverse", "projection")
+COMBINATIONS = ("sum", "inverse", "projection")
 ARMS = ("image", "text", "joint")
 
 CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many images", "Output"
@@ -107,17 +107,19 @@ Method = Annotated[
     ),
 ]
 Seed = Annotated[int, option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
-Anyway = Annotated[
-    bool, option(CHANGE, "--anyway", help="Edit images that are out of distribution for the model, with a warning.")
+Force = Annotated[
+    bool, option(CHANGE, "--force", help="Edit images that are out of distribution for the model, with a warning.")
 ]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
-To = Annotated[str | None, option(CHANGE, "--to", help="Target caption: a complete description of the edited image.")]
+Prompt = Annotated[
+    str | None, option(CHANGE, "--prompt", help="Target caption: a complete description of the edited image.")
+]
 Changes = Annotated[
     list[str] | None,
     option(
         CHANGE,
         "--change",
-        help='Instead of --to: replace words of the caption, "OLD => NEW"; either may be empty. Repeatable.',
+        help='Instead of --prompt: replace words of the caption, "OLD => NEW"; either may be empty. Repeatable.',
     ),
 ]
 Adds = Annotated[
@@ -133,17 +135,17 @@ Instructions = Annotated[
     option(
         CHANGE,
         "--instruction",
-        help="Instead of --to and --change: an edit instruction, for instruction-tuned models. Repeatable.",
+        help="Instead of --prompt and --change: an edit instruction, for instruction-tuned models. Repeatable.",
     ),
 ]
-Beside = Annotated[
+References = Annotated[
     list[Path] | None,
-    option(CHANGE, "--beside", help="With --instruction: an additional reference image. Repeatable."),
+    option(CHANGE, "--reference", help="With --instruction: an additional reference image. Repeatable."),
 ]
-From = Annotated[
-    str | None, option(CAPTION, "--from", help="Source caption. Default: written by the model's captioner.")
+SourcePrompt = Annotated[
+    str | None, option(CAPTION, "--source-prompt", help="Source caption. Default: written by the model's captioner.")
 ]
-Reader = Annotated[
+Captioner = Annotated[
     str | None,
     option(
         CAPTION,
@@ -158,20 +160,20 @@ Reader = Annotated[
 Mask = Annotated[
     Path | None, option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change.")
 ]
-Local = Annotated[
+AutoMask = Annotated[
     bool | None,
     option(
         CHANGE,
-        "--local/--no-local",
+        "--auto-mask/--no-auto-mask",
         help="Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.",
     ),
 ]
-Mixing = Annotated[
+Combine = Annotated[
     str,
     option(
         CHANGE,
-        "--mixing",
-        words=MIXINGS,
+        "--combine",
+        words=COMBINATIONS,
         help="How several changes are combined: sum, inverse (of their cross-talk) or projection.",
     ),
 ]
@@ -189,7 +191,7 @@ Strengths = Annotated[
 ]
 Directions = Annotated[
     list[Path] | None,
-    option(CHANGE, "--direction", help="Instead of --to and --change: a direction file. Repeatable."),
+    option(CHANGE, "--direction", help="Instead of --prompt and --change: a direction file. Repeatable."),
 ]
 
 

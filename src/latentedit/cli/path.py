@@ -33,13 +33,13 @@ def path(
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the tangent spaces used for curvature.")] = 10,
-    source: Annotated[
+    source_prompt: Annotated[
         str | None,
-        options.option(options.CAPTION, "--from", help="Caption of A. Default: written by the captioner."),
+        options.option(options.CAPTION, "--source-prompt", help="Caption of A. Default: written by the captioner."),
     ] = None,
-    target: Annotated[
+    prompt: Annotated[
         str | None,
-        options.option(options.CAPTION, "--to", help="Caption of B. Default: written by the captioner."),
+        options.option(options.CAPTION, "--prompt", help="Caption of B. Default: written by the captioner."),
     ] = None,
     *,
     choice: ModelChoice,
@@ -53,7 +53,7 @@ def path(
         latentedit path me.png you.png -o strip.png --method slerp --frames 11
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
-    check_texts({"--from": source, "--to": target})
+    check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
     from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
@@ -62,32 +62,32 @@ def path(
     check(Level, **{"--level": level})
     methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
-    opened = [Picture.open(place) for place in (first, second)]
-    for place in (first, second):
-        check_output(output, source=place)
+    opened = [Picture.open(file) for file in (first, second)]
+    for file in (first, second):
+        check_output(output, source=file)
     if opened[0].fingerprint == opened[1].fingerprint:
         raise ConfigError(SAME_TWICE)
     with report.progress() as progress:
         backbone = choice.load()
-        latent = encode_pair(backbone, opened, (source, target))
+        latent = encode_pair(backbone, opened, (source_prompt, prompt))
         how: dict[str, Any] = {"frames": frames, "level": level, "site": site, "rank": rank, "seed": seed}
         between = paths_between(latent, methods=methods, **how, progress=progress)
         strip = draw_paths(between, title=f"{first.name} -> {second.name}")
     save_image(strip, output)
-    report.warn(tuple(f"{one.method}: {note}" for one in between.paths for note in one.notes))
+    report.warn(tuple(f"{curve.method}: {note}" for curve in between.paths for note in curve.notes))
     facts = paths_json(between)
     rows = [
         ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
         *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
         *(
-            (one.method, f"feature length {one.length:.4g}, semantic length {one.semantic_length:.2f} rad")
-            for one in between.paths
+            (curve.method, f"feature length {curve.length:.4g}, semantic length {curve.semantic_length:.2f} rad")
+            for curve in between.paths
         ),
         ("random", f"semantic length {facts['random']['semantic_length']:.2f} rad for random tangent spaces"),
         ("cost", f"{between.evaluations} evaluations"),
     ]
-    places = {"first": first, "second": second, "output": output}
-    report.result(places | facts, f"{first}, {second} -> {output}", rows)
+    files = {"first": first, "second": second, "output": output}
+    report.result(files | facts, f"{first}, {second} -> {output}", rows)
 
 
 def paths_json(between: "PathsBetween") -> "dict[str, Any]":

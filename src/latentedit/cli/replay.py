@@ -33,9 +33,11 @@ def replay(
         ),
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
-    beside: Annotated[
+    reference: Annotated[
         list[Path] | None,
-        typer.Option("--beside", help="A reference image, in order. Default: searched next to the result. Repeatable."),
+        typer.Option(
+            "--reference", help="A reference image, in order. Default: searched next to the result. Repeatable."
+        ),
     ] = None,
     *,
     choice: ModelChoice,
@@ -55,7 +57,7 @@ def replay(
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
-        refuse("the result was written by keep", {"--direction": direction, "--beside": beside})
+        refuse("the result was written by keep", {"--direction": direction, "--reference": reference})
         _keep_again(text, result, output, (picture, edited, mask), report)
         return
     refuse("the result was not written by keep", {"--edited": edited})
@@ -67,17 +69,17 @@ def replay(
     from latentedit.latents.pictures import Picture
 
     record = read_record(result)
-    place = _source(result, record.picture.name, picture)
-    source = Picture.open(place)
-    others = beside or [_source(result, one.name, None, option="--beside") for one in record.beside]
-    read = [one for one in (result, place, mask, *others) if one is not None]
+    original = _source(result, record.picture.name, picture)
+    source = Picture.open(original)
+    references = reference or [_source(result, image.name, None, option="--reference") for image in record.beside]
+    read = [path for path in (result, original, mask, *references) if path is not None]
     transparent = source.image.mode == "RGBA" and record.output == "picture"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
     with report.progress() as progress:
         made = replay_record(
-            record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
+            record, backbone, source, directions=directions, mask=mask, references=references, progress=progress
         )
     if record.output == "sweep":
         write_sweep(made, output)
@@ -99,7 +101,7 @@ def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None
     changed = _source(result, record.edited.name, edited, option="--edited")
     if record.mask is not None:
         mask = _source(result, record.mask.name, mask, option="--mask")
-    read = [place for place in (result, original, changed, mask) if place is not None]
+    read = [path for path in (result, original, changed, mask) if path is not None]
     check_keep_output(read_pixels(original), output, inputs=read)
     with report.progress() as progress:
         made = keep_again(record, original, changed, mask=mask, progress=progress)
@@ -125,10 +127,10 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--pic
     if given is not None:
         return given
     name = Path(name).name
-    for place in [result.parent / name, Path(name)] if name else []:
+    for path in [result.parent / name, Path(name)] if name else []:
         with contextlib.suppress(OSError):  # a name from a file may be too long for the system
-            if place.is_file() and place.resolve() != result.resolve():
-                return place
+            if path.is_file() and path.resolve() != result.resolve():
+                return path
     raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
 
 

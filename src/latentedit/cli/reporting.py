@@ -36,7 +36,7 @@ def result_rows(
     how_captioned: str = origin
     if origin == "captioned":
         unsuited = ", by a captioner not trained on such images" if doubtful else ""
-        how_captioned = f"captioned{unsuited}; correct it with --from"
+        how_captioned = f"captioned{unsuited}; correct it with --source-prompt"
     strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     spent = f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}"
@@ -50,7 +50,7 @@ def result_rows(
         *cross_talk_rows(result.cross_talk),
         ("cost", f"{spent}, {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"),
     ]
-    rows += [(name, str(place)) for name, place in (("sheet", sheet), ("view", view)) if place is not None]
+    rows += [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
     return [*rows, ("again", again)]
 
 
@@ -61,7 +61,7 @@ def replay_command(
     choice: "ModelChoice",
     mask: Path | None = None,
     directions: "Sequence[Path]" = (),
-    beside: "Sequence[Path]" = (),
+    references: "Sequence[Path]" = (),
 ) -> str:
     """The command that reproduces a file; an original next to it and a bundled model need no option."""
     from latentedit.models.registry import bundled_names
@@ -71,9 +71,9 @@ def replay_command(
         "--picture": [picture] if apart else [],
         "--direction": directions,
         "--mask": [] if mask is None else [mask],
-        "--beside": beside,
+        "--reference": references,
     }
-    options = [word for name, places in files.items() for place in places for word in (name, str(place))]
+    options = [word for name, paths in files.items() for path in paths for word in (name, str(path))]
     if choice.name in bundled_names():
         choice = dataclasses.replace(choice, model=None)
     options += dataclasses.replace(choice, device=None, dtype=None).arguments()

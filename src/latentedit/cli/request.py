@@ -32,7 +32,7 @@ def _empty_output() -> str | None:
     try:
         output = os.fstat(1)
         here = Path().iterdir() if not output.st_size else ()
-        return next((one.name for one in here if os.path.samestat(one.lstat(), output)), None)
+        return next((file.name for file in here if os.path.samestat(file.lstat(), output)), None)
     except OSError:
         return None
 
@@ -44,7 +44,7 @@ def open_checked(
     sheet: Path | None = None,
     view: Path | None = None,
     mask: Path | None = None,
-    beside: "Sequence[PictureLike]" = (),
+    references: "Sequence[PictureLike]" = (),
     sweep: bool = False,
 ) -> "Picture":
     """Open the image, after checking that every other input can be read and every output written."""
@@ -54,7 +54,7 @@ def open_checked(
     opened = Picture.open(picture)
     if mask is not None:
         open_mask(mask, opened.size)
-    others = [one for one in beside if isinstance(one, Path)]
+    others = [item for item in references if isinstance(item, Path)]
     for other in others:
         Picture.open(other)
     read = [picture, *others, *filter(None, [mask])]
@@ -74,23 +74,23 @@ def open_checked(
 
 def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
-    from latentedit.display.page import check_sweep_output
-    from latentedit.editing.outputs import check_beside
+    from latentedit.display.page import check_page
+    from latentedit.editing.outputs import check_json_path
     from latentedit.latents.pictures import check_output
 
     for source in inputs:
         if sweep:
-            check_sweep_output(output, source=source)
+            check_page(output, source=source, sheets=True)
         else:
             check_output(output, source=source, transparent=transparent)
-    check_beside(output)
+    check_json_path(output)
 
 
 def _files(output: Path) -> set[Path]:
     """An output and its JSON file."""
-    from latentedit.editing.outputs import beside
+    from latentedit.editing.outputs import json_path
 
-    return {output.resolve(), beside(output).resolve()}
+    return {output.resolve(), json_path(output).resolve()}
 
 
 def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":

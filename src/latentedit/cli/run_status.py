@@ -59,7 +59,7 @@ def status_rows(folder: "RunFolder") -> list[tuple[str, str]]:
 
 def failure_lines(failures: "Sequence[Failure]") -> list[str]:
     """One line a failure, and the number of further ones."""
-    lines = [f"{one.item}, {one.what}: {with_options(one.why)}" for one in failures[:_SHOWN]]
+    lines = [f"{failure.item}, {failure.what}: {with_options(failure.why)}" for failure in failures[:_SHOWN]]
     more = len(failures) - len(lines)
     return lines + ([f"and {more} more"] if more else [])
 

@@ -14,7 +14,7 @@ from latentedit_keep.files import named_beside
 def sweep(
     picture: Annotated[Path, options.argument("The image to edit.", "PICTURE")],
     *,
-    wanted: EditChoice,
+    chosen: EditChoice,
     strengths: Annotated[
         str,
         options.option(
@@ -45,8 +45,8 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = wanted.request(settings={} if arm is None else {"arm": arm})
-    request.check_wanted()
+    request = chosen.request(settings={} if arm is None else {"arm": arm})
+    request.check_target()
     values = parse_strengths(strengths)
     output = output if output is not None else named_beside(picture, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
@@ -54,7 +54,7 @@ def sweep(
     from latentedit.editing.verbs import read_directions, run
     from latentedit.editors.slider import check_arm
 
-    opened = open_checked(picture, output=output, mask=wanted.mask, beside=request.beside, sweep=True)
+    opened = open_checked(picture, output=output, mask=chosen.mask, references=request.references, sweep=True)
     request = read_directions(request)
     if arm is not None:
         check_arm(arm)
@@ -66,8 +66,8 @@ def sweep(
     facts = {
         "picture": picture,
         "output": output,
-        "seed": wanted.seed,
-        "directions": wanted.direction or [],
+        "seed": chosen.seed,
+        "directions": chosen.direction or [],
         "caption": first.caption,
         "target": first.target_caption,
         "method": first.method,

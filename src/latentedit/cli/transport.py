@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @chooses_model
 def transport(
     file: Annotated[Path, options.argument("Direction file from `latentedit discover`.", "DIRECTION")],
-    picture: Annotated[Path, typer.Option("--to", help="The target image.", show_default=False)],
+    target: Annotated[Path, typer.Option("--target", help="The target image.", show_default=False)],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
-    source: Preserved = None,
+    source_prompt: Preserved = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the target image's local basis.")] = 20,
     plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
     damping: Annotated[
@@ -39,43 +39,43 @@ def transport(
     """Transport a discovered direction to another image, by the same change of the network's features.
 
     Examples:
-        latentedit transport hair.safetensors --to you.png -o yours.safetensors
-        latentedit transport hair.safetensors --to you.png -o b.safetensors --plain
+        latentedit transport hair.safetensors --target you.png -o yours.safetensors
+        latentedit transport a.safetensors --target you.png -o b.safetensors --plain
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
-    check_texts({"--from": source})
+    check_texts({"--source-prompt": source_prompt})
     if plain and damping is not None:
         raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
-    from latentedit.editing.discovery import transport_to
+    from latentedit.editing.discovery import transport
     from latentedit.geometry.transport import DAMPING, feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 
     feature_of(load_direction(file))
-    opened = Picture.open(picture)
+    opened = Picture.open(target)
     check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")
     with report.progress() as progress:
         backbone = choice.load()
         direction = load_direction(file, model=backbone)
-        result = transport_to(
+        result = transport(
             direction,
-            encode(backbone, opened, caption=source or ""),
+            encode(backbone, opened, source_prompt=source_prompt or ""),
             rank=rank,
             inverse=not plain,
             damping=DAMPING if damping is None else damping,
             seed=seed,
             progress=progress,
         )
-    save_direction(result.found.direction, output)
-    probe, found, carried = result.found.probe, result.found.direction, result.carried
-    report.warn(found.notes)
+    probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
+    save_direction(transported, output)
+    report.warn(transported.notes)
     name_before, meaning = _name(direction), probe.meaning
     facts = {
         "direction": file,
-        "picture": picture,
+        "picture": target,
         "output": output,
         "captured": carried.captured,
         "chance": carried.chance,
@@ -83,8 +83,8 @@ def transport(
         **{name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")},
         "length": probe.length,
         "effect": probe.effect,
-        "fingerprint": found.fingerprint,
-        "settings": dict(found.settings),
+        "fingerprint": transported.fingerprint,
+        "settings": dict(transported.settings),
         "converged": result.basis.converged,
     }
     captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
@@ -93,7 +93,7 @@ def transport(
         ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
         ("name", f"{name_before} -> {probe_text(probe)}"),
         ("cost", basis_cost(result.basis)),
-        ("try", try_command(picture, output, choice=choice, source=source)),
+        ("try", try_command(target, output, choice=choice, source_prompt=source_prompt)),
     ]
     report.result(facts, f"{file} -> {output}", rows)
 

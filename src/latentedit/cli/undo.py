@@ -25,10 +25,10 @@ def undo(
     strength: Annotated[
         float | None, typer.Option("--strength", help="Strength of that direction. Default: 1.")
     ] = None,
-    local: Annotated[
+    auto_mask: Annotated[
         bool | None,
         typer.Option(
-            "--local/--no-local",
+            "--auto-mask/--no-auto-mask",
             help="Whether the edit was restricted to an automatic mask. Default: as for the model.",
         ),
     ] = None,
@@ -47,7 +47,7 @@ def undo(
         latentedit undo glasses.jpg --direction glasses.safetensors --strength 0.7
     """
     if direction is None:
-        refuse("use these with --direction", {"--strength": strength, "--local/--no-local": local})
+        refuse("use these with --direction", {"--strength": strength, "--auto-mask/--no-auto-mask": auto_mask})
     output = output if output is not None else named_beside(picture, "undone.png")
     from latentedit.directions.direction import load_direction
     from latentedit.editing.undo import undo as undo_file
@@ -66,11 +66,13 @@ def undo(
         image = undo_file(picture)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
-        found = load_direction(direction, model=backbone)
-        image = undo_direction(backbone, opened, found, strength=1.0 if strength is None else strength, local=local)
+        loaded = load_direction(direction, model=backbone)
+        image = undo_direction(
+            backbone, opened, loaded, strength=1.0 if strength is None else strength, auto_mask=auto_mask
+        )
     save_image(image, output)
     how = "file" if direction is None else "direction"
     same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint
     facts = {"picture": picture, "output": output, "how": how, "bit_for_bit": same}
     words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
-    report.result(facts, f"{picture} -> {output}", [("restored from", how), ("identical", words[same])])
+    report.result(facts, f"{picture} -> {output}", [("restored", f"from the {how}"), ("identical", words[same])])

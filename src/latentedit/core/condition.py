@@ -86,7 +86,7 @@ class Condition:
         return self._map(lambda part: part[index])
 
     def repeat(self, times: int) -> "Condition":
-        """The whole batch ``times`` times over, ``[times * b, ...]``; element i stays at i, i + b, i + 2 b, ..."""
+        """The batch repeated ``times`` times, ``[times * b, ...]``; element i stays at i, i + b, i + 2 b, ..."""
         return self._map(lambda part: part.repeat(times, *[1] * (part.ndim - 1)))
 
     def expand(self, batch: int) -> "Condition":

@@ -16,11 +16,11 @@ from latentedit_keep.errors import to_install as to_install
 
 
 class ShapeError(LatentEditError, ValueError):
-    """Tensors whose shapes do not fit together."""
+    """Tensors whose shapes do not match."""
 
 
 class CoordinateError(LatentEditError, ValueError):
-    """A level outside the range that a model or schedule knows."""
+    """A level outside the range of a model or schedule."""
 
 
 class DeviceError(LatentEditError, ValueError):
@@ -36,7 +36,7 @@ class UnsupportedDerivativeError(LatentEditError, NotImplementedError):
 
 
 class ConvergenceError(LatentEditError, RuntimeError):
-    """An iteration that did not reach its tolerance although that was asked for."""
+    """An iteration that did not converge to the required tolerance."""
 
 
 class CaptionError(LatentEditError, RuntimeError):
@@ -44,29 +44,29 @@ class CaptionError(LatentEditError, RuntimeError):
 
 
 class UnknownPictureError(LatentEditError, ValueError):
-    """A picture that the model does not know, where such pictures are not to be edited."""
+    """An out-of-distribution image, which is not edited."""
 
 
 class UnknownPictureWarning(UserWarning):
-    """A picture that the model does not know is edited all the same."""
+    """An out-of-distribution image is edited with ``force``."""
 
 
 class RegistryError(LatentEditError, LookupError):
-    """A name that no model, editor or metric is registered under."""
+    """A name under which nothing is registered."""
 
 
-_MANY = 12  # names, which nobody reads through
+_MANY = 12  # names; longer lists are left out of messages
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many names, the nearest only.
 
     Names are quoted where one of them has a comma.
     """
-    names = sorted(known)
+    names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
-    listed = map(repr, names) if any("," in one for one in names) else names
+    listed = map(repr, names) if any("," in choice for choice in names) else names
     return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(listed)}".strip()
 
 

@@ -47,11 +47,6 @@ def per_element(value: Shaped[Tensor, " b"], like: Shaped[Tensor, "b *latent"]) 
     return value.reshape(len(value), *(1 for _ in like.shape[1:]))
 
 
-def level_from_alpha_sigma(alpha: Float[Tensor, "*n"], sigma: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """The level ``s = sigma / (alpha + sigma)`` of a signal scale and a noise scale, neither negative."""
-    return (_wide(sigma) / (_wide(alpha) + _wide(sigma))).to(sigma.dtype)
-
-
 def alpha_sigma_from_level(s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """The variance-preserving pair of a level: ``(1 - s, s) / sqrt((1 - s)^2 + s^2)``, so alpha^2 + sigma^2 = 1."""
     wide = _wide(s)
@@ -70,26 +65,11 @@ def log_snr_from_level(s: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return (2 * (torch.log1p(-wide) - torch.log(wide))).to(s.dtype)
 
 
-def canonical_from_model(
-    x_t: Float[Tensor, "b *latent"], alpha: Float[Tensor, " b"], sigma: Float[Tensor, " b"]
-) -> Float[Tensor, "b *latent"]:
-    """Canonical latents ``z = x_t / (alpha + sigma)`` of a model's own."""
-    return (_wide(x_t) / _scale(alpha, sigma, x_t)).to(x_t.dtype)
-
-
 def model_from_canonical(
     z: Float[Tensor, "b *latent"], alpha: Float[Tensor, " b"], sigma: Float[Tensor, " b"]
 ) -> Float[Tensor, "b *latent"]:
     """A model's own latents ``x_t = (alpha + sigma) z`` of canonical ones."""
-    return (_wide(z) * _scale(alpha, sigma, z)).to(z.dtype)
-
-
-def add_noise(
-    x: Float[Tensor, "b *latent"], e: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]
-) -> Float[Tensor, "b *latent"]:
-    """Canonical latents ``z = (1 - s) x + s e`` of clean ones and noise; exactly x at s = 0, exactly e at s = 1."""
-    level = per_element(_wide(s), x)
-    return ((1 - level) * _wide(x) + level * _wide(e)).to(x.dtype)
+    return (_wide(z) * per_element(_wide(alpha) + _wide(sigma), z)).to(z.dtype)
 
 
 def clean_estimate(
@@ -104,14 +84,6 @@ def noise_estimate(
 ) -> Float[Tensor, "b *latent"]:
     """The posterior mean of the noise, ``e_hat = z + (1 - s) v``."""
     return (_wide(z) + (1 - per_element(_wide(s), z)) * _wide(v)).to(z.dtype)
-
-
-def score_from_velocity(
-    z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], v: Float[Tensor, "b *latent"]
-) -> Float[Tensor, "b *latent"]:
-    """The score ``grad log p_s(z) = -e_hat / s``; infinite at s = 0."""
-    level = per_element(_wide(s), z)
-    return (-(_wide(z) + (1 - level) * _wide(v)) / level).to(z.dtype)
 
 
 def velocity_from_prediction(
@@ -150,43 +122,6 @@ def velocity_from_prediction(
     return v.to(x_t.dtype)
 
 
-def prediction_from_velocity(
-    kind: Prediction,
-    v: Float[Tensor, "b *latent"],
-    z: Float[Tensor, "b *latent"],
-    alpha: Float[Tensor, " b"],
-    sigma: Float[Tensor, " b"],
-) -> Float[Tensor, "b *latent"]:
-    """What a network of this kind would have to predict for the velocity v at the canonical latents z.
-
-    Args:
-        kind: what the network predicts.
-        z: canonical latents, not x_t.
-        alpha: signal scale of each element.
-        sigma: noise scale of each element.
-
-    Raises:
-        ConfigError: an unknown kind.
-    """
-    if kind not in _PREDICTIONS:
-        raise ConfigError(f"there is no kind of prediction {kind!r}: {nearest(kind, _PREDICTIONS)}")
-    s = level_from_alpha_sigma(_wide(alpha), _wide(sigma))
-    x_hat, e_hat = clean_estimate(_wide(z), s, _wide(v)), noise_estimate(_wide(z), s, _wide(v))
-    if kind == "epsilon":
-        output = e_hat
-    elif kind == "v_prediction":
-        output = per_element(_wide(alpha), z) * e_hat - per_element(_wide(sigma), z) * x_hat
-    elif kind == "sample":
-        output = x_hat
-    else:
-        output = _wide(v)
-    return output.to(z.dtype)
-
-
 def _wide(value: Tensor) -> Tensor:
     """The tensor in float32, or in its own dtype where that is wider."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
-
-
-def _scale(alpha: Tensor, sigma: Tensor, like: Tensor) -> Tensor:
-    return per_element(_wide(alpha) + _wide(sigma), like)

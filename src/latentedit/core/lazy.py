@@ -3,22 +3,33 @@
 import ast
 import importlib
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 
-def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+
+def exports(
+    package: str, old: Mapping[str, str] = _NONE
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package, from what it imports under ``if TYPE_CHECKING:``.
 
     So type checkers and Python read one list of names. What is imported from a package there is a module of it.
 
     Args:
         package: its ``__name__``.
+        old: former names, not listed, each with the full name of its object; they give a FutureWarning.
     """
     homes = _homes(Path(str(sys.modules[package].__file__)))
 
     def find(name: str) -> Any:
+        if name in old:
+            warnings.warn(f"{package}.{name} was moved; use {old[name]}", FutureWarning, stacklevel=2)
+            home, _, attribute = old[name].rpartition(".")
+            return getattr(importlib.import_module(home), attribute)
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(sorted(homes))}")
         home = importlib.import_module(homes[name])

@@ -98,8 +98,8 @@ class Registry:
         """The error for a name that is not registered."""
         if requirements := self.requirements(name):
             return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
-        known = self.names()
-        hint = nearest(name, known) if known else "none is installed"
+        names = self.names()
+        hint = nearest(name, names) if names else "none is installed"
         return RegistryError(f"no {self.kind} is called {name!r}: {hint}")
 
 

@@ -1,4 +1,4 @@
-"""How long work says how far it is."""
+"""The callback by which long computations report progress."""
 
 from latentedit_keep.console import Progress
 

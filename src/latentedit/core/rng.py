@@ -28,7 +28,7 @@ def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     PyTorch's CPU generator keeps 32 bits of its seed: two different streams are equal with probability 2^-32.
 
     Args:
-        seed: the user's random seed, any whole number.
+        seed: the user's random seed, any integer.
         purpose: such as ``"hsds"``; different purposes are independent.
         index: number of the draw within one purpose.
     """
@@ -66,7 +66,7 @@ def noise_like(
     seeds = [seed] if isinstance(seed, int) else list(seed)
     if len(seeds) not in (1, len(z)):
         raise ShapeError(f"{len(z)} latents take one seed, or one each; got {len(seeds)} seeds")
-    drawn = [draw(shape, seed=one, purpose=purpose, index=index).to(z.device, z.dtype) for one in seeds]
+    drawn = [draw(shape, seed=own, purpose=purpose, index=index).to(z.device, z.dtype) for own in seeds]
     axis = 0 if count is None else 1
     return torch.stack(drawn, axis).expand(*shape[:axis], *z.shape)
 

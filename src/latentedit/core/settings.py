@@ -91,8 +91,8 @@ def settings(cls: type[Config]) -> type[Config]:
         try:
             validate(self, *args, **values)
         except pydantic.ValidationError as error:
-            known = [field.name for field in dataclasses.fields(cast(Any, made))]
-            raise _explained(error, known) from None
+            names = [field.name for field in dataclasses.fields(cast(Any, made))]
+            raise _explained(error, names) from None
 
     cast(Any, made).__init__ = checked
     return cast("type[Config]", made)
@@ -136,17 +136,17 @@ def _built(kind: Any, value: Any) -> Any:
     return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
-def _explained(error: pydantic.ValidationError, known: Iterable[str], name: str = "") -> ConfigError:
-    """All errors of pydantic in one line."""
-    return ConfigError("; ".join(_sentence(cast(Any, found), known, name) for found in error.errors()))
+def _explained(error: pydantic.ValidationError, names: Iterable[str], name: str = "") -> ConfigError:
+    """A `ConfigError` with all errors of pydantic in one line."""
+    return ConfigError("; ".join(_sentence(cast(Any, detail), names, name) for detail in error.errors()))
 
 
-def _sentence(found: Mapping[str, Any], known: Iterable[str], name: str) -> str:
-    kind, context, value = found["type"], found.get("ctx", {}), found["input"]
-    where = [str(part) for part in found["loc"]]
+def _sentence(detail: Mapping[str, Any], names: Iterable[str], name: str) -> str:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    where = [str(part) for part in detail["loc"]]
     subject = name or (where[0] if where else "the settings")
     if kind == "unexpected_keyword_argument":
-        return f"there is no setting {subject!r}: {nearest(subject, known)}"
+        return f"there is no setting {subject!r}: {nearest(subject, names)}"
     if kind == "value_error":
         return str(context["error"])
     index = "".join(f"[{part}]" for part in (where if name else where[1:]) if part.isdigit())
@@ -155,5 +155,5 @@ def _sentence(found: Mapping[str, Any], known: Iterable[str], name: str) -> str:
     if kind == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"there is no {subject} {value!r}: {nearest(str(value), choices)}"
-    problem = _PROBLEMS[kind].format(**context) if kind in _PROBLEMS else f"does not fit: {found['msg']}"
+    problem = _PROBLEMS[kind].format(**context) if kind in _PROBLEMS else f"does not fit: {detail['msg']}"
     return f"{subject}{index} {problem}; got {value!r}"

@@ -1,4 +1,4 @@
-"""What to move along: found by text or by geometry, put together, carried over, and kept in files."""
+"""Directions: found from text or by geometry, composed, transferred to other images, saved in files."""
 
 from typing import TYPE_CHECKING
 

@@ -5,7 +5,7 @@ The cross-talk of directions d_1 ... d_k is the matrix
     C_ij = <d_i, d_j> / <d_j, d_j>        1 on the diagonal
 
 "moving by d_i also makes the share C_ij of what d_j makes", measured in the clean latent. Directions that touch
-different things have C near the identity. Three mixings, all linear, and equal where C is the identity:
+different things have C near the identity. Three ways to combine them, all linear, and equal where C is the identity:
 
 - *sum*: ``sum_i s_i d_i``.
 - *inverse*: each direction is replaced by its dual, ``sum_k (C^-1)_ik d_k``, of which every other direction has no part
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
+from latentedit.core.renaming import accepts_old_names
 from latentedit.core.settings import check
 from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.directions.text import changed_phrases
@@ -36,10 +37,10 @@ from latentedit.latents.record import Mixing
 _OPPOSITE, _EQUAL = -0.9, 0.98
 
 
-def check_mixing(mixing: str) -> Mixing:
-    """The mixing of that name, or a `ConfigError` with the nearest names."""
-    check(Mixing, mixing=mixing)
-    return cast("Mixing", mixing)
+def check_combine(combine: str) -> Mixing:
+    """The way to combine of that name, or a `ConfigError` with similar names."""
+    check(Mixing, combine=combine)
+    return cast("Mixing", combine)
 
 
 def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
@@ -56,13 +57,14 @@ def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     return gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
 
 
-def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing: Mixing = "sum") -> Direction:
+@accepts_old_names
+def compose(directions: Sequence[Direction], strengths: Sequence[float], combine: Mixing = "sum") -> Direction:
     """One direction that makes several changes, each at its strength.
 
     Args:
         directions: of one model, each for one picture or for all of the same pictures.
         strengths: one a direction; negative ones reverse it.
-        mixing: how cross-talk is treated; see the module.
+        combine: how cross-talk is handled; see the module.
 
     Returns:
         The composed direction, to be applied at strength 1. Its level is the highest of theirs.
@@ -70,14 +72,14 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
     Raises:
         ShapeError: directions that do not fit together, or another number of strengths.
         ConfigError: no direction, directions of different models, one of zero length, directions that contradict each
-            other at these strengths, or, for a mixing other than the sum, some that say the same.
+            other at these strengths, or, unless they are summed, directions that mean the same.
     """
-    check_mixing(mixing)
+    check_combine(combine)
     if len(strengths) != len(directions):
         raise ShapeError(f"{len(directions)} directions take one strength each; got {len(strengths)}")
     gram = _gram(directions)
-    _check_sense(directions, strengths, gram, mixing)
-    weights = _weights(gram, torch.tensor(strengths, dtype=torch.float64), mixing)
+    _check_sense(directions, strengths, gram, combine)
+    weights = _weights(gram, torch.tensor(strengths, dtype=torch.float64), combine)
     first = directions[0]
     batch = len(weights)
     parts = [(d, weights[:, index].to(d.z.device, d.z.dtype)) for index, d in enumerate(directions)]
@@ -91,7 +93,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
         level=max(d.level for d in directions),
         method="composition",
         settings={
-            "mixing": mixing,
+            "mixing": combine,
             "parts": [d.fingerprint for d in directions],
             "strengths": list(strengths),
             **({"steps": max(d.settings["steps"] for d in directions)} if all(map(lives_at_level, directions)) else {}),
@@ -121,7 +123,7 @@ def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
 
 
 def _check_sense(
-    directions: Sequence[Direction], strengths: Sequence[float], gram: Float[Tensor, "b k k"], mixing: Mixing
+    directions: Sequence[Direction], strengths: Sequence[float], gram: Float[Tensor, "b k k"], combine: Mixing
 ) -> None:
     norms = gram.diagonal(dim1=1, dim2=2).sqrt()
     cosines = gram / (norms[:, :, None] * norms[:, None, :])
@@ -133,24 +135,24 @@ def _check_sense(
             raise ConfigError(
                 f"directions {i + 1} and {j + 1} contradict each other (cosine {together:.2f}). Leave one out"
             )
-        if mixing != "sum" and bool((cosines[:, i, j].abs() > _EQUAL).any()):
+        if combine != "sum" and bool((cosines[:, i, j].abs() > _EQUAL).any()):
             raise ConfigError(
-                f"directions {i + 1} and {j + 1} are the same, which mixing {mixing!r} cannot separate. "
-                "Leave one out, or use mixing 'sum'"
+                f"directions {i + 1} and {j + 1} are the same, which {combine!r} cannot separate. "
+                'Leave one out, or use `combine="sum"`'
             )
-    for count in range(3, len(directions) + 1) if mixing != "sum" else ():
+    for count in range(3, len(directions) + 1) if combine != "sum" else ():
         if bool((torch.linalg.eigvalsh(cosines[:, :count, :count]) < 1 - _EQUAL).any()):
             raise ConfigError(
-                f"direction {count} is a combination of those before it, which mixing {mixing!r} cannot separate. "
-                "Leave one out, or use mixing 'sum'"
+                f"direction {count} is a combination of those before it, which {combine!r} cannot separate. "
+                'Leave one out, or use `combine="sum"`'
             )
 
 
-def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], mixing: Mixing) -> Float[Tensor, "b k"]:
+def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], combine: Mixing) -> Float[Tensor, "b k"]:
     """The weight of each direction: ``s^T M``, M the identity, C^-1, or the Gram-Schmidt steps."""
-    if mixing == "sum":
+    if combine == "sum":
         return strengths.expand(len(gram), -1)
-    if mixing == "inverse":
+    if combine == "inverse":
         talk = gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
         return torch.linalg.solve(talk.mT, strengths.expand(len(gram), -1)[..., None])[..., 0]
     # gram = L L^T with L = (unit lower triangle) diag: the inverse of that triangle orthogonalises in order

@@ -1,4 +1,4 @@
-"""A direction in words: what it changes, how far it can be taken, how it was found and for which model."""
+"""A direction described: its change, safe strengths, method and model."""
 
 import math
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
         "change", "strength", "method", "settings" where there are any, "model", "direction", "found on", "licence",
         "size", "preview" where there is one, and a "note" each.
     """
-    known = direction.calibration
+    calibration = direction.calibration
     rows = [
         ("change", _change(direction)),
-        ("strength", "not calibrated" if known is None else _strength(known)),
+        ("strength", "not calibrated" if calibration is None else _strength(calibration)),
         ("method", f"{direction.method}, from level {direction.level:g}"),
         ("settings", _items(direction.settings)),
         ("model", f"{direction.model_name} ({direction.model_fingerprint})"),
         ("direction", direction.fingerprint),
         (
             "found on",
-            _count(len(direction.pictures), "picture") if direction.pictures else "pictures that are not named",
+            _count(len(direction.pictures), "picture") if direction.pictures else "unnamed pictures",
         ),
         ("licence", direction.licence or "none given"),
         ("size", _size(direction)),
@@ -54,11 +54,13 @@ def _change(direction: Direction) -> str:
     return "; ".join(shown[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _strength(known: Calibration) -> str:
-    bounds = (("from", known.lowest), ("up to", known.highest))
+def _strength(calibration: Calibration) -> str:
+    bounds = (("from", calibration.lowest), ("up to", calibration.highest))
     ends = [f"{word} {bound:.2f}" for word, bound in bounds if math.isfinite(bound)]
-    steps = _count(known.steps, "step")
-    return f"{' '.join(ends) or 'any'} without damage, by the {known.arm} arm, level {known.level:g}, {steps}"
+    steps = _count(calibration.steps, "step")
+    return (
+        f"{' '.join(ends) or 'any'} without damage, by the {calibration.arm} arm, level {calibration.level:g}, {steps}"
+    )
 
 
 def _items(settings: Mapping[str, Any]) -> str:

@@ -31,12 +31,10 @@ from latentedit_keep.files import check_place, written_beside
 FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
-MAX_FEATURE_NUMBERS = 16_000_000  # above the widest block of a U-Net, at the size of its input
 _LEAST_SHARE = 0.01  # of the clean latent in a latent at a level, so that level 1 works
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW, _FEATURE, _MASK = "preview", "feature", "mask"
-_PNG = b"\x89PNG\r\n\x1a\n"
 _UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half precision round that much
 
 
@@ -71,19 +69,19 @@ class Direction:
         z: displacement of the clean latent (a displacement of x, not a velocity and not a score).
         condition: displacement of the text, target minus source.
         level: the highest noise level of the search.
-        method: how it was found.
-        settings: of that method, plain values.
-        model_name: of the model in whose latent space it lives.
-        model_fingerprint: of that model's weights.
-        source_captions: what the pictures showed on which it was found, one a picture, where that is known.
-        target_captions: what the target says, one a picture, where that is known.
+        method: name of the search.
+        settings: settings of the method, plain values.
+        model_name: name of its model.
+        model_fingerprint: fingerprint of the model's weights.
+        source_captions: captions of the pictures on which it was found, one per picture; may be empty.
+        target_captions: target captions, one per picture; may be empty.
         pictures: fingerprints of those pictures, see `JointLatent.pictures`.
-        calibration: strength against effect, where that was measured.
-        licence: under which the direction is shared; may be empty.
+        calibration: strength against effect, if measured.
+        licence: licence of the direction; may be empty.
         preview: a small PNG file of its effect; may be empty.
         feature: change of the feature at ``settings["site"]``, of unit length, that it makes where it was found; None
-            where that is not known. With it a direction can be carried to another picture.
-        instructed: whether its texts are instructions to a model that sees the picture, instead of captions.
+            if unknown. With it a direction can be transported to another picture.
+        instructed: whether its texts are instructions instead of captions.
         notes: what the user should know about the search, as sentences.
     """
 
@@ -108,8 +106,8 @@ class Direction:
         return len(self.z)
 
     def __repr__(self) -> str:
-        known = self.source_captions and self.target_captions
-        change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if known else ""
+        worded = self.source_captions and self.target_captions
+        change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if worded else ""
         return f"<Direction {one_line(f'{self.method[:30]} of {self.model_name[-30:]}{change}')[:100]}>"
 
     def __neg__(self) -> "Direction":
@@ -164,14 +162,14 @@ class Direction:
         """The direction of one picture; if one is for all, itself."""
         if len(self) == 1:
             return self
-        one = slice(index, index + 1)
+        row = slice(index, index + 1)
         return dataclasses.replace(
             self,
-            z=self.z[one],
-            condition=self.condition.expand(len(self))[one],
-            source_captions=self.source_captions[one],
-            target_captions=self.target_captions[one],
-            pictures=self.pictures[one],
+            z=self.z[row],
+            condition=self.condition.expand(len(self))[row],
+            source_captions=self.source_captions[row],
+            target_captions=self.target_captions[row],
+            pictures=self.pictures[row],
         )
 
     def mean(self) -> "Direction":
@@ -234,7 +232,8 @@ def lives_at_level(direction: Direction) -> bool:
 def found_under_no_text(directions: Sequence[Direction]) -> bool:
     """Whether all directions were found at a level under no text, so that no caption of the pictures matters."""
     return bool(directions) and all(
-        lives_at_level(one) and one.source_captions and not any(one.source_captions) for one in directions
+        lives_at_level(direction) and direction.source_captions and not any(direction.source_captions)
+        for direction in directions
     )
 
 
@@ -253,7 +252,7 @@ class _Stored(pydantic.BaseModel):
 
 
 class _StoredCalibration(_Stored):
-    """A `Calibration`; None stands for an infinite end of the range, for JSON has no infinity."""
+    """A `Calibration`; None is an infinite end of the range, since JSON has no infinity."""
 
     arm: _Name
     level: _Level
@@ -268,7 +267,7 @@ class _StoredCalibration(_Stored):
         rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
         ordered = self.lowest is None or self.highest is None or self.lowest <= self.highest
         if len(self.scales) != len(self.effects) or not rising or not ordered:
-            raise ValueError("it needs one effect a scale, rising scales, and lowest at most highest")
+            raise ValueError("it needs one effect per scale, rising scales, and lowest at most highest")
         return self
 
 
@@ -324,10 +323,12 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     device = torch.device("cpu") if model is None else model.device
     z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
     calibration = None
-    if (known := stored.calibration) is not None:
-        lowest = -math.inf if known.lowest is None else known.lowest
-        highest = math.inf if known.highest is None else known.highest
-        calibration = Calibration(**known.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest)
+    if (calibrated := stored.calibration) is not None:
+        lowest = -math.inf if calibrated.lowest is None else calibrated.lowest
+        highest = math.inf if calibrated.highest is None else calibrated.highest
+        calibration = Calibration(
+            **calibrated.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest
+        )
     direction = Direction(
         z=z,
         condition=Condition(
@@ -359,10 +360,10 @@ def _tensors(direction: Direction) -> dict[str, Tensor]:
 def _fields(direction: Direction) -> dict[str, Any]:
     """The fields that are stored as text, unchecked."""
     calibration = None
-    if (known := direction.calibration) is not None:
-        calibration = {name: getattr(known, name) for name in _StoredCalibration.model_fields} | {
-            "lowest": None if known.lowest == -math.inf else known.lowest,
-            "highest": None if known.highest == math.inf else known.highest,
+    if (calibrated := direction.calibration) is not None:
+        calibration = {name: getattr(calibrated, name) for name in _StoredCalibration.model_fields} | {
+            "lowest": None if calibrated.lowest == -math.inf else calibrated.lowest,
+            "highest": None if calibrated.highest == math.inf else calibrated.highest,
         }
     return {name: getattr(direction, name) for name in _UNCHANGED} | {
         "format": FORMAT,
@@ -413,19 +414,11 @@ def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
     if mask is not None and (mask.dtype != torch.uint8 or mask.shape != tokens.shape[:2] or bool((mask > 1).any())):
         raise _invalid(name, "its mask is not one number 0 or 1 a token")
     vectors = [*parts, *([] if feature is None else [feature])]
-    sized = feature is None or (1 <= feature.numel() <= MAX_FEATURE_NUMBERS and feature.ndim >= 1)
-    unit = feature is None or abs(float(torch.linalg.vector_norm(feature.double())) - 1) <= _UNIT
-    if not (sized and unit and all(part.dtype == torch.float32 for part in vectors)):
-        raise _invalid(
-            name, f"its tensors are not float32, with a feature of length 1 and at most {MAX_FEATURE_NUMBERS} numbers"
-        )
-    if preview is not None and not (
-        preview.dtype == torch.uint8
-        and preview.ndim == 1
-        and len(preview) <= MAX_PREVIEW_BYTES
-        and bytes(preview[: len(_PNG)].tolist()) == _PNG
-    ):
-        raise _invalid(name, f"its preview is not a PNG file of at most {MAX_PREVIEW_BYTES} bytes")
+    unit = feature is None or (feature.ndim >= 1 and abs(float(feature.double().norm()) - 1) <= _UNIT)
+    if not (unit and all(part.dtype == torch.float32 for part in vectors)):
+        raise _invalid(name, "its tensors are not float32, with a feature of length 1")
+    if preview is not None and (preview.dtype != torch.uint8 or not 1 <= preview.numel() <= MAX_PREVIEW_BYTES):
+        raise _invalid(name, f"its preview is not a file of at most {MAX_PREVIEW_BYTES} bytes")
 
 
 def _invalid(name: str | Path, problem: str) -> FileFormatError:

@@ -60,7 +60,7 @@ class Residuals:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distillation:
-    """The residuals of one search, level by level; texts are one a picture each."""
+    """The residuals of one search, level by level; texts are one per picture each."""
 
     latent: JointLatent
     target: Condition
@@ -70,25 +70,23 @@ class Distillation:
     unconditional: Condition | None = None  # the empty text, where the weight is not 1
 
     def at(
-        self, moved: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]
+        self, delta: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]
     ) -> Residuals:
-        """All residuals at one level, in one batched call cut into chunks; ``moved`` is ``y - x``, None at first.
+        """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
-        Cost:
-            A noise and picture: the target branches (2 for "mixed", otherwise 1), 1 for the source branch ("dds", a
-            "mixed" step that is not the first, or any caption to preserve) and 1 a caption to preserve; twice that
-            under guidance.
+        A noise and picture costs an evaluation for each target branch (two of "mixed"), the source branch where
+        `needs_source`, and each caption to preserve; twice that under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
         x_s = ((1 - level) * x + level * noise).flatten(0, 1)
-        y_s = x_s if moved is None else x_s + (1 - level) * moved.repeat(count, *[1] * (x.ndim - 1))
+        y_s = x_s if delta is None else x_s + (1 - level) * delta.repeat(count, *[1] * (x.ndim - 1))
         points = [(y_s, text) for text in self._texts()]
-        if needs_source(self.residual, first=moved is None, preserved=len(self.preserve)):
+        if needs_source(self.residual, first=delta is None, preserved=len(self.preserve)):
             points += [(x_s, text) for text in (source, *self.preserve)]
         v = self._velocities(points, level, count)
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
-        residual = -level * self._change(v[:branches], source_v, moved, noise)
+        residual = -level * self._change(v[:branches], source_v, delta, noise)
         plain = unguided(self.latent.backbone, source).repeat(count)
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Residuals(
@@ -107,16 +105,16 @@ class Distillation:
         return [source + step, source - step]
 
     def _change(
-        self, ahead: list[Tensor], source_v: Tensor, moved: Tensor | None, noise: Tensor
+        self, ahead: list[Tensor], source_v: Tensor, delta: Tensor | None, noise: Tensor
     ) -> Float[Tensor, "m b *latent"]:
         """``-r / s`` from the velocities of the target branches and of the source branch."""
-        away = torch.zeros_like(self.latent.z) if moved is None else moved
+        away = torch.zeros_like(self.latent.z) if delta is None else delta
         if self.residual == "sds":
             return ahead[0] - (noise - self.latent.z - away)
         if self.residual == "dds":
             return ahead[0] - source_v + away
         slope = (ahead[0] - ahead[1]) / (2 * text_step(self.latent.condition.tokens.dtype))
-        return slope if moved is None else slope + (ahead[0] + ahead[1]) / 2 - source_v + away
+        return slope if delta is None else slope + (ahead[0] + ahead[1]) / 2 - source_v + away
 
     def _velocities(
         self, points: list[tuple[Tensor, Condition]], level: float, count: int

@@ -35,7 +35,7 @@ Projection = Literal["none", "null-space", "kkt"]  # see `preserve`
 
 @settings
 class HSDS:
-    """Settings of the whole family; our derivation, see the module.
+    """Settings of the search; our derivation, see the module.
 
     One step takes one residual; several at equal levels iterate; falling levels anneal. With the flow's own step size
     and nothing else, annealing is FlowEdit's path, written as delta denoising.
@@ -62,7 +62,7 @@ class HSDS:
         keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
             (`preserve.change_share`), so that weak places stay as they are; 0 is off.
         release: floor of the same mask; its square scales how much of the source reconstruction residual
-            ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong, of the part that lies along the
+            ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong, of the part along the
             displacement (`locality.along`); 0 is off.
         gain: factor of the final displacement, to make up for what the masks take from it.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
@@ -133,7 +133,7 @@ class HSDS:
         return torch.cat([half, -half])
 
     def evaluations(self, preserved: int = 0, *, guided: int = 2) -> int:
-        """Network evaluations a picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
+        """Network evaluations per picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         With k captions ``preserved`` and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k
         more, and a source branch but for "sds" and the first "mixed" step without captions. Its products are 1 at gamma

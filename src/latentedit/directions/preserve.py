@@ -11,9 +11,12 @@ is none. `HSDS` uses it in two ways, both derived here:
   back to what it is in the picture.
 - *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
   the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what is replaced (the
-  outline of a mouth, for instance): the part that lies along the displacement. So the squared share of that part is
-  subtracted there. What lies across it, no text describes; a caption that leaves much out leaves much of the picture
-  there, and it stays.
+  outline of a mouth, for instance): the part along the displacement. So the squared share of that part is subtracted
+  there. No text describes the part across it: a caption that omits much leaves much of the picture there, and it stays.
+
+`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel: moving a
+latent changes every pixel a little, for the codec spreads what it decodes and a direction is never quite clean. It does
+not depend on the strength.
 """
 
 import torch
@@ -27,6 +30,10 @@ from latentedit.core.linalg import to_float64
 # Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
 # relative errors of 1e-4, so what is smaller is noise.
 _RANK = 1e-8
+
+# Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
+FLOOR = 0.03
+_PER_SIDE = 3 / 128  # width of the local average as a share of the picture's shorter side
 
 
 def project(
@@ -46,30 +53,40 @@ def project(
     return (flat - lifted @ (inverse @ (columns.mT @ flat)))[..., 0].reshape(d.shape).to(d)
 
 
-def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
+def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
     """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
 
     The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
     ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number.
     """
-    energy = moved.square()
-    if moved.ndim == 4:
+    energy = delta.square()
+    if delta.ndim == 4:
         energy = energy.sum(1, keepdim=True)
         energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
-    strongest = per_element(energy.flatten(1).amax(1), moved)
+    strongest = per_element(energy.flatten(1).amax(1), delta)
     return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
 
 
-def along(part: Float[Tensor, "m b *latent"], moved: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
-    """``(part . moved / |moved|^2) moved`` at each position: the part of a latent along a displacement.
+def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> Float[Tensor, "b 3 h w"]:
+    """A change of pixels, edited minus source as the model decodes them, multiplied by ``(1 + floor) share``.
 
-    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number, all
-    of which lies along a displacement.
+    So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
+    seam.
     """
-    product, square = part * moved, moved.square()
-    if moved.ndim == 4:
+    width = 2 * round((_PER_SIDE * min(change.shape[-2:]) - 1) / 2) + 1
+    return change * ((1 + floor) * change_share(change, floor, width=max(3, width)))
+
+
+def along(part: Float[Tensor, "m b *latent"], delta: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
+    """``(part . delta / |delta|^2) delta`` at each position: the part of a latent along a displacement.
+
+    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number,
+    which is along any displacement.
+    """
+    product, square = part * delta, delta.square()
+    if delta.ndim == 4:
         product, square = product.sum(-3, keepdim=True), square.sum(-3, keepdim=True)
-    return product / square.clamp_min(torch.finfo(square.dtype).tiny) * moved
+    return product / square.clamp_min(torch.finfo(square.dtype).tiny) * delta
 
 
 def _columns(stack: Tensor) -> Float[Tensor, "b d k"]:

@@ -23,11 +23,11 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
 
     Args:
         backbone: whose text encoders are used.
-        source_captions: what the pictures show, one a picture.
-        target_captions: what they should show, one a picture.
+        source_captions: what the pictures show, one per picture.
+        target_captions: what they should show, one per picture.
 
     Returns:
-        The differences, one a pair.
+        The differences, one per pair.
 
     Raises:
         ShapeError: not as many targets as sources.
@@ -71,9 +71,9 @@ def align_captions(source: str, target: str) -> tuple[str, str]:
         >>> align_captions("a cat, on a sofa", "a hat, a cat, on a sofa")[1]
         'a cat, on a sofa, a hat'
     """
-    whole = read_phrases(source, lead=False), read_phrases(target, lead=False)
+    plain = read_phrases(source, lead=False), read_phrases(target, lead=False)
     led = read_phrases(source, lead=True), read_phrases(target, lead=True)
-    old, new = led if _shared(*led) > _shared(*whole) else whole
+    old, new = led if _shared(*led) > _shared(*plain) else plain
     order = _order(_keys(old), _keys(new))
     if order == sorted(order):
         return source, target
@@ -108,13 +108,13 @@ def _shared(source: Phrases, target: Phrases) -> int:
 
 
 def _without(phrases: list[str], others: list[str]) -> tuple[str, ...]:
-    left, found = Counter(map(phrase_key, others)), list[str]()
+    left, unmatched = Counter(map(phrase_key, others)), list[str]()
     for phrase in phrases:
         if left[phrase_key(phrase)] > 0:
             left[phrase_key(phrase)] -= 1
         else:
-            found.append(phrase)
-    return tuple(found)
+            unmatched.append(phrase)
+    return tuple(unmatched)
 
 
 def _order(source: list[str], target: list[str]) -> list[int]:

@@ -22,7 +22,7 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
     """The direction as it applies to these pictures.
 
     Args:
-        direction: one for all pictures, or one a picture.
+        direction: one for all pictures, or one per picture.
 
     Returns:
         On the model's device, the direction itself if it was found under these captions; otherwise one with the same
@@ -45,10 +45,10 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
         )
     if direction.instructed:
         return direction  # an instruction is the same for every picture
-    known = min(len(direction.source_captions), len(direction.target_captions))
-    if not known:
+    pairs = min(len(direction.source_captions), len(direction.target_captions))
+    if not pairs:
         return direction
-    each = known == len(direction) == count
+    each = pairs == len(direction) == count
     order = range(count) if each else [0] * count
     sources, targets = (
         tuple(captions[index] for index in order) for captions in (direction.source_captions, direction.target_captions)
@@ -60,10 +60,10 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
         for caption, source, target in zip(latent.captions, sources, targets, strict=True)
     ]
     stored = direction.condition.expand(count)
-    said = text_direction(
+    texts = text_direction(
         backbone, latent.captions, [new or old for new, old in zip(made, latent.captions, strict=True)]
     )
-    rows = [said[index : index + 1] if new else stored[index : index + 1] for index, new in enumerate(made)]
+    rows = [texts[index : index + 1] if new else stored[index : index + 1] for index, new in enumerate(made)]
     return dataclasses.replace(
         direction,
         condition=Condition.cat(rows),

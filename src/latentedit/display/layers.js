@@ -1,6 +1,6 @@
-// The pictures: the source whole, and of every other one the box in which it differs from it.
+// The images: the source, and for every other image the box in which it differs from the source.
 
-const GAIN = 4; // of the difference view
+const GAIN = 4; // amplification of the difference view
 
 const unpacked = async ({ box, rgb, alpha }, source, width) => {
   const [left, top, w, h] = box, data = new Uint8ClampedArray(w * h * 4);
@@ -24,14 +24,14 @@ const union = (boxes) => {
   return [left, top, right - left, bottom - top];
 };
 
-// One picture on the way through the strengths.
+// The images at the rendered strengths, and blends between them.
 class Pictures {
-  static async open(told) {
-    const [width, height] = told.size;
-    const { data: source } = await unpacked(told.source, null, width);
+  static async open(view) {
+    const [width, height] = view.size;
+    const { data: source } = await unpacked(view.source, null, width);
     const open = (layer) => unpacked(layer, source, width);
-    const frames = await Promise.all(told.frames.map(open)), others = await Promise.all(told.others.map(open));
-    return new Pictures(width, height, source, frames, others, told.frames.map((frame) => frame.strength));
+    const frames = await Promise.all(view.frames.map(open)), others = await Promise.all(view.others.map(open));
+    return new Pictures(width, height, source, frames, others, view.frames.map((frame) => frame.strength));
   }
 
   constructor(width, height, source, frames, others, strengths) {
@@ -41,15 +41,15 @@ class Pictures {
     this.box = [0, 0, 0, 0];
   }
 
-  // The rendered strengths on both sides, and how far it is from the first to the second.
+  // The two nearest rendered strengths, and the position between them from 0 to 1.
   near(strength) {
-    const high = this.strengths.findIndex((one) => one >= strength);
+    const high = this.strengths.findIndex((rendered) => rendered >= strength);
     if (this.strengths[high] === strength) return { low: high, high, share: 0 };
     const [a, b] = [this.strengths[high - 1], this.strengths[high]];
     return { low: high - 1, high, share: (strength - a) / (b - a) };
   }
 
-  // Row y of the source with what of a layer lies in it.
+  // Row y of the image of a layer.
   row(layer, y, out) {
     const [left, top, w, h] = layer.box, stride = 4 * this.width;
     out.set(this.source.subarray(y * stride, (y + 1) * stride));
@@ -57,7 +57,7 @@ class Pictures {
     return out;
   }
 
-  // Put the picture of a strength into `shown`; gives the box in which that changed.
+  // Put the image at a strength into `shown`; returns the box that changed.
   show(strength) {
     const { low, high, share } = this.near(strength), [a, b] = [this.frames[low], this.frames[high]];
     const next = union([a.box, b.box]), [left, top, w, h] = union([this.box, next]);
@@ -74,13 +74,13 @@ class Pictures {
     return [left, top, w, h];
   }
 
-  whole(layer) {
+  full(layer) {
     const out = new Uint8ClampedArray(this.source.length), stride = 4 * this.width;
     for (let y = 0; y < this.height; y++) this.row(layer, y, out.subarray(y * stride, (y + 1) * stride));
     return out;
   }
 
-  // Put into `differed`, inside a box, how far `shown` is from another picture.
+  // Put the amplified difference between `shown` and another image into `differed`, inside a box.
   difference(other, [left, top, w, h]) {
     const { shown, differed: out } = this;
     for (let y = top; y < top + h; y++) {

@@ -29,7 +29,7 @@ MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of phot
 
 _SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous ones define
 _STYLE_MARK = '"viewer.css"'  # replaced in the script by the style sheet's text
-_WITHOUT_SCRIPT = "These pictures are shown with JavaScript, by browsers of 2023 and later."
+_WITHOUT_SCRIPT = "This viewer needs JavaScript and a browser of 2023 or later."
 _PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
 
 _Box = tuple[int, int, int, int]  # left, top, width, height
@@ -40,19 +40,11 @@ def is_page(path: str | Path) -> bool:
     return Path(path).suffix.lower() == ".html"
 
 
-def check_page(path: str | Path, *, source: str | Path | None = None) -> None:
-    """Raise an `OutputError` if a page could not be written there, or would overwrite the source image."""
-    if not is_page(path):
-        raise OutputError(f"the page of a viewer ends in .html; got {Path(path).name!r}. Choose another name")
-    check_place(path, source=source)
-
-
-def check_sweep_output(path: str | Path, *, source: str | Path | None = None) -> None:
-    """Raise an `OutputError` if a sweep could not be written there, as a page or a sheet."""
-    if not is_page(path) and Path(path).suffix.lower() not in WRITABLE:
-        raise OutputError(
-            f"a sweep cannot be written as {Path(path).name!r}: use {', '.join(WRITABLE)} for a sheet, or .html"
-        )
+def check_page(path: str | Path, *, source: str | Path | None = None, sheets: bool = False) -> None:
+    """Raise an `OutputError` if a page (or a sheet) could not be written there, or would overwrite the source image."""
+    endings = (".html", *WRITABLE) if sheets else (".html",)
+    if Path(path).suffix.lower() not in endings:
+        raise OutputError(f"the suffix of {Path(path).name!r} is not supported here. Use {', '.join(endings)}")
     check_place(path, source=source)
 
 
@@ -86,16 +78,16 @@ def viewer_page(data: Mapping[str, Any]) -> str:
 def layers_of(
     images: Sequence[Image.Image], *, quality: int | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Images of one size as layers, the source first, and the size and alpha of all with what cannot be shown.
+    """Images of one size as layers, the source first, and what they have in common: size, alpha channel, and notes.
 
-    A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they are the source's: WebP of a quality
-    from 0 to 100, or PNG if none is given.
+    A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they equal the source's: WebP if a
+    quality from 0 to 100 is given, otherwise PNG.
     """
     sizes = sorted({image.size for image in images})
     if len(sizes) > 1:
-        raise ShapeError(f"the pictures of a view must be of one size; got {sizes}. Scale them to the source's")
+        raise ShapeError(f"the images of a view must have one size; got {sizes}. Resize them to the source's")
     deep = next((image.mode for image in images if image.mode[0] in "IF"), "")
-    notes = [f"shown with 8 bits a channel; the picture has the mode {deep}"] if deep else []
+    notes = [f"Shown with 8 bits per channel; the image has mode {deep}."] if deep else []
     alpha = any("A" in to_eight_bit(image).mode for image in images)
     mode = "RGBA" if alpha else "RGB"
     images = [image if image.mode == mode else image.convert(mode) for image in map(to_eight_bit, images)]
@@ -107,7 +99,7 @@ def layers_of(
         images = [image.resize(size, Image.Resampling.LANCZOS) for image in images]
         boxes = [_box(images[0], image) for image in images[1:]]
         notes.append(
-            f"shown and saved at {size[0]} x {size[1]} pixels; the picture has {width} x {height}, too many for a page"
+            f"Shown and saved at {size[0]} x {size[1]} pixels: at {width} x {height} the image is too large for a page."
         )
     source, size = images[0], images[0].size
     layers = [_layer(source, (0, 0, *size), alpha=alpha, quality=quality)]
@@ -128,20 +120,19 @@ def _layer(image: Image.Image, box: _Box, *, alpha: bool, quality: int | None) -
     if not width:
         return {"box": box, "rgb": "", "alpha": ""}
     part = image.crop((left, top, left + width, top + height))
-    # Colour and alpha are stored apart because browsers premultiply colours by alpha, which loses levels.
-    colour = Image.merge("RGB", part.split()[:3])
-    rgb = _file(colour, "PNG") if quality is None else _file(colour, "WEBP", quality=quality)
-    return {"box": box, "rgb": rgb, "alpha": _file(part.getchannel("A"), "PNG") if alpha else ""}
+    # Colour and alpha are stored in two files because browsers premultiply colours by alpha, which loses levels.
+    rgb = _encoded(Image.merge("RGB", part.split()[:3]), quality)
+    return {"box": box, "rgb": rgb, "alpha": _encoded(part.getchannel("A"), None) if alpha else ""}
 
 
-def _file(image: Image.Image, kind: str, **options: int) -> str:
+def _encoded(image: Image.Image, quality: int | None) -> str:
     file = io.BytesIO()
-    image.save(file, kind, **options)
+    image.save(file, "PNG" if quality is None else "WEBP", quality=quality)  # PNG ignores it
     return in_base64(file.getvalue())
 
 
 def in_base64(content: bytes) -> str:
-    """Bytes as a page holds them."""
+    """Bytes as text for a page."""
     return base64.b64encode(content).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-// Bytes and PNG. Exact pixels pass through no canvas on their way in or out: there browsers may change them.
+// Reading and writing PNG. Pixels do not pass through a canvas, where browsers may change them.
 
 const bytesOf = (text) => {
   const letters = atob(text), bytes = new Uint8Array(letters.length);
@@ -9,7 +9,7 @@ const bytesOf = (text) => {
 const piped = async (bytes, through) =>
   new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(through)).arrayBuffer());
 
-// The samples of a PNG of eight bits without palette or interlacing, as Pillow writes grey and RGB.
+// The samples of an 8-bit PNG without palette or interlacing, as Pillow writes grey and RGB.
 const decode = async (bytes) => {
   if (bytes[0] !== 137) return decodeByCanvas(bytes);
   const view = new DataView(bytes.buffer), parts = [];
@@ -23,7 +23,7 @@ const decode = async (bytes) => {
   return { samples, step };
 };
 
-// Of a WebP, which has lost levels before.
+// WebP is lossy already, so a canvas may decode it.
 const decodeByCanvas = async (bytes) => {
   const bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
   const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
@@ -65,12 +65,12 @@ const chunk = (kind, content) => {
   return bytes;
 };
 
-// A PNG file of RGBA samples, with chunks that are ready to stand before its pixels.
+// A PNG file of RGBA samples, with further chunks before the pixels.
 const encode = async (rgba, [width, height], alpha, chunks) => {
   const step = alpha ? 4 : 3, stride = 1 + width * step, rows = new Uint8Array(stride * height);
   for (let y = 0, from = 0; y < height; y++) {
     let to = y * stride + 1;
-    rows[to - 1] = 1; // each sample less that to its left
+    rows[to - 1] = 1; // filter: difference from the sample to the left
     for (let x = 0; x < width; x++, from += 4, to += step) {
       for (let c = 0; c < step; c++) rows[to + c] = rgba[from + c] - (x ? rgba[from + c - 4] : 0);
     }

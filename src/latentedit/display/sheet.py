@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ShapeError
 from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
-from latentedit_keep.colour import shown
+from latentedit.latents.pictures import Picture
 
 PAPER, INK, GREY, _RULE = (255, 255, 255), (28, 30, 34), (110, 114, 120), (214, 217, 221)
 
@@ -21,7 +21,7 @@ PANEL_PX = 384  # longest side of an image: smaller ones are enlarged, larger on
 _ROW_PX = 1192  # width of a full row of images; with its margins a sheet is then 1,256 px wide
 _GAP_PX = 12
 _MARGIN_PX = 32
-_BESIDE_PX = 288  # width of the text to the left of a row
+_ROW_TEXT_PX = 288  # width of the text to the left of a row
 _LEAST_CELL_PX = 120  # width of a label under a narrower image, if the grid's columns are that wide
 _LEAST_HEAD_PX = 576  # width of a title over a narrower grid
 _MOST_COLUMNS = 9  # of a sweep, so that a column is at least 121 px wide
@@ -42,36 +42,24 @@ def draw_grid(
     columns: int,
     title: str = "",
     lines: Sequence[str] = (),
-    beside: Sequence[str] = (),
+    row_texts: Sequence[str] = (),
     panel_px: int = PANEL_PX,
 ) -> Image.Image:
-    """Images in reading order on white, with a label under each, text to the left of each row, and a title.
-
-    Args:
-        images: at least one; None leaves its cell empty.
-        labels: none, or one per image; each line is shortened to the width of its column.
-        columns: images in a row.
-        title: shortened if it is too long; empty for no title.
-        lines: smaller text under the title, wrapped.
-        beside: none, or a text for each row: its first line is shortened, the others are wrapped.
-        panel_px: maximum width of an image; its maximum height is `PANEL_PX`.
-
-    Raises:
-        ShapeError: the number of labels differs from that of the images.
-    """
+    """Images (None: an empty cell) in reading order, with labels, a title, and a text to the left of each row."""
     if labels and len(labels) != len(images):
-        raise ShapeError(f"each of the {len(images)} images needs a label; got {len(labels)} labels")
-    panels = [image and _fitted(on_white(image), (panel_px, PANEL_PX)) for image in images]
+        raise ShapeError(f"each of the {len(images)} images needs a label; got {len(labels)}. Give none or all")
+    panels = [image and _fitted(Picture.from_image(image).on_white(), (panel_px, PANEL_PX)) for image in images]
     sizes = [panel.size for panel in panels if panel is not None]
     cell = max([min(panel_px, _LEAST_CELL_PX), *(width for width, _ in sizes)])
     height = max([1, *(height for _, height in sizes)])
-    texts = [_text_block(text, _BESIDE_PX - _GAP_PX) for text in beside]
-    left = _MARGIN_PX + (_BESIDE_PX if texts else 0)
+    texts = [_text_block(text, _ROW_TEXT_PX - _GAP_PX) for text in row_texts]
+    left = _MARGIN_PX + (_ROW_TEXT_PX if texts else 0)
     width = left - _MARGIN_PX + columns * (cell + _GAP_PX) - _GAP_PX
     head = Image.new("RGB", (width, 1), PAPER)
     if title:
         head = _text_block("\n".join([" ".join(title.split()), *lines]), max(width, _LEAST_HEAD_PX))
-    depth = max((label.count("\n") + 1 for label in labels), default=0)
+    captions = [list(_label_lines(label, cell)) for label in labels] or [[] for _ in images]
+    depth = max(map(len, captions))
     below = height + depth * _leading(_TEXT_PX) + (_GAP_PX if depth else 0)
     row_px = max([below, *(text.height for text in texts)]) + _GAP_PX
     top = _MARGIN_PX + head.height
@@ -89,19 +77,18 @@ def draw_grid(
         x = middle - panel.width // 2
         sheet.paste(panel, (x, y))
         draw.rectangle((x - 1, y - 1, x + panel.width, y + panel.height), outline=_RULE)
-        for number, line in enumerate(labels[index].split("\n") if labels else ()):
+        for number, (line, color) in enumerate(captions[index]):
             at = (middle, y + height + _GAP_PX + number * _leading(_TEXT_PX))
-            text = _shortened(line, cell, _TEXT_PX)
-            draw.text(at, text, fill=GREY if number else INK, font=_font(_TEXT_PX), anchor="ma")
+            draw.text(at, line, fill=color, font=_font(_TEXT_PX), anchor="ma")
     return sheet
 
 
 def draw_sheet(source: Image.Image, edited: Image.Image, *, title: str, lines: Sequence[str] = ()) -> Image.Image:
-    """Source, edited image and amplified difference side by side, under a title."""
+    """Original, edited image and amplified difference side by side, under a title."""
     _check_one_size([source, edited])
-    before, after = on_white(source), on_white(edited)
+    before, after = (Picture.from_image(image).on_white() for image in (source, edited))
     difference, factor = _amplified_difference(before, after)
-    labels = ("source", "edited", f"difference x {factor}" if factor > 1 else "difference (none)")
+    labels = ("original", "edited", f"difference x {factor}" if factor > 1 else "no difference")
     return draw_grid([before, after, difference], labels, columns=3, title=title, lines=lines)
 
 
@@ -120,21 +107,19 @@ def draw_paths(between: PathsBetween, *, title: str) -> Image.Image:
     """One row for each path: its method and lengths, then its images, each with the rotation of the tangent space."""
     images = [image for path in between.paths for image in to_images(path_images(between, path))]
     turns = [turn for path in between.paths for turn in ("", *(f"{turn:.2f}" for turn in path.turns.tolist()))]
-    columns = len(images) // len(between.paths)
-    least, largest = _PATH_PANEL_PX
-    turned = f"by how many radians the tangent space of rank {between.rank} turned since the one before"
+    columns, (least, largest) = len(images) // len(between.paths), _PATH_PANEL_PX
     return draw_grid(
         images,
         turns,
         columns=columns,
         title=title,
         lines=(
-            f"drawn at level {between.level:.2f}; lengths at {between.site}, under no text",
-            f"under each picture: {turned} (random spaces: {between.random.mean:.2f})",
+            f"noise level {between.level:.2f}; lengths measured at {between.site}, without a prompt",
+            f"below each image: rotation of the rank-{between.rank} tangent space since the previous image, in radians",
         ),
-        beside=[
+        row_texts=[
             f"{path.method}\nfeature length {path.length:.4g}\nsemantic length {path.semantic_length:.2f} rad\n"
-            f"(random: {len(path.turns) * between.random.mean:.1f})"
+            f"(random subspaces: {len(path.turns) * between.random.mean:.1f} rad)"
             for path in between.paths
         ],
         panel_px=min(largest, max(least, (_ROW_PX + _GAP_PX) // columns - _GAP_PX)),
@@ -149,15 +134,6 @@ def path_images(between: PathsBetween, path: LatentPath) -> Float[Tensor, "l 3 h
     return torch.cat([first, decoded.clamp(-1, 1), last])
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """The image in sRGB, composited over white."""
-    image = shown(image)
-    if image.mode == "RGB":
-        return image
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, (*PAPER, 255)), rgba).convert("RGB")
-
-
 def _fitted(image: Image.Image, box: tuple[int, int]) -> Image.Image:
     """The image at the largest size that fits into a box, with its aspect ratio."""
     scale = min(box[0] / image.width, box[1] / image.height)
@@ -168,22 +144,20 @@ def _fitted(image: Image.Image, box: tuple[int, int]) -> Image.Image:
 def _check_one_size(images: Sequence[Image.Image]) -> None:
     sizes = sorted({image.size for image in images})
     if len(sizes) != 1:
-        raise ShapeError(f"images of one sheet must be of one size; got {sizes or 'none'}")
+        raise ShapeError(f"the images of a sheet must have one size; got {sizes or 'no images'}. Resize them first")
 
 
 def _amplified_difference(before: Image.Image, after: Image.Image) -> tuple[Image.Image, int]:
     """Absolute difference of two RGB images times the largest factor that saturates few pixels; 1 if they are equal."""
     change = np.abs(np.asarray(after, dtype=np.int16) - np.asarray(before, dtype=np.int16))
     strongest = change.max(axis=2)
-    if not strongest.any():
-        return Image.fromarray(change.astype(np.uint8)), 1
     fitting = (factor for factor in _FACTORS if (strongest * factor > 255).mean() <= _SATURATED_SHARE)
-    factor = next(fitting, _FACTORS[-1])
+    factor = next(fitting, _FACTORS[-1]) if strongest.any() else 1
     return Image.fromarray((change * factor).clip(0, 255).astype(np.uint8)), factor
 
 
 def _shortened(text: str, width: int, size_px: int) -> str:
-    """One line of text, shortened with an ellipsis to a width in pixels, but to no less than one letter."""
+    """A line of text, shortened with an ellipsis to a width in pixels, but to no less than one letter."""
     text, font = _spelt(text), _font(size_px)
     if len(text) == 1 or font.getlength(text) <= width:
         return text
@@ -214,6 +188,14 @@ def _text_block(text: str, width: int) -> Image.Image:
         ImageDraw.Draw(block).text((0, y), piece, fill=color, font=_font(size))
         y += _leading(size)
     return block
+
+
+def _label_lines(label: str, width: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """A label wrapped to a width, each of its lines to two at most: the first line in ink, the others in grey."""
+    for number, text in enumerate(label.split("\n")):
+        first, *rest = _wrapped(text, width, _TEXT_PX) or [""]
+        for piece in (first, " ".join(rest)) if rest else (first,):
+            yield _shortened(piece, width, _TEXT_PX), GREY if number else INK
 
 
 def _leading(size_px: int) -> int:

@@ -1,9 +1,9 @@
-// The element: its parts, what a person does with them, and what is seen. Every text goes in as text.
+// The custom element: its parts, input and display. Every text is inserted as a text node.
 
 const STYLE = "viewer.css";
-const PIXELATED = 4; // screen pixels a pixel from which single pixels are shown
-const LARGEST = 32; // screen pixels a pixel
-const CLOSE = 0.005; // strengths nearer to a rendered one than this are that one
+const PIXELATED = 4; // from so many screen pixels per image pixel on, images are not interpolated
+const LARGEST = 32; // largest zoom, in screen pixels per image pixel
+const CLOSE = 0.005; // strengths within this distance of a rendered one are that one
 const SNAP = 0.012; // share of the slider within which a dragged thumb snaps to a rendered strength
 
 const make = (tag, attributes = {}, ...children) => {
@@ -32,24 +32,24 @@ class Viewer extends HTMLElement {
   async connectedCallback() {
     if (this.shadowRoot) return;
     if (document.readyState === "loading") {
-      await new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true })); // data follow
+      await new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true })); // the data element follows
     }
-    this.told = JSON.parse(this.querySelector("script").textContent);
+    this.view = JSON.parse(this.querySelector("script").textContent);
     this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
     this.zoom = 1;
     this.centre = [0.5, 0.5];
     this.cut = 0.5;
     this.build();
-    this.pictures = await Pictures.open(this.told);
+    this.pictures = await Pictures.open(this.view);
     this.listen();
     this.compare();
-    this.go(this.snapped(this.told.start, CLOSE));
+    this.go(this.snapped(this.view.start, CLOSE));
     this.parts.inert = false;
     this.setAttribute("ready", "");
   }
 
   build() {
-    const { told } = this, [width, height] = told.size, strengths = told.frames.map((frame) => frame.strength);
+    const { view } = this, [width, height] = view.size, strengths = view.frames.map((frame) => frame.strength);
     const [low, high] = [strengths[0], strengths[strengths.length - 1]];
     const canvas = (name) => make("canvas", { class: name, width, height, "aria-hidden": "true" });
     this.before = canvas("before");
@@ -57,21 +57,21 @@ class Viewer extends HTMLElement {
     this.plane = make("div", { class: "plane" }, this.before, this.after);
     this.wipe = make("input", {
       type: "range", class: "wipe", min: 0, max: 100, step: 1, value: 50,
-      "aria-label": "Wipe: percent of the width that shows the original",
+      "aria-label": "Wipe: share of the width that shows the original, in percent",
     });
     this.bar = make("div", { class: "bar", "aria-hidden": "true" }, make("span"));
-    this.tags = [make("span", { class: "tag left" }, "original"), make("span", { class: "tag right" }, "edit")];
+    this.tags = [make("span", { class: "tag left" }, "original"), make("span", { class: "tag right" }, "edited")];
     this.stage = make(
       "div",
-      { class: "stage", role: "group", "aria-label": `${told.title}: original left of the wipe, edit right of it` },
+      { class: "stage", role: "group", "aria-label": `${view.title}: original to the left of the wipe, edited image to the right` },
       this.plane, this.wipe, this.bar, ...this.tags,
     );
     this.stage.style.aspectRatio = `${width} / ${height}`;
     this.slider = make("input", { type: "range", class: "slider", min: low, max: high, step: "any", "aria-label": "Strength" });
-    this.number = make("input", { type: "number", class: "number", min: low, max: high, step: 0.01, "aria-label": "Strength, as a number" });
-    const tick = (one) => {
+    this.number = make("input", { type: "number", class: "number", min: low, max: high, step: 0.01, "aria-label": "Strength as a number" });
+    const tick = (strength) => {
       const node = make("i");
-      node.style.left = `${(100 * (one - low)) / (high - low)}%`;
+      node.style.left = `${(100 * (strength - low)) / (high - low)}%`;
       return node;
     };
     this.strength = make(
@@ -83,39 +83,39 @@ class Viewer extends HTMLElement {
     );
     this.status = make("p", { class: "status", "aria-live": "polite" });
     const main = make("div", { class: "main" }, this.stage, this.strength, this.tools());
-    this.parts = make("section", { class: "viewer", "aria-label": told.title, inert: "" }, main, this.facts());
+    this.parts = make("section", { class: "viewer", "aria-label": view.title, inert: "" }, main, this.facts());
     this.shadowRoot.append(this.parts);
   }
 
   tools() {
-    const { others } = this.told;
+    const { others } = this.view;
     this.hold = button("hold", "Original", "Hold to see the original (O)", { "aria-pressed": "false" });
-    this.differ = button("differ", `Difference ×${GAIN}`, `Difference, times ${GAIN} (D)`, { "aria-pressed": "false" });
+    this.differ = button("differ", `Difference ×${GAIN}`, `Difference, amplified ${GAIN} times (D)`, { "aria-pressed": "false" });
     this.out = button("out", "−", "Zoom out (−)");
-    this.fit = button("fit", "Fit", "Show the whole picture (0)");
+    this.fit = button("fit", "Fit", "Fit to the window (0)");
     this.into = button("in", "+", "Zoom in (+)");
-    this.keep = button("keep", "Save picture", "Save the picture at this strength, as PNG");
-    this.note = button("note", "Save record", "Save how it was made, as JSON");
-    const options = ["original", ...others.map((one) => one.name)].map((name, i) => make("option", { value: i }, name));
+    this.keep = button("keep", "Save image", "Save the image at this strength as PNG");
+    this.note = button("note", "Save record", "Save the record of this edit as JSON");
+    const options = ["original", ...others.map((other) => other.name)].map((name, i) => make("option", { value: i }, name));
     this.other = make("select", { class: "other", "aria-label": "Compare with" }, ...options);
-    const against = others.length ? [make("label", { class: "against" }, "against ", this.other)] : [];
+    const against = others.length ? [make("label", { class: "against" }, "with ", this.other)] : [];
     const group = (label, ...some) => make("div", { class: "group", role: "group", "aria-label": label }, ...some);
     return make("div", { class: "tools" },
       group("Compare", this.hold, this.differ), ...against,
       group("Zoom", this.out, this.fit, this.into),
-      ...(this.told.saves ? [group("Save", this.keep, ...(this.told.between.length ? [this.note] : []))] : []),
+      ...(this.view.saves ? [group("Save", this.keep, ...(this.view.between.length ? [this.note] : []))] : []),
     );
   }
 
   facts() {
-    const { captions, notes } = this.told;
+    const { captions, notes } = this.view;
     this.lines = make("ul", { class: "lines" });
     this.when = make("h3", {}, "What changed");
-    const parts = [make("h2", {}, this.told.title), this.status, this.when, this.lines];
+    const parts = [make("h2", {}, this.view.title), this.status, this.when, this.lines];
     if (captions.length) {
-      const said = make("dl", { class: "captions" }, make("dt", {}, "from"), marked("del", captions[0]));
-      if (captions[1].length) said.append(make("dt", {}, "to"), marked("ins", captions[1]));
-      parts.push(make("h3", {}, "Captions"), said);
+      const list = make("dl", { class: "captions" }, make("dt", {}, "source"), marked("del", captions[0]));
+      if (captions[1].length) list.append(make("dt", {}, "target"), marked("ins", captions[1]));
+      parts.push(make("h3", {}, "Captions"), list);
     }
     if (notes.length) parts.push(make("ul", { class: "notes" }, ...notes.map((note) => make("li", {}, note))));
     return make("div", { class: "facts" }, ...parts);
@@ -139,11 +139,11 @@ class Viewer extends HTMLElement {
     this.note.addEventListener("click", () => this.saveRecord());
     stage.addEventListener("pointerdown", (event) => this.drag(event));
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    const alone = document.querySelectorAll("latentedit-viewer").length === 1; // then keys need no click
+    const alone = document.querySelectorAll("latentedit-viewer").length === 1; // then shortcuts work without a click
     const heard = alone ? document : this.shadowRoot;
     heard.addEventListener("keydown", (event) => this.shortcut(event));
     heard.addEventListener("keyup", (event) => event.key.toLowerCase() === "o" && this.original(false));
-    new ResizeObserver(() => this.place()).observe(stage);
+    new ResizeObserver(() => this.layout()).observe(stage);
     new ResizeObserver(() => this.announce()).observe(document.documentElement);
   }
 
@@ -151,20 +151,20 @@ class Viewer extends HTMLElement {
 
   snapped(value, radius) {
     const { strengths } = this.pictures, last = strengths[strengths.length - 1];
-    const near = strengths.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best));
+    const near = strengths.reduce((best, next) => (Math.abs(next - value) < Math.abs(best - value) ? next : best));
     if (Math.abs(near - value) < Math.max(radius, CLOSE)) return near;
     return within(Math.round(100 * value) / 100, strengths[0], last);
   }
 
   stepped(event) {
     const { strengths } = this.pictures, inBox = event.target === this.number;
-    const beside = (sign) => {
-      const further = strengths.filter((one) => sign * (one - this.value) > 1e-9);
+    const rendered = (sign) => {
+      const further = strengths.filter((strength) => sign * (strength - this.value) > 1e-9);
       return further.length ? (sign > 0 ? further[0] : further[further.length - 1]) : this.value;
     };
     const hundredth = (sign) => this.snapped(Math.round(100 * this.value + sign) / 100, CLOSE);
     const moves = {
-      PageUp: () => beside(1), PageDown: () => beside(-1), ArrowUp: () => hundredth(1), ArrowDown: () => hundredth(-1),
+      PageUp: () => rendered(1), PageDown: () => rendered(-1), ArrowUp: () => hundredth(1), ArrowDown: () => hundredth(-1),
       ...(inBox ? {} : {
         ArrowRight: () => hundredth(1), ArrowLeft: () => hundredth(-1),
         Home: () => strengths[0], End: () => strengths[strengths.length - 1],
@@ -180,16 +180,16 @@ class Viewer extends HTMLElement {
     this.slider.value = value;
     if (fill) this.number.value = written(value);
     this.paintEdit(this.pictures.show(value));
-    this.tell();
+    this.showStatus();
   }
 
-  tell() {
-    const { told } = this, { low, high, share } = this.pictures.near(this.value);
-    const nearest = told.frames[share > 0.5 ? high : low];
+  showStatus() {
+    const { view } = this, { low, high, share } = this.pictures.near(this.value);
+    const nearest = view.frames[share > 0.5 ? high : low];
     const parts = [make("span", { class: "quiet" }, "strength"), make("strong", { class: "at" }, written(this.value))];
     if (share) {
-      const [a, b] = [told.frames[low], told.frames[high]];
-      parts.push(make("span", {}, `between ${written(a.strength)} and ${written(b.strength)}: a blend of the two pictures, which the model did not make`));
+      const [a, b] = [view.frames[low], view.frames[high]];
+      parts.push(make("span", {}, `a blend of the images at ${written(a.strength)} and ${written(b.strength)}, not an output of the model`));
       if (a.verdict && b.verdict) parts.push(make("span", { class: "quiet" }, `${written(a.strength)}: ${a.verdict}; ${written(b.strength)}: ${b.verdict}`));
     } else if (nearest.strength === 0) {
       parts.push(make("span", {}, "the original"));
@@ -206,20 +206,20 @@ class Viewer extends HTMLElement {
     this.announce();
   }
 
-  // A page around this one, as that of `latentedit app`, hears where the slider stands and how high this page is.
+  // Report strength and height to an enclosing page, such as that of `latentedit app`.
   announce() {
     if (parent === window) return;
     const height = document.documentElement.offsetHeight;
     parent.postMessage({ latentedit: { strength: this.value, height } }, "*");
   }
 
-  // ---- what is seen
+  // ---- painting
 
   paint(canvas, rgba, box) {
-    canvas.getContext("2d").putImageData(new ImageData(rgba, ...this.told.size), 0, 0, ...box);
+    canvas.getContext("2d").putImageData(new ImageData(rgba, ...this.view.size), 0, 0, ...box);
   }
 
-  // What has changed inside a box: the edit, or its difference from what it is compared with.
+  // Repaint a box of the edited image, or of its difference from the reference.
   paintEdit(box) {
     const { pictures } = this, differs = this.pressed(this.differ);
     this.paint(this.after, differs ? pictures.difference(this.against, box) : pictures.shown, box);
@@ -227,23 +227,23 @@ class Viewer extends HTMLElement {
 
   compare() {
     const index = Number(this.other.value), { pictures } = this;
-    this.against = index ? pictures.whole(pictures.others[index - 1]) : pictures.source;
-    this.tags[0].textContent = index ? this.told.others[index - 1].name : "original";
-    this.paint(this.before, this.against, [0, 0, ...this.told.size]);
+    this.against = index ? pictures.full(pictures.others[index - 1]) : pictures.source;
+    this.tags[0].textContent = index ? this.view.others[index - 1].name : "original";
+    this.paint(this.before, this.against, [0, 0, ...this.view.size]);
     this.repaint();
   }
 
   repaint() {
-    this.paintEdit([0, 0, ...this.told.size]);
-    this.place();
+    this.paintEdit([0, 0, ...this.view.size]);
+    this.layout();
   }
 
-  pressed(one) {
-    return one.getAttribute("aria-pressed") === "true";
+  pressed(node) {
+    return node.getAttribute("aria-pressed") === "true";
   }
 
-  press(one, on = !this.pressed(one)) {
-    one.setAttribute("aria-pressed", on);
+  press(node, on = !this.pressed(node)) {
+    node.setAttribute("aria-pressed", on);
     this.repaint();
   }
 
@@ -251,69 +251,69 @@ class Viewer extends HTMLElement {
     if (this.pressed(this.hold) !== on) this.press(this.hold, on);
   }
 
-  held(one) {
+  held(node) {
     const isKey = (event) => event.key === " " || event.key === "Enter";
-    one.addEventListener("pointerdown", (event) => { one.setPointerCapture(event.pointerId); this.original(true); });
-    for (const name of ["pointerup", "pointercancel", "blur"]) one.addEventListener(name, () => this.original(false));
-    one.addEventListener("keydown", (event) => { if (isKey(event)) { event.preventDefault(); this.original(true); } });
-    one.addEventListener("keyup", (event) => isKey(event) && this.original(false));
-    one.addEventListener("contextmenu", (event) => event.preventDefault());
+    node.addEventListener("pointerdown", (event) => { node.setPointerCapture(event.pointerId); this.original(true); });
+    for (const name of ["pointerup", "pointercancel", "blur"]) node.addEventListener(name, () => this.original(false));
+    node.addEventListener("keydown", (event) => { if (isKey(event)) { event.preventDefault(); this.original(true); } });
+    node.addEventListener("keyup", (event) => isKey(event) && this.original(false));
+    node.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
-  // ---- where it is seen
+  // ---- wipe, zoom and pan
 
   split(share) {
     this.cut = within(share, 0, 1);
     this.wipe.value = Math.round(100 * this.cut);
-    this.place();
+    this.layout();
   }
 
-  // Screen pixels a pixel, and where the picture and what is seen of it lie in the stage.
+  // Screen pixels per image pixel, and the positions of the image and of its visible part in the stage.
   geometry() {
-    const [width, height] = this.told.size, { clientWidth: w, clientHeight: h } = this.stage;
-    const whole = Math.min(w / width, h / height);
-    const scale = Math.min(whole * this.zoom, Math.max(whole, LARGEST));
+    const [width, height] = this.view.size, { clientWidth: w, clientHeight: h } = this.stage;
+    const fitted = Math.min(w / width, h / height);
+    const scale = Math.min(fitted * this.zoom, Math.max(fitted, LARGEST));
     const corner = (size, room, centre) =>
       size * scale <= room + 0.5 ? (room - size * scale) / 2 : within(room / 2 - centre * size * scale, room - size * scale, 0);
     const left = corner(width, w, this.centre[0]), top = corner(height, h, this.centre[1]);
     const seen = [Math.max(0, left), Math.min(w, left + width * scale)];
-    return { whole, scale, left, top, seen, width: width * scale, height: height * scale };
+    return { fitted, scale, left, top, seen, width: width * scale, height: height * scale };
   }
 
-  place() {
-    const { whole, scale, left, top, seen, width, height } = this.geometry();
-    const { plane, bar, stage } = this, whole_edit = this.pressed(this.differ), alone = this.pressed(this.hold);
+  layout() {
+    const { fitted, scale, left, top, seen, width, height } = this.geometry();
+    const { plane, bar, stage } = this, differs = this.pressed(this.differ), alone = this.pressed(this.hold);
     Object.assign(plane.style, { width: `${width}px`, height: `${height}px`, transform: `translate(${left}px, ${top}px)` });
-    const x = seen[0] + this.cut * (seen[1] - seen[0]), at = alone ? width : whole_edit ? 0 : x - left;
+    const x = seen[0] + this.cut * (seen[1] - seen[0]), at = alone ? width : differs ? 0 : x - left;
     this.before.style.clipPath = `inset(0 ${width - at}px 0 0)`;
     this.after.style.clipPath = `inset(0 0 0 ${at}px)`;
     bar.style.transform = `translateX(${x}px)`;
     bar.style.top = `${Math.max(0, top)}px`;
     bar.style.height = `${Math.min(stage.clientHeight, height)}px`;
-    stage.classList.toggle("single", whole_edit || alone);
+    stage.classList.toggle("single", differs || alone);
     stage.classList.toggle("pixels", scale >= PIXELATED && this.zoom > 1);
     stage.classList.toggle("zoomed", this.zoom > 1);
     this.tags[0].style.left = `${seen[0]}px`;
     this.tags[1].style.right = `${stage.clientWidth - seen[1]}px`;
     this.tags.forEach((tag) => (tag.style.top = `${Math.max(0, top)}px`));
-    this.tags[0].hidden = whole_edit && !alone;
+    this.tags[0].hidden = differs && !alone;
     this.tags[1].hidden = alone;
-    this.tags[1].textContent = whole_edit ? `difference ×${GAIN}` : "edit";
+    this.tags[1].textContent = differs ? `difference ×${GAIN}` : "edited";
     this.fit.textContent = this.zoom > 1 ? `${Math.round(100 * scale)} %` : "Fit";
     this.out.disabled = this.zoom <= 1;
-    this.into.disabled = scale >= Math.max(whole, LARGEST) - 1e-6;
+    this.into.disabled = scale >= Math.max(fitted, LARGEST) - 1e-6;
   }
 
-  // Zoom by a factor about a place in the stage, its middle by default; by 0: back to the whole picture.
-  scaled(factor, place = null) {
-    const { whole, scale, left, top } = this.geometry(), { stage } = this, [width, height] = this.told.size;
-    const [x, y] = place ?? [stage.clientWidth / 2, stage.clientHeight / 2];
+  // Zoom by a factor about a point of the stage, by default its centre; 0 fits the image to the stage.
+  scaled(factor, point = null) {
+    const { fitted, scale, left, top } = this.geometry(), { stage } = this, [width, height] = this.view.size;
+    const [x, y] = point ?? [stage.clientWidth / 2, stage.clientHeight / 2];
     const [u, v] = [(x - left) / scale, (y - top) / scale];
-    this.zoom = factor ? within((scale / whole) * factor, 1, Math.max(1, LARGEST / whole)) : 1;
-    const next = whole * this.zoom;
+    this.zoom = factor ? within((scale / fitted) * factor, 1, Math.max(1, LARGEST / fitted)) : 1;
+    const next = fitted * this.zoom;
     this.centre = [(u + (stage.clientWidth / 2 - x) / next) / width, (v + (stage.clientHeight / 2 - y) / next) / height];
     if (this.zoom === 1) this.centre = [0.5, 0.5];
-    this.place();
+    this.layout();
   }
 
   wheel(event) {
@@ -323,7 +323,7 @@ class Viewer extends HTMLElement {
     this.scaled(Math.exp(-event.deltaY / 300), [event.clientX - box.left, event.clientY - box.top]);
   }
 
-  // Near the bar, and everywhere while the whole picture is seen, a drag moves the wipe; else the picture.
+  // A drag moves the wipe, or, in a zoomed image and not near the bar, the image.
   drag(event) {
     if (event.button !== 0 || event.target === this.wipe) return;
     event.preventDefault();
@@ -334,10 +334,10 @@ class Viewer extends HTMLElement {
     const move = (next) => {
       if (wipes) this.split((next.clientX - box.left - seen[0]) / (seen[1] - seen[0]));
       else if (this.zoom > 1) {
-        const [width, height] = this.told.size;
+        const [width, height] = this.view.size;
         this.centre = [this.centre[0] - (next.clientX - x) / (scale * width), this.centre[1] - (next.clientY - y) / (scale * height)];
         [x, y] = [next.clientX, next.clientY];
-        this.place();
+        this.layout();
       }
     };
     this.stage.setPointerCapture(event.pointerId);
@@ -362,32 +362,34 @@ class Viewer extends HTMLElement {
     act();
   }
 
-  // ---- what is kept
+  // ---- saving
 
   get file() {
-    return `${this.told.name}.${fixed(this.value)}`;
+    return `${this.view.name}.${fixed(this.value)}`;
   }
 
-  // What a picture is that was not rendered.
+  // Describes an image that was not rendered.
   get origin() {
-    const { low, high, share } = this.pictures.near(this.value), { frames } = this.told;
-    return share ? `a blend of the pictures at ${written(frames[low].strength)} and ${written(frames[high].strength)}` : "the original";
+    const { low, high, share } = this.pictures.near(this.value), { frames } = this.view;
+    return share ? `a blend of the images at ${written(frames[low].strength)} and ${written(frames[high].strength)}` : "the original";
   }
 
   async savePicture() {
-    const { told } = this, { low, share } = this.pictures.near(this.value);
-    const comment = () => chunk("tEXt", new TextEncoder().encode(`Comment\0${this.origin}`));
-    const own = share ? [comment()] : [bytesOf(told.frames[low].chunks)];
-    const blob = await encode(this.pictures.shown, told.size, told.alpha, [bytesOf(told.profile), ...own]);
+    const { view } = this, { low, share } = this.pictures.near(this.value);
+    const profile = view.profile ? [chunk("iCCP", bytesOf(view.profile))] : [];
+    const own = share
+      ? [chunk("tEXt", new TextEncoder().encode(`Comment\0${this.origin}`))]
+      : view.frames[low].chunks.map(([kind, content]) => chunk(kind, bytesOf(content)));
+    const blob = await encode(this.pictures.shown, view.size, view.alpha, [...profile, ...own]);
     this.save(blob, `${this.file}.png`);
   }
 
   saveRecord() {
-    const { told, file } = this, { low, share } = this.pictures.near(this.value);
-    let text = told.frames[low].record;
+    const { view, file } = this, { low, share } = this.pictures.near(this.value);
+    let text = view.frames[low].record;
     if (share || !text) {
-      const exact = `latentedit replay ${file}.png, with this file beside it, makes the exact one`;
-      const [first, second, third] = told.between;
+      const exact = `latentedit replay ${file}.png, with this file in the same folder, renders the exact image`;
+      const [first, second, third] = view.between;
       text = first + JSON.stringify(`${this.origin}; ${exact}`) + second + this.value + third;
     }
     this.save(new Blob([text], { type: "application/json" }), `${file}.json`);

@@ -1,4 +1,4 @@
-"""Views: an image, the same image edited at several strengths, and what there is to say about each edit."""
+"""Views: an image, the same image edited at several strengths, and the verdict on each edit."""
 
 import dataclasses
 import difflib
@@ -7,7 +7,6 @@ import json
 import math
 import re
 import secrets
-import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,15 +26,15 @@ from latentedit_keep.pictures import pack_chunks
 if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one
     from latentedit.editing.result import EditResult
 
-MOST_UNDO_PIXELS = 600_000  # of images that carry what `undo` needs: it takes about a byte a pixel and strength
+MOST_UNDO_PIXELS = 600_000  # of images that include what `undo` needs, about a byte per pixel and strength
 
-_CONVERTED = "shown and saved in sRGB; the picture has another colour space"
-_PROFILED = "shown without its colour profile, which a saved picture keeps"
+_CONVERTED = "Shown and saved in sRGB; the image has another colour space."
+_PROFILED = "Shown without the image's colour profile; saved images include it."
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _PHRASES = re.compile(r"[^,]+,?\s*")
 _WORDS = re.compile(r"\S+\s*")
-_FRAME_HEIGHT_PX = 680  # in a notebook: image, slider and buttons of a square image at a width of 1,000 px
-_LONG = 5  # from so many words on, a changed phrase is compared word by word
+_FRAME_HEIGHT_PX = 680  # fits a square image, slider and buttons at the 1,000 px width of a notebook
+_LONG = 5  # changed phrases of at least so many words are compared word by word
 _PUNCTUATION = " ,.;:"
 
 
@@ -48,11 +47,10 @@ class Frame:
         image: of the source's size, any mode.
         verdict: a few words, such as "partly done (62 %)"; empty if there is no verdict.
         reason: one clause that explains the verdict.
-        lines: what changed, a line of text each.
-        record: how the image was made. An image saved from the page at this strength carries it, like a file of
-            `EditResult.save`.
-        measures: what the JSON file of an edit says about this strength; part of the record that the page saves.
-        payload: what the saved file carries for `undo`.
+        lines: what changed, one line of text each.
+        record: provenance; included in images saved from the page at this strength, as by `EditResult.save`.
+        measures: measurements at this strength, as in the JSON file of an edit; part of the record that the page saves.
+        payload: data for `undo`, included in saved images.
     """
 
     strength: float
@@ -69,20 +67,19 @@ class Frame:
 class View:
     """An image and its edits as a self-contained HTML page.
 
-    Strength 0 is always the source. Between the strengths of the frames, the page blends the two nearest ones and says
-    so.
+    Strength 0 is always the source. Between two frames the page shows a blend of both, marked as such.
 
     Args:
         source: the original image, any mode.
         frames: one for each strength, in any order.
         title: one line.
-        caption: what the source shows; may be empty.
-        target_caption: what the edit should show; may be empty.
+        caption: source caption; may be empty.
+        target_caption: may be empty.
         name: stem of the files that are saved from the page.
-        others: images to compare the edit with, besides the source, by name, such as "right answer".
+        others: images to compare the edit with, besides the source, by name, such as "ground truth".
         quality: WebP quality from 0 to 100, for pages with many small images; lossless if not given.
-        start: the strength shown first; by default 1, or the strength nearest to it.
-        saves: whether the page can save images and records; False if the page around it does.
+        start: initial strength; by default 1, or the nearest one available.
+        saves: whether the page has buttons that save images and records.
 
     Raises:
         ConfigError: no frames, or a strength that is not finite.
@@ -93,10 +90,10 @@ class View:
 
     source: Image.Image
     frames: Sequence[Frame]
-    title: str = "picture"
+    title: str = "image"
     caption: str = ""
     target_caption: str = ""
-    name: str = "picture"
+    name: str = "image"
     others: Mapping[str, Image.Image] = dataclasses.field(default_factory=dict)
     quality: int | None = None
     start: float | None = None
@@ -104,25 +101,20 @@ class View:
 
     def __post_init__(self) -> None:
         if not self.frames:
-            raise ConfigError("a view needs the picture at one strength at least; got no frames")
-        for frame in self.frames:
-            if not math.isfinite(frame.strength):
-                raise ConfigError(f"the strength of a frame must be a finite number; got {frame.strength}")
+            raise ConfigError("a view needs at least one frame; got none. Give the edited image and its strength")
+        if bad := [frame.strength for frame in self.frames if not math.isfinite(frame.strength)]:
+            raise ConfigError(f"the strength of a frame must be a finite number; got {bad[0]}")
 
     def __repr__(self) -> str:
         return f"<View {self.title[:80]!r}, {len(self.frames)} strengths>"
 
     @property
     def html(self) -> str:
-        """The page.
-
-        Raises:
-            ShapeError: images of different sizes.
-        """
+        """The page; images of different sizes raise a `ShapeError`."""
         return viewer_page(self.data())
 
     def save(self, path: str | Path) -> None:
-        """Write the page; the file appears under its name when it is complete.
+        """Write the page.
 
         Raises:
             OutputError: the file cannot be written.
@@ -144,11 +136,13 @@ class View:
 
     def data(self) -> dict[str, Any]:
         """The argument of `page.viewer_element`: plain values, including every image."""
-        frames = self._by_strength()
-        start = self.start
+        by_strength = {float(frame.strength): frame for frame in self.frames}
+        source = by_strength.get(0.0, Frame(strength=0.0, image=self.source))
+        by_strength[0.0] = dataclasses.replace(source, image=self.source)
+        frames, start = [by_strength[strength] for strength in sorted(by_strength)], self.start
         if start is None:  # an edit rather than the source, and a positive strength rather than a negative
-            start = min((frame.strength for frame in frames), key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
-        images = [shown(one) for one in (self.source, *(frame.image for frame in frames), *self.others.values())]
+            start = min((frame.strength for frame in frames), key=lambda s: (s == 0, s < 0, abs(abs(s) - 1)))
+        images = [shown(image) for image in (self.source, *(frame.image for frame in frames), *self.others.values())]
         converted = images[0] is not self.source
         (source, *layers), made = layers_of(images, quality=self.quality)
         exact = made["size"] == self.source.size and self.quality is None and not converted
@@ -156,32 +150,26 @@ class View:
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
         return {
             "title": self.title,
-            "name": _NOT_IN_NAMES.sub("_", self.name).strip("._") or "picture",
+            "name": _NOT_IN_NAMES.sub("_", self.name).strip("._") or "image",
             **made,
             "notes": [*made["notes"], *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
             "captions": words if self.caption or self.target_caption else [],
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
-            "profile": in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
+            "profile": in_base64(b"icc\0\0" + zlib.compress(profile, 9)) if profile else "",
             "start": start,
             "saves": self.saves,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
 
-    def _by_strength(self) -> list[Frame]:
-        """One frame a strength, in rising order, including the source."""
-        frames = {float(frame.strength): frame for frame in self.frames}
-        frames[0.0] = dataclasses.replace(frames.get(0.0, Frame(strength=0.0, image=self.source)), image=self.source)
-        return [frames[strength] for strength in sorted(frames)]
-
 
 def view(results: "EditResult | Sequence[EditResult]", title: str | None = None) -> View:
-    """The image of one edit, or of one change at several strengths, as an interactive page.
+    """One edit, or one change at several strengths, as an interactive page.
 
     Args:
-        results: of `edit`, or one image's results of `sweep`.
-        title: one line; by default the image's name and the change.
+        results: a result of `edit`, or the results of `sweep` for one image.
+        title: one line; by default the name of the image and the change.
 
     Raises:
         ConfigError: no results, or results of several images.
@@ -191,15 +179,15 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
     """
     results = list(results) if isinstance(results, Sequence) else [results]
     if not results:
-        raise ConfigError("a view shows at least one result; got none")
+        raise ConfigError("a view needs at least one result; got none")
     first, count = results[0], len({result.record.picture.fingerprint for result in results})
     if count > 1:
-        raise ConfigError(f"a view shows one picture; got results of {count}. Make one of each")
-    name = first.record.picture.name or "picture"
+        raise ConfigError(f"a view shows one image; got results of {count}. Make a view for each")
+    name = first.record.picture.name or "image"
     change = ", ".join(changed_phrases(first.caption, first.target_caption)[1]) if first.target_caption else ""
-    begun = [result.image for result in results if result.strength == 0]  # not the source after an earlier edit
+    unedited = [result.image for result in results if result.strength == 0]  # differs from the source of a second edit
     return View(
-        source=begun[0] if begun else first.source,
+        source=unedited[0] if unedited else first.source,
         frames=tuple(_frame_of(result) for result in results),
         title=title if title is not None else f"{name}: {change}" if change else name,
         caption=first.caption,
@@ -212,13 +200,12 @@ def kept_view(result: KeepResult) -> View:
     """Original, editor's image and result of `keep`."""
     source = result.original.image
     edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
-    lines = (*result.lines, *result.doubts)
     return View(
         source=source,
-        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=lines)],
-        title=result.original.name or "picture",
-        name=Path(result.original.name or "picture").stem,
-        others={"editor's picture": edited, "mask": result.mask.convert(source.mode)},
+        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=(*result.lines, *result.doubts))],
+        title=result.original.name or "image",
+        name=Path(result.original.name or "image").stem,
+        others={"editor's image": edited, "mask": result.mask.convert(source.mode)},
     )
 
 
@@ -231,7 +218,7 @@ def _frame_of(result: "EditResult") -> Frame:
         reason=result.verdict.reason,
         lines=(*(result.read_changes or ()), effect.size_text, effect.rest_text),
         record=result.record,
-        # Seconds and memory differ from run to run; without them equal edits give equal pages.
+        # Without seconds and memory, which differ from run to run, equal edits give equal pages.
         measures={name: value for name, value in result.measures.items() if name != "cost"},
         payload=result.undo_data if result.image.width * result.image.height <= MOST_UNDO_PIXELS else None,
     )
@@ -247,12 +234,12 @@ def _frame_data(frame: Frame, layer: Mapping[str, Any], *, exact: bool) -> dict[
         "reason": frame.reason,
         "lines": frame.lines,
         "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
-        "chunks": in_base64(_record_chunks(frame)) if exact else "",
+        "chunks": _record_chunks(frame) if exact else [],
     }
 
 
 def _blend_record(record: RunRecord | None) -> list[str]:
-    """The JSON record of a blend in three parts; the page inserts what was blended, and the strength."""
+    """The JSON record of a blend in three parts; the page inserts a description and the strength between them."""
     if record is None:
         return []
     mark = secrets.token_hex(16)
@@ -261,17 +248,10 @@ def _blend_record(record: RunRecord | None) -> list[str]:
     return json.dumps(content, ensure_ascii=False, indent=1).split(f'"{mark}"')
 
 
-def _record_chunks(frame: Frame) -> bytes:
-    """Record and payload as PNG chunks, like those of `save_image`."""
-    if frame.record is None:
-        return b""
-    info = pack_chunks(frame.record.to_json(), frame.payload)
-    return b"".join(_chunk(kind, content) for kind, content, *_ in info.chunks)
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    """A PNG chunk: length, kind, content and checksum."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+def _record_chunks(frame: Frame) -> list[tuple[str, str]]:
+    """Record and payload as PNG chunks like those of `save_image`: type and content."""
+    info = None if frame.record is None else pack_chunks(frame.record.to_json(), frame.payload)
+    return [(kind.decode(), in_base64(content)) for kind, content, *_ in info.chunks] if info else []
 
 
 def _marked(source: str, target: str) -> tuple[list[list[str | bool]], list[list[str | bool]]]:

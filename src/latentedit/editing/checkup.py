@@ -36,7 +36,7 @@ class Check:
     """What one check found, whether the model passes, a remedy where it does not, wall time and memory."""
 
     name: str
-    found: str
+    text: str
     ok: bool
     cure: str = ""
     seconds: float = 0.0
@@ -58,14 +58,14 @@ def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterato
         started = time.perf_counter()
         try:
             with torch.no_grad():
-                found, ok, cure = check()
+                text, ok, cure = check()
         except torch.cuda.OutOfMemoryError:
-            found, ok, cure = "too little memory", False, "Load it with another placement or dtype"
+            text, ok, cure = "too little memory", False, "Load it with another placement or dtype"
         except (LatentEditError, RuntimeError) as error:
-            found, ok, cure = " ".join(str(error).split()), False, _PRECISION
+            text, ok, cure = " ".join(str(error).split()), False, _PRECISION
         yield Check(
             name=check.__name__,
-            found=found,
+            text=text,
             ok=ok,
             cure="" if ok else cure,
             seconds=time.perf_counter() - started,
@@ -132,8 +132,8 @@ class _Trial:
         product = jacobian.matvec(along)
         differences = VelocityJacobian(self._model, z, s, self._condition, mode="finite_difference").matvec(along)
         error = _relative(product, differences)
-        found = jacobian.note or f"{jacobian.mode} mode, {error:.2g} from central differences"
-        return found, error <= MOST_DERIVATIVE_ERROR, _PRECISION
+        text = jacobian.note or f"{jacobian.mode} mode, {error:.2g} from central differences"
+        return text, error <= MOST_DERIVATIVE_ERROR, _PRECISION
 
     def edit(self) -> tuple[str, bool, str]:
         """An edit of the image by text."""
@@ -142,7 +142,13 @@ class _Trial:
         (image,) = to_images(self._picture)
         editor = FlowEdit.from_dict({**stored_settings("flowedit", self._model), "steps": STEPS})
         result = verbs.edit(
-            self._model, image, to=TARGET, caption=CAPTION, method=editor, local=False, progress=self._progress
+            self._model,
+            image,
+            prompt=TARGET,
+            source_prompt=CAPTION,
+            method=editor,
+            auto_mask=False,
+            progress=self._progress,
         )
         share = result.effect.changed_share
         cure = "Try a stronger guidance, or check its text encoders"
@@ -159,7 +165,7 @@ class _Trial:
         return (1 - LEVEL) * self._z + LEVEL * noise, torch.full((1,), LEVEL).to(self._z)
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def _relative(value: Tensor, expected: Tensor) -> float:
     """The norm of the difference relative to that of the expected; infinite where either is not finite."""
-    error = float((found - expected).norm() / expected.norm().clamp_min(torch.finfo(torch.float32).tiny))
+    error = float((value - expected).norm() / expected.norm().clamp_min(torch.finfo(torch.float32).tiny))
     return error if math.isfinite(error) else math.inf

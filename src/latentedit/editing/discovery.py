@@ -1,7 +1,7 @@
-"""Discovered directions: those of a local basis, walked in both signs, named by what they change, and calibrated.
+"""Discovered directions: those of a local basis, applied in both signs, named by what they change, and calibrated.
 
-Random directions are the control. A discovered direction can be transported to another picture, where it is walked,
-named and calibrated anew. A discovery is written as a folder: directions, a sheet of them, and all measurements.
+Random directions are the control. A discovered direction can be transported to another image, where it is applied,
+named and calibrated again. A discovery is written as a folder: directions, a sheet of them, and all measurements.
 """
 
 import contextlib
@@ -26,14 +26,15 @@ from latentedit.core.files.reading import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
+from latentedit.directions.preserve import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editors.judge import Judge
-from latentedit.editors.local_change import local_change
 from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
-from latentedit.geometry.transport import DAMPING, Carried, feature_of, transport
+from latentedit.geometry.transport import DAMPING, Carried, feature_of
+from latentedit.geometry.transport import transport as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
 from latentedit.latents.joint import JointLatent
@@ -85,21 +86,21 @@ class Discovery:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TransportResult:
-    """A direction at the picture to which it was carried."""
+    """A direction at the image to which it was transported."""
 
     basis: LocalBasis  # of that picture, of which the direction is made
     carried: Carried  # at unit length
-    found: DiscoveredDirection
+    discovered: DiscoveredDirection
 
 
 @torch.no_grad()
 def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
-    """Try every direction of a basis in both signs, and random ones; name what they change.
+    """Apply every direction of a basis in both signs, and random ones; name what they change.
 
     Cost:
-        For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two ways back a round
-        of at most `walks.ROUNDS`, and four more; four for each random one of equal length; and the judge's evaluations
-        of the pictures that the basis made.
+        For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two integrations in
+        each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length; and the judge's
+        evaluations of the images along the basis.
     """
     backbone = basis.latent.backbone
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
@@ -108,9 +109,11 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
             basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
         )
         controls, what = _random_directions(basis), "random directions"
-        lengths = torch.tensor([one.probe.length for one in directions[: len(controls)]], dtype=torch.float64)
+        lengths = torch.tensor(
+            [direction.probe.length for direction in directions[: len(controls)]], dtype=torch.float64
+        )
         equal_length = probe_directions(walk, controls, lengths, what=what)
-        equal_effect = probe_directions(walk, controls, step_lengths(walk, controls).length, what=what)
+        equal_effect = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
         evaluations, seconds = meter.read()
     return Discovery(
         basis=basis,
@@ -122,7 +125,7 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
 
 
 @torch.no_grad()
-def transport_to(
+def transport(
     direction: Direction,
     latent: JointLatent,
     *,
@@ -132,10 +135,25 @@ def transport_to(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> TransportResult:
-    """Carry a direction to a picture, by a basis of a rank at the direction's site and level; see `transport`.
+    """Transport a direction to another image, by a local basis there at the direction's site and level.
 
-    The basis is taken under the direction's prompt, or under the picture's own caption if the direction was found under
-    the caption of its picture. It costs `local_basis` and one direction in `discover`.
+    The basis has the direction's prompt, or the caption of the image if the direction was found with the caption of its
+    own image. See `geometry.transport`.
+
+    Args:
+        direction: from `discover`.
+        latent: the other image.
+        rank: of the basis.
+        inverse: weight by inverse singular values.
+        damping: share of the largest singular value below which directions are damped.
+        seed: random seed.
+        progress: called after each step.
+
+    Raises:
+        ConfigError: a direction without a feature, or of another model.
+
+    Cost:
+        `local_basis`, and one direction of `discover`.
     """
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
@@ -153,14 +171,14 @@ def transport_to(
         seed=seed,
         progress=progress,
     )
-    carried = transport(direction, basis, inverse=inverse, damping=damping, step=1.0)
-    (found,) = discover_along(
+    carried = transport_unit(direction, basis, inverse=inverse, damping=damping, step=1.0)
+    (discovered,) = discover_along(
         basis,
         carried.direction.z * clean_share(basis.level),
-        lambda _, step: transport(direction, basis, inverse=inverse, damping=damping, step=step).direction,
+        lambda _, step: transport_unit(direction, basis, inverse=inverse, damping=damping, step=step).direction,
         progress=progress,
     )
-    return TransportResult(basis=basis, carried=carried, found=found)
+    return TransportResult(basis=basis, carried=carried, discovered=discovered)
 
 
 def discover_along(
@@ -172,9 +190,9 @@ def discover_along(
 ) -> tuple[DiscoveredDirection, ...]:
     """Unit directions at a basis, each scaled to the effect, named, calibrated and made by ``direction_at``."""
     if not basis.latent.frames:
-        raise ConfigError("the basis was taken at bare latents; directions are discovered on a picture. Encode one")
+        raise ConfigError("the basis has no image; directions are discovered on an image. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
-    probes = probe_directions(walk, units, step_lengths(walk, units).length, what="edits")
+    probes = probe_directions(walk, units, step_lengths(walk, units), what="edits")
     damages = _damage(basis, probes)
     return tuple(
         _finished(basis, direction_at(index, probe.length), probe, damage)
@@ -287,7 +305,7 @@ def check_folder(folder: Path) -> None:
         strangers = sorted({path.name for path in folder.iterdir()} - _listed(folder))
         if strangers:
             raise OutputError(
-                f"The folder {folder} is neither empty nor an earlier discovery: it holds {strangers[0]!r}. "
+                f"The folder {folder} is neither empty nor an earlier discovery: it contains {strangers[0]!r}. "
                 "Choose another folder"
             )
     elif folder.exists():
@@ -303,8 +321,8 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
     hidden = target.with_name(f".{secrets.token_hex(8)}")
     try:
         hidden.mkdir()
-        for one, name in zip(discovery.directions, file_names(discovery), strict=True):
-            save_direction(one.direction, hidden / name)
+        for discovered, name in zip(discovery.directions, file_names(discovery), strict=True):
+            save_direction(discovered.direction, hidden / name)
         title = f"{facts['record']['picture']['name'] or 'picture'}: {len(discovery.directions)} directions"
         save_image(draw_discovery(discovery, title=title), hidden / SHEET)
         write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))
@@ -319,24 +337,24 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
 
 
 def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
-    """One direction a row: its name and measurements, then the picture moved by -2, -1, 0, 1 and 2 steps."""
+    """One direction a row: its name and measurements, then the image at -2, -1, 0, 1 and 2 steps along it."""
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     images: list[Image.Image] = []
-    for found in discovery.directions:
-        pictures = dict(zip(SCALES, found.probe.pictures, strict=True))
-        pictures[0.0] = basis.latent.frames[0].pixels.to(found.probe.pictures)
+    for discovered in discovery.directions:
+        pictures = dict(zip(SCALES, discovered.probe.pictures, strict=True))
+        pictures[0.0] = basis.latent.frames[0].pixels.to(discovered.probe.pictures)
         images += to_images(torch.stack([pictures[scale] for scale in scales]))
-    labels = [f"{scale:+g}" if scale else "the picture" for scale in scales] * len(discovery.directions)
+    labels = [f"{scale:+g}" if scale else "original" for scale in scales] * len(discovery.directions)
     return draw_grid(
         images,
         labels,
         columns=len(scales),
         title=title,
         lines=(
-            f"site {basis.site}, level {basis.level:.2f}, under {basis.prompt or 'no text'}",
-            f"+1 and -1 change the clean latent by {EFFECT:g} (root mean square; latents have variance 1)",
+            f"site {basis.site}, noise level {basis.level:.2f}, prompt: {basis.prompt or 'none'}",
+            f"steps of +1 and -1 change the clean latent by {EFFECT:g} (RMS; latents have unit variance)",
         ),
-        beside=[_description(discovery, index) for index in range(len(discovery.directions))],
+        row_texts=[_description(discovery, index) for index in range(len(discovery.directions))],
         panel_px=_PANEL_PX,
     )
 
@@ -354,8 +372,8 @@ def _description(discovery: Discovery, index: int) -> str:
 def file_names(discovery: Discovery) -> list[str]:
     """One a direction: its number and its name."""
     names: list[str] = []
-    for index, one in enumerate(discovery.directions, start=1):
-        words = re.sub(r"[^a-z0-9]+", "-", one.probe.meaning.name.lower()).strip("-")
+    for index, discovered in enumerate(discovery.directions, start=1):
+        words = re.sub(r"[^a-z0-9]+", "-", discovered.probe.meaning.name.lower()).strip("-")
         names.append(f"{index:02d}-{words[:_NAME_LETTERS].strip('-')}.safetensors")
     return names
 
@@ -415,12 +433,12 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
 
 
 def _direction_facts(discovery: Discovery, index: int, file: str) -> dict[str, Any]:
-    one = discovery.directions[index]
-    calibration = one.direction.calibration
+    discovered = discovery.directions[index]
+    calibration = discovered.direction.calibration
     return {
         "file": file,
-        "fingerprint": one.direction.fingerprint,
-        **_probe_facts(one.probe),
+        "fingerprint": discovered.direction.fingerprint,
+        **_probe_facts(discovered.probe),
         "singular_value": float(discovery.basis.singular_values[index]),
         "residual": float(discovery.basis.residuals[index]),
         "sound": None if calibration is None else (calibration.lowest, calibration.highest),

@@ -1,4 +1,4 @@
-"""Make a result again from its record, and name what is not as it was."""
+"""Reproduce a result from its record, and list what has changed since."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Any
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
+from latentedit.core.renaming import accepts_old_names
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
-from latentedit.editing.manipulation import SEARCHED, search_of, seed_of
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import Session
+from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
@@ -24,90 +24,86 @@ from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord,
 from latentedit.models.base import Backbone
 
 
+@accepts_old_names
 def replay(
     record: RunRecord,
     model: Backbone,
-    picture: PictureLike,
+    image: PictureLike,
     *,
     directions: Sequence[Direction] = (),
     mask: MaskLike | None = None,
-    beside: Sequence[PictureLike] = (),
+    references: Sequence[PictureLike] = (),
     progress: Progress | None = None,
 ) -> list[EditResult]:
-    """Make a result again, one for each strength of its record.
+    """Reproduce a result: one for each strength of its record.
 
     Args:
         record: of the result.
         model: the record's model.
-        picture: the source image; its name does not matter, the new record has the old one's.
+        image: the source image; its name does not matter, the new record has the old one's.
         directions: those that came from files.
         mask: the mask of the edit, if any.
-        beside: the reference images of the edit, in their order.
+        references: the reference images of the edit, in their order.
         progress: called after each step.
 
     Raises:
         ConfigError: another image, mask or model than the record's, other reference images, a missing direction, or
-            settings that the editor does not take.
-        ImageError: a file that is no image, or a mask that does not fit it.
+            settings that the editor does not have.
+        ImageError: a file that is not an image, or a mask that does not fit it.
     """
-    opened = _named(picture, record.picture)
-    record.check_picture(opened)
+    source = _named(image, record.picture)
+    record.check_picture(source)
     if model.fingerprint != record.model.fingerprint:
         raise ConfigError(
             f"{model.name!r} ({model.fingerprint}) is not the model of the record, {record.model.name!r} "
             f"({record.model.fingerprint}). Name that model with `model`"
         )
-    (frame,) = fit_all(model, [opened], mask=mask)
+    (frame,) = fit_all(model, [source], mask=mask)
     if mask_fingerprint(frame.allowed) != record.picture.mask:
         if record.picture.mask is None:
-            raise ConfigError("a mask is given, and none was used. Leave `mask` out")
-        problem = "a mask was used, and none is given" if mask is None else "this is another mask than was used"
-        raise ConfigError(f"{problem}. Give the one that was used with `mask`")
-    if [open_picture(one).fingerprint for one in beside] != [one.fingerprint for one in record.beside]:
-        names = ", ".join(repr(one.name) for one in record.beside) or "none"
+            raise ConfigError("the edit used no mask, but one was given. Leave `mask` out")
+        problem = "the edit used a mask, but none was given" if mask is None else "the edit used another mask"
+        raise ConfigError(f"{problem}. Give the original one with `mask`")
+    if [open_picture(item).fingerprint for item in references] != [old.fingerprint for old in record.beside]:
+        names = ", ".join(repr(old.name) for old in record.beside) or "none"
         raise ConfigError(
-            f"the pictures that the model saw beside this one are {names}; got {len(beside)}, and not those. Give them "
-            "in their order with `beside`"
+            f"the reference images of the edit were {names}; got {len(references)} others. Give them in their order "
+            "with `references`"
         )
-    references = [_named(one, known) for one, known in zip(beside, record.beside, strict=True)]
-    found = {direction.fingerprint: direction for direction in directions}
-    return _again(record, _latent_before(record, model, frame, references, found), found, progress)
+    named = [_named(item, old) for item, old in zip(references, record.beside, strict=True)]
+    loaded = {direction.fingerprint: direction for direction in directions}
+    return _again(record, _latent_before(record, model, frame, named, loaded), loaded, progress)
 
 
 def differences(record: RunRecord, now: RunRecord) -> list[str]:
     """What changed since the record was written: versions, machine, directions; one clause each."""
-    was, are = record.versions, now.versions
-    changes = [(name, was.get(name, "not there"), are.get(name, "not there")) for name in sorted({*was, *are})]
-    changes.append(("the network's dtype", record.model.dtype, now.model.dtype))
-    changes.append(("the device", record.model.device, now.model.device))
-    found = [f"{what} was {before}, is {after}" for what, before, after in changes if before != after]
-    pairs = zip(record.directions, now.directions, strict=False)
-    return found + [
-        f"direction {index} was {before.fingerprint}, is found as {after.fingerprint}"
-        for index, (before, after) in enumerate(pairs, start=1)
-        if before.fingerprint != after.fingerprint
-    ]
+    old, new = record.versions, now.versions
+    changes = [(name, old.get(name, "none"), new.get(name, "none")) for name in sorted({*old, *new})]
+    changes += [("dtype", record.model.dtype, now.model.dtype), ("device", record.model.device, now.model.device)]
+    pairs = enumerate(zip(record.directions, now.directions, strict=False), start=1)
+    changes += [(f"direction {index}", before.fingerprint, after.fingerprint) for index, (before, after) in pairs]
+    return [f"{name} changed: {before} -> {after}" for name, before, after in changes if before != after]
 
 
-def _named(picture: PictureLike, record: PictureRecord) -> Picture:
-    """The image under the name that the record has for it."""
-    return dataclasses.replace(open_picture(picture), path=Path(record.name) if record.name else None)
+def _named(image: PictureLike, record: PictureRecord) -> Picture:
+    """The image under its name in the record."""
+    return dataclasses.replace(open_picture(image), path=Path(record.name) if record.name else None)
 
 
 def _latent_before(
-    record: RunRecord, model: Backbone, frame: Frame, beside: Sequence[Picture], found: dict[str, Direction]
+    record: RunRecord, model: Backbone, frame: Frame, references: Sequence[Picture], directions: dict[str, Direction]
 ) -> JointLatent:
-    """The latent of the image as the edit met it: encoded, and moved by the edits before."""
+    """The latent of the image before the edit: encoded, and moved by earlier edits."""
     if record.before is not None:
-        latent = _latent_before(record.before, model, frame, beside, found)
-        return _again(record.before, latent, found, None)[0].latent
+        latent = _latent_before(record.before, model, frame, references, directions)
+        return _again(record.before, latent, directions, None)[0].latent
     return check_familiarity(
-        encode_frames(model, [frame], caption=record.caption, instructed=record.instructed, beside=beside)
+        encode_frames(model, [frame], source_prompt=record.caption, instructed=record.instructed, references=references)
     )
 
 
 def _again(
-    record: RunRecord, latent: JointLatent, found: dict[str, Direction], progress: Progress | None
+    record: RunRecord, latent: JointLatent, directions: dict[str, Direction], progress: Progress | None
 ) -> list[EditResult]:
     kind = editor_class(record.method)
     if record.directions:
@@ -116,15 +112,15 @@ def _again(
         editor = kind.from_dict(record.settings)
     except (TypeError, KeyError, IndexError) as error:
         raise ConfigError(
-            f"the record has settings that {record.method!r} does not take. Edit the picture again"
+            f"the record has settings that {record.method!r} does not have. Edit the picture again"
         ) from error
-    wanted: dict[str, Any] = {"to": record.target_caption}
+    target: dict[str, Any] = {"prompt": record.target_caption}
     if isinstance(editor, EIM) and record.directions:
-        directions = [_direction(one, latent, editor, found, progress) for one in record.directions]
-        wanted = {"direction": tuple(directions), "strength": tuple(one.strength for one in record.directions)}
+        along = [_direction(row, latent, editor, directions, progress) for row in record.directions]
+        target = {"direction": tuple(along), "strength": tuple(row.strength for row in record.directions)}
     elif record.instructed:
-        wanted = {"instruction": (record.target_caption,)}
-    request = EditRequest(method=editor, mixing=record.mixing, local=record.local, seed=record.seed, **wanted)
+        target = {"instruction": (record.target_caption,)}
+    request = EditRequest(method=editor, combine=record.mixing, auto_mask=record.local, seed=record.seed, **target)
     return [row[0] for row in Session(latent).run(request, record.strengths, progress=progress)]
 
 
@@ -132,22 +128,19 @@ def _direction(
     record: DirectionRecord,
     latent: JointLatent,
     editor: EIM,
-    found: dict[str, Direction],
+    directions: dict[str, Direction],
     progress: Progress | None,
 ) -> Direction:
-    """The direction that came from a file or an earlier edit, or else identified again."""
-    if record.fingerprint in found:
-        return found[record.fingerprint]
+    """The direction from a file or an earlier edit, otherwise identified again."""
+    if record.fingerprint in directions:
+        return directions[record.fingerprint]
     if record.given:
-        raise ConfigError(
-            f"the direction {record.fingerprint} was not found on this picture, and no file of that fingerprint was "
-            "given. Give its file with `directions`"
-        )
+        raise ConfigError(f"the direction {record.fingerprint} came from a file. Give that file with `directions`")
     seed, targets = seed_of(record.settings), (record.target_caption,)
     target = embed_targets(latent, targets)
     if record.method == SEARCHED:
         direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:
         direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
-    found[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
-    return found[record.fingerprint]
+    directions[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
+    return directions[record.fingerprint]

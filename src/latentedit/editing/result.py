@@ -15,15 +15,15 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost, Meter, peak_bytes
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.directions.preserve import local_change
 from latentedit.directions.text import change_words, changed_phrases
 from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
-from latentedit.editing.outputs import OutputFile, beside_file, write_together
+from latentedit.editing.outputs import OutputFile, json_file, write_together
 from latentedit.editing.undo import difference
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
-from latentedit.editors.local_change import local_change
 from latentedit.latents.captions.base import AttributeReader, captioner_for, one_line
 from latentedit.latents.familiarity import Familiarity
 from latentedit.latents.joint import JointLatent
@@ -38,7 +38,7 @@ CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more tha
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What an edit did to an image, measured on 8-bit pixels at its own size.
+    """The effect of an edit on an image, measured on 8-bit pixels at its own size.
 
     Args:
         changed_share: share of pixels of which a colour channel moved by more than 8/255, in [0, 1].
@@ -57,14 +57,14 @@ class Effect:
     @property
     def size_text(self) -> str:
         """Share of the pixels that changed, and by how much."""
-        return f"{100 * self.changed_share:.1f} % of the pixels changed, by {100 * self.change_rms:.0f} % of full scale"
+        return f"{100 * self.changed_share:.1f} % of pixels changed, RMS change {100 * self.change_rms:.0f} %"
 
     @property
     def rest_text(self) -> str:
         """Agreement of the other pixels."""
         if math.isinf(self.rest_psnr_db):
-            return "every other pixel as it was"
-        return f"the rest of the picture agrees to {self.rest_psnr_db:.0f} dB"
+            return "every other pixel is unchanged"
+        return f"rest of the image: {self.rest_psnr_db:.0f} dB PSNR"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,10 +111,10 @@ class EditResult:
         return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}>"
 
     def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
-        """Write the edited image and a JSON file beside it, and more; all of the files or none.
+        """Write the edited image and a JSON file next to it, and more; all of the files or none.
 
         Args:
-            path: of the image; a PNG carries its record, and what `undo` needs.
+            path: of the image; a PNG contains its record, and the data for `undo`.
             sheet: optional file with source, edited image and difference side by side.
             view: optional HTML page that shows the edit in a browser (see `view`).
 
@@ -126,7 +126,7 @@ class EditResult:
         text, payload = self.record.to_json(), self.undo_data
         files: list[OutputFile] = [
             (Path(path), lambda file: save_image(self.image, file, record=text, payload=payload)),
-            beside_file(path, self.record, [self.measures]),
+            json_file(path, self.record, [self.measures]),
         ]
         if sheet is not None:
             files += self._sheet_files(sheet)
@@ -144,12 +144,7 @@ class EditResult:
         return dataclasses.replace(measure_effect(self.source, read_image(path)), read_before=before, read_after=after)
 
     def save_sheet(self, path: str | Path) -> None:
-        """Write source, edited image and difference side by side with the captions, and a JSON file beside it.
-
-        Raises:
-            OutputError: a file that cannot be written, or whose JSON file belongs to another program.
-            ConfigError: more edits in the latent than a record holds.
-        """
+        """Write source, edited image and difference side by side, and a JSON file next to it; errors as `save`."""
         write_together(self._sheet_files(path))
 
     def undo(self) -> Image.Image:
@@ -180,7 +175,7 @@ class EditResult:
 
     @property
     def measures(self) -> dict[str, Any]:
-        """What the JSON file beside an image says of one strength."""
+        """The measurements of one strength in the JSON file of an image."""
         names = ("strength", "verdict", "knowledge", "effect", "cost", "notes")
         return {name: getattr(self, name) for name in names}
 
@@ -191,13 +186,13 @@ class EditResult:
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
         change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
-        title = f"{record.picture.name or 'picture'}: {change or 'strength'} {self.strength:g}"
+        title = f"{record.picture.name or 'image'}: {change or 'edit'}, strength {self.strength:g}"
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
             save_image(draw_sheet(self.source, self.image, title=title, lines=lines), file, record=text)
 
-        return [(Path(path), write), beside_file(path, record, [self.measures])]
+        return [(Path(path), write), json_file(path, record, [self.measures])]
 
     @property
     def caption_lines(self) -> tuple[str, ...]:
@@ -207,23 +202,21 @@ class EditResult:
 
 
 def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
-    """Write images by strength as a sheet or a page, and a JSON file beside it; both or neither.
-
-    Raises:
-        OutputError: a file that cannot be written, or whose JSON file belongs to another program.
-        ConfigError: more edits in the latent than a record holds.
-    """
+    """Write images by strength as a sheet or a page, and a JSON file next to it; errors as `EditResult.save`."""
     first, strengths = results[0], tuple(float(result.strength) for result in results)
     record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
     text = record.to_json()
 
     def write(file: Path) -> None:
-        labels = [f"{result.strength:.2f}\n{result.verdict.label}" for result in results]
-        images, title = [result.image for result in results], record.picture.name or "picture"
+        verdicts = [result.verdict.label if result.strength else "unchanged" for result in results]
+        labels = [
+            f"{strength:.2f}\n" + text.replace(" (", "\n(") for strength, text in zip(strengths, verdicts, strict=True)
+        ]
+        images, title = [result.image for result in results], record.picture.name or "image"
         save_image(draw_sweep(images, labels, title=title, lines=first.caption_lines), file, record=text)
 
     sheet = _view_file(results, path) if is_page(path) else (Path(path), write)
-    write_together([sheet, beside_file(path, record, [result.measures for result in results])])
+    write_together([sheet, json_file(path, record, [result.measures for result in results])])
 
 
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
@@ -236,19 +229,19 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
     if source.size != edited.size:
         raise ShapeError(f"pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
     seen = shown(source), shown(edited)
-    count, moved, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
+    count, change, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
     for strip in strips(source.size):
-        before, after = (np.asarray(one.crop(strip).convert("RGB"), dtype=np.int32) for one in seen)
+        before, after = (np.asarray(image.crop(strip).convert("RGB"), dtype=np.int32) for image in seen)
         squares = (after - before) ** 2
         changed = squares.max(axis=2) > CHANGED_LEVELS**2
         count += int(changed.sum())
-        moved += int(squares[changed].sum(dtype=np.int64))
+        change += int(squares[changed].sum(dtype=np.int64))
         rest += int(squares.sum(dtype=np.int64))
-    rest, pixels = rest - moved, source.width * source.height
+    rest, pixels = rest - change, source.width * source.height
     error = rest / (3 * (pixels - count)) / 255**2 if rest else 0.0
     return Effect(
         changed_share=count / pixels,
-        change_rms=math.sqrt(moved / (3 * count)) / 255 if count else 0.0,
+        change_rms=math.sqrt(change / (3 * count)) / 255 if count else 0.0,
         rest_psnr_db=-10 * math.log10(error) if error > 0 else math.inf,
     )
 
@@ -285,7 +278,7 @@ def measured(
         seconds=seconds / shares,
         peak_bytes=peak,
         verdict_evaluations=judging.evaluations / shares,
-        guard_evaluations=sum(one.evaluations for one in latent.knowledge) / shares,
+        guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
     )
     source, *edited = _readings(latent, changes)
     results: list[list[EditResult]] = []
@@ -348,23 +341,23 @@ def _following(
     latent: JointLatent, target: Condition, step: StrengthResult, index: int, record: RunRecord
 ) -> JointLatent:
     """The latent of an edited image, to go on from there or back."""
-    one, caption = slice(index, index + 1), record.caption
-    condition = latent.condition[one] + (target[one] - latent.condition[one]) * step.strength
+    row, caption = slice(index, index + 1), record.caption
+    condition = latent.condition[row] + (target[row] - latent.condition[row]) * step.strength
     if condition.reference is not None:  # what comes next starts from no change of the image as it is now
-        condition = dataclasses.replace(latent.condition[one], reference=(step.z[one], *condition.reference[1:]))
+        condition = dataclasses.replace(latent.condition[row], reference=(step.z[row], *condition.reference[1:]))
     elif step.strength > 0 and record.target_caption:  # away from the target the image does not show it
         caption = record.target_caption
     return JointLatent(
         backbone=latent.backbone,
-        z=step.z[one],
+        z=step.z[row],
         condition=condition,
         captions=(caption,),
-        frames=latent.frames[one],
-        start=(latent.z if latent.start is None else latent.start)[one],
-        decoded=None if latent.decoded is None else latent.decoded[one],
-        knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[one]),
+        frames=latent.frames[row],
+        start=(latent.z if latent.start is None else latent.start)[row],
+        decoded=None if latent.decoded is None else latent.decoded[row],
+        knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[row]),
         provenance=record,
-        beside=latent.beside,
+        references=latent.references,
     )
 
 

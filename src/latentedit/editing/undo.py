@@ -1,11 +1,11 @@
-"""The way back from an edited image to the image before.
+"""Undo: from an edited image to the original.
 
-A PNG that `EditResult.save` wrote carries the difference between its source and its own pixels, modulo 256. The sum of
+A PNG that `EditResult.save` wrote contains the difference between its source and its own pixels, modulo 256. The sum of
 the two is the source, bit for bit and without a model.
 
 Without that, an edit by a direction is ``y = x + F(x)`` with ``F(x) = D(E(x) + d) - D(E(x))``, E and D the codec and d
-the displacement, and x is the fixed point of ``x -> y - F(x)``. A few rounds look for it, each through the codec and
-without the network, from where -d leads from y, ``y + D(E(y) - d) - D(E(y))``. Derived here.
+the displacement, and x is the fixed point of ``x -> y - F(x)``. A few rounds approach it, each through the codec and
+without the network, starting from ``y + D(E(y) - d) - D(E(y))``. Derived here.
 """
 
 import io
@@ -16,10 +16,11 @@ from PIL import Image, ImageChops
 
 from latentedit.core.errors import FileFormatError, ImageError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
+from latentedit.core.renaming import accepts_old_names
 from latentedit.directions.direction import Direction
+from latentedit.directions.preserve import local_change
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
-from latentedit.editors.local_change import local_change
 from latentedit.editors.registry import localizes
 from latentedit.latents.encode import fit_all
 from latentedit.latents.pictures import Picture
@@ -36,14 +37,14 @@ def undo(path: str | Path) -> Image.Image:
     resolution and copyright. Palettes and deeper colours are not read, and so do not come back.
 
     Raises:
-        ImageError: no image.
-        FileFormatError: a file that does not carry the difference, or a damaged one, or pixels that were changed since.
+        ImageError: not an image.
+        FileFormatError: a file without the difference, or a damaged one, or pixels that were changed since.
     """
     payload = read_chunks(path)[1]
     if payload is None:
         raise FileFormatError(
-            f"{path} does not carry the picture before; only an edited PNG as latentedit wrote it does. Undo with the "
-            "direction that was applied (`direction`)"
+            f"{path} does not contain the original; only a PNG as latentedit wrote it does. Give the direction that "
+            "was applied with `direction`"
         )
     return undo_stored(Picture.open(path), payload)
 
@@ -63,11 +64,11 @@ def undo_stored(picture: Picture, payload: bytes) -> Image.Image:
     tensors, about = unpack(payload, name, allowed=("difference",))
     if about.get("picture") != picture.fingerprint:
         raise FileFormatError(
-            f"the pixels of {name} were changed since latentedit wrote it. Take the file as it was, or undo with the "
-            "direction's file"
+            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "
+            "direction that was applied with `direction`"
         )
     damaged = FileFormatError(
-        f"the difference to the picture before is damaged in {name}. Undo with the direction's file"
+        f"the difference to the original in {name} is damaged. Give the direction that was applied with `direction`"
     )
     try:
         missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
@@ -80,38 +81,39 @@ def undo_stored(picture: Picture, payload: bytes) -> Image.Image:
     return image
 
 
+@accepts_old_names
 @torch.no_grad()
 def undo_direction(
-    model: Backbone, picture: Picture, direction: Direction, *, strength: float = 1.0, local: bool | None = None
+    model: Backbone, image: Picture, direction: Direction, *, strength: float = 1.0, auto_mask: bool | None = None
 ) -> Image.Image:
-    """The image before an edit by a direction, from nothing but the edited pixels.
+    """The image before an edit by a direction, from the edited pixels alone.
 
     Args:
         model: that made the edit.
-        picture: the edited image.
+        image: the edited image.
         direction: of the edit; one, for one image.
         strength: of the edit.
-        local: the edit kept its change to where it is strong; by default what suits the model, as in edits.
+        auto_mask: whether the edit was restricted to an automatic mask; by default as stored for the model.
 
     Raises:
-        ConfigError: a direction of another model, or a strength that is no finite number.
+        ConfigError: a direction of another model, or a strength that is not a finite number.
         ShapeError: a direction of several images, or of another shape.
 
     Cost:
         No network evaluation; ``ROUNDS + 1`` encodings and twice as many decodings.
     """
     check_strength(strength)
-    local = localizes(EIM, model) if local is None else local
+    auto_mask = localizes(EIM, model) if auto_mask is None else auto_mask
     direction.check_model(model.name, model.fingerprint)
-    edited, guess = fit_all(model, [picture])[0], picture
+    edited, guess = fit_all(model, [image])[0], image
     for back in (True, *[False] * ROUNDS):
-        seen = guess.fit(model.capabilities, region=edited.region)
-        z = model.encode(seen.pixels[None].to(model.device, model.dtype))
+        frame = guess.fit(model.capabilities, region=edited.region)
+        z = model.encode(frame.pixels[None].to(model.device, model.dtype))
         if direction.z.shape != z.shape:
             raise ShapeError(
                 f"the direction does not fit latents of shape {list(z.shape)}; got one of {list(direction.z.shape)}"
             )
-        far = model.decode(z + (-strength if back else strength) * direction.z.to(z))
-        change = model.decode(z) - far if back else far - model.decode(z)
-        guess = Picture.from_image(edited.restore(-(local_change(change) if local else change)[0]))
+        target = model.decode(z + (-strength if back else strength) * direction.z.to(z))
+        change = model.decode(z) - target if back else target - model.decode(z)
+        guess = Picture.from_image(edited.restore(-(local_change(change) if auto_mask else change)[0]))
     return guess.image

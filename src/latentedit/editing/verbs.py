@@ -1,15 +1,18 @@
-"""The front door: encode, identify, manipulate, edit. Everything below runs without gradients."""
+"""The main functions: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, overload
 
 import torch
+from PIL import Image
+from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.composition import check_mixing
+from latentedit.core.renaming import accepts_old_names
+from latentedit.directions.composition import check_combine
 from latentedit.directions.direction import Direction, found_under_no_text, load_direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
@@ -27,14 +30,16 @@ from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
 
-PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths that the preview of a direction shows
+PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 
+@accepts_old_names
 def identify(latent: JointLatent, **options: Unpack[IdentifyOptions]) -> Direction:
     """Find the direction from the captions of images to another text; see `Session.identify`."""
     return Session(latent).identify(**options)
 
 
+@accepts_old_names
 def manipulate(
     latent: JointLatent,
     direction: Direction | Sequence[Direction],
@@ -44,7 +49,7 @@ def manipulate(
 ) -> EditResult:
     """Move one image along a direction, or along several at once; see `Session.manipulate`.
 
-    A `Session` keeps what it finds out for the next strength, and takes several images.
+    A `Session` takes several images, and caches what the next strength needs.
 
     Raises:
         ConfigError: as `Session.manipulate`, or several images.
@@ -52,6 +57,7 @@ def manipulate(
     return _session_of_one(latent).manipulate(direction, strength=strength, **options)[0]
 
 
+@accepts_old_names
 def sweep(
     latent: JointLatent,
     direction: Direction | Sequence[Direction] | None = None,
@@ -68,36 +74,36 @@ def sweep(
 
     Example:
         sweep(latent, glasses, strengths=[0, 0.5, 1])
-        sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1])
+        sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
     """
     return _session_of_one(latent).sweep(direction, strengths=strengths, **options)[0]
 
 
-class _EditOptions(TypedDict, total=False):
-    """Options of `edit` for one image and for several alike."""
+class _EditOptions(TypedDict, total=False, extra_items=Any):
+    """Arguments of `edit` for one image and for several alike; others are settings of the editor."""
 
     change: ChangeLike | Sequence[ChangeLike] | None
     instruction: str | Sequence[str] | None
-    direction: Direction | Sequence[Direction | Path] | None
+    direction: Direction | Path | Sequence[Direction | Path] | None
     captioner: str | Captioner | None
-    beside: Sequence[PictureLike]
+    references: Sequence[PictureLike]
     mask: MaskLike | None
     strength: float | Sequence[float]
     method: str | Editor | None
-    mixing: Mixing
-    local: bool | None
+    combine: Mixing
+    auto_mask: bool | None
     seed: int
-    anyway: bool
-    progress: Progress | None
+    force: bool
 
 
 @overload
 def edit(
     model: Backbone,
-    picture: PictureLike,
+    image: PictureLike,
     *,
-    to: str | None = None,
-    caption: str | None = None,
+    prompt: str | None = None,
+    source_prompt: str | None = None,
+    progress: Progress | None = None,
     **options: Unpack[_EditOptions],
 ) -> EditResult: ...
 
@@ -105,63 +111,67 @@ def edit(
 @overload
 def edit(
     model: Backbone,
-    picture: list[PictureLike] | list[str] | list[Path] | tuple[PictureLike, ...],
+    image: list[PictureLike] | list[str] | list[Path] | list[Image.Image] | tuple[PictureLike, ...],
     *,
-    to: str | Sequence[str] | None = None,
-    caption: str | Sequence[str] | None = None,
+    prompt: str | Sequence[str] | None = None,
+    source_prompt: str | Sequence[str] | None = None,
+    progress: Progress | None = None,
     **options: Unpack[_EditOptions],
 ) -> list[EditResult]: ...
 
 
+@accepts_old_names
 def edit(
     model: Backbone,
-    picture: PictureLike | Sequence[PictureLike],
+    image: PictureLike | Sequence[PictureLike],
     *,
-    to: str | Sequence[str] | None = None,
-    caption: str | Sequence[str] | None = None,
+    prompt: str | Sequence[str] | None = None,
+    source_prompt: str | Sequence[str] | None = None,
+    progress: Progress | None = None,
     **options: Unpack[_EditOptions],
 ) -> EditResult | list[EditResult]:
     """Edit images as ``latentedit edit`` does.
 
     Args:
         model: the model.
-        picture: one image, or a list; a list runs as one batch for each size that the model needs.
-        to: as for `EditRequest`.
-        caption: likewise.
-        options: ``progress``, called after each step, and the other arguments of `EditRequest`; its tuples may be given
-            as one value or as any sequence.
+        image: one, or a list; a list runs as one batch for each size that the model needs.
+        prompt: target caption, as in `EditRequest`.
+        source_prompt: source caption, as in `EditRequest`.
+        progress: called after each step.
+        options: the other arguments of `EditRequest`, whose tuples may be given as one value or as any sequence. Other
+            names are settings of the editor, such as ``num_inference_steps`` and ``guidance_scale``.
 
     Returns:
         One result, or a list in the order of the images.
 
     Raises:
-        LatentEditError: any input that makes no sense, in words for the user.
+        LatentEditError: invalid input, with the remedy.
+
+    Example:
+        edit(model, "me.png", change="=> glasses", method="flowedit", num_inference_steps=20, guidance_scale=3)
     """
-    progress = options.pop("progress", None)
-    request = EditRequest.of(to=to, caption=caption, **options)
-    if isinstance(picture, PictureLike):
-        return edit_pictures(model, [picture], request, progress=progress)[0]
-    return edit_pictures(model, picture, request, progress=progress)
+    request = EditRequest.of(prompt=prompt, source_prompt=source_prompt, **options)
+    if isinstance(image, PictureLike):
+        return edit_pictures(model, [image], request, progress=progress)[0]
+    return edit_pictures(model, image, request, progress=progress)
 
 
 def edit_pictures(
     model: Backbone, pictures: Sequence[PictureLike], request: EditRequest, *, progress: Progress | None = None
 ) -> list[EditResult]:
     """`run` at the request's own strength: one result per image."""
-    return [made for (made,) in run(model, pictures, request, progress=progress)]
+    return [result for (result,) in run(model, pictures, request, progress=progress)]
 
 
 def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
-    """The request with the files of its directions read; with a model, on its device."""
-    check_mixing(request.mixing)
-    read: list[Direction] = []
-    for one in request.direction:
-        direction = load_direction(one) if isinstance(one, Path) else one
-        if model is not None:
+    """The request with its direction files loaded; with a model, on its device."""
+    check_combine(request.combine)
+    directions = [load_direction(item) if isinstance(item, Path) else item for item in request.direction]
+    if model is not None:
+        for direction in directions:
             direction.check_model(model.name, model.fingerprint)
-            direction = direction.to(model.device)
-        read.append(direction)
-    return dataclasses.replace(request, direction=tuple(read))
+        directions = [direction.to(model.device) for direction in directions]
+    return dataclasses.replace(request, direction=tuple(directions))
 
 
 @torch.no_grad()
@@ -176,33 +186,33 @@ def run(
     """Encode images of any sizes and perform a request on them (see `Session.run`): per image one result per strength.
 
     Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
-    image: what suits them depends on the images.
+    image, because they depend on the image.
     """
-    request.check_wanted()
+    request.check_target()
     request = read_directions(request, model)
     opened = [open_picture(picture) for picture in pictures]
-    captions = None if request.caption is None else one_each(request.caption, len(opened), "caption")
-    to = None if request.to is None else one_each(request.to, len(opened), "target caption")
+    captions = None if request.source_prompt is None else one_each(request.source_prompt, len(opened), "caption")
+    targets = None if request.prompt is None else one_each(request.prompt, len(opened), "target caption")
     frames = fit_all(model, opened, mask=request.mask)
     unread = not request.instructed and request.captioner is None and captioner_for(model) is None
     if captions is None and unread and found_under_no_text(request.loaded):
         captions = ("",) * len(opened)
-    apart, groups = composes(request, model), dict[Any, list[int]]()
+    singly, groups = composes(request, model), dict[Any, list[int]]()
     for index, frame in enumerate(frames):
-        groups.setdefault(index if apart else frame.pixels.shape, []).append(index)
+        groups.setdefault(index if singly else frame.pixels.shape, []).append(index)
     results: dict[int, list[EditResult]] = {}
     for group in groups.values():
         latent = encode_frames(
             model,
             [frames[index] for index in group],
-            caption=None if captions is None else [captions[index] for index in group],
+            source_prompt=None if captions is None else [captions[index] for index in group],
             captioner=request.captioner,
             instructed=request.instructed,
-            beside=request.beside,
+            references=request.references,
         )
-        own = dataclasses.replace(request, to=None if to is None else tuple(to[index] for index in group))
-        rows = Session(guarded(latent, anyway=request.anyway)).run(own, strengths, progress=progress)
-        results |= {index: [row[place] for row in rows] for place, index in enumerate(group)}
+        own = dataclasses.replace(request, prompt=None if targets is None else tuple(targets[index] for index in group))
+        rows = Session(guarded(latent, force=request.force)).run(own, strengths, progress=progress)
+        results |= {index: [row[item] for row in rows] for item, index in enumerate(group)}
     return [results[index] for index in range(len(opened))]
 
 

@@ -39,8 +39,8 @@ class StrengthResult:
     notes: tuple[str, ...] = ()
 
 
+# The settings of editors that are weights of classifier-free guidance.
 GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
-"""The settings of editors that are weights of classifier-free guidance."""
 
 
 def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Editor(abc.ABC):
     """Its name in the registry, on the command line and in records."""
 
     localizes: ClassVar[bool] = False
-    """Its change gets an automatic soft mask (`editors.local_change`) unless the user says otherwise."""
+    """Its change gets an automatic soft mask (`directions.preserve`) unless the user says otherwise."""
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -86,7 +86,7 @@ class Editor(abc.ABC):
 
     @abc.abstractmethod
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Network evaluations a picture of an edit at one strength; 0 at strength 0, which does nothing."""
+        """Network evaluations per picture of an edit at one strength; 0 at strength 0, which does nothing."""
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
@@ -103,7 +103,7 @@ class Editor(abc.ABC):
         seed: Seed,
         progress: Progress | None,
     ) -> list[StrengthResult]:
-        """One result a strength; as `_edit`, which it calls for each."""
+        """One result per strength; as `_edit`, which it calls for each."""
         return [
             StrengthResult(
                 z=self._edit(latent, target, strength=strength, seed=seed, progress=progress), strength=strength
@@ -124,16 +124,16 @@ class Editor(abc.ABC):
 
         Args:
             latent: encoded pictures with their captions.
-            target: target text, one or one a picture.
+            target: target text, one or one per picture.
             strengths: 0 is the picture itself, 1 the full change; negative and larger values where the editor allows.
-            seed: random seed: one, whose noise all pictures share, or one a picture.
+            seed: random seed: one, whose noise all pictures share, or one per picture.
 
         Returns:
-            One result a strength, in their order.
+            One result per strength, in their order.
 
         Raises:
             ConfigError: a strength that is not a finite number, or that this editor refuses.
-            ShapeError: neither one target nor one a picture.
+            ShapeError: neither one target nor one per picture.
 
         Cost:
             ``evaluations(latent, strength=strength)`` a picture and strength, less what the strengths share.
@@ -142,9 +142,9 @@ class Editor(abc.ABC):
             check_strength(strength)
         target = target.expand(len(latent))
         moving = [float(strength) for strength in strengths if strength != 0]
-        moved = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
+        results = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
         return [
-            next(moved) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
+            next(results) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
             for strength in strengths
         ]
 

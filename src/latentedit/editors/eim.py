@@ -1,4 +1,4 @@
-"""The method of this library: a direction found from the text, and a slider along it."""
+"""The method of this library: a direction identified from the text, and a slider along it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class EIM(Editor):
         search: how the direction is identified.
         arm: which part of the joint latent moves; see `Slider`.
         level: how far up the text and joint arms go, in (0, 1].
-        steps: of the model's whole grid for those arms.
+        steps: of the model's full grid for those arms.
     """
 
     name: ClassVar[str] = "eim"

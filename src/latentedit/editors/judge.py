@@ -18,7 +18,7 @@ loss(z, c0, reference z) / loss(x, c0, reference x)``.
 The share measures the effect of every method. Verdicts report it within [0, 1]: below 0.05 the change is not done, from
 0.75 on it is done, and between them it is partly done.
 
-Where the target text is the source text, as it is for directions without words, there is no margin, and no share. Then
+Where the target text is the source text, as it is for directions without words, there is no margin and no share. Then
 a picture counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of
 about 1) and is not damaged.
 """
@@ -36,11 +36,10 @@ from latentedit.core.condition import Condition
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.distillation import texts_differ
-from latentedit.latents.denoising import denoising_losses
-from latentedit.latents.familiarity import Familiarity
+from latentedit.latents.familiarity import Familiarity, denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import ModelSettings
+from latentedit.models.model_settings import ModelSettings
 
 Word = Literal["not done", "partly done", "done", "changed", "damaged", "not known"]
 
@@ -51,7 +50,7 @@ class Verdict:
 
     Args:
         word: "not done", "partly done" or "done"; "changed" where the direction has no words to measure it by;
-            "damaged"; "not known" where the model does not know the picture.
+            "damaged"; "not known" for a picture that is unfamiliar to the model.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
         remedy: what to adjust; empty where nothing is wrong.
@@ -76,7 +75,7 @@ class Verdict:
         return f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
 
     def on(self, familiarity: Familiarity) -> "Verdict":
-        """The verdict on an image of this familiarity; that on a known one stays as it is."""
+        """The verdict on an image of this familiarity; unchanged for a known image."""
         if familiarity.state == "known" or self.word in ("not done", "damaged"):
             return self
         if familiarity.state == "doubtful":
@@ -88,33 +87,26 @@ class Verdict:
 
 @settings
 class Judge:
-    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge").
+    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge")."""
 
-    Args:
-        level: noise level of the losses, in (0, 1): where the model decides what a picture shows.
-        pairs: antithetic pairs of noises.
-        least_share: share of the requested strength below which more strength is advised.
-        damage: residual from which a picture counts as damaged.
-    """
-
-    level: Level = 0.7
-    pairs: Count = 1
-    least_share: Level = 0.5
-    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0
+    level: Level = 0.7  # noise level of the losses: where the model decides what a picture shows
+    pairs: Count = 1  # antithetic pairs of noises
+    least_share: Level = 0.5  # share of the requested strength below which more strength is advised
+    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0  # residual from which a picture counts as damaged
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
-        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.calibrations`)."""
+        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.model_settings`)."""
         return from_plain(cls, ModelSettings.of(backbone).judge)
 
     def evaluations(self, latent: JointLatent) -> int:
-        """Network evaluations a latent of `least_loss` under two texts."""
+        """Network evaluations per latent of `least_loss` under two texts."""
         return 2 * self.pairs * (1 if latent.instructed else 2)
 
     def losses(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
-        """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations a latent and text."""
+        """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations per latent and text."""
         return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def least_loss(
@@ -139,18 +131,10 @@ class Judge:
         seed: Seed,
         before: Float[Tensor, "2 b"] | None = None,
     ) -> list[Verdict]:
-        """One verdict a picture.
+        """One verdict per picture on edited latents z; ``before`` are the losses of the pictures, if already computed.
 
-        Args:
-            latent: the pictures before.
-            target: target text, one a picture.
-            z: the clean latents after.
-            strength: the requested one.
-            before: the losses of the pictures themselves, if already computed.
-
-        Cost:
-            ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something moved,
-            ``2 pairs`` more on an instruction-tuned model.
+        It costs ``4 pairs`` evaluations per picture for the losses before, and as many for those after where something
+        moved, ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone
         before = self.losses(backbone, latent.z, texts, seed=seed) if before is None else before
@@ -158,26 +142,26 @@ class Judge:
         seen = latent.instructed and z is not latent.z
         least = self.least_loss(backbone, z, texts, seed=seed) if seen else after.amin(0)
         residuals = least / before[0].clamp_min(1e-30)
-        moved = (z - latent.z).flatten(1).square().mean(1).sqrt()
+        distances = (z - latent.z).flatten(1).square().mean(1).sqrt()
         worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
-        rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), moved.tolist(), worded, strict=True)
+        rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), distances.tolist(), worded, strict=True)
         return [
             self._verdict(b, a, residual, m > 0, strength) if has_words else self._wordless(residual, m, strength)
             for b, a, residual, m, has_words in rows
         ]
 
-    def _wordless(self, residual: float, moved: float, strength: float) -> Verdict:
-        if strength == 0 or moved == 0 or residual > self.damage:
-            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, moved > 0, strength)
-        reason = f"the latent moved by {moved:.2f} of its scale"
-        if moved >= _LEAST_MOVE:
+    def _wordless(self, residual: float, distance: float, strength: float) -> Verdict:
+        if strength == 0 or distance == 0 or residual > self.damage:
+            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, distance > 0, strength)
+        reason = f"the latent moved by {distance:.2f} of its scale"
+        if distance >= _LEAST_MOVE:
             return Verdict(word="changed", reason=reason, residual=residual)
         return Verdict(
             word="not done", reason=f"{reason}, too little to see", remedy="more strength", residual=residual
         )
 
     def _verdict(
-        self, before: list[float], after: list[float], residual: float, moved: bool, strength: float
+        self, before: list[float], after: list[float], residual: float, changed: bool, strength: float
     ) -> Verdict:
         margin = before[0] - before[1]
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
@@ -187,7 +171,7 @@ class Judge:
         if residual > self.damage:
             reason = f"off-manifold residual {residual:.1f} x the source's"
             return verdict(word="damaged", reason=reason, remedy="less strength")
-        if not moved:
+        if not changed:
             reason = "the two captions mean the same to the model"
             return verdict(word="not done", share=0.0, reason=reason, remedy="name what should change")
         margin /= max(before[0], 1e-30)
@@ -208,14 +192,9 @@ class Judge:
         return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)
 
 
+# Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts.
 _FAINT = 0.01
-"""Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts."""
-
-_PARTLY = 0.05
-"""Share from which a change is partly done."""
-
-_DONE = 0.75
-"""Share from which a change is done."""
-
+_PARTLY = 0.05  # share from which a change is partly done
+_DONE = 0.75  # share from which a change is done
+# Root mean square displacement of the clean latent from which a picture without words counts as changed.
 _LEAST_MOVE = 0.05
-"""Root mean square displacement of the clean latent from which a picture without words counts as changed."""

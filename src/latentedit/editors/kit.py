@@ -20,26 +20,17 @@ from latentedit.models.guidance import GuidedField
 
 Item = TypeVar("Item")
 
-Latents = Float[Tensor, "b *latent"]
-"""A batch of latents."""
-
-LevelBatch = Float[Tensor, " b"]
-"""The noise level of each latent of a batch."""
+Latents = Float[Tensor, "b *latent"]  # a batch of latents
+LevelBatch = Float[Tensor, " b"]  # the noise level of each latent of a batch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edit:
-    """The arguments of `Editor.edit` at one strength that is not 0, and what most methods compute from them.
+    """The arguments of `Editor.edit` at one strength that is not 0, and what most methods compute from them."""
 
-    Args:
-        name: of the editor; names its progress and its stream of noise.
-        latent: the pictures, under the source text c0.
-        target: the target text c1, one a picture.
-    """
-
-    name: str
-    latent: JointLatent
-    target: Condition
+    name: str  # of the editor, its progress and its stream of noise
+    latent: JointLatent  # the pictures, under the source text c0
+    target: Condition  # the target text c1, one per picture
     strength: float
     seed: Seed
     progress: Progress | None
@@ -110,10 +101,8 @@ class Baseline(Editor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Latents:
-        name = self.name
-        return self._move(
-            Edit(name=name, latent=latent, target=target, strength=strength, seed=seed, progress=progress)
-        )
+        edit = Edit(name=self.name, latent=latent, target=target, strength=strength, seed=seed, progress=progress)
+        return self._move(edit)
 
     def _move(self, edit: Edit) -> Latents:
         """The edited latents."""
@@ -125,14 +114,10 @@ class PathEditor(Baseline):
     """An editor whose cost depends on the number of steps of the model's grid below its level.
 
     Subclasses write `_cost`, or `evaluations` where the cost depends on more.
-
-    Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
     """
 
-    level: Level = 0.9
-    steps: Count = 28
+    level: Level = 0.9  # where the path starts
+    steps: Count = 28  # of the model's full grid; an edit walks the part below ``level``
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """Network evaluations for the steps of this model's grid below ``level``."""
@@ -143,7 +128,7 @@ class PathEditor(Baseline):
         return editor._cost(self._path(latent).steps)
 
     def _cost(self, k: int) -> int:
-        """Network evaluations a picture of an edit in k steps, on a model with classifier-free guidance."""
+        """Network evaluations per picture of an edit in k steps, on a model with classifier-free guidance."""
         raise NotImplementedError(f"the editor {self.name!r} has neither _cost nor evaluations")
 
     def _path(self, latent: JointLatent) -> LevelGrid:

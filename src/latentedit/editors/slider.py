@@ -25,20 +25,16 @@ from latentedit.latents.joint import JointLatent
 
 Arm = Literal["image", "text", "joint"]
 
-WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Scales at which the effect is measured for strengths between 0 and 1."""
-
+WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)  # scales at which the effect is measured for strengths between 0 and 1
+# Further scales that are measured for strengths above 1; strengths are clamped to the last.
 BEYOND = (1.25, 1.5, 2.0, 3.0)
-"""Further scales that are measured for strengths above 1; strengths are clamped to the last."""
 
+# Scales that are measured for negative strengths; strengths are clamped to the first.
 BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
-"""Scales that are measured for negative strengths; strengths are clamped to the first."""
 
+# Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged.
 _SAFE = 0.9
-"""Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged."""
-
-ROWS = 64
-"""Most latents that move in one batch, so that a sweep fits into memory."""
+ROWS = 64  # most latents that move in one batch, so that a sweep fits into memory
 
 
 def check_arm(arm: str) -> Arm:
@@ -50,7 +46,7 @@ def check_arm(arm: str) -> Arm:
 
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Slider:
-    """Pictures, a direction for all or one a picture, and the way along it.
+    """Pictures, a direction for all or one per picture, and the way along it.
 
     - image: ``z + scale * d``. Its effect is the scale.
     - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
@@ -72,21 +68,21 @@ class Slider:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        self._moved: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
+        self._latents: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
         check_arm(self.arm)
         self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
         self.direction.condition.expand(len(self.latent))
-        shape, wanted = list(self.direction.z.shape), list(self.latent.z.shape)
-        if shape[1:] != wanted[1:] or shape[0] not in (1, wanted[0]):
+        shape, expected = list(self.direction.z.shape), list(self.latent.z.shape)
+        if shape[1:] != expected[1:] or shape[0] not in (1, expected[0]):
             raise ShapeError(
-                f"the direction does not fit latents of shape {wanted}; got one of {shape}. Make it on pictures of "
+                f"the direction does not fit latents of shape {expected}; got one of {shape}. Make it on pictures of "
                 "these proportions, or crop the picture"
             )
 
     def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
         """Clean latents at raw scales of the direction, in batches.
 
-        The text and joint arms take one evaluation a step below ``level`` for each scale and picture, and as many for
+        The text and joint arms take one evaluation per step below ``level`` for each scale and picture, and as many for
         each picture, once, for the inversion.
         """
         latent, z, count = self.latent, self.latent.z, len(self.latent)
@@ -108,7 +104,7 @@ class Slider:
         return torch.cat(parts).unflatten(0, (len(factors), count))
 
     def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
-        """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them shares of its effect.
+        """Pictures at strengths: 0 is the picture, 1 the full direction, and between them shares of its effect.
 
         Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``. Each
         costs ``evaluations(...)``, less what earlier ones have measured.
@@ -122,14 +118,14 @@ class Slider:
         limits = [self._limit(strength) for strength in strengths]
         scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
         moving = [index for index, strength in enumerate(strengths) if strength != 0]
-        moved = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
+        edited = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
         return [
-            result(z=moved.get(index, self.latent.z), strength=strength, limit=limits[index])
+            result(z=edited.get(index, self.latent.z), strength=strength, limit=limits[index])
             for index, strength in enumerate(strengths)
         ]
 
     def evaluations(self, strength: float) -> int:
-        """Network evaluations a picture of the first ``edit([strength])``."""
+        """Network evaluations per picture of the first ``edit([strength])``."""
         if strength == 0:
             return 0
         walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
@@ -166,10 +162,10 @@ class Slider:
 
     def _at(self, scales: tuple[float, ...]) -> Float[Tensor, "k b *latent"]:
         """Clean latents at scales, computed once for each set of scales."""
-        if scales not in self._moved:
+        if scales not in self._latents:
             column = torch.tensor(scales, dtype=torch.float64)[:, None]
-            self._moved[scales] = self.move(column.expand(-1, len(self.latent)))
-        return self._moved[scales]
+            self._latents[scales] = self.move(column.expand(-1, len(self.latent)))
+        return self._latents[scales]
 
     @functools.cached_property
     def _source_loss(self) -> Float[Tensor, " b"]:
@@ -213,8 +209,8 @@ class Slider:
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
         """Scales from 0 to 1, and below and beyond, with the effect of each on each picture."""
         sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
-        moved = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
-        return tuple(itertools.chain(*sets)), measure_effect(moved, self._at(WITHIN)[-1] - self.latent.z)
+        delta = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
+        return tuple(itertools.chain(*sets)), measure_effect(delta, self._at(WITHIN)[-1] - self.latent.z)
 
     def _curve(self, strength: float) -> EffectCurve:
         scales, effects = self._effects(below=strength < 0, beyond=strength > 1)

@@ -5,7 +5,7 @@ the full change that the clean latent makes, along that change,
 
     effect(a) = <z(a) - x, u> / <u, u>        u = z(1) - x,
 
-so it is 0 at scale 0 and 1 at scale 1 by definition. A *strength* is a wanted effect; the curve between the measured
+so it is 0 at scale 0 and 1 at scale 1 by definition. A *strength* is a requested effect; the curve between the measured
 scales is monotone, and is inverted.
 """
 
@@ -22,9 +22,9 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.linalg import to_float64
 
 
-def measure_effect(z: Float[Tensor, "k b *latent"], whole: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
-    """The effects of displacements ``z(a) - x`` of the clean latent; all are 0 where u, the whole, is zero."""
-    flat = to_float64(whole).flatten(1)
+def measure_effect(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
+    """The effects of displacements ``z(a) - x`` of the clean latent; all are 0 where u, the full change, is zero."""
+    flat = to_float64(full).flatten(1)
     length = flat.square().sum(1)
     along = (to_float64(z).flatten(2) * flat).sum(2)
     return torch.where(length > 0, along / length.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
@@ -53,11 +53,11 @@ class EffectCurve:
             raise ShapeError(f"{len(self.scales)} scales take one row of effects each; got {len(self.effects)}")
 
     def scale(self, strength: float | Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The scale whose effect is the strength, one a picture; an end of the curve where no scale reaches it."""
+        """The scale whose effect is the strength, one per picture; an end of the curve where no scale reaches it."""
         return self._read(strength, backwards=True)
 
     def effect(self, scale: float | Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The fitted effect of a scale, one a picture."""
+        """The fitted effect of a scale, one per picture."""
         return self._read(scale, backwards=False)
 
     def _read(self, at: float | Float[Tensor, " b"], *, backwards: bool) -> Tensor:
@@ -68,7 +68,7 @@ class EffectCurve:
 
     def _read_picture(self, measured: np.ndarray, at: float, backwards: bool) -> float:
         scales, effects = np.asarray(self.scales), isotonic_regression(measured).x
-        # A flat stretch has no inverse: its middle stands for it. Effects that differ by rounding alone count as flat,
+        # A flat stretch has no inverse, so its middle is used. Effects that differ by rounding alone count as flat,
         # too: a cubic cannot climb a step of no width.
         levels, group = np.unique(effects.round(12), return_inverse=True)
         if len(levels) < 2:
@@ -91,5 +91,4 @@ def _solve(rising: PchipInterpolator, values: np.ndarray, value: float) -> float
     return start + (low + high) / 2
 
 
-_HALVINGS = 54
-"""Bisections of a piece, down to the last bit of a float64."""
+_HALVINGS = 54  # bisections of a piece, down to the last bit of a float64

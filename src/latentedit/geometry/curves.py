@@ -192,7 +192,7 @@ class _Search:
         across = float(torch.linalg.vector_norm(curve[-1] - curve[0])) / (len(curve) - 1)
         walked = torch.linalg.vector_norm(curve.diff(dim=0).flatten(1), dim=1).mean()
         self._unit = across or float(walked) or 1.0
-        self._moved = torch.zeros_like(curve[1:-1]).requires_grad_()
+        self._offsets = torch.zeros_like(curve[1:-1]).requires_grad_()
         self.best, self.spent, self.slope = curve.clone(), 0, float("inf")
         self.least = self._scale = 1.0
 
@@ -204,9 +204,9 @@ class _Search:
         return self._scale
 
     def run(self) -> None:
-        size = self._moved.numel() ** 0.5
+        size = self._offsets.numel() ** 0.5
         optimizer = torch.optim.LBFGS(
-            [self._moved],
+            [self._offsets],
             max_iter=self._steps,
             max_eval=self._steps,
             tolerance_grad=_SETTLED / size,  # of the largest entry, so of the norm as well
@@ -218,14 +218,14 @@ class _Search:
             optimizer.step(self._closure)
 
     def _closure(self) -> float:
-        moved = self._moved
-        inner = self._curve[1:-1] + self._unit * moved
+        offsets = self._offsets
+        inner = self._curve[1:-1] + self._unit * offsets
         energy = self._energy(inner)
-        (moved.grad,) = torch.autograd.grad(energy / self._scale, moved)
+        (offsets.grad,) = torch.autograd.grad(energy / self._scale, offsets)
         self.spent += 1
         value = float(energy.detach())
         if value <= self.least:
-            self.least, self.slope = value, float(torch.linalg.vector_norm(moved.grad))
+            self.least, self.slope = value, float(torch.linalg.vector_norm(offsets.grad))
             self.best[1:-1] = inner.detach()
         if self._progress is not None:
             self._progress("shortest curve", min(self.spent, self._steps), self._steps)

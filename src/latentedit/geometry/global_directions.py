@@ -1,7 +1,7 @@
 """Global directions: the mean of the local bases of several pictures in feature space, pulled back to each picture.
 
 The latents of two pictures have nothing in common that could be averaged; their features do. So the mean is taken of
-changes of the feature, and a picture's own basis tells which displacement of its latent makes such a change.
+changes of the feature, and a picture's own basis gives the displacement of its latent that makes such a change.
 """
 
 import dataclasses
@@ -64,8 +64,7 @@ class GlobalDirections(MeanDirections):
         It stores its change of the feature there: the part of u inside the picture's tangent space.
         """
         if not 0 <= index < len(self):
-            raise ConfigError(f"there is no direction {index}: the last one is {len(self) - 1}")
-        basis.check_not_projected()
+            raise ConfigError(f"there is no direction {index}: the last is {len(self) - 1}")
         backbone = basis.latent.backbone
         if backbone.fingerprint != self.model_fingerprint:
             raise ConfigError(
@@ -77,37 +76,37 @@ class GlobalDirections(MeanDirections):
                 f"the basis is at the site {basis.site!r} and level {basis.level:g}, the directions at {self.site!r} "
                 f"and {self.level:g}. Take it there"
             )
-        found = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
+        result = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
         settings = {
             "site": self.site,
             "index": index,
             "mean": self.mean,
             "rank": len(self),
             "samples": len(self.spread),
-            "captured": float(found.captured[0]),
+            "captured": float(result.captured[0]),
             "damping": damping,
             "seed": self.seed,
             "prompt": basis.prompt,
             "step": step,
             "steps": basis.steps,
         }
-        unit = (step * found.v).to(basis.v)
+        unit = (step * result.v).to(basis.v)
         local = direction_at(basis.latent, unit, level=basis.level, method="global", settings=settings)
         notes = tuple(dict.fromkeys((*self.notes, *basis.notes)))
-        return dataclasses.replace(local, feature=found.u[0].to(basis.u), notes=notes)
+        return dataclasses.replace(local, feature=result.u[0].to(basis.u), notes=notes)
 
 
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
-    """The changes of a feature that local bases share, one a picture, of one model, site, level, text and rank.
+    """The changes of a feature that local bases share, one per picture, of one model, site, level, text and rank.
 
     Source:
         Park et al. 2023 (arXiv 2302.12469, 2307.12868), global directions; the mean "frechet" is that of Choi et al.,
         ICLR 2023.
     """
     _check_together(bases)
-    first, found = bases[0], mean_directions([basis.u for basis in bases], mean=mean)
+    first, result = bases[0], mean_directions([basis.u for basis in bases], mean=mean)
     return GlobalDirections(
-        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+        **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)},
         mean=mean,
         site=first.site,
         level=first.level,
@@ -124,8 +123,8 @@ def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDi
     check(Mean, mean=mean)
     if len(sets) < 2:
         raise ConfigError(f"global directions need at least two local bases; got {len(sets)}")
-    if len({one.shape for one in sets}) > 1:
-        shown = ", ".join(sorted({str(list(one.shape)) for one in sets}))
+    if len({u.shape for u in sets}) > 1:
+        shown = ", ".join(sorted({str(list(u.shape)) for u in sets}))
         raise ShapeError(f"the sets differ in rank or feature; got {shown}. Use pictures of one size")
     u, converged = _mean(sets, mean)
     captured, homogeneity = agreement(u, sets)
@@ -134,7 +133,7 @@ def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDi
         u=u[order],
         captured=captured[:, order],
         homogeneity=homogeneity[:, order],
-        spread=torch.tensor([geodesic_distance(u, one) for one in sets], dtype=torch.float64),
+        spread=torch.tensor([geodesic_distance(u, sample) for sample in sets], dtype=torch.float64),
         converged=converged,
     )
 
@@ -144,8 +143,8 @@ def agreement(
 ) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r"]]:
     """The share of each unit vector in the span of each set, ``|Q^T u_k|^2``, and ``|cos|`` with the matched vector."""
     rows = u.detach().cpu().double().flatten(1)
-    captured = [(rows @ orthonormal_columns(one)).square().sum(1).clamp(max=1) for one in sets]
-    return torch.stack(captured), torch.stack([match(u, one).cosines for one in sets])
+    captured = [(rows @ orthonormal_columns(sample)).square().sum(1).clamp(max=1) for sample in sets]
+    return torch.stack(captured), torch.stack([match(u, sample).cosines for sample in sets])
 
 
 def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature"], bool]:
@@ -166,14 +165,15 @@ def _check_together(bases: Sequence[LocalBasis]) -> None:
     """Refuse bases of different models, sites, texts, ranks or levels."""
     first = bases[0]
     for basis in bases:
-        basis.check_not_projected()
-        for what, one, other in (
+        for what, expected, value in (
             ("model", first.latent.backbone.fingerprint, basis.latent.backbone.fingerprint),
             ("site", first.site, basis.site),
             ("text", first.prompt, basis.prompt),
             ("rank", len(first), len(basis)),
         ):
-            if one != other:
-                raise ConfigError(f"the bases have different {what}s, {one!r} and {other!r}; take all of them with one")
+            if expected != value:
+                raise ConfigError(
+                    f"the bases have different {what}s, {expected!r} and {value!r}; take all with the same {what}"
+                )
         if not math.isclose(first.level, basis.level, abs_tol=SAME_LEVEL):
             raise ConfigError(f"the bases have different levels, {first.level:g} and {basis.level:g}; take all at one")

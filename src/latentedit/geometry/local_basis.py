@@ -15,7 +15,6 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.linalg import to_float64
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
@@ -23,10 +22,8 @@ from latentedit.core.settings import Count, Level, check
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling, reduced_mask
 from latentedit.models.sites import GENERAL, PICTURE
-
-_NOTHING_LEFT = 1e-4  # length below which what a projection leaves of a unit vector is float32 rounding
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +31,7 @@ class LocalBasis:
     """Right singular vectors of ``J = df/dz`` at a picture's latent at a level, with f the feature at a site.
 
     Laws, up to rounding in the network's own arithmetic:
-        1. ``v`` is orthonormal, ``J v[k] = singular_values[k] * u[k]``, and ``u`` is orthonormal; but see `without`.
+        1. ``v`` is orthonormal, ``J v[k] = singular_values[k] * u[k]``, and ``u`` is orthonormal.
         2. The entry of ``v[k]`` of largest absolute value is positive.
 
     Args:
@@ -46,8 +43,8 @@ class LocalBasis:
         condition: that text, embedded.
         steps: of the model's full grid, in the inversion.
         seed: random seed of the search.
-        u: the changes of the feature, of unit length; one number a channel if it was pooled over space, one number for
-            each that is inside the mask if there was a mask.
+        u: the changes of the feature, of unit length; one number per channel if it was pooled over space, or per
+            position inside the mask if there was one.
         singular_values: falling; change of the feature for each unit of change of the latent.
         v: displacements of the latent at the level, of unit length.
         residuals: ``|J^T u - s v| / s_1`` of each.
@@ -55,7 +52,6 @@ class LocalBasis:
         products: directions multiplied by J or its transpose.
         converged: whether the search reached its tolerance.
         evaluations: of the network, inversion included.
-        projected: whether `without` took a part of every v, so that u is no longer the change that it makes.
         note: of the Jacobian, see `FeatureJacobian.note`.
     """
 
@@ -75,7 +71,6 @@ class LocalBasis:
     products: int
     converged: bool
     evaluations: int
-    projected: bool = False
     note: str = ""
 
     def __len__(self) -> int:
@@ -90,24 +85,18 @@ class LocalBasis:
         )
         return tuple(filter(None, ("" if self.converged else loose, self.note)))
 
-    def check_not_projected(self) -> None:
-        """Raise a `ConfigError` if `without` was applied; for uses that need ``J v = s u``."""
-        if self.projected:
-            raise ConfigError("the basis was projected by without(); use it as local_basis returns it")
-
     def direction(self, index: int, *, step: float = 1.0) -> Direction:
         """One basis vector as a direction: at ``level`` it moves the latent by ``step * v[index]``.
 
         Its displacement of the clean latent is ``step * v[index] / max(1 - level, 0.01)``, for ``1 - level`` is the
         share of x in ``z(s) = (1 - s) x + s e``. It moves no text. It stores ``u[index]``, the change of the feature
-        that it makes here, by which `geometry.transport` carries it to other pictures; but not if the basis was
-        projected.
+        that it makes here, by which `geometry.transport` carries it to other pictures.
 
         Raises:
             ConfigError: an index outside the basis.
         """
         if not 0 <= index < len(self):
-            raise ConfigError(f"there is no vector {index} in the basis: the last one is {len(self) - 1}")
+            raise ConfigError(f"the basis has no vector {index}: the last is {len(self) - 1}")
         settings = {
             "site": self.site,
             "index": index,
@@ -119,35 +108,8 @@ class LocalBasis:
             "steps": self.steps,
         }
         unit = self.v[index : index + 1]
-        found = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
-        return dataclasses.replace(found, feature=None if self.projected else self.u[index], notes=self.notes)
-
-    def without(self, other: "LocalBasis") -> "LocalBasis":
-        """Every v less its part in the span of another basis, normalised again: ``v - V' V'^T v``.
-
-        With the other basis taken outside a mask and this one inside it, what is left changes the outside least. The
-        results need not be orthogonal to one another, and u and singular values stay those of the vectors before.
-
-        Raises:
-            ConfigError: bases of different points or levels, or a vector that lies in the other's span.
-
-        Source:
-            LOCO Edit (arXiv 2409.02374), null-space projection.
-        """
-        if self.level != other.level or not torch.equal(self.trace.top, other.trace.top):
-            raise ConfigError("the two bases are of different pictures or levels; take both at one")
-        wide = to_float64(self.v).flatten(1)
-        others = torch.linalg.qr(to_float64(other.v).flatten(1).T)[0]
-        for _ in range(2):
-            wide = wide - (wide @ others) @ others.T
-        length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
-        if float(length.min()) < _NOTHING_LEFT:
-            raise ConfigError(
-                f"vector {int(length.argmin())} lies within the other basis, so nothing of it is left. "
-                "Use a smaller rank there"
-            )
-        left = (wide / length).to(self.v).reshape(self.v.shape)
-        return dataclasses.replace(self, v=left, projected=True)
+        result = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
+        return dataclasses.replace(result, feature=self.u[index], notes=self.notes)
 
 
 @torch.no_grad()
@@ -161,7 +123,6 @@ def local_basis(
     steps: int = 28,
     mask: Bool[Tensor, "h w"] | None = None,
     pooling: Pooling = "none",
-    warm: LocalBasis | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalBasis:
@@ -174,10 +135,9 @@ def local_basis(
         level: noise level, in (0, 1]; cut to the model's highest level.
         prompt: text for the network; None is the picture's own caption, "" no text.
         steps: of the model's full grid; the inversion walks the part below ``level``.
-        mask: which part of "velocity", "clean" or "picture" counts, at the site's resolution or finer by a whole
-            factor.
+        mask: which part of "velocity", "clean" or "picture" counts, at the site's resolution or finer by an
+            integer factor.
         pooling: "space" sums the feature over tokens or pixels, "none" takes all of it.
-        warm: a basis of the same size to start the search from, such as that of a neighbouring level or picture.
         seed: of the search's random start.
         progress: called after each step of the inversion ("integrate") and of the search ("basis").
 
@@ -186,13 +146,13 @@ def local_basis(
         ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
-        One evaluation a step below ``level``, then two evaluations a product; `LocalBasis.products` counts them.
+        One evaluation per step below ``level``, then two evaluations per product; `LocalBasis.products` counts them.
 
     Source:
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
     if len(latent) != 1:
-        raise ConfigError(f"a local basis is that of one picture; got {len(latent)}. Make one for each")
+        raise ConfigError(f"a local basis takes one picture; got {len(latent)}. Compute one for each")
     check(Level, level=level)
     check(Count, rank=rank)
     backbone, grid = latent.backbone, latent.path(steps, level)
@@ -209,8 +169,7 @@ def local_basis(
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
         jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-        start = None if warm is None else warm.v
-        found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
+        result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
     return LocalBasis(
         latent=latent,
         trace=trace,
@@ -222,7 +181,7 @@ def local_basis(
         seed=seed,
         evaluations=cost.evaluations,
         note=jacobian.note,
-        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+        **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)},
     )
 
 
@@ -269,7 +228,7 @@ def random_direction(
 
 
 def _at_site(mask: Bool[Tensor, "h w"], latent: JointLatent, site: str) -> Bool[Tensor, "lh lw"]:
-    """The mask at the site's own resolution, where that is known."""
+    """The mask at the site's own resolution, if known."""
     if site in GENERAL:
         height, width = latent.z.shape[-2:]
     elif site == PICTURE and latent.frames:

@@ -21,7 +21,6 @@ class KarcherMean:
     """The subspace, or the rotation, with the least sum of squared geodesic distances to the given ones."""
 
     basis: Float[Tensor, "r *shape"]  # orthonormal, in float64 on the CPU; of a subspace only the span has a meaning
-    distances: Float[Tensor, " n"]  # of each sample to the mean, in radians
     gradient_norm: float  # length of the mean of the logarithms at the mean, in radians; 0 at a Karcher mean
     steps: int  # taken from the chordal mean
     converged: bool  # the gradient reached the tolerance
@@ -47,7 +46,7 @@ class MatchedMean:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Matching:
-    """An assignment: vector ``order[k]`` of a set, times ``signs[k]``, belongs to vector k of the reference."""
+    """An assignment: vector ``order[k]`` of a set, times ``signs[k]``, matches vector k of the reference."""
 
     order: Int[Tensor, " r"]
     signs: Float[Tensor, " r"]
@@ -114,8 +113,8 @@ def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_step
         return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
 
     start = _chordal(coordinates)
-    found = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
-    return dataclasses.replace(found, basis=_rows(span @ found.basis, bases[0]))
+    result = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
+    return dataclasses.replace(result, basis=_rows(span @ result.basis, bases[0]))
 
 
 def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> AlignedBasis:
@@ -150,17 +149,13 @@ def chordal_rotation(rotations: Float[Tensor, "n r r"]) -> Float[Tensor, "r r"]:
 def karcher_rotation(
     rotations: Float[Tensor, "n r r"], *, tolerance: float = 1e-10, most_steps: int = 200
 ) -> KarcherMean:
-    """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4).
-
-    Distances are ``|log(R^T R_i)|_F / sqrt(2)``, in which a turn of one plane counts with its angle.
-    """
+    """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4)."""
 
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
         return _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy())))
 
     start = chordal_rotation(rotations)
-    found = _descended(start, rotations, _rotation_logarithms, step, tolerance=tolerance, most_steps=most_steps)
-    return dataclasses.replace(found, distances=found.distances / 2**0.5)
+    return _descended(start, rotations, _rotation_logarithms, step, tolerance=tolerance, most_steps=most_steps)
 
 
 def _descended(
@@ -179,7 +174,6 @@ def _descended(
         logs, steps = logarithms(mean, samples), steps + 1
     return KarcherMean(
         basis=mean,
-        distances=torch.linalg.vector_norm(logs, dim=(1, 2)),
         gradient_norm=length,
         steps=steps,
         converged=length <= tolerance,
@@ -240,7 +234,7 @@ def _mean(bases: Sequence[Tensor], matchings: Sequence[Matching]) -> Float[Tenso
 
 def _same(some: Sequence[Matching], others: Sequence[Matching]) -> bool:
     pairs = zip(some, others, strict=True)
-    return all(torch.equal(one.order, other.order) and torch.equal(one.signs, other.signs) for one, other in pairs)
+    return all(torch.equal(a.order, b.order) and torch.equal(a.signs, b.signs) for a, b in pairs)
 
 
 def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Tensor]:

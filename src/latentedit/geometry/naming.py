@@ -22,10 +22,9 @@ from torch import Tensor
 
 # Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed.
 FLOOR = 0.1
-
 UNNAMED = "unnamed"
-
-_SPREAD = 0.35  # RMS distance from its centre, in sides of the picture, of a change "all over" it; an even one has 0.41
+# RMS distance from the centre, in image sides, above which a change is of the "whole image"; a uniform one has 0.41.
+_SPREAD = 0.35
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 
@@ -37,7 +36,7 @@ class ProbabilityReader(Protocol):
     """Attribute to its values, in the order of `probabilities`."""
 
     def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, "b _"]]:
-        """Attribute to the probability of each of its values, one row a picture; pixels in [-1, 1]."""
+        """Attribute to the probability of each of its values, one row per picture; pixels in [-1, 1]."""
         ...
 
 
@@ -49,7 +48,7 @@ class Meaning:
     attribute: str  # that changes most; "" if unnamed
     purity: float  # see the module; nan if unnamed
     changes: Mapping[str, float]  # attribute to its change, see the module
-    place: str  # where in the picture the change lies
+    place: str  # position of the change in the picture
 
 
 def meaning_of(
@@ -58,7 +57,7 @@ def meaning_of(
     edited: Float[Tensor, "m 3 h w"],
     scales: Sequence[float],
 ) -> Meaning:
-    """Name a direction by its effect on a picture in [-1, 1], edited at so many signed scales."""
+    """Name a direction by its effect on a picture in [-1, 1], edited at signed scales."""
     place = place_of(edited - source)
     if reader is None:
         return Meaning(name=place, attribute="", purity=math.nan, changes={}, place=place)
@@ -75,7 +74,7 @@ def meaning_of(
 
 
 def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
-    """The position of a change of pixels, by its energy: "top left", "middle", ..., "all over", or "nowhere"."""
+    """The position of a change of pixels, by its energy: "top left", "middle", ..., "whole image", or "nowhere"."""
     energy = change.detach().cpu().double().square().sum((0, 1))
     if not float(energy.sum()) > 0:
         return "nowhere"
@@ -85,7 +84,7 @@ def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
         centre.append(float((share * places).sum()))
         variance += float((share * (places - centre[-1]).square()).sum())
     if math.sqrt(variance) >= _SPREAD:
-        return "all over"
+        return "whole image"
     row, column = (min(2, int(3 * middle)) for middle in centre)
     return f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
 

@@ -29,16 +29,14 @@ from latentedit.latents.encode import PictureLike, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import ROWS, FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap
 
 Method = Literal["lerp", "slerp", "geodesic"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
 MOST_FRAMES = 50
-
 SAME_TWICE = "a path needs two different pictures; got the same one twice"
-
 _CURVE_NOT_CONVERGED = "the geodesic has not converged: a longer search might find a shorter curve"
 _BASIS_NOT_CONVERGED = "some tangent spaces have not converged; semantic lengths may be off by a few per cent"
 
@@ -96,7 +94,7 @@ def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequ
         caption if caption is not None else "" if captioner is None else captioner.caption(frame.pixels[None])[0]
         for frame, caption in zip(frames, captions, strict=True)
     )
-    return encode_frames(model, frames, caption=texts)
+    return encode_frames(model, frames, source_prompt=texts)
 
 
 @torch.no_grad()
@@ -114,15 +112,9 @@ def paths_between(
 ) -> PathsBetween:
     """Draw curves at a level between two pictures, each under its own caption, and measure them.
 
-    Args:
-        methods: of "lerp", "slerp" and "geodesic"; the geodesic starts from slerp.
-        frames: points of each curve, its ends included; from 3 to 50. Semantic lengths depend on it.
-        site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
-        rank: of the tangent spaces.
-
-    Cost:
-        Two inversions; for each method ``frames - 2`` ways back and as many tangent spaces, each of which starts from
-        the one before; and for the geodesic up to 100 times the features of all points, forwards and backwards.
+    ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it. It costs two inversions;
+    for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic, which starts from slerp,
+    up to 100 times the features of all points, forwards and backwards.
     """
     check_methods(methods, frames)
     check(Level, level=level)
@@ -171,9 +163,9 @@ def _path(
     draw, notes = lerp if method == "lerp" else slerp, list[str]()
     points = draw(trace.top[0], trace.top[1], weights)
     if method == "geodesic":
-        found = shortest_curve(feature, points, progress=progress)
-        points = found.points
-        notes += [] if found.converged else [_CURVE_NOT_CONVERGED]
+        result = shortest_curve(feature, points, progress=progress)
+        points = result.points
+        notes += [] if result.converged else [_CURVE_NOT_CONVERGED]
     bases = spaces.along(points)
     notes += [] if all(basis.converged for basis in bases) else [_BASIS_NOT_CONVERGED]
     notes += [spaces.note] if spaces.note else []
@@ -181,7 +173,7 @@ def _path(
         method=METHODS[METHODS.index(method)],
         points=points,
         z=_returned(latent, trace, points, weights, progress),
-        speeds=speeds(torch.cat([feature(rows) for rows in points.split(ROWS)])),
+        speeds=speeds(torch.cat([feature(rows) for rows in points.split(FEATURE_ROWS)])),
         turns=semantic_lengths([basis.u for basis in bases]),
         notes=tuple(notes),
     )
@@ -213,12 +205,12 @@ class _Spaces:
     def _at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
         jacobian = FeatureJacobian(self.feature, point[None])
         self.numbers, start = math.prod(jacobian.out_shape), None if before is None else before.v
-        found = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
+        result = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
         self.note = jacobian.note
         self.done += 1
         if self.progress is not None:
             self.progress("tangent spaces", self.done, self.total)
-        return found
+        return result
 
 
 def _returned(
@@ -230,7 +222,7 @@ def _returned(
 ) -> Float[Tensor, "l *latent"]:
     """Clean latents of the points, the ends those of the pictures; see the module."""
     inner = list[Tensor]()
-    for rows, some in zip(points[1:-1].split(ROWS), weights[1:-1].split(ROWS), strict=True):
+    for rows, some in zip(points[1:-1].split(FEATURE_ROWS), weights[1:-1].split(FEATURE_ROWS), strict=True):
         mean = InversionTrace(
             levels=trace.levels,
             states=tuple(lerp(state[0], state[1], some) for state in trace.states),

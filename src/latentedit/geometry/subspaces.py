@@ -73,7 +73,7 @@ def geodesic_distance(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]
     """Geodesic distance of two subspaces in radians: ``sqrt(sum theta_k^2)`` of their principal angles.
 
     At most ``pi / 2 * sqrt(min(p, q))``. Subspaces of different ranks have ``min(p, q)`` angles; the value is then the
-    distance of the smaller one to the nearest subspace of the larger (0 if it lies inside), which is not a metric.
+    distance of the smaller one to the nearest subspace of the larger (0 if it is inside), which is not a metric.
 
     Args:
         a: linearly independent vectors, one a row; they need not be orthonormal.
@@ -135,8 +135,8 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
         Edelman, Arias & Smith 1998, theorem 2.3.
     """
     left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
-    moved = (base @ right.T * angles.cos() + left * angles.sin()) @ right
-    basis, triangle = torch.linalg.qr(moved)
+    columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
+    basis, triangle = torch.linalg.qr(columns)
     return basis * triangle.diagonal().sign()
 
 

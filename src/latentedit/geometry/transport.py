@@ -22,13 +22,11 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis, direction_at
 
-# Of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest one fade out
-# instead of taking over, and none is amplified more than fivefold. Stronger ones keep most of their exact weight, 96 %
-# at a half.
+# Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
+# out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,
+# 96 % at a half.
 DAMPING = 0.1
-
 SAME_LEVEL = 1e-6
-
 _NOTHING = 1e-4  # share of a vector's length below which what a projection keeps of it is rounding
 _ZERO = 1e-12  # singular value, in units of the largest, below which its vectors are arbitrary and are left out
 
@@ -39,7 +37,7 @@ class Transported:
 
     u: Float[Tensor, "k *feature"]  # changes of the feature in the target's space, of unit length
     v: Float[Tensor, "k *latent"]  # displacements of the latent that are pulled back from them, of unit length
-    captured: Float[Tensor, " k"]  # share of each original u that lies in the target's space, ``|U_1^T u|^2 / |u|^2``
+    captured: Float[Tensor, " k"]  # share of each original u in the target's space, ``|U_1^T u|^2 / |u|^2``
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,22 +56,20 @@ def transport(
     inverse: bool = True,
     damping: float = DAMPING,
     step: float | None = None,
-    across_levels: bool = False,
 ) -> Carried:
     """Carry a direction to the picture of a local basis.
 
     Args:
         direction: of a local basis (`LocalBasis.direction`), or one that was carried already.
-        basis: of the other picture, at the same site and level; as `local_basis` returns it.
+        basis: of the other picture, at the same site and level.
         inverse: divide by the singular values, so that the change of the feature is that of the direction as far as the
             basis can make it; without, all directions of the basis count alike.
         damping: of the inverse, see `DAMPING`.
         step: length of the displacement of the latent at the level; None keeps that of the direction.
-        across_levels: allow a basis at another level, of this picture or of another one.
 
     Raises:
-        ConfigError: a direction without a change of the feature, or of another model, site or level; one that the
-            basis cannot make at all; or a basis that was projected.
+        ConfigError: a direction without a change of the feature, or of another model, site or level, or one that
+            the basis cannot make at all.
         ShapeError: features of another shape, as of pictures of another size.
 
     Source:
@@ -81,24 +77,23 @@ def transport(
     """
     feature = feature_of(direction)
     direction.check_model(basis.latent.backbone.name, basis.latent.backbone.fingerprint)
-    basis.check_not_projected()
     site = direction.settings["site"]
     if site != basis.site:
         raise ConfigError(
             f"the basis is at the site {basis.site!r}, the direction at {site!r}. Take the basis with site={site!r}"
         )
-    if not across_levels and abs(direction.level - basis.level) > SAME_LEVEL:
+    if abs(direction.level - basis.level) > SAME_LEVEL:
         raise ConfigError(
             f"the basis is at level {basis.level:g}, the direction at {direction.level:g}. "
-            f"Take the basis with level={direction.level:g}, or allow it with across_levels=True"
+            f"Take the basis with level={direction.level:g}"
         )
     if feature.shape != basis.u.shape[1:]:
         raise ShapeError(
             f"the basis has features of shape {list(basis.u.shape[1:])}, the direction of {list(feature.shape)}. Use "
             "a picture of the size on which the direction was found"
         )
-    found = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
-    captured = float(found.captured[0])
+    result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
+    captured = float(result.captured[0])
     length = float(direction.length[0]) * clean_share(direction.level) if step is None else step
     settings = {
         "from": direction.fingerprint,
@@ -113,11 +108,11 @@ def transport(
         "steps": basis.steps,
     }
     carried = direction_at(
-        basis.latent, (length * found.v).to(basis.v), level=basis.level, method="transport", settings=settings
+        basis.latent, (length * result.v).to(basis.v), level=basis.level, method="transport", settings=settings
     )
     notes = tuple(dict.fromkeys((*direction.notes, *basis.notes)))
     return Carried(
-        direction=dataclasses.replace(carried, feature=found.u[0].to(basis.u), notes=notes),
+        direction=dataclasses.replace(carried, feature=result.u[0].to(basis.u), notes=notes),
         captured=captured,
         chance=min(1.0, len(basis) / math.prod(feature.shape)),
     )
@@ -140,7 +135,6 @@ def transported(
     singular_values: Float[Tensor, " r"],
     to_v: Float[Tensor, "r *latent"],
     *,
-    rank: int | None = None,
     inverse: bool = True,
     damping: float = 0.0,
 ) -> Transported:
@@ -151,34 +145,30 @@ def transported(
         to_u: of the basis: orthonormal changes of the feature.
         singular_values: of the basis, at least 0; vectors whose value is 0 are left out, for their u is arbitrary.
         to_v: of the basis: orthonormal displacements of the latent, ``J to_v[i] = singular_values[i] * to_u[i]``.
-        rank: number of vectors of the basis to use, from the first; all by default.
         inverse: divide by the singular values, so that ``J v`` is parallel to the projection of u.
         damping: d of the damped inverse ``s / (s^2 + (d s_1)^2)`` (Tikhonov). No direction of the basis is then
             amplified more than ``1 / (2 d)`` times as much as the top one undamped; 0 is the plain inverse.
 
     Raises:
         ShapeError: features, or numbers of vectors, that do not fit.
-        ConfigError: a rank outside the basis, a damping below 0, no singular value above 0, a u of no length, or one
-            that is orthogonal to the target's space.
+        ConfigError: a damping below 0, no singular value above 0, a u of no length, or one that is orthogonal to the
+            target's space.
 
     Source:
         Park et al. 2023 (arXiv 2307.12868), parallel transport; the damping is ours.
     """
-    count = len(to_u) if rank is None else rank
     if u.shape[1:] != to_u.shape[1:] or not len(to_u) == len(singular_values) == len(to_v):
         raise ShapeError(
             f"the basis does not fit features of shape {list(u.shape[1:])}; "
             f"got u {list(to_u.shape)}, {len(singular_values)} singular values, {len(to_v)} v"
         )
-    if not 1 <= count <= len(to_u):
-        raise ConfigError(f"the rank must lie from 1 to {len(to_u)}; got {count}")
     if not damping >= 0:
         raise ConfigError(f"the damping must be 0 or more; got {damping}")
-    values = singular_values[:count].detach().cpu().double()
+    values = singular_values.detach().cpu().double()
     kept = values > _ZERO * values.max()
     if not bool(kept.any()):
         raise ConfigError("the target's basis has no singular value above 0. Use another site or point")
-    values, rows = values[kept], _rows(to_u[:count])[kept]
+    values, rows = values[kept], _rows(to_u)[kept]
     before = _rows(u)
     length = torch.linalg.vector_norm(before, dim=1)
     if not bool((length > 0).all()):
@@ -193,7 +183,7 @@ def transported(
     weights = values / (values.square() + (damping * values[0]) ** 2) if inverse else torch.ones_like(values)
     return Transported(
         u=_unit(parts @ rows).reshape(u.shape),
-        v=_unit((weights * parts) @ _rows(to_v[:count])[kept]).reshape(len(u), *to_v.shape[1:]),
+        v=_unit((weights * parts) @ _rows(to_v)[kept]).reshape(len(u), *to_v.shape[1:]),
         captured=captured.clamp_max(1),
     )
 

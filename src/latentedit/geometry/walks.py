@@ -34,7 +34,6 @@ Move = Literal["addition", "guidance"]
 # Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4 (a
 # colour of much hair), .39 in the median.
 EFFECT = 0.4
-
 CLOSE = 0.1  # relative error of the effect at which a length is good enough
 ROUNDS = 5  # maximum number of lengths tried for a direction
 _LEAP = 10.0  # largest factor from one length to the next while all so far are too short, or all too long
@@ -47,19 +46,13 @@ class LatentWalk:
     - addition: ``Z + scale * v``.
     - guidance: x-space guidance, see `noise_guided`; its scale has the unit of addition's.
 
-    Args:
-        move: one of these.
-        repeats: of guidance, each with its share of the scale.
-        probe: length, in that of v, at which guidance probes the noise estimate; above 0. A network in half precision
-            wants a longer one: on the bundled transformer (2048 numbers, v of unit length) bfloat16 moves a latent by
-            5 % otherwise than float32 at 1, and by 0.4 % at 16.
-
-    Source:
-        Park et al. 2023 (arXiv 2307.12868). The aligned way back is `latents.inversion.replay`.
+    Park et al. 2023 (arXiv 2307.12868); the aligned way back is `latents.inversion.replay`.
     """
 
     move: Move = "addition"
-    repeats: Count = 16
+    repeats: Count = 16  # of guidance, each with its share of the scale
+    # Length, in that of v, at which guidance probes the noise estimate. A network in half precision wants a longer one:
+    # on the bundled transformer (2048 numbers, v of unit length) bfloat16 errs by 5 % of the move at 1, 0.4 % at 16.
     probe: Probe = 1.0
 
     def edit(
@@ -69,22 +62,12 @@ class LatentWalk:
         v: Float[Tensor, "m *latent"],
         scales: Float[Tensor, "k n"],
         *,
-        condition: Condition | None = None,
         progress: Progress | None = None,
     ) -> Float[Tensor, "k m b *latent"]:
-        """Clean latents at every scale of every direction, of every picture.
+        """Clean latents at every scale (a row of ``scales``) of every direction, of every picture.
 
-        Args:
-            latent: the pictures.
-            trace: their inversion, at whose top they move (`LocalBasis.trace`).
-            v: directions at that level, each for all pictures; scales count in their lengths.
-            scales: k scales of each direction, n = m columns.
-            condition: text of the guidance, one for all or one a picture; the pictures' own by default. The way back is
-                under their own in any case.
-            progress: called after each step.
-
-        Cost:
-            A picture, scale and direction: one evaluation a step of the trace, 2 ``repeats`` more for guidance.
+        They move at the top of the trace, in units of the length of v. A picture, scale and direction costs one
+        evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
         if scales.ndim != 2 or scales.shape[1] != len(v):
             raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
@@ -93,20 +76,19 @@ class LatentWalk:
                 f"trace and directions must fit latents of shape {list(latent.z.shape)}; "
                 f"got {list(trace.top.shape)} and {list(v.shape)}"
             )
-        text = latent.condition if condition is None else condition.expand(len(latent))
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()
         parts: list[Tensor] = []
         for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):
             along = v[some % len(v)].repeat_interleave(batch, 0).to(latent.z.device, latent.z.dtype)
-            rows, walk, texts = latent.repeat(len(some)), trace.repeat(len(some)), text.repeat(len(some))
+            rows, walk = latent.repeat(len(some)), trace.repeat(len(some))
             amount, z = factors[some].repeat_interleave(batch), walk.top
             if self.move == "addition":
                 z = z + per_element(amount, z) * along
             else:
                 often, probe = self.repeats, self.probe
                 z = noise_guided(
-                    backbone, z, level, texts, along, amount, repeats=often, probe=probe, progress=progress
+                    backbone, z, level, rows.condition, along, amount, repeats=often, probe=probe, progress=progress
                 )
             back = replay(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
             # A scale of 0 is the picture, bit for bit: equal rows of a batch of another size may round otherwise.
@@ -133,8 +115,8 @@ def noise_guided(
     latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along what the
     data leave open, and by less along what they pin down. In a model's own coordinates ``x_t = (alpha + sigma) Z`` the
     same step reads ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma``
-    times as large. It costs two evaluations a latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and its
-    public code, rewritten in flow coordinates here.
+    times as large. It costs two evaluations per latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and
+    its public code, rewritten in flow coordinates here.
     """
     s = level_batch(level, z)
     both, texts = torch.cat([s, s]), condition.expand(len(z)).repeat(2)
@@ -167,42 +149,30 @@ class Walk:
         return self.move.edit(self.latent, self.trace, units, lengths, progress=renamed)[:, :, 0]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StepLengths:
-    """One displacement length at the level, and the effect that it has, for each direction; float64 on the CPU."""
-
-    length: Float[Tensor, " k"]
-    effect: Float[Tensor, " k"]
-
-
-def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> StepLengths:
-    """The length of each unit direction at which it has the target effect; of all tried, the nearest.
+def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> Float[Tensor, " k"]:
+    """The length of each unit direction at which it has the target effect; of all tried, the nearest. On the CPU.
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
     long as that replace the latent instead of moving it. What does not reach the effect within is left there. It costs
-    two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
+    two ways back per direction in each of at most `ROUNDS` rounds; most directions need three.
     """
     level, numbers = walk.trace.levels[-1], units[0].numel()
     search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]
     for _ in range(ROUNDS):
-        still = [index for index, one in enumerate(search) if not one.done]
-        if not still:
+        active = [index for index, length in enumerate(search) if not length.done]
+        if not active:
             break
-        lengths = torch.tensor([search[index].following() for index in still], dtype=torch.float64)
-        found = effects_at(walk, units[still], lengths, what="step lengths")
-        for index, length, reached in zip(still, lengths.tolist(), found.tolist(), strict=True):
+        lengths = torch.tensor([search[index].following() for index in active], dtype=torch.float64)
+        effects = effects_at(walk, units[active], lengths, what="step lengths")
+        for index, length, reached in zip(active, lengths.tolist(), effects.tolist(), strict=True):
             search[index].tried.append((length, reached))
-    best = [one.best for one in search]
-    return StepLengths(
-        length=torch.tensor([length for length, _ in best], dtype=torch.float64),
-        effect=torch.tensor([reached for _, reached in best], dtype=torch.float64),
-    )
+    return torch.tensor([length.best[0] for length in search], dtype=torch.float64)
 
 
 def effects_at(
     walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str
 ) -> Float[Tensor, " k"]:
-    """The effect of each direction at a length, by two ways back a direction."""
+    """The effect of each direction at a length, by two ways back per direction."""
     return effect_of(walk.to(units, torch.stack([lengths, -lengths]), what=what), walk.latent.z)
 
 
@@ -221,7 +191,7 @@ class _Search:
 
     @property
     def best(self) -> tuple[float, float]:
-        return min(self.tried, key=lambda one: abs(math.log(max(one[1], 1e-30) / self.effect)))
+        return min(self.tried, key=lambda pair: abs(math.log(max(pair[1], 1e-30) / self.effect)))
 
     @property
     def done(self) -> bool:
@@ -235,8 +205,8 @@ class _Search:
         """The next length to try."""
         if not self.tried:
             return min(self.longest, self.longest * self.effect / 2)
-        short = max((one for one in self.tried if one[1] < self.effect), default=None)
-        long = min((one for one in self.tried if one[1] >= self.effect), default=None)
+        short = max((pair for pair in self.tried if pair[1] < self.effect), default=None)
+        long = min((pair for pair in self.tried if pair[1] >= self.effect), default=None)
         if short is None or long is None or short[0] >= long[0]:
             length, reached = self.best
             factor = (self.effect / max(reached, 1e-30)) ** (1 / self._power())

@@ -22,8 +22,17 @@ from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import CALIBRATION, GUARD, NO_CHANGE, SETTINGS, calibration_of, store_calibration
-from latentedit.models.model_settings import SETTINGS_FILE, read_settings, write_settings
+from latentedit.models.model_settings import (
+    CALIBRATION,
+    GUARD,
+    NO_CHANGE,
+    SETTINGS,
+    SETTINGS_FILE,
+    calibration_of,
+    read_settings,
+    store_calibration,
+    write_settings,
+)
 
 
 @settings
@@ -135,11 +144,11 @@ def calibrate_guard(
     own: list[Tensor] = []
     corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
     for number, positions in enumerate(how.batches, start=1):
-        said = [texts[position % len(texts)] for position in positions]
-        drawn = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
-        own.append(_losses(model, drawn, said))
+        batch = [texts[position % len(texts)] for position in positions]
+        drawn = in_8_bits(draw_pictures(model, batch, steps=how.steps, seed=how.seed, first=positions.start))
+        own.append(_losses(model, drawn, batch))
         for name, corruption in CORRUPTIONS.items():
-            corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), said[: how.harmed]))
+            corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), batch[: how.harmed]))
         if progress is not None:
             progress(GUARD, number, len(how.batches))
     return Guard.from_losses(torch.cat(own, dim=1), {name: torch.cat(rows, dim=1) for name, rows in corrupted.items()})
@@ -177,7 +186,7 @@ def keep_calibration(
         guard: from `calibrate_guard`.
         settings: from `settings_search.calibrate_settings`.
         no_change: from `calibrate_no_change`.
-        folder: of the model; its ``latentedit.json`` then brings the calibration to everybody who gets the model.
+        folder: of the model, to store the calibration in its ``latentedit.json`` for every user of the model.
 
     Returns:
         The file.
@@ -185,17 +194,17 @@ def keep_calibration(
     Raises:
         OutputError: the file cannot be written.
     """
-    found = {GUARD: guard, SETTINGS: settings}
-    parts = {name: to_plain(one) for name, one in found.items() if one is not None}
+    given = {GUARD: guard, SETTINGS: settings}
+    parts = {name: to_plain(part) for name, part in given.items() if part is not None}
     if no_change is not None:
         parts[NO_CHANGE] = dict(no_change)
     if folder is None:
         return store_calibration(model.fingerprint, parts)
-    place = folder / SETTINGS_FILE
-    stored = read_settings(folder).get(CALIBRATION, {}) if place.is_file() else {}
+    file = folder / SETTINGS_FILE
+    stored = read_settings(folder).get(CALIBRATION, {}) if file.is_file() else {}
     same = stored if stored.get("fingerprint") == model.fingerprint else {}
     write_settings(folder, {CALIBRATION: {**same, "fingerprint": model.fingerprint, **parts}})
-    return place
+    return file
 
 
 def check_calibrable(model: Backbone) -> None:

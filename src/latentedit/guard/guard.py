@@ -1,6 +1,6 @@
-"""The guard of a model: does the model know this image? Only the model is asked, before an edit.
+"""The guard of a model: whether an image is in its distribution, by the model alone, before an edit.
 
-``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.denoising`). c is the
+``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.familiarity`). c is the
 caption by the model's captioner (the image's own where it has none), u is no text:
 
     known      loss(.5, c) is at most the 98 % quantile of the model's own samples, and at most loss(.5, u): the caption
@@ -29,14 +29,13 @@ from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
 from latentedit.core.settings import Count, from_plain, settings
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.crop import framer_for
-from latentedit.latents.denoising import denoising_losses
-from latentedit.latents.familiarity import Familiarity, Reason, State
+from latentedit.latents.familiarity import Familiarity, Reason, State, denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import GUARD, calibration_of
+from latentedit.models.model_settings import GUARD, calibration_of
 
 NEAR, FAR = 0.5, 0.7  # noise levels: the first separates known images best from all others, the second unknown ones
-_KNOWN = 0.98  # share of the model's own samples whose loss counts as known
+_FAMILIAR = 0.98  # share of the model's own samples whose loss counts as known
 _CAPTIONED = 0.95  # share of the model's own samples whose caption should help
 _ELSEWHERE = (
     "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). If another program "
@@ -80,8 +79,8 @@ def _zoomed(pixels: Pixels) -> Pixels:
 def _shuffled(pixels: Pixels, cells: int) -> Pixels:
     """The squares of a grid in another order, the same for all images; none stays where it was."""
     rows = [row.chunk(cells, dim=3) for row in pixels.chunk(cells, dim=2)]
-    moved = [[rows[(y + 1 + x) % cells][(x + 1) % cells] for x in range(cells)] for y in range(cells)]
-    return torch.cat([torch.cat(row, dim=3) for row in moved], dim=2)
+    shuffled = [[rows[(y + 1 + x) % cells][(x + 1) % cells] for x in range(cells)] for y in range(cells)]
+    return torch.cat([torch.cat(row, dim=3) for row in shuffled], dim=2)
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
@@ -135,15 +134,16 @@ class Guard:
         near, empty, far = own
         medians = {name: rows.median(1).values.tolist() for name, rows in corrupted.items()}
         mild, severe = (
-            [medians[name][2] for name, one in CORRUPTIONS.items() if one.severe is bad] for bad in (False, True)
+            [medians[name][2] for name, corruption in CORRUPTIONS.items() if corruption.severe is bad]
+            for bad in (False, True)
         )
         return cls(
             pictures=len(near),
             usual=float(near.median()),
-            known=float(near.quantile(_KNOWN)),
+            known=float(near.quantile(_FAMILIAR)),
             ratio=max(1.0, float((near / empty).quantile(_CAPTIONED))),
-            empty=float(empty.quantile(_KNOWN)),
-            far=max(math.sqrt(max(mild) * min(severe)), float(far.quantile(_KNOWN))),
+            empty=float(empty.quantile(_FAMILIAR)),
+            far=max(math.sqrt(max(mild) * min(severe)), float(far.quantile(_FAMILIAR))),
             harmed=medians,
         )
 
@@ -177,10 +177,10 @@ class Guard:
         if framer is not None:
             subjects = framer.sees([frame.picture.on_white() for frame in latent.frames])
         fits = (given <= self.ratio * measured[1]).tolist()
-        found: list[Familiarity] = []
+        results: list[Familiarity] = []
         for index, row in enumerate(measured.T.tolist()):
             state, reason = self.assess(row, subject=subjects[index])
-            found.append(
+            results.append(
                 Familiarity(
                     state=state,
                     number=row[0] / self.usual,
@@ -190,7 +190,7 @@ class Guard:
                     evaluations=cost.evaluations // len(latent),
                 )
             )
-        return tuple(found)
+        return tuple(results)
 
     def assess(self, losses: Sequence[float], *, subject: bool) -> tuple[State, Reason]:
         """State of an image by its three `guard_losses` and whether the framer finds a subject; the nearest reason."""
@@ -226,8 +226,8 @@ def check_familiarity(latent: JointLatent) -> JointLatent:
     return latent if guard is None else dataclasses.replace(latent, knowledge=guard.check(latent))
 
 
-def guarded(latent: JointLatent, *, anyway: bool) -> JointLatent:
-    """As `check_familiarity`; an unknown image is refused, or with ``anyway`` let through with a warning.
+def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
+    """As `check_familiarity`; an unknown image is refused, or with ``force`` let through with a warning.
 
     Raises:
         UnknownPictureError: an unknown image, with what to do about it.
@@ -243,7 +243,7 @@ def guarded(latent: JointLatent, *, anyway: bool) -> JointLatent:
             if kind
             else f"{latent.backbone.name} does not know {name}: {familiarity.details}"
         )
-        if not anyway:
+        if not force:
             raise UnknownPictureError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
         warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownPictureWarning, stacklevel=5)
     return latent

@@ -1,9 +1,9 @@
-"""Settings of Encode, Identify, Manipulate for a model that nobody tuned, found without right answers.
+"""Settings of Encode, Identify, Manipulate for a model without tuned settings, found without ground truth.
 
 The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
 those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by the sum of
 their ranks (`rank_sums`) by three criteria, where ``loss(z, c)`` is how well the model denoises a clean latent under a
-text (`latents.denoising`), x is the image under its own text c0, and z an edit towards c1:
+text (`latents.familiarity`), x is the image under its own text c0, and z an edit towards c1:
 
     residual    loss(z, c1) / loss(x, c0)                 high for edits that do too little, and off the manifold
     share       |1 - share of the verdict| (`judge`)      distance of the visible change from the wanted one
@@ -11,10 +11,10 @@ text (`latents.denoising`), x is the image under its own text c0, and z an edit 
 
 each a mean over `LEVELS`, or over pixels; lower is better. Agreement between seeds, there and back again, success by an
 attribute reader, the verdict's share itself and the change outside do not choose settings: edits that do nothing, or
-too much, are best by them. What each is worth was measured where right answers are known
+too much, are best by them. The value of each was measured with ground truth
 (``results/acceptance/truth-free.json``). The edits by the best settings then decide
 
-    local       whether changes that are kept to where they are strong lie nearer to the consensus
+    local       whether changes restricted to where they are strong are nearer to the consensus
     level       of verdicts: where the shares of the change that the model sees differ least
     least share half of the median share there
     damage      half way, in logarithms, from the 98 % quantile of the residuals to that of corrupted images
@@ -43,25 +43,25 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Natural, settings
 from latentedit.directions.hsds import HSDS
+from latentedit.directions.preserve import local_change
 from latentedit.directions.text import embed_aligned
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.editors.local_change import local_change
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.guard.guard import CORRUPTIONS
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import phrase_key, read_phrases
-from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
+from latentedit.latents.familiarity import denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTINGS
+from latentedit.models.model_settings import SETTINGS
 
 LEVELS = (0.5, 0.65, 0.8, 0.9)  # noise levels of the criteria
 RESIDUAL, SHARE, CONSENSUS = "residual", "share", "consensus"  # the criteria, as a calibration file names them
-WHOLE = "consensus, not local"
-"""The consensus of changes that are not kept to where they are strong, as a calibration file names it."""
+NOT_LOCAL = "consensus, not local"
+"""The consensus of changes that are not restricted to where they are strong, as a calibration file names it."""
 
 _FAINT = 0.01  # margins of less than this share of the loss say that the model hardly tells the texts apart
 _SIDE = 128  # longest side in pixels at which changes are compared
@@ -113,11 +113,11 @@ def losses_at(
     latent: JointLatent, texts: Sequence[Condition], z: Float[Tensor, "b *latent"], *, seed: Seed
 ) -> Float64[Tensor, "levels texts b"]:
     """Denoising losses of clean latents under texts at `levels_of` the model; two evaluations each."""
-    found = [
+    results = [
         denoising_losses(latent.backbone, z, texts, level=level, pairs=1, seed=seed, purpose="criteria")
         for level in levels_of(latent.backbone)
     ]
-    return torch.stack(found).cpu().double()
+    return torch.stack(results).cpu().double()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,14 +129,14 @@ class Criteria:
         target: loss of the edit under the target text.
         margin: 1 less the loss of the image under the target text; below 0 where its own text fits it better.
         consensus: `consensus_distances` of the local changes.
-        whole: the same of the whole changes.
+        full_consensus: the same of the full changes.
     """
 
     own: Float64[Tensor, "levels b"]
     target: Float64[Tensor, "levels b"]
     margin: Float64[Tensor, "levels b"]
     consensus: Float64[Tensor, " b"]
-    whole: Float64[Tensor, " b"]
+    full_consensus: Float64[Tensor, " b"]
 
     @classmethod
     def of(
@@ -145,18 +145,18 @@ class Criteria:
         after: Float64[Tensor, "levels 2 b"],
         *,
         consensus: Float64[Tensor, " b"],
-        whole: Float64[Tensor, " b"],
+        full_consensus: Float64[Tensor, " b"],
     ) -> Self:
         """From `losses_at` of the images and of their edits, each under the own and under the target text."""
         scale = before[:, 0].clamp_min(1e-30)
         own, target, margin = after[:, 0] / scale, after[:, 1] / scale, 1 - before[:, 1] / scale
-        return cls(own=own, target=target, margin=margin, consensus=consensus, whole=whole)
+        return cls(own=own, target=target, margin=margin, consensus=consensus, full_consensus=full_consensus)
 
     @classmethod
     def joined(cls, batches: Sequence["Criteria"]) -> Self:
         """The criteria of several batches as one."""
         names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: torch.cat([getattr(one, name) for one in batches], dim=-1) for name in names})
+        return cls(**{name: torch.cat([getattr(batch, name) for batch in batches], dim=-1) for name in names})
 
     @property
     def share(self) -> Float64[Tensor, "levels b"]:
@@ -173,7 +173,7 @@ class Criteria:
     def means(self) -> dict[str, float]:
         """Mean of each criterion; the share's distance is at most 1, and 1 where there is no share."""
         share = (1 - self.share).abs().clamp(max=1).nanmean(0).nan_to_num(1.0)
-        means = {RESIDUAL: self.target, SHARE: share, CONSENSUS: self.consensus, WHOLE: self.whole}
+        means = {RESIDUAL: self.target, SHARE: share, CONSENSUS: self.consensus, NOT_LOCAL: self.full_consensus}
         return {name: float(values.mean()) for name, values in means.items()}
 
 
@@ -202,7 +202,7 @@ def consensus_distances(changes: Float[Tensor, "k b 3 h w"]) -> Float64[Tensor, 
 
 def rank_sums(means: Sequence[Mapping[str, float]]) -> list[float]:
     """The sum of each setting's ranks by the three criteria, from the means of each; the lowest is the best."""
-    ranks = [rankdata([one[name] for one in means]) for name in (RESIDUAL, SHARE, CONSENSUS)]
+    ranks = [rankdata([row[name] for row in means]) for name in (RESIDUAL, SHARE, CONSENSUS)]
     return [float(sum(row)) for row in zip(*ranks, strict=True)]
 
 
@@ -257,19 +257,19 @@ def calibrate_settings(
     given: dict[str, Any] = {"model": model, "texts": texts, "pictures": pictures, "labelled": bool(captions)}
     batch = functools.partial(_batch, how=how, **given)
     total = len(how.batches) + 1
-    found: list[dict[str, Criteria]] = []
+    results: list[dict[str, Criteria]] = []
     corrupted: list[Tensor] = []
     for positions in how.batches:
         latent, target = batch(positions)
         decoded = model.decode(latent.z)
         before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
-        found.append(evaluate(latent, target, decoded, before, seed=how.seed))
+        results.append(evaluate(latent, target, decoded, before, seed=how.seed))
         corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
         if progress is not None:
-            progress(SETTINGS, len(found), total)
+            progress(SETTINGS, len(results), total)
     editors = candidates(model)
-    criteria = {name: Criteria.joined([batch[name] for batch in found]) for name in editors}
-    means = {name: one.means for name, one in criteria.items()}
+    criteria = {name: Criteria.joined([batch[name] for batch in results]) for name in editors}
+    means = {name: values.means for name, values in criteria.items()}
     costs = {name: editor.search.evaluations() for name, editor in editors.items()}
     ranks = zip(rank_sums(list(means.values())), costs.values(), editors, strict=True)
     order = [name for _, _, name in sorted(ranks)]
@@ -283,7 +283,7 @@ def calibrate_settings(
         progress(SETTINGS, total, total)
     return CalibratedSettings(
         eim=editor,
-        local=means[best][CONSENSUS] <= means[best][WHOLE],
+        local=means[best][CONSENSUS] <= means[best][NOT_LOCAL],
         judge=judge,
         strengths=(reached.lowest, reached.highest),
         pictures=how.pictures,
@@ -303,18 +303,20 @@ def _batch(
 ) -> tuple[JointLatent, Condition]:
     """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts."""
     rows = [position % len(texts) for position in positions]
-    said = [texts[row] for row in rows]
+    chosen = [texts[row] for row in rows]
     if pictures:
         images = [open_picture(pictures[position]).on_white() for position in positions]
         smallest, side, largest = model.capabilities.sizes
         if smallest != largest:  # the middle of each, so that all share a batch
             images = [ImageOps.fit(image, (side, side)) for image in images]
-        latent = encode_frames(model, fit_all(model, images), caption=said if labelled else None)
+        latent = encode_frames(model, fit_all(model, images), source_prompt=chosen if labelled else None)
     else:
-        pixels = in_8_bits(draw_pictures(model, said, steps=how.steps, seed=how.seed, first=positions.start))
+        pixels = in_8_bits(draw_pictures(model, chosen, steps=how.steps, seed=how.seed, first=positions.start))
         reader = captioner_for(model)
-        said = said if reader is None else reader.caption(pixels)
-        latent = JointLatent(backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=tuple(said))
+        chosen = chosen if reader is None else reader.caption(pixels)
+        latent = JointLatent(
+            backbone=model, z=model.encode(pixels), condition=model.embed(chosen), captions=tuple(chosen)
+        )
     targets = [
         exchanged(caption, [*texts[row + 1 :], *texts[: row + 1]], position)
         for caption, row, position in zip(latent.captions, rows, positions, strict=True)
@@ -325,13 +327,13 @@ def _batch(
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:
     """The caption with one phrase exchanged for that of another caption at the same place; two in every third caption.
 
-    The number decides which phrase. Where none can be exchanged, the first caption that differs is taken whole.
+    The number decides which phrase. If none can be exchanged, the result is the first caption that differs.
     """
-    found = _exchange(caption, others, number)
+    changed = _exchange(caption, others, number)
     if number % 3 == 2:
-        found = _exchange(found, others[len(others) // 2 :], number + 1 + number // 3)
-    if phrase_key(found) != phrase_key(caption):
-        return found
+        changed = _exchange(changed, others[len(others) // 2 :], number + 1 + number // 3)
+    if phrase_key(changed) != phrase_key(caption):
+        return changed
     different = [other for other in others if phrase_key(other) != phrase_key(caption)]
     if not different:
         raise ConfigError("the captions all say the same, so there is no change to try. Give different ones")
@@ -341,12 +343,12 @@ def exchanged(caption: str, others: Sequence[str], number: int) -> str:
 def _exchange(caption: str, others: Sequence[str], number: int) -> str:
     phrases = read_phrases(caption, lead=True).phrases
     for shift in range(len(phrases)):
-        place = (number + shift) % len(phrases)
-        mine = phrases[place]
+        position = (number + shift) % len(phrases)
+        mine = phrases[position]
         for other in others:
             theirs = read_phrases(other, lead=True).phrases
-            if len(theirs) == len(phrases) and phrase_key(theirs[place].text) != phrase_key(mine.text):
-                return caption[: mine.start] + theirs[place].text + caption[mine.end :]
+            if len(theirs) == len(phrases) and phrase_key(theirs[position].text) != phrase_key(mine.text):
+                return caption[: mine.start] + theirs[position].text + caption[mine.end :]
     return caption
 
 
@@ -369,7 +371,7 @@ def evaluate(
         changes += [smaller(local_change(change)), smaller(change)]
     distances = consensus_distances(torch.stack(changes))
     return {
-        name: Criteria.of(before, losses, consensus=distances[2 * index], whole=distances[2 * index + 1])
+        name: Criteria.of(before, losses, consensus=distances[2 * index], full_consensus=distances[2 * index + 1])
         for index, (name, losses) in enumerate(after.items())
     }
 
@@ -378,11 +380,11 @@ def _corrupted_losses(
     latent: JointLatent, decoded: Float[Tensor, "n 3 h w"], before: Float64[Tensor, "levels 2 b"], *, seed: int
 ) -> Float64[Tensor, "levels m"]:
     """Losses of the first images after each corruption under their own text, relative to those of the images."""
-    some, found = slice(0, len(decoded)), list[Tensor]()
+    some, results = slice(0, len(decoded)), list[Tensor]()
     for corruption in CORRUPTIONS.values():
         z = latent.backbone.encode(corruption.apply(decoded))
-        found.append(losses_at(latent, [latent.condition[some]], z, seed=seed)[:, 0] / before[:, 0, some])
-    return torch.cat(found, dim=1)
+        results.append(losses_at(latent, [latent.condition[some]], z, seed=seed)[:, 0] / before[:, 0, some])
+    return torch.cat(results, dim=1)
 
 
 def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float[Tensor, "levels m"]) -> Judge:

@@ -20,7 +20,7 @@ _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the b
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
 _ALIKE = 0.04  # standard deviation of colours that count as equal, of a range of 1: about 10 of 255 levels
 _REACH = 0.25  # standard deviation of the distance of the extension, as a share of the box's side
-_STRIDE = 4  # one in so many pixels of the strip is used, for speed
+_STRIDE = 4  # only every fourth pixel of the strip is used, for speed
 
 
 class Framer(abc.ABC):
@@ -97,18 +97,18 @@ def carry_on(
     y, x = torch.meshgrid(
         torch.arange(guide.shape[1]) - corner[0], torch.arange(guide.shape[2]) - corner[1], indexing="ij"
     )
-    places = torch.stack([y / height, x / width]).to(guide) / _REACH
-    features = torch.cat([guide / _ALIKE, places])
+    positions = torch.stack([y / height, x / width]).to(guide) / _REACH
+    features = torch.cat([guide / _ALIKE, positions])
     depth = torch.minimum(_depth(y, height), _depth(x, width))
     rim = (depth >= 0) & (depth < _RIM) & (y % _STRIDE == 0) & (x % _STRIDE == 0)
-    wanted = depth < _FADE
-    known = change[:, y[rim], x[rim]].T
+    extended = depth < _FADE
+    rim_change = change[:, y[rim], x[rim]].T
     rows: list[Tensor] = []
-    for chunk in features[:, wanted].T.split(4096):
+    for chunk in features[:, extended].T.split(4096):
         weights = torch.cdist(chunk, features[:, rim].T).square().mul(-0.5).exp()
-        rows.append(weights @ known / (1 + weights.sum(1, keepdim=True)))
+        rows.append(weights @ rim_change / (1 + weights.sum(1, keepdim=True)))
     carried = torch.zeros(len(change), *guide.shape[1:])
-    carried[:, wanted] = torch.cat(rows).T
+    carried[:, extended] = torch.cat(rows).T
     return carried
 
 
@@ -130,13 +130,13 @@ def resize(plane: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, 
 
 
 def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> Float[Tensor, "h w"]:
-    """The part of a box that lies in the picture, with zeros around it."""
+    """The part of a box inside the picture, with zeros around it."""
     left, top, width, height = box
-    whole = torch.zeros(size[1], size[0], dtype=plane.dtype)
+    canvas = torch.zeros(size[1], size[0], dtype=plane.dtype)
     rows = slice(max(top, 0), min(top + height, size[1]))
     columns = slice(max(left, 0), min(left + width, size[0]))
-    whole[rows, columns] = plane[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    return whole
+    canvas[rows, columns] = plane[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return canvas
 
 
 def _faded(box: Box, size: tuple[int, int]) -> Float[Tensor, "bh bw"]:

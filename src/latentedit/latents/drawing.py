@@ -57,15 +57,15 @@ def write_reference(folder: Path, caption: str) -> None:
 
 
 def verify(folder: Path) -> list[str]:
-    """Check a model folder against its stored fingerprint and sample; returns one line a check, or a `ModelError`."""
+    """Check a model folder against its stored fingerprint and sample; returns one line per check, or a `ModelError`."""
     model = load(folder, device="cpu")
-    settings, place = read_settings(folder), folder / _REFERENCE
+    settings, path = read_settings(folder), folder / _REFERENCE
     stored = settings.get("fingerprint")
     if stored != model.fingerprint:
         raise ModelError(f"The weights in {folder} have changed: {stored} became {model.fingerprint}. {_CURE}")
-    if not place.exists() or _CAPTION not in settings:
-        raise ModelError(f"The sampled picture {place} is missing. {_CURE}")
-    reference = np.asarray(Image.open(place).convert("RGB"), dtype=np.int16)
+    if not path.exists() or _CAPTION not in settings:
+        raise ModelError(f"The sampled picture {path} is missing. {_CURE}")
+    reference = np.asarray(Image.open(path).convert("RGB"), dtype=np.int16)
     difference = float(np.abs(reference - _sampled(model, settings[_CAPTION])).mean())
     if difference > _TOLERANCE:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""*Encode*: pictures and their captions to a joint latent."""
+"""*Encode*: images and their captions to a joint latent."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.renaming import accepts_old_names
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.captions.change import check_length
 from latentedit.latents.crop import framer_for
@@ -19,42 +20,50 @@ from latentedit.models.base import Backbone
 PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
 
 
+@accepts_old_names
 @torch.no_grad()
 def encode(
     model: Backbone,
-    picture: PictureLike | Sequence[PictureLike],
+    image: PictureLike | Sequence[PictureLike],
     *,
-    caption: str | Sequence[str] | None = None,
+    source_prompt: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
     mask: MaskLike | None = None,
     instructed: bool | None = None,
-    beside: Sequence[PictureLike] = (),
+    references: Sequence[PictureLike] = (),
 ) -> JointLatent:
-    """Encode pictures with the captions that describe them, or for an instruction-tuned model.
+    """Encode images with the captions that describe them, or for an instruction-tuned model.
 
     Args:
         model: the backbone.
-        picture: one, or a list that the model takes at one size.
-        caption: what the picture shows, one or one a picture; "" for no text. By default a captioner writes it.
+        image: one, or a list that the model takes at one size.
+        source_prompt: caption of the image, one for all or one per image; "" for no text. By default a captioner writes
+            it.
         captioner: a captioner or its name (see `captions.base.make_captioner`); the model's own by default.
-        mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
-        instructed: encode for instructions: each picture is a reference for the model, texts are instructions, and
-            ``caption`` is the wording of the no-op one (`instructions.no_change` by default). None is true if the model
-            takes references and there is neither a caption nor a captioner.
-        beside: additional reference pictures, of any size.
+        mask: where the images may change, white for yes; an image of their size. Everywhere by default.
+        instructed: encode for instructions: each image is a reference for the model, texts are instructions, and
+            ``source_prompt`` is the no-op one (`instructions.no_change` by default). None is true if the model takes
+            references and there is neither a source prompt nor a captioner.
+        references: additional reference images, of any size.
 
     Raises:
-        ImageError: a file that is not a picture fit for editing, or a mask that does not fit it.
-        ConfigError: no caption where one is needed, one of spaces or too long, pictures that cannot share a batch, or
+        ImageError: a file that is not an image fit for editing, or a mask that does not fit it.
+        ConfigError: no caption where one is needed, one of spaces or too long, images that cannot share a batch, or
             instructions or references for a model that does not take them, or not as many.
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
-    pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
-    if not pictures:
+    images = [image] if isinstance(image, PictureLike) else list(image)
+    if not images:
         raise ConfigError("there is no picture to encode")
-    frames = fit_all(model, pictures, mask=mask)
-    return encode_frames(model, frames, caption=caption, captioner=captioner, instructed=instructed, beside=beside)
+    return encode_frames(
+        model,
+        fit_all(model, images, mask=mask),
+        source_prompt=source_prompt,
+        captioner=captioner,
+        instructed=instructed,
+        references=references,
+    )
 
 
 @torch.no_grad()
@@ -62,41 +71,41 @@ def encode_frames(
     model: Backbone,
     frames: Sequence[Frame],
     *,
-    caption: str | Sequence[str] | None = None,
+    source_prompt: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
     instructed: bool | None = None,
-    beside: Sequence[PictureLike] = (),
+    references: Sequence[PictureLike] = (),
 ) -> JointLatent:
     """Encode frames of one shape from `fit_all`; see `encode`."""
-    if beside and instructed is False:
+    if references and instructed is False:
         raise ConfigError("reference pictures need an instruction. Pass an instruction, or leave them out")
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
     if instructed is None:
-        unsaid = caption is None and captioner is None and captioner_for(model) is None
-        instructed = bool(beside) or (unsaid and model.capabilities.references > 0)
+        undescribed = source_prompt is None and captioner is None and captioner_for(model) is None
+        instructed = bool(references) or (undescribed and model.capabilities.references > 0)
     if instructed:
         check_instructs(model)
-        if 1 + len(beside) > (most := model.capabilities.references):
+        if 1 + len(references) > (most := model.capabilities.references):
             raise ConfigError(
-                f"the model {model.name!r} takes at most {most} reference pictures; got {1 + len(beside)}. "
+                f"the model {model.name!r} takes at most {most} reference pictures; got {1 + len(references)}. "
                 "Leave some out"
             )
-        caption = no_change(model) if caption is None else caption
-    if caption is not None:
-        captions = one_each(caption, len(pixels), "caption", or_none=True)
+        source_prompt = no_change(model) if source_prompt is None else source_prompt
+    if source_prompt is not None:
+        captions = one_each(source_prompt, len(pixels), "caption", or_none=True)
     else:
         reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
         if reader is None:
             raise ConfigError(
                 f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with "
-                "`caption`"
+                "`source_prompt`"
             )
         captions = one_each(reader.caption(pixels), len(pixels), "caption from the captioner")
     check_length(*captions)
     z, condition = model.encode(pixels), model.embed(captions)
-    others = tuple(open_picture(one) for one in beside)
+    others = tuple(open_picture(item) for item in references)
     if instructed:
         shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
         reference = (z, *(latent.expand(len(z), *latent.shape[1:]) for latent in shown))
@@ -107,8 +116,8 @@ def encode_frames(
         condition=condition,
         captions=captions,
         frames=tuple(frames),
-        read=captions if caption is None and captioner is None else (),
-        beside=others,
+        read=captions if source_prompt is None and captioner is None else (),
+        references=others,
         decoded=model.decode(z),
     )
 

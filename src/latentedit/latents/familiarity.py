@@ -1,12 +1,22 @@
-"""How familiar an image is to a model: a state, a number and the nearest reason."""
+"""How familiar an image is to a model: a state, a number and the nearest reason; and the denoising losses behind it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.rng import Seed, noise_like
+from latentedit.core.solvers import level_batch
+from latentedit.models.base import Backbone
 
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]
 
-# Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" where it is known.
+# Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" for a known image.
 Reason = Literal["", "subject", "style", "framing", "size", "colours", "caption"]
 
 _REASONS: dict[str, str] = {
@@ -61,3 +71,28 @@ class Familiarity:
         if not self.caption_fits:
             doubts.append("the caption does not fit the picture: the model denoises it better without any")
         return tuple(doubts)
+
+
+def denoising_losses(
+    backbone: Backbone,
+    z: Float[Tensor, "b *latent"],
+    texts: Sequence[Condition],
+    *,
+    level: float,
+    pairs: int,
+    seed: Seed,
+    purpose: str,
+) -> Float[Tensor, "texts b"]:
+    """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
+
+    All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
+    """
+    noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
+    noise = torch.cat([noise, -noise])
+    noised = ((1 - level) * z + level * noise).flatten(0, 1)
+    losses: list[Tensor] = []
+    for text in texts:
+        v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))
+        error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
+        losses.append(error.flatten(1).square().mean(1).unflatten(0, (len(noise), len(z))).mean(0))
+    return torch.stack(losses)

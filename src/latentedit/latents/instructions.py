@@ -22,7 +22,7 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import check
 from latentedit.core.solvers import level_batch
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import NO_CHANGE, calibration_of
+from latentedit.models.model_settings import NO_CHANGE, calibration_of
 
 # The first, SliderEdit's, is the default without a measurement.
 WORDINGS = ("keep the image the same", "change nothing", "do not change the picture", "")
@@ -40,16 +40,16 @@ def no_change(model: Backbone) -> str:
 def no_change_residuals(
     model: Backbone, z: Float[Tensor, "b *latent"], wordings: Sequence[str] = WORDINGS, *, seed: int = 0
 ) -> dict[str, float]:
-    """The residual of each wording on clean latents, at an evaluation a picture, level and wording; see the module."""
+    """The residual of each wording on clean latents, by an evaluation per picture, level and wording."""
     check_instructs(model)
     noise = draw((len(LEVELS), *z.shape), seed=seed, purpose="no change").to(z)
-    found = dict.fromkeys(wordings, 0.0)
-    for wording in found:
+    residuals = dict.fromkeys(wordings, 0.0)
+    for wording in residuals:
         condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
         for level, e in zip(LEVELS, noise, strict=True):
             v = model.velocity((1 - level) * z + level * e, level_batch(level, z), condition)
-            found[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
-    return found
+            residuals[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
+    return residuals
 
 
 def check_instructs(model: Backbone) -> None:

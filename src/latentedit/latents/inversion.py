@@ -57,7 +57,7 @@ class InversionTrace:
 def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = None) -> InversionTrace:
     """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
 
-    DDIM inversion in flow coordinates, at one evaluation a step; the stored velocities follow DirectEdit.
+    DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit.
     """
     lowest, velocities = latent.backbone.capabilities.s_min, list[Tensor]()
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
@@ -94,24 +94,14 @@ def replay(
 ) -> Float[Tensor, "b *latent"]:
     """The aligned way back from the top of a trace, under another condition or from a moved start.
 
-    ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``.
-
-    Args:
-        latent: the pictures at which the trace starts.
-        condition: text of the way back.
-        offset: displacement of the start from ``trace.top``; none by default.
-        guidance: classifier-free guidance weight of the way back; 1 is the conditional velocity.
-
-    Cost:
-        One evaluation a step, two with guidance.
-
-    Source:
-        DirectEdit alignment, rewritten in displacements so that rounding cannot break the retrace.
+    ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``, with
+    ``u_N`` the offset from ``trace.top``. It costs an evaluation per step, two with guidance. The alignment is that of
+    DirectEdit, rewritten in displacements so that rounding cannot break the retrace.
     """
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
         raise CoordinateError("the trace starts at other latents. Run invert again")
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
-    moved = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
+    delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
-        moved = moved + (s_next - s) * (field(trace.states[index] + moved, levels) - trace.velocities[index])
-    return trace.states[0] + moved
+        delta = delta + (s_next - s) * (field(trace.states[index] + delta, levels) - trace.velocities[index])
+    return trace.states[0] + delta

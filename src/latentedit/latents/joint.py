@@ -33,7 +33,7 @@ class JointLatent:
         provenance: the record of the edit that moved it.
         knowledge: how familiar each picture is to the model (`guard.check_familiarity`); empty if that was not checked.
         read: the captions of the model's own captioner, one a picture; empty if it was not used.
-        beside: additional reference pictures.
+        references: additional reference images.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
@@ -50,7 +50,7 @@ class JointLatent:
     decoded: Float[Tensor, "b 3 h w"] | None = None
     knowledge: tuple[Familiarity, ...] = ()
     read: tuple[str, ...] = ()
-    beside: tuple[Picture, ...] = ()
+    references: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}
@@ -71,9 +71,9 @@ class JointLatent:
     def pictures(self) -> tuple[str, ...]:
         """The fingerprint of each picture's pixels, with a digest of the latent if it was moved, and of references."""
         names = tuple(frame.picture.fingerprint for frame in self.frames)
-        if self.start is None and not self.beside:
+        if self.start is None and not self.references:
             return names
-        others = "".join(picture.fingerprint for picture in self.beside).encode()
+        others = "".join(picture.fingerprint for picture in self.references).encode()
         rows = [row.detach().to("cpu", torch.float32).contiguous().numpy().tobytes() for row in self.z]
         digests = [hashlib.sha256(others + row).hexdigest()[:16] for row in rows]
         return tuple(f"{name}-{digest}" for name, digest in zip(names, digests, strict=False))
@@ -92,7 +92,7 @@ class JointLatent:
             captions=self.captions * times,
             frames=self.frames * times,
             start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
-            beside=self.beside,
+            references=self.references,
         )
 
     def embed_with_references(self, texts: Sequence[str]) -> Condition:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from latentedit.core.errors import ImageError, ShapeError
 from latentedit.latents.crop import Box, cut, put_back, resize
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
 from latentedit_keep.pictures import check_output, read_image, save_image
 
@@ -151,9 +151,9 @@ class Frame:
             return edited
         own, seen = np.array(self.picture.image), np.asarray(shown(self.picture.image))
         for _, top, _, bottom in strips(self.picture.size):
-            rows, moved = own[top:bottom, :, :3], edited[top:bottom, :, :3]
-            found = np.rint(rows + put_on(rows, moved.astype(np.float32), space)).clip(0, 255)
-            rows[:] = np.where((moved != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), found, rows)
+            rows, changed = own[top:bottom, :, :3], edited[top:bottom, :, :3]
+            blended = np.rint(rows + put_on(rows, changed.astype(np.float32), space)).clip(0, 255)
+            rows[:] = np.where((changed != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), blended, rows)
         return own
 
 

@@ -1,7 +1,7 @@
 """Records: how a result was made, enough to make it again. No path, no key, no clock.
 
 The same edit has the same record, so that its file is the same again. Seconds and memory are elsewhere: in
-`EditResult.cost`, and in the JSON file beside a written image.
+`EditResult.cost`, and in the JSON file next to the image.
 """
 
 import hashlib
@@ -114,7 +114,7 @@ class RunRecord(_Record):
         directions: those that were applied together, each at its strength; empty for editors without directions.
         mixing: how they were combined.
         local: the change was kept to where it is strong.
-        calibrated: the search had the settings of the model's calibration (`models.calibrations`).
+        calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
         before: the edit whose latent this one went on from; None where it started from an image.
     """
@@ -144,7 +144,7 @@ class RunRecord(_Record):
         if picture.fingerprint != self.picture.fingerprint:
             raise ConfigError(
                 f"this is not the picture {self.picture.name!r} of the record: its pixels are {picture.fingerprint}, "
-                f"not {self.picture.fingerprint}. Name the picture that was edited with `picture`"
+                f"not {self.picture.fingerprint}. Give the picture that was edited with `image`"
             )
 
     def to_json(self) -> str:
@@ -205,16 +205,16 @@ def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:
     return None if allowed is None else hashlib.sha256(allowed.tobytes()).hexdigest()[:16]
 
 
-def _unsound(name: str, found: str) -> FileFormatError:
-    return FileFormatError(f"the record in {name} is damaged: {found}. Edit the picture again")
+def _unsound(name: str, problem: str) -> FileFormatError:
+    return FileFormatError(f"the record in {name} is damaged: {problem}. Edit the picture again")
 
 
 def versions() -> dict[str, str]:
     """Versions of the packages that make a result; "unknown" where one is not installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in _RECORDED:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            installed[package] = "unknown"
+    return installed

@@ -1,4 +1,4 @@
-"""Worlds with known answers: their common base. `latentedit_bench` measures editors in them, by their names.
+"""Worlds with known answers: their common base, and the small networks that read their pictures.
 
 A scene is described by attributes, from which it is captioned and rendered; so the right answer to an edit of the
 caption can be rendered as well.
@@ -6,20 +6,29 @@ caption can be rendered as well.
 
 import abc
 import dataclasses
+import functools
 import hashlib
 import random
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.rng import seeded
+from latentedit.latents.captions.base import AttributeReader
+from latentedit.models.registry import bundled_folder
 
 Split = Literal["train", "calibration", "test"]
 
@@ -105,14 +114,14 @@ SceneT = TypeVar("SceneT", bound=Described)
 def draw_different(
     draw: Callable[[random.Random], SceneT], count: int, seed: str, fits: Callable[[SceneT, int], bool]
 ) -> list[SceneT]:
-    """So many different scenes, the same for the same seed on every machine; ``fits(scene, found so far)`` filters."""
+    """``count`` different scenes for which ``fits(scene, index)`` holds; a seed gives the same on every machine."""
     generator = random.Random(seed)
-    found: dict[SceneT, None] = {}
-    while len(found) < count:
+    scenes: dict[SceneT, None] = {}
+    while len(scenes) < count:
         scene = draw(generator)
-        if fits(scene, len(found)):
-            found[scene] = None
-    return list(found)
+        if fits(scene, len(scenes)):
+            scenes[scene] = None
+    return list(scenes)
 
 
 def words_of(caption: str) -> list[str]:
@@ -121,18 +130,12 @@ def words_of(caption: str) -> list[str]:
 
 
 class World(abc.ABC):
-    """A world whose scenes are `Described`: a ``Domain`` of `latentedit_bench`, and training data."""
+    """What worlds of `Described` scenes share; subclasses complete a ``Domain`` of `latentedit_bench`."""
 
-    name: str
-    credits: str  # authors and licences of the pictures
     scene: type[Any]  # the class of its scenes
-    ordered: Mapping[str, Sequence[str]]  # the order of the values of ordered attributes
-    part_of: Mapping[str, str]  # attribute to the part that it belongs to
-    plain_changes: Mapping[str, tuple[str, str]]  # for each attribute two values of equally many words in a caption
+    part_of: Mapping[str, str]  # attribute to the part of the scene that it describes
     side = 128  # of the pictures of its models, in pixels
     models: Sequence[str] = ()  # trained on its training split
-    vocabulary: Sequence[str]  # every word and mark of captions, sorted
-    max_tokens: int  # context length of the models' text encoders, start and end tokens included
 
     @property
     def values(self) -> Mapping[str, tuple[str, ...]]:
@@ -141,11 +144,11 @@ class World(abc.ABC):
 
     @abc.abstractmethod
     def draw(self, split: Split, count: int, seed: int) -> list[Any]:
-        """So many different scenes of one split."""
+        """``count`` different scenes of one split."""
 
     @abc.abstractmethod
     def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """The picture of a scene with sides of so many pixels; equal arguments give equal bytes."""
+        """The picture of a scene, ``side`` pixels wide and high; equal arguments give equal bytes."""
 
     @abc.abstractmethod
     def phrases(self, scene: Any) -> list[str]:
@@ -154,22 +157,6 @@ class World(abc.ABC):
     @abc.abstractmethod
     def caption(self, phrases: Sequence[str]) -> str:
         """Phrases as a caption."""
-
-    @abc.abstractmethod
-    def paraphrase(self, scene: Any, generator: random.Random) -> str:
-        """The full caption in other words; scenes that differ in one phrase differ in that phrase alone."""
-
-    @abc.abstractmethod
-    def draw_caption(self, scene: Any, generator: random.Random, *, empty: float) -> str:
-        """A random caption for training, of all or some attributes; empty with this probability."""
-
-    @abc.abstractmethod
-    def stated(self, caption: str) -> Mapping[str, str]:
-        """The attributes and values that a caption states."""
-
-    @abc.abstractmethod
-    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
-        """The scenes of pictures in [-1, 1], by the classifier of the world's bundled model."""
 
     def attributes(self, scene: Any) -> dict[str, str]:
         """Every attribute to its value."""
@@ -204,3 +191,111 @@ class World(abc.ABC):
         if model not in self.models:
             return None
         return [Image.fromarray(self.render(scene)) for scene in self.draw("test", count, seed)]
+
+
+class PictureNetwork(nn.Module):
+    """Strided convolutions that each halve the picture's sides, one hidden layer, and a linear head."""
+
+    def __init__(self, outputs: int, *, side: int, widths: Sequence[int], hidden: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width_in, width in zip((3, *widths), widths, strict=False):
+            layers += [
+                nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(widths[-1] * (side // 2 ** len(widths)) ** 2, hidden)
+        self.head = nn.Linear(hidden, outputs)
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs"]:
+        """The outputs for each picture; pixels in [-1, 1]."""
+        return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
+
+
+_Stored = TypeVar("_Stored", bound="StoredNetwork")
+
+
+class StoredNetwork:
+    """A small network that is stored in ``KIND/KIND.safetensors`` of a model folder."""
+
+    kind: ClassVar[str]
+    model: ClassVar[str]  # the bundled model in whose folder it is stored
+
+    def __init__(self, network: PictureNetwork) -> None:
+        self.network = network.eval()
+
+    @classmethod
+    def build(cls, seed: int) -> PictureNetwork:
+        """The untrained network."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_folder(cls: type[_Stored], folder: Path) -> _Stored:
+        """The network in a model folder, in single precision."""
+        network = cls.build(0)
+        weights = load_file(folder / cls.kind / f"{cls.kind}.safetensors")
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        return cls(network)
+
+    @classmethod
+    @functools.cache
+    def bundled(cls) -> Any:
+        """The network in the folder of the bundled ``model``; on the CPU, wherever the model is."""
+        return cls.from_folder(bundled_folder(cls.model))
+
+    def save(self, folder: Path) -> None:
+        """Write the weights in half precision; integers stay as they are."""
+        directory = folder / self.kind
+        directory.mkdir(parents=True, exist_ok=True)
+        weights = self.network.state_dict().items()
+        halved = {name: value.half() if value.is_floating_point() else value for name, value in weights}
+        save_file(halved, directory / f"{self.kind}.safetensors")
+
+
+class AttributeClassifier(StoredNetwork, AttributeReader):
+    """Reads the attributes of a world's pictures of 128 x 128 pixels, with one head per attribute."""
+
+    kind = "reader"
+    scene: ClassVar[type[Described]]
+
+    @property
+    def values(self) -> Mapping[str, tuple[str, ...]]:
+        """Attribute to its values, in the order of `probabilities`."""
+        return self.scene.values
+
+    @classmethod
+    def build(cls, seed: int) -> PictureNetwork:
+        """The untrained network: logits of every value of every attribute."""
+        with seeded(seed):
+            outputs = sum(map(len, cls.scene.values.values()))
+            return PictureNetwork(outputs, side=128, widths=(32, 64, 128, 192, 256), hidden=256)
+
+    @torch.no_grad()
+    def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Attribute to the probability of each of its values; pixels in [-1, 1]."""
+        device = next(self.network.parameters()).device
+        chunks = pixels.to(device, torch.float32).clamp(-1, 1).split(64)
+        logits = split_logits(torch.cat([self.network(chunk) for chunk in chunks]), self.scene)
+        return {name: part.softmax(dim=1) for name, part in zip(self.values, logits, strict=True)}
+
+    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
+        """The most likely scene of each picture; pixels in [-1, 1]."""
+        best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
+        return [self.scene.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        """Attribute names and values of each picture."""
+        return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
+
+
+def split_logits(logits: Float[Tensor, "b values"], scene: type[Described]) -> tuple[Float[Tensor, "b k"], ...]:
+    """The logits of each attribute, in the order of its scene's ``values``."""
+    return logits.split([len(allowed) for allowed in scene.values.values()], dim=1)
+
+
+def to_pixels(pictures: NDArray[np.uint8], device: str | torch.device = "cpu") -> Float[Tensor, "b 3 h w"]:
+    """Bytes ``[b, h, w, 3]`` to pixels in [-1, 1]."""
+    tensor = torch.from_numpy(np.array(pictures)).to(device)
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

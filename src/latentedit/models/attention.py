@@ -90,4 +90,4 @@ def _eager() -> Callable[[], object]:
 
 
 _EAGER = SharedContext(_eager)
-"""PyTorch's stance, which is one for the whole process."""
+"""PyTorch's stance, which is process-wide."""

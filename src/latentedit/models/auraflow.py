@@ -1,10 +1,10 @@
 """AuraFlow as a velocity field.
 
-Conventions of the family: time is s itself; the output is the velocity; the text is Pile-T5's 256 tokens, whose padding
-is zeros that are attended to; positions are learned, so pictures have a largest size.
+Time is s itself; the output is the velocity. The text is 256 tokens of Pile-T5, with zeros as padding, which is
+attended to. Positions are learned, so images have a largest size.
 
 Source:
-    fal 2024, AuraFlow, as diffusers 0.42.1 has it.
+    fal 2024, AuraFlow, as in diffusers 0.42.1.
 """
 
 import math

@@ -1,11 +1,11 @@
-"""The contract of a model: one velocity field in flow coordinates, with a picture codec and a text encoder."""
+"""The contract of a model: one velocity field in flow coordinates, with an image codec and a text encoder."""
 
 import abc
 import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,6 @@ from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
-from latentedit.models.capabilities import Capabilities
 from latentedit.models.sites import (
     GENERAL,
     PICTURE,
@@ -28,6 +27,47 @@ from latentedit.models.sites import (
     read,
     shifted,
 )
+
+GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
+"""How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
+input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backbone can do, as data.
+
+    Args:
+        s_min: lowest level at which the velocity is defined.
+        s_max: highest level at which it is defined; grids start there or below.
+        start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
+        derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
+        pixels: the backbone has an image codec (`encode`, `decode`).
+        guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
+        guidance_kind: how the weight acts, see `GuidanceKind`.
+        guidance_norm: of kind "renormalised": over what stock pipelines keep the conditional norm, a token of 2 x 2
+            latents or a row of latents.
+        size_multiple: image sides must be multiples of this.
+        sizes: smallest, preferred and largest side of an image in pixels.
+        references: largest number of reference images of an instruction-tuned model, according to its makers; 0 for
+            models that take captions only.
+    """
+
+    s_min: float = 0.0
+    s_max: float = 1.0
+    start_std: float = 1.0
+    derivatives: frozenset[str] = frozenset({"jvp", "vjp"})
+    pixels: bool = True
+    guidance: float = 1.0
+    guidance_kind: GuidanceKind = "cfg"
+    guidance_norm: Literal["token", "row"] = "token"
+    size_multiple: int = 1
+    sizes: tuple[int, int, int] = (1, 1, 1)
+    references: int = 0
+
+    def branches(self, guidance: float) -> int:
+        """Evaluations of a guided velocity: one at weight 1 and for networks with a single branch, else two."""
+        return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
 class Backbone(abc.ABC):
@@ -49,10 +89,10 @@ class Backbone(abc.ABC):
     """
 
     defaults: Mapping[str, Any] = MappingProxyType({})
-    """What the model's maker recommends (``latentedit.json``): settings of "editors" by name, the "captioner", ..."""
+    """Recommended settings (``latentedit.json``): those of "editors" by name, the "captioner", ..."""
 
     revision: str | None = None
-    """Commit of the hub's repository from which the weights come; None where they come from elsewhere."""
+    """Commit of the hub repository that the weights come from; None for weights from elsewhere."""
 
     parts: ClassVar[tuple[str, ...]] = ()
     """Parts of a diffusers pipeline that the adapter uses, besides the scheduler."""
@@ -75,7 +115,7 @@ class Backbone(abc.ABC):
     @property
     @abc.abstractmethod
     def device(self) -> torch.device:
-        """Where the network lives."""
+        """Device of the network."""
 
     @property
     @abc.abstractmethod
@@ -84,7 +124,7 @@ class Backbone(abc.ABC):
 
     @property
     def network_dtype(self) -> torch.dtype:
-        """The dtype in which the network itself runs."""
+        """The dtype of the network."""
         return self.dtype
 
     @property
@@ -99,25 +139,25 @@ class Backbone(abc.ABC):
     def count(self) -> contextlib.AbstractContextManager[Count]:
         """Count network evaluations: ``with model.count() as cost: ...``, then ``cost.evaluations``.
 
-        Guidance counts two, a derivative product two in every mode. Contexts nest. A context counts what its own
-        thread asks, so threads that share a model do not disturb each other.
+        Guidance counts two, a derivative product two in every mode. Contexts nest. A context counts the evaluations of
+        its own thread, so threads can share a model.
         """
         return counting(self)
 
     @abc.abstractmethod
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        """Shape of one latent for a picture of this size, without the batch."""
+        """Shape of one latent for an image of this size, without the batch."""
 
     @abc.abstractmethod
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The model's own levels, falling from where its sampler starts, ``s_max`` or below, to the clean end.
 
-        The last level may lie below ``s_min``: solvers that arrive there do not ask for a velocity there.
+        The last level may be below ``s_min``: solvers do not evaluate the velocity at the level where they arrive.
 
         Args:
             steps: number of solver steps, at least 1.
-            height_px: of the picture, for schedules that depend on it; 0 is the preferred size.
-            width_px: likewise.
+            height_px: height of the image, for schedules that depend on it; 0 is the preferred size.
+            width_px: its width.
         """
 
     def velocity(
@@ -175,7 +215,7 @@ class Backbone(abc.ABC):
 
     @property
     def default_site(self) -> str:
-        """Where local bases are looked for unless told.
+        """Default site of local bases.
 
         "mid" where there is one, else the image stream of the middle block, else "clean".
         """
@@ -186,7 +226,7 @@ class Backbone(abc.ABC):
     def features(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, site: str
     ) -> Float[Tensor, "b *feature"]:
-        """What the network makes of latents at a site, in the latents' dtype; differentiable in z.
+        """The feature of the network at a site, in the latents' dtype; differentiable in z.
 
         Args:
             z, s, condition: as in `velocity`.
@@ -199,7 +239,7 @@ class Backbone(abc.ABC):
             Counts one evaluation an element. At a site inside the network the forward pass stops once it is reached,
             so the count is an upper bound there. "picture" decodes as well.
         """
-        self._check_known("site", site, self.sites)
+        self._check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
         spend(self, len(z))
         own = self._sites()
@@ -228,7 +268,7 @@ class Backbone(abc.ABC):
 
         Args:
             z, s, condition: as in `velocity`.
-            site: one of `sites` inside the network, so none of "velocity", "clean" and "picture".
+            site: one of `sites` inside the network, that is, not "velocity", "clean" or "picture".
             shift: of the feature's shape, as `features` gives it.
 
         Raises:
@@ -239,41 +279,41 @@ class Backbone(abc.ABC):
             One evaluation an element.
         """
         own = self._sites()
-        self._check_known("site", site, own)
+        self._check_name("site", site, own)
         condition = self._checked(z, s, condition)
         if len(shift) != len(z):
             raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
         spend(self, len(z))
 
-        def moved(rows: slice | Tensor) -> Tensor:
+        def velocity(rows: slice | Tensor) -> Tensor:
             with shifted(own[site], site, shift[rows], self._image_tokens(z, condition)):
                 return self._velocity(z[rows], s[rows], condition[rows])
 
-        return self._by_call(condition, moved)
+        return self._by_call(condition, velocity)
 
     @property
     def attention_layers(self) -> tuple[str, ...]:
-        """Names of the layers in which the picture's tokens attend to each other, as the network runs them.
+        """Names of the layers in which image tokens attend to each other, as the network runs them.
 
-        Each has a "query", a "key" and a "value" of the picture's tokens, of its references too, before heads, norms
-        and positions: ``f"{layer}.key"``. None where these cannot be reached one by one.
+        Each has a "query", a "key" and a "value" of the tokens of the image and its references, before heads, norms
+        and positions: ``f"{layer}.key"``. There are no names if these cannot be separated.
         """
         return tuple(self._attention())
 
     def velocity_keeping(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, names: Sequence[str]
     ) -> tuple[Float[Tensor, "b *latent"], AttentionFeatures]:
-        """The velocity, and what attention layers made of the picture's tokens on the way to it.
+        """The velocity, and queries, keys or values of the image tokens in the same forward pass.
 
         Args:
             z, s, condition: as in `velocity`.
-            names: what to keep, such as "block.3.key"; see `attention_layers`.
+            names: queries, keys and values to keep, such as "block.3.key"; see `attention_layers`.
 
         Raises:
             ConfigError: an unknown name, with the nearest ones; and what `velocity` raises.
 
         Cost:
-            One evaluation an element, and the memory of what is kept, in the network's dtype.
+            One evaluation an element, and the memory of the features, in the network's dtype.
         """
         sites = self._projections(names)
         condition = self._checked(z, s, condition)
@@ -281,9 +321,9 @@ class Backbone(abc.ABC):
         parts: list[dict[str, Tensor]] = []
 
         def kept(rows: slice | Tensor) -> Tensor:
-            with keeping(sites, self._image_tokens(z, condition)) as found:
+            with keeping(sites, self._image_tokens(z, condition)) as features:
                 v = self._velocity(z[rows], s[rows], condition[rows])
-            parts.append(found)
+            parts.append(features)
             return v
 
         v = self._by_call(condition, kept)
@@ -309,54 +349,54 @@ class Backbone(abc.ABC):
         condition = self._checked(z, s, condition)
         spend(self, len(z))
 
-        def asked(rows: slice | Tensor) -> Tensor:
+        def velocity(rows: slice | Tensor) -> Tensor:
             part = {name: feature[rows] for name, feature in given.items()}
             with giving(sites, part, self._image_tokens(z, condition)):
                 return self._velocity(z[rows], s[rows], condition[rows])
 
-        return self._by_call(condition, asked)
+        return self._by_call(condition, velocity)
 
     def _projections(self, names: Sequence[str]) -> dict[str, Site]:
         """The sites of these queries, keys and values."""
-        known = projections(self._attention())
+        sites = projections(self._attention())
         for name in names:
-            self._check_known("attention", name, known)
-        return {name: known[name] for name in names}
+            self._check_name("attention", name, sites)
+        return {name: sites[name] for name in names}
 
     def _attention(self) -> Mapping[str, Site]:
-        """The network's own attention among the picture's tokens, as `attention_layers`: modules with ``to_q``, ..."""
+        """The attention modules of `attention_layers`, with ``to_q``, ``to_k`` and ``to_v``, by name."""
         return {}
 
     def _sites(self) -> Mapping[str, Site]:
-        """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
+        """The sites inside the network by name, in the order in which it computes them."""
         return {}
 
     def _calls(self, condition: Condition) -> Sequence[Tensor]:
-        """Rows of a batch that go through the network together, a call each; empty where one call takes them all."""
+        """Rows of each network call; empty if one call takes the batch."""
         del condition
         return ()
 
     def _by_call(self, condition: Condition, ask: Callable[[slice | Tensor], Tensor]) -> Tensor:
-        """What is asked of each call, in the order of the batch."""
+        """The results of a function for the rows of each call, in the order of the batch."""
         return self._rejoined(condition, [ask(rows) for rows in self._calls(condition) or [slice(None)]])
 
     def _rejoined(self, condition: Condition, parts: Sequence[Tensor]) -> Tensor:
-        """What each call gave, in the order of the batch."""
+        """The results of the calls in the order of the batch."""
         calls = list(self._calls(condition))
         return torch.cat(list(parts))[torch.cat(calls).argsort()] if calls else parts[0]
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
-        """How many tokens the network makes of each of these latents and its references, where a `Site` asks."""
+        """Number of tokens of each latent and its references, for sites with text in their sequence."""
         del z, condition
         return 0
 
-    def _check_known(self, kind: str, name: str, known: Collection[str]) -> None:
-        if name not in known:
-            hint = nearest(name, known) if known else "none can be reached inside its network"
+    def _check_name(self, kind: str, name: str, names: Collection[str]) -> None:
+        if name not in names:
+            hint = nearest(name, names) if names else "none can be reached inside its network"
             raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
-        """The texts, one a latent, after everything was found to fit."""
+        """One text for each latent, after the checks of `velocity`."""
         if s.shape != (len(z),):
             raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         if z.device.type != self.device.type or s.device != z.device:
@@ -373,10 +413,10 @@ class Backbone(abc.ABC):
         """Texts as conditions; the empty text is the unconditional one."""
 
     def null(self, like: Condition) -> Condition:
-        """The unconditional text of the length and kind of another: where guidance starts from.
+        """The unconditional text, from which guidance starts, in the length and kind of a condition.
 
-        It has as many tokens, and the same reference pictures and embedded guidance; one element for all, or one for
-        each where pictures differ.
+        It has the number of tokens, the reference images and the embedded guidance of the condition; one element, or
+        one for each if there are reference images.
 
         Raises:
             ShapeError: a model that embeds the empty text to another number of tokens.
@@ -397,14 +437,14 @@ class Backbone(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
-        """Pictures in [-1, 1] to clean latents (the mode of the codec's posterior), normalised as the network wants."""
+        """Images in [-1, 1] to clean latents (the mode of the posterior), normalised for the network."""
 
     @abc.abstractmethod
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
-        """Clean latents to pictures, about [-1, 1], not clipped."""
+        """Clean latents to images, about [-1, 1], not clipped."""
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """What the user should know about these captions: words dropped for length, words the model has never seen."""
+        """Notes for the user about captions: words beyond the text window, words that never occurred in training."""
         del texts
         return []
 

@@ -1,4 +1,4 @@
-"""A stranger's model as a backbone: a function that gives the velocity, and how its text and pictures are read."""
+"""Any model as a backbone, given as functions for velocity, text and images."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,23 +10,22 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import LevelGrid, uniform_grid
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 
 _Made = TypeVar("_Made")
 
 
 class CallableBackbone(Backbone):
-    """A model that is given as functions.
+    """A model given as functions.
 
     Args:
         velocity: ``(z, s, condition) -> E[e - x | z, c]`` with z of ``[b, *latent]``, s of ``[b]`` and a text each.
         embed: texts to a `Condition`; the empty text is the unconditional one.
         latent_shape: ``(height_px, width_px) -> shape`` of one latent.
-        encode: pictures ``[b, 3, h, w]`` in [-1, 1] to clean latents; None is a model without pictures.
-        decode: the way back.
+        encode: images ``[b, 3, h, w]`` in [-1, 1] to clean latents; None is a model without images.
+        decode: clean latents to images.
         name: for messages and records.
-        fingerprint: of the weights; a direction is told apart from those of other models by it.
+        fingerprint: identifies the weights; directions belong to the model with this fingerprint.
         capabilities: levels, sizes, guidance; see `Capabilities`.
         device: of the latents.
         dtype: of the latents, float32 or float64.
@@ -103,5 +102,5 @@ class CallableBackbone(Backbone):
 
     def _given(self, function: _Made | None, name: str) -> _Made:
         if function is None:
-            raise ConfigError(f"{self.name} has no pictures: it was made without {name}. Give {name}=")
+            raise ConfigError(f"{self.name} has no image codec: it was made without {name}. Pass {name}=")
         return function

@@ -1,4 +1,4 @@
-"""Pictures to clean latents and back, for every autoencoder of diffusers: ``x = (mode - mean) * scale``.
+"""Images to clean latents and back, for every autoencoder of diffusers: ``x = (mode - mean) * scale``.
 
 What differs is confined here: whether there is a posterior (AutoencoderKL) or none (AutoencoderDC, AutoencoderTiny),
 one mean and scale or one a channel (Qwen-Image, Wan), statistics of 2 x 2 patches (FLUX.2), an axis of frames
@@ -23,7 +23,7 @@ Size = tuple[int, int]
 """Rows and columns of patches."""
 
 _CASTING = threading.RLock()
-"""An autoencoder that is cast for a while is not asked by two threads at once."""
+"""Two threads must not use an autoencoder while it is cast."""
 
 
 class Codec:
@@ -50,7 +50,7 @@ class Codec:
             self._mean, self._scale = float(config.get("shift_factor") or 0.0), factor
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the posterior, normalised as the network wants it."""
+        """The mode of the posterior, normalised for the network."""
         with self._precise() as dtype:
             latents = torch.cat([self._mode(picture.to(dtype)) for picture in pixels.split(1)]).to(self._dtype)
         mean, scale = self._statistics(latents)
@@ -59,7 +59,7 @@ class Codec:
         return (latents - mean) * scale
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The autoencoder's picture of normalised latents."""
+        """The autoencoder's image of normalised latents."""
         latents = z.to(self._dtype)
         mean, scale = self._statistics(latents)
         latents = unpatchify(patchify(latents) / scale + mean) if self._patched else latents / scale + mean

@@ -1,12 +1,11 @@
 """CogView4 as a velocity field.
 
-Conventions of the family: the output is the velocity; the network is asked at the time that the level had before it was
-shifted, 1000 s / (s + a (1 - s)) with a shift a by picture size; the sizes of the picture and its crop are inputs; the
-text is GLM-4's last but one layer, padded on the left to a multiple of 16, and the padding is attended to, so texts of
-one length go through the network together.
+The output is the velocity. The time is that of the level before it was shifted, 1000 s / (s + a (1 - s)) with a shift a
+by image size. The sizes of the image and its crop are inputs. The text is GLM-4's last layer but one, padded on the
+left to a multiple of 16; the padding is attended to, so only texts of equal length share a call.
 
 Source:
-    Zhipu AI 2025, CogView4, as diffusers 0.42.1 has it.
+    Zhipu AI 2025, CogView4, as in diffusers 0.42.1.
 """
 
 import math
@@ -37,7 +36,7 @@ class CogView4Backbone(FlowBackbone):
         return (np.floor(np.linspace(trained, 1, steps)) / trained).tolist()
 
     def _mu(self, config: Mapping[str, Any], tokens: int, steps: int) -> float:
-        """Of the side of a picture, counted in tokens."""
+        """A function of the image side, counted in tokens."""
         del steps
         return math.sqrt(tokens / config["base_image_seq_len"]) * config["max_shift"] + config["base_shift"]
 

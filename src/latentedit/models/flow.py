@@ -1,4 +1,4 @@
-"""What adapters of rectified-flow transformers share: levels, time, sign, guidance, text windows.
+"""Base of the adapters of rectified-flow transformers: levels, time, sign, guidance, text windows, packed latents.
 
 A family declares what differs: configuration fields, published guidance, how the network is called (`_ask`, `clock`),
 the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (`prompts`).
@@ -14,9 +14,10 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
-from latentedit.models.capabilities import Capabilities, GuidanceKind
+from latentedit.models.base import Capabilities, GuidanceKind
+from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
-from latentedit.models.prompts import PromptBackbone, check_fit, cut
+from latentedit.models.prompts import PromptBackbone, cut
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
@@ -36,9 +37,6 @@ class FlowBackbone(PromptBackbone):
 
     text_field: ClassVar[str] = "joint_attention_dim"
     """Configuration field of the transformer that holds the width of a text token."""
-
-    text_layers: ClassVar[int] = 1
-    """Layers of the text encoder that are concatenated to one token of that width."""
 
     chat: ClassVar[bool] = False
     """Prompts are built from the tokenizer's chat template."""
@@ -78,13 +76,7 @@ class FlowBackbone(PromptBackbone):
 
     def _check_parts(self) -> None:
         """Check that text encoder, VAE and tokenizer belong to the transformer."""
-        check_fit(
-            getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder")),
-            self.pipeline.vae,
-            text=int(self._network.config[self.text_field]),
-            channels=self._network_channels(),
-            layers=self.text_layers,
-        )
+        self._check_fit(text=int(self._network.config[self.text_field]), channels=self._network_channels())
         if self.chat and not self.pipeline.tokenizer.chat_template:
             raise ModelError(
                 "the tokenizer has no chat template, from which this model builds its prompt. "
@@ -123,7 +115,7 @@ class FlowBackbone(PromptBackbone):
 
     def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
         """Configuration of the flow scheduler with the levels of the pipeline's."""
-        return whole_scheduler(scheduler)
+        return flow_scheduler(scheduler)
 
     def _check_latents(self, z: Tensor) -> None:
         super()._check_latents(z)
@@ -151,7 +143,7 @@ class FlowBackbone(PromptBackbone):
         return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
 
     def _set_levels(self, scheduler: Any, steps: int, tokens: int) -> None:
-        """Have the scheduler make its levels as the pipeline does it, for pictures of so many tokens."""
+        """Set the levels of the scheduler as the pipeline does, for an image of so many tokens."""
         mu = self._mu(scheduler.config, tokens, steps) if scheduler.config.use_dynamic_shifting else None
         sigmas = self._unshifted(steps)
         if sigmas is None:
@@ -164,7 +156,7 @@ class FlowBackbone(PromptBackbone):
         return torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist() if self.nodes == "even" else None
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
-        """The shift by picture size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
+        """The shift by image size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
         del steps
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
         return tokens * slope + config.base_shift - slope * config.base_image_seq_len
@@ -174,13 +166,13 @@ class FlowBackbone(PromptBackbone):
     ) -> Float[Tensor, "b *latent"]:
         time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
 
-        def one_call(rows: slice | Tensor) -> Tensor:
+        def call(rows: slice | Tensor) -> Tensor:
             text = condition[rows].to(self._network_dtype)
             if text.mask is not None and self.windows != "exact":
                 text = cut(text, int(text.mask.sum(1).max()))
             return self.sign * self._ask(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)
 
-        return self._by_call(condition, one_call)
+        return self._by_call(condition, call)
 
     def _guidance(self, condition: Condition, like: Tensor) -> Float[Tensor, " b"]:
         """The weight as an input of guidance-distilled networks: the condition's, or the published one; float32."""
@@ -201,7 +193,7 @@ class FlowBackbone(PromptBackbone):
         """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
 
 
-def whole_scheduler(scheduler: Any) -> dict[str, Any]:
+def flow_scheduler(scheduler: Any) -> dict[str, Any]:
     """The configuration of a flow scheduler (or a configuration), with defaults filled in.
 
     Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same levels.
@@ -213,3 +205,41 @@ def whole_scheduler(scheduler: Any) -> dict[str, Any]:
     if config["invert_sigmas"]:
         raise ModelError("the scheduler's levels rise (invert_sigmas), and those of this family fall")
     return {key: config[key] for key in config if not key.startswith("_")}
+
+
+class PackedFlowBackbone(FlowBackbone):
+    """A rectified-flow transformer on packed latents, whose time is s itself; see `latentedit.models.flow`."""
+
+    clock: ClassVar[Clock] = "level"
+
+    def _network_channels(self) -> int:
+        return int(self._network.config.in_channels) // PATCH**2
+
+    def _patch(self) -> int:
+        return PATCH
+
+    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        pictures = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
+        sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in pictures]
+        tokens = torch.cat([pack(latents) for latents in pictures], dim=1)
+        output = self._ask_packed(tokens, time, condition, sizes)
+        return unpack(output[:, : sizes[0][0] * sizes[0][1]], sizes[0])
+
+    @abc.abstractmethod
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        """The network's output, with the image tokens first; ``sizes`` are those of the image and of each reference."""
+
+
+def positions(size: Size, *, first: int, axes: int, device: torch.device) -> Float[Tensor, "n axes"]:
+    """Rotary positions of image tokens, ``(first, row, column)``, then zeros up to so many axes.
+
+    In float32, as bfloat16 has no odd number beyond 256.
+    """
+    rows, columns = size
+    ids = torch.zeros(rows, columns, axes, device=device)
+    ids[..., 0] = first
+    ids[..., 1] = torch.arange(rows, device=device)[:, None]
+    ids[..., 2] = torch.arange(columns, device=device)[None]
+    return ids.flatten(0, 1)

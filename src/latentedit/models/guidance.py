@@ -52,8 +52,8 @@ class GuidedField:
             raise ConfigError(f"the guidance weight must be a finite number; got {self.guidance}")
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
-            told = dataclasses.replace(self.condition, guidance=float(self.guidance))
-            object.__setattr__(self, "condition", told)
+            embedded = dataclasses.replace(self.condition, guidance=float(self.guidance))
+            object.__setattr__(self, "condition", embedded)
             object.__setattr__(self, "unconditional", None)
             return
         if self.guidance == 1:
@@ -99,16 +99,16 @@ class GuidedField:
 
 
 def unguided(backbone: Backbone, condition: Condition) -> Condition:
-    """The text under which a network gives the conditional velocity itself: weight 1 where the weight is an input."""
+    """The condition with guidance weight 1, under which the network returns the conditional velocity."""
     return GuidedField(backbone=backbone, condition=condition).condition
 
 
 def _with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
-    """Each token of 2 x 2 latents scaled to the norm that it has without guidance."""
+    """Tokens of 2 x 2 latents scaled to their norm without guidance."""
     size = (guided.shape[-2] // PATCH, guided.shape[-1] // PATCH)
     return unpack(_rows_with_norm_of(pack(conditional), pack(guided)), size)
 
 
 def _rows_with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
-    """Each vector along the last axis scaled to the norm that it has without guidance."""
+    """Vectors along the last axis scaled to their norm without guidance."""
     return guided * (conditional.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))

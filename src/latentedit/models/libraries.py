@@ -1,4 +1,4 @@
-"""Classes of diffusers and transformers by name, and their silence."""
+"""Classes of diffusers and transformers by name, and a context that silences both libraries."""
 
 import inspect
 import logging
@@ -16,12 +16,12 @@ def library_class(library: str, name: str) -> Any:
     """A class of diffusers or transformers by name."""
     if library not in ("diffusers", "transformers"):
         raise ModelError(
-            f"the class {name} is of the library {library!r}, which is not supported. Do not use the model"
+            f"the class {name} is from the library {library!r}, which is not supported. Do not use the model"
         )
-    found = getattr(require(library, "models"), name, None)
-    if not isinstance(found, type):
+    kind = getattr(require(library, "models"), name, None)
+    if not isinstance(kind, type):
         raise ModelError(f"the installed {library} has no class {name}. Update it")
-    return found
+    return kind
 
 
 def pipeline_of(kind: str, pipeline: Any) -> Any:
@@ -61,17 +61,17 @@ def _silence() -> Callable[[], None]:
     pipelines: Any = require("diffusers", "models").utils.logging
     loggers = [logging.getLogger(name) for name in ("transformers", "diffusers", "accelerate")]
     levels = [logger.level for logger in loggers]
-    bars = [one for one in (settings, pipelines) if one.is_progress_bar_enabled()]
-    for one in bars:
-        one.disable_progress_bar()
+    bars = [module for module in (settings, pipelines) if module.is_progress_bar_enabled()]
+    for module in bars:
+        module.disable_progress_bar()
     for logger in loggers:
         logger.setLevel(logging.ERROR)
 
     def restore() -> None:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        for one in bars:
-            one.enable_progress_bar()
+        for module in bars:
+            module.enable_progress_bar()
 
     return restore
 

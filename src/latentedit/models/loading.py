@@ -1,50 +1,45 @@
-"""Model folders in the format of diffusers: checked, then loaded as the stock pipeline; safetensors only."""
+"""Model folders in the format of diffusers, local or from the hub: checked, then loaded as the stock pipeline.
+
+Only safetensors are loaded. LoRA files are merged into the weights of a pipeline that is loaded here; a live pipeline
+brings its own adapters.
+"""
 
 import contextlib
 import dataclasses
 import difflib
 import inspect
+import re
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError, LatentEditError, ModelError
+from latentedit.core.errors import ConfigError, LatentEditError, ModelError, require
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.model_settings import read_settings
-from latentedit.models.weights import fingerprint, pipeline_variant, read_json, tensor_shapes, unstored, weight_files
-
-_EXPLODING = (
-    "is variance-exploding: its noise is unbounded, and its network takes noise levels instead of timesteps. "
-    "Use a variance-preserving model"
+from latentedit.models.weights import (
+    VARIANTS,
+    pipeline_variant,
+    read_json,
+    stored_as,
+    tensor_shapes,
+    unstored,
+    weight_files,
 )
-_MASKED = "is an inpainting model whose network takes more than latents. Use the text-to-image model of its family"
-_STEERED = "is steered by a control image. Use the text-to-image model of its family"
-_MAP = "is a distilled flow map, which has no velocity at one level. Use the base model"
-_NO_REVERSE = "computes its experts without gradients, so derivatives would be wrong. Use another family"
+from latentedit_keep.files import user_path
+
 _REFUSED = {
-    "ScoreSdeVePipeline": _EXPLODING,
-    "KarrasVePipeline": _EXPLODING,
-    "FluxFillPipeline": _MASKED,
-    "FluxControlPipeline": _STEERED,
-    "FluxControlNetPipeline": _STEERED,
-    "StableDiffusionInpaintPipeline": _MASKED,
-    "StableDiffusionXLInpaintPipeline": _MASKED,
-    "StableDiffusionControlNetPipeline": _STEERED,
-    "StableDiffusionXLControlNetPipeline": _STEERED,
-    "StableDiffusion3ControlNetPipeline": _STEERED,
-    "Flux3DistilledModularPipeline": _MAP,
-    "LatentConsistencyModelPipeline": _MAP,
-    "SanaControlNetPipeline": _STEERED,
-    "CogView4ControlPipeline": _STEERED,
-    "ZImageControlNetPipeline": _STEERED,
-    "HiDreamImagePipeline": _NO_REVERSE,
+    "Inpaint|Fill": "is an inpainting model whose network takes more than latents. Use the text-to-image model",
+    "Control": "is steered by a control image. Use the text-to-image model of its family",
+    "Distilled|LatentConsistency": "is a distilled flow map, which has no velocity at one level. Use the base model",
+    "HiDream": "computes its experts without gradients, so derivatives would be wrong. Use another family",
+    "VePipeline": "is variance-exploding: its network takes noise levels instead of timesteps. Use another family",
 }
-"""Pipelines that resemble supported ones, and why they are not supported."""
+"""Pipelines that resemble supported ones, by a part of their names, and why they are not supported."""
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
@@ -56,6 +51,17 @@ TextEncoders = Literal["all", "required"]
 """Which text encoders to load: all, or only those that the model cannot do without."""
 
 _AGAIN = "Download or copy the folder again"
+
+CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
+"""Files that say what a model needs, a few kilobytes."""
+
+_FIRST = ("model_index.json", "latentedit.json")
+"""Files that say which other files a model has."""
+
+_OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Vocabularies and chat templates of tokenizers and processors."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +94,6 @@ class ModelFolder:
         """Names of the parts that have weights."""
         return [part for part in self.parts if is_network(part)]
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the contents of all weight files."""
-        return fingerprint(self.weights)
-
     def part_folder(self, part: str) -> Path:
         """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
         own = self.path / part
@@ -103,9 +104,8 @@ class ModelFolder:
         variant = pipeline_variant(self.weight_folders())
         options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
         with quiet_libraries(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # torch_dtype: deprecated by now, and the only name in diffusers 0.31
+            # torch_dtype is deprecated, and the only name in diffusers 0.31
+            warnings.simplefilter("ignore", FutureWarning)
             kind = library_class("diffusers", self.pipeline)
             given = self._unused_parts(kind)
             if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
@@ -150,19 +150,16 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFold
         ModelError: not a model folder, an unsupported pipeline, a missing or damaged part, or pickle weights.
     """
     folder = read_index(path, text_encoders=text_encoders)
-    missing = [part for part in sorted(folder.parts) if not folder.part_folder(part).is_dir()]
-    if missing:
-        raise ModelError(f"{path} is incomplete: it has no folder {', '.join(missing)}. {_AGAIN}")
     for part in folder.parts:
-        place = folder.part_folder(part)
+        own = folder.part_folder(part)
         if not is_tokenizer(part):
-            read_json(place / _configuration_file(part))
-        elif not any(all((place / file).is_file() for file in files) for files in _VOCABULARIES):
-            raise ModelError(f"{place} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
+            read_json(own / _configuration_file(part))
+        elif not any(all((own / file).is_file() for file in files) for files in _VOCABULARIES):
+            raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
     variant = pipeline_variant(folder.weight_folders())
     weights = {
-        part: weight_files(place, stem, variant)
-        for part, (place, stem) in zip(folder.networks, folder.weight_folders(), strict=True)
+        part: weight_files(own, stem, variant)
+        for part, (own, stem) in zip(folder.networks, folder.weight_folders(), strict=True)
     }
     for files in weights.values():
         for file in files:
@@ -193,14 +190,12 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
                 f"the {part} in {path / 'model_index.json'} is a class of {present[part][0]!r}. "
                 "Only diffusers and transformers are supported"
             )
-    if present.keys() & optional not in (set(), optional):
-        raise ModelError(f"{path / 'model_index.json'} has only some of {', '.join(sorted(optional))}. {_AGAIN}")
-    wanted = [part for part in (*adapter.parts, "scheduler") if text_encoders == "all" or part not in optional]
+    names = [part for part in (*adapter.parts, "scheduler") if text_encoders == "all" or part not in optional]
     return ModelFolder(
         path=path,
         adapter=adapter,
         index=index,
-        parts={part: present[part] for part in wanted if part in present},
+        parts={part: present[part] for part in names if part in present},
         weights={},
         settings=read_settings(path),
     )
@@ -208,22 +203,23 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
 
 def _is_part(entry: Any, *, or_null: bool = False) -> bool:
     """Whether an entry of ``model_index.json`` is a part: a pair of library and class, both null if it is absent."""
-    known = (str, type(None)) if or_null else str
-    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, known) for name in entry)
+    kinds = (str, type(None)) if or_null else str
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, kinds) for name in entry)
 
 
 def adapter_class(pipeline: str, subject: str) -> Any:
     """The adapter of a pipeline class; a message begins with the subject, "PATH contains a" or "this is a"."""
-    if pipeline in _REFUSED:
-        raise ModelError(f"{subject} {pipeline}, which {_REFUSED[pipeline]}")
-    if pipeline not in BACKBONES.names():
-        near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
-        raise ModelError(
-            f"{subject} {pipeline}, which is not supported. "
-            f"{'Similar: ' + ', '.join(near) + '. ' if near else ''}See: latentedit models families; wrap any other "
-            "model with latentedit.CallableBackbone"
-        )
-    return BACKBONES.load(pipeline)
+    if pipeline in BACKBONES.names():
+        return BACKBONES.load(pipeline)
+    for pattern, reason in _REFUSED.items():
+        if re.search(pattern, pipeline):
+            raise ModelError(f"{subject} {pipeline}, which {reason}")
+    near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
+    raise ModelError(
+        f"{subject} {pipeline}, which is not supported. "
+        f"{'Similar: ' + ', '.join(near) + '. ' if near else ''}See: latentedit models families; wrap any other "
+        "model with latentedit.CallableBackbone"
+    )
 
 
 @contextlib.contextmanager
@@ -256,3 +252,138 @@ def _configuration_file(part: str) -> str:
     if is_tokenizer(part):
         return "tokenizer_config.json"
     return "scheduler_config.json" if part == "scheduler" else "config.json"
+
+
+def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Path:
+    """The snapshot folder of a diffusers model, downloaded unless it is cached; all files are of one commit.
+
+    Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
+    them. Neither pickles nor parts that the adapter does not read are downloaded.
+
+    Args:
+        model_id: ``org/name``, or ``org/name@revision``.
+        text_encoders: "required" omits parts that the model can do without, such as SD3's T5.
+    """
+    name, _, revision = model_id.partition("@")
+    folder = download(model_id, allow_patterns=_FIRST)
+    parts = read_index(folder, text_encoders=text_encoders).parts
+    pinned = f"{name}@{commit_of(folder) or revision}".removesuffix("@")
+    patterns = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
+    folder = download(pinned, allow_patterns=patterns)
+    stems = {part: STEMS[library] for part, (library, _) in parts.items() if is_network(part)}
+    if any(not (folder / part).is_dir() for part in parts):
+        names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
+        return download(pinned, allow_patterns=sorted(names))
+    networks = [(folder / part, stem) for part, stem in stems.items()]
+    for variant in VARIANTS:
+        if pipeline_variant(networks) is None and not all(stored_as(*network, None) for network in networks):
+            copies = [pattern for part in stems for pattern in _weight_patterns(part, stems[part], f".{variant}")]
+            download(pinned, allow_patterns=copies)
+    return folder
+
+
+def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: Sequence[str] = ()) -> Path:
+    """The snapshot folder of a repository of the hub, with all files that match a pattern, downloaded or cached."""
+    hub: Any = require("huggingface_hub", "hub")
+    name, _, revision = model_id.partition("@")
+    try:
+        snapshot = hub.snapshot_download(
+            name, revision=revision or None, allow_patterns=list(allow_patterns), ignore_patterns=list(ignore_patterns)
+        )
+    except hub.errors.GatedRepoError as error:
+        raise ModelError(
+            f"{name} needs its licence accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
+        ) from error
+    except (
+        hub.errors.RepositoryNotFoundError,
+        hub.errors.RevisionNotFoundError,
+        hub.errors.HFValidationError,
+    ) as error:
+        raise ModelError(f"the hub has no {model_id!r}. Check the id, or give a folder") from error
+    except (OSError, hub.errors.HfHubHTTPError) as error:
+        raise ModelError(
+            f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
+            "Check the network, or copy the folder here and give its path"
+        ) from error
+    return Path(snapshot)
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of a folder in the hub's cache; None elsewhere."""
+    return folder.name if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name) else None
+
+
+def _files(part: str, library: str) -> list[str]:
+    """Patterns of the files of a part that are read."""
+    if part == "scheduler":
+        return [f"{part}/scheduler_config.json"]
+    if not is_network(part):
+        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
+    return [f"{part}/*.json", *_weight_patterns(part, STEMS[library], "")]
+
+
+def _weight_patterns(part: str, stem: str, infix: str) -> list[str]:
+    """Patterns of the weight files of a part; the infix of a half-precision copy is ".bf16" or ".fp16"."""
+    shards = f"{part}/{stem}-?????-of-?????{infix}.safetensors"
+    return [f"{part}/{stem}{infix}.safetensors", f"{part}/{stem}{infix}-?????-of-?????.safetensors", shards]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LoraFile:
+    """A LoRA in a safetensors file, and the factor of its change of the weights; 1 is as it was trained."""
+
+    path: Path
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not abs(self.scale) < float("inf"):
+            raise ConfigError(f"the scale of a LoRA is a finite number; got {self.scale} for {self.path}")
+        if self.path.suffix != ".safetensors" or not self.path.is_file():
+            raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
+        tensor_shapes(self.path)
+
+
+def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> tuple[LoraFile, ...]:
+    """Files with their scales; the scale is 1 if only the file is given."""
+    if given:
+        require("peft", "lora")
+    pairs = (file if isinstance(file, tuple) else (file, 1.0) for file in given)
+    return tuple(LoraFile(path=user_path(path, error=ModelError), scale=scale) for path, scale in pairs)
+
+
+def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
+    """Merge LoRAs into the weights of a pipeline, in place."""
+    kind = type(pipeline).__name__
+    if loras and not hasattr(pipeline, "load_lora_weights"):
+        raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")
+    blocks = {"unet_config": pipeline.unet.config} if hasattr(pipeline, "unet") else {}
+    for number, lora in enumerate(loras):
+        name, folder = f"lora_{number}", str(lora.path.parent)
+        where = {"weight_name": lora.path.name, "local_files_only": True, "use_safetensors": True}
+        try:
+            with quiet_libraries():
+                stored = pipeline.lora_state_dict(folder, **where, **blocks)
+                pipeline.load_lora_weights(folder, adapter_name=name, **where)
+                parts = [part for part, names in pipeline.get_list_adapters().items() if name in names]
+                misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts, name)
+                if parts and misfit is None:
+                    pipeline.fuse_lora(components=parts, lora_scale=lora.scale, adapter_names=[name])
+                pipeline.unload_lora_weights()
+        except Exception as error:  # files fail in as many ways as there are trainers
+            raise ModelError(
+                f"{lora.path} does not load into the {kind}: {first_line(error)}. Use a LoRA trained on this model"
+            ) from error
+        if not parts or misfit is not None:
+            fault = f"does not fit {misfit}" if parts else "changes no layer"
+            raise ModelError(f"{lora.path} {fault} of this {kind}. Use a LoRA trained on this model")
+
+
+def _misfit(stored: Mapping[str, Tensor], pipeline: Any, parts: Sequence[str], adapter: str) -> str | None:
+    """The first layer that takes a tensor of another shape than the file's, which diffusers would leave at random."""
+    peft: Any = require("peft", "lora")
+    for part in parts:
+        loaded = peft.get_peft_model_state_dict(getattr(pipeline, part), adapter_name=adapter)
+        for name, tensor in loaded.items():
+            if stored.get(f"{part}.{name}", tensor).shape != tensor.shape:
+                return f"{part}.{name}"
+    return None

@@ -1,4 +1,4 @@
-"""What adapters of diffusers pipelines share: device, dtype, latent shape and checks."""
+"""Base of the adapters of diffusers pipelines: device, dtype, latent shape and checks."""
 
 import abc
 from collections.abc import Mapping
@@ -11,15 +11,22 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.model_settings import check_settings
-from latentedit.models.placement import existing_device, known_dtype
+from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
 
 
+def check_sizes(what: str, taken: object, given: object) -> None:
+    """Check a size that the denoiser takes against that of the other parts of its pipeline."""
+    if taken != given:
+        raise ModelError(
+            f"the {what} of the denoiser is {taken}, of the other parts {given}. Use the parts of one model"
+        )
+
+
 class NetworkBackbone(Backbone):
-    """A backbone on a live diffusers pipeline, whose parts stay as they are.
+    """A backbone on a live diffusers pipeline, whose parts are not changed.
 
     Nothing is moved, cast or copied: networks run where and as the pipeline has them, with its hooks, adapters and
     quantised layers. Coordinates and conditions are float32 or better. Graphs for derivatives are recorded if latents
@@ -38,7 +45,7 @@ class NetworkBackbone(Backbone):
     """
 
     denoiser: ClassVar[str] = "transformer"
-    """Name of the part that predicts."""
+    """Name of the part that predicts the velocity or noise."""
 
     blocks: ClassVar[tuple[Blocks, ...]] = ()
     """Blocks of the denoiser, in the order in which it runs them."""
@@ -56,7 +63,7 @@ class NetworkBackbone(Backbone):
         self.pipeline = pipeline
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         self._network: Any = getattr(pipeline, self.denoiser)
-        self._network_dtype = known_dtype(self._network.dtype)
+        self._network_dtype = parse_dtype(self._network.dtype)
         self._device = self._network.device if device is None else existing_device(device)
 
     def _set_shape(self, *, channels: int, scale: int, stride: int, widths: tuple[int, int] | None = None) -> None:
@@ -86,7 +93,7 @@ class NetworkBackbone(Backbone):
         """``(channels, height / scale, width / scale)``; sides must be multiples of what the network needs."""
         multiple = self._multiple
         if min(height_px, width_px) < multiple or height_px % multiple or width_px % multiple:
-            raise ShapeError(f"picture sides are multiples of {multiple} px; got {height_px} x {width_px}")
+            raise ShapeError(f"image sides are multiples of {multiple} px; got {height_px} x {width_px}")
         return (self._channels, height_px // self._scale, width_px // self._scale)
 
     def _velocity(
@@ -144,7 +151,7 @@ class NetworkBackbone(Backbone):
         most, shown = self.capabilities.references, len(condition.reference or ())
         if shown > most:
             takes = f"at most {most}" if most else "no"
-            raise ShapeError(f"{self.name} takes {takes} reference pictures; got {shown}. Leave them out")
+            raise ShapeError(f"{self.name} takes {takes} reference images; got {shown}. Leave them out")
         self._check_device(condition.tokens)
 
     def _check_pixels(self, pixels: Tensor) -> None:

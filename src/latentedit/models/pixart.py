@@ -1,15 +1,13 @@
 """PixArt-alpha and PixArt-Sigma as a velocity field.
 
-Conventions of the family: times, levels and sampler are as in `latentedit.models.vp`; the network returns noise and a
-variance, of which the first half counts; latents are the VAE's mode, scaled; text is T5's last layer, 120 tokens in
-alpha and 300 in Sigma, padding masked both in T5 and in the network. Networks with additional conditions (alpha of 1024
-px) are told the picture's height, width and their ratio. Sides are taken as they are: the stock pipelines round them to
-a list of sizes and crop, unless called with ``use_resolution_binning=False``. Captions are taken in lower case and as
-they are: the stock pipelines clean them (``clean_caption``) where beautifulsoup4 and ftfy are installed.
+Times, levels and sampler are those of `latentedit.models.vp`. The network returns noise and a variance, of which the
+first half counts. The text is T5's last layer, 120 tokens in alpha and 300 in Sigma; padding is masked in T5 and in the
+network. Networks with additional conditions (alpha of 1024 px) take the height, the width and their ratio. The stock
+pipelines round sides to a list of sizes and crop, unless called with ``use_resolution_binning=False``, and clean
+captions (``clean_caption``) if beautifulsoup4 and ftfy are installed; here neither is done, except for lower case.
 
 Source:
-    Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as diffusers 0.42.1
-    has them.
+    Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as in diffusers 0.42.1.
 """
 
 from typing import Any, ClassVar, Literal
@@ -19,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.prompts import PromptBackbone, check_fit
+from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Blocks
 from latentedit.models.vp import VPBackbone
 
@@ -37,9 +35,9 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
-        config, vae = self._network.config, pipeline.vae
+        config = self._network.config
         channels, patch, text = int(config.in_channels), int(config.patch_size), int(config.caption_channels)
-        check_fit(pipeline.text_encoder, vae, text=text, channels=channels)
+        self._check_fit(text=text, channels=channels)
         self.window = 120 if "Alpha" in type(pipeline).__name__ else 300
         self._set_shape(channels=channels, scale=self._codec.scale_px, stride=patch, widths=(text, 0))
         trained = int(config.sample_size) * self._scale
@@ -52,12 +50,12 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
             encoder_hidden_states=condition.tokens.to(dtype),
             encoder_attention_mask=condition.mask,
             timestep=time,
-            added_cond_kwargs=self._sizes_told(x_t),
+            added_cond_kwargs=self._size_conditions(x_t),
             return_dict=False,
         )[0]
         return output[:, : self._channels]
 
-    def _sizes_told(self, x_t: Float[Tensor, "b c h w"]) -> dict[str, Tensor | None]:
+    def _size_conditions(self, x_t: Float[Tensor, "b c h w"]) -> dict[str, Tensor | None]:
         if not self._network.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
         height, width = (side * self._scale for side in x_t.shape[-2:])

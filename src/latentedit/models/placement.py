@@ -1,32 +1,42 @@
-"""Where the networks of a pipeline lie and in which dtype, for pipelines that we load ourselves.
+"""Device and dtype of the networks of a pipeline that is loaded here, and the memory that they need.
+
+Parameters are counted in the headers of the weight files or, without those, in the networks that the configurations
+build on the meta device. Activations are estimated.
 
 A live pipeline is taken as it is: nothing in it is moved, cast or frozen. Its owner can do what `place` does with the
 same methods of diffusers.
 """
 
+import collections
 import dataclasses
+import itertools
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import psutil
 import torch
 from torch import nn
 
-from latentedit.core.errors import ConfigError, DeviceError, nearest, require
-from latentedit.models.libraries import quiet_libraries
+from latentedit.core.errors import ConfigError, DeviceError, ModelError, nearest, require
+from latentedit.models.codec import scale_px
+from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.loading import ModelFolder, explaining
+from latentedit.models.weights import read_json, tensor_shapes
 
 Policy = Literal["resident", "model", "groups"]
-"""All networks on the device; the one that is asked on it and the others in memory; the same layer by layer."""
+"""All networks on the device; only the network in use, the others in memory; the same layer by layer."""
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
-"""Kinds of devices that compute; "meta" only pretends to."""
+"""Types of devices that compute; "meta" does not."""
 
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _SMALL_BYTES = 2 * 2**30
-"""Models whose networks take no more than this in float32 run in float32 on every device unless told otherwise."""
+"""Models of at most this size in float32 run in float32 on every device by default."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +46,7 @@ class Placement:
     Args:
         device: on which they run.
         dtype: in which they run; the VAE in float32 or better.
-        policy: which of them lie on the device.
+        policy: which of them are on the device.
         storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
             ``dtype``.
 
@@ -50,7 +60,7 @@ class Placement:
     storage: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        known_dtype(self.dtype)
+        parse_dtype(self.dtype)
         if self.policy not in POLICIES:
             raise ConfigError(f"no placement policy is called {self.policy!r}. {nearest(self.policy, POLICIES)}")
 
@@ -83,15 +93,15 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
 def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Move and freeze a network; cast it only if need be, as T5 loaded in float16 keeps some matrices in float32."""
     with quiet_libraries():
-        moved = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
-    return moved.eval().requires_grad_(False)
+        network = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
+    return network.eval().requires_grad_(False)
 
 
-def known_dtype(dtype: torch.dtype | str) -> torch.dtype:
+def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """A dtype in which networks run, or the one of that name."""
     chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
     if chosen not in _NETWORK_DTYPES:
-        names = ", ".join(dtype_name(known) for known in _NETWORK_DTYPES)
+        names = ", ".join(dtype_name(dtype) for dtype in _NETWORK_DTYPES)
         raise ConfigError(f"networks do not run in {dtype}. Use auto, or one of {names}")
     return chosen
 
@@ -138,3 +148,202 @@ def existing_device(device: torch.device | str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f'this machine has no device {device}. Use `device="cpu"`') from error
     return chosen
+
+
+_ROWS = 2
+"""Rows of one guided call: the conditional and the unconditional one."""
+
+_TENSORS_OF_A_TRANSFORMER, _TENSORS_OF_A_UNET, _TENSORS_OF_A_CODEC = 18, 26, 6
+"""Peak of a forward pass in tensors of its tokens (of its pixels, for a codec) times its width, fused attention.
+Counted on the meta device: FLUX.1 17, Qwen-Image 14, SD3 and PixArt 12.5; SD1 26, SDXL 16; AutoencoderKL 6."""
+
+_CPU = torch.device("cpu")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PartNeeds:
+    """Class of one network, and its number of parameters, buffers included."""
+
+    kind: str
+    parameters: int
+    largest_layer: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNeeds:
+    """Memory that a model needs.
+
+    Args:
+        parts: its networks by name.
+        denoiser: name of the network that predicts.
+        half: the half precision that the family was published for.
+        side_px: side of the square image that the estimates hold for.
+        activations: numbers that the denoiser keeps in one guided call.
+        codec_activations: numbers that the VAE keeps for one image.
+    """
+
+    parts: Mapping[str, PartNeeds]
+    denoiser: str
+    half: torch.dtype
+    side_px: int
+    activations: int
+    codec_activations: int
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all networks."""
+        return sum(part.parameters for part in self.parts.values())
+
+    def part_bytes(self, part: str, placement: Placement) -> int:
+        """Weights of one network."""
+        return self.parts[part].parameters * self._dtype(part, placement).itemsize
+
+    def weight_bytes(self, placement: Placement) -> int:
+        """Largest size of the weights on the device at one time; on the CPU every policy keeps all of them."""
+        sizes = [self.part_bytes(part, placement) for part in self.parts]
+        if placement.device.type == "cpu" or placement.policy == "resident":
+            return sum(sizes)
+        if placement.policy == "model":
+            return max(sizes, default=0)
+        return max(part.largest_layer * self._dtype(name, placement).itemsize for name, part in self.parts.items())
+
+    def activation_bytes(self, placement: Placement) -> int:
+        """Estimated activations of a guided call or of the VAE, whichever is larger."""
+        wide = _wide(placement.dtype).itemsize
+        return max(self.activations * placement.dtype.itemsize, self.codec_activations * wide)
+
+    def total_bytes(self, placement: Placement) -> int:
+        """Estimated weights and activations on the device at one time."""
+        return self.weight_bytes(placement) + self.activation_bytes(placement)
+
+    def _dtype(self, part: str, placement: Placement) -> torch.dtype:
+        if part == self.denoiser and placement.storage is not None:
+            return placement.storage
+        return _wide(placement.dtype) if part == "vae" else placement.dtype
+
+
+def model_needs(folder: ModelFolder) -> ModelNeeds:
+    """Memory that a model needs.
+
+    Without weight files, networks are built from their configurations on the meta device, in about a second each.
+    """
+    with explaining(folder.path, "its configuration"):
+        shapes = {part: _shapes(folder, part) for part in folder.networks}
+        denoiser = str(getattr(folder.adapter, "denoiser", ""))
+        config = read_json(folder.part_folder(denoiser) / "config.json") if denoiser in shapes else {}
+        vae = read_json(folder.part_folder("vae") / "config.json") if "vae" in shapes else {}
+        scale, unet = scale_px(vae) if vae else 1, "block_out_channels" in config
+        side = _side_px(folder, config, scale)
+        text = 0 if unet else int(getattr(folder.adapter, "window", 0))
+        tokens = (side // scale // _stride(config, vae)) ** 2 + text
+        tensors = _TENSORS_OF_A_UNET if unet else _TENSORS_OF_A_TRANSFORMER
+        widths = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or [vae.get("base_dim", 0)]
+        return ModelNeeds(
+            parts={part: _part_needs(folder.parts[part][1], shapes[part]) for part in shapes},
+            denoiser=denoiser,
+            half=folder.adapter.half,
+            side_px=side,
+            activations=_ROWS * tensors * tokens * _width(config, shapes.get(denoiser, {})),
+            codec_activations=_TENSORS_OF_A_CODEC * side**2 * int(widths[0]),
+        )
+
+
+def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | None:
+    """The fastest policy that fits this machine, in the chosen dtype or else in half precision; None if nothing fits.
+
+    Weights pass through the CPU's memory, so they have to fit there too.
+    """
+    free, memory = free_bytes(placement.device), free_bytes(_CPU)
+    for dtype, policy in itertools.product(dict.fromkeys((placement.dtype, needs.half)), POLICIES):
+        tried = dataclasses.replace(placement, dtype=dtype, policy=policy)
+        in_memory = dataclasses.replace(tried, device=_CPU, storage=None)
+        if needs.total_bytes(tried) <= free and needs.weight_bytes(in_memory) <= memory:
+            return tried
+    return None
+
+
+def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
+    """Check that the weights fit, before anything is allocated; estimates of activations do not count."""
+    in_memory = dataclasses.replace(placement, device=_CPU, policy="resident", storage=None)
+    for tried in (in_memory,) if placement.device.type == "cpu" else (in_memory, placement):
+        needed, free = needs.weight_bytes(tried), free_bytes(tried.device)
+        if needed > free:
+            suited = suited_placement(needs, placement)
+            cure = (
+                "No placement fits this machine. Free memory, or use a smaller model"
+                if suited is None
+                else f"Use dtype={dtype_name(suited.dtype)!r} and placement={suited.policy!r}"
+            )
+            raise ModelError(
+                f"the weights of {name} take {gigabytes(needed)} on {tried.device} in {dtype_name(tried.dtype)} with "
+                f"placement={tried.policy!r}; {gigabytes(free)} are free. {cure}"
+            )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device, or of the machine for devices that share its memory."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    return psutil.virtual_memory().available
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes in GB (10^9) or MB."""
+    return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
+
+
+def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's tensors, from its files or its configuration."""
+    if part in folder.weights:
+        return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
+    library, name = folder.parts[part]
+    kind, own = library_class(library, name), folder.part_folder(part)
+    with quiet_libraries(), torch.device("meta"):
+        if library == "diffusers":
+            network = kind.from_config(read_json(own / "config.json"))
+        else:
+            network = kind._from_config(kind.config_class.from_pretrained(own, local_files_only=True))
+    state = network.state_dict(keep_vars=True)
+    names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
+    return {name: tuple(state[name].shape) for name in names.values()}
+
+
+def _part_needs(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> PartNeeds:
+    layers: collections.Counter[str] = collections.Counter()
+    for name, shape in shapes.items():
+        layers[name.rpartition(".")[0]] += math.prod(shape)
+    return PartNeeds(kind=kind, parameters=layers.total(), largest_layer=max(layers.values(), default=0))
+
+
+def _width(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """A U-Net's first width; of a transformer the width that most of its matrices take."""
+    if "block_out_channels" in config:
+        return int(config["block_out_channels"][0])
+    taken = collections.Counter(shape[1] for shape in shapes.values() if len(shape) == 2)
+    return taken.most_common(1)[0][0] if taken else 0
+
+
+def _stride(config: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+    """Side of one token in latents: the network's patch, or what is packed into its channels."""
+    if "block_out_channels" in config:
+        return 1
+    patch = _largest(config.get("patch_size") or config.get("all_patch_size") or 1)
+    channels = vae.get("latent_channels") or vae.get("z_dim") or 1
+    return max(patch, math.isqrt(int(config.get("in_channels") or 1) // int(channels)))
+
+
+def _side_px(folder: ModelFolder, config: Mapping[str, Any], scale: int) -> int:
+    """The preferred side of an image."""
+    if "sizes" in folder.settings:
+        return int(folder.settings["sizes"][1])
+    trained = _largest(config.get("sample_size") or 0) * scale
+    return trained or int(getattr(folder.adapter, "trained_px", 0))
+
+
+def _largest(value: Any) -> int:
+    return max(value) if isinstance(value, (list, tuple)) else int(value)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)

@@ -1,12 +1,14 @@
-"""Text as the stock pipeline of a family embeds it: by its own ``encode_prompt``.
+"""Text as the stock pipeline of a family embeds it, by its own ``encode_prompt``, and the words that it leaves out.
 
 Texts are embedded one at a time, since several families pad to the longest of a batch. A family says how it calls
 ``encode_prompt``, how many tokens its network takes, and how texts of different lengths are batched.
 """
 
+import bisect
 import dataclasses
 import functools
 import inspect
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -17,17 +19,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ConfigError
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import pipeline_of, quiet_libraries
-from latentedit.models.network import NetworkBackbone
-from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note, word_pieces
+from latentedit.models.network import NetworkBackbone, check_sizes
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
 _TOKENIZING = threading.RLock()
-"""Tokenizers keep padding and truncation as state while they work, and models may share one: threads take turns."""
+"""Tokenizers have padding and truncation as state, and models may share one: threads take turns."""
 
 
 class PromptBackbone(NetworkBackbone):
@@ -54,9 +55,18 @@ class PromptBackbone(NetworkBackbone):
     mask_at: ClassVar[int | None] = None
     """Which is the mask of tokens that are attended to."""
 
+    text_layers: ClassVar[int] = 1
+    """Layers of the text encoder that are concatenated to one token."""
+
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
         self._codec = Codec(pipeline.vae, torch.promote_types(self._network_dtype, torch.float32))
+
+    def _check_fit(self, *, text: int, channels: int) -> None:
+        """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
+        encoder = getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder"))
+        check_sizes("text width", text, self.text_layers * int(encoder.config.get_text_config().hidden_size))
+        check_sizes("number of latent channels", channels, self._codec.channels)
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
         """The mode of the VAE's posterior, normalised as the network takes it."""
@@ -85,7 +95,7 @@ class PromptBackbone(NetworkBackbone):
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
     def _read(self, text: str) -> EncodedPrompt:
-        """Embed one text; a denoiser that is offloaded as a whole leaves the device to the text encoders first.
+        """Embed one text; a denoiser under model offloading first leaves the device to the text encoders.
 
         Accelerate's hooks know the order of sampling only, in which no text follows the denoiser.
         """
@@ -96,9 +106,9 @@ class PromptBackbone(NetworkBackbone):
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """Embed one text with `stock`."""
-        found = self._stock_prompt(text)
-        pooled, mask = (None if index is None else found[index] for index in (self.pooled_at, self.mask_at))
-        return found[0], pooled, mask
+        results = self._stock_prompt(text)
+        pooled, mask = (None if index is None else results[index] for index in (self.pooled_at, self.mask_at))
+        return results[0], pooled, mask
 
     def _stock_prompt(self, text: str, **more: Any) -> Any:
         """The results of ``encode_prompt`` for one text without guidance, with the arguments that it has."""
@@ -141,8 +151,8 @@ class PromptBackbone(NetworkBackbone):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Sentences about words that are truncated, and words that never occurred in training."""
-        known = self.defaults.get("vocabulary")
-        vocabulary = None if known is None else word_pieces(known)
+        words = self.defaults.get("vocabulary")
+        vocabulary = None if words is None else word_pieces(words)
         with _TOKENIZING:
             notes = [note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary))]
         return list(dict.fromkeys(notes))
@@ -159,23 +169,9 @@ class PromptBackbone(NetworkBackbone):
         return getattr(part, "tokenizer", part)
 
     def _prefix_tokens(self, text: str) -> int:
-        """How many tokens of the window the pipeline's template takes before a text."""
+        """Number of tokens of the window that the pipeline's template takes."""
         del text
         return 0
-
-
-def check_fit(encoder: Any, vae: Any, *, text: int, channels: int, layers: int = 1) -> None:
-    """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
-    width = layers * int(encoder.config.get_text_config().hidden_size)
-    if width != text:
-        raise ModelError(
-            f"the transformer takes text of width {text}; the text encoder gives {width}. Use the parts of one model"
-        )
-    given = int(vae.config.get("latent_channels", 0) or vae.config["z_dim"])
-    if given != channels:
-        raise ModelError(
-            f"the transformer takes latents of {channels} channels; the VAE gives {given}. Use the parts of one model"
-        )
 
 
 def cut(condition: Condition, length: int) -> Condition:
@@ -183,3 +179,64 @@ def cut(condition: Condition, length: int) -> Condition:
     assert condition.mask is not None
     mask = condition.mask[:, :length]
     return dataclasses.replace(condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask)
+
+
+_PIECE = re.compile(r"[^\W\d_]+|\d")
+_PUNCTUATION = ",.;:!?\"'()"
+
+
+def room(tokenizer: Any, length: int) -> int:
+    """The number of tokens left for the text itself."""
+    return length - int(tokenizer.num_special_tokens_to_add())
+
+
+def tokens_before(tokenizer: Any, prefix: str, text: str) -> int:
+    """How many tokens a prefix adds to a text; a space between them may join the next word."""
+    joined, alone = (len(tokenizer(part, add_special_tokens=False).input_ids) for part in (prefix + text, text))
+    return joined - alone
+
+
+def dropped_words(tokenizer: Any, text: str, length: int) -> list[str]:
+    """The words of a text that lose a token or more when it is cut to ``length`` tokens."""
+
+    def tokens(end: int) -> int:
+        return len(tokenizer(text[:end], add_special_tokens=False, verbose=False).input_ids)
+
+    ends = [0, *(word.end() for word in re.finditer(r"\S+", text))]
+    kept = bisect.bisect_right(ends, room(tokenizer, length), lo=1, key=tokens)
+    return _bare(text[ends[kept - 1] :].split())
+
+
+def _bare(words: Sequence[str]) -> list[str]:
+    """Words without punctuation around them."""
+    return [bare for word in words if (bare := word.strip(_PUNCTUATION))]
+
+
+def word_pieces(words: Sequence[str]) -> frozenset[str]:
+    """Runs of letters and single digits in lower case, the units that CLIP's tokenizer splits text into."""
+    return frozenset(piece for word in words for piece in _PIECE.findall(word.lower()))
+
+
+def unseen_words(text: str, vocabulary: frozenset[str] | None) -> list[str]:
+    """The words of a text with pieces outside the vocabulary of training; none where that is unknown (None)."""
+    if vocabulary is None:
+        return []
+    words = (word.strip(_PUNCTUATION) for word in text.split())
+    return [word for word in dict.fromkeys(words) if not word_pieces([word]) <= vocabulary]
+
+
+def dropped_note(words: Sequence[str], room: int) -> list[str]:
+    """A sentence about words that were cut off; none where there are none."""
+    return [f"{listed(words)} dropped: the text encoder takes {room} tokens"] if words else []
+
+
+def unseen_note(text: str, vocabulary: frozenset[str] | None) -> list[str]:
+    """A sentence about words outside the vocabulary of training; none where there are none."""
+    words = unseen_words(text, vocabulary)
+    return [f"{listed(words)} never seen by the model in training"] if words else []
+
+
+def listed(words: Sequence[str]) -> str:
+    """``the word 'a' was`` or ``the words 'a', 'b' were``."""
+    quoted = ", ".join(repr(word) for word in words)
+    return f"the word {quoted} was" if len(words) == 1 else f"the words {quoted} were"

@@ -1,36 +1,40 @@
-"""Qwen-Image and Qwen-Image-Edit (also 2509 and 2511) as a velocity field.
+"""Qwen-Image, Qwen-Image-Edit (also 2509 and 2511) and Krea 2, on the latents of Qwen-Image.
 
-Conventions of the family: time is s itself; the output is the velocity; latents are packed, of an autoencoder for video
-with one frame and statistics of its own for each channel; the text is Qwen2.5-VL's last layer behind a fixed beginning
-of a chat, of its true length, padding masked. The stock pipelines give a guided velocity the norm of the conditional
-one, token by token (`GuidedField.renormalised`). Levels end at 0.02 before they come to 0 (``shift_terminal``).
-
-Reference pictures of the edit models follow the picture in ``img_shapes``; which time they are modulated at is the
-network's affair (2511: 0). The edit models' stock pipelines also show the references to the text encoder. Here it reads
-the words alone, within the edit models' own chat: what a reference contributes comes through its latents.
+Time is s itself; the output is the velocity; latents are packed, of an autoencoder for video with one frame and
+statistics for each channel; padding of the text is masked.
 
 Source:
-    Qwen Team 2025, Qwen-Image, arXiv 2508.02324, as diffusers 0.42.1 has it.
+    Qwen Team 2025, Qwen-Image, arXiv 2508.02324; Krea 2026, Krea 2; both as in diffusers 0.42.1.
 """
 
 import functools
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.capabilities import GuidanceKind
+from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import Size
+from latentedit.models.flow import PackedFlowBackbone, positions
 from latentedit.models.libraries import pipeline_of
-from latentedit.models.packed import PackedFlowBackbone
+from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Blocks
 
-PICTURE_SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
-"""Where a chat holds a picture."""
+IMAGE_PLACEHOLDER = "<|vision_start|><|image_pad|><|vision_end|>"
+"""Stands for an image in a chat."""
+
+KREA_TURBO_SHIFT = 1.15
+"""The shift that Krea 2 Turbo was distilled at."""
 
 
 class QwenImageBackbone(PackedFlowBackbone):
-    """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``."""
+    """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``.
+
+    The text is the last layer of Qwen2.5-VL after the fixed beginning of a chat. The stock pipelines give a guided
+    velocity the norm of the conditional one, token by token (`GuidedField.renormalised`). Levels end at 0.02 before
+    the last, 0 (``shift_terminal``).
+    """
 
     prompt_pipeline: ClassVar[str] = "QwenImagePipeline"
     guidance: ClassVar[float] = 4.0
@@ -51,7 +55,11 @@ class QwenImageBackbone(PackedFlowBackbone):
 
 
 class QwenImageEditBackbone(QwenImageBackbone):
-    """Qwen-Image-Edit and its later versions: the same with references, ``Condition.reference``."""
+    """Qwen-Image-Edit and its later versions: the same with reference images, ``Condition.reference``.
+
+    They follow the image in ``img_shapes``. The stock pipelines also show them to the text encoder. Here it reads the
+    prompt only, in the chat of the edit models: a reference contributes through its latents.
+    """
 
     def _most_references(self) -> int:
         """One in the first version, up to three from 2509 on (Plus)."""
@@ -59,8 +67,53 @@ class QwenImageEditBackbone(QwenImageBackbone):
 
     @functools.cached_property
     def stock(self) -> Any:
-        """The text-to-image pipeline with the chat of the edit models, less the place of their picture."""
+        """The text-to-image pipeline with the chat of the edit models, without their image."""
         edit, text = self.pipeline, pipeline_of(self.prompt_pipeline, self.pipeline)
-        text.prompt_template_encode = edit.prompt_template_encode.replace(PICTURE_SLOT, "")
+        text.prompt_template_encode = edit.prompt_template_encode.replace(IMAGE_PLACEHOLDER, "")
         text.prompt_template_encode_start_idx = edit.prompt_template_encode_start_idx
         return text
+
+
+class Krea2Backbone(PackedFlowBackbone):
+    """Krea 2 Raw and Turbo: ``v(z, s, c) = transformer(tokens of z, s, layers of text, mask)``.
+
+    The text is several layers of Qwen3-VL, concatenated to one token here. The makers count guidance from zero: their
+    4.5 is 5.5 here. Turbo, whose pipeline says ``is_distilled``, has one shift for images of every size, and no
+    guidance, unless ``settings["guidance"]`` is other than 1.
+    """
+
+    text_field: ClassVar[str] = "text_hidden_dim"
+    guidance: ClassVar[float] = 5.5
+    mask_at: ClassVar[int | None] = 1
+    blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(joined="last"),)
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
+
+    def _text_widths(self) -> tuple[int, int]:
+        config = self._network.config
+        return int(config.num_text_layers) * int(config.text_hidden_dim), 0
+
+    def _is_distilled(self) -> bool:
+        return bool(self.pipeline.config.get("is_distilled"))
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        layers, pooled, mask = super()._encode_prompt(text)
+        return layers.flatten(2), pooled, mask
+
+    def _prefix_tokens(self, text: str) -> int:
+        """The end of the chat; its beginning does not count."""
+        del text
+        return int(self.stock.prompt_template_encode_num_suffix_tokens)
+
+    def _mu(self, config: Any, tokens: int, steps: int) -> float:
+        return KREA_TURBO_SHIFT if self._is_distilled() else super()._mu(config, tokens, steps)
+
+    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
+        text_ids = torch.zeros(condition.tokens.shape[1], 3, device=tokens.device)
+        return self._network(
+            hidden_states=tokens,
+            encoder_hidden_states=condition.tokens.unflatten(2, (int(self._network.config.num_text_layers), -1)),
+            timestep=time,
+            position_ids=torch.cat([text_ids, positions(sizes[0], first=0, axes=3, device=tokens.device)]),
+            encoder_attention_mask=condition.mask,
+            return_dict=False,
+        )[0]

@@ -14,15 +14,27 @@ from torch import nn
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
-from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
-from latentedit.models.loading import TextEncoders, adapter_class, explaining, open_folder, read_index
-from latentedit.models.lora import lora_files, merge_loras
-from latentedit.models.memory import ModelNeeds, check_memory, model_needs
+from latentedit.models.loading import (
+    CONFIGURATIONS,
+    TextEncoders,
+    adapter_class,
+    commit_of,
+    download,
+    download_model,
+    explaining,
+    lora_files,
+    merge_loras,
+    open_folder,
+    read_index,
+)
 from latentedit.models.placement import (
+    ModelNeeds,
     Placement,
     Policy,
+    check_memory,
     existing_device,
-    known_dtype,
+    model_needs,
+    parse_dtype,
     place,
     suited_dtype,
     warn_of_slow_dtype,
@@ -62,7 +74,7 @@ def load(
         device: None is CUDA where there is one, else the CPU.
         dtype: of the networks, or its name; "auto" is float32 on the CPU and for models of up to 2 GiB, else the half
             precision of the family (bfloat16; float16 for U-Nets). Coordinates are float32 or better in any case.
-        placement: "resident": all networks lie on the device. "model": the one that is asked does, the others in
+        placement: "resident": all networks are on the device. "model": only the network in use, the others in
             memory (needs accelerate). "groups": the same layer by layer: least memory, slowest.
         storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
             ``dtype``.
@@ -84,15 +96,16 @@ def load(
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
-    put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
+    put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=storage)
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
-    scaled = {f"lora {index} x {one.scale:g}": (one.path,) for index, one in enumerate(loras)}
+    scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
     with explaining(path, f"a {folder.pipeline}"):
         pipeline = folder.load(put.dtype)
         merge_loras(pipeline, loras)
         place(pipeline.components, put, denoiser=folder.adapter.denoiser)
-        backbone = backbone_of(
+        _check_pipeline(pipeline, folder.adapter)
+        backbone: Backbone = folder.adapter(
             pipeline,
             name=name,
             fingerprint=fingerprint({**folder.weights, **scaled}),
@@ -105,14 +118,14 @@ def load(
 
 def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision: str | None = None) -> ModelNeeds:
     """What a model needs, before any of it is loaded; of a hub id only the configurations are downloaded."""
-    _, path = locate(_pinned(model, revision), functools.partial(download, wanted=CONFIGURATIONS))
+    _, path = locate(_pinned(model, revision), functools.partial(download, allow_patterns=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
 def weights_fingerprint(model: str | Path) -> str:
     """The fingerprint that a loaded model has, from its weight files, all of which are read."""
     _, path = locate(model)
-    return open_folder(path).fingerprint
+    return fingerprint(open_folder(path).weights)
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
@@ -143,31 +156,22 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         >>> model.capabilities.guidance_kind
         'embedded'
     """
-    adapter = adapter_class(type(pipeline).__name__, "this is a")
-    networks = {
-        part: network for part in adapter.parts if isinstance(network := getattr(pipeline, part, None), nn.Module)
-    }
-    source = pipeline.config.get("_name_or_path")
-    denoiser = networks.get(adapter.denoiser)
-    return backbone_of(
+    kind = type(pipeline).__name__
+    adapter = adapter_class(kind, "this is a")
+    _check_pipeline(pipeline, adapter)
+    networks = {part: network for part in adapter.parts if isinstance(network := getattr(pipeline, part), nn.Module)}
+    return adapter(
         pipeline,
-        name=name or (str(source) if source else type(pipeline).__name__),
-        fingerprint=_folder_fingerprint(denoiser, networks) or live_fingerprint(networks),
+        name=name or str(pipeline.config.get("_name_or_path") or kind),
+        fingerprint=_folder_fingerprint(networks, adapter.denoiser) or live_fingerprint(networks),
         settings=settings,
         device=pipeline._execution_device,
     )
 
 
-def backbone_of(pipeline: Any, **facts: Any) -> Backbone:
-    """A live pipeline as a backbone, after the checks of `from_pipeline`."""
-    adapter = adapter_class(type(pipeline).__name__, "this is a")
-    _check_pipeline(pipeline, adapter)
-    return adapter(pipeline, **facts)
-
-
-def _folder_fingerprint(denoiser: Any, networks: Mapping[str, nn.Module]) -> str | None:
+def _folder_fingerprint(networks: Mapping[str, Any], denoiser: str) -> str | None:
     """The fingerprint of the folder that a pipeline was loaded from; None if its weights differ by now."""
-    own = None if denoiser is None else denoiser.config.get("_name_or_path")
+    own = networks[denoiser].config.get("_name_or_path")
     with contextlib.suppress(ModelError):
         weights = open_folder(Path(own).parent).weights if own else {}
         if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
@@ -201,14 +205,14 @@ def _check_pipeline(pipeline: Any, adapter: Any) -> None:
             continue
         if any(isinstance(layer, nn.Dropout) and layer.training and layer.p > 0 for layer in network.modules()):
             raise ModelError(f"the {part} of this {kind} draws dropout (training mode). Call pipeline.{part}.eval()")
-        if not _moved_by_hooks(network):
+        if not _offloaded(network):
             devices.setdefault(network.device, part)
     if len(devices) > 1:
         where = ", ".join(f"{part} on {device}" for device, part in devices.items())
         raise ModelError(f"the networks of this {kind} are on two devices: {where}. Move them with pipeline.to(device)")
 
 
-def _moved_by_hooks(network: nn.Module) -> bool:
+def _offloaded(network: nn.Module) -> bool:
     return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())
 
 

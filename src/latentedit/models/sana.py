@@ -1,12 +1,12 @@
 """Sana and Sana-Sprint as a velocity field.
 
-Conventions of the family: the output is the velocity; time is 1000 s times the network's own factor (the stock pipeline
-rounds it down to a whole number); levels are those of DPM-Solver for flows, which begin below 1; the text is Gemma 2's
-first token and last 299, of a prompt that begins with an instruction; the empty text has no instruction.
+The output is the velocity. Time is 1000 s times a factor of the network (the stock pipeline rounds it down to an
+integer). Levels are those of DPM-Solver for flows, which begin below 1. The text is the first token and the last 299 of
+Gemma 2, of a prompt that begins with an instruction; the empty text has none.
 
-Sprint's own coordinates are angles t with s = sin t / (sin t + cos t); in ours its network gives the velocity, time is
-s itself and the guidance weight an input. It is a consistency model: its clean estimates are made to be pictures, so
-its velocity is not the mean E[e - x | z, c], and the stock pipeline draws fresh noise at each step.
+Sprint's own coordinates are angles t with s = sin t / (sin t + cos t). In flow coordinates its network gives the
+velocity, time is s itself and the guidance weight is an input. It is a consistency model: its clean estimates look like
+images, so its velocity is not the mean E[e - x | z, c], and the stock pipeline adds fresh noise at each step.
 
 Source:
     Xie et al. 2024, Sana, arXiv 2410.10629; Chen et al. 2025, Sana-Sprint, arXiv 2503.09641; as in diffusers 0.42.1.
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.models.capabilities import GuidanceKind
-from latentedit.models.flow import FlowBackbone, whole_scheduler
-from latentedit.models.notes import tokens_before
+from latentedit.models.base import GuidanceKind
+from latentedit.models.flow import FlowBackbone, flow_scheduler
+from latentedit.models.prompts import tokens_before
 from latentedit.models.sites import Blocks
 
 MIDDLE_ANGLE = 1.3
@@ -47,7 +47,7 @@ class SanaBackbone(FlowBackbone):
             raise ModelError(
                 "the scheduler's levels are not those of a flow. Use DPMSolverMultistepScheduler with use_flow_sigmas"
             )
-        return whole_scheduler({"shift": config.flow_shift, "num_train_timesteps": config.num_train_timesteps})
+        return flow_scheduler({"shift": config.flow_shift, "num_train_timesteps": config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:
         first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
@@ -89,7 +89,7 @@ class SanaSprintBackbone(SanaBackbone):
     guidance_kind: ClassVar[GuidanceKind] = "embedded"
 
     def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
-        return whole_scheduler({"num_train_timesteps": scheduler.config.num_train_timesteps})
+        return flow_scheduler({"num_train_timesteps": scheduler.config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:
         angles = torch.linspace(math.pi / 2, 0, steps + 1, dtype=torch.float64)[:-1]

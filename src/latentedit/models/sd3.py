@@ -1,19 +1,15 @@
-"""Stable Diffusion 3 and 3.5 as a velocity field, and every smaller model of the same classes.
+"""Stable Diffusion 3 and 3.5 as a velocity field.
 
-Conventions of the family, all confined to this module:
+Time is 1000 s; the output is the velocity; guidance starts from the empty text.
 
-- Time: the network takes ``t = s * num_train_timesteps`` (1000), s itself being the noise fraction; no reversal.
-- Sign: its output is ``E[e - x | z, c]``, the velocity of this package; no negation. Euler falls from s = 1 to 0.
-- Latent: ``x = (mode of the VAE's posterior - shift_factor) * scaling_factor``.
-- Guidance: weight w is ``v(n) + w (v(c) - v(n))`` with n the empty text; w = 1 is the conditional velocity.
-- Levels: FlowMatchEulerDiscreteScheduler shifts its smallest level once when it is built and again when it makes the
-  grid (shift 3: 0.0030 becomes 0.0089), so a grid is taken from a scheduler built afresh from its configuration.
-- Text: ``tokens = [ [clip_1 | clip_2 | 0] ; t5 or 0 ]``, the last hidden state but one of both CLIPs side by side, with
-  zeros up to the transformer's width, and T5's tokens behind them, or zero tokens in their place. The pooled part is
-  the projected end-of-text states of both CLIPs.
-- SD3.5 Large Turbo, which needs no guidance, has the configuration of SD3.5 Large in every file. So a weight in the
-  settings decides, ``{"guidance": 1.0}`` for a renamed copy; without one, the word "turbo" in the name of the folder or
-  hub id that the pipeline or its transformer was loaded from.
+- Levels: FlowMatchEulerDiscreteScheduler shifts its smallest level once when it is constructed and again when it makes
+  the grid (shift 3: 0.0030 becomes 0.0089), so a grid comes from a new scheduler with the same configuration.
+- Text: ``tokens = [ [clip_1 | clip_2 | 0] ; t5 or 0 ]``, the last hidden state but one of both CLIPs, concatenated and
+  padded with zeros to the transformer's width, and then T5's tokens or zero tokens. The pooled part is the projected
+  end-of-text states of both CLIPs.
+- SD3.5 Large Turbo, which needs no guidance, has the configuration of SD3.5 Large in every file. So it is recognised
+  by the word "turbo" in the name of the folder or hub id that the pipeline or its transformer was loaded from, unless
+  the settings name a weight, such as ``{"guidance": 1.0}`` for a renamed copy.
 """
 
 import re
@@ -23,10 +19,10 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.capabilities import GuidanceKind
+from latentedit.models.base import GuidanceKind
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.notes import dropped_note, dropped_words, listed, room
+from latentedit.models.network import check_sizes
+from latentedit.models.prompts import dropped_note, dropped_words, listed, room
 from latentedit.models.sites import Blocks
 
 T5_TOKENS = 256
@@ -38,8 +34,8 @@ _TURBO = re.compile(r"(?<![a-z])turbo(?![a-z])", re.IGNORECASE)
 class StableDiffusion3Backbone(FlowBackbone):
     """SD3, SD3.5 and their miniatures: ``v(z, s, c) = transformer(z, 1000 s, tokens, pooled)``.
 
-    ``max_sequence_length`` is the number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in
-    the stock pipeline, but without T5 what ``settings["zero_tokens"]`` says.
+    T5 gives 256 tokens, as in the stock pipeline. Without T5 there are as many zero tokens, or those that
+    ``settings["zero_tokens"]`` says.
     """
 
     parts: ClassVar[tuple[str, ...]] = (
@@ -62,36 +58,19 @@ class StableDiffusion3Backbone(FlowBackbone):
     }
     optional_parts: ClassVar[frozenset[str]] = frozenset({"tokenizer_3", "text_encoder_3"})
 
-    def __init__(self, pipeline: Any, *, max_sequence_length: int | None = None, **facts: Any) -> None:
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
         self._t5 = pipeline.text_encoder_3 is not None
-        if max_sequence_length is None:
-            max_sequence_length = T5_TOKENS if self._t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
-        if max_sequence_length < int(self._t5):
-            raise ConfigError(f"max_sequence_length is at least {int(self._t5)}; got {max_sequence_length}")
-        self.window = max_sequence_length
+        self.window = T5_TOKENS if self._t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
 
     def _check_parts(self) -> None:
-        transformer, vae, pipeline = self._network.config, self.pipeline.vae.config, self.pipeline
+        transformer, pipeline = self._network.config, self.pipeline
         clips = [encoder.config for encoder in (pipeline.text_encoder, pipeline.text_encoder_2) if encoder is not None]
         pooled, width = (sum(int(getattr(clip, size)) for clip in clips) for size in ("projection_dim", "hidden_size"))
-        if pooled != transformer.pooled_projection_dim:
-            raise ModelError(
-                f"the transformer takes {transformer.pooled_projection_dim} pooled features; CLIP gives {pooled}"
-            )
-        t5 = pipeline.text_encoder_3
-        widest = transformer.joint_attention_dim
-        if width > widest or (t5 is not None and t5.config.d_model != widest):
-            third = f", T5 of {t5.config.d_model}" if t5 is not None else ""
-            raise ModelError(
-                f"the transformer reads text of width {widest}; the CLIP encoders give {width}{third}: parts of two "
-                "models"
-            )
-        if not transformer.in_channels == transformer.out_channels == vae.latent_channels:
-            raise ModelError(
-                f"the transformer has {transformer.in_channels} channels in and {transformer.out_channels} out, the "
-                f"VAE's latents have {vae.latent_channels}"
-            )
+        text, t5 = transformer.joint_attention_dim, pipeline.text_encoder_3
+        check_sizes("pooled text width", transformer.pooled_projection_dim, pooled)
+        check_sizes("text width", text, max(width, text if t5 is None else t5.config.d_model))  # CLIP's is padded
+        check_sizes("number of latent channels", transformer.in_channels, self._codec.channels)
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7, Turbo none."""

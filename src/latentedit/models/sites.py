@@ -1,4 +1,4 @@
-"""Places inside a network whose outputs are features: read, moved, kept or given on the way."""
+"""Sites inside a network whose outputs are features: to read, shift, keep or replace in a forward pass."""
 
 import dataclasses
 import threading
@@ -17,10 +17,10 @@ GENERAL = ("velocity", "clean")
 """Features that every model has: its velocity, and its clean estimate."""
 
 PICTURE = "picture"
-"""The decoded clean estimate, of models with a picture codec."""
+"""The decoded clean estimate, of models with an image codec."""
 
 PROJECTIONS = {"query": "to_q", "key": "to_k", "value": "to_v"}
-"""What an attention layer makes of the picture's tokens, and the modules of diffusers that make it."""
+"""Projections of the image tokens in an attention layer, and their modules in diffusers."""
 
 AttentionFeatures = Mapping[str, Float[Tensor, "b *feature"]]
 """Features of one pass by the names of their sites, such as "block.3.value"."""
@@ -28,12 +28,12 @@ AttentionFeatures = Mapping[str, Float[Tensor, "b *feature"]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Site:
-    """A place in a network whose output is a feature.
+    """A module of a network whose output is a feature.
 
     Args:
         module: the module whose output it is; the network runs it once in a forward pass.
         item: index in the module's tuple of outputs; None is the output itself.
-        image: where the tokens of the image and its references stand in a sequence with text; None without text.
+        image: position of the tokens of the image and its references in a sequence with text; None without text.
     """
 
     module: nn.Module
@@ -41,7 +41,7 @@ class Site:
     image: Literal["first", "last"] | None = None
 
     def tokens(self, count: int) -> slice:
-        """The picture's tokens in the sequence, so many."""
+        """The image tokens in the sequence, given their number."""
         return slice(0, count) if self.image == "first" else slice(-count, None)
 
 
@@ -54,7 +54,7 @@ class Blocks:
         modules: attribute of the network.
         text: which of a block's outputs are the text's tokens; None has no site.
         image: which are the image's; None is the output itself.
-        joined: where the image's tokens stand if a block, or its attention, takes them in one sequence with the text's.
+        joined: position of the image tokens if a block, or its attention, takes them in one sequence with the text.
         attention: attribute of a block; a second one is its attention without text, "block.3.self".
     """
 
@@ -90,14 +90,7 @@ class _Reached(BaseException):  # not an Exception: no network code that catches
 
 
 def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) -> Float[Tensor, "b *feature"]:
-    """The feature at a site, of a forward pass that stops there.
-
-    Args:
-        site: where.
-        name: of the site, for messages.
-        forward: runs the network; what it returns is not used.
-        tokens: number of the image's tokens, for sites with text in their sequence.
-    """
+    """The feature at a site; ``forward`` runs the network, which stops there."""
 
     def stop(output: Any) -> None:
         raise _Reached(_feature(site, output, tokens))
@@ -138,13 +131,13 @@ def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
 @contextmanager
 def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, Tensor]]:
     """Inside the context, one forward pass stores its features at sites in the dictionary that the context gives."""
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
 
     def keep(name: str, site: Site, output: Any) -> None:
-        found[name] = _feature(site, output, tokens)
+        features[name] = _feature(site, output, tokens)
 
     with _hooked(sites, keep):
-        yield found
+        yield features
 
 
 @contextmanager
@@ -205,8 +198,8 @@ def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generat
 def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:
     """The module's output with another feature at the site."""
     if site.image is not None:
-        whole = output if site.item is None else output[site.item]
-        feature = torch.slice_scatter(whole, feature, 1, *_bounds(site.tokens(tokens), whole.shape[1]))
+        sequence = output if site.item is None else output[site.item]
+        feature = torch.slice_scatter(sequence, feature, 1, *site.tokens(tokens).indices(sequence.shape[1])[:2])
     if site.item is None:
         return feature
     outputs = list(cast("tuple[Any, ...]", output))
@@ -215,10 +208,5 @@ def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:
 
 
 def _feature(site: Site, output: Any, tokens: int) -> Tensor:
-    whole: Tensor = output if site.item is None else output[site.item]
-    return whole if site.image is None else whole[:, site.tokens(tokens)]
-
-
-def _bounds(part: slice, length: int) -> tuple[int, int]:
-    start, stop, _ = part.indices(length)
-    return start, stop
+    sequence: Tensor = output if site.item is None else output[site.item]
+    return sequence if site.image is None else sequence[:, site.tokens(tokens)]

@@ -1,7 +1,15 @@
-"""What adapters of U-Nets share: sizes, feature sites, and the call of those that read text."""
+"""U-Nets as velocity fields: Stable Diffusion 1, 2 and XL, and unconditional models on pixels (DDPM, DDIM).
+
+Times, levels and sampler are those of `latentedit.models.vp`, whichever scheduler a folder names.
+
+Source:
+    Rombach et al. 2022, arXiv 2112.10752; Podell et al. 2023, SDXL, arXiv 2307.01952; Ho et al. 2020, DDPM, arXiv
+    2006.11239; all as in diffusers 0.42.1.
+"""
 
 import abc
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -9,10 +17,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ModelError
+from latentedit.core.errors import ConfigError, ModelError
+from latentedit.models.network import check_sizes
 from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Site
 from latentedit.models.vp import VPBackbone
+
+TRAINED_LATENTS = 64
+"""Latents a side in training, also if a folder from before diffusers 0.9 says fewer, as in the stock pipeline."""
+
+_BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
+
+_SIZES = 6
+"""Number of sizes that are inputs of SDXL."""
+
+_COLOURS = 3
 
 
 class UNetBackbone(VPBackbone):
@@ -71,9 +90,9 @@ class UNetBackbone(VPBackbone):
     def _attention(self) -> Mapping[str, Site]:
         """Self-attention of each transformer block, "down.1.0.0" being block 0 of transformer 0 of the second block."""
         return {
-            f"{name}.{place}.{index}": Site(module=layer.attn1)
+            f"{name}.{number}.{index}": Site(module=layer.attn1)
             for name, block in self._named_blocks().items()
-            for place, transformer in enumerate(getattr(block, "attentions", ()))
+            for number, transformer in enumerate(getattr(block, "attentions", ()))
             for index, layer in enumerate(getattr(transformer, "transformer_blocks", ()))
         }
 
@@ -93,23 +112,12 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
         """Widths of a token and of the pooled text, as the text encoders give them."""
 
     def _check_parts(self) -> None:
-        config, channels, text = self._network.config, self._codec.channels, self._text_widths()[0]
-        taken, given, width = config.in_channels, config.out_channels, config.cross_attention_dim
-        if taken != channels == given:
-            raise ModelError(
-                f"the U-Net takes {taken} channels, and not the VAE's {channels}, as models for inpainting and "
-                "upscaling do. Use the text-to-image model"
-            )
-        if not taken == given == channels:
-            raise ModelError(f"the U-Net has {taken} channels in and {given} out, the VAE's latents have {channels}")
-        if not isinstance(width, int) and len(set(width)) != 1:
-            raise ModelError(f"the U-Net takes text of one width in every block; this one has {list(width)}")
-        width = int(width if isinstance(width, int) else width[0])
-        if text != width:
-            raise ModelError(
-                f"the U-Net reads text of width {width}, and the text encoders give {text}: parts of two models. "
-                "Use those of one"
-            )
+        config, channels = self._network.config, self._codec.channels
+        for own in (config.in_channels, config.out_channels):
+            check_sizes("number of latent channels", own, channels)
+        width = config.cross_attention_dim
+        for own in (width,) if isinstance(width, int) else width:  # one for each block
+            check_sizes("text width", own, self._text_widths()[0])
 
     def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         dtype = self.network_dtype
@@ -122,30 +130,129 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
         )[0]
 
     def _added_conditions(self, x_t: Float[Tensor, "b c h w"], condition: Condition) -> dict[str, Tensor] | None:
-        """What `additions` stands for, by the names of diffusers."""
+        """The inputs of `additions`, by their names in diffusers."""
         del x_t, condition
         return None
 
 
 def check_plain(unet: Any, *, additions: str | None = None) -> None:
     """Refuse a U-Net that takes more than latents, a time and text, except for the given additional embeddings."""
-    config = unet.config
-    wants = {
-        "class_embed_type": "class labels",
-        "num_class_embeds": "class labels",
-        "addition_embed_type": "additional embeddings, as Stable Diffusion XL's",
-        "encoder_hid_dim_type": "an image prompt or projected text",
-        "time_cond_proj_dim": "the guidance weight as an input, as a latent consistency model",
+    supported = {
+        "class_embed_type": None,
+        "num_class_embeds": None,
+        "addition_embed_type": additions,
+        "encoder_hid_dim_type": None,
+        "time_cond_proj_dim": None,
+        "time_embedding_type": "positional",
     }
-    for setting, what in wants.items():
-        if config.get(setting) not in (None, additions if setting == "addition_embed_type" else None):
+    for setting, value in supported.items():
+        if (given := unet.config.get(setting)) not in (None, value):
             raise ModelError(
-                f"the U-Net takes {what} ({setting} = {config[setting]!r}), and not latents, a time and text only. "
-                "It is not supported"
+                f"the U-Net takes inputs other than latents, a timestep and text: its configuration has {setting} = "
+                f"{given!r}. Use a model without them"
             )
-    kind = config.get("time_embedding_type", "positional")
-    if kind != "positional":
-        raise ModelError(
-            f"the U-Net's times are not counted: time_embedding_type is {kind!r}, as variance-exploding and latent "
-            "score models have it. It is not supported"
-        )
+
+
+class StableDiffusionBackbone(TextUNetBackbone):
+    """Stable Diffusion 1 and 2: ``unet(x_t, t, tokens)`` predicts noise, v or x.
+
+    Tokens are the last hidden state of CLIP, normalised, as many as its tokenizer says (77). Folders of Stable
+    Diffusion 2 have an encoder that ends one layer early. The stock pipeline sets ``steps_offset`` to 1 for every
+    folder.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
+    prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
+    guidance: ClassVar[float] = 7.5
+    scheduler_changes: ClassVar[Mapping[str, Any]] = {"steps_offset": 1}
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
+
+    def _text_widths(self) -> tuple[int, int]:
+        return int(self.pipeline.text_encoder.config.hidden_size), 0
+
+    @staticmethod
+    def _trained_side(config: Any) -> Any:
+        side, old = config.sample_size, _BEFORE_0_9.match(str(config.get("_diffusers_version")))
+        return max(side, TRAINED_LATENTS) if old and isinstance(side, int) else side
+
+
+class StableDiffusionXLBackbone(TextUNetBackbone):
+    """SDXL base, Turbo, Lightning and fine-tunes: ``unet(x_t, t, tokens, pooled, sizes)`` predicts noise or v.
+
+    Tokens are the last hidden state but one of two CLIPs, concatenated, and the projected text of the second is the
+    pooled part. The sizes, ``(h, w, 0, 0, h, w)``, are those of the original, the crop and the target in pixels.
+    Guidance starts from zeros unless the pipeline's ``force_zeros_for_empty_prompt`` is false.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae")
+    additions: ClassVar[str | None] = "text_time"
+    prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
+    guidance: ClassVar[float] = 5.0
+    pooled_at: ClassVar[int | None] = 2
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
+
+    def _text_widths(self) -> tuple[int, int]:
+        first, second = self.pipeline.text_encoder.config, self.pipeline.text_encoder_2.config
+        return int(first.hidden_size) + int(second.hidden_size), int(second.projection_dim)
+
+    def _check_parts(self) -> None:
+        super()._check_parts()
+        config = self._network.config
+        given = self._text_widths()[1] + _SIZES * int(config.addition_time_embed_dim)
+        check_sizes("features of sizes and pooled text", int(config.projection_class_embeddings_input_dim), given)
+
+    def _null(self, like: Condition) -> Condition:
+        """Zeros, or the empty text where the pipeline says so."""
+        return 0.0 * like[:1] if self.pipeline.config.get("force_zeros_for_empty_prompt", True) else self.embed([""])
+
+    def _added_conditions(self, x_t: Float[Tensor, "b c h w"], condition: Condition) -> dict[str, Tensor]:
+        height, width = (side * self._scale for side in x_t.shape[-2:])
+        sizes = torch.tensor([height, width, 0, 0, height, width], device=x_t.device, dtype=torch.float32)
+        return {"text_embeds": condition.pooled.to(self.network_dtype), "time_ids": sizes.expand(len(x_t), -1)}
+
+
+class DDPMBackbone(UNetBackbone):
+    """A ``UNet2DModel`` on pixels in [-1, 1], without text: the ``google/ddpm-*`` class.
+
+    A network with learned variances has twice the channels out; the first half counts. The stock configurations clip
+    x_hat to [-1, 1] in every step (``clip_sample``), which cannot be inverted and has derivative zero where it acts. It
+    is not done here: samples equal those of the stock pipeline with ``clip_sample`` false.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("unet",)
+
+    def _check_parts(self) -> None:
+        taken, given = self._network.config.in_channels, self._network.config.out_channels
+        if taken != _COLOURS or given not in (_COLOURS, 2 * _COLOURS):
+            raise ModelError(
+                f"the U-Net has {taken} channels in and {given} out, and not 3 colours in and 3 out (6 with variances)"
+            )
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """One token of width 1, zero, for each text: the model reads none."""
+        if not texts:
+            raise ConfigError(
+                "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
+            )
+        count = len(texts)
+        zeros = torch.zeros(count, 1, 1, device=self.device, dtype=self.dtype)
+        return Condition(tokens=zeros, pooled=zeros.new_zeros(count, 0))
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        """That captions are not read, where there are any."""
+        return ["the caption was not read: this model takes no text"] if any(text.strip() for text in texts) else []
+
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The pixels themselves."""
+        self._check_pixels(pixels)
+        return pixels.to(self.dtype)
+
+    def decode(self, z: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The latents themselves."""
+        self._check_latents(z)
+        self._check_device(z)
+        return z.to(self.dtype)
+
+    def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        del condition
+        return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLOURS]

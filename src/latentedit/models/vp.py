@@ -1,25 +1,22 @@
-"""Networks of the variance-preserving family in flow coordinates: what they predict, when, and on which levels.
+"""Variance-preserving networks in flow coordinates: prediction types, timesteps and levels.
 
-Conventions, all confined to this module:
-
-- Time: the network takes the number of a trained time, 0 (nearly clean) to n - 1 (nearly noise). Levels between two
-  trained ones get a time between theirs, linear in log-SNR (`latentedit.core.schedule`).
-- Sampler: DDIM without noise (Song et al. 2021, eta = 0), which in flow coordinates is Euler's method. So of a folder's
-  scheduler, whichever its class, only the betas, what the network predicts and the spacing of the times matter.
-- Grid: the times at which `DDIMScheduler` asks the network, then level 0. Every grid of every family so ends where
-  pictures live: the last step goes to the clean estimate x_hat. That is DDIM with ``set_alpha_to_one``. Without it the
-  stock sampler stops at the level of time 0 and hands on ``alpha_0 x_hat + sigma_0 e_hat``, with the noise that is left
-  there (sigma_0 is 0.03 in Stable Diffusion); both come from the same last evaluation.
-- The stock DDIM steps from a time t to ``t - n // steps`` and then asks the network at the next time of its list. Those
-  are the same time with "leading" spacing, and with "trailing" where ``steps`` divides n; otherwise (and always with
-  "linspace") it takes latents of one level for those of another. Here a step ends at the level of the next time.
-- Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: they are no flow.
-- Distilled few-step models (SDXL Turbo and Lightning, SD Turbo) have the weights' shapes of their teachers; what tells
-  them is the scheduler that they are published with: Euler, ancestral or not, with "trailing" spacing. Those of such a
-  folder or pipeline that predict no v get no guidance, unless its settings name a weight. So do pipelines with the
-  scheduler of consistency models (LCM, TCD), for which a LoRA was loaded; its times are "trailing" but for rounding.
-- Zero terminal SNR (``rescale_betas_zero_snr``): the last time is level 1, pure noise. A velocity is defined there for
-  networks that predict v or x; from the noise alone it is not.
+- Timesteps: the network takes the number of a trained timestep, 0 (nearly clean) to n - 1 (nearly noise). The timestep
+  of a level between two trained ones is interpolated linearly in log-SNR (`latentedit.core.schedule`).
+- Sampler: deterministic DDIM (Song et al. 2021, eta = 0), which is Euler's method in flow coordinates. Of any scheduler
+  in a folder, only the betas, the prediction type and the timestep spacing matter.
+- Grid: the timesteps of `DDIMScheduler`, then level 0, so the last step goes to the clean estimate x_hat, as DDIM does
+  with ``set_alpha_to_one``. Without that, the stock sampler stops at the level of timestep 0 and returns
+  ``alpha_0 x_hat + sigma_0 e_hat`` of the same evaluation (sigma_0 is 0.03 in Stable Diffusion).
+- The stock DDIM steps from t to ``t - n // steps`` and then evaluates the network at the next timestep of its list.
+  The two are equal with "leading" spacing, and with "trailing" if ``steps`` divides n; otherwise (and always with
+  "linspace") it uses latents of one level for those of another. Here a step ends at the level of the next timestep.
+- Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: with them there is no flow.
+- Distilled few-step models (SDXL Turbo and Lightning, SD Turbo) have the same shapes as their teachers and are
+  recognised by the scheduler of their folder: Euler, ancestral or not, with "trailing" spacing. If they do not predict
+  v, they have no guidance unless their settings name a weight. The same holds for pipelines with a scheduler of
+  consistency models (LCM, TCD), for which a LoRA was loaded; its timesteps are "trailing" except for rounding.
+- Zero terminal SNR (``rescale_betas_zero_snr``): the last timestep is level 1, pure noise. The velocity is defined
+  there for networks that predict v or x, but not for those that predict noise.
 """
 
 import abc
@@ -34,29 +31,24 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError
-from latentedit.core.flow import (
-    Prediction,
-    alpha_sigma_from_level,
-    model_from_canonical,
-    velocity_from_prediction,
-)
+from latentedit.core.flow import Prediction, alpha_sigma_from_level, model_from_canonical, velocity_from_prediction
 from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
 _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
-"""Schedulers that distilled models are published with; their teachers have the same ones with "leading" spacing."""
+"""Schedulers of distilled models; their teachers have the same ones with "leading" spacing."""
 
 _CONSISTENCY = ("LCMScheduler", "TCDScheduler")
-"""Schedulers that serve distilled models only."""
+"""Schedulers for distilled models only."""
 
-_WHOLE = 0.01
-"""Times this close to a whole one are taken for it: a level in float32 fixes them to some 0.001 near the noise."""
+_INTEGER = 0.01
+"""Times this close to an integer are rounded: a level in float32 determines them to about 0.001 near the noise."""
 
 Network = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
 """A network in its own coordinates, ``(x_t, time) -> prediction``."""
@@ -64,13 +56,13 @@ Network = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tens
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VPSchedule:
-    """The trained times of a network, as its scheduler's configuration has them.
+    """The trained timesteps of a network, from the configuration of its scheduler.
 
     Args:
         prediction: what the network predicts.
         table: levels of the trained times, without the last one where that is pure noise.
         pure_noise: the last trained time is level 1.
-        few_step: the folder's own scheduler is that of distilled models.
+        few_step: the scheduler is one of distilled models.
         scheduler: configuration of the `DDIMScheduler` that spaces the times.
     """
 
@@ -84,21 +76,16 @@ class VPSchedule:
     def from_scheduler(cls, scheduler: Any, **changes: Any) -> "VPSchedule":
         """The schedule of any scheduler of the family, with settings that the pipeline changes."""
         kind = type(scheduler).__name__
-        if kind.startswith("EDM"):
-            raise ModelError(
-                f"the scheduler is an {kind}: its network takes unbounded noise levels instead of timesteps. "
-                "Use a variance-preserving model"
-            )
         # diffusers would replace the scheduler's own defaults, which this key lists, by those of DDIM
-        whole = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
+        config = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
         consistency = kind in _CONSISTENCY
-        if "beta_start" not in whole:
+        if "beta_start" not in config:
             raise ModelError(
                 f"the scheduler is a {kind}, which has no betas, and this family needs the betas of its training. "
                 "Use the model's own scheduler, or one made from its configuration"
             )
         spacing = {"timestep_spacing": "trailing"} if consistency else {}
-        sampler = scheduler_of("DDIMScheduler", whole | changes | spacing)
+        sampler = scheduler_of("DDIMScheduler", config | changes | spacing)
         settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
         if prediction not in _PREDICTIONS:
@@ -150,19 +137,19 @@ class VPSchedule:
         return float(self.table.levels[time])
 
     def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time of each level, as of `to_float64`: a whole number at trained levels.
+        """The timestep of each level, as of `to_float64`: an integer at trained levels.
 
         Between pure noise and the level before it, the nearer of the two: there is no log-SNR to interpolate.
         """
         wide = to_float64(s)
         time = self.table.time(wide.clamp(self.s_min, self.table.s_max))
-        time = torch.where((time - time.round()).abs() < _WHOLE, time.round(), time)
+        time = torch.where((time - time.round()).abs() < _INTEGER, time.round(), time)
         if self.pure_noise:
             time = torch.where(wide > (1 + self.table.s_max) / 2, torch.full_like(time, self.times - 1), time)
         return time
 
     def grid(self, steps: int) -> LevelGrid:
-        """The levels at which the stock sampler calls the network, then 0.
+        """The levels at which the stock sampler evaluates the network, then 0.
 
         Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
         lower with "leading" (time 981 of 1000 in 50 steps).
@@ -183,7 +170,7 @@ class VPSchedule:
     def velocity(
         self, network: Network, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]
     ) -> Float[Tensor, "b *latent"]:
-        """The velocity that a network's prediction stands for, in the dtype of z; computed in float32 or better.
+        """The velocity that follows from a network's prediction, in the dtype of z; computed in float32 or better.
 
         The network takes latents in its own coordinates and float32 times.
         """
@@ -195,13 +182,13 @@ class VPSchedule:
 
 
 class VPBackbone(NetworkBackbone):
-    """A network of diffusers on a `VPSchedule`. Adapters add text, the image codec and the call of the network."""
+    """A network of diffusers with a `VPSchedule`; adapters add text, the image codec and the call of the network."""
 
     guidance: ClassVar[float] = 1.0
     """Guidance weight that the makers publish, where 1 is the conditional velocity."""
 
     scheduler_changes: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """What the stock pipeline changes in the scheduler's configuration."""
+    """Changes of the scheduler's configuration by the stock pipeline."""
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
@@ -209,7 +196,7 @@ class VPBackbone(NetworkBackbone):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """That of the network: a network of the family in float64 is so throughout."""
+        """The dtype of the network: these networks compute in float64 throughout if they have that dtype."""
         return self.network_dtype
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:

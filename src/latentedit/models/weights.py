@@ -1,4 +1,4 @@
-"""Weight files: safetensors only, complete, and known by the hash of their contents."""
+"""Weight files: safetensors only, complete, and identified by the hash of their contents."""
 
 import functools
 import hashlib
@@ -21,10 +21,10 @@ VARIANTS = ("bf16", "fp16")
 """Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
 
 _SAMPLES = 64
-"""Numbers of a parameter that `live_fingerprint` looks at."""
+"""Numbers of each parameter that `live_fingerprint` hashes."""
 
 _COMPILED = "_orig_mod."
-"""What `torch.compile` puts before the names inside a module that it wraps."""
+"""Prefix of names inside a module that `torch.compile` wraps."""
 
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -57,10 +57,7 @@ def stored_as(folder: Path, stem: str, variant: str | None) -> bool:
 def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[Path, ...]:
     """The files of one network: ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
 
-    Args:
-        folder: of the network.
-        stem: file name of its weights.
-        variant: copy in half precision, read where there is one; see `pipeline_variant`.
+    With a variant, the copy in half precision is preferred; see `pipeline_variant`.
     """
     infix = f".{variant}" if variant is not None and stored_as(folder, stem, variant) else ""
     single = folder / f"{stem}{infix}.safetensors"
@@ -71,17 +68,10 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[P
         refuse_pickles(folder)
         raise ModelError(f"there are no weights {single}. Download or copy the folder again")
     weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, Mapping) or not weight_map:
-        raise ModelError(f"there is no weight_map in {index}. Download or copy the folder again")
-    names = sorted({str(name) for name in cast("Mapping[str, object]", weight_map).values()})
-    for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"{index} names {name!r}, which is not a safetensors file in its folder. Do not use it")
-    missing = [name for name in names if not files.user_path(folder / name, error=ModelError).exists()]
-    if missing:
-        raise ModelError(
-            f"{len(missing)} of {len(names)} shards are missing in {folder}: {', '.join(missing)}. Download them again"
-        )
+    listed = cast("dict[str, object]", weight_map).values() if isinstance(weight_map, dict) else ()
+    names = sorted({*map(str, listed)})
+    if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise ModelError(f"{index} does not map tensors to safetensors files of its folder. Download or copy it again")
     return tuple(folder / name for name in names)
 
 
@@ -117,7 +107,7 @@ def holds(network: nn.Module, files: Sequence[Path]) -> bool:
     """
     live, stored = _samples_in_memory(network), _samples_in_files(files)
     loaded = set(live.values())
-    return all(one & loaded for one in stored) and loaded <= set().union(*stored)
+    return all(samples & loaded for samples in stored) and loaded <= set().union(*stored)
 
 
 def unstored(network: nn.Module, files: Sequence[Path]) -> list[str]:
@@ -136,7 +126,7 @@ def _samples_in_files(files: Sequence[Path]) -> list[set[tuple[tuple[int, ...], 
     for path in files:
         with safe_open(path, framework="pt") as file:
             tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 (no mapping)
-            stored += [{_sampled(one), _sampled(one, torch.float16)} for one in tensors if one.is_floating_point()]
+            stored += [{_sampled(part), _sampled(part, torch.float16)} for part in tensors if part.is_floating_point()]
     return stored
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.levels import LevelGrid, uniform_grid
-from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Backbone, Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8
@@ -102,10 +101,10 @@ class WordMixtureBackbone(Backbone):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Unknown words, and words beyond the eighth."""
-        known = self.weights.words
-        unknown = sorted({word for text in texts for word in text.split() if word not in known})
+        vocabulary = self.weights.words
+        unknown = sorted({word for text in texts for word in text.split() if word not in vocabulary})
         dropped = sorted({word for text in texts for word in text.split()[TEXT_TOKENS:]})
-        notes = [f"unknown word {word!r}: {nearest(word, known)}" for word in unknown]
+        notes = [f"unknown word {word!r}: {nearest(word, vocabulary)}" for word in unknown]
         return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:

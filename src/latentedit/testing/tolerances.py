@@ -42,7 +42,7 @@ def tolerance(quantity: str, dtype: torch.dtype) -> float:
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
-    """``|got - expected| / max(|expected|, tiny)`` with norms over the whole tensor, in float64."""
+    """``|got - expected| / max(|expected|, tiny)`` with norms over all elements, in float64."""
     wide = expected.to(torch.float64)
     difference = torch.linalg.vector_norm(got.to(torch.float64) - wide)
     return float(difference / torch.linalg.vector_norm(wide).clamp_min(torch.finfo(torch.float64).tiny))

@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import Prediction, model_from_canonical, velocity_from_prediction
 from latentedit.core.levels import LevelGrid
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.base import Capabilities
 from latentedit.testing.gaussian_mixture import WordMixtureBackbone, WordWeights
 from latentedit.testing.mixture import GaussianMixture
 

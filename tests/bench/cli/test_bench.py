@@ -125,8 +125,8 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
         (TASK, "-o FOLDER"),
         (("bench", "data", "--size", 512), "--domain"),
         ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
-        (("bench", "score", "nowhere"), "no task is in nowhere"),
-        (("bench", "score", "nowhere", "--workers", 0), "--workers is 0"),
+        (("bench", "score", "nowhere"), "nowhere has no task"),
+        (("bench", "score", "nowhere", "--workers", 0), "--workers must be 1 or more; got 0"),
         (("bench", "keep", "--split", "train", "-o", "x"), "--split is"),
         (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
     ],
@@ -241,13 +241,13 @@ def test_the_model_and_data_that_a_folder_names_are_not_opened(
     with monkeypatch.context() as patched:
         patched.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
         said = refused("bench", "resume", finished, "--model", miniature)
-        assert f"Name them yourself: --data {manifest['request']['data']}" in said
+        assert f"Add --data {manifest['request']['data']}" in said
         patched.setattr("latentedit.models.registry.load", lambda *_, **__: pytest.fail("it was opened"))
         said = refused("bench", "resume", finished)
-        assert f"Name it yourself: --model {manifest['request']['model']['model']}" in said
+        assert f"Add --model {manifest['request']['model']['model']}" in said
     changed = manifest | {"kind": "edit", "command": "latentedit edit photos"}
     (finished / "run.json").write_text(json.dumps(changed))
-    assert "Go on with it by: latentedit edit photos" in refused("bench", "resume", finished)
+    assert "Continue it with: latentedit edit photos" in refused("bench", "resume", finished)
     (finished / "run.json").write_text(json.dumps(changed | {"kind": "bench", "plan": {}}))
     assert "run.json is damaged" in refused("bench", "resume", finished)
 
@@ -288,7 +288,7 @@ def test_cases_of_keep_are_measured_and_a_run_continues(
     assert (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns == first
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "keep.json").read_text()) == told
-    assert "holds another run" in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
+    assert "differs in: " in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
 
 
 def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path: Path, command: Command) -> None:

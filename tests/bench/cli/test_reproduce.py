@@ -1,7 +1,6 @@
 """``latentedit reproduce`` with experiments that count: what is printed, the page, exit codes; wrong input refused."""
 
 import json
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tests.commands import Command, Refused
 
 
 @pytest.fixture(autouse=True)
-def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def counting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two experiments in place of all."""
     points = {
         one.name: EntryPoint(name=one.name, value=f"{one.look.__module__}:{one.name}", group=EXPERIMENTS.group)
@@ -23,7 +22,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     real = Registry.points
     monkeypatch.setattr(Registry, "points", lambda it: points if it.group == EXPERIMENTS.group else real(it))
-    yield
     CALLS.clear()
 
 
@@ -78,7 +76,7 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(
     [
         (["tally", "--page", "nowhere/claims.md"], "the output folder nowhere does not exist"),
         (["tally", "--device", "nowhere"], "this machine has no device"),
-        (["tally", "--all"], "tally is named too"),
+        (["tally", "--all"], "tally is named as well"),
     ],
 )
 def test_wrong_input_is_refused(refused: Refused, out: Path, more: list[str], expected: str) -> None:

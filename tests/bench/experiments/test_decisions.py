@@ -18,7 +18,7 @@ from latentedit_bench.experiments.decisions import (
     rank_correlation,
     slope,
 )
-from latentedit_bench.metrics.statistics import Table, estimate
+from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 
 TWIN = Less("network", "trained", "untrained")
 KEYS, IMAGES = ("picture", "level"), ("picture",)
@@ -38,18 +38,33 @@ def only(number: Number, rows: Table, keys: tuple[str, ...] = KEYS, images: tupl
     return found
 
 
-def test_a_mean_has_the_bar_taken_off_and_the_sign_turned() -> None:
+def test_a_mean_is_judged_by_its_bar() -> None:
     rows = rows_of(lambda picture, level: 0.2 + 0.01 * (picture - 3))
-    above, below = only(Number(says="n", of="value", bar=0.1), rows), only(Number(says="n", of="value", sign=-1), rows)
-    assert (above.estimate, above.verdict, above.images) == (pytest.approx(0.1), "holds", 7)
-    assert (below.estimate, below.verdict) == (pytest.approx(-0.2), "does not hold")
-    both = only(Number(says="n", of="value", sign=-1, bar=0.1), rows)
-    assert both.estimate == pytest.approx(-0.3), "the bar is of the turned number"
+    above = only(Number(says="n", of="value", bar=0.1), rows)
+    assert (above.estimate, above.bar, above.verdict, above.images) == (pytest.approx(0.2), 0.1, "holds", 7)
+    assert [only(Number(says="n", of="value", bar=bar), rows).verdict for bar in (0.2, 0.3)] == [
+        UNDECIDED,
+        "does not hold",
+    ]
     assert (above.model, above.measure) == ("one", "n")
     few = only(Number(says="n", of="value"), rows[rows["picture"] < 5])
     assert (few.verdict, few.estimate, math.isnan(few.low)) == (UNDECIDED, pytest.approx(0.19), True)
     told = only(Number(says="n", of="value", undecided="one training"), rows)
     assert (told.verdict, told.low > 0) == (UNDECIDED, True), "there is a stated cause"
+
+
+@pytest.mark.parametrize(
+    ("bar", "unit", "text"),
+    [
+        (0.0, "", "0.386 [0.271, 0.55]"),
+        (0.0, "rad", "0.386 rad [0.271, 0.55]"),
+        (0.9, "% of edits", "38.6 % of edits [27.1, 55], 90 % required"),
+        (0.9, "", "0.386 [0.271, 0.55], 0.9 required"),
+    ],
+)
+def test_a_number_is_read_with_its_unit_and_what_is_required(bar: float, unit: str, text: str) -> None:
+    found = Estimate(mean=0.386, low=0.271, high=0.55, pictures=8)
+    assert Claim.of("m", "n", found, bar=bar, unit=unit).text == text
 
 
 def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() -> None:
@@ -64,8 +79,9 @@ def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() ->
     assert mean(kind="b", level="lowest") == pytest.approx(20.1)
     assert mean(kind="c", level=(0.5, 0.1)) == pytest.approx(0.3)
     number = Number(says="n", of="value", where={"kind": "a", "level": 0.5}, less=(TWIN,))
-    other = Number(says="m", of="error", where={"kind": "b", "level": 0.5}, less=(TWIN,), sign=-1)
-    assert number.at("m", kind="b", of="error", sign=-1) == other
+    other = Number(says="m", of="error", where={"kind": "b", "level": 0.5}, less=(TWIN,), bar=0.1)
+    assert number.at("m", kind="b", of="error", bar=0.1) == other
+    assert number.at(kind="b").says == "n"
 
 
 @pytest.mark.parametrize(("over", "sign"), [("rise", 1), ("fall", -1)])
@@ -106,6 +122,12 @@ def test_nested_differences_take_the_last_one_first() -> None:
     sides = number.sides()
     assert [only(side, rows).estimate for side in sides] == pytest.approx([4 * 2.0, 4 * 0.5])
     assert [only(side, rows).estimate for side in sides[0].sides()] == pytest.approx([4 * 5.0, 4 * 3.0])
+    named = [number.measure, sides[1].measure, sides[0].sides()[1].measure]
+    assert named == [
+        "n, lerp minus slerp, trained minus untrained",
+        "n, untrained, lerp minus slerp",
+        "n, trained, slerp",
+    ]
     assert Number(says="n", of="value").sides() == []
 
 
@@ -160,7 +182,7 @@ def two_sets(more: Table, less: Table) -> Table:
     return pd.concat([more.assign(model="portraits"), less.assign(model="discs")])
 
 
-BETWEEN = Between(says="b", number=Number(says="", of="value"), more="portraits", less="discs")
+BETWEEN = Between(number=Number(says="b", of="value"), more="portraits", less="discs")
 
 
 def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_difference_decides(

@@ -90,23 +90,29 @@ def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_pat
     decides, tells = one.conclude(one.rows(Context(folder=tmp_path, command="it")))
     assert ([claim.estimate for claim in decides], tells) == ([9.0], ())
     rows = pd.DataFrame({"model": "one", "face": list("abcdef"), "item": 0, "value": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
-    other = tally.decides.at("less of it", sign=-1)  # pyright: ignore[reportAttributeAccessIssue]
+    other = tally.decides.at("it", of=lambda part: -part["value"].mean())  # pyright: ignore[reportAttributeAccessIssue]
     one = dataclasses.replace(tally, keys=("face",), images=("face",), tells=(other,))
     decides, tells = one.conclude(rows)
     assert [(claim.estimate, claim.images) for claim in (*decides, *tells)] == [(3.5, 6), (-3.5, 6)]
     assert tally.conclude(rows)[0][0].images == 1, "by the source's, all are of one item"
 
 
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all quick plans, which share local bases there."""
+    return tmp_path_factory.mktemp("quick")
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", EXPERIMENTS.names())
-def test_a_quick_plan_gives_a_number_of_every_model(tmp_path: Path, name: str) -> None:
-    (record,) = reproduce([make_experiment(name)], tmp_path, command="typed", quick=True)
+def test_a_quick_plan_gives_a_number_of_every_model(together: Path, name: str) -> None:
+    (record,) = reproduce([make_experiment(name)], together, command="typed", quick=True)
     assert record.failure is None
     told = [model for claim in record.decides for model in claim.model.replace(" vs ", " and ").split(" and ")]
     assert sorted(told) == sorted(record.plan["models"])
     assert all(math.isfinite(claim.estimate) for claim in record.decides)
-    assert Record.read(tmp_path / f"{name}.json").weights.keys() == set(told)
-    assert (tmp_path / f"{name}.webp").stat().st_size > 500
+    assert Record.read(together / f"{name}.json").weights.keys() == set(told)
+    assert (together / f"{name}.webp").stat().st_size > 500
 
 
 UNKNOWN = Claim.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, pictures=0))
@@ -160,16 +166,16 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     assert record.changed_weights(one) == []
     before = files(tmp_path)
     at = Context(folder=tmp_path / "tally", command="it")
-    with pytest.raises(ConfigError, match="tally by another plan"):
+    with pytest.raises(ConfigError, match="tally with another plan"):
         reproduce([broken, one.changed(start=2.0)], tmp_path, command="typed")
-    with pytest.raises(ConfigError, match="by another plan"):
+    with pytest.raises(ConfigError, match="with another plan"):
         reproduce([one], tmp_path, command="typed", quick=True)
-    with pytest.raises(ConfigError, match="other start"):
+    with pytest.raises(ConfigError, match="differs in: start"):
         one.changed(start=2.0).rows(at)
     now["second"] = "trained on"
     with pytest.raises(ConfigError, match="other weights of second"):
         reproduce([broken, one], tmp_path, command="typed")
-    with pytest.raises(ConfigError, match="with other weights"):
+    with pytest.raises(ConfigError, match="differs in: weights"):
         one.rows(at)
     assert files(tmp_path) == before
     assert dataclasses.replace(record, weights={}).changed_weights(one) == [], "they were not stored"
@@ -209,7 +215,7 @@ def test_pages_link_their_figures_and_escape_text(tmp_path: Path) -> None:
         text = write_claims_page(folder, page)[0].read_text()
         (found,) = re.findall(r"!\[.*\]\((.*)\)", text)
         assert (page.parent / unquote(found)).resolve() == (folder / "tally.webp").resolve()
-        assert r"items can be counted \| one by one" in text
+        assert r"Items can be counted \| one by one" in text
         assert "there are no items" in text
     html = (other / "mine.html").read_text()
     assert html.count('src="data:image/webp;base64') == 1

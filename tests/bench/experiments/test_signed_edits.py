@@ -10,19 +10,18 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.geometry.walks import CLOSE, EFFECT
-from latentedit_bench.domains.base import CHANGED
+from latentedit_bench.domains.base import CHANGED, coarseness, distance_to_render
 from latentedit_bench.experiments import edits as module
 from latentedit_bench.experiments.edits import _where_read, edits
-from latentedit_bench.experiments.guidance import distance_to_render, guidance
+from latentedit_bench.experiments.guidance import guidance
 from latentedit_bench.experiments.signed_edits import (
     SCALES,
     SignedEdit,
-    changed_share,
-    coarseness,
     random_units,
     signed_edits,
 )
 from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.transport import changed_share
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
@@ -162,7 +161,7 @@ def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatc
     monkeypatch.setattr("latentedit_bench.experiments.signed_edits.probability_reader", lambda _: None)
     model = ColourBackbone()
     study = Study.of(model, [grey()], levels=(0.5,), rank=2, site="clean", steps=10)
-    with pytest.raises(ConfigError, match="nobody reads"):
+    with pytest.raises(ConfigError, match="no captioner reads"):
         list(guidance.look(study, 0.5, 0))
     model.defaults = {"captioner": "portraits"}
     rows = {row["kind"]: row for row in guidance.look(study, 0.5, 0, effect=0.2, repeats=2)}

@@ -12,17 +12,18 @@ from scipy.linalg import subspace_angles
 from latentedit.core.rng import stream
 from latentedit.geometry.global_directions import mean_directions
 from latentedit.geometry.local_basis import LocalBasis
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.derivatives import FeatureMap
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.frequency import frequency
-from latentedit_bench.experiments.homogeneity import _captured, homogeneity
+from latentedit_bench.experiments.homogeneity import homogeneity
 from latentedit_bench.experiments.pictures import at_fitted_rank
 from latentedit_bench.experiments.samples import samples
 from latentedit_bench.experiments.spectrum import spectrum
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.subspaces import RANKS, compared, gaps
+from latentedit_bench.experiments.subspaces import RANKS, captured, compared, gaps
 from latentedit_bench.experiments.trajectory import trajectory
-from latentedit_bench.experiments.transport import cosine, pulled_back, transport
+from latentedit_bench.experiments.transport import pulled_back, transport
+from latentedit_bench.metrics.vectors import cosine
 from tests.bench.experiments.gaussians import gaussian, study_of
 from tests.editing.discoveries import halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
@@ -81,8 +82,8 @@ def test_the_mean_leaves_the_picture_out() -> None:
     sets = [study.basis(picture, 0.5).u for picture in range(3)]
     for picture in range(3):
         u = mean_directions([one for index, one in enumerate(sets) if index != picture], mean="chordal").u
-        captured = float((u @ sets[picture].T).square().sum(1).mean())
-        assert rows[3 + picture]["captured"] == pytest.approx(captured, abs=1e-6)
+        expected = float((u @ sets[picture].T).square().sum(1).mean())
+        assert rows[3 + picture]["captured"] == pytest.approx(expected, abs=1e-6)
     assert sum(row["random"] for row in rows) < sum(row["captured"] for row in rows)
 
 
@@ -92,20 +93,19 @@ def test_one_gaussian_shares_all_directions_and_orthogonal_spaces_have_no_mean()
     rows = list(homogeneity.look(study_of(backbone, 3, levels=(0.5,), rank=2), 0.5))
     assert min(row["captured"] for row in rows) > 1 - 2e-3
     eye = torch.eye(6, dtype=torch.float64)
-    assert _captured([eye[:2], eye[2:4], eye[4:]], 0) is None
+    assert captured([eye[:2], eye[2:4], eye[4:]], 0) is None
 
 
 def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
-    """In features and in latents."""
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
     bases = [study.basis(picture, 0.5) for picture in range(3)]
     rows = list(samples.look(study, 0.5))
-    assert [(row["space"], row["rank"], row["first"], row["second"]) for row in rows] == [
-        (space, rank, *pair) for space in "hx" for rank in (1, 2) for pair in itertools.combinations(range(3), 2)
+    assert [(row["rank"], row["first"], row["second"]) for row in rows] == [
+        (rank, *pair) for rank in (1, 2) for pair in itertools.combinations(range(3), 2)
     ]
     for row in rows:
         sets = [bases[row["first"]], bases[row["second"]]]
-        columns = [(one.u if row["space"] == "h" else one.v)[: row["rank"]].numpy().T for one in sets]
+        columns = [one.u[: row["rank"]].numpy().T for one in sets]
         # sqrt(eps) is what an arc cosine near 1 can lose.
         expected = np.linalg.norm(subspace_angles(*columns)) / (math.pi / 2 * math.sqrt(row["rank"]))
         assert row["distance"] == pytest.approx(expected, abs=1e-7)
@@ -115,7 +115,7 @@ def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
 def test_the_null_level_is_that_of_random_subspaces() -> None:
     """Of the plane in eight dimensions, against SciPy on drawn matrices; 400 draws tell the mean to 1 %."""
     study = study_of(example_mixture(dimension=8), 2, levels=(0.5,), rank=2)
-    (_, (_, _, found)) = compared([study.basis(picture, 0.5) for picture in range(2)], "h", seed=0)
+    (_, (_, _, found)) = compared([study.basis(picture, 0.5) for picture in range(2)], seed=0)
     generator = np.random.default_rng(0)
     lengths = [np.linalg.norm(subspace_angles(*generator.normal(size=(2, 8, 2)))) for _ in range(400)]
     assert found["null"] == pytest.approx(np.mean(lengths) / (math.pi / 2 * math.sqrt(2)), rel=0.03)
@@ -124,8 +124,7 @@ def test_the_null_level_is_that_of_random_subspaces() -> None:
 def test_levels_of_one_picture_are_compared_by_how_far_they_are_apart() -> None:
     study = study_of(example_mixture(dimension=6, components=3), 2, levels=(0.9, 0.5, 0.2), rank=1)
     rows = list(trajectory.look(study, 1))
-    assert [row["apart"] for row in rows] == pytest.approx([0.4, 0.7, 0.3] * 2)
-    assert {row["space"] for row in rows} == {"h", "x"}
+    assert [row["level difference"] for row in rows] == pytest.approx([0.4, 0.7, 0.3])
     ends = [study.basis(1, level).u.flatten() for level in (0.9, 0.2)]
     expected = math.acos(min(1.0, abs(float(ends[0] @ ends[1])))) / (math.pi / 2)
     assert rows[1]["distance"] == pytest.approx(expected, abs=1e-6)
@@ -183,9 +182,9 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
     else:
         widen(monkeypatch)
     rows = {row["kind"]: row for row in transport.look(known_study(monkeypatch, model), 0.5, 0)}
-    assert list(rows) == ["carried", "random", "unchanged"]
+    assert list(rows) == ["carried", "random", "the source's own"]
     assert {row["target"] for row in rows.values()} == {1}
-    for kind in ("carried", "unchanged"):
+    for kind in ("carried", "the source's own"):
         assert [rows[kind][name] for name in ("pixels", "agreement")] == pytest.approx([1, 1], abs=1e-4)
     assert abs(rows["random"]["pixels"]) < 0.5
 

@@ -16,7 +16,7 @@ from latentedit.geometry.curves import slerp
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.derivatives import FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.noise import miniature_ddpm
@@ -53,7 +53,7 @@ def test_pictures_are_looked_at_under_no_text_at_the_models_levels(backbone: Bac
     [
         *((2, {"levels": levels}, "the levels are") for levels in ((), (0.5, 0.0), (1.5,))),
         (2, {"site": "mids"}, "did you mean 'mid'"),
-        (3, {}, "of several sizes"),
+        (3, {}, "several sizes"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(

@@ -10,11 +10,10 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit_bench.domains.base import differences as changes
-from latentedit_bench.experiments.prompts import graded
-from latentedit_bench.experiments.subspaces import effective_dimension
-from latentedit_bench.experiments.text_directions import differences, mean_cosines, text_directions
-from latentedit_bench.experiments.texts import caption_pairs, changed_words
+from latentedit_bench.domains.base import differences
+from latentedit_bench.experiments.text_directions import text_directions
+from latentedit_bench.experiments.texts import caption_pairs, changed_words, graded, text_differences
+from latentedit_bench.metrics.vectors import effective_dimension, mean_cosines
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import parse
 from latentedit_portraits.domain import PORTRAITS as DOMAIN
@@ -58,10 +57,11 @@ def test_the_effective_dimension_is_an_average_over_four_different_rows() -> Non
 def test_a_text_of_ones_is_orthogonal_and_beats_its_random_captions() -> None:
     """A caption is a one for each value that it states, so a change of an attribute has an axis of its own."""
     pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
-    rows = list(text_directions.look(RenderedNetwork(reads=False), DOMAIN, pairs))
+    text, sets = text_differences(RenderedNetwork(reads=False), DOMAIN, pairs)
+    assert text == "tokens summed over places"
+    rows = list(text_directions.look(*sets))
     assert [row["portrait"] for row in rows] == [0, 1, 2]
     assert [row["cosine"] for row in rows] == pytest.approx([0.0] * 3)
-    assert {row["text"] for row in rows} == {"tokens summed over places"}
     assert all(0 < row["below random"] < 1 and 0 < row["below captions"] < 1 for row in rows)
 
 
@@ -80,7 +80,7 @@ class Placed(RenderedNetwork):
 def test_the_sum_over_places_knows_no_places_and_no_padding() -> None:
     """It is the difference of the words that go and come, wherever they stand."""
     pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS[:2])]
-    text, (ours, null) = differences(Placed(reads=False), DOMAIN, pairs)
+    text, (ours, null) = text_differences(Placed(reads=False), DOMAIN, pairs)
     assert (text, ours.shape, null.shape) == ("tokens summed over places", (2, 12, 8), (2, 12, 8))
     for found, (source, target) in ((ours[1, 3], pairs[1][0][3]), (null[0, 5], pairs[0][1][5])):
         assert len(DOMAIN.words(source)) == len(DOMAIN.words(target))
@@ -94,6 +94,6 @@ def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes() -> None
     for own in draw_split("test", 12, 3):
         found = graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
         assert found[0] == own
-        assert [len(changes(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
+        assert [len(differences(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
         assert found == graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
         assert found[1:] != graded(DOMAIN, own, (0, 1, 4, 12), seed=3)[1:]

@@ -87,9 +87,9 @@ def test_a_folder_takes_one_plan(
     monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
     run(small_plan(), tmp_path, command="it")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=f"other {named}"):
+    with pytest.raises(ConfigError, match=f"differs in: {named}"):
         run(small_plan(**change), tmp_path, command="other")
-    with pytest.raises(ConfigError, match="without pictures"):
+    with pytest.raises(ConfigError, match="without images"):
         run(small_plan(), tmp_path, command="it", pictures=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -197,7 +197,7 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     work = small_work((dataclasses.replace(rendered, picture=PictureFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.task(unit))
-    packed = pickle.dumps(work.task(unit, with_bytes=True))
+    packed = pickle.dumps(work.task(unit))
     path.unlink()
     done = work.start()(pickle.loads(packed))
     assert (done.rows, done.failures) == (before.rows, [])

@@ -92,7 +92,7 @@ def test_tables_hold_the_numbers_of_the_summaries() -> None:
         ("ranking", "sdedit", "above the codec", above["sdedit"]),
         ("ranking", "sdedit", "evaluations", 28),
         ("ranking", CODEC, "error at 1", error[CODEC]),
-        ("compared", "sdedit", "above: its less ours", error["sdedit"] - error["eim"]),
+        ("compared", "sdedit", "above: its minus ours", error["sdedit"] - error["eim"]),
         ("attributes", "eim", MEAN, above["eim"]),
         ("kinds", "sdedit", "single", above["sdedit"]),
         ("curves", "eim", "leakage at 0.5", 0.5 * (0.2 + 0.035)),
@@ -160,7 +160,7 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
 def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> None:
     RunFolder.start(tmp_path / "empty", PLAN, kind="bench", units=["1"], command="x", request={})
     RunFolder.start(tmp_path / "other", PLAN, kind="edit", units=["1"], command="x", request={})
-    for folder, said in ((".", "not the folder of a run"), ("empty", "no results yet"), ("other", "latentedit edit")):
+    for folder, said in ((".", "not a run folder"), ("empty", "no results yet"), ("other", "latentedit edit")):
         with pytest.raises(ConfigError, match=said):
             write_report(tmp_path / folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

@@ -235,7 +235,7 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.raises(ConfigError, match=r"no settings of 'sdedit, local' in .* bench tune"):
+    with pytest.raises(ConfigError, match=r"no settings of 'sdedit, local'.* bench tune"):
         tuned_methods(path, MODEL, ["sdedit, local"])
     with pytest.raises(RegistryError, match=r"no method is called 'flowslide'.*'flowslider'"):
         tuned_methods(path, MODEL, ["flowslide"])

@@ -47,11 +47,11 @@ def configured(part: str, **settings: Any) -> Callable[[Any], object]:
 
 
 def other_width(setting: str) -> Misfit:
-    return "takes text of width 24; the text encoder gives 16", configured("transformer", **{setting: 24})
+    return "text width of the denoiser is 24, .* 16", configured("transformer", **{setting: 24})
 
 
 OTHER_WIDTH = other_width("joint_attention_dim")
-OTHER_CHANNELS: Misfit = ("latents of 4 channels; the VAE gives 16", configured("vae", latent_channels=16))
+OTHER_CHANNELS: Misfit = ("latent channels of the denoiser is 4, .* 16", configured("vae", latent_channels=16))
 NO_CHAT: Misfit = ("has no chat template", lambda pipeline: setattr(pipeline.tokenizer, "chat_template", None))
 DDIM: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1}
 """Settings of the stock sampler: it ends at the clean estimate, as ours does, and clips nothing."""
@@ -246,14 +246,14 @@ class FamilyContract(BackboneContract):
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
         eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
-        edit = functools.partial(le.edit, backbone, picture, caption=CAPTION, to="a face")
+        edit = functools.partial(le.edit, backbone, picture, source_prompt=CAPTION, prompt="a face")
         still = edit(method=flow, strength=0.0)
         assert still.image.tobytes() == picture.tobytes()
         for method in (flow, eim):
             moved = edit(method=method, strength=1.0).latent.z
             assert bool(moved.isfinite().all())
             assert not torch.equal(moved, still.latent.z)
-        basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
+        basis = le.local_basis(le.encode(backbone, picture, source_prompt=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
 
 

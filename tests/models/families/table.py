@@ -48,14 +48,14 @@ def tested(contract: type[FamilyContract]) -> list[str]:
 
 
 def measured() -> dict[str, Any]:
-    """By the module of the adapter: what its miniatures can do."""
+    """By the class of the adapter: what its miniatures can do."""
     table: dict[str, Any] = {}
     for contract in contracts():
         pipeline = contract().build()
         model: Any = le.from_pipeline(pipeline, settings=SETTINGS)
         kind = type(model)
         family = table.setdefault(
-            kind.__module__,
+            f"{kind.__module__}.{kind.__name__}",
             {
                 "denoiser": type(pipeline.components[kind.denoiser]).__name__,
                 "half": str(kind.half).removeprefix("torch."),
@@ -82,15 +82,16 @@ def page(found: list[Family], measured: dict[str, Any]) -> str:
     lines = ["# Families of models", "", f"{UNTRIED} Written by `python -m tests.models.families.table`.", ""]
     lines += ["| family | pipelines | network | sides | half precision | published settings | licence of the weights |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+    nothing: dict[str, Any] = {"denoiser": "", "half": "", "published": [], "members": []}
     for one in found:
-        known = measured.get(one.module, {"denoiser": "", "half": "", "published": []})
+        known = next((measured[name] for name in one.adapters if name in measured), nothing)
         sides = f"{one.multiple_px} px" if one.multiple_px else "each its own"
         published = ", ".join(known["published"])
         cells = (", ".join(one.pipelines), known["denoiser"], sides, known["half"], published, one.licence)
         lines.append(f"| {one.name} | {' | '.join(cells)} |")
     lines += ["", "| family | miniature | guidance | text | tested |", "| --- | --- | --- | --- | --- |"]
     for one in found:
-        for member in measured.get(one.module, {"members": []})["members"]:
+        for member in [member for name in one.adapters for member in measured.get(name, nothing)["members"]]:
             tokens = f"{member['window']} tokens" if member["window"] else "the tokenizer's"
             guidance = f"{member['guidance_kind']} {member['guidance']:g}"
             cells = (member["name"], guidance, f"{tokens}, {member['windows']}", ", ".join(member["tested"]))

@@ -1,4 +1,4 @@
-"""Small adapters of flows: models.auraflow, models.cogview4, models.lumina2, models.zimage."""
+"""Families of rectified flows: AuraFlow, CogView4, Lumina-Image 2.0, Z-Image."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Small adapters with packed latents: models.chroma, models.krea2, models.longcat_image, models.ovis_image."""
+"""Families with packed latents: Chroma, Krea 2, LongCat-Image, Ovis-Image."""
 
 import dataclasses
 import functools

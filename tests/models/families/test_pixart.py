@@ -56,3 +56,4 @@ def test_folders_that_name_the_transformer_as_it_was_first_called_load(tmp_path:
     z, s = torch.ones(1, 4, 8, 8), torch.tensor([0.5])
     v, expected = (model.velocity(z, s, model.embed([CAPTION])) for model in (loaded, live))
     assert relative_error(v, expected) <= 1e-5
+    assert live.capabilities.sizes[2] == 2 * live.capabilities.sizes[1], "twice what it was trained on"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.models.registry import load
-from latentedit.models.sd import StableDiffusionBackbone
+from latentedit.models.unet import StableDiffusionBackbone
 from latentedit.testing.miniatures.noise import sd_pipeline
 from tests.models.families.family import SETTINGS, VPContract, configured
 from tests.models.folders import folder_with
@@ -29,14 +29,14 @@ class TestNoise(VPContract):
     guidance = (7.5, "cfg")
     image_to_image = (StableDiffusionImg2ImgPipeline, {"requires_safety_checker": False})
     misfits = (
-        ("takes 9 channels, .* as models for inpainting", configured("unet", in_channels=9)),
-        ("8 channels in and 8 out, the VAE's latents have 4", configured("unet", in_channels=8, out_channels=8)),
-        ("one width in every block", configured("unet", cross_attention_dim=[16, 8])),
-        ("text of width 24, and the text encoders give 16", configured("unet", cross_attention_dim=24)),
-        ("class labels", configured("unet", num_class_embeds=3)),
-        ("XL", configured("unet", addition_embed_type="text_time")),
-        ("image prompt", configured("unet", encoder_hid_dim_type="ip_image_proj")),
-        ("consistency", configured("unet", time_cond_proj_dim=256)),
+        ("latent channels of the denoiser is 9, .* 4", configured("unet", in_channels=9)),
+        ("latent channels of the denoiser is 8, .* 4", configured("unet", in_channels=8, out_channels=8)),
+        ("text width of the denoiser is 8, .* 16", configured("unet", cross_attention_dim=[16, 8])),
+        ("text width of the denoiser is 24, .* 16", configured("unet", cross_attention_dim=24)),
+        ("num_class_embeds = 3", configured("unet", num_class_embeds=3)),
+        ("addition_embed_type", configured("unet", addition_embed_type="text_time")),
+        ("encoder_hid_dim_type", configured("unet", encoder_hid_dim_type="ip_image_proj")),
+        ("time_cond_proj_dim", configured("unet", time_cond_proj_dim=256)),
         ("fourier", configured("unet", time_embedding_type="fourier")),
     )
 

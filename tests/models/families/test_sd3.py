@@ -30,9 +30,9 @@ class TestTwoEncoders(TestThreeEncoders):
     make = functools.partial(sd3_pipeline, t5=False)
     misfits = (
         ("has no text_encoder_2", lambda pipeline: setattr(pipeline, "text_encoder_2", None)),
-        ("16 channels in and 16 out, .* have 4", configured("vae", latent_channels=4)),
+        ("latent channels of the denoiser is 16, .* 4", configured("vae", latent_channels=4)),
         (
-            "reads text of width 32; the CLIP encoders give 48",
+            "text width of the denoiser is 32, .* 48",
             lambda pipeline: setattr(pipeline.text_encoder.config, "hidden_size", 32),
         ),
         (

@@ -24,8 +24,11 @@ class TestBase(VPContract, Variants):
     guidance = (5.0, "cfg")
     image_to_image = (StableDiffusionXLImg2ImgPipeline, {})
     misfits = (
-        ("refiner", configured("unet", projection_class_embeddings_input_dim=16 + 5 * 4)),
-        ("text of width 32, and the text encoders give 24", configured("unet", cross_attention_dim=32)),
+        (
+            "pooled text of the denoiser is 36, .* 40",
+            configured("unet", projection_class_embeddings_input_dim=16 + 5 * 4),
+        ),
+        ("text width of the denoiser is 32, .* 24", configured("unet", cross_attention_dim=32)),
         ("EDMEulerScheduler", lambda pipeline: setattr(pipeline, "scheduler", EDMEulerScheduler())),
     )
 

@@ -1,4 +1,4 @@
-"""A backbone, for the pipeline that model_index.json names. A family of its own begins as `latentedit.models.sd`."""
+"""A backbone, for the pipeline that model_index.json names. A family of its own begins as `latentedit.models.unet`."""
 
 from pathlib import Path
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult as KeepResult
     from latentedit_keep.api import keep as keep
-    from latentedit_keep.api import kept as kept
+    from latentedit_keep.api import wrap_pipeline as wrap_pipeline
 
-__all__ = ["KeepResult", "keep", "kept"]
+__all__ = ["KeepResult", "keep", "wrap_pipeline"]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: other programs import only errors and files."""
+    name = {"kept": "wrap_pipeline"}.get(name, name)  # the name in version 0.1
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("latentedit_keep.api"), name)

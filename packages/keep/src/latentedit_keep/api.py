@@ -20,7 +20,7 @@ from latentedit_keep.composite import composite, levels
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, ImageError, MissingDependencyError, to_install
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
-from latentedit_keep.registration import Registration, find_drift, register, without_drift
+from latentedit_keep.registration import Registration, distance_px, find_drift, register, without_drift
 from latentedit_keep.tones import Tones
 from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, resized
 
@@ -234,15 +234,15 @@ def keep(
             verdict = "global change: kept as a global change"
             frame = registration = registration.plain
     else:
-        flow = find_drift(here, there, registration)
-        if flow is not None:
-            frame = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size)
+        if drift := find_drift(here, there, registration):
+            flow, frame = drift
             moved = without_drift(second.pixels, flow, registration)
             there = dataclasses.replace(second, pixels=moved).levels
         change = find_change(here, there, frame)
         verdict = judge(change)
-        across, down = np.diag(registration.plain.matrix)[:2]
-        if verdict.startswith("global") and registration.outside_share > _STREAKS and abs(across / down - 1) < 0.03:
+        stretched = abs(np.divide(*np.diag(registration.plain.matrix)[:2]) - 1) >= 0.03
+        doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), first.size)
+        if verdict.startswith("global") and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             frame = registration = registration.plain  # nothing of the original is left to align with
             moved = second.pixels
     del here, there
@@ -319,7 +319,7 @@ def keep_again(
     return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
 
-def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
+def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
     """Wrap a diffusers pipeline, or anything called like one, so that it changes nothing but what it was asked to.
 
     Args:
@@ -331,7 +331,7 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
         the pipeline makes several pictures.
 
     Example:
-        result = le.kept(pipe)("me.png", "give her a red hat", num_inference_steps=28)
+        result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
     """
 
     def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:

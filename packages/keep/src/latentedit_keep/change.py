@@ -145,9 +145,8 @@ def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
 
 def is_unsure(found: Registration, structure: float) -> bool:
     """Whether the alignment cannot be trusted: too little agrees after it."""
-    agreement, inliers = found.agreement, found.inliers
-    nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
-    return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
+    nothing = found.agreement < _STRANGERS[0] and found.inliers < _STRANGERS[1]
+    return nothing or (structure < _UNSURE[0] and found.agreement < _UNSURE[1] and found.inliers < _UNSURE[2])
 
 
 def is_drawn_anew(original: Picture, edited: Picture, agreement: float) -> bool:

@@ -14,10 +14,8 @@ from latentedit_keep.errors import OutputError
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
-_RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}  # options named differently
-
+_OPTION_NAMES = {"directions": "direction", "image": "picture", "password": "password-file", "references": "reference"}
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
-
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -80,10 +78,10 @@ def escaped(text: str) -> str:
 
 
 def with_options(text: str) -> str:
-    """A library message with options instead of parameters: ``--no-local`` for ```local=False```."""
+    """A library message with options instead of parameters: ``--no-auto-mask`` for ```auto_mask=False```."""
 
     def option(found: re.Match[str]) -> str:
-        name, value = _RENAMED.get(found[1], found[1].replace("_", "-")), found[2]
+        name, value = _OPTION_NAMES.get(found[1], found[1].replace("_", "-")), found[2]
         if value in (None, "True", "False"):
             return f"--no-{name}" if value == "False" else f"--{name}"
         return f"--{name} {value if ' ' in value else value.strip(chr(34))}"

@@ -4,7 +4,6 @@ import importlib.util
 import sys
 import traceback
 import warnings
-from typing import Any
 
 import typer
 
@@ -37,8 +36,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Exit code: 0 done, 1 done with failures, 2 wrong input, 70 internal error, 130 interrupted."""
     try:
-        done: Any = typer.main.get_command(app).main(arguments, prog_name="latentedit", standalone_mode=False)
-        return int(done or 0)
+        return int(typer.main.get_command(app).main(arguments, prog_name="latentedit", standalone_mode=False) or 0)
     except LatentEditError as error:
         fail(error)
     except (KeyboardInterrupt, typer.Abort):
@@ -47,9 +45,11 @@ def run(arguments: list[str]) -> int:
     except UsageError as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             fail(f"{error}. See: latentedit keep --help")
+    except BrokenPipeError:  # the reader has left, as in `| head`
+        return 0
     except Exception:  # noqa: BLE001 (reports every internal error)
         complain(traceback.format_exc(), indented=True)
-        fail("this is a fault of latentedit. Please report it, with the lines above")
+        fail("internal error. Please report it with the traceback above")
         return FAULT
     return 2
 

@@ -256,8 +256,8 @@ def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
     return distance_px(first, second, (width, height)) / 2
 
 
-def find_drift(original: Picture, edited: Picture, registration: Registration) -> Picture | None:
-    """Displacement left by the affine map (dense inverse search, Kroeger et al. 2016); None if it does not help."""
+def find_drift(original: Picture, edited: Picture, registration: Registration) -> tuple[Picture, Registration] | None:
+    """Displacement left by the affine map (dense inverse search, Kroeger et al. 2016), and the frame without it."""
     size, matrix = registration.scaled()
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
         return None
@@ -276,7 +276,8 @@ def find_drift(original: Picture, edited: Picture, registration: Registration) -
     if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX:
         return None
     before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
-    return flow if 1 - after < (1 - _GAIN) * (1 - before) else None
+    aligned = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size, agreement=after)
+    return (flow, aligned) if 1 - after < (1 - _GAIN) * (1 - before) else None
 
 
 def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Registration) -> NDArray[np.generic]:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from latentedit.core.rng import seeded
-from latentedit.latents.classifier import PictureNetwork, StoredNetwork, to_pixels
 from latentedit.latents.crop import Box, Framer, cut
+from latentedit.latents.worlds import PictureNetwork, StoredNetwork, to_pixels
 from latentedit.models.base import Backbone
 
 VIEW_SIZE = 64

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.latents.captions.change import Change
-from latentedit.latents.classifier import AttributeClassifier
+from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.base import Backbone
 from latentedit_scenes.attributes import Attributes, draw_split
 from latentedit_scenes.captions import full_caption

@@ -58,7 +58,7 @@ def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
     """The value of a JSON text in UTF-8.
 
     Args:
-        text: the whole document.
+        text: the document.
         allow_nan: accept NaN and Infinity, which Python writes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Tensors and texts as one safetensors file that may come from anyone.
+"""Tensors and texts in one safetensors file, which is untrusted input.
 
 The layout is 8 bytes with the header's length n, n bytes of JSON with names, types, shapes and offsets, and the data.
 safetensors itself checks that shapes, types and offsets fit each other and cover the data. On top of that we take less
@@ -20,18 +20,18 @@ from latentedit.core.files.reading import read_object
 from latentedit_keep.files import read_bytes
 
 MAX_BYTES = 256_000_000
-"""Size of a whole file."""
+"""Size limit of a file."""
 
 MAX_HEADER_BYTES = 1_000_000
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _METADATA = "__metadata__"
 _PREFIX_BYTES = 8
-_QUOTED_LETTERS = 120  # of a text from a file, in an error
+_QUOTED_LETTERS = 120  # of a file that an error message quotes
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Tensors and texts as safetensors bytes, the same for the same.
+    """Tensors and texts as safetensors bytes; equal content gives equal bytes.
 
     Args:
         tensors: by name, of float32, float16, bfloat16 or uint8, on any device; they may share memory.
@@ -52,7 +52,7 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
 
 
 def unpack(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors, on the CPU, and the metadata of safetensors bytes that may come from anyone.
+    """The tensors, on the CPU, and the metadata of untrusted safetensors bytes.
 
     Args:
         data: all of the file.

@@ -22,7 +22,7 @@ _RMS_STEP = {torch.float64: 1e-5, torch.float32: 2.2e-4}
 _RMS_STEP_OF_HALF_PRECISION = 0.1
 
 _DUAL_LEVEL = threading.RLock()
-"""PyTorch has one level of dual numbers for the whole process: threads take turns."""
+"""PyTorch has one level of dual numbers for the process: threads take turns."""
 
 
 @final

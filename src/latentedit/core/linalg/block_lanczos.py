@@ -51,7 +51,7 @@ class TruncatedSVD:
         residuals: ``|A^T u - s v| / s_1`` of each.
         iterations: times that the space grew.
         products: rows multiplied by A or its transpose.
-        converged: the right vectors' space is as near to that of A as was asked.
+        converged: the space of the right vectors is within the tolerance of that of A.
     """
 
     u: Float[Tensor, "r *out"]
@@ -92,7 +92,7 @@ def truncated_svd(
         block: rows that are multiplied at once; None is ``max(2, rank / 10)``. A singular value that is repeated more
             often than this may be found fewer times than it is there.
         start: rows to start from, as from a neighbouring map; ``block`` random ones are added.
-        progress: told "basis" after each step, in products.
+        progress: called with "basis" after each step, in products.
 
     Raises:
         ConfigError: a rank below 1 or above the size of A, with the largest possible; a block below 1.
@@ -148,7 +148,7 @@ class _Search:
         self._b, self._c = self._rows(0, 0), self._rows(0, 0)
         self._f = self._v
         self._disagreement = 0.0
-        self._whole = False
+        self._complete = False
         self._solve()
 
     def begin(self, start: Tensor | None) -> None:
@@ -176,24 +176,26 @@ class _Search:
         b[: old[0], : old[1]], b[: old[0], old[1] :], b[old[0] :, old[1] :] = self._b, inside.T, along.T
         self._v, self._u, self._b = torch.cat([self._v, chosen]), torch.cat([self._u, new]), b
         back = self._product(new, transposed=True)
-        known, beyond, fresh = _orthonormal(back, torch.cat([self._v, waiting]), self._negligible * scale)
+        projected, beyond, fresh = _orthonormal(back, torch.cat([self._v, waiting]), self._negligible * scale)
         size = len(self._v)
         if len(new):
             expected = b[old[0] :]
-            self._disagreement = max(self._disagreement, float(torch.linalg.matrix_norm(known[:, :size] - expected, 2)))
+            self._disagreement = max(
+                self._disagreement, float(torch.linalg.matrix_norm(projected[:, :size] - expected, 2))
+            )
         self._f = torch.cat([waiting, fresh])
         self._c = self._rows(len(self._f), len(self._u))
         self._c[: len(waiting), : old[0]] = c
-        self._c[: len(waiting), old[0] :], self._c[len(waiting) :, old[0] :] = known[:, size:].T, beyond.T
+        self._c[: len(waiting), old[0] :], self._c[len(waiting) :, old[0] :] = projected[:, size:].T, beyond.T
         ended = not len(self._f) and (len(self._u) == self._u.shape[1] or (injected and not len(new)))
-        self._whole = len(self._v) == self._v.shape[1] or ended
+        self._complete = len(self._v) == self._v.shape[1] or ended
         self._solve()
         self._sort()
         self._restart()
 
     def angle_bound(self) -> float:
         """Upper bound of the largest principal angle to the wanted space, in radians, by what is known so far."""
-        if self._whole:
+        if self._complete:
             return 0.0
         if len(self._s) <= self._rank:
             return math.pi / 2
@@ -214,13 +216,13 @@ class _Search:
     def result(self, *, iterations: int, products: int, converged: bool) -> TruncatedSVD:
         """The wanted triplets, with signs fixed."""
         rank, operator = self._rank, self._operator
-        found = min(rank, len(self._s))
+        size = min(rank, len(self._s))
         s = self._rows(1, rank)[0]
-        s[:found] = self._s[:found]
-        v = self._filled(self._qt[:found] @ self._v)
-        u = self._filled(self._p[:, :found].T @ self._u)
+        s[:size] = self._s[:size]
+        v = self._filled(self._qt[:size] @ self._v)
+        u = self._filled(self._p[:, :size].T @ self._u)
         residuals = torch.zeros_like(s)
-        residuals[:found] = torch.hypot(self._residuals()[:found], torch.full_like(s[:found], self._disagreement))
+        residuals[:size] = torch.hypot(self._residuals()[:size], torch.full_like(s[:size], self._disagreement))
         sign = v.gather(1, v.abs().argmax(1, keepdim=True)).sign()
         return TruncatedSVD(
             u=(sign * u).to(operator.device, operator.dtype).reshape(rank, *operator.out_shape),
@@ -280,20 +282,20 @@ class _Search:
 
 
 def _orthonormal(
-    rows: Float[Tensor, "k n"], known: Float[Tensor, "q n"], negligible: float
+    rows: Float[Tensor, "k n"], span: Float[Tensor, "q n"], negligible: float
 ) -> tuple[Float[Tensor, "k q"], Float[Tensor, "k e"], Float[Tensor, "e n"]]:
-    """``rows = inside @ known + along @ new`` with new orthonormal rows, but for parts that are negligible.
+    """``rows = inside @ span + along @ new`` with new orthonormal rows, but for parts that are negligible.
 
     Projected twice, since once leaves rounding as large as the cancellation; the new rows are the singular vectors of
     what remains, so that rows which depend on others are dropped and not turned into noise.
     """
-    inside = rows @ known.T
-    rest = rows - inside @ known
-    again = rest @ known.T
-    inside, rest = inside + again, rest - again @ known
+    inside = rows @ span.T
+    rest = rows - inside @ span
+    again = rest @ span.T
+    inside, rest = inside + again, rest - again @ span
     basis, triangle = torch.linalg.qr(rest.T)
     left, s, right = torch.linalg.svd(triangle.T, full_matrices=False)
     kept = s > negligible
     new = (right @ basis.T)[kept]
-    new = new - (new @ known.T) @ known
+    new = new - (new @ span.T) @ span
     return inside, left[:, kept] * s[kept], new

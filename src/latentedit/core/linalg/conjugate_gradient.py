@@ -21,15 +21,12 @@ class Solution:
         residual: ``|b - A x| / |b|`` as the recurrence has it; 0 where b is 0.
         iterations: steps taken.
         negative_curvature: the element stopped at a direction with ``p^T A p <= 0``.
-        lowest_curvature: least ``p^T A p / p^T p`` over the directions tried, an upper bound of the lowest eigenvalue
-            (of the symmetric part) of A; infinite where none was tried, b being 0.
     """
 
     value: Float[Tensor, "b *latent"]
     residual: Float[Tensor, " b"]
     iterations: Int[Tensor, " b"]
     negative_curvature: Bool[Tensor, " b"]
-    lowest_curvature: Float[Tensor, " b"]
 
 
 def conjugate_gradient(
@@ -82,12 +79,10 @@ def _solve(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tole
     square = _dot(residual, residual)
     steps = torch.zeros_like(square, dtype=torch.int64)
     negative = torch.zeros_like(square, dtype=torch.bool)
-    lowest = torch.full_like(square, torch.inf)
     active = ~(square <= enough)
     for _ in range(iterations):
         image = product(direction)
         curved = _dot(direction, image)
-        lowest = torch.where(active, torch.minimum(lowest, curved / _dot(direction, direction)), lowest)
         stopped = active & (curved <= 0)
         negative, active = negative | stopped, active & ~stopped
         moving = active | (stopped & (steps == 0))
@@ -103,7 +98,6 @@ def _solve(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tole
         residual=square.sqrt()[:, 0],
         iterations=steps[:, 0],
         negative_curvature=negative[:, 0],
-        lowest_curvature=lowest[:, 0],
     )
 
 

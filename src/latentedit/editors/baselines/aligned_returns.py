@@ -14,8 +14,7 @@ from latentedit.latents.inversion import InversionTrace, aligned_steps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import unguided
 
-Reference = Literal["null", "source"]
-"""The text from which a concept is measured: the empty one, or the picture's own."""
+Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the picture's own
 
 
 @settings
@@ -29,9 +28,9 @@ class FreeSliders(PathEditor):
     opposite one, are ours.
 
     With ``probes`` the range is re-parameterised: strengths between 0 and 1, or -1, are shares of the length of the
-    change at the end of the range, and a is read from a monotone curve through so many scales between. The paper walks
-    evenly in a perceptual score; the length in latents stands for it here. Its search for the end of the range needs
-    CLIP and is left out: ``scale`` is the end.
+    change at the end of the range, and a is read from a monotone curve through ``probes`` scales between. The paper
+    walks evenly in a perceptual score, we in the length in latents. Its search for the end of the range needs CLIP and
+    is left out: ``scale`` is the end.
 
     Args:
         level: how far up, in (0, 1].
@@ -67,16 +66,16 @@ class FreeSliders(PathEditor):
         return edit.x + self._change(edit, trace, share)
 
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
-        """The displacement at the end of the way down, at a share of the scale: one for all, or one a picture."""
-        backbone, moved = edit.latent.backbone, torch.zeros_like(edit.x)
+        """The displacement at the end of the way down, at a share of the scale: one for all, or one per picture."""
+        backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
         source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
-        factor = (self.scale * share).to(moved).expand(len(moved)).reshape(-1, *[1] * (moved.ndim - 1))
+        factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
-            z = trace.states[index] + moved
+            z = trace.states[index] + delta
             plain = backbone.velocity(z, at, source)
             steered = factor * (backbone.velocity(z, at, target) - plain)
-            moved = moved + (s_next - s) * (plain - trace.velocities[index] + steered)
-        return moved
+            delta = delta + (s_next - s) * (plain - trace.velocities[index] + steered)
+        return delta
 
 
 @settings
@@ -94,7 +93,7 @@ class AsymmetricEdit(PathEditor):
 
     Args:
         level: how far up the inversion goes, in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         scale: of the shift at strength 1.
         until: steps that start at this level or below are plain.
         site: where the feature is, one inside the network or "clean"; None is `Backbone.default_site`.
@@ -125,11 +124,11 @@ class AsymmetricEdit(PathEditor):
         trace = edit.invert(self._path(edit.latent))
         backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
         source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
-        moved = torch.zeros_like(edit.x)
+        delta = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
-            z = trace.states[index] + moved
+            z = trace.states[index] + delta
             v = backbone.velocity(z, at, source)
-            moved = moved + (s_next - s) * (v - trace.velocities[index])
+            delta = delta + (s_next - s) * (v - trace.velocities[index])
             if s <= self.until:
                 continue
             if site == "clean":
@@ -137,8 +136,8 @@ class AsymmetricEdit(PathEditor):
             else:
                 shift = backbone.features(z, at, target, site) - backbone.features(z, at, source, site)
                 change = backbone.velocity_with(z, at, source, site, amount * shift) - v
-            moved = moved - (1 - s_next) * s * change
-        return edit.x + moved
+            delta = delta - (1 - s_next) * s * change
+        return edit.x + delta
 
 
 @settings
@@ -154,7 +153,7 @@ class SEGA(PathEditor):
     reference "source", which is ours, the concept is a full caption and psi what it changes in the source caption.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
+        level: how far up, in (0, 1]; 1 is the full path.
         scale: of psi at strength 1.
         threshold: quantile below which psi is dropped, in [0, 1].
         warm_up: share of the way back after which the guidance begins (published: step 10 of 50).
@@ -188,7 +187,7 @@ class SEGA(PathEditor):
         return self.reference == "source"
 
     def guidance(self, steps: int) -> "SemanticGuidance":
-        """The guidance of a way back of so many steps, its shares rounded to steps."""
+        """The guidance for a way back of ``steps`` steps, its shares rounded to steps."""
         return SemanticGuidance(
             threshold=self.threshold,
             warm_up=round(self.warm_up * steps),
@@ -206,16 +205,16 @@ class SEGA(PathEditor):
         source, concept = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
         null = unguided(backbone, backbone.null(edit.latent.condition)) if self.reference == "null" else None
         steps = len(trace.velocities)
-        guidance, moved, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
+        guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, progress=edit.progress):
-            y = trace.states[index] + moved
+            y = trace.states[index] + delta
             base = backbone.velocity(y, at, source)
             reference = base if null is None else backbone.velocity(y, at, null)
             psi = scale * (1 - s_next) * (backbone.velocity(y, at, concept) - reference)
             added, momentum = guidance.step(steps - 1 - index, psi, momentum)
             # a change of the noise estimate by G changes the velocity by G / (1 - s)
-            moved = moved - (s - s_next) * (base - trace.velocities[index] + added / (1 - s_next))
-        return trace.states[0] + moved
+            delta = delta - (s - s_next) * (base - trace.velocities[index] + added / (1 - s_next))
+        return trace.states[0] + delta
 
 
 @settings
@@ -224,24 +223,14 @@ class SemanticGuidance:
 
     ``psi`` is the concept's term, a scale times the difference of two noise estimates. Momentum is gathered from the
     first step on. G is added from step ``warm_up`` on; from step ``cool_down`` on psi counts as zero, so that only the
-    momentum that is left fades out.
-
-    Args:
-        threshold: quantile below which psi is dropped, channel by channel.
-        warm_up: steps before the guidance is added, 0 or more.
-        cool_down: the step that ends it; None is never.
-        momentum: share of nu that is added, 0 or more.
-        decay: what is left of nu after a step, in [0, 1].
-
-    Source:
-        Brack et al. 2023, arXiv 2301.12247; the order of the operations is that of the public code.
+    momentum that is left fades out. The order of the operations is that of SEGA's public code.
     """
 
-    threshold: Share = 0.9
+    threshold: Share = 0.9  # quantile below which psi is dropped, channel by channel
     warm_up: Natural = 0
-    cool_down: int | None = None
-    momentum: Weight = 0.1
-    decay: Share = 0.4
+    cool_down: int | None = None  # None is never
+    momentum: Weight = 0.1  # share of nu that is added
+    decay: Share = 0.4  # what is left of nu after a step
 
     def step(self, index: int, psi: Latents, momentum: Latents) -> tuple[Latents, Latents]:
         """What is added to the noise estimate in a step, counted from the noisy end, and the momentum of the next."""

@@ -19,8 +19,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.sites import AttentionFeatures
 
+# An evaluation of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1).
 Evaluation = tuple[int, int]
-"""An evaluation of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1)."""
 
 
 @settings
@@ -30,21 +30,12 @@ class ValueSharing(RoundTrip):
     They come from the same step, from its beginning to its beginning and from its middle to its middle, although the
     two ways begin a step at different ends, as the published code has them. With guidance both branches get them.
 
-    Subclasses write `_evaluations` too.
-
-    Args:
-        share: how many steps of the way down, the first ones, have the values of the way up; 0 are none.
-        first_layer: where in the network that begins, as a share of its attention layers.
-
-    Raises:
-        ConfigError: from ``edit``, with ``share``: a network whose attention cannot be reached.
-
-    Cost:
-        Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and picture its tokens.
+    Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and picture its tokens. A
+    network whose attention cannot be reached is refused. Subclasses write `_evaluations` too.
     """
 
-    share: Natural = 0
-    first_layer: Share = 0.5
+    share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
+    first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
 
     def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
         backbone = edit.latent.backbone
@@ -70,7 +61,7 @@ class ValueSharing(RoundTrip):
 
     @abc.abstractmethod
     def _evaluations(self, steps: int) -> list[Evaluation]:
-        """The evaluations of a walk of so many steps, in their order."""
+        """The evaluations of a walk of ``steps`` steps, in order."""
 
 
 @settings
@@ -141,20 +132,12 @@ class MutualAttention(PathEditor):
 
     At each level the network runs twice: at the picture's state of the inversion under c0, where keys and values of
     some attention layers are kept, and at the edit, which has them in place of its own, in both branches of guidance.
-    Its queries, and the text's keys and values, are its own. Strength by the text is ours.
-
-    Subclasses write `_layers`, `_trace` and `_first`.
-
-    Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
-        guidance: classifier-free guidance weight of the way down.
-
-    Raises:
-        ConfigError: from ``edit``: a network whose attention cannot be reached.
+    Its queries, and the text's keys and values, are its own. Strength by the text is ours. A network whose attention
+    cannot be reached is refused. Subclasses write `_layers`.
     """
 
-    level: Level = 1.0
-    guidance: Guidance = 1.0
+    level: Level = 1.0  # how far up; 1 is the full path
+    guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -183,9 +166,10 @@ class MutualAttention(PathEditor):
     def _layers(self, backbone: Backbone) -> Sequence[str]:
         """The layers whose keys and values the edit takes from the picture."""
 
-    @abc.abstractmethod
     def _first(self, steps: int) -> int:
-        """The first of so many steps down that attends to the picture."""
+        """The first of ``steps`` steps down that attends to the picture."""
+        del steps
+        return 0
 
     def _trace(self, edit: Edit) -> InversionTrace:
         """The picture's own path."""
@@ -197,7 +181,7 @@ class MasaCtrl(MutualAttention):
     """MasaCtrl: the way down attends to the picture's own path, from some step and layer on.
 
     Mutual self-attention: the edit's queries meet keys and values of the picture, ``softmax(Q K0^T) V0``. Where
-    attention is joint, the text's keys and values stand beside them and are those of the edit.
+    attention is joint, the text's keys and values are those of the edit.
 
     Args:
         start: share of the steps that go by before, in which the layout is formed.
@@ -254,10 +238,6 @@ class StableFlow(MutualAttention):
                 f"{list(self.layers)}. Name at least one of them"
             )
         return [names[number] for number in sorted(vital)]
-
-    def _first(self, steps: int) -> int:
-        del steps
-        return 0
 
     def _trace(self, edit: Edit) -> InversionTrace:
         nudged = dataclasses.replace(edit.latent, z=self.nudge * edit.x)

@@ -12,8 +12,8 @@ from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
 from latentedit.latents.joint import JointLatent
 
+# Called as `difference(a, b, levels)` with the noised picture, the noised edit and their levels.
 Difference = Callable[[Latents, Latents, LevelBatch], Latents]
-"""Called as ``difference(a, b, levels)`` with the noised picture, the noised edit and their levels."""
 
 
 def follow_difference(
@@ -24,30 +24,18 @@ def follow_difference(
     With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. What ``pull`` multiplies is the clean estimate at a less that
     at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
 
-    The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x.
-
-    Args:
-        grid: levels that the path walks down.
-        difference: gets all pictures with the first noise, then all with the second, and so on, in one call a step.
-        noises: averaged in each step; editors with one seed share them.
-        weight: of every step.
-        pull: of the edit's clean estimate back to the picture's, in each step.
-
-    Returns:
-        The edited latents y.
-
-    Cost:
-        ``grid.steps`` calls of ``difference`` with ``noises * b`` rows.
+    The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x. Each step calls ``difference``
+    once, with all pictures and the first noise, then all with the second, and so on.
     """
-    x, moved = edit.x, torch.zeros_like(edit.x)
+    x, delta = edit.x, torch.zeros_like(edit.x)
     for index, s, s_next in edit.steps(grid.levels):
         noise = edit.noise("flowedit", index=index, count=noises)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
-        b = a + moved.repeat(noises, *[1] * (x.ndim - 1))
+        b = a + delta.repeat(noises, *[1] * (x.ndim - 1))
         dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, len(x))).mean(0)
-        back = 0 if pull == 0 else pull * (s * weight * dv - moved)
-        moved = moved + (s_next - s) * weight * dv + back
-    return x + moved
+        back = 0 if pull == 0 else pull * (s * weight * dv - delta)
+        delta = delta + (s_next - s) * weight * dv + back
+    return x + delta
 
 
 def fidelity_and_steering(edit: Edit, weight: float, *, times: int = 1) -> Difference:
@@ -115,7 +103,7 @@ class DVRF(FlowEdit):
 
     ``y <- y - h (strength mean[v(b, s, c1) - v(a, s, c0)] + (1 - q) (y - x))``, from y = x down the model's levels.
     With ``a = (1 - s) x + s e`` and ``b = a + (1 - s + q s) (y - x)``: b is y with the noise, shifted by ``q s`` times
-    the change so far. Without a shift, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with the whole one,
+    the change so far. Without a shift, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with a full shift,
     q = 1, and a step of ``h = s - s'`` it is FlowEdit. Both branches are called alike, so equal texts and weights leave
     exactly zero. That the strength scales the difference of velocities, as in FlowEdit, is ours.
 
@@ -139,16 +127,16 @@ class DVRF(FlowEdit):
     def _move(self, edit: Edit) -> Latents:
         x, grid, times = edit.x, self._path(edit.latent), self.noises
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
-        moved, (first, last) = torch.zeros_like(x), self.shift
+        delta, (first, last) = torch.zeros_like(x), self.shift
         for index, s, s_next in edit.steps(grid.levels):
             shift = first + (last - first) * index / grid.steps
             a = ((1 - s) * x + s * edit.noise("flowedit", index=index, count=times)).flatten(0, 1)
-            b = a + ((1 - s + shift * s) * moved).repeat(times, *[1] * (x.ndim - 1))
+            b = a + ((1 - s + shift * s) * delta).repeat(times, *[1] * (x.ndim - 1))
             at = level_batch(s, a)
             dv = (target(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
-            moved = moved - step * (edit.strength * dv + (1 - shift) * moved)
-        return x + moved
+            delta = delta - step * (edit.strength * dv + (1 - shift) * delta)
+        return x + delta
 
 
 @settings
@@ -229,7 +217,7 @@ class SteeringFields(PathEditor):
 
     Args:
         level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         attract: weight of the target text.
         repel: weight of the source text; 0 saves its evaluation.
 

@@ -24,14 +24,10 @@ class RoundTrip(PathEditor):
 
     The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
     Subclasses write `_walk` and `_cost`.
-
-    Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
-        guidance: classifier-free guidance weight of the way down.
     """
 
-    level: Level = 1.0
-    guidance: Guidance = 1.0
+    level: Level = 1.0  # how far up; 1 is the full path
+    guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -44,7 +40,7 @@ class RoundTrip(PathEditor):
         return self._walk(down, self._walk(up, edit.x, levels[::-1], edit.progress), levels, edit.progress)
 
     def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
-        """The velocities of the way up, and of the way down, in so many steps each."""
+        """The velocities of the way up and of the way down, each in ``steps`` steps."""
         del steps
         return edit.field(edit.latent.condition), edit.field(edit.text, self.guidance)
 
@@ -80,7 +76,7 @@ class AlignedInversion(PathEditor):
     Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
+        level: how far up, in (0, 1]; 1 is the full path.
         guidance: classifier-free guidance weight of the way back; 1 keeps the retrace exact.
 
     Source:
@@ -117,7 +113,7 @@ class RFInversion(PathEditor):
     counts from the clean end of the grid, which is 0 for rectified flow.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the whole path.
+        level: how far up, in (0, 1]; 1 is the full path.
         gamma: share of the straight way to the noise on the way up, in [0, 1].
         eta: share of the straight way to the picture on the way down, in [0, 1].
         start: first step on which eta acts, as a share of the steps of the way down.
@@ -160,16 +156,16 @@ class RFInversion(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         levels = self._path(edit.latent).levels
         clean, steps = levels[-1], len(levels) - 1
-        moved = self._up(edit, levels) - edit.x
+        delta = self._up(edit, levels) - edit.x
         field = edit.field(edit.target, self.guidance)
         held = range(round(self.start * steps), round(self.stop * steps))
         for index, s, s_next in edit.steps(levels):
             free = edit.strength * (1 - self.eta) if index in held else edit.strength
-            z = edit.x + moved
-            straight = moved / (s - clean)
+            z = edit.x + delta
+            straight = delta / (s - clean)
             velocity = field(z, level_batch(s, z))
-            moved = (s_next - clean) / (s - clean) * moved + (s_next - s) * free * (velocity - straight)
-        return edit.x + moved
+            delta = (s_next - clean) / (s - clean) * delta + (s_next - s) * free * (velocity - straight)
+        return edit.x + delta
 
     def _up(self, edit: Edit, levels: Sequence[float]) -> Latents:
         backbone, z, noise = edit.latent.backbone, edit.x, edit.noise()
@@ -215,7 +211,7 @@ class UniEdit(PathEditor):
         return False
 
     def _cost(self, k: int) -> int:
-        """``3 k + 1``: one a step and one at first on the way up, two a step down."""
+        """``3 k + 1``: one per step and one at first on the way up, two per step down."""
         return 3 * k + 1
 
     def _move(self, edit: Edit) -> Latents:
@@ -294,11 +290,11 @@ class DNAEdit(PathEditor):
             z, e = z + (s_next - s) * velocity, e - (1 - s) * (straight - velocity)
             way_up.append((z, point, velocity))
         field = edit.field(edit.text, self.guidance)
-        moved = drift = torch.zeros_like(z)  # z less the way up, and m less x
+        delta = drift = torch.zeros_like(z)  # z less the way up, and m less x
         for _, upper, lower in edit.steps(levels):
             state, point, velocity = way_up.pop()
-            dv = field(point + moved, level_batch(upper, state)) - velocity
+            dv = field(point + delta, level_batch(upper, state)) - velocity
             drift = drift + (lower - upper) * dv
-            back = (state + moved - edit.x - drift) / (upper - levels[-1]) - velocity
-            moved = moved + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
-        return edit.x + moved
+            back = (state + delta - edit.x - drift) / (upper - levels[-1]) - velocity
+            delta = delta + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
+        return edit.x + delta

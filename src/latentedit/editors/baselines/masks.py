@@ -12,8 +12,7 @@ from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Edit, Latents, PathEditor, branches
 from latentedit.latents.inversion import invert
 
-Under = Literal["empty", "source"]
-"""The text of the inversion: none, as published, or the pictures' own."""
+Under = Literal["empty", "source"]  # the text of the inversion: none, as published, or the pictures' own
 
 
 @settings
@@ -67,20 +66,8 @@ def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *
 
     A guided difference of noise estimates, ``e_hat_w(c1) - e_hat_w(c0)``, is ``w (1 - s)`` times this one: the
     unconditional branch cancels. So guidance would cost twice as much and change no mask that is relative. The two
-    texts are calls of one shape, so equal texts give exactly zero.
-
-    Args:
-        level: s, clipped to the model's range.
-        maps: noises averaged, shared by all pictures.
-
-    Returns:
-        ``[b, 1, height, width]`` of latents ``[b, channels, height, width]``, else one number for each of the latent.
-
-    Cost:
-        ``2 * maps`` evaluations a picture.
-
-    Source:
-        Couairon et al. 2022, arXiv 2210.11427, step 1.
+    texts are calls of one shape, so equal texts give exactly zero. It costs ``2 * maps`` evaluations per picture.
+    Latents without height and width are not averaged over channels. Couairon et al. 2022, arXiv 2210.11427, step 1.
     """
     x, backbone = edit.x, edit.latent.backbone
     s = min(max(level, backbone.capabilities.s_min), backbone.capabilities.s_max)
@@ -102,9 +89,5 @@ def binarised(difference: Float[Tensor, "b *place"], ratio: float) -> Bool[Tenso
 
 
 def difference_mask(edit: Edit, *, level: float, maps: int, ratio: float) -> Bool[Tensor, "b *place"]:
-    """`difference_map`, `binarised`: it broadcasts against latents, true where the texts differ, false for equal ones.
-
-    Cost:
-        ``2 * maps`` evaluations a picture.
-    """
+    """`difference_map`, `binarised`: true where the texts differ; it broadcasts against latents."""
     return binarised(difference_map(edit, level=level, maps=maps), ratio)

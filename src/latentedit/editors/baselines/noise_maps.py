@@ -39,15 +39,10 @@ from latentedit.latents.joint import JointLatent
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NoiseMaps:
-    """The states of an edit-friendly inversion.
+    """The states of an edit-friendly inversion."""
 
-    Args:
-        levels: falling; the last is 0.
-        states: one a level; the last is the picture.
-    """
-
-    levels: tuple[float, ...]
-    states: tuple[Latents, ...]
+    levels: tuple[float, ...]  # falling; the last is 0
+    states: tuple[Latents, ...]  # one per level; the last is the picture
 
     @property
     def steps(self) -> int:
@@ -75,15 +70,8 @@ def noise_maps(edit: Edit, grid: LevelGrid, *, shift: int = 0) -> NoiseMaps:
     With a shift, the state of level s_k has only the noise of ``t = s_{k + shift}`` (none past the end) and is scaled
     to the size that level s_k promises, ``h(s_k) / h(t)`` with ``h(s) = sqrt((1 - s)^2 + s^2)``, the deviation at level
     s of data with unit variance. On a variance-preserving model that is the model's own ``x_t`` of the cleaner time,
-    given to it as one of the noisier.
-
-    Args:
-        grid: falling levels.
-        shift: by how many steps the states are cleaner than their levels.
-
-    Source:
-        Huberman-Spiegelglas et al. 2024 (arXiv 2304.06140), in flow coordinates. The shift: Deutch et al. 2024,
-        TurboEdit (arXiv 2408.00735).
+    given to it as one of the noisier. Huberman-Spiegelglas et al. 2024 (arXiv 2304.06140), in flow coordinates; the
+    shift is that of TurboEdit (arXiv 2408.00735).
     """
     levels = (*grid.levels[:-1], 0.0)
     states = list[Tensor]()
@@ -99,11 +87,11 @@ def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
 
     A difference (of the velocities of edit and source) that is zero at d = 0 leaves exactly x.
     """
-    moved, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
+    delta, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
-        moved = maps.mean(index, moved, difference(a, a + moved, level_batch(s, a).clamp_min(lowest)))
-    return edit.x + moved
+        delta = maps.mean(index, delta, difference(a, a + delta, level_batch(s, a).clamp_min(lowest)))
+    return edit.x + delta
 
 
 @settings
@@ -117,7 +105,7 @@ class EditFriendlyDDPM(PathEditor):
 
     Args:
         level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         source_guidance: weight of the source branch; 1 is the conditional velocity.
         target_guidance: weight of the target branch.
 
@@ -222,7 +210,7 @@ class TurboEdit(PathEditor):
 
     Args:
         weight: pseudo-guidance of strength 1.
-        shift: by how many steps the noise of a state lies below its level.
+        shift: number of steps by which the noise of a state is below its level.
         clip: largest root mean square of the last residual, in the units of the latents; None does not clip. The
             published bound is a norm of 15.5 for latents of 4 x 64 x 64, so 0.121.
 
@@ -250,17 +238,17 @@ class TurboEdit(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         backbone, source_text = edit.latent.backbone, edit.latent.condition
         maps = noise_maps(edit, self._path(edit.latent), shift=self.shift)
-        moved = torch.zeros_like(edit.x)
+        delta = torch.zeros_like(edit.x)
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]
-            b, levels = a + moved, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
+            b, levels = a + delta, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
             source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
             dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, edit.target) - held)
-            moved = maps.mean(index, moved, dv)
+            delta = maps.mean(index, delta, dv)
             if self.clip is not None and index == maps.steps - 1:
                 missed = maps.missed(index, source)
-                moved = moved - per_element(1 - clip_factor(missed, self.clip), missed) * missed
-        return edit.x + moved
+                delta = delta - per_element(1 - clip_factor(missed, self.clip), missed) * missed
+        return edit.x + delta
 
 
 def clip_factor(missed: Latents, bound: float) -> Float[Tensor, " b"]:

@@ -1,4 +1,4 @@
-"""Editors that sample from a noised picture: the picture is known by where the sampling starts, or is mixed in."""
+"""Editors that sample from a noised picture, which enters by the start of the sampling or is mixed in."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -28,7 +28,7 @@ class SDEdit(Baseline):
 
     Args:
         level: where strength 1 starts, in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below its start.
+        steps: of the model's full grid; an edit walks the part below its start.
         guidance: classifier-free guidance weight; 1 is the conditional velocity.
 
     Source:
@@ -78,7 +78,7 @@ class VeloEdit(PathEditor):
     strength (x_hat - x)``. From ``until`` down u is v. So strength says how much of the picture is mixed in, and near
     0 the last steps still show the target.
 
-    It was made for models that see the picture beside their latents. Models that read captions alone see the picture
+    It was made for models that take the picture as a reference. Models that take captions alone see the picture
     only through the mix, and want a lower ``level``, where the path starts with more of it.
 
     Args:
@@ -127,7 +127,7 @@ class TextSteering(PathEditor):
 
     ``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level. The
     noise is drawn once and both samples start there, so what they have in common, the reconstruction's error with
-    it, goes out. The two are calls of one shape: equal texts leave exactly zero.
+    it, cancels. The two are calls of one shape: equal texts leave exactly zero.
 
     Args:
         level: where the samples start, in (0, 1]; the higher, the more the text decides.
@@ -150,11 +150,12 @@ class TextSteering(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         levels = self._path(edit.latent).levels
         plain, steered = (edit.field(text, self.guidance) for text in (edit.latent.condition, edit.text))
-        z = moved = edit.noised(levels[0])
+        source = target = edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
-            at = level_batch(s, z)
-            z, moved = z + (s_next - s) * plain(z, at), moved + (s_next - s) * steered(moved, at)
-        return edit.x + (moved - z)
+            at = level_batch(s, source)
+            source = source + (s_next - s) * plain(source, at)
+            target = target + (s_next - s) * steered(target, at)
+        return edit.x + (target - source)
 
 
 @settings
@@ -164,20 +165,20 @@ class VelocitySteering(PathEditor):
     ``y = x + R(a) - R(0)``, R(a) the sample of ``v0 + a (v1 - v0)`` from ``(1 - s) x + s e``, s = level. v0 is the
     velocity under the picture's own text, v1 that under the target: for a model that sees the picture, with the
     instruction to change nothing and with the one to be followed. Both samples start from one noise, so what the
-    model repaints of its own accord is in both, and goes out: only the change is added.
+    model repaints of its own accord is in both and cancels: only the change is added.
 
-    The strength is calibrated: a is such that the change makes that share of the whole change u, the one at ``scale``,
-    along u. It is read from a monotone curve through the effects at ``probes`` scales between 0 and the whole, and at
-    as many out to where a strength below 0 or above 1 lies; strengths go no further than what that one does. With no
+    The strength is calibrated: a is such that the change makes that share of the full change u, the one at ``scale``,
+    along u. It is read from a monotone curve through the effects at ``probes`` scales between 0 and the full change,
+    and at as many beyond for a strength below 0 or above 1; strengths are clamped to the effect of the last. With no
     probes, ``a = strength * scale``.
 
-    Made for models that see the picture beside their latents. Models that read captions alone see the picture only
+    Made for models that take the picture as a reference. Models that take captions alone see the picture only
     through the start, and want a lower ``level``.
 
     Args:
         scale: a at strength 1: on models with classifier-free guidance the guidance weight, with the picture's own text
             as the negative one; 1 where the weight is an input.
-        probes: scales between 0 and the whole at which the effect is measured.
+        probes: scales between 0 and the full change at which the effect is measured.
 
     Source:
         Derived here; the difference of two samples is that of `TextSteering`, the curve that of `EIM`'s strength.
@@ -229,7 +230,7 @@ class VelocitySteering(PathEditor):
         return results
 
     def _change(self, edit: Edit) -> Callable[[Float[Tensor, " b"]], Latents]:
-        """From shares of ``scale``, one a picture, to the change; the sample without the text is drawn once."""
+        """From shares of ``scale``, one per picture, to the change; the sample without the text is drawn once."""
         backbone, levels = edit.latent.backbone, self._path(edit.latent).levels
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
         start = edit.noised(levels[0])

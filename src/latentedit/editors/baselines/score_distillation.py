@@ -103,13 +103,13 @@ class DDS(Baseline):
     def _move(self, edit: Edit) -> Latents:
         x, levels = edit.x, descent_levels(edit, self.levels, self.steps)
         source_field, target_field = edit.two_fields(self.guidance, self.guidance)
-        moved = torch.zeros_like(x)
+        delta = torch.zeros_like(x)
         for index, level in edit.counted(levels):
             at, s, clean = _level_weights(level, x)
             x_s = clean * x + s * edit.noise(index=index)
-            gradient = clean * (target_field(x_s + clean * moved, at) - source_field(x_s, at) + moved)
-            moved = moved - edit.strength * self.step_size * gradient
-        return x + moved
+            gradient = clean * (target_field(x_s + clean * delta, at) - source_field(x_s, at) + delta)
+            delta = delta - edit.strength * self.step_size * gradient
+        return x + delta
 
 
 def random_levels(
@@ -185,15 +185,15 @@ class ChordEdit(Baseline):
 
     def _move(self, edit: Edit) -> Latents:
         x, capabilities = edit.x, edit.latent.backbone.capabilities
-        noise, moved = edit.noise(count=self.noises), torch.zeros_like(x)
+        noise, delta = edit.noise(count=self.noises), torch.zeros_like(x)
         levels = torch.linspace(*self.levels, self.steps, dtype=torch.float64).tolist()
         for _, level in edit.counted(levels):
             s = min(max(level, capabilities.s_min), capabilities.s_max)
             below = max(s - self.gap, capabilities.s_min)
-            upper, lower = (clean_difference(edit, x + moved, at, noise) for at in (s, below))
+            upper, lower = (clean_difference(edit, x + delta, at, noise) for at in (s, below))
             chord = (s * lower + self.gap * upper) / (s + self.gap)
-            moved = moved + edit.strength * self.step_size * chord
-        return x + moved
+            delta = delta + edit.strength * self.step_size * chord
+        return x + delta
 
 
 def clean_difference(edit: Edit, y: Latents, s: float, noise: Float[Tensor, "noises b *latent"]) -> Latents:

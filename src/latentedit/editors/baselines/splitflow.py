@@ -1,4 +1,4 @@
-"""SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole."""
+"""SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from latentedit.latents.joint import JointLatent
 
 @settings
 class SplitFlow(PathEditor):
-    """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole.
+    """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target.
 
     Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
     Every flow has noises of its own. The first level that is not above ``until`` starts from `projected` of the flows
@@ -35,7 +35,7 @@ class SplitFlow(PathEditor):
 
     Args:
         level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
+        steps: of the model's full grid; an edit walks the part below ``level``.
         until: flows are apart at levels above this one.
         captions: of the sub-targets, as many for each picture, or once for all; by themselves where there are none.
         parts: how many sub-targets there are without captions.
@@ -61,7 +61,7 @@ class SplitFlow(PathEditor):
 
     def __post_init__(self) -> None:
         if len({len(texts) for texts in self.captions}) > 1 or not all(self.captions):
-            raise ConfigError("captions must be as many for each picture, one or more; give the same number")
+            raise ConfigError("every picture needs the same number of captions, at least one")
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -89,19 +89,19 @@ class SplitFlow(PathEditor):
 
     def _move(self, edit: Edit) -> Latents:
         x, subs = edit.x, self._subtargets(edit)
-        flows, moved = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
+        flows, delta = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
         for index, s, s_next in edit.steps(self._path(edit.latent).levels):
             step = edit.strength * (s_next - s)
             if s > self.until:
                 flows = flows + step * self._differences(edit, [*subs, edit.target], flows, s, index)
                 continue
-            if moved is None:
-                moved = _joined(x, flows) if index else flows[-1]
-                texts, at = subs, moved.expand(len(subs), *moved.shape)
+            if delta is None:
+                delta = _joined(x, flows) if index else flows[-1]
+                texts, at = subs, delta.expand(len(subs), *delta.shape)
             else:
-                texts, at = [edit.target], moved[None]
-            moved = moved + step * agreeing_mean(self._differences(edit, texts, at, s, index))
-        return x + (_joined(x, flows) if moved is None else moved)
+                texts, at = [edit.target], delta[None]
+            delta = delta + step * agreeing_mean(self._differences(edit, texts, at, s, index))
+        return x + (_joined(x, flows) if delta is None else delta)
 
     @property
     def _parts(self) -> int:
@@ -115,29 +115,29 @@ class SplitFlow(PathEditor):
         count = len(edit.latent)
         captions = self.captions * count if len(self.captions) == 1 else self.captions
         if len(captions) != count:
-            raise ShapeError(f"there must be sub-targets for each of {count} pictures; got {len(captions)}")
+            raise ShapeError(f"{count} pictures need one set of sub-targets each; got {len(captions)}")
         return [embed_targets(edit.latent, texts) for texts in zip(*captions, strict=True)]
 
     def _differences(
-        self, edit: Edit, texts: Sequence[Condition], moved: Float[Tensor, "n b *latent"], s: float, index: int
+        self, edit: Edit, texts: Sequence[Condition], delta: Float[Tensor, "n b *latent"], s: float, index: int
     ) -> Float[Tensor, "n b *latent"]:
-        """``v(a + moved_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
+        """``v(a + delta_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
         x, count = edit.x, len(texts)
         flows = dataclasses.replace(edit, latent=edit.latent.repeat(count), target=Condition.cat(texts))
         source, target = flows.two_fields(self.source_guidance, self.target_guidance)
         noise = edit.noise("flowedit", index=index, count=count)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         at = level_batch(s, a)
-        return (target(a + moved.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
+        return (target(a + delta.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
 
 
 def _joined(x: Latents, flows: Float[Tensor, "n b *latent"]) -> Latents:
     return projected(x + flows[:-1], x + flows[-1]) - x
 
 
-def projected(parts: Float[Tensor, "n b c *place"], whole: Float[Tensor, "b c *place"]) -> Float[Tensor, "b c *place"]:
-    """``mean_i <y_i, u> u`` with u the unit vector of ``whole`` over the channels, pixel by pixel (2510.25970)."""
-    unit = normalize(whole, dim=1, eps=1e-8)
+def projected(parts: Float[Tensor, "n b c *place"], target: Float[Tensor, "b c *place"]) -> Float[Tensor, "b c *place"]:
+    """``mean_i <y_i, u> u`` with u the unit vector of ``target`` over the channels, pixel by pixel (2510.25970)."""
+    unit = normalize(target, dim=1, eps=1e-8)
     return (parts * unit).sum(2, keepdim=True).mean(0) * unit
 
 

@@ -20,11 +20,9 @@ from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.geometry.walks import noise_guided
 from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent
-from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
-Rows = Float[Tensor, "b r *latent"]
-"""Vectors of the latent space, r of each picture."""
+Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each picture
 
 
 @settings
@@ -76,23 +74,23 @@ class Pullback(PathEditor):
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         v = of_length(projected(spans, change), length)
         amount = torch.full_like(length, edit.strength * self.scale)
-        moved = noise_guided(
+        guided = noise_guided(
             backbone, top, level, edit.target, v, amount, repeats=self.repeats, probe=self.probe, progress=edit.progress
         )
         still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
-        offset = torch.where(still, torch.zeros_like(v), moved - top)
+        offset = torch.where(still, torch.zeros_like(v), guided - top)
         return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _span(self, edit: Edit, top: Latents, level: float, start: Rows, row: int) -> Rows:
         """The basis of one picture."""
-        backbone, one = edit.latent.backbone, slice(row, row + 1)
-        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=edit.target[one])
-        jacobian = FeatureJacobian(feature, top[one])
+        backbone, picture = edit.latent.backbone, slice(row, row + 1)
+        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=edit.target[picture])
+        jacobian = FeatureJacobian(feature, top[picture])
 
         def normal(rows: Rows) -> Rows:
             return jacobian.rmatmat(jacobian.matmat(rows[0]))[None]
 
-        return leading_span(normal, start[one], iterations=self.iterations, progress=edit.progress)
+        return leading_span(normal, start[picture], iterations=self.iterations, progress=edit.progress)
 
 
 @settings
@@ -199,15 +197,8 @@ def leading_span(
 
     The block power iteration: the angle that is left falls like ``(s_{r+1} / s_r)^(2 q)``. Rows that J maps to zero
     come back as zeros. `core.linalg.block_lanczos` needs fewer products for the same accuracy, but their number is not
-    fixed, and an editor states its cost before it starts.
-
-    Args:
-        normal: ``J^T J`` of each row, with J of each picture.
-        start: S, r rows a picture; r is at most the size of a latent.
-        iterations: q, at least 1; each calls ``normal`` once.
-
-    Source:
-        Park et al. 2023 (arXiv 2307.12868), algorithm 1, for a fixed number of iterations.
+    fixed, and an editor states its cost before it starts. ``normal`` is ``J^T J`` of each row, with J of each picture.
+    Park et al. 2023 (arXiv 2307.12868), algorithm 1, for a fixed number of iterations.
     """
     rows = orthonormal(start)
     for done in range(1, iterations + 1):

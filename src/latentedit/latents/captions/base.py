@@ -1,4 +1,4 @@
-"""Captioners: they describe a picture if the user does not. They are found by name."""
+"""Captioners, which describe a picture where the user does not, and their registry."""
 
 import abc
 import pkgutil
@@ -36,10 +36,10 @@ class Captioner(abc.ABC):
 
     @abc.abstractmethod
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One full caption a picture; pixels at the model's size, in [-1, 1]."""
+        """One full caption per picture; pixels at the model's size, in [-1, 1]."""
 
     def examples(self, count: int) -> list[str]:
-        """Up to so many different captions of the kind that it writes, always the same ones; none by default."""
+        """Up to ``count`` different captions in its style, always the same; none by default."""
         del count
         return []
 
@@ -99,7 +99,7 @@ def one_line(text: str) -> str:
 
 
 def to_images(pixels: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:
-    """Pictures in eight bits, of pixels in [-1, 1]; what lies outside is clipped."""
+    """Pictures in eight bits, from pixels in [-1, 1]; values outside are clipped."""
     levels = pixels.detach().to("cpu", torch.float32).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
     return [Image.fromarray(frame.numpy()) for frame in levels.permute(0, 2, 3, 1)]
 

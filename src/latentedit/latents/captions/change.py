@@ -29,7 +29,7 @@ _NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
-    """A stretch of a caption, without spaces around it; ``start`` is the index of its first character."""
+    """A substring of a caption, without spaces around it; ``start`` is the index of its first character."""
 
     text: str
     start: int
@@ -41,14 +41,14 @@ class Phrase:
 
     def split(self, separator: re.Pattern[str]) -> list["Phrase"]:
         """The stretches between the separators, without empty ones."""
-        found: list[Phrase] = []
+        stretches: list[Phrase] = []
         start = 0
         for end, behind in [*(match.span() for match in separator.finditer(self.text)), (len(self.text),) * 2]:
             stretch = self.text[start:end]
             if text := stretch.strip():
-                found.append(Phrase(text=text, start=self.start + start + stretch.index(text)))
+                stretches.append(Phrase(text=text, start=self.start + start + stretch.index(text)))
             start = behind
-        return found
+        return stretches
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Phrases:
 
     lead: str  # the words before the first phrase that belong to all of them, or ""
     phrases: tuple[Phrase, ...]  # the parts between the commas
-    ending: str  # final marks and spaces, which belong to no phrase
+    ending: str  # final punctuation and spaces
 
 
 def read_phrases(caption: str, *, lead: bool) -> Phrases:
@@ -71,10 +71,10 @@ def read_phrases(caption: str, *, lead: bool) -> Phrases:
     ending = _ENDING_BACKWARDS.match(caption[::-1])
     body = caption[: len(caption) - (0 if ending is None else ending.end())]
     phrases = Phrase(text=body, start=0).split(_COMMA)
-    found = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
-    if found is not None:
-        phrases[0] = Phrase(text=found[2], start=phrases[0].start + found.start(2))
-    return Phrases(lead="" if found is None else found[1], phrases=tuple(phrases), ending=caption[len(body) :])
+    match = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
+    if match is not None:
+        phrases[0] = Phrase(text=match[2], start=phrases[0].start + match.start(2))
+    return Phrases(lead="" if match is None else match[1], phrases=tuple(phrases), ending=caption[len(body) :])
 
 
 def check_length(*captions: str) -> None:
@@ -148,16 +148,16 @@ def _malformed(text: str) -> ConfigError:
 
 
 def _replaced(caption: str, old: str, new: str) -> str:
-    places = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
-    place = _only(places, old, caption, wanted="words")
-    before = caption[: place.start]
+    spans = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
+    span = _only(spans, old, caption, what="words")
+    before = caption[: span.start]
     article = _ARTICLE.search(before)
     if article is not None and _DETERMINER.match(new):
         before = before[: article.start()]
     elif article is not None and new[0].isalpha():
         agreeing = article[1][0] + ("n" if new[0].lower() in "aeiou" else "")
         before = before[: article.start()] + agreeing + before[article.end(1) :]
-    return before + new + caption[place.end :]
+    return before + new + caption[span.end :]
 
 
 def _added(caption: str, new: str) -> str:
@@ -166,10 +166,10 @@ def _added(caption: str, new: str) -> str:
     if _parts_like(caption, new):
         raise ConfigError(f"the caption says {new!r} already")
     opposite = _DENIAL.fullmatch(new)
-    if opposite is not None and (found := _parts_like(caption, opposite[1])):
-        said = found[0].place(caption).text
+    if opposite is not None and (runs := _parts_like(caption, opposite[1])):
+        phrase = runs[0].span(caption).text
         raise ConfigError(
-            f'{new!r} cannot be added to the caption, which says {said!r}. Replace it: "{said} {_ARROW} {new}"'
+            f'{new!r} cannot be added to the caption, which says {phrase!r}. Replace it: "{phrase} {_ARROW} {new}"'
         )
     read = read_phrases(caption, lead=False)
     if not read.phrases:
@@ -178,9 +178,9 @@ def _added(caption: str, new: str) -> str:
 
 
 def _removed(caption: str, old: str) -> str:
-    found = _parts_like(caption, old)
-    _only([parts.place(caption) for parts in found], old, caption, wanted="a whole phrase")
-    start, end = found[0].cut(caption)
+    runs = _parts_like(caption, old)
+    _only([parts.span(caption) for parts in runs], old, caption, what="a whole phrase")
+    start, end = runs[0].cut(caption)
     left = caption[:start] + caption[end:]
     if not re.search(r"\w", left):
         raise ConfigError(f"{str(Change(old=old, new=''))!r} leaves nothing of the caption. Remove less")
@@ -197,7 +197,7 @@ class _Parts:
     first: int
     last: int
 
-    def place(self, caption: str) -> Phrase:
+    def span(self, caption: str) -> Phrase:
         start = self.parts[self.first].start
         return Phrase(text=caption[start : self.parts[self.last].end], start=start)
 
@@ -226,9 +226,9 @@ class _Parts:
 def _parts_like(caption: str, words: str) -> list[_Parts]:
     """All runs of parts that are these words, apart from articles."""
     phrases = read_phrases(caption, lead=False).phrases
-    wanted = _bare(words)
-    count = len(wanted.split())
-    found: list[_Parts] = []
+    key = _bare(words)
+    count = len(key.split())
+    runs: list[_Parts] = []
     for index, phrase in enumerate(phrases):
         parts = phrase.split(_JOINT)
         begins = [len(phrase.text[: part.start - phrase.start].split()) for part in parts]
@@ -237,9 +237,9 @@ def _parts_like(caption: str, words: str) -> list[_Parts]:
             if ends[last] - begins[first] not in (count, count + 1):  # with an article or without: else it cannot be
                 continue
             run = _Parts(phrases=phrases, index=index, parts=parts, first=first, last=last)
-            if _bare(run.place(caption).text) == wanted:
-                found.append(run)
-    return found
+            if _bare(run.span(caption).text) == key:
+                runs.append(run)
+    return runs
 
 
 def _affirmed(caption: str, new: str) -> str | None:
@@ -264,21 +264,21 @@ def _bare(words: str) -> str:
 
 
 def _words(text: str) -> re.Pattern[str]:
-    """A pattern of these whole words, whatever their case and spaces."""
+    """A pattern that matches these words as words, ignoring case and spacing."""
     words = r"\s+".join(map(re.escape, text.split()))
     return re.compile(rf"(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
 
 
-def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phrase:
-    """The only place of OLD in the caption, or a `ConfigError`."""
+def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
+    """The only occurrence of OLD in the caption, or a `ConfigError`."""
     phrases = read_phrases(caption, lead=False).phrases
-    if not places:
+    if not spans:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
-        raise ConfigError(f"{old!r}, the OLD of `change`, is not {wanted} of the caption; {nearest(old, parts)}")
-    if len(places) > 1:
-        around = [phrase.text for place in places for phrase in phrases if phrase.start <= place.start < phrase.end]
+        raise ConfigError(f"{old!r}, the OLD of `change`, is not {what} of the caption; {nearest(old, parts)}")
+    if len(spans) > 1:
+        around = [phrase.text for span in spans for phrase in phrases if phrase.start <= span.start < phrase.end]
         raise ConfigError(
-            f"{old!r}, the OLD of `change`, is in the caption {len(places)} times: "
+            f"{old!r}, the OLD of `change`, is in the caption {len(spans)} times: "
             f"{', '.join(map(repr, around))}. Use more words"
         )
-    return places[0]
+    return spans[0]

@@ -42,22 +42,19 @@ class VisionEndpoint(Captioner):
             raise ConfigError(f"{_URL_VARIABLE} is not a URL such as http://localhost:8000/v1. Set it again") from error
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; a `CaptionError` if a request fails or has no caption in its answer."""
+        """One caption per picture; a `CaptionError` if a request fails or has no caption in its answer."""
         return [self._caption(image) for image in to_images(pixels)]
 
     def _caption(self, image: Image.Image) -> str:
         image.save(file := io.BytesIO(), format="PNG")
         url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
         content: Any = [{"type": "text", "text": INSTRUCTION}, {"type": "image_url", "image_url": {"url": url}}]
-        said: Any = [{"role": "user", "content": content}]
-        caption, reason = "", "its answer has no text"
+        messages: Any = [{"role": "user", "content": content}]
         try:
-            answer = self._client.chat.completions.create(model=self.model, messages=said, temperature=0, seed=0)
-            caption = clean_caption(answer.choices[0].message.content or "")
-        except openai.OpenAIError as error:
-            reason = one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
-        except (AttributeError, IndexError, TypeError, ValueError):
-            pass  # another kind of server answered
+            answer = self._client.chat.completions.create(model=self.model, messages=messages, temperature=0, seed=0)
+            caption, reason = clean_caption(answer.choices[0].message.content or ""), "its answer has no text"
+        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
+            caption, reason = "", one_line(str(error).replace(self._key or "none", "***"))[:_MOST_LETTERS]
         if not caption:  # outside of `except`: the error of the library may hold the key
             raise CaptionError(
                 f"{self.name} returned no caption: {reason}. Check {_URL_VARIABLE} (most end in /v1), {_KEY_VARIABLE} "

@@ -11,8 +11,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, to_images
-from latentedit.models.hub import download
 from latentedit.models.libraries import quiet_libraries
+from latentedit.models.loading import download
 from latentedit.models.weights import refuse_pickles
 from latentedit_keep.files import user_path
 
@@ -45,7 +45,7 @@ class ImageToText(Captioner):
         elif folder.exists() or not _HUB_ID.fullmatch(name):
             raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
         else:
-            folder = download(name, wanted=_DOWNLOADED, unwanted=_NOT_DOWNLOADED)
+            folder = download(name, allow_patterns=_DOWNLOADED, ignore_patterns=_NOT_DOWNLOADED)
         network_class: Any = AutoModelForImageTextToText  # its annotations do not know ``output_loading_info``
         try:
             with quiet_libraries():
@@ -70,7 +70,7 @@ class ImageToText(Captioner):
         return cls(network.eval().requires_grad_(False).to(device), processor, name=name)
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; a `ModelError` if one is empty."""
+        """One caption per picture; a `ModelError` if one is empty."""
         captions = [self._caption(image) for image in to_images(pixels)]
         if not all(captions):
             raise ModelError(f"{self.name} returned an empty caption. Use another captioner, or pass a caption")

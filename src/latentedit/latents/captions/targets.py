@@ -19,7 +19,7 @@ def target_captions(
     to: str | Sequence[str] | None,
     change: ChangeLike | Sequence[ChangeLike] | None,
 ) -> tuple[str, ...]:
-    """The target caption of each picture: ``to``, one or one a picture, or its caption with changes, made in order."""
+    """The target caption of each picture: ``to``, one or one per picture, or its caption with changes made in order."""
     check_length(*captions, *([to] if isinstance(to, str) else to or ()))
     if to is not None and change is None:
         return one_each(to, len(captions), "target caption")
@@ -49,16 +49,16 @@ def wanted_texts(
     if instruction is None or to is not None or change is not None:
         raise ConfigError(
             f"the picture was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
-            "caption or change. Pass an `instruction`, or encode the picture with its `caption`"
+            "caption or change. Pass an `instruction`, or encode the picture with its `source_prompt`"
         )
     if not latent.instructed:
         raise ConfigError(
             "the picture was encoded with a caption, and an instruction needs a model that sees the picture. Encode it "
             "with instructed=True"
         )
-    said = instruction if isinstance(instruction, str) else ", ".join(instruction)
-    check_length(said)
-    return one_each(said, len(latent), "instruction")
+    text = instruction if isinstance(instruction, str) else ", ".join(instruction)
+    check_length(text)
+    return one_each(text, len(latent), "instruction")
 
 
 def changed_caption(model: Backbone, caption: str, change: Change) -> str:
@@ -84,11 +84,11 @@ def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
     count = max(len(lost), len(added))
     if not count or (before.lead, before.ending) != (after.lead, after.ending):
         return (target,) * parts
-    found: list[str] = []
+    targets: list[str] = []
     for part in range(parts):
         chosen = range(part, count, parts) if count > parts else [part % count]
-        exchanged = {lost[place]: added[place] if place < len(added) else "" for place in chosen if place < len(lost)}
-        more = [added[place] for place in chosen if place >= len(lost)]
+        exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
+        more = [added[index] for index in chosen if index >= len(lost)]
         texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
-        found.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
-    return tuple(found)
+        targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
+    return tuple(targets)

@@ -72,9 +72,9 @@ class BackboneContract:
         assert together.dtype == latent.dtype
         assert bool(together.isfinite().all())
         for index in range(len(latent)):
-            one = slice(index, index + 1)
-            alone = backbone.velocity(latent[one], levels[one], condition[one])
-            assert relative_error(together[one], alone) <= tolerance("batch", latent.dtype)
+            row = slice(index, index + 1)
+            alone = backbone.velocity(latent[row], levels[row], condition[row])
+            assert relative_error(together[row], alone) <= tolerance("batch", latent.dtype)
         assert relative_error(together[:1], together[1:]) > 1e-3, "two different calls have the same answer"
 
     def test_law_1_single_text_serves_every_latent(
@@ -234,9 +234,9 @@ class BackboneContract:
                 field(2.0)
         if kind in ("none", "embedded"):
             with backbone.count() as counted:
-                one = field(1.0)
+                guided = field(1.0)
             assert counted.evaluations == len(latent)
-            assert torch.equal(one, conditional) == (kind == "none")
+            assert torch.equal(guided, conditional) == (kind == "none")
             return
         assert torch.equal(field(1.0), conditional)
         close = tolerance("batch", latent.dtype)
@@ -278,8 +278,8 @@ class BackboneContract:
         still = backbone.velocity_with(latent, levels, condition, backbone.default_site, torch.zeros_like(feature))
         assert relative_error(still, v) <= tolerance("batch", latent.dtype)
         shift = feature.flip(-1)  # and not the feature itself, whose scale a normalisation takes out again
-        moved = backbone.velocity_with(latent, levels, condition, backbone.default_site, shift)
-        assert relative_error(moved, v) > 1e-4
+        changed = backbone.velocity_with(latent, levels, condition, backbone.default_site, shift)
+        assert relative_error(changed, v) > 1e-4
         assert torch.equal(backbone.velocity(latent, levels, condition), v)
 
     def test_law_9_attention_that_is_given_back_changes_nothing(
@@ -300,11 +300,11 @@ class BackboneContract:
         assert torch.equal(same, v)
         assert torch.equal(back, v)
         others = {f"{layer}.value": kept[f"{layer}.value"].flip(0) for layer in layers}
-        moved = backbone.velocity_given(latent, levels, condition, others)
-        assert relative_error(moved, v) > 1e-3
+        changed = backbone.velocity_given(latent, levels, condition, others)
+        assert relative_error(changed, v) > 1e-3
         mine = {name: feature[:1] for name, feature in others.items()}
         alone = backbone.velocity_given(latent[:1], levels[:1], condition[:1], mine)
-        assert relative_error(moved[:1], alone) <= tolerance("batch", latent.dtype)
+        assert relative_error(changed[:1], alone) <= tolerance("batch", latent.dtype)
         with pytest.raises(ShapeError, match="is not"):
             backbone.velocity_given(latent, levels, condition, {names[0]: kept[names[0]][:, 1:]})
         assert torch.equal(backbone.velocity(latent, levels, condition), v)

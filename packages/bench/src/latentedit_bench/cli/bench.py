@@ -13,7 +13,7 @@ from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Meth
 from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
 
 app = typer.Typer(
-    help="""Editors against known answers: choose settings, run, rank, report.
+    help="""Benchmark editors against known answers: tune settings, run, rank, report.
 
     Examples:
         latentedit bench run --items 24 --method eim --method flowedit -o out/run
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 @app.command()
 def methods(as_json: options.Json = False) -> None:
-    """What can be compared: names, editors, and how many settings are tried of each.
+    """List the methods that can be compared: name, editor, and number of settings tried.
 
     Examples:
         latentedit bench methods
@@ -39,13 +39,13 @@ def methods(as_json: options.Json = False) -> None:
         print_json({"methods": found})
         return
     for one in search_spaces():
-        say(f"{one.name:<46}{one.editor:<20}{one.tries:>3} tried, {one.budget} evaluations")
+        say(f"{one.name:<46}{one.editor:<20}{one.tries:>3} tries, {one.budget} evaluations")
 
 
 @app.command()
 def data(
     place: Data = DATA,
-    output: Annotated[Path | None, goes_to("Write pictures, truths, masks and a manifest here.")] = None,
+    output: Annotated[Path | None, goes_to("Write images, right answers, masks and a manifest here.")] = None,
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
@@ -54,10 +54,10 @@ def data(
     keep: bench_open.Keep = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check a data set, all of it, and say what is in it; or write it out as files, with its right answers.
+    """Check every item of a data set and summarize it; with -o, write it as files with its right answers.
 
-    With --domain, write a task instead that any tool can enter: pictures and requests, without answers. It is scored by
-    `latentedit bench score`.
+    With --domain, write a task that any tool can enter instead: images and requests, without answers.
+    `latentedit bench score` scores it.
 
     Examples:
         latentedit bench data manifest.csv
@@ -67,12 +67,12 @@ def data(
     if domain is not None:
         if (place, split, captions) != (DATA, "test", "full"):
             raise ConfigError(
-                "a task has its own items: --domain goes with no PLACE, --split or --captions. Leave them out"
+                "a task has its own items, so --domain takes no PLACE, --split or --captions. Leave them out"
             )
         bench_open.write_open_task(domain, output, size=size, keep=keep, items=items, as_json=as_json)
         return
     if (size, keep) != (None, False):
-        raise ConfigError("--size and --keep are of a task that any tool can enter. Name its --domain too")
+        raise ConfigError("--size and --keep apply to tasks only. Add --domain")
     from collections import Counter
 
     from latentedit_bench.data.loading import write_manifest
@@ -96,12 +96,12 @@ def data(
 @chooses_model
 def tune(
     place: Data = DATA,
-    output: Annotated[Path, goes_to("The file of all that was tried.")] = Path("out/benchmark/tuning.json"),
+    output: Annotated[Path, goes_to("The file with every setting tried.")] = Path("out/benchmark/tuning.json"),
     method: Methods = None,
     items: Items = 24,
     captions: Captions = "partial+full",
     store: Annotated[
-        bool, typer.Option("--store", help="Also make the best of each the model's own, in its latentedit.json.")
+        bool, typer.Option("--store", help="Also store the best settings in the model's latentedit.json.")
     ] = False,
     *,
     choice: ModelChoice,
@@ -109,9 +109,9 @@ def tune(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find each method's best settings on the calibration split: as many tries and evaluations for each.
+    """Find each method's best settings on the calibration split, with equal tries and evaluations for each method.
 
-    A stopped one goes on: what the file holds of this model and data is not tried again.
+    A stopped search continues: settings that the file has for this model and data are not tried again.
 
     Examples:
         latentedit bench tune --method flowedit
@@ -150,7 +150,7 @@ def tune(
                 write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
                 best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}
                 if not (quiet or as_json):
-                    say(f"{one.name:<46}error {error:.4f}, gain {gain:g}, the best of {len(tried)}")
+                    say(f"{one.name:<46}error {error:.4f}, gain {gain:g}, best of {len(tried)}")
     if store:
         store_best(choice.name, output)
     if as_json:

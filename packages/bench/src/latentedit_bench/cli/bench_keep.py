@@ -12,24 +12,24 @@ from latentedit_keep.console import print_json, progress_bar, say, typed_command
 
 
 def keep(
-    output: Annotated[Path, goes_to("The folder of the run; a stopped one goes on.")] = Path("out/keep"),
+    output: Annotated[Path, goes_to("The folder of the run; a stopped run continues.")] = Path("out/keep"),
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", help="Cases.")] = 209,
+    count: Annotated[int, typer.Option("--count", help="Number of cases.")] = 209,
     pairs: Annotated[
         Path | None,
-        typer.Option("--pairs", help="Instead of the cases: a folder of pairs from real editors, with pairs.json."),
+        typer.Option("--pairs", help="Measure a folder of pairs from real editors with pairs.json instead."),
     ] = None,
     node: Annotated[
         Path | None,
-        typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py of a clone, to measure it beside."),
+        typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py of a clone, to measure as well."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure `latentedit keep` on pairs with known changes and known damage, beside what people do today.
+    """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
-    Pairs of real editors have no right answer: the results of all methods are written, to be looked at.
+    Pairs from real editors have no right answer: the results of all methods are written for inspection.
 
     Examples:
         latentedit bench keep
@@ -57,9 +57,8 @@ def keep(
     elif not quiet and pairs is None:
         for bar in told["bars"]:
             word = "holds" if bar["holds"] else "does not hold"
-            say(
-                f"{word:<14}{bar['value']:6.3f} (bar {bar['bar']:g})  {bar['statement']}: share of {bar['cases']} cases"
-            )
+            required = f"{bar['bar']:g} required"
+            say(f"{word:<14}{bar['value']:6.3f} ({required})  {bar['statement']}: share of {bar['cases']} cases")
     elif not quiet:
         for kind, right in told["expected"].items():
             say(f"{kind:<14}verdict as expected in {right} of {told['of'][kind]}")

@@ -21,21 +21,21 @@ World = Annotated[
     str | None,
     typer.Option(
         "--domain",
-        help="Write a task that any tool can enter, without answers, from this domain, such as portraits.",
+        help="Write a task from this domain, such as portraits: any tool can enter it, and it has no answers.",
         autocompletion=DOMAINS.complete,
         rich_help_panel=_OPEN,
     ),
 ]
 Size = Annotated[
     int | None,
-    typer.Option("--size", help=f"Of its pictures, in pixels a side; {_SIZE} by default.", rich_help_panel=_OPEN),
+    typer.Option("--size", help=f"Side of its images, in pixels; default: {_SIZE}.", rich_help_panel=_OPEN),
 ]
 Keep = Annotated[
     bool,
     typer.Option(
         "--keep",
-        help="Also give an edit of each picture, moved, recoloured and blurred as editors do: only its change is to be "
-        "kept, on the picture's own pixels.",
+        help="Include an edit of each image, moved, recoloured and blurred as editors do; the task is to keep only its "
+        "change, on the image's own pixels.",
         rich_help_panel=_OPEN,
     ),
 ]
@@ -44,11 +44,11 @@ Keep = Annotated[
 def write_open_task(
     domain: str, output: Path | None, *, size: int | None, keep: bool, items: int | None, as_json: bool
 ) -> None:
-    """Write the task's folder and say what is in it."""
+    """Write the task's folder and summarize it."""
     from latentedit_bench.open_task.task import ITEMS, TaskSpec, task_items, write_task
 
     if output is None:
-        raise ConfigError("the task is a folder, and no place is given for it. Give -o FOLDER")
+        raise ConfigError("a task is written to a folder, and none is given. Add -o FOLDER")
     size, items = _SIZE if size is None else size, ITEMS if items is None else items
     spec = TaskSpec.of(domain, size=size, items=items, asks="keep" if keep else "edit")
     found = task_items(spec)
@@ -64,21 +64,21 @@ def write_open_task(
 
 def score(
     folder: Annotated[Path, typer.Argument(help="The folder of a task, with edits in outputs/.", show_default=False)],
-    output: Annotated[Path | None, goes_to("The page; FOLDER/score.html by default.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Of the tool; the folder's by default.")] = None,
+    output: Annotated[Path | None, goes_to("The page; default: FOLDER/score.html.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the tool; default: the folder's name.")] = None,
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep/--no-keep", help="Also score what `latentedit keep` makes of each edit, and say what was moved."
+            "--keep/--no-keep", help="Also score each edit after `latentedit keep`, and report what had moved."
         ),
     ] = True,
-    workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score a folder of edits that any tool made, file by file.
+    """Score a folder of edits made by any tool, file by file.
 
-    Writes score.json into the folder, and a page. A file that is missing counts as no edit.
+    Writes score.json into the folder, and a page. A missing file counts as no edit.
 
     Examples:
         latentedit bench data --domain portraits --size 512 -o task
@@ -86,7 +86,7 @@ def score(
         latentedit bench score task --name my-tool --workers 4 -o my-tool.html
     """
     if workers < 1:
-        raise ConfigError(f"--workers is {workers}, and must be 1 or more")
+        raise ConfigError(f"--workers must be 1 or more; got {workers}")
     from latentedit_bench.metrics.statistics import between
     from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items, score_page
     from latentedit_bench.open_task.task import read_task, task_items

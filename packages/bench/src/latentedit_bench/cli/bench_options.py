@@ -28,7 +28,7 @@ DATA = "counterfactual-portraits"
 Data = Annotated[
     str,
     typer.Argument(
-        help=f"{DATA} (rendered, with right answers), a manifest (CSV, JSON, YAML), PIE-Bench's folder or FlowEdit's "
+        help=f"{DATA} (rendered, with right answers), a manifest (CSV, JSON, YAML), a PIE-Bench folder or a FlowEdit "
         "YAML file."
     ),
 ]
@@ -36,7 +36,7 @@ Split = Annotated[
     str,
     typer.Option(
         "--split",
-        help="Of the rendered set: calibration to choose, test to report.",
+        help="Split of the rendered set: calibration for tuning, test for reporting.",
         autocompletion=completed("calibration", "test"),
     ),
 ]
@@ -44,17 +44,17 @@ Captions = Annotated[
     str,
     typer.Option(
         "--captions",
-        help="Of the rendered set: full, partial (half is left unsaid), paraphrased, or wrong (about something else); "
-        "partial+full by turns.",
+        help="Captions of the rendered set: full, partial (half is left out), paraphrased, or wrong (about something "
+        "else); partial+full alternates.",
         autocompletion=completed("full", "partial", "paraphrased", "wrong"),
     ),
 ]
-Items = Annotated[int | None, typer.Option("--items", help="The first items only; the kinds of change take turns.")]
+Items = Annotated[int | None, typer.Option("--items", help="Use only the first items; kinds of change alternate.")]
 Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="A method of `bench methods`, quoted where it has a comma, or any editor. Repeatable. Default: all.",
+        help="A method of `bench methods` (quote names with commas) or any editor. Repeatable. Default: all.",
         autocompletion=_complete_method,
     ),
 ]

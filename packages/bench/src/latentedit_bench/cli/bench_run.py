@@ -36,24 +36,21 @@ Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_defaul
 @chooses_model
 def run(
     place: Data = DATA,
-    output: Annotated[Path, goes_to("The folder of the run; a stopped one goes on.")] = Path("out/benchmark/run"),
+    output: Annotated[Path, goes_to("The folder of the run; a stopped run continues.")] = Path("out/benchmark/run"),
     method: Methods = None,
     settings: Annotated[
-        Path | None, typer.Option("--settings", help="A file of `bench tune`; by default what the model's folder has.")
+        Path | None,
+        typer.Option("--settings", help="A file from `bench tune`; default: the model's own settings."),
     ] = None,
     items: Items = None,
     split: Split = "test",
     captions: Captions = "partial",
-    strengths: Annotated[
-        str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list with 1 among them.")
-    ] = "1",
+    strengths: Annotated[str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list that includes 1.")] = "1",
     seeds: Annotated[
-        str, typer.Option("--seeds", help="Every item is edited once with each; comparing methods takes five.")
+        str, typer.Option("--seeds", help="Each item is edited once with each seed; comparing methods takes five.")
     ] = "1,2,3,4,5",
-    batch: Annotated[
-        int, typer.Option("--batch", min=1, help="Items edited together; less where memory is short.")
-    ] = 32,
-    pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer take less memory.")] = 32,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited image.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
     *,
@@ -61,12 +58,12 @@ def run(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit every item by every method at every strength, measure against the right answers, and rank.
+    """Edit every item with every method at every strength, compare with the right answers, and rank.
 
-    An editor is a class; a method is an editor with settings, and perhaps locality ("flowedit, local": quote it). An
-    editor without tuned settings runs with its defaults; `bench tune` finds better ones.
+    A method is an editor with settings, and optionally with locality (quote its name: "flowedit, local"). An editor
+    without tuned settings runs with its defaults; `bench tune` finds better ones.
 
-    A run is a folder: stopped, it goes on where it was.
+    A run is a folder; a stopped run continues there.
 
     Examples:
         latentedit bench run --items 24 --method eim --method flowedit -o out/run
@@ -97,9 +94,9 @@ def run(
 @chooses_model
 def resume(
     folder: Folder,
-    retry: Annotated[bool, typer.Option("--retry", help="Also do again the parts in which something failed.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Also repeat the parts in which something failed.")] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="The files of the data set, where the run was begun with files.")
+        str | None, typer.Option("--data", help="The files of the data set, if the run was started with files.")
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
@@ -108,7 +105,7 @@ def resume(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Go on with a run that was stopped, whatever stopped it.
+    """Continue a run that was stopped.
 
     Examples:
         latentedit bench resume out/run
@@ -128,17 +125,17 @@ def resume(
     begun = request.model
     if choice.model is None and begun.name not in MODELS.names():
         raise ConfigError(
-            f"the run in {folder} was begun with the model {begun.name!r}, which comes from elsewhere, and a run's "
-            f"folder has nothing downloaded or opened. Name it yourself: --model {shlex.quote(begun.name)}"
+            f"the run in {folder} was started with the model {begun.name!r}, which is not bundled, and resuming "
+            f"downloads or opens only what you name. Add --model {shlex.quote(begun.name)}"
         )
     if data is None and not request.data.startswith(PREFIX):
         raise ConfigError(
-            f"the run in {folder} was begun with the files {request.data!r}, and a run's folder has nothing opened. "
-            f"Name them yourself: --data {shlex.quote(request.data)}"
+            f"the run in {folder} was started with the files {request.data!r}, and resuming opens only what you name. "
+            f"Add --data {shlex.quote(request.data)}"
         )
     if begun.lora and not choice.lora:
         named = " ".join(f"--lora {shlex.quote(one)}" for one in begun.lora)
-        raise ConfigError(f"the run in {folder} was begun with a LoRA, whose file you name yourself: {named}")
+        raise ConfigError(f"the run in {folder} was started with a LoRA, whose file you must name again. Add {named}")
     choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
     plan = Plan(
         model=choice.load(),
@@ -155,7 +152,7 @@ def resume(
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
-    """How far a run is, who works at it, what failed, and how long it may still take.
+    """Show the progress of a run, who is working on it, what failed, and the time it may still take.
 
     Examples:
         latentedit bench status out/run
@@ -178,7 +175,7 @@ def report(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """A run as one HTML page: ranking, curves, cost, and each method's best, median and worst pictures.
+    """Write a run as one HTML page: ranking, curves, cost, and each method's best, median and worst images.
 
     Examples:
         latentedit bench report out/run

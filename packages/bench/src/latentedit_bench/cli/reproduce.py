@@ -21,14 +21,14 @@ def reproduce(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Which to measure; without any, the command lists them.",
+            help="Claims to measure; without any, list them.",
             metavar="CLAIM...",
             autocompletion=EXPERIMENTS.complete,
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Measure all of them.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes each, and less is decided.")] = False,
-    output: Annotated[Path, goes_to("The folder; a stopped run goes on there.")] = Path("out/claims"),
+    every: Annotated[bool, typer.Option("--all", help="Measure all claims.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller plans, which take minutes and decide less.")] = False,
+    output: Annotated[Path, goes_to("The folder; a stopped run continues there.")] = Path("out/claims"),
     page: Annotated[
         Path | None,
         typer.Option(
@@ -41,7 +41,7 @@ def reproduce(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure what the papers claim, each by a plan that is written first, and say what holds.
+    """Measure the papers' claims, each by a plan fixed in advance, and report which hold.
 
     Without arguments, list the claims and how long each takes.
 
@@ -57,13 +57,13 @@ def reproduce(
     from latentedit_keep.files import check_place
 
     if claims and every:
-        raise ConfigError(f"--all measures every claim, and {claims[0]} is named too. Leave one of them out")
+        raise ConfigError(f"--all measures every claim, and {claims[0]} is named as well. Leave one of them out")
     experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
     if not (claims or every):
         for one in experiments:
             say(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.says}")
         say()
-        say("Times are for two CPU cores. Measure one by its name (--quick: a smaller plan), or all of them with --all")
+        say("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
         return
     existing_device(device)
     if page is not None:
@@ -81,9 +81,8 @@ def reproduce(
     elif not quiet:
         for record in records:
             for one in record.decides:
-                say(
-                    f"{record.says}: {record.verdict(one)}; {one.text}, {one.images} images; {one.model}: {one.measure}"
-                )
+                where = one.model if record.quick else f"{one.model}, {one.images} images"
+                say(f"{record.sentence}: {record.verdict(one)}; {one.text} ({where})")
             if record.failure is not None:
                 say(f"{record.name}: failed: {record.failure}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])

@@ -46,9 +46,9 @@ _PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share
 def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
     """The set of one domain and split ("calibration", "test"): the same items in the same order on every machine."""
     if split not in SIZES:
-        raise ConfigError(f"no split is called {split!r}. Give one of {', '.join(SIZES)}")
+        raise ConfigError(f"there is no split {split!r}. Give one of {', '.join(SIZES)}")
     if captions not in get_args(Captions):
-        raise ConfigError(f"captions cannot be {captions!r}. Say one of {', '.join(get_args(Captions))}")
+        raise ConfigError(f"there are no captions {captions!r}. Give one of {', '.join(get_args(Captions))}")
     world = domain(name)
     maker = _Maker(
         world=world,

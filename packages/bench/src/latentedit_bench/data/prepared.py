@@ -70,7 +70,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     pictures = [item.picture() for item in items]
     frames = fit_all(model, pictures)
     captions = tuple(item.source_caption for item in items)
-    latent = encode_frames(model, frames, caption=captions)
+    latent = encode_frames(model, frames, source_prompt=captions)
     if len({picture.size for picture in pictures}) > 1:
         raise ConfigError("the pictures of a batch are of several sizes. Sort them by size first")
     truths = [item.truth() for item in items if item.truth is not None]

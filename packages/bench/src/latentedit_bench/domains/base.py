@@ -6,12 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import DOMAINS
+from latentedit.geometry.naming import FLOOR
 
 Split = Literal["train", "calibration", "test"]
 
@@ -147,7 +149,7 @@ def domain(name: str) -> Domain:
     if not isinstance(made, Domain):
         parts = {*Domain.__annotations__, *(one for one in vars(Domain) if not one.startswith("_"))}
         missing = sorted(part for part in parts if not hasattr(made, part))
-        raise RegistryError(f"what is registered as the domain {name!r} is none: it lacks {', '.join(missing)}")
+        raise RegistryError(f"the domain {name!r} is incomplete: it lacks {', '.join(missing)}")
     return made
 
 
@@ -179,6 +181,14 @@ def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
     return world.change(scene, {name: value})
 
 
+def distance_to_render(world: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+    """Root mean square over pixels of pictures less the renders of the scenes that are read in them."""
+    shown = pixels.detach().clamp(-1, 1).cpu()
+    renders = np.stack([world.render(scene) for scene in world.read(shown)])
+    real = torch.from_numpy(renders).permute(0, 3, 1, 2).to(shown.dtype) / 127.5 - 1
+    return (shown - real).square().flatten(1).mean(1).sqrt()
+
+
 def sample_pictures(model: str, count: int, *, seed: int) -> list[Image.Image]:
     """Pictures that a bundled model has not been trained on, from the domain that knows it."""
     for name in DOMAINS.names():
@@ -205,3 +215,12 @@ def measured_areas(world: Domain, *, scenes: int) -> dict[str, float]:
                 difference = np.abs(world.render(world.change(scene, {name: value})).astype(np.int16) - before).max(2)
                 found[name].append(float((difference > CHANGED).mean()))
     return {name: float(np.mean(shares)) for name, shares in found.items()}
+
+
+def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
+    """The area of the attributes that change, weighted by how much they do; a share of the image.
+
+    None where attributes change by less than `FLOOR` in all.
+    """
+    total = sum(changes.values())
+    return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None

@@ -1,41 +1,40 @@
 """Whether the latent space is curved: how long different curves between the same ends are, and how much they turn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
 from latentedit.geometry.transport import DAMPING
-from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.experiments.experiment import UNSUPERVISED, Row, experiment
-from latentedit_bench.experiments.pictures import QUICK, TWIN, Pictures
-from latentedit_bench.experiments.plots import Dots
+from latentedit_bench.experiments.declare import UNSUPERVISED, Dots, Less, Number, Pictures, Rows, Study, experiment
+from latentedit_bench.experiments.pictures import TWIN
 from latentedit_bench.experiments.shooting import TangentBasis, shoot
-from latentedit_bench.experiments.study import Study, TangentSpaces
+from latentedit_bench.experiments.study import TangentSpaces
 
 _SLERP = Number(
-    says="semantic length (rad) of lerp less that of slerp, between two images with noises of their own",
+    says="semantic length between two noisy images",
     of="semantic",
+    unit="rad",
     where={"ends": "pair"},
     less=(TWIN, Less("method", "lerp", "slerp")),
 )
-_LEAST = {"of": "feature", "network": "trained", "less": (Less("method", "slerp", "geodesic"),)}
+_LEAST = {"of": "feature", "unit": "% of lerp", "network": "trained", "less": (Less("method", "slerp", "geodesic"),)}
 _SHOT = {"ends": "shot", "network": "trained", "less": (Less("method", "slerp", "shooting"),)}
 
 
 @experiment(
     "geometry-curvedness",
     paper=UNSUPERVISED,
-    says="semantic paths: lerp is longer than slerp, and slerp longer than geodesic shooting",
+    says="in semantic length, lerp is longer than slerp, and slerp is longer than geodesic shooting",
     on=Pictures(levels=(0.95,)),
     decides=_SLERP,
     tells=(
-        _SLERP.at("length in features of slerp less the energy geodesic, share of that of lerp", **_LEAST),
-        _SLERP.at("semantic length of slerp less shooting, to the end of a shot", **_SHOT),
+        _SLERP.at("length in feature space between two noisy images", **_LEAST),
+        _SLERP.at("semantic length to the end of a shot", **_SHOT),
     ),
     plots=(Dots(x="semantic", y="method", by="network", label="semantic length, rad", where={"ends": "pair"}),),
-    quick={**QUICK, "pictures": 4, "levels": (0.95,), "segments": 3},
+    quick={"pictures": 2, "levels": (0.95,), "segments": 2},
     minutes=28,
 )
 @torch.no_grad()
@@ -48,12 +47,12 @@ def curvedness(
     tangents: int = 2,
     step: float = 0.05,
     descents: int = 20,
-) -> Iterator[Row]:
-    """The semantic length is the sum of the Grassmann distances of successive tangent spaces of the feature.
+) -> Rows:
+    """The semantic length is the sum of the Grassmann distances between successive feature tangent spaces.
 
-    Pairs share no image; each end has a noise of its own, ``(1 - s) x + s e``, so that ends near noise stand at nearly
-    a right angle, as the paper's do. A shot follows the first direction of a tangent space on the shell of latents. The
-    energy geodesic is searched for from the better of lerp and slerp, and so is shorter nearly by construction.
+    Pairs share no image. Each end has noise of its own, ``(1 - s) x + s e``, so that ends near pure noise are nearly
+    orthogonal, as the paper's are. A shot follows the first direction of a tangent space on the shell of latents. The
+    search for the energy geodesic starts from the better of lerp and slerp, so it is shorter almost by construction.
     """
     if picture % 2 or picture + 1 == len(study):
         return

@@ -1,6 +1,7 @@
-"""What decides a claim: one number above 0, and whether its 95 % interval over images and seeds agrees."""
+"""What decides a claim: one number, what is required of it, and its 95 % interval over images and seeds."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -22,24 +23,33 @@ class Claim:
     """A number that was found, and what it says."""
 
     model: str  # where it was measured
-    measure: str  # what the number is, with its unit; the claim holds where it is above 0
+    measure: str  # what the number is
     estimate: float  # of that number
     low: float  # its 95 % interval; nan where there are too few images
     high: float
     images: int  # behind it
     verdict: Verdict  # by the interval
+    bar: float = 0.0  # required: the claim holds where the number is above it
+    unit: str = ""  # such as "rad"; shares whose unit begins with "%" are shown in percent
+
+    @property
+    def scale(self) -> int:
+        """From the number to its unit."""
+        return 100 if self.unit.startswith("%") else 1
 
     @property
     def text(self) -> str:
-        """Such as "0.42 [0.31, 0.55]"."""
+        """Such as "0.42 rad [0.31, 0.55]" or "39 % of edits [27, 50], 90 % required"."""
         if math.isnan(self.estimate):
             return "not measured"
-        ends = "" if math.isnan(self.low + self.high) else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.estimate:.3g}{ends}"
+        number, low, high, bar = (self.scale * one for one in (self.estimate, self.low, self.high, self.bar))
+        ends = "" if math.isnan(low + high) else f" [{low:.3g}, {high:.3g}]"
+        required = f", {bar:g} {self.unit.split(' ')[0]}".rstrip() + " required" if bar else ""
+        return f"{number:.3g} {self.unit}".rstrip() + ends + required
 
     @staticmethod
-    def of(model: str, measure: str, found: Estimate) -> "Claim":
-        """Judged by an estimate that is above 0 where the claim is true."""
+    def of(model: str, measure: str, found: Estimate, *, bar: float = 0.0, unit: str = "") -> "Claim":
+        """Judged by an estimate that is above the bar where the claim is true."""
         return Claim(
             model=model,
             measure=measure,
@@ -47,7 +57,9 @@ class Claim:
             low=found.low,
             high=found.high,
             images=found.pictures,
-            verdict=decide(found),
+            verdict=decide(found, bar),
+            bar=bar,
+            unit=unit,
         )
 
 
@@ -76,31 +88,42 @@ class Less:
         """The other values."""
         return self.than if isinstance(self.than, tuple) else (self.than,)
 
+    def __str__(self) -> str:
+        than = f"the better of {' and '.join(self.than)}" if isinstance(self.than, tuple) else self.than
+        return f"{self.of} minus {than}"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
     """A mean over images of what a column says of each."""
 
-    says: str  # what the number is, with its unit
+    says: str  # what the number is; its differences are named by themselves
     of: str | Each  # the column, averaged over the rows that share their keys, or what makes a number of these
     # column to the value that rows must have, or several; a level may be the "highest" or the "lowest"
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     less: tuple[Less, ...] = ()  # differences, the first one taken last
     over: Literal["mean", "rise", "fall"] = "mean"  # over levels; from the highest to the lowest
-    bar: float = 0.0  # subtracted, for shares and thresholds
-    sign: int = 1  # -1 where less is better
+    unit: str = ""  # see `Claim`
+    bar: float = 0.0  # likewise
     within: str = "model"  # the column whose values are looked at one by one; empty for all rows together
     undecided: str = ""  # why no interval over images can decide; empty where it can
 
-    def at(self, says: str, **where: Any) -> "Number":
+    @property
+    def measure(self) -> str:
+        """Such as "the distance, trained minus untrained"."""
+        return ", ".join([self.says, *map(str, reversed(self.less))])
+
+    def at(self, says: str = "", **where: Any) -> "Number":
         """The same of other rows, or by another measure."""
-        given = {name: where.pop(name) for name in ("of", "less", "sign", "over", "bar") if name in where}
-        return dataclasses.replace(self, says=says, where={**self.where, **where}, **given)
+        given = {name: where.pop(name) for name in ("of", "less", "over", "bar", "unit") if name in where}
+        return dataclasses.replace(self, says=says or self.says, where={**self.where, **where}, **given)
 
     def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
         """One a model; see `Statistic`."""
         parts = rows.groupby(self.within, sort=False) if self.within else [(" and ".join(rows["model"].unique()), rows)]
-        found = [Claim.of(str(model), self.says, self.estimate(part, keys, images)) for model, part in parts]
+        estimates = {str(model): self.estimate(part, keys, images) for model, part in parts}
+        about = functools.partial(Claim.of, measure=self.measure, bar=self.bar, unit=self.unit)
+        found = [about(model, found=one) for model, one in estimates.items()]
         return [dataclasses.replace(one, verdict=UNDECIDED) for one in found] if self.undecided else found
 
     def estimate(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> Estimate:
@@ -110,7 +133,7 @@ class Number:
             wide = values.unstack("level").sort_index(axis=1).dropna(axis=1, how="all")
             ends = wide.iloc[:, 0] - wide.iloc[:, -1] if wide.shape[1] > 1 else pd.Series(math.nan, wide.index)
             values = ends if self.over == "rise" else -ends
-        known = self.sign * values.dropna().astype(float) - self.bar
+        known = values.dropna().astype(float)
         return estimate(known.tolist(), _members(known, images))
 
     def sides(self) -> "list[Number]":
@@ -119,7 +142,7 @@ class Number:
             return []
         last, rest = self.less[0], self.less[1:]
         return [
-            dataclasses.replace(self, says=f"{self.says}: {value}", where={**self.where, last.by: value}, less=rest)
+            dataclasses.replace(self, says=f"{self.says}, {value}", where={**self.where, last.by: value}, less=rest)
             for value in (last.of, *last.others)
         ]
 
@@ -146,7 +169,6 @@ class Number:
 class Between:
     """A number in one model less the same in another; their images are drawn independently."""
 
-    says: str  # what the number is, with its unit
     number: Number  # of each model
     more: str
     less: str
@@ -155,7 +177,8 @@ class Between:
         """One for both models; see `Statistic`."""
         sets = [self.number.values(rows[rows["model"] == one], keys).dropna() for one in (self.more, self.less)]
         more, less = ((values.tolist(), _members(values, images)) for values in sets)
-        return [Claim.of(f"{self.less} vs {self.more}", self.says, apart(more, less))]
+        measure = f"{self.number.measure}, {self.more} minus {self.less}"
+        return [Claim.of(f"{self.less} vs {self.more}", measure, apart(more, less), unit=self.number.unit)]
 
     def sides(self) -> list[Number]:
         """None: a model alone says nothing."""

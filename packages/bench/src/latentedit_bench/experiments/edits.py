@@ -1,23 +1,20 @@
 """What edits change at which level: coarse attributes or fine ones, low frequencies or high ones."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 
-from latentedit_bench.domains.base import attribute_areas
-from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.experiments.experiment import RIEMANNIAN, Row, experiment
-from latentedit_bench.experiments.frequency import centroid
-from latentedit_bench.experiments.pictures import QUICK, Pictures, captioned
-from latentedit_bench.experiments.plots import Lines
-from latentedit_bench.experiments.signed_edits import coarseness, random_units, signed_edits
-from latentedit_bench.experiments.study import Study
+from latentedit_bench.domains.base import attribute_areas, coarseness
+from latentedit_bench.experiments.declare import RIEMANNIAN, Less, Lines, Number, Pictures, Rows, Study, experiment
+from latentedit_bench.experiments.pictures import captioned
+from latentedit_bench.experiments.signed_edits import random_units, signed_edits
+from latentedit_bench.metrics.spatial_frequency import centroid
 from latentedit_bench.metrics.statistics import FEWEST, Table
 
 _COARSE = Number(
-    says="area of the attributes that change, at the highest level less at the lowest one at which changes are read, "
-    "share of the image; first direction of the basis less a random one of equal effect",
+    says="area of the attributes that change, at the highest noise level minus at the lowest one at which changes are "
+    "read",
+    unit="% of the image",
     of="coarseness",
     over="fall",
     less=(Less("kind", "basis", "random"),),
@@ -39,15 +36,15 @@ def _where_read(rows: Table) -> Table:
 @experiment(
     "geometry-edits",
     paper=RIEMANNIAN,
-    says="edits at early levels change coarse attributes, at late levels fine ones",
+    says="edits at high noise levels change coarse attributes, edits at low noise levels fine ones",
     on=Pictures(pictures=16, twins=False),
     decides=_COARSE,
     tells=(
         _COARSE.at(
-            "mean frequency of the change of pixels at the lowest level less at the highest, share of Nyquist; first "
-            "direction less a random one",
+            "mean frequency of the change at the lowest level minus at the highest",
             of="centroid",
             over="rise",
+            unit="of Nyquist",
         ),
     ),
     plots=(
@@ -55,16 +52,16 @@ def _where_read(rows: Table) -> Table:
         Lines(y="centroid", by="kind", label="mean frequency of the change / Nyquist"),
     ),
     prepare=_where_read,
-    quick={**QUICK, "pictures": 3, "levels": (0.6, 0.3)},
+    quick={"levels": (0.95, 0.7)},
     minutes=11,
 )
-def edits(study: Study, level: float, picture: int) -> Iterator[Row]:
-    """Each direction goes as far to both sides as it takes for one change of the clean latent, so that levels compare.
+def edits(study: Study, level: float, picture: int) -> Rows:
+    """Each direction is followed both ways until the clean latent has changed by a fixed amount, so levels compare.
 
-    Coarseness is ``sum_a change_a area_a / sum_a change_a``: total variations of what is read, weighted by the share of
-    an image that an attribute covers. What the levels do to any direction is no finding about the basis, so random
-    directions of equal effect are the control. Near the image no length that is tried has the whole effect that is
-    asked for; at the lowest levels edits do not compare.
+    Coarseness is ``sum_a change_a area_a / sum_a change_a``: the total variations of the attributes read, weighted by
+    the share of the image that each attribute covers. A trend that any direction shows says nothing about the basis, so
+    random directions of equal effect are the control. Near the image no length tried reaches the full effect, so edits
+    at the lowest levels are not comparable.
     """
     basis = study.walkable(study.basis(picture, level))
     control = random_units(basis, 1, seed=study.seed, first=picture)

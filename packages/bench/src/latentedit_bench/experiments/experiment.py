@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -24,7 +24,7 @@ from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import weights_fingerprint
 from latentedit_bench.experiments.decisions import Claim, Statistic
-from latentedit_bench.experiments.plots import Forest, Plot
+from latentedit_bench.experiments.plots import Plot
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
 from latentedit_keep.files import plain
@@ -38,6 +38,7 @@ MODELS = ("portraits", "portraits-unet")  # the bundled models of portraits: a t
 SEED = 20  # of every random number: one that no run before these plans has used
 Unit = tuple[str | int | float, ...]  # one unit of work: plain values, the same in every run of the same plan
 Row = dict[str, Any]  # one measured row of a table; None stands for what could not be measured
+Rows = Iterator[Row]
 _FEWEST = 4  # units for which it is worth loading the models once more, in another process
 
 
@@ -64,6 +65,7 @@ class Source(abc.ABC):
 
     keys: ClassVar[tuple[str, ...]]  # columns by which rows are paired, unless the experiment names others
     images: ClassVar[tuple[str, ...]]  # columns that name the images of a row
+    quick: ClassVar[Mapping[str, Any]] = {}  # fields of the smaller plan, unless the experiment names others
 
     models: tuple[str, ...] = MODELS
     seed: int = SEED
@@ -98,7 +100,7 @@ class Experiment:
     look: Callable[..., Iterable[Any]]  # measures a unit; see the source's `measure`
     decides: Statistic  # the number that decides, of each model
     tells: tuple[Statistic, ...] = ()  # numbers that are reported beside it
-    plots: tuple[Plot, ...] = (Forest(),)  # drawn in a row
+    plots: tuple[Plot, ...] = ()  # drawn in a row, before that of the number that decides
     keys: tuple[str, ...] = ()  # see `Source`
     images: tuple[str, ...] = ()
     prepare: Callable[[Table], Table] = lambda rows: rows  # adds or selects columns before numbers are taken
@@ -151,11 +153,12 @@ class Experiment:
 
 def experiment(name: str, *, on: Source, **about: Any) -> Callable[[Callable[..., Iterable[Any]]], Experiment]:
     """Make an experiment of a function that measures; see `Experiment` for what else is named."""
+    quick = {**on.quick, **about.pop("quick", {})}
 
     def made(look: Callable[..., Iterable[Any]]) -> Experiment:
         given = inspect.signature(look).parameters.values()
         settings = {one.name: one.default for one in given if one.default is not inspect.Parameter.empty}
-        return Experiment(name=name, on=on, look=look, settings=settings, **about)
+        return Experiment(name=name, on=on, look=look, settings=settings, quick=quick, **about)
 
     return made
 
@@ -164,7 +167,7 @@ def make_experiment(name: str) -> Experiment:
     """The installed experiment of that name, with its full plan."""
     made = EXPERIMENTS.load(name)
     if not isinstance(made, Experiment):
-        raise RegistryError(f"what is registered as the experiment {name!r} is a {type(made).__name__}, which is none")
+        raise RegistryError(f"the entry point {name!r} is a {type(made).__name__}. Register an experiment")
     return made
 
 

@@ -1,15 +1,13 @@
 """What does the Hessian preserve? The same search with it and without it at equal cost; and beside SDS and DDS."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from latentedit.core.settings import to_plain
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
-from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, loaded, recommended
-from latentedit_bench.experiments.plots import Dots, Forest
+from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Dots, Edits, Lab, Less, Number, Tables, experiment
+from latentedit_bench.experiments.items import loaded, recommended
 from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import Method
@@ -21,8 +19,9 @@ MEMBER: Mapping[str, Any] = {"gamma": -0.5, "one_sided": True, "gamma_levels": (
 """Of the Hessian family: what it changes in the search. It was chosen on calibration items."""
 
 _OUTSIDE = Number(
-    says="energy of the change outside the wanted area, share of the wanted change: without the Hessian less with it",
+    says="energy of the change outside the wanted area",
     of="change outside",
+    unit="% of the wanted change",
     less=(Less("method", WITHOUT, WITH),),
 )
 
@@ -41,26 +40,25 @@ def outside(rows: Table) -> Table:
 @experiment(
     "hessian-preservation",
     paper=EIM_PAPER,
-    says="the Hessian in score distillation preserves the rest of the picture",
+    says="the Hessian in score distillation preserves the rest of the image",
     on=Edits(items=240, captions=(PARTIAL,)),
     prepare=outside,
     decides=_OUTSIDE,
     tells=(
-        _OUTSIDE.at("the same at equal effect", of="at equal effect"),
-        _OUTSIDE.at("error, at most 1, without the Hessian less with it", of="error"),
-        _OUTSIDE.at("change outside of SDS less that of our whole search", less=(Less("method", "sds", WITH),)),
-        _OUTSIDE.at("change outside of DDS less that of our whole search", less=(Less("method", "dds", WITH),)),
+        _OUTSIDE.at("energy of the change outside the wanted area, at equal effect", of="at equal effect"),
+        _OUTSIDE.at("error, at most 1", of="error", unit=""),
+        _OUTSIDE.at(less=(Less("method", "sds", WITH),)),
+        _OUTSIDE.at(less=(Less("method", "dds", WITH),)),
     ),
-    plots=(Dots(x="change outside", y="method", by="captions", label="change outside"), Forest()),
-    quick={"items": 8, "others": 6},
+    plots=(Dots(x="change outside", y="method", by="captions", label="change outside"),),
     minutes=40,
 )
-def hessian_preservation(lab: Lab) -> Iterator[Table]:
-    """The control is the same search without its Hessian, the evaluations of its products spent on more steps.
+def hessian_preservation(lab: Lab) -> Tables:
+    """The control is the same search without the Hessian, with the evaluations that it saves spent on more steps.
 
-    Our searches are our derivation, not the paper's formula, which we do not have. SDS and DDS have the settings that
-    were best for the first model on the calibration split. Nothing is kept local in pixels, all at strength 1. What an
-    edit makes of the image outside grows with its effect; so it also stands at equal effect.
+    Our searches are our own derivation, not the paper's formula, which we do not have. SDS and DDS have the settings
+    that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
+    The change outside grows with the effect of an edit, so it is reported at equal effect as well.
     """
     editor = recommended(lab.model)
     plain = dataclasses.replace(editor.search, filter="gamma", gamma=0.0)  # no product with the Jacobian is taken

@@ -34,6 +34,8 @@ from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 PARTIAL, FULL = "partial", "full"
 CAPTIONS = (PARTIAL, FULL)  # what captions say, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage")
+Latents = Iterator[tuple[dict[str, Any], Tensor]]  # what tells a latent apart, and the latent
+Tables = Iterator[Table]
 _SIZE = 16  # items that are encoded together
 _FEWEST = 4  # items for which it is worth loading the model once more
 
@@ -44,6 +46,7 @@ class Items(Source):
 
     keys: ClassVar[tuple[str, ...]] = ("group", "item")
     images: ClassVar[tuple[str, ...]] = ("group",)
+    quick: ClassVar[Mapping[str, Any]] = {"items": 8, "others": 6}
 
     items: int = 192  # of the test split, of the first model
     others: int = 64  # of every other model

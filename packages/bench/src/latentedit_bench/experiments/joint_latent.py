@@ -1,10 +1,6 @@
 """Does editing take both parts of the joint latent? The text's part, the image's and both, with one direction."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
-
-from torch import Tensor
 
 from latentedit.core.levels import uniform_grid
 from latentedit.directions.direction import clean_share
@@ -12,49 +8,53 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.latents.inversion import invert, replay
 from latentedit_bench.data.prepared import Prepared
-from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
-from latentedit_bench.experiments.items import FULL, PARTIAL, Items, recommended
-from latentedit_bench.experiments.plots import Forest, Lines
+from latentedit_bench.experiments.declare import (
+    EIM_PAPER,
+    FULL,
+    PARTIAL,
+    Items,
+    Latents,
+    Less,
+    Lines,
+    Number,
+    experiment,
+)
+from latentedit_bench.experiments.items import recommended
 
 LOOK = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)  # a coarse direction: one level, four noises
 
+_SHOWN = {"captions": FULL, "search": ("annealed", "")}
 _GAIN = Number(
-    says="SDE of the joint arm less that of the better single arm, annealed direction, level 0.5, full captions",
+    says="SDE (annealed direction, level 0.5, full captions)",
     of="disentanglement",
-    where={"captions": FULL, "level": 0.5, "search": ("annealed", "")},
+    where={**_SHOWN, "level": 0.5},
     less=(Less("arm", "joint", ("text", "image")),),
 )
-_SHOWN = {"captions": FULL, "search": ("annealed", "")}
-_DIRECT = {"level": (0.5, 0.0), "less": (Less("arm", "direct", "joint"),)}
 
 
 @experiment(
     "joint-latent",
     paper=EIM_PAPER,
-    says="editing takes the joint latent: neither the image's part nor the text's alone is enough",
+    says="editing needs the joint latent: neither the image part nor the text part is enough alone",
     on=Items(),
     decides=_GAIN,
     tells=(
-        _GAIN.at("the same, partial captions", captions=PARTIAL),
-        _GAIN.at("the same, direction from one level", search=("one look", "")),
-        _GAIN.at("SDE of x + d, which needs no way through the model, less that of the joint arm", **_DIRECT),
+        _GAIN.at("SDE (annealed direction, level 0.5, partial captions)", captions=PARTIAL),
+        _GAIN.at("SDE (direction from one level, level 0.5, full captions)", search=("one look", "")),
+        _GAIN.at(level=(0.5, 0.0), less=(Less("arm", "direct", "joint"),)),
     ),
-    plots=(
-        Lines(y="disentanglement", by="arm", label="SDE", where={"captions": FULL, "search": ("annealed", "")}),
-        Forest(),
-    ),
-    quick={"items": 8, "others": 6, "levels": (0.5, 0.8), "steps": 8},
+    plots=(Lines(y="disentanglement", by="arm", label="SDE", where=_SHOWN),),
+    quick={"levels": (0.5, 0.8), "steps": 8},
     minutes=112,
 )
 def joint_latent(
     batch: Prepared, *, seed: int, levels: tuple[float, ...] = (0.3, 0.5, 0.65, 0.8, 0.95), steps: int = 12
-) -> Iterator[tuple[dict[str, Any], Tensor]]:
-    """The paper's arms are not public; these are derived from its words.
+) -> Latents:
+    """The paper's arms are not public; these are derived from its text.
 
     With ``Z_s`` the inversion at level s, d a displacement of the clean latent and R the way back under a text, the
     text arm is ``R(Z_s, c1)``, the image arm ``R(Z_s + (1-s) d, c0)`` and the joint arm ``R(Z_s + (1-s) d, c1)``. The
-    better single arm is chosen image by image, which favours it.
+    better single arm is chosen for each image, which favours it. The direct arm, ``x + d``, does without the way back.
     """
     latent = batch.latent
     searches = {"annealed": recommended(latent.backbone).search, "one look": LOOK}

@@ -1,6 +1,6 @@
 """Is the degree of an edit gradual where its text moves linearly? And is its effect a straight line, which is more?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,12 +11,10 @@ from latentedit.editors import SDEdit
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
-from latentedit_bench.experiments.decisions import Number, gradual, straight
-from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
-from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, recommended
+from latentedit_bench.experiments.decisions import gradual, straight
+from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Number, Tables, experiment
+from latentedit_bench.experiments.items import recommended
 from latentedit_bench.experiments.joint_latent import LOOK
-from latentedit_bench.experiments.plots import Forest, Lines
-from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import Method
 
 TEXT, SDEDIT = "text arm", "SDEdit at rising levels"
@@ -41,8 +39,9 @@ class Scaled(EIM):
 
 
 _SHARE = Number(
-    says="share of edits whose effect rises gradually with the strength, text arm, less 0.9",
+    says="edits whose effect rises gradually with the strength (text arm, partial captions)",
     of=gradual,
+    unit="% of edits",
     where={"captions": PARTIAL, "method": TEXT},
     bar=0.9,
 )
@@ -51,26 +50,26 @@ _SHARE = Number(
 @experiment(
     "linear-strength",
     paper=EIM_PAPER,
-    says="the text moves linearly with the degree of the edit, and the picture follows gradually",
+    says="the text moves linearly with the strength of the edit, and the image follows gradually",
     on=Edits(items=64, others=32, kinds=("single",)),
     decides=_SHARE,
     tells=(
         _SHARE.at("the same, full captions", captions="full"),
         *(_SHARE.at(f"the same, {method}", method=method) for method in (SDEDIT, "joint arm", "image arm")),
-        _SHARE.at("straightness of the effect, text arm, less 0.9; stricter than the paper", of=straight),
+        _SHARE.at("straightness of the effect, which is stricter than the paper (text arm)", of=straight, unit=""),
     ),
-    plots=(Lines(y="effect", x="strength", by="method", label="effect", where={"captions": PARTIAL}), Forest()),
-    quick={"items": 8, "others": 6, "strengths": (0.25, 0.5, 0.75, 1.0)},
+    plots=(Lines(y="effect", x="strength", by="method", label="effect", where={"captions": PARTIAL}),),
+    quick={"strengths": (0.25, 0.5, 0.75, 1.0)},
     minutes=39,
 )
 def linear_strength(
     lab: Lab, *, strengths: tuple[float, ...] = tuple(k / 8 for k in range(1, 9)), level: float = 0.95, steps: int = 10
-) -> Iterator[Table]:
-    """That the text moves linearly is no finding: it is c0 + strength (c1 - c0). Measured is whether the image follows.
+) -> Tables:
+    """The text moves linearly by construction, c0 + strength (c1 - c0). Measured is whether the image follows.
 
-    An effect is gradual where it never falls by more than 0.005 and no step makes more than 0.4 of the whole. It is the
-    projection of the image's change on the right answer's; items on which the text arm has no effect are left out.
-    SDEdit at levels that rise in equal steps is the control: a dial that has no direction, which must fail.
+    An effect is gradual if it never falls by more than 0.005 and no step makes up more than 0.4 of the whole. It is the
+    projection of the image's change onto that of the right answer; items on which the text arm has no effect are left
+    out. SDEdit at evenly rising noise levels is the control: a dial without a direction, which must fail.
     """
     editors = {
         TEXT: Scaled(arm="text", level=level, steps=steps),

@@ -1,25 +1,23 @@
 """Is the latent of a diffusion transformer more disentangled than that of a U-Net?"""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
-from latentedit_bench.experiments.items import PARTIAL, Edits, Lab, asking
-from latentedit_bench.experiments.plots import Dots, Forest
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Dots, Edits, Lab, Less, Number, Tables, experiment
+from latentedit_bench.experiments.experiment import MODELS
+from latentedit_bench.experiments.items import asking
 from latentedit_bench.ranking.evaluate import Method
 
 _SEARCH: Mapping[str, Any] = {"levels": (0.99, 0.0), "step_size": None, "noises": 2, "antithetic": True}
 """The flow's own steps, without the locality whose thresholds were tuned on one of the models."""
 
 _SDE = Number(
-    says="SDE of the transformer less that of the U-Net, text arm, partial captions",
+    says="SDE (text arm, partial captions)",
     of="disentanglement",
     where={"captions": PARTIAL, "method": "text"},
-    less=(Less("model", "portraits", "portraits-unet"),),
+    less=(Less("model", *MODELS),),
     within="",
 )
 
@@ -31,13 +29,13 @@ _SDE = Number(
     on=Edits(items=144, others=144),
     decides=dataclasses.replace(_SDE, undecided="one training of a kind"),
     tells=(
-        _SDE.at("SDE, image arm, partial captions", method="image"),
-        _SDE.at("SDE, text arm, full captions", captions="full"),
-        _SDE.at("decomposability, text arm, partial captions", of="decomposability"),
-        _SDE.at("other attributes that change, text arm, U-Net less transformer", of="others_changed", sign=-1),
+        _SDE.at("SDE (image arm, partial captions)", method="image"),
+        _SDE.at("SDE (text arm, full captions)", captions="full"),
+        _SDE.at("decomposability (text arm, partial captions)", of="decomposability"),
+        _SDE.at("other attributes that change (text arm)", of="others_changed", less=(Less("model", *MODELS[::-1]),)),
     ),
-    plots=(Dots(x="disentanglement", y="asked", by="method", label="SDE", where={"captions": PARTIAL}), Forest()),
-    quick={"items": 12, "others": 12, "calibration": 4, "levels": (0.85, 0.97), "shifts": (1.7, 2.5)},
+    plots=(Dots(x="disentanglement", y="asked", by="method", label="SDE", where={"captions": PARTIAL}),),
+    quick={"calibration": 4, "levels": (0.85, 0.97), "shifts": (1.7, 2.5)},
     minutes=45,
 )
 def network_kinds(
@@ -46,12 +44,12 @@ def network_kinds(
     calibration: int = 24,
     levels: tuple[float, ...] = (0.75, 0.85, 0.92, 0.97),
     shifts: tuple[float, ...] = (1.0, 1.7, 2.5, 3.5),
-) -> Iterator[Table]:
-    """The interval is over images of these two networks: another training of the same network may differ as much.
+) -> Tables:
+    """The interval covers images of these two networks; another training of the same network may differ as much.
 
-    Therefore nothing is decided. Training data, VAE, vocabulary, reader, resolution, items, evaluations and the grid of
-    settings are matched; what predicts (velocity or noise), the schedule, text encoders and adherence to text are not.
-    Each model has the setting of each arm that was best for it on the calibration split.
+    So nothing is decided. Training data, VAE, vocabulary, reader, resolution, items, evaluations and the grid of
+    settings are matched; the prediction target (velocity or noise), the schedule, the text encoders and prompt
+    adherence are not. Each model uses, for each arm, the setting that was best for it on the calibration split.
     """
     text = {f"text at {level:g}": {"arm": "text", "level": level} for level in levels}
     image = {f"image, shift {one:g}": {"arm": "image", "search": {**_SEARCH, "shift": one}} for one in shifts}

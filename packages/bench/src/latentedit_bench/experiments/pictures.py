@@ -16,7 +16,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
-from latentedit.models.registry import backbone_of, load, locate
+from latentedit.models.registry import load, locate
+from latentedit.models.weights import fingerprint
 from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.experiments.decisions import Less
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
@@ -24,8 +25,6 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table
 
 TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
-QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
-"""What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
 
 BASES = "bases"  # folder, beside those of the experiments, for the local bases that they share; it may be deleted
 
@@ -40,6 +39,12 @@ class Pictures(Source):
 
     keys: ClassVar[tuple[str, ...]] = ("picture", "level")
     images: ClassVar[tuple[str, ...]] = ("picture",)
+    quick: ClassVar[Mapping[str, Any]] = {
+        "models": ("portraits-unet",),
+        "pictures": 6,
+        "levels": (0.95, 0.5),
+        "rank": 4,
+    }
 
     pictures: int = 24  # how many, of each model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
@@ -93,7 +98,7 @@ def captioned(study: Study) -> str:
     """The domain that reads and renders what the model draws."""
     name = study.backbone.defaults.get("captioner")
     if name is None:
-        raise ConfigError(f"nobody reads the pictures of {study.backbone.name}. Name a model with a captioner")
+        raise ConfigError(f"no captioner reads the images of {study.backbone.name}. Choose a model with a captioner")
     return str(name)
 
 
@@ -124,10 +129,10 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     with quiet_libraries(), seeded(seed):
         setattr(pipeline, part, type(trained).from_config(trained.config))
     place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    return backbone_of(
+    return folder.adapter(
         pipeline,
         name=f"{name}, untrained",
-        fingerprint=f"{folder.fingerprint}, untrained {seed}",
+        fingerprint=f"{fingerprint(folder.weights)}, untrained {seed}",
         settings=folder.settings,
         device=on,
     )

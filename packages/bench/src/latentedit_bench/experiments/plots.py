@@ -72,7 +72,7 @@ class Lines:
             axis.plot(chance, color=GREY, linestyle="--", linewidth=1.2, label="random")
         if self.x == "level":
             axis.set_xlim(1, 0)
-        axis.set_xlabel("level s  (1 noise, 0 image)" if self.x == "level" else self.x)
+        axis.set_xlabel("noise level s (1 noise, 0 image)" if self.x == "level" else self.x)
         axis.set_ylabel(self.label, fontsize=8)
         axis.legend(fontsize=7)
 
@@ -106,20 +106,22 @@ class Dots:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
-    """The number that decides, of each model with its interval, and the line at 0."""
+    """The number that decides, of each model with its interval, and what is required of it as a grey bar."""
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One for all models."""
-        yield "the claim is true above 0", lambda axis: self._draw(axis, shown.claims)
+        yield "the number that decides", lambda axis: self._draw(axis, shown.claims)
 
     def _draw(self, axis: Axes, claims: Sequence[Claim]) -> None:
         for row, claim in enumerate(claims):
-            colour = COLOURS[0] if claim.low > 0 else COLOURS[1] if claim.high < 0 else GREY
-            ends = [[max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]]
-            axis.errorbar(claim.estimate, row, xerr=ends, fmt="o", markersize=4, color=colour)
-        axis.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
-        _name_rows(axis, [f"{claim.model}: {claim.measure}" for claim in claims])
-        axis.set_xlabel("95 % interval", fontsize=8)
+            colour = COLOURS[0] if claim.low > claim.bar else COLOURS[1] if claim.high < claim.bar else GREY
+            ends = [max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]
+            xerr = claim.scale * np.array(ends)
+            axis.errorbar(claim.scale * claim.estimate, row, xerr=xerr, fmt="o", markersize=4, color=colour)
+            axis.plot(claim.scale * claim.bar, row, marker="|", markersize=18, markeredgewidth=2, color=GREY)
+        _name_rows(axis, [claim.model for claim in claims])
+        about = dict.fromkeys(f"{claim.measure}, {claim.unit}".removesuffix(", ") for claim in claims)
+        axis.set_xlabel(textwrap.fill(f"{'; '.join(about)}; 95 % interval; grey: required", 66), fontsize=8)
 
 
 def draw(plots: Sequence[Plot], shown: Shown) -> Figure:

@@ -21,7 +21,7 @@ from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.decisions import Claim
 from latentedit_bench.experiments.experiment import Context, Experiment
-from latentedit_bench.experiments.plots import Shown, draw, save_figure
+from latentedit_bench.experiments.plots import Forest, Shown, draw, save_figure
 from latentedit_keep.files import make_folder, plain, write_text
 
 
@@ -43,6 +43,18 @@ class Record:
     seconds: float  # wall time, without that of runs that were stopped before
     peak_bytes: int  # highest resident memory of the process (CPU) or allocation (CUDA)
     latentedit: str = __version__  # version
+
+    @property
+    def sentence(self) -> str:
+        """The claim, as a sentence without its full stop."""
+        return self.says[:1].upper() + self.says[1:]
+
+    @property
+    def others(self) -> list[tuple[str, str]]:
+        """What is reported beside: each measure, with the numbers of all models."""
+        measures = dict.fromkeys(one.measure for one in self.tells)
+        found = {name: [f"{one.model} {one.text}" for one in self.tells if one.measure == name] for name in measures}
+        return [(name, "; ".join(texts)) for name, texts in found.items()]
 
     def verdict(self, claim: Claim) -> str:
         """Such as "holds", or "would not hold (quick run, 8 images)"."""
@@ -69,7 +81,7 @@ class Record:
             return Record(**claims, **stored)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileFormatError(
-                f"{place} is not as `latentedit reproduce` wrote it: {error}. Remove it, and run again"
+                f"{place} is not a record of `latentedit reproduce`: {error}. Remove it and run again"
             ) from None
 
 
@@ -112,12 +124,12 @@ def _stored(one: Experiment, folder: Path, *, quick: bool) -> Record | None:
         return None
     found = Record.read(place)
     if found.quick != quick or found.plan != plain(one.plan):
-        raise ConfigError(f"{folder} holds {one.name} by another plan. Name another folder with -o")
+        raise ConfigError(f"{folder} has results of {one.name} with another plan. Choose another folder with -o")
     changed = found.changed_weights(one)
     if changed:
         raise ConfigError(
-            f"{folder} holds {one.name} as it was found with other weights of {', '.join(changed)}. Name another "
-            "folder with -o"
+            f"{folder} has results of {one.name} with other weights of {', '.join(changed)}. Choose another folder "
+            "with -o"
         )
     return found
 
@@ -131,7 +143,7 @@ def _run(one: Experiment, folder: Path, at: Context, *, quick: bool) -> Record:
         rows = one.rows(at)
         decides, tells = one.conclude(rows)
         shown = Shown(rows=rows, claims=decides, images=one.images or one.on.images)
-        save_figure(draw(one.plots, shown), folder / f"{one.name}.webp")
+        save_figure(draw((*one.plots, Forest()), shown), folder / f"{one.name}.webp")
         found = {"decides": decides, "tells": tells, "weights": one.weights()}
     except LatentEditError as error:
         found = {"failure": str(error)}

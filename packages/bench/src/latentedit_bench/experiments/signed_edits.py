@@ -13,7 +13,6 @@ from latentedit.editing.discovery import probability_reader
 from latentedit.geometry.local_basis import LocalBasis, random_direction
 from latentedit.geometry.naming import FLOOR
 from latentedit.geometry.walks import EFFECT, LatentWalk, Walk, effect_of, step_lengths
-from latentedit_bench.domains.base import CHANGED
 
 SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
 
@@ -54,9 +53,9 @@ def signed_edits(
     """What directions do to a picture, each as long as it takes for the same effect."""
     latent, backbone = basis.latent, basis.latent.backbone
     if not latent.frames:
-        raise ConfigError("the basis is one of bare latents, without a picture. Encode a picture")
+        raise ConfigError("the basis belongs to bare latents, without an image. Encode an image")
     walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
-    lengths = step_lengths(walk, units, effect=effect).length
+    lengths = step_lengths(walk, units, effect=effect)
     z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")
     effects = effect_of(z, latent.z)
     decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
@@ -72,11 +71,6 @@ def signed_edits(
     return found
 
 
-def changed_share(change: Float[Tensor, "2 3 h w"]) -> float:
-    """The share of pixels that a change of pixels in [-1, 1] moves by more than `areas.CHANGED`, mean of both signs."""
-    return float((change.abs().amax(1) > CHANGED / 127.5).double().mean())
-
-
 def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) -> Float[Tensor, "k *latent"]:
     """Random directions of unit length at a picture's level: the control."""
     drawn = [
@@ -84,12 +78,3 @@ def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) ->
         for index in range(count)
     ]
     return torch.cat(drawn) * clean_share(basis.level)
-
-
-def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
-    """The area of the attributes that change, weighted by how much they do; a share of the image.
-
-    None where attributes change by less than `naming.FLOOR` in all.
-    """
-    total = sum(changes.values())
-    return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None

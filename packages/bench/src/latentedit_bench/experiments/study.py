@@ -19,7 +19,7 @@ from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from latentedit.models.placement import dtype_name
 from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside
@@ -69,11 +69,11 @@ class Study:
             raise ConfigError(f"the levels are {shown}. Give some in (0, 1]")
         where = backbone.default_site if site is None else site
         FeatureMap(backbone=backbone, site=where, level=found[0], condition=backbone.embed([""]))  # refuses others
-        latents = tuple(encode(backbone, picture, caption="") for picture in pictures)
+        latents = tuple(encode(backbone, picture, source_prompt="") for picture in pictures)
         sizes = {tuple(latent.z.shape[1:]) for latent in latents}
         if len(sizes) > 1:
             shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
-            raise ConfigError(f"the pictures are of several sizes, their latents of {shown}. Crop them to one shape")
+            raise ConfigError(f"the images have several sizes; their latents are {shown}. Crop the images to one shape")
         return Study(
             backbone=backbone,
             latents=latents,
@@ -204,6 +204,13 @@ class TangentSpaces:
         for point in points:
             found.append(self.basis_at(point, found[-1] if found else None))
         return found
+
+
+def jacobian(basis: LocalBasis) -> FeatureJacobian:
+    """That of the feature at the latent of a basis."""
+    latent, condition = basis.latent, basis.condition
+    feature = FeatureMap(backbone=latent.backbone, site=basis.site, level=basis.level, condition=condition)
+    return FeatureJacobian(feature, basis.trace.top)
 
 
 def _identity(latent: JointLatent) -> str:

@@ -1,4 +1,4 @@
-"""Distances between the subspaces of two local bases, at several ranks; and how many dimensions vectors take."""
+"""Distances between the subspaces of local bases, at several ranks; and what one shares with the mean of others."""
 
 import functools
 import itertools
@@ -6,15 +6,21 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError
+from latentedit.geometry.global_directions import agreement, mean_directions
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
+from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.pictures import TWIN
+from latentedit_bench.experiments.plots import Lines
 
-SPACES = {"h": "feature tangent spaces (u)", "x": "latent tangent spaces (v)"}
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
-DISTANCE = "geodesic distance / largest possible"  # what plots call the distance
+DISTANCE = Number(
+    says="distance between feature tangent spaces", of="distance", unit="% of the largest distance", less=(TWIN,)
+)
+DISTANCES = Lines(y="distance", label="geodesic distance / largest possible", null="null")
 
 
 def ranks_of(rank: int) -> tuple[int, ...]:
@@ -33,15 +39,13 @@ def gaps(bases: Sequence[LocalBasis]) -> dict[int, float]:
     return {r: logs[r - 1] - logs[r] if r < len(logs) else math.nan for r in ranks_of(len(logs))}
 
 
-def compared(
-    bases: Sequence[LocalBasis], space: str, *, seed: int
-) -> Iterator[tuple[int, int, dict[str, float | int]]]:
-    """All pairs of bases in one space: two indices, and what is found of that pair as columns of a row for each rank.
+def compared(bases: Sequence[LocalBasis], *, seed: int) -> Iterator[tuple[int, int, dict[str, float | int]]]:
+    """Of all pairs of feature tangent spaces, for each rank: two indices, and columns of a row.
 
     "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; "null" is the
     mean of random subspaces of the same dimensions, in the same unit; "gap" is that of `gaps` over all bases.
     """
-    sets = [basis.u if space == "h" else basis.v for basis in bases]
+    sets = [basis.u for basis in bases]
     for rank, gap in gaps(bases).items():
         largest = math.pi / 2 * math.sqrt(rank)
         null = _random(sets[0][0].numel(), rank, seed).mean / largest
@@ -55,16 +59,16 @@ def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
     return random_level(numbers, rank, seed=seed)
 
 
-def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
-    """The participation ratio ``(tr C)^2 / tr C^2`` of the covariance C of vectors.
+def captured(sets: Sequence[Tensor], picture: int) -> float | None:
+    """Of the others' global directions, the mean share that lies in one set; None where the others have no mean."""
+    others = [*sets[:picture], *sets[picture + 1 :]]
+    try:
+        return float(agreement(mean_directions(others, mean="chordal").u, [sets[picture]])[0].mean())
+    except ConfigError:  # spaces that are too far apart
+        return None
 
-    Both parts are unbiased: the averages of ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and
-    ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows (Himeno and Yamada 2014, J. Multivariate Anal. 130).
-    """
-    count, centred = len(rows), rows.double() - rows.double().mean(0)
-    gram = centred @ centred.T
-    trace, square = gram.trace() / (count - 1), gram.square().sum() / (count - 1) ** 2
-    fourth = count * gram.diagonal().square().sum() / (count - 1)
-    trace_squared = 2 * square + (count**2 - 3 * count + 1) * trace**2 - fourth
-    square_traced = (count - 1) * (count - 2) * square + trace**2 - fourth
-    return float(trace_squared / square_traced)
+
+def coordinates(sets: Sequence[Tensor]) -> list[Tensor]:
+    """The same sets in an orthonormal basis of the span of all of them, in which angles and means are the same ones."""
+    rows = torch.cat([one.detach().cpu().double().flatten(1) for one in sets])
+    return list(torch.linalg.qr(rows.T, mode="r")[1].T.split([len(one) for one in sets]))

@@ -7,10 +7,13 @@ from itertools import zip_longest
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
+from latentedit_bench.domains.base import Domain, Scene, differences, domain, full_caption, with_value
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.items import loaded
 
@@ -21,10 +24,11 @@ Pairs = tuple[list[Pair], list[Pair]]  # captions of the changes of one portrait
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Texts(Source):
-    """Captions of portraits of the test split. The function takes a model, the world and `caption_pairs`."""
+    """Captions of portraits of the test split. The function takes two sets of `text_differences`."""
 
     keys: ClassVar[tuple[str, ...]] = ("portrait",)
     images: ClassVar[tuple[str, ...]] = ("portrait",)
+    quick: ClassVar[Mapping[str, Any]] = {"portraits": 16}
 
     portraits: int = 96  # how many
 
@@ -39,8 +43,9 @@ class Texts(Source):
         world, model = domain("portraits"), loaded(str(unit[0]), at, torch.float32)
         drawn = enumerate(world.draw("test", self.portraits, self.seed))
         pairs = [caption_pairs(world, one, random.Random(f"text-directions/{self.seed}/{i}")) for i, one in drawn]
-        for row in look(model, world, pairs):
-            yield {"model": str(unit[0]), **row}
+        text, sets = text_differences(model, world, pairs)
+        for row in look(*sets):
+            yield {"model": str(unit[0]), "text": text, **row}
 
 
 def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> Pairs:
@@ -56,6 +61,23 @@ def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> P
     return ours, null
 
 
+def text_differences(
+    model: Backbone, world: Domain, pairs: Sequence[Pairs]
+) -> tuple[str, list[Float[Tensor, "n attributes width"]]]:
+    """The part of the text that decides, and its target less its source: of our changes, and of random ones."""
+    parts: list[tuple[str, Tensor]] = []
+    for which in (0, 1):
+        every = [pair for portrait in pairs for pair in portrait[which]]
+        change = model.embed([target for _, target in every]) - model.embed([source for source, _ in every])
+        ends = torch.tensor([2 + max(len(world.words(caption)) for caption in pair) for pair in every])
+        read = torch.arange(change.tokens.shape[1]) < ends[:, None]
+        summed = (change.tokens.double().cpu() * read[..., None]).sum(1)
+        pooled = change.pooled.double().cpu()
+        name, rows = ("pooled", pooled) if pooled.shape[1] else ("tokens summed over places", summed)
+        parts.append((name, rows.unflatten(0, (len(pairs), -1))))
+    return parts[0][0], [rows for _, rows in parts]
+
+
 def changed_words(world: Domain, source: str, target: str) -> int:
     """Places at which the words of two captions differ."""
     return sum(old != new for old, new in zip_longest(world.words(source), world.words(target)))
@@ -69,6 +91,24 @@ def _random_change(world: Domain, source: Scene, generator: random.Random) -> Sc
         if parts.get(name) not in change and name not in {parts.get(one) for one in change}:
             change[name] = generator.choice(able[name])
     return world.change(source, change)
+
+
+def graded(world: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) -> list[Scene]:
+    """A scene, and others that differ from it in exactly so many attributes.
+
+    Some attributes follow others, so draws that change more or less than asked are not taken. The first count is 0.
+    """
+    generator = random.Random(f"prompts/{seed}/{full_caption(world, own)}")
+    values, shown = world.values, world.attributes(own)
+    found = [own]
+    for count in counts[1:]:
+        while len(differences(world, found[-1], own)) != count:
+            chosen = generator.sample(list(values), count)
+            others = {name: [value for value in values[name] if value != shown[name]] for name in chosen}
+            drawn = world.change(own, {name: generator.choice(some) for name, some in others.items()})
+            if len(differences(world, drawn, own)) == count:
+                found.append(drawn)
+    return found
 
 
 def asking_another(data: Dataset, seed: int) -> Dataset:

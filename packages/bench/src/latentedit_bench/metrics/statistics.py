@@ -97,9 +97,9 @@ def with_numbers(table: Table) -> Table:
     return table.astype({name: float for name in table.columns if table[name].isna().all()})
 
 
-def decide(found: Estimate) -> Verdict:
-    """Whether a number is above 0, by its interval; undecided where there is none."""
-    return "holds" if found.low > 0 else "does not hold" if found.high < 0 else "undecided at this size"
+def decide(found: Estimate, bar: float = 0.0) -> Verdict:
+    """Whether a number is above a bar, by its interval; undecided where there is none."""
+    return "holds" if found.low > bar else "does not hold" if found.high < bar else "undecided at this size"
 
 
 def check_seeds(count: int) -> None:

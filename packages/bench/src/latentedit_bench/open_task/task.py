@@ -155,7 +155,7 @@ def _edited(item: Item, seed: str) -> Image.Image:
 def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
     """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole."""
     if (folder / TASK_FILE).exists() and read_task(folder) != spec:
-        raise OutputError(f"another task is in {folder}. Choose another folder")
+        raise OutputError(f"{folder} has another task. Choose another folder")
     for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
         make_folder(folder / part)
     for number, item in enumerate(items, 1):
@@ -178,11 +178,11 @@ def read_task(folder: Path) -> TaskSpec:
     """Which task a folder holds."""
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
-        raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one with `latentedit bench data`")
+        raise ConfigError(f"{folder} has no task: {TASK_FILE} is missing. Write one with `latentedit bench data`")
     try:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{path} is no task of ours: {faults_of(error)}. Write the folder anew") from error
+        raise ConfigError(f"{path} is not a task of latentedit: {faults_of(error)}. Write the folder anew") from error
 
 
 def instruction(source: str, target: str) -> str:

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
+from latentedit.directions.preserve import local_change
 from latentedit.editors.base import Editor
-from latentedit.editors.local_change import local_change
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.counterfactual import counterfactual_error
@@ -36,7 +36,7 @@ class Method:
 
     name: str  # in tables and on the command line
     editor: Editor  # with its settings
-    local: bool = False  # the change is kept to where it is strong (`editors.local_change`)
+    local: bool = False  # the change is kept to where it is strong (`directions.preserve`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:

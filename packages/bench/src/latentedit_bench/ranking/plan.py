@@ -73,7 +73,7 @@ def read_plan(run: RunFolder) -> PlanSpec:
     """The plan of a run."""
     if run.manifest.kind != KIND:
         raise ConfigError(
-            f"{run.path} is the folder of `latentedit {run.manifest.kind}`, not of a benchmark. Go on with it by: "
+            f"{run.path} is the folder of `latentedit {run.manifest.kind}`, not of a benchmark. Continue it with: "
             f"{run.manifest.command}"
         )
     return _validated(PlanSpec, run.manifest.plan, run)

@@ -198,7 +198,7 @@ def run(
     opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=told)
     if pictures and not opened.manifest.request.get("pictures", True):
         raise ConfigError(
-            f"the run in {folder} was begun without pictures, so its finished parts have none. Name another folder "
+            f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
             "with -o"
         )
     run_work(opened, work, executor=executor, progress=progress)

@@ -47,16 +47,16 @@ def write_report(folder: Path, path: Path) -> None:
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
-        raise ConfigError(f"the run in {folder} has no results yet. Let it go on: latentedit bench resume {folder}")
+        raise ConfigError(f"the run in {folder} has no results yet. Continue it: latentedit bench resume {folder}")
     records, shown = run.records(), examples(folder, rows)
     found = Summaries.of(rows) if is_ranked(rows) else None
     tables = [] if found is None else list(sections(found))
     pie_bench = pie_bench_table(rows)
     if pie_bench is not None:
         says = (
-            "At strength 1, over all categories, in the units of PIE-Bench's tables, as its code computes them "
-            '("legacy") and with its slips mended ("corrected"). They measure what stays the same outside the mask: an '
-            "editor that does nothing is best."
+            "At strength 1, over all categories, in the units of PIE-Bench's tables: as its code computes them "
+            '("legacy") and with its errors fixed ("corrected"). They measure what stays the same outside the mask, so '
+            "an editor that does nothing is best."
         )
         grid = pie_bench_grid(pie_bench, marked=OURS)
         tables.append(Section(key="pie-bench", title="PIE-Bench's numbers", says=says, grid=grid))

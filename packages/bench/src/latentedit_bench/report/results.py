@@ -74,7 +74,7 @@ def write_sheet(plan: Plan, folder: Path) -> None:
         columns=len(first),
         title=f"{plan.dataset.name}: strength 1, every method",
         lines=["   ".join(lines)],
-        beside=list(kinds),
+        row_texts=list(kinds),
         panel_px=_PANEL_PX,
     )
     save_image(sheet.quantize(256, dither=Image.Dither.NONE).convert("RGB"), folder / "pictures.png")  # a third

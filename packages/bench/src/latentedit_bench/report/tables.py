@@ -76,33 +76,33 @@ def sections(found: Summaries) -> Iterator[Section]:
     yield Section(
         key="ranking",
         title="Ranking",
-        says="By the error above the codec's at strength 1, the best first; in brackets 95 % intervals over pictures. "
-        '"codec alone" is no method but the right answer through the model\'s own encoder and decoder: the floor. '
-        '"local": the change is kept to where it is strong. Bars run from 0 to 1.',
+        says="Sorted by the error above the codec's at strength 1, best first; 95 % intervals over images in brackets. "
+        '"codec alone" is not a method but the right answer after the model\'s encoder and decoder: the floor. '
+        '"local": the pixels change only where the change is strong. Bars run from 0 to 1.',
         grid=ranking_grid(found, order),
         after=found.too_few_seeds,
     )
     if found.comparisons:
         yield Section(
             key="compared",
-            title=f"{ours} against each other method, paired",
-            says=f"Item by item: the other's error less that of {ours}, above 0 where {ours} is better. Whether it is "
-            "better is decided by the error above the codec's; settings of every method were chosen on other pictures.",
+            title=f"{ours} against every other method, paired",
+            says=f"Item by item: the other's error minus that of {ours}, above 0 where {ours} is better. Which is "
+            "better is decided by the error above the codec's; all settings were chosen on other images.",
             grid=comparison_grid(found),
         )
     if found.apart:
         yield Section(
             key="apart",
-            title="Editors that are no text editors in their papers",
-            says="How they are asked for a change by text is ours, and says little about the papers.",
+            title="Editors that are not text editors in their papers",
+            says="Requesting a change by text is our addition, and says little about the papers.",
             grid=ranking_grid(found, found.apart),
         )
     if found.curves is not None:
         yield Section(
             key="curves",
             title="Effect against leakage",
-            says="How much else changes on the way to the whole change: lower is better. What a strength other than 1 "
-            "means is our choice for most methods, so this is no ranking.",
+            says="How much else changes on the way to the full change: lower is better. Strengths other than 1 mean "
+            "what we chose for most methods, so this is not a ranking.",
             grid=_wide(found.curves, order, ours, measure=_OF_CURVES),
         )
     yield Section(
@@ -114,15 +114,15 @@ def sections(found: Summaries) -> Iterator[Section]:
     if len(found.attributes):
         yield Section(
             key="attributes",
-            title="Error above the codec's by the one attribute that is asked for",
-            says="Each item's error is in units of the wanted change, so small parts of a picture weigh as much as "
-            "large ones; so does each attribute in the last column.",
+            title="Error above the codec's by the requested attribute (items with one)",
+            says="Each item's error is relative to the requested change, so small parts of an image weigh as much as "
+            "large ones; likewise each attribute in the last column.",
             grid=_wide(found.attributes, order, ours, column="attribute"),
         )
     if len(found.still):
         yield Section(
             key="still",
-            title="Where the right answer is the picture: how far it moves (rms, white is 1)",
+            title="Where the image is the right answer: how far it moves (RMS, white is 1)",
             says="",
             grid=_wide(found.still, found.everyone, ours, column="kind"),
         )
@@ -158,8 +158,8 @@ def comparison_grid(found: Summaries) -> Grid:
             cells.append(number(less.mean, digits=4, beside=between(less.low, less.high, 4)))
             cells.append(number(ratio.mean, digits=2, beside=between(ratio.low, ratio.high, 2)))
         rows.append([*cells[:3], Cell(text=first.verdict), *cells[3:-2], cells[-1]])
-    head = ["method", "above: its less ours", "ours / its", "ours is better"]
-    head += ["above, scaled: its less ours", "ratio", "ratio with the codec's error"]
+    head = ["method", "above: its minus ours", "ours / its", "ours is better"]
+    head += ["above, scaled: its minus ours", "ratio", "ratio with the codec's error"]
     return Grid(head=head, rows=rows)
 
 

@@ -64,7 +64,7 @@ def search_space(name: str) -> SearchSpace:
         return found[name]
     if name in EDITORS.points():
         return around_defaults(name)
-    raise RegistryError(f"no method of the benchmark is called {name!r}: {nearest(name, {*found, *EDITORS.points()})}")
+    raise RegistryError(f"the benchmark has no method {name!r}: {nearest(name, {*found, *EDITORS.points()})}")
 
 
 def around_defaults(name: str) -> SearchSpace:

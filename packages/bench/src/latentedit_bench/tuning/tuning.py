@@ -279,7 +279,7 @@ def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | N
             if name != OURS:
                 warnings.warn(f"{name} has no tuned settings in {where}, and runs with its defaults", stacklevel=3)
         elif any(name == one.name for one in SEARCH_SPACES):
-            raise ConfigError(f"there are no settings of {name!r} in {where}. Find them with `latentedit bench tune`")
+            raise ConfigError(f"{where} has no settings of {name!r}. Find them with `latentedit bench tune`")
         else:
             raise RegistryError(f"no method is called {name!r}: {nearest(name, {*known, *EDITORS.names()})}")
     return found
