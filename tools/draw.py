@@ -97,10 +97,10 @@ def page() -> None:
             tab.page.goto(address)
         tab.page.locator("#le-examples button").nth(1).click()
         tab.page.wait_for_selector("#le-preview img")
-        tab.page.get_by_text("More changes at once").click()
-        tab.page.get_by_label("What should change").fill("=> round glasses")
+        tab.page.get_by_text("More changes", exact=True).click()
+        tab.page.get_by_label("What to change").fill("=> round glasses")
         tab.page.get_by_label("Change 2").fill("long brown hair => short brown hair")
-        tab.page.get_by_text("More changes at once").click()
+        tab.page.get_by_text("More changes", exact=True).click()
         tab.page.locator("#le-edit").click()
         tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
         tab.page.wait_for_timeout(1000)  # what opens and closes has come to rest

@@ -36,7 +36,7 @@ ENVIRONMENT = {
     "PIP_QUIET": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
     "PIP_TARGET": INSTALLED,
-    "PYTHONPATH": os.pathsep.join([INSTALLED, os.environ.get("PYTHONPATH", "")]),
+    "PYTHONPATH": INSTALLED,
 }
 
 
