@@ -173,7 +173,7 @@ Refine = Annotated[
     option(
         CHANGE,
         "--refine/--no-refine",
-        help="Redraw the core of the change under the target caption: 6 evaluations. Default: yes with eim.",
+        help="Redraw the core of the change under the target caption; costs 6 evaluations. Default: no.",
     ),
 ]
 Complete = Annotated[

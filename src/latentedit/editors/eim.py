@@ -34,7 +34,6 @@ class EIM(Editor):
 
     name: ClassVar[str] = "eim"
     localizes: ClassVar[bool] = True
-    refines: ClassVar[bool] = True
 
     search: HSDS = dataclasses.field(default_factory=HSDS)
     arm: Arm = "image"

@@ -11,6 +11,8 @@ from PIL import Image
 from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
 from latentedit.core.errors import ConfigError
+from latentedit.directions.text import changed_phrases
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor
 from latentedit_portraits.reader import reader_for
@@ -87,3 +89,21 @@ def test_truths_and_a_classifier_may_be_missing_and_sizes_must_agree() -> None:
     assert batch.read(torch.zeros_like(batch.source)) is None
     with pytest.raises(ConfigError, match="several sizes"):
         prepare(RenderedNetwork(reads=False), [sized("a", 20), sized("b", 30)])
+
+
+def test_completed_items_have_the_captions_of_the_classifier() -> None:
+    """The rest of a partial caption is read from the image; the same items are asked for the same changes."""
+    partial, completed, full = (
+        counterfactual("portraits", "test", captions=c) for c in ("partial", "completed", "full")
+    )
+    asked = [index for index, item in enumerate(full.items[:12]) if item.about["asked"]]
+    batch = prepare(RenderedNetwork(), [completed.items[index] for index in asked])
+    reader = reader_for(batch.latent.backbone)
+    read = reader.caption(to_tensor([completed.items[index].picture() for index in asked]))
+    pairs = list(zip(batch.latent.captions, batch.targets, strict=True))
+    for index, caption, (source, target) in zip(asked, read, pairs, strict=True):
+        assert source == caption
+        assert changed_phrases(source, target) == changed_phrases(
+            partial.items[index].source_caption, partial.items[index].target_caption
+        )
+    assert completed.fingerprint != partial.fingerprint

@@ -8,6 +8,7 @@ import torch
 
 from latentedit.core.rng import item_seed
 from latentedit.editors import FlowEdit, SDEdit, SplitFlow
+from latentedit.editors.refinement import Refinement
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import (
@@ -164,3 +165,18 @@ def test_each_item_is_edited_as_it_would_be_alone_with_its_own_seed() -> None:
         (edited,) = editor.edit(alone.latent, alone.target, [1.0], seed=item_seed(7, item.id))
         assert relative_error(edited.z, found[index : index + 1]) < tolerance("batch", found.dtype)
     assert len({*batch.seeds(7), *batch.seeds(8)}) == 8
+
+
+def test_a_refined_method_adds_the_same_correction_at_every_strength(batch: Prepared) -> None:
+    """In proportion up to strength 1; it costs the evaluations of one refinement, and leaves wide changes alone."""
+    plain = Method(name="x", editor=FlowEdit(steps=4), gain=1.5)
+    refined = dataclasses.replace(plain, refined=True)
+    edits = Edits.of(plain, batch, (0.5, 1.0), seed=0)
+    source = batch.latent.z
+    change = 1.5 * (edits.latents[1.0] - source)
+    added = Refinement()(batch.latent, batch.target, change, seed=batch.seeds(0)) - change
+    shifted = {at: z + at * added / 1.5 for at, z in edits.latents.items()}
+    expected = evaluate(plain, batch, (0.5, 1.0), seed=0, edits=dataclasses.replace(edits, latents=shifted))[0]
+    for row, other in zip(evaluate(refined, batch, (0.5, 1.0), seed=0, edits=edits)[0], expected, strict=True):
+        assert row["changed_rms"] == pytest.approx(other["changed_rms"], rel=1e-4, abs=1e-6)
+        assert row["evaluations"] == other["evaluations"] + Refinement().evaluations

@@ -117,8 +117,8 @@ def _appended(caption: str, phrases: Sequence[str]) -> str:
     if not read.phrases:
         return ", ".join(phrases)
     joint = ", " if read.lead or len(read.phrases) > 1 else " with "
-    *_, last = read.phrases
-    return f"{caption[: last.end]}{joint}{', '.join(phrases)}{read.ending}"
+    end = max(phrase.end for phrase in read.phrases)
+    return f"{caption[:end]}{joint}{', '.join(phrases)}{read.ending}"
 
 
 def _stem(word: str) -> str:

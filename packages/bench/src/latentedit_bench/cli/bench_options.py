@@ -44,9 +44,9 @@ Captions = Annotated[
     str,
     typer.Option(
         "--captions",
-        help="Captions of the rendered set: full, partial (half is left out), paraphrased, or wrong (about something "
-        "else); partial+full alternates.",
-        autocompletion=completed("full", "partial", "paraphrased", "wrong"),
+        help="Captions of the rendered set: full, partial (half is left out), completed (partial, and completed by the "
+        "model's captioner), paraphrased, or wrong (about something else); partial+full alternates.",
+        autocompletion=completed("full", "partial", "completed", "paraphrased", "wrong"),
     ),
 ]
 Items = Annotated[int | None, typer.Option("--items", help="Use only the first items; kinds of change alternate.")]

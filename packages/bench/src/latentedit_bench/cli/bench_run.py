@@ -49,6 +49,7 @@ def run(
     seeds: Annotated[
         str, typer.Option("--seeds", help="Each item is edited once with each seed; comparing methods takes five.")
     ] = "1,2,3,4,5",
+    refine: Annotated[bool, typer.Option("--refine", help="Run every method with refinement too.")] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer take less memory.")] = 32,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited image.")] = False,
     workers: options.Workers = None,
@@ -79,6 +80,8 @@ def run(
     found = open_dataset(place, split=split, captions=captions, items=items)
     backbone = choice.load()
     chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
+    if refine:
+        chosen += [dataclasses.replace(one, name=f"{one.name}, refined", refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
         data=lasting(place),
@@ -164,9 +167,8 @@ def status(folder: Folder, as_json: options.Json = False) -> None:
     if as_json:
         print_json(status_json(opened))
         return
-    rows = status_rows(opened)
     say(folder)
-    print_rows(rows)
+    print_rows(status_rows(opened))
 
 
 def report(
@@ -227,8 +229,8 @@ def _run(
     comparisons = write_results(output, rows) if ranked else []
     left_out = [] if ranked else write_unranked(output, rows)
     if as_json:
-        told = {"folder": output, "rows": len(rows), "comparisons": comparisons, "left_out": left_out}
-        print_json({**told, "failures": opened.failures()})
+        facts = {"comparisons": comparisons, "left_out": left_out, "failures": opened.failures()}
+        print_json({"folder": output, "rows": len(rows), **facts})
     elif not quiet and ranked:
         say(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
         for one in comparisons[:3]:

@@ -31,9 +31,9 @@ PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
 SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items of each split; nothing is trained on edits
 
-Captions = Literal["full", "partial", "paraphrased", "wrong"]
-"""In turn: all attributes in canonical words; what changes and about half of the others; all in other words, the same
-in both captions; one that is not asked for wrong in both. "nothing" keeps its two full captions."""
+Captions = Literal["full", "partial", "completed", "paraphrased", "wrong"]
+"""All attributes; what changes and about half of the others; the same, completed from the image; all, in other words;
+all, one of them wrong in both captions. "nothing" keeps its two full captions."""
 
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
 _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene
@@ -229,12 +229,14 @@ class _Maker:
             target_caption=texts[1],
             truth=Rendered(truth, self.world.name, self.side),
             mask=ChangedArea(source, truth, self.world.name, self.side),
+            complete=self.captions == "completed",
             about=about,
         )
 
     def _texts(self, source: Scene, target: Scene, number: int) -> tuple[str, str]:
         """Captions of two scenes, of the kind that is asked for; equal draws for all items of one number."""
-        world, seed = self.world, f"{PREFIX}{self.world.name}/{VERSION}/{self.captions}/{self.label}-{number:03d}"
+        world, kind = self.world, "partial" if self.captions == "completed" else self.captions
+        seed = f"{PREFIX}{world.name}/{VERSION}/{kind}/{self.label}-{number:03d}"
         if self.captions == "paraphrased":
             return world.paraphrase(source, random.Random(seed)), world.paraphrase(target, random.Random(seed))
         generator = random.Random(seed)
@@ -242,7 +244,7 @@ class _Maker:
             source, target = self._misstated(source, target, generator)
         old, new = world.phrases(source), world.phrases(target)
         pairs = list(zip(old, new, strict=True))
-        if self.captions == "partial":
+        if kind == "partial":
             pairs = [(a, b) for a, b in pairs if a != b or generator.random() >= _PARTIAL_SHARE]
         return world.caption([a for a, _ in pairs]), world.caption([b for _, b in pairs])
 

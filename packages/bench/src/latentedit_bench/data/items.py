@@ -31,6 +31,7 @@ class Item:
     group: str = ""  # shared by items of one source image, which the bootstrap draws together; by default the id
     truth: Callable[[], Image.Image] | None = None  # the right answer, RGB, of the image's size
     mask: Callable[[], NDArray[np.bool_]] | None = None  # ``[h, w]``, True where the image may change
+    complete: bool = False  # the model's captioner completes the captions from the image
     about: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str], hash=False)  # further plain facts
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class Item:
         """SHA-256 of the texts and of what the images are made from."""
         parts = [None if part is None else content(part) for part in (self.picture, self.truth, self.mask)]
         texts = (self.id, self.source_caption, self.target_caption, self.kind, self.group)
-        return _digest([*texts, sorted(self.about.items()), parts])
+        return _digest([*texts, *(["complete"] if self.complete else []), sorted(self.about.items()), parts])
 
     def with_bytes(self) -> "Item":
         """The item with the content of its files, for a machine that does not see them."""

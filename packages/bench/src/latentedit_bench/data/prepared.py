@@ -17,7 +17,7 @@ from latentedit.core.rng import item_seed
 from latentedit.directions.text import embed_aligned
 from latentedit.geometry.naming import ProbabilityReader
 from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.encode import encode_frames, fit_all
+from latentedit.latents.encode import complete_captions, encode_frames, fit_all
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
@@ -33,6 +33,7 @@ class Prepared:
 
     items: tuple[Item, ...]  # what is edited
     latent: JointLatent  # the pictures under their source captions
+    targets: Sequence[str]  # the target captions
     target: Condition  # the target captions, embedded in the order of the source's phrases
     source: Float[Tensor, "b 3 h w"]  # the pictures in [-1, 1] at their own size
     truth: Float[Tensor, "b 3 h w"] | None  # the right answers, likewise; None where an item has none
@@ -69,7 +70,10 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     """Open and encode items that the model takes at one size."""
     pictures = [item.picture() for item in items]
     frames = fit_all(model, pictures)
-    captions = tuple(item.source_caption for item in items)
+    captions, targets = ([getattr(item, f"{name}_caption") for item in items] for name in ("source", "target"))
+    if any(item.complete for item in items):
+        done = complete_captions(model, frames, captions, targets, None)
+        captions, targets = ([getattr(one, name) for one in done] for name in ("source", "target"))
     latent = encode_frames(model, frames, source_prompt=captions)
     if len({picture.size for picture in pictures}) > 1:
         raise ConfigError("the pictures of a batch are of several sizes. Sort them by size first")
@@ -86,7 +90,8 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     return Prepared(
         items=tuple(items),
         latent=latent,
-        target=embed_aligned(model, captions, [item.target_caption for item in items]),
+        targets=targets,
+        target=embed_aligned(model, captions, targets),
         source=to_tensor(pictures),
         truth=to_tensor(answers) if answers else None,
         mask=torch.from_numpy(np.stack(masks))[:, None] if len(masks) == len(items) else None,

@@ -17,6 +17,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.directions.preserve import local_change
 from latentedit.editors.base import Editor
+from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.counterfactual import counterfactual_error
@@ -38,6 +39,7 @@ class Method:
     editor: Editor  # with its settings
     local: bool = False  # the change is kept to where it is strong (`directions.preserve`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
+    refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
         """Those of the strengths that the editor takes."""
@@ -66,7 +68,7 @@ class Edits:
         """Edit at each of the strengths that the editor takes, without the method's gain; see `Prepared.seeds`."""
         latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
         started = time.perf_counter()
-        editor = method.editor.for_captions(latent.captions, [item.target_caption for item in batch.items])
+        editor = method.editor.for_captions(latent.captions, batch.targets)
         found = [moved.z for moved in editor.edit(latent, batch.target, allowed, seed=batch.seeds(seed))]
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
         finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
@@ -88,13 +90,19 @@ def evaluate(
     """
     edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
     source, rows, pictures = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()
-    for strength, z in edits.latents.items():
-        change = batch.changed(z if method.gain == 1 else source + method.gain * (z - source))
+    added, spent = 0.0, 0
+    if method.refined:
+        whole = method.gain * (edits.latents[1.0] - source)
+        added = Refinement()(batch.latent, batch.target, whole, seed=batch.seeds(seed)) - whole
+        spent = Refinement().evaluations
+    for strength, edited in edits.latents.items():
+        z = edited if method.gain == 1 else source + method.gain * (edited - source)
+        change = batch.changed(z + min(strength, 1.0) * added if method.refined and strength > 0 else z)
         change = local_change(change) if method.local else change
         pictures[strength] = batch.restored(change)
         columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change))
         columns |= {"failed": edits.failed[strength].double()}
-        evaluations = float(method.editor.evaluations(batch.latent, strength=strength))
+        evaluations = float(method.editor.evaluations(batch.latent, strength=strength)) + spent
         about = {"evaluations": evaluations, "seconds": edits.seconds}
         rows.append(_rows(batch, method.name, strength, seed, columns, about))
     return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures

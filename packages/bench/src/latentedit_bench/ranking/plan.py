@@ -32,6 +32,7 @@ class MethodSpec(_Stored):
     editor: str
     local: bool
     gain: float = 1.0
+    refined: bool = False
     settings: dict[str, Any]
 
 
@@ -129,7 +130,11 @@ class Plan:
             network_dtype=dtype_name(self.model.network_dtype),
             data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
             methods=[
-                MethodSpec(name=m.name, editor=m.editor.name, local=m.local, gain=m.gain, settings=m.editor.to_dict())
+                MethodSpec(
+                    **{name: getattr(m, name) for name in ("name", "local", "gain", "refined")},
+                    editor=m.editor.name,
+                    settings=m.editor.to_dict(),
+                )
                 for m in self.methods
             ],
             strengths=list(self.strengths),

@@ -286,13 +286,12 @@ def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | N
 
 
 def planned_methods(plan: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
-    """Methods from what a plan says of them: "name", "editor", "local", "gain" (1 if it says none), "settings"."""
+    """Methods from what a plan says of them: "editor" and "settings", and the fields of `Method`."""
+    names = {field.name for field in dataclasses.fields(Method)} - {"editor"}
     return tuple(
         Method(
-            name=one["name"],
             editor=editor_class(one["editor"]).from_dict(one["settings"]),
-            local=one["local"],
-            gain=one.get("gain", 1.0),
+            **{name: value for name, value in one.items() if name in names},
         )
         for one in plan
     )
