@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.subspaces import Pullback as Pullback
     from latentedit.editors.eim import EIM as EIM
     from latentedit.editors.judge import Verdict as Verdict
+    from latentedit.editors.refinement import Refinement as Refinement
     from latentedit.editors.registry import get as get
 
 __getattr__, __dir__, __all__ = exports(__name__, {"make_editor": "latentedit.editors.get"})

@@ -38,7 +38,11 @@ _NOISES = 2  # an antithetic pair, whose errors of odd order cancel
 
 @settings
 class Refinement:
-    """Settings of the refinement of a change, see the module.
+    """Settings of the refinement of a change.
+
+    With x the source latent, d the change, ``share(d, f) = p / (p + f max p)`` and p the local energy of d: noise
+    ``x + d`` to ``level`` with an antithetic pair of noises, denoise under the target caption in ``steps`` steps while
+    the noised source is held outside the change, and add ``share(d, core)`` of the difference to d. Derived here.
 
     Args:
         level: noise level from which the edited latent is denoised, in (0, 1].

@@ -175,7 +175,7 @@ def test_still_items_have_the_source_for_an_answer(split: str) -> None:
 
 @pytest.mark.parametrize(
     ("split", "captions", "named"),
-    [("train", "full", "calibration, test"), ("test", "short", "full, partial, paraphrased, wrong")],
+    [("train", "full", "calibration, test"), ("test", "short", "full, partial, completed, paraphrased, wrong")],
 )
 def test_other_splits_and_captions_are_refused(split: str, captions: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):

@@ -102,8 +102,8 @@ def evaluate(
         pictures[strength] = batch.restored(change)
         columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change))
         columns |= {"failed": edits.failed[strength].double()}
-        evaluations = float(method.editor.evaluations(batch.latent, strength=strength)) + spent
-        about = {"evaluations": evaluations, "seconds": edits.seconds}
+        evaluations = method.editor.evaluations(batch.latent, strength=strength) + spent
+        about = {"evaluations": float(evaluations), "seconds": edits.seconds}
         rows.append(_rows(batch, method.name, strength, seed, columns, about))
     return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures
 

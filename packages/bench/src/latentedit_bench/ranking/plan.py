@@ -130,11 +130,7 @@ class Plan:
             network_dtype=dtype_name(self.model.network_dtype),
             data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
             methods=[
-                MethodSpec(
-                    **{name: getattr(m, name) for name in ("name", "local", "gain", "refined")},
-                    editor=m.editor.name,
-                    settings=m.editor.to_dict(),
-                )
+                MethodSpec(**dataclasses.asdict(m) | {"editor": m.editor.name, "settings": m.editor.to_dict()})
                 for m in self.methods
             ],
             strengths=list(self.strengths),
