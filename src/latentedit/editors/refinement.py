@@ -1,21 +1,10 @@
 """Refinement: redraws the core of a change by a few denoising steps under the target caption.
 
-A search finds where an image changes better than what appears there: its result is a mean, with smeared edges. So the
-edited latent is noised to a medium level and denoised under the target caption, and the core of the change takes the
-result. With x the source latent, d the change, ``share(d, f) = p / (p + f max p)`` and p the local energy of d,
-
-    core   M = share(d, core)
-    hold   H = [share(d, hold) > 1/2], grown by one position
-    start  z_i = (1 - level) (x + d) + level e_i          e_2 = -e_1
-    step   z_i <- H z_i + (1 - H) ((1 - s) x + s e_i);    z_i <- z_i + (s' - s) v(z_i, s, c1)
-    end    d <- d + M (mean_i z_i - x - d)
-
-H is hard: a soft mask would act again in every step. Changes that cover most of the image keep d, for there nothing is
-held. Derived here; level, steps and masks were chosen on the calibration split.
+A search finds where an image changes better than what appears there: its result is a mean, with smeared edges. The hold
+mask is hard, since a soft one would act again in every step. Changes of most of the image stay: there nothing is held.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -27,7 +16,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Share, settings
-from latentedit.core.solvers import level_batch
+from latentedit.core.solvers import each_step, level_batch
 from latentedit.directions.direction import Direction
 from latentedit.directions.preserve import change_share
 from latentedit.editors.base import StrengthResult
@@ -40,9 +29,14 @@ _NOISES = 2  # an antithetic pair, whose errors of odd order cancel
 class Refinement:
     """Settings of the refinement of a change.
 
-    With x the source latent, d the change, ``share(d, f) = p / (p + f max p)`` and p the local energy of d: noise
-    ``x + d`` to ``level`` with an antithetic pair of noises, denoise under the target caption in ``steps`` steps while
-    the noised source is held outside the change, and add ``share(d, core)`` of the difference to d. Derived here.
+    With x the source latent, d the change, ``share(d, f) = p / (p + f max p)`` and p the local energy of d::
+
+        M = share(d, core),  H = [share(d, hold) > 1/2], grown by one position
+        z_i = (1 - level) (x + d) + level e_i,  e_2 = -e_1
+        z_i <- H z_i + (1 - H) ((1 - s) x + s e_i);  z_i <- z_i + (s' - s) v(z_i, s, c1)      down to s = 0
+        d <- d + M (mean_i z_i - x - d)
+
+    Derived here; level, steps and masks were chosen on the calibration split.
 
     Args:
         level: noise level from which the edited latent is denoised, in (0, 1].
@@ -72,15 +66,7 @@ class Refinement:
         seed: Seed,
         progress: Progress | None = None,
     ) -> Float[Tensor, "b *latent"]:
-        """The refined change of clean latents; zero where it is zero.
-
-        Args:
-            latent: source images.
-            target: target captions, one or one per image.
-            change: edited minus source latent, at strength 1.
-            seed: one, whose noise all images share, or one per image.
-            progress: called after each step.
-        """
+        """The refined change of clean latents (edited minus source, at strength 1); zero where it is zero."""
         held = change_share(change, self.hold) > 0.5
         rows = change.flatten(1).any(1) & (held.flatten(1).double().mean(1) <= self.widest)
         chosen = rows.nonzero()[:, 0]
@@ -94,13 +80,11 @@ class Refinement:
         z = (1 - self.level) * (x + d) + self.level * noise
         known = backbone.capabilities
         levels = [self.level * (1 - step / self.steps) for step in range(self.steps + 1)]
-        for step, (s, after) in enumerate(itertools.pairwise(levels)):
+        for _, s, after in each_step(levels, name="refine", progress=progress):
             z = torch.where(hold, z, (1 - s) * x + s * noise)
             flat = z.flatten(0, 1)
             s_batch = level_batch(s, flat).clamp(known.s_min, known.s_max)
             z = z + (after - s) * backbone.velocity(flat, s_batch, text).unflatten(0, z.shape[:2])
-            if progress is not None:
-                progress("refine", step + 1, self.steps)
         refined = change.clone()
         refined[chosen] = d + change_share(d, self.core) * (z.mean(0) - x - d)
         return refined

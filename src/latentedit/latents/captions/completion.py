@@ -25,28 +25,19 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A completed pair of captions.
-
-    Args:
-        source: complete caption of the image.
-        target: complete caption of the edited image.
-        added: phrases that the captioner wrote, of either.
-        notes: what the user's source caption says otherwise than the captioner, one clause each.
-    """
+    """A completed pair of captions."""
 
     source: str
     target: str
-    added: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()  # phrases that the captioner wrote, in either
+    notes: tuple[str, ...] = ()  # what the user's source caption says otherwise than the captioner, one clause each
 
 
 def append_omitted(source: str, target: str, described: str) -> Completion:
-    """The phrases of a description whose subject neither caption mentions, appended to both.
+    """The phrases of a description whose subject (last word) neither caption mentions, appended to both.
 
-    An empty source caption becomes the description.
-
-    The subject of a phrase is its last word. The first phrase of a description without "with" names the main subject,
-    which captions do not repeat.
+    An empty source caption becomes the description. The first phrase of a description without "with" names the main
+    subject, which captions do not repeat.
 
     Example:
         >>> found = append_omitted("a man", "a man with a hat", "A man with short hair, no hat, a blue shirt.")
@@ -69,16 +60,10 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
 def complete_phrases(
     caption: str, phrases: Sequence[str], stated: Callable[[str], Mapping[str, str]]
 ) -> tuple[str, tuple[str, ...]]:
-    """A caption of a grammar with all phrases of a complete one, the user's own where they say as much.
+    """A caption with all phrases of a complete one that agrees with it, the user's own where they ``state`` as much.
 
-    Args:
-        caption: the user's.
-        phrases: of the complete caption that agrees with it, in order.
-        stated: a phrase to the attributes that it states.
-
-    Returns:
-        The caption, without a lead such as "a person with" where the user gave none, and the phrases that are not the
-        user's. Phrases that state nothing come last.
+    Returns the caption, without a lead such as "a person with" where the user gave none, and the phrases that are not
+    the user's. Phrases that state nothing come last.
     """
     read = read_phrases(caption, lead=True)
     lead, own = read.lead, [phrase.text for phrase in read.phrases]

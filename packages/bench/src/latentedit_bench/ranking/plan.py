@@ -130,7 +130,9 @@ class Plan:
             network_dtype=dtype_name(self.model.network_dtype),
             data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
             methods=[
-                MethodSpec(**dataclasses.asdict(m) | {"editor": m.editor.name, "settings": m.editor.to_dict()})
+                MethodSpec.model_validate(
+                    dataclasses.asdict(m) | {"editor": m.editor.name, "settings": m.editor.to_dict()}
+                )
                 for m in self.methods
             ],
             strengths=list(self.strengths),
