@@ -328,9 +328,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         )
 
     def _merged(self, caption: str, scene: Any) -> tuple[str, tuple[str, ...]]:
-        canonical = read_phrases(self.say(scene), lead=True)
-        text, added = complete_phrases(caption, [phrase.text for phrase in canonical.phrases], self.stated)
-        return (text if read_phrases(caption, lead=True).lead else f"{canonical.lead} {text}"), added
+        return complete_phrases(caption, read_phrases(self.say(scene), lead=True), self.stated)
 
 
 def split_logits(logits: Float[Tensor, "b values"], scene: type[Described]) -> tuple[Float[Tensor, "b k"], ...]:

@@ -1,5 +1,6 @@
 import pytest
 
+from latentedit.latents.captions.change import read_phrases
 from latentedit.latents.captions.completion import append_answer, append_omitted, complete_phrases
 
 SOURCE, TARGET = "a man with a smile", "a man with a smile, glasses"
@@ -40,9 +41,12 @@ def test_contradictions_are_reported_and_the_words_of_the_user_stay() -> None:
 def test_a_grammar_keeps_words_of_the_user_that_say_as_much() -> None:
     meanings = {"long hair": {"hair": "long"}, "long red hair": {"hair": "long", "color": "red"}}
     meanings |= {"a grin": {"mouth": "smile"}, "a smile": {"mouth": "smile"}}
+    complete = read_phrases("a person with long red hair, a smile", lead=True)
     text, added = complete_phrases(
-        "a man with a grin, long hair, a scar", ["long red hair", "a smile"], lambda phrase: meanings.get(phrase, {})
+        "a man with a grin, long hair, a scar", complete, lambda phrase: meanings.get(phrase, {})
     )
     assert text == "a man with long red hair, a grin, long hair, a scar".replace(", long hair", "")
     assert added == ("long red hair",)
-    assert complete_phrases("a man", ["a smile"], lambda phrase: meanings.get(phrase, {}))[0] == "a man with a smile"
+    for caption, lead in (("a man", "a man"), ("a grin", "a person"), ("", "a person")):
+        text = complete_phrases(caption, complete, lambda phrase: meanings.get(phrase, {}))[0]
+        assert text == f"{lead} with long red hair, {'a grin' if caption == 'a grin' else 'a smile'}"

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from latentedit.latents.captions.change import phrase_key, read_phrases
+from latentedit.latents.captions.change import Phrases, phrase_key, read_phrases
 
 REQUEST = (
     "A user describes this image as {source!r} and wants to change it to {target!r}. List everything else that is "
@@ -58,21 +58,20 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
 
 
 def complete_phrases(
-    caption: str, phrases: Sequence[str], stated: Callable[[str], Mapping[str, str]]
+    caption: str, complete: Phrases, stated: Callable[[str], Mapping[str, str]]
 ) -> tuple[str, tuple[str, ...]]:
     """A caption with all phrases of a complete one that agrees with it, the user's own where they ``state`` as much.
 
-    Returns the caption, without a lead such as "a person with" where the user gave none, and the phrases that are not
-    the user's. Phrases that state nothing come last.
+    Returns the caption and the phrases that are not the user's. Phrases that state nothing come last.
     """
     read = read_phrases(caption, lead=True)
-    lead, own = read.lead, [phrase.text for phrase in read.phrases]
+    lead, own = read.lead or complete.lead, [phrase.text for phrase in read.phrases]
     meanings = [stated(text).keys() for text in own]
-    if not lead and own and not meanings[0]:  # "a man, a smile": the first phrase names the subject
+    if not read.lead and own and not meanings[0]:  # "a man, a smile": the first phrase names the subject
         lead, own, meanings = f"{own[0]} with", own[1:], meanings[1:]
     made: list[str] = []
     added: list[str] = []
-    for phrase in phrases:
+    for phrase in (item.text for item in complete.phrases):
         needed = stated(phrase).keys()
         fitting = next(
             (text for text, meaning in zip(own, meanings, strict=True) if meaning and needed <= meaning), None
