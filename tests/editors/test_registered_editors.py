@@ -24,6 +24,7 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.flow import flux, sd3_pipeline
 from latentedit.testing.miniatures.noise import sd_pipeline
+from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent, weight_as_input
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
@@ -84,6 +85,19 @@ def test_ways_back_retrace_the_inversion_whatever_weight_a_network_was_published
     editor = editor_class(name).from_dict({"steps": 4, **({"reference": "source"} if name == "sega" else {})})
     assert editor.keeps_equal_texts
     assert torch.equal(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z)
+
+
+WEIGHT_OF_ONE = ["chordedit", "diffedit", "flowalign", "flowslider", "ledits", "loco", "pullback", "steering-fields"]
+
+
+@pytest.mark.parametrize("name", [*WEIGHT_OF_ONE, "turboedit"])
+def test_a_network_distilled_to_take_its_weight_is_edited_as_its_teacher(name: str) -> None:
+    """Velocities without a weight in the settings are those at weight 1, not at the one of the makers."""
+    teacher = example_mixture(dimension=8, latent=(2, 2, 2))
+    latent, editor = mixture_latent(teacher), few_steps(name)
+    student = dataclasses.replace(latent, backbone=weight_as_input(teacher))
+    expected, found = (editor.edit(each, teacher.embed(["c"]), [0.7])[0].z for each in (latent, student))
+    assert relative_error(found, expected) < 1e-9
 
 
 def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:

@@ -16,7 +16,7 @@ from latentedit.core.solvers import Field, each_step
 from latentedit.editors.base import Editor, weights_of_one
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
+from latentedit.models.guidance import GuidedField, unguided
 
 Item = TypeVar("Item")
 
@@ -44,6 +44,12 @@ class Edit:
     def text(self) -> Condition:
         """``c0 + strength (c1 - c0)``: the text between source and target, or beyond."""
         return self.latent.condition + self.strength * (self.target - self.latent.condition)
+
+    @property
+    def texts(self) -> tuple[Condition, Condition]:
+        """c0 and c1 at a guidance weight of 1, where it is an input, as `Backbone.velocity` takes them."""
+        backbone = self.latent.backbone
+        return unguided(backbone, self.latent.condition), unguided(backbone, self.target)
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
         """The steps of a walk over levels, see `each_step`; reports progress under a name, the editor's by default."""

@@ -1,5 +1,6 @@
 """Editors that invert, against the published loops and the flows of Gaussians."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -15,7 +16,7 @@ from latentedit.editors.baselines.inversions import region_mask
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
+from tests.directions.mixtures import levels_of, mixture_latent, weight_as_input
 from tests.editors.baselines.cases import vp_model
 
 
@@ -93,12 +94,15 @@ def shifted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> JointLatent
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("strength", [1.0, 0.3, -0.5])
 def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool, strength: float) -> None:
-    """Four steps, gamma 0.4, eta 0.7 on the second and third; a strength makes that ``1 - strength (1 - eta)``."""
+    """Four steps, gamma 0.4, eta 0.7 on the second and third; a strength makes that ``1 - strength (1 - eta)``.
+
+    Shares of steps are rounded down, and the empty text has no weight where that is not an input.
+    """
     z, v, target = shifted.z, shifted.backbone.velocity, shifted.backbone.embed(["c"])
     e, empty = draw((6,), seed=2, purpose="rf-inversion").to(z), shifted.backbone.embed([""])
     falling = [1.0, 0.9, 0.75, 0.5, 0.0]
     assert shifted.path(4).levels == pytest.approx(falling)
-    labels = [0.0, 0.25, 0.5, 0.75] if legacy else falling[:0:-1]
+    labels = [0.0, 0.2, 0.4, 0.6] if legacy else falling[:0:-1]
     lengths = [0.1, 0.15, 0.25, 0.5] if legacy else [0.5, 0.25, 0.15, 0.1]
     y = z
     for s, h in zip(labels, lengths, strict=True):
@@ -106,8 +110,23 @@ def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool
     for index, (s, s_next) in enumerate(itertools.pairwise(falling)):
         eta = 1 - strength * (1 - (0.7 if index in (1, 2) else 0.0))
         y = y + (s_next - s) * ((1 - eta) * v(y, levels_of(z, s), target) + eta * (y - z) / s)
-    editor = RFInversion(steps=4, gamma=0.4, eta=0.7, start=0.25, stop=0.75, legacy=legacy)
+    editor = RFInversion(steps=4, gamma=0.4, eta=0.7, start=0.25, stop=0.9, legacy=legacy, up_guidance=3.0)
     assert relative_error(editor.edit(shifted, target, [strength], seed=2)[0].z, y) < 1e-12
+
+
+def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> None:
+    mixture = example_mixture(dimension=6)
+    latent, asked = mixture_latent(mixture), list[float | None]()
+
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        asked.append(condition.guidance)
+        return mixture.velocity(z, s, dataclasses.replace(condition, guidance=None))
+
+    student = weight_as_input(mixture)
+    object.__setattr__(student, "velocity", velocity)
+    editor = RFInversion(steps=2, guidance=3.5, up_guidance=0.0)
+    editor.edit(dataclasses.replace(latent, backbone=student), mixture.embed(["c"]), [1.0])
+    assert asked == [0.0, 0.0, 3.5, 3.5]
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])

@@ -119,15 +119,16 @@ class RFInversion(PathEditor):
         start: first step on which eta acts, as a share of the steps of the way down.
         stop: first step on which it no longer acts, likewise.
         guidance: classifier-free guidance weight of the way down.
-        legacy: the way up as the published code has it: its i-th step of N has the length of the i-th step of the way
-            *down*, and the network and the control get the level ``i / N`` of the way. On uniform grids no change.
+        up_guidance: weight of the way up, for networks that take it as an input; the empty text has no other.
+        legacy: the way up as diffusers' pipeline has it: its i-th step of N has the length of the i-th step of the way
+            *down*, and the network and the control get the level ``i / (N + 1)`` of the way.
 
     Raises:
         ConfigError: a setting outside its range, or a stop that is not after the start.
 
     Source:
         Rout et al. 2024, arXiv 2410.10792, equations of the controlled ODEs in levels; the code: diffusers' community
-        pipeline for FLUX. Its stochastic way down is not here.
+        pipeline for FLUX, whose way up has guidance weight 0. Its stochastic way down is not here.
     """
 
     name: ClassVar[str] = "rf-inversion"
@@ -138,6 +139,7 @@ class RFInversion(PathEditor):
     start: Share = 0.0
     stop: Share = 0.25
     guidance: Guidance = 1.0
+    up_guidance: Guidance = 1.0
     legacy: bool = False
 
     def __post_init__(self) -> None:
@@ -158,7 +160,7 @@ class RFInversion(PathEditor):
         clean, steps = levels[-1], len(levels) - 1
         delta = self._up(edit, levels) - edit.x
         field = edit.field(edit.target, self.guidance)
-        held = range(round(self.start * steps), round(self.stop * steps))
+        held = range(int(self.start * steps), int(self.stop * steps))  # rounded down, as published
         for index, s, s_next in edit.steps(levels):
             free = edit.strength * (1 - self.eta) if index in held else edit.strength
             z = edit.x + delta
@@ -169,11 +171,12 @@ class RFInversion(PathEditor):
 
     def _up(self, edit: Edit, levels: Sequence[float]) -> Latents:
         backbone, z, noise = edit.latent.backbone, edit.x, edit.noise()
-        field = edit.field(backbone.null(edit.latent.condition).expand(len(z)))
+        weight = self.up_guidance if backbone.capabilities.guidance_kind == "embedded" else 1.0
+        field = edit.field(backbone.null(edit.latent.condition).expand(len(z)), weight)
         for index, below, above in edit.steps(levels[::-1], name="invert"):
             s, length = below, above - below
             if self.legacy:
-                s = levels[-1] + (levels[0] - levels[-1]) * index / (len(levels) - 1)
+                s = levels[-1] + (levels[0] - levels[-1]) * index / len(levels)
                 length = levels[index] - levels[index + 1]
             velocity = field(z, level_batch(s, z))
             z = z + length * ((1 - self.gamma) * velocity + self.gamma * (noise - z) / (1 - s))

@@ -74,7 +74,7 @@ def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *
     noise = edit.noise("difference mask", count=maps)
     noisy = ((1 - s) * x + s * noise).flatten(0, 1)
     at = level_batch(s, noisy)
-    target, source = (backbone.velocity(noisy, at, c.repeat(maps)) for c in (edit.target, edit.latent.condition))
+    target, source = (backbone.velocity(noisy, at, c.repeat(maps)) for c in edit.texts[::-1])
     difference = (target - source).abs().unflatten(0, (maps, len(x))).mean(0)
     return difference.mean(1, keepdim=True) if x.ndim == 4 else difference
 

@@ -184,12 +184,12 @@ class LEDITS(PathEditor):
         return 3 * k
 
     def _move(self, edit: Edit) -> Latents:
-        backbone, source = edit.latent.backbone, edit.latent.condition
+        backbone, (source, target) = edit.latent.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
 
         def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
             base = velocity(b, levels, text)
-            psi = edit.strength * self.scale * (velocity(b, levels, edit.target) - base)
+            psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
             return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
 
         return follow_maps(edit, noise_maps(edit, self._path(edit.latent)), difference)
@@ -236,14 +236,14 @@ class TurboEdit(PathEditor):
         return 3 * k
 
     def _move(self, edit: Edit) -> Latents:
-        backbone, source_text = edit.latent.backbone, edit.latent.condition
+        backbone, (source_text, target_text) = edit.latent.backbone, edit.texts
         maps = noise_maps(edit, self._path(edit.latent), shift=self.shift)
         delta = torch.zeros_like(edit.x)
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]
             b, levels = a + delta, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
             source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
-            dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, edit.target) - held)
+            dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, target_text) - held)
             delta = maps.mean(index, delta, dv)
             if self.clip is not None and index == maps.steps - 1:
                 missed = maps.missed(index, source)

@@ -173,7 +173,7 @@ class VelocitySteering(PathEditor):
     probes, ``a = strength * scale``.
 
     Made for models that take the picture as a reference. Models that take captions alone see the picture only
-    through the start, and want a lower ``level``.
+    through the start, and want a lower ``level``. Where the guidance weight is an input, it is the makers'.
 
     Args:
         scale: a at strength 1: on models with classifier-free guidance the guidance weight, with the picture's own text

@@ -199,7 +199,8 @@ class ChordEdit(Baseline):
 def clean_difference(edit: Edit, y: Latents, s: float, noise: Float[Tensor, "noises b *latent"]) -> Latents:
     """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each picture."""
     velocity, times = edit.latent.backbone.velocity, len(noise)
+    source, target = edit.texts
     z = ((1 - s) * y + s * noise).flatten(0, 1)
     at = level_batch(s, z)
-    steering = velocity(z, at, edit.target.repeat(times)) - velocity(z, at, edit.latent.condition.repeat(times))
+    steering = velocity(z, at, target.repeat(times)) - velocity(z, at, source.repeat(times))
     return -s * steering.unflatten(0, (times, len(y))).mean(0)
