@@ -195,7 +195,7 @@ class UniEdit(PathEditor):
     not depend on it.
 
     Args:
-        level: how far up, in (0, 1]; the published share of the steps, for a uniform grid.
+        level: how far up, in (0, 1]. Published are 9 of 15 steps: .6 on a uniform grid, .80 on SD3's, .83 on FLUX.1's.
         weight: of the correction.
 
     Source:

@@ -34,7 +34,8 @@ class DiffEdit(PathEditor):
 
     Source:
         Couairon et al. 2022, arXiv 2210.11427. diffusers' pipeline blends each step with the inverted latent of the
-        level before the step; here it is that of the level at which the step ends, as published.
+        level before the step; here it is that of the level at which the step ends, as published. Of SD, its half of the
+        steps is a mask level of .60, and its .8 a level of .82.
     """
 
     name: ClassVar[str] = "diffedit"

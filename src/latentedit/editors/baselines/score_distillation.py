@@ -166,8 +166,8 @@ class ChordEdit(Baseline):
 
     Source:
         Lu et al. 2026, arXiv 2602.19083, in the form of its code, which differs from a difference of velocities by the
-        factor s: one step at .9, gap .15, step size 1, for one-step models. Their last pass under the target alone is
-        left out. Levels of the network's own clock there are levels s here.
+        factor s: one step at .9, gap .15, step size 1, for one-step models. Those are times of the network, for SD
+        the level .893 and gap .09; both weights are levels here. Their last pass under the target alone is left out.
     """
 
     name: ClassVar[str] = "chordedit"
