@@ -89,13 +89,13 @@ class FluxBackbone(FluxTransformerBackbone):
         "flowedit": {"level": 0.9498, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},
         "flowslider": {"level": 0.9498, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},
         "dnaedit": {"level": 0.9498, "steps": 28, "guidance": 2.5},
-        "uni-edit": {"level": 0.8257},
+        "uni-edit": {"level": 0.8257, "patch": 2},
         "sdedit": {"level": 0.8299, "steps": 28, "guidance": 7.0},
         "veloedit": {"steps": 6, "until": 0.95, "guidance": 2.5},
         "rf-inversion": {"steps": 28, "guidance": 3.5, "up_guidance": 0.0},
         "rf-solver": {"steps": 25, "share": 2, "guidance": 2.0},
         "fireflow": {"steps": 8, "share": 1, "guidance": 2.0},
-        "stable-flow": {"steps": 50, "guidance": 3.0, "layers": (0, 1, 17, 18, 25, 28, 53, 54, 56)},
+        "stable-flow": {"steps": 50, "guidance": 3.0, "time": "end", "layers": (0, 1, 17, 18, 25, 28, 53, 54, 56)},
     }
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:

@@ -34,7 +34,7 @@ _SIZES = 6
 _COLOURS = 3
 
 _BOTH: Mapping[str, Mapping[str, Any]] = {
-    "masactrl": {"steps": 50, "guidance": 7.5},
+    "masactrl": {"steps": 50, "guidance": 7.5, "under": "empty"},
     "chordedit": {"levels": (0.893, 0.3), "gap": 0.09},  # times 900 and 750
 }
 """Published settings of editors for SD and SDXL."""
