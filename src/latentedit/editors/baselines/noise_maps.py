@@ -111,7 +111,8 @@ class EditFriendlyDDPM(PathEditor):
 
     Source:
         Huberman-Spiegelglas et al. 2024, arXiv 2304.06140; the strength and the real-valued start are ours. Deutch et
-        al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising.
+        al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising. The published code sets the last
+        residual to zero; here it is kept, and with it more of the picture.
     """
 
     name: ClassVar[str] = "edit-friendly-ddpm"
@@ -148,16 +149,16 @@ class EditFriendlyDDPM(PathEditor):
 
 @settings
 class LEDITS(PathEditor):
-    """LEDITS++: edit-friendly inversion, and the concept's guidance where its noise mask is.
+    """LEDITS++ without M1: edit-friendly inversion, and the concept's guidance where its noise mask is.
 
     ``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``. The
     inversion and the way back have the reference for their text; M2 keeps the pixels where the sum of ``|psi|`` over
     the channels reaches its quantile. A negative strength is the reversed concept; any real one is allowed.
 
-    What differs from the published system: its first mask M1, of the concept's cross-attention, is left out; steps are
-    the ancestral ones of DDIM, its other mode besides a second-order solver; there is no warm-up, because until the
-    guidance begins the picture is retraced, and a lower ``level`` does the same for nothing. With reference "source",
-    which is ours, full captions can be compared.
+    What differs from the published system: its first mask M1, of the concept's cross-attention, is left out, so that
+    edits are about twice as long; steps are the ancestral ones of DDIM, its other mode besides a second-order solver;
+    there is no warm-up, because until the guidance begins the picture is retraced, and a lower ``level`` does the same
+    for nothing. With reference "source", which is ours, full captions can be compared.
 
     Args:
         scale: of psi at strength 1.
