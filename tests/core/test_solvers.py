@@ -21,7 +21,6 @@ from latentedit.core.solvers import (
     Solver,
     fresh_share,
     integrate,
-    invert,
     level_batch,
     sample,
     stochastic_step,
@@ -229,7 +228,7 @@ def test_sampling_and_inversion_walk_the_same_levels(solver: Solver) -> None:
     grid = shifted_grid(6, 3.0)
     with backbone.count() as cost:
         down = sample(field, starts(), grid, solver)
-        up = invert(field, down.final, grid, solver)
+        up = integrate(field, down.final, grid.levels[::-1], solver)
     assert down.levels == grid.levels
     assert up.levels == grid.levels[::-1]
     assert (up.levels[0], up.levels[-1]) == (down.levels[-1], down.levels[0])
@@ -274,14 +273,14 @@ def test_row_19_round_trip_of_each_solver(solver: Solver, bound: float) -> None:
     backbone = example_mixture()
     field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
     x, grid = 0.5 * starts(), uniform_grid(100)
-    there = invert(field, x, grid, solver).final
+    there = integrate(field, x, grid.levels[::-1], solver).final
     assert relative_error(sample(field, there, grid, solver).final, x) <= bound
     wrong = GuidedField(backbone=backbone, condition=backbone.embed(["b b"]))
     assert relative_error(sample(wrong, there, grid, solver).final, x) > 2 * bound
 
 
 def invert_and_sample(backbone: GaussianMixtureBackbone, x: Tensor, solver: Solver, grid: LevelGrid) -> Tensor:
-    noise = invert(only(backbone, 0), x, grid, solver).final
+    noise = integrate(only(backbone, 0), x, grid.levels[::-1], solver).final
     return sample(only(backbone, 1), noise, grid, solver).final
 
 

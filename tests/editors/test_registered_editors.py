@@ -20,10 +20,12 @@ from latentedit.editors.registry import default_method, default_note, editor_cla
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
+from latentedit.models.unet import StableDiffusionXLBackbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.flow import flux, sd3_pipeline
 from latentedit.testing.miniatures.noise import sd_pipeline
+from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent, weight_as_input
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
@@ -86,6 +88,19 @@ def test_ways_back_retrace_the_inversion_whatever_weight_a_network_was_published
     assert torch.equal(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z)
 
 
+WEIGHT_OF_ONE = ["chordedit", "diffedit", "flowalign", "flowslider", "ledits", "loco", "pullback", "steering-fields"]
+
+
+@pytest.mark.parametrize("name", [*WEIGHT_OF_ONE, "turboedit"])
+def test_a_network_distilled_to_take_its_weight_is_edited_as_its_teacher(name: str) -> None:
+    """Velocities without a weight in the settings are those at weight 1, not at the one of the makers."""
+    teacher = example_mixture(dimension=8, latent=(2, 2, 2))
+    latent, editor = mixture_latent(teacher), few_steps(name)
+    student = dataclasses.replace(latent, backbone=weight_as_input(teacher))
+    expected, found = (editor.edit(each, teacher.embed(["c"]), [0.7])[0].z for each in (latent, student))
+    assert relative_error(found, expected) < 1e-9
+
+
 def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:
     mixture = example_mixture(dimension=8, latent=(2, 2, 2))
     latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=weight_as_input(mixture))
@@ -106,6 +121,39 @@ def test_settings_and_weights_are_those_of_the_family() -> None:
     assert (plain.source_guidance, plain.target_guidance) == (1.0, 1.0)
     with pytest.raises(ConfigError, match="FluxPipeline was distilled to need no guidance"):
         editor_class("flowedit")(steps=2).edit(latent_of(model, "a"), model.embed(["b"]), [1.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "walked"),
+    [
+        (flux, {"flowedit": 24, "flowslider": 24, "dnaedit": 24, "uni-edit": 9, "sdedit": 17, "veloedit": 6}),
+        (
+            lambda: sd3_pipeline(t5=False),
+            {"flowedit": 33, "splitflow": 33, "flowalign": 33, "dnaedit": 27, "uni-edit": 9, "sdedit": 30},
+        ),
+        (sd_pipeline, {"sdedit": 40, "diffedit": 40, "ledits": 30, "edit-friendly-ddpm": 64, "masactrl": 50}),
+    ],
+    ids=["flux", "sd3", "sd"],
+)
+def test_published_levels_hold_as_many_steps_as_the_published_code_takes(make: Any, walked: dict[str, int]) -> None:
+    backbone = le.from_pipeline(make())
+    for name, steps in walked.items():
+        editor: Any = make_editor(name, backbone)
+        levels = backbone.grid(editor.steps, height_px=1024, width_px=1024).below(editor.level).levels
+        assert (name, len(levels) - 1) == (name, steps)
+        if name in ("splitflow", "veloedit"):
+            assert sum(level > editor.until for level in levels) == {"splitflow": 6, "veloedit": 1}[name]
+
+
+def test_published_times_are_the_levels_of_whole_trained_times() -> None:
+    unet: Any = le.from_pipeline(sd_pipeline())
+    for name in unet.published:
+        make_editor(name, unet)  # every name and setting exists
+    diffedit, chord, dds = (unet.published[name] for name in ("diffedit", "chordedit", "dds"))
+    published = [diffedit["level"], diffedit["mask_level"], chord["levels"][0], chord["levels"][0] - chord["gap"]]
+    published += [StableDiffusionXLBackbone.published["turboedit"]["level"], *dds["levels"]]
+    times = [781, 481, 900, 750, 799, 950, 50]
+    assert published == pytest.approx([unet.schedule.level(time) for time in times], abs=2e-3)
 
 
 def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,25 @@
 """Inversion with cached velocities, and the aligned way back."""
 
 import dataclasses
+import itertools
+import math
+from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
+import latentedit as le
 from latentedit.core.errors import CoordinateError
+from latentedit.core.rng import draw
 from latentedit.core.solvers import EulerSolver, sample
+from latentedit.editors import Inversion
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.miniatures.noise import sd_pipeline
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import levels_of, mixture_latent
 
@@ -34,6 +42,39 @@ def test_the_trace_is_an_euler_walk_with_its_velocities(latent: JointLatent) -> 
         assert torch.equal(v, truth)
         assert torch.equal(trace.states[index + 1], trace.states[index] + (high - low) * v)
     assert trace.top.dtype == latent.z.dtype
+
+
+@torch.no_grad()
+def test_with_times_of_the_end_it_is_the_inverse_scheduler_of_diffusers() -> None:
+    """On a U-Net that predicts noise, to which the editors without an aligned way back default."""
+    backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})
+    z = draw((1, *backbone.latent_shape(64, 64)), seed=0, purpose="tests").to(backbone.dtype)
+    latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(["a face"]), captions=("a face",))
+    scheduler: Any = DDIMInverseScheduler(**backbone.schedule.scheduler | {"set_alpha_to_one": True})
+    scheduler.set_timesteps(4)
+    x = latent.z
+    for time in scheduler.timesteps:
+        x = scheduler.step(backbone._predict(x, time, latent.condition), time, x).prev_sample
+    grid = latent.path(4)
+    trace, (s, *_) = invert(latent, grid, time="end"), grid.levels
+    assert relative_error(trace.top, math.hypot(1 - s, s) * x) < 1e-5
+    assert relative_error(invert(latent, grid).top, trace.top) > 1e-2
+    for index, (low, high) in enumerate(itertools.pairwise(trace.levels)):
+        assert torch.equal(trace.states[index + 1], trace.states[index] + (high - low) * trace.velocities[index])
+    found, other = (Inversion(steps=4, time=end).edit(latent, latent.condition, [1.0])[0].z for end in (None, "start"))
+    assert torch.equal(found, Inversion(steps=4, time="end").edit(latent, latent.condition, [1.0])[0].z)
+    assert not torch.equal(found, other)
+
+
+def test_of_flow_models_the_velocity_at_the_end_is_that_of_its_level(latent: JointLatent) -> None:
+    """As Stable Flow inverts; where nothing is said, a flow model is asked at the start."""
+    grid = latent.path(4, 0.7)
+    z = latent.z
+    for low, high in itertools.pairwise(grid.levels[::-1]):
+        z = z + (high - low) * latent.backbone.velocity(z, levels_of(z, high), latent.condition)
+    assert torch.equal(invert(latent, grid, time="end").top, z)
+    found, start = (Inversion(steps=4, time=end).edit(latent, latent.condition, [1.0])[0].z for end in (None, "start"))
+    assert torch.equal(found, start)
 
 
 @pytest.mark.parametrize("level", [1.0, 0.83, 0.4])

@@ -125,13 +125,6 @@ def sample(
     return integrate(field, z, grid.levels, solver, progress=progress)
 
 
-def invert(
-    field: Field, z: Float[Tensor, "b *latent"], grid: LevelGrid, solver: Solver, *, progress: Progress | None = None
-) -> Trajectory:
-    """From latents at the grid's last level up to its first one: the levels of `sample`, reversed."""
-    return integrate(field, z, grid.levels[::-1], solver, progress=progress)
-
-
 def each_step(levels: Sequence[float], *, name: str, progress: Progress | None) -> Iterator[tuple[int, float, float]]:
     """The steps of a walk: number from 0, the level before and the one after; progress counts each finished step."""
     for index, (s, s_next) in enumerate(itertools.pairwise(levels)):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,14 +14,15 @@ from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, settings
 from latentedit.core.solvers import Field, each_step
 from latentedit.editors.base import Editor, weights_of_one
-from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.latents.inversion import End, InversionTrace, invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
+from latentedit.models.guidance import GuidedField, unguided
 
 Item = TypeVar("Item")
 
 Latents = Float[Tensor, "b *latent"]  # a batch of latents
 LevelBatch = Float[Tensor, " b"]  # the noise level of each latent of a batch
+Under = Literal["empty", "source"]  # the text of an inversion: none, or the pictures' own
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,6 +45,16 @@ class Edit:
     def text(self) -> Condition:
         """``c0 + strength (c1 - c0)``: the text between source and target, or beyond."""
         return self.latent.condition + self.strength * (self.target - self.latent.condition)
+
+    @property
+    def texts(self) -> tuple[Condition, Condition]:
+        """c0 and c1 at a guidance weight of 1, where it is an input, as `Backbone.velocity` takes them."""
+        backbone = self.latent.backbone
+        return unguided(backbone, self.latent.condition), unguided(backbone, self.target)
+
+    def under(self, text: Under) -> JointLatent:
+        """The pictures under the text of an inversion."""
+        return self.latent.under("") if text == "empty" else self.latent
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
         """The steps of a walk over levels, see `each_step`; reports progress under a name, the editor's by default."""
@@ -89,8 +100,14 @@ class Edit:
         return field(self.latent.condition, source_guidance), field(self.target, target_guidance)
 
     def invert(self, grid: LevelGrid) -> InversionTrace:
-        """The inversion of the pictures under c0 up to the top of a grid."""
+        """The inversion of the pictures under c0 up to the top of a grid, for an aligned way back."""
         return invert(self.latent, grid, progress=self.progress)
+
+    def ddim_inversion(self, grid: LevelGrid, time: End | None, latent: JointLatent | None = None) -> InversionTrace:
+        """The inversion of the pictures, or of other latents, for a plain way back."""
+        latent = self.latent if latent is None else latent
+        end: End = "end" if latent.backbone.capabilities.predicts_noise else "start"
+        return invert(latent, grid, time=time or end, progress=self.progress)
 
 
 class Baseline(Editor):

@@ -1,29 +1,35 @@
 """Inversion of a picture up to a level, and the aligned way back that retraces it bit for bit.
 
-Inversion walks rising levels ``0 = s_0 < ... < s_N`` with explicit Euler and stores every velocity:
+An inversion walks rising levels ``0 = s_0 < ... < s_N`` with explicit Euler and stores every velocity:
 ``Z_{i+1} = Z_i + (s_{i+1} - s_i) v(Z_i, s_i, c0)``. The way back aligns each step with the one that it undoes: it
 evaluates the network at ``z + (Z_i - Z_{i+1})`` and at the level ``s_i``. Written with the displacement ``u = z - Z``
 
     u_i = u_{i+1} - (s_{i+1} - s_i) (v(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0)),
 
 it is the same step, and with ``u = 0`` and an unchanged condition the bracket is zero to the last bit.
+
+Public codes of DDIM inversion evaluate a step at the state where it begins and the *time* where it ends. Plain ways
+back come nearer to the picture after that with few steps of a network that predicts noise, where it is the default.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core import solvers
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
-from latentedit.core.solvers import EulerSolver, each_step, level_batch
+from latentedit.core.solvers import each_step, level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
+
+End = Literal["start", "end"]  # of a step: where the network's time is taken
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +38,8 @@ class InversionTrace:
 
     Laws:
         1. ``states[i + 1] == states[i] + (levels[i + 1] - levels[i]) * velocities[i]``.
-        2. `replay` of an untouched trace under its own condition returns ``states[0]`` bit for bit.
+        2. `replay` of an untouched trace under its own condition returns ``states[0]`` bit for bit, if the times of its
+           velocities are those of the start of a step.
     """
 
     levels: tuple[float, ...]  # rising, from the clean end
@@ -54,20 +61,32 @@ class InversionTrace:
         )
 
 
-def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = None) -> InversionTrace:
+def invert(
+    latent: JointLatent, grid: LevelGrid, *, time: End = "start", progress: Progress | None = None
+) -> InversionTrace:
     """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
 
     DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit.
+
+    Args:
+        latent: the pictures.
+        grid: its levels.
+        time: of the network in a step from s to s'. "end" is ``v(z, s')`` or, if the network predicts noise,
+            ``(e_hat - z) / (1 - s)`` with the noise estimate at the latents of s and the time of s'.
+        progress: counts the steps.
     """
-    lowest, velocities = latent.backbone.capabilities.s_min, list[Tensor]()
+    capabilities, levels = latent.backbone.capabilities, grid.levels[::-1]
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
-
-    def recorded(z: Tensor, s: Tensor) -> Tensor:
-        velocities.append(field(z, s.clamp_min(lowest)))
-        return velocities[-1]
-
-    walk = solvers.invert(recorded, latent.z, grid, EulerSolver(), progress=progress)
-    return InversionTrace(levels=walk.levels, states=walk.states, velocities=tuple(velocities))
+    states, velocities = [latent.z], list[Tensor]()
+    for _, s, s_next in each_step(levels, name="integrate", progress=progress):
+        z, at = states[-1], max(s if time == "start" else s_next, capabilities.s_min)
+        if time == "end" and capabilities.predicts_noise:  # the same latents in the network's coordinates, at `at`
+            there = math.hypot(1 - at, at) / math.hypot(1 - s, s) * z
+            velocities.append((there + (1 - at) * field(there, level_batch(at, z)) - z) / (1 - s))
+        else:
+            velocities.append(field(z, level_batch(at, z)))
+        states.append(z + (s_next - s) * velocities[-1])
+    return InversionTrace(levels=levels, states=tuple(states), velocities=tuple(velocities))
 
 
 def aligned_steps(

@@ -51,6 +51,7 @@ class Capabilities:
         sizes: smallest, preferred and largest side of an image in pixels.
         references: largest number of reference images of an instruction-tuned model, according to its makers; 0 for
             models that take captions only.
+        predicts_noise: the network predicts the noise of variance-preserving latents.
     """
 
     s_min: float = 0.0
@@ -64,6 +65,7 @@ class Capabilities:
     size_multiple: int = 1
     sizes: tuple[int, int, int] = (1, 1, 1)
     references: int = 0
+    predicts_noise: bool = False
 
     def branches(self, guidance: float) -> int:
         """Evaluations of a guided velocity: one at weight 1 and for networks with a single branch, else two."""

@@ -33,6 +33,12 @@ _SIZES = 6
 
 _COLOURS = 3
 
+_BOTH: Mapping[str, Mapping[str, Any]] = {
+    "masactrl": {"steps": 50, "guidance": 7.5, "under": "empty"},
+    "chordedit": {"levels": (0.893, 0.3), "gap": 0.09},  # times 900 and 750
+}
+"""Published settings of editors for SD and SDXL."""
+
 
 class UNetBackbone(VPBackbone):
     """A U-Net of diffusers; see `latentedit.models.vp`."""
@@ -165,7 +171,16 @@ class StableDiffusionBackbone(TextUNetBackbone):
     prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
     guidance: ClassVar[float] = 7.5
     scheduler_changes: ClassVar[Mapping[str, Any]] = {"steps_offset": 1}
-    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Levels are those of a time of SD 1.5, rounded down: 781 (mask: 481), 842 (34 steps), 631 (100 steps).
+        "sdedit": {"level": 0.8243, "steps": 50, "guidance": 7.5},
+        "diffedit": {"level": 0.8243, "steps": 50, "mask_level": 0.603, "guidance": 7.5},
+        "ledits": {"level": 0.8616, "steps": 34},
+        "edit-friendly-ddpm": {"level": 0.7189, "steps": 100, "source_guidance": 3.5, "target_guidance": 15.0},
+        "dds": {"levels": (0.916, 0.184), "steps": 200, "step_size": 0.0488, "guidance": 7.5},
+        "sega": {"steps": 50},
+        **_BOTH,
+    }
 
     def _text_widths(self) -> tuple[int, int]:
         return int(self.pipeline.text_encoder.config.hidden_size), 0
@@ -189,7 +204,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
     prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
     guidance: ClassVar[float] = 5.0
     pooled_at: ClassVar[int | None] = 2
-    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"turboedit": {"level": 0.8357, "steps": 5}, **_BOTH}  # 799
 
     def _text_widths(self) -> tuple[int, int]:
         first, second = self.pipeline.text_encoder.config, self.pipeline.text_encoder_2.config

@@ -213,6 +213,7 @@ class VPBackbone(NetworkBackbone):
             start_std=self.schedule.start_std,
             guidance=1.0 if distilled else float(self.defaults.get("guidance", self.guidance)),
             guidance_kind="none" if distilled else "cfg",
+            predicts_noise=self.schedule.prediction == "epsilon",
             size_multiple=self._multiple,
             sizes=self._sizes(trained_px, largest_px),
         )

@@ -44,7 +44,11 @@ class VariancePreservingMixture(WordMixtureBackbone):
             weights=weights,
             latent=latent,
             capabilities=Capabilities(
-                s_min=schedule.s_min, s_max=schedule.s_max, start_std=schedule.start_std, pixels=False
+                s_min=schedule.s_min,
+                s_max=schedule.s_max,
+                start_std=schedule.start_std,
+                pixels=False,
+                predicts_noise=prediction == "epsilon",
             ),
         )
         self.schedule = schedule

@@ -1,7 +1,7 @@
 """Editors that share attention, against the published loops with hooks of their own."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
 from latentedit.editors import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.editors.base import Editor
+from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
@@ -135,6 +136,7 @@ def walked_in_one_batch(
     first: int = 0,
     before: int = 0,
     weight: float = 1.0,
+    trace: Sequence[Tensor] = (),
 ) -> Tensor:
     """The published loops of MasaCtrl and Stable Flow, three steps: picture, null branch and edit are rows of a batch.
 
@@ -146,12 +148,14 @@ def walked_in_one_batch(
         first: step down from which they share.
         before: tokens of text before the picture's in those modules.
         weight: of guidance.
+        trace: states of the inversion, clean first; by default those of Stable Flow, with times of a step's end.
     """
     backbone, levels = latent.backbone, latent.path(3).levels[::-1]
-    trace = [nudge * latent.z]
-    for s, s_next in itertools.pairwise(levels):
-        at = torch.full((1,), max(s, backbone.capabilities.s_min))
-        trace.append(trace[-1] + (s_next - s) * backbone.velocity(trace[-1], at, latent.condition))
+    trace = list(trace) or [nudge * latent.z]
+    for s, s_next in itertools.pairwise(levels if len(trace) == 1 else ()):
+        trace.append(
+            trace[-1] + (s_next - s) * backbone.velocity(trace[-1], torch.full((1,), s_next), latent.condition)
+        )
     z, batch = trace[-1], Condition.cat([latent.condition, backbone.null(text), text])
     for index, (s, s_next) in enumerate(itertools.pairwise(levels[::-1])):
         rows = torch.cat([trace[-1 - index], z, z])
@@ -169,8 +173,10 @@ def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     last = [module for name, module in ups.named_modules() if name.endswith("attn1")][-2:]
     share = 1 - 2 / len(backbone.attention_layers)
     modules = [linear for layer in last for linear in (layer.to_k, layer.to_v)]
-    expected = walked_in_one_batch(latent, target, modules, first=round(3 * start), weight=3.0)
-    editor = MasaCtrl(steps=3, start=start, first_layer=share, guidance=3.0)
+    empty = latent.under("")
+    trace = invert(empty, latent.path(3), time="end").states
+    expected = walked_in_one_batch(empty, target, modules, first=round(3 * start), weight=3.0, trace=trace)
+    editor = MasaCtrl(steps=3, start=start, first_layer=share, guidance=3.0, under="empty")
     found = editor.edit(latent, target, [1.0])[0].z
     assert relative_error(found, expected) < 1e-4
     other = MasaCtrl(steps=3, start=1.0, guidance=3.0).edit(latent, target, [1.0])[0].z
@@ -182,7 +188,8 @@ def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_picture(sd3: Any
     latent, target, vital = latent_of(sd3), sd3.embed([WANTED]), sd3._network.transformer_blocks[0].attn
     expected = walked_in_one_batch(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)
     found, other = (
-        StableFlow(steps=3, layers=layers, guidance=2.0).edit(latent, target, [1.0])[0].z for layers in ((0, 77), (1,))
+        StableFlow(steps=3, layers=layers, guidance=2.0, time="end").edit(latent, target, [1.0])[0].z
+        for layers in ((0, 77), (1,))
     )
     assert relative_error(found, expected) < 1e-5
     assert relative_error(other, expected) > 1e-4
@@ -196,7 +203,7 @@ def test_stable_flow_in_a_single_block_of_flux_leaves_the_text_alone() -> None:
     latent, target = latent_of(backbone), backbone.embed([WANTED])
     block = backbone._network.single_transformer_blocks[0].attn
     expected = walked_in_one_batch(latent, target, [block.to_k, block.to_v], before=target.tokens.shape[1])
-    found = StableFlow(steps=3, layers=(-1,), nudge=1.0).edit(latent, target, [1.0])[0].z
+    found = StableFlow(steps=3, layers=(-1,), nudge=1.0, time="end").edit(latent, target, [1.0])[0].z
     assert relative_error(found, expected) < 1e-5
 
 

@@ -68,6 +68,11 @@ def flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: floa
     return v(b, "a") + m * (v(b, "c") - v(b, "a")), v(a, "a")
 
 
+def guided_flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float) -> tuple[Tensor, Tensor]:
+    """With the target's weight on both velocities at b, and the source's at a."""
+    return flowslider(lambda z, text: v(z, "") + (1.5 if z is a else 3.0) * (v(z, text) - v(z, "")), a, b, m)
+
+
 def steered(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float, repel: float) -> tuple[Tensor, Tensor]:
     m, away = 1.5 * m, repel * m
     return (v(b, "") + m * v(b, "c") - away * v(b, "a")) / (1 + m - away), v(a, "")
@@ -78,6 +83,7 @@ def steered(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float, 
     [
         (FlowEdit(target_guidance=1.0), [1.0], 0.0, lambda v, a, b, m: (v(b, "c"), v(a, "a"))),
         (FlowSlider(), [-0.7, 0.4, 2.5], 0.0, flowslider),
+        (FlowSlider(source_guidance=1.5, target_guidance=3.0), [-0.7, 1.0], 0.0, guided_flowslider),
         (FlowAlign(guidance=4.0, pull=0.15), [1.0, -0.4], 0.15, lambda v, a, b, m: flowslider(v, a, b, 4 * m)),
         *[
             (SteeringFields(attract=1.5, repel=r), [-0.4, 1.0], 0.0, lambda v, a, b, m, r=r: steered(v, a, b, m, r))

@@ -1,21 +1,28 @@
 """Editors that invert, against the published loops and the flows of Gaussians."""
 
+import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, shifted_grid
 from latentedit.core.rng import draw
 from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.inversions import region_mask
+from latentedit.editors.kit import Under
+from latentedit.editors.registry import make_editor
 from latentedit.latents.joint import JointLatent
+from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.miniatures.flow import flux
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
+from tests.directions.mixtures import levels_of, mixture_latent, weight_as_input
 from tests.editors.baselines.cases import vp_model
 
 
@@ -47,14 +54,16 @@ def test_is_the_published_walk(latent: JointLatent, editor: Editor, strength: fl
     assert relative_error(Inversion(level=0.8, steps=5).edit(latent, target, [strength])[0].z, expected) > 1e-2
 
 
-def test_is_the_published_method(places: JointLatent) -> None:
+@pytest.mark.parametrize("under", ["empty", "source"])
+def test_is_the_published_method(places: JointLatent, under: Under) -> None:
     """Uni-Inv with its backward-looking guess, then correction and mixed velocity as two moves; one picture a time."""
     target, levels, weight, v = places.backbone.embed(["c"]), [0.0, 0.2, 0.4, 0.6, 0.8], 3.0, places.backbone.velocity
     for index in range(3):
         z, source = places.z[index : index + 1], places.condition[index : index + 1]
-        before = v(z, levels_of(z, 0.0), source)
+        text = places.backbone.embed([""]) if under == "empty" else source
+        before = v(z, levels_of(z, 0.0), text)
         for s, s_next in itertools.pairwise(levels):
-            before = v(z + (s_next - s) * before, levels_of(z, s_next), source)
+            before = v(z + (s_next - s) * before, levels_of(z, s_next), text)
             z = z + (s_next - s) * before
         for s, s_next in itertools.pairwise(levels[::-1]):
             wanted, held = v(z, levels_of(z, s), target), v(z, levels_of(z, s), source)
@@ -62,7 +71,8 @@ def test_is_the_published_method(places: JointLatent) -> None:
             mask = ((size - size.min()) / (size.max() - size.min()))[:, None]
             z = z + weight * (s_next - s) * (1 + mask) * (wanted - held)
             z = z + (s_next - s) * (mask * wanted + (1 - mask) * held)
-        found = UniEdit(level=0.8, steps=5, weight=weight).edit(places, target, [1.0])[0].z[index : index + 1]
+        editor = UniEdit(level=0.8, steps=5, weight=weight, under=under)
+        found = editor.edit(places, target, [1.0])[0].z[index : index + 1]
         assert relative_error(found, z) < 1e-11
 
 
@@ -79,6 +89,17 @@ def test_the_mask_is_stretched_for_each_picture_and_shared_by_its_channels() -> 
     assert region_mask(torch.tensor([[1.0, -2.0, 3.0]])).tolist() == [[0.0, 0.5, 1.0]]
 
 
+def test_the_mask_of_flux_is_one_number_for_each_token() -> None:
+    """The mean over the 4 c numbers of a packed token, as the published code takes it."""
+    d = draw((2, 4, 6, 8), seed=0, purpose="tests").double()
+    size = pack(d).abs().mean(-1)
+    low, high = size.amin(1, keepdim=True), size.amax(1, keepdim=True)
+    tokens = ((size - low) / (high - low))[..., None].expand(-1, -1, 4)
+    assert relative_error(region_mask(d, 2), unpack(tokens, (3, 4))) < 1e-12
+    editor: Any = make_editor("uni-edit", le.from_pipeline(flux()))
+    assert editor.patch == 2
+
+
 @pytest.fixture
 def shifted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> JointLatent:
     """The same pictures of a model whose grid is shifted towards the noise, as FLUX's is."""
@@ -93,12 +114,15 @@ def shifted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> JointLatent
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("strength", [1.0, 0.3, -0.5])
 def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool, strength: float) -> None:
-    """Four steps, gamma 0.4, eta 0.7 on the second and third; a strength makes that ``1 - strength (1 - eta)``."""
+    """Four steps, gamma 0.4, eta 0.7 on the second and third; a strength makes that ``1 - strength (1 - eta)``.
+
+    Shares of steps are rounded down, and the empty text has no weight where that is not an input.
+    """
     z, v, target = shifted.z, shifted.backbone.velocity, shifted.backbone.embed(["c"])
     e, empty = draw((6,), seed=2, purpose="rf-inversion").to(z), shifted.backbone.embed([""])
     falling = [1.0, 0.9, 0.75, 0.5, 0.0]
     assert shifted.path(4).levels == pytest.approx(falling)
-    labels = [0.0, 0.25, 0.5, 0.75] if legacy else falling[:0:-1]
+    labels = [0.0, 0.2, 0.4, 0.6] if legacy else falling[:0:-1]
     lengths = [0.1, 0.15, 0.25, 0.5] if legacy else [0.5, 0.25, 0.15, 0.1]
     y = z
     for s, h in zip(labels, lengths, strict=True):
@@ -106,8 +130,23 @@ def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool
     for index, (s, s_next) in enumerate(itertools.pairwise(falling)):
         eta = 1 - strength * (1 - (0.7 if index in (1, 2) else 0.0))
         y = y + (s_next - s) * ((1 - eta) * v(y, levels_of(z, s), target) + eta * (y - z) / s)
-    editor = RFInversion(steps=4, gamma=0.4, eta=0.7, start=0.25, stop=0.75, legacy=legacy)
+    editor = RFInversion(steps=4, gamma=0.4, eta=0.7, start=0.25, stop=0.9, legacy=legacy, up_guidance=3.0)
     assert relative_error(editor.edit(shifted, target, [strength], seed=2)[0].z, y) < 1e-12
+
+
+def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> None:
+    mixture = example_mixture(dimension=6)
+    latent, asked = mixture_latent(mixture), list[float | None]()
+
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        asked.append(condition.guidance)
+        return mixture.velocity(z, s, dataclasses.replace(condition, guidance=None))
+
+    student = weight_as_input(mixture)
+    object.__setattr__(student, "velocity", velocity)
+    editor = RFInversion(steps=2, guidance=3.5, up_guidance=0.0)
+    editor.edit(dataclasses.replace(latent, backbone=student), mixture.embed(["c"]), [1.0])
+    assert asked == [0.0, 0.0, 3.5, 3.5]
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])

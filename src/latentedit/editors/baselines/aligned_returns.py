@@ -12,7 +12,6 @@ from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import unguided
 
 Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the picture's own
 
@@ -68,7 +67,7 @@ class FreeSliders(PathEditor):
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
         """The displacement at the end of the way down, at a share of the scale: one for all, or one per picture."""
         backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
-        source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
+        source, target = edit.texts
         factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
             z = trace.states[index] + delta
@@ -123,7 +122,7 @@ class AsymmetricEdit(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         trace = edit.invert(self._path(edit.latent))
         backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
-        source, target = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
+        source, target = edit.texts
         delta = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
             z = trace.states[index] + delta
@@ -202,8 +201,8 @@ class SEGA(PathEditor):
 
     def _move(self, edit: Edit) -> Latents:
         trace, backbone, scale = edit.invert(self._path(edit.latent)), edit.latent.backbone, edit.strength * self.scale
-        source, concept = (unguided(backbone, text) for text in (edit.latent.condition, edit.target))
-        null = unguided(backbone, backbone.null(edit.latent.condition)) if self.reference == "null" else None
+        source, concept = edit.texts
+        null = backbone.null(source) if self.reference == "null" else None
         steps = len(trace.velocities)
         guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, progress=edit.progress):

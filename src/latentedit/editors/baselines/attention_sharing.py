@@ -12,11 +12,10 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Guidance, Level, Natural, Positive, Share, settings
 from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate, level_batch
-from latentedit.editors.baselines.inversions import RoundTrip
-from latentedit.editors.kit import Edit, Latents, PathEditor, branches
-from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
+from latentedit.latents.inversion import End
 from latentedit.models.base import Backbone
-from latentedit.models.guidance import GuidedField
+from latentedit.models.guidance import GuidedField, unguided
 from latentedit.models.sites import AttentionFeatures
 
 # An evaluation of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1).
@@ -24,20 +23,35 @@ Evaluation = tuple[int, int]
 
 
 @settings
-class ValueSharing(RoundTrip):
-    """A round trip whose way down may have the picture's attention values of the way up in place of its own.
+class ValueSharing(PathEditor):
+    """Up under c0 and down under ``c0 + strength (c1 - c0)``, by one solver; attention values may be shared.
 
-    They come from the same step, from its beginning to its beginning and from its middle to its middle, although the
-    two ways begin a step at different ends, as the published code has them. With guidance both branches get them.
+    The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
+    Strength by the text is ours. The values come from the same step, from its beginning to its beginning and from its
+    middle to its middle, although the two ways begin a step at different ends, as the published code has them. With
+    guidance both branches get them.
 
     Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and picture its tokens. A
-    network whose attention cannot be reached is refused. Subclasses write `_evaluations` too.
+    network whose attention cannot be reached is refused. Subclasses write `_evaluations`, `_walk` and `_cost`.
     """
 
+    level: Level = 1.0  # how far up; 1 is the full path
+    guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
 
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """The way down misses the picture by the solver's error."""
+        return False
+
+    def _move(self, edit: Edit) -> Latents:
+        levels = self._path(edit.latent).levels
+        up, down = self._fields(edit, len(levels) - 1)
+        return self._walk(down, self._walk(up, edit.x, levels[::-1], edit.progress), levels, edit.progress)
+
     def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
+        """The velocities of the way up and of the way down, each in ``steps`` steps."""
         backbone = edit.latent.backbone
         source = GuidedField(backbone=backbone, condition=edit.latent.condition)
         target = GuidedField(backbone=backbone, condition=edit.text, guidance=self.guidance)
@@ -58,6 +72,10 @@ class ValueSharing(RoundTrip):
             return target(z, s.clamp(low, high), given=values.pop(next(falling), None))
 
         return up, down
+
+    @abc.abstractmethod
+    def _walk(self, field: Field, z: Latents, levels: Sequence[float], progress: Progress | None) -> Latents:
+        """From latents at the first level to the last, rising or falling."""
 
     @abc.abstractmethod
     def _evaluations(self, steps: int) -> list[Evaluation]:
@@ -128,16 +146,20 @@ class FireFlow(ValueSharing):
 
 @settings
 class MutualAttention(PathEditor):
-    """Invert under c0, then sample down under ``c0 + strength (c1 - c0)`` with the picture's own keys and values.
+    """Invert under a text, then sample down under ``c0 + strength (c1 - c0)`` with the picture's own keys and values.
 
-    At each level the network runs twice: at the picture's state of the inversion under c0, where keys and values of
-    some attention layers are kept, and at the edit, which has them in place of its own, in both branches of guidance.
-    Its queries, and the text's keys and values, are its own. Strength by the text is ours. A network whose attention
-    cannot be reached is refused. Subclasses write `_layers`.
+    At each level the network runs twice: at the picture's state of the inversion under that text, where keys and
+    values of some attention layers are kept, and at the edit, which has them in place of its own, in both branches of
+    guidance. (With a text of the picture's own, MasaCtrl's code gives the unconditional branch those of the picture
+    under the empty text.) Its queries, and the text's keys and values, are its own. Strength by the text is ours. A
+    network whose attention cannot be reached is refused. Subclasses write `_layers`.
     """
 
     level: Level = 1.0  # how far up; 1 is the full path
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
+    under: Under = "source"  # the picture's text, on both ways
+    time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise
+    nudge: Positive = 1.0  # factor of the clean latent before it is inverted
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -151,14 +173,16 @@ class MutualAttention(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         backbone = edit.latent.backbone
         names = [f"{layer}.{part}" for layer in self._layers(backbone) for part in ("key", "value")]
-        trace = self._trace(edit)
-        source = GuidedField(backbone=backbone, condition=edit.latent.condition)
+        latent = edit.under(self.under)
+        nudged = dataclasses.replace(latent, z=self.nudge * edit.x)
+        trace = edit.ddim_inversion(self._path(edit.latent), self.time, nudged)
+        source = unguided(backbone, latent.condition)
         field = GuidedField(backbone=backbone, condition=edit.text, guidance=self.guidance)
         z, first = trace.top, self._first(len(trace.velocities))
         for index, s, s_next in edit.steps(trace.levels[::-1]):
             levels, given = level_batch(s, z), None
             if index >= first:
-                _, given = backbone.velocity_keeping(trace.states[-1 - index], levels, source.condition, names)
+                _, given = backbone.velocity_keeping(trace.states[-1 - index], levels, source, names)
             z = z + (s_next - s) * field(z, levels, given=given)
         return z
 
@@ -171,10 +195,6 @@ class MutualAttention(PathEditor):
         del steps
         return 0
 
-    def _trace(self, edit: Edit) -> InversionTrace:
-        """The picture's own path."""
-        return edit.invert(self._path(edit.latent))
-
 
 @settings
 class MasaCtrl(MutualAttention):
@@ -186,6 +206,9 @@ class MasaCtrl(MutualAttention):
     Args:
         start: share of the steps that go by before, in which the layout is formed.
         first_layer: where in the network it begins, as a share of its attention layers.
+        under: the picture's text, on both ways: published is none.
+        time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
+        nudge: factor of the clean latent before it is inverted; 1 is the published method.
 
     Source:
         Cao et al. 2023, arXiv 2304.08465, eq. 3, with step 4 of 50 and layer 10 of 16. As its code offers, the picture
@@ -215,13 +238,14 @@ class StableFlow(MutualAttention):
         layers: the vital ones by number, negative from the last; those that the network lacks are left out. The
             defaults are where the double blocks of FLUX.1 have theirs: its first and last two.
         nudge: factor of the clean latent before it is inverted, which makes the inversion easier to come back from.
+        under: the picture's text, on both ways.
+        time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
 
     Raises:
         ConfigError: from ``edit``: a network that has none of the layers.
 
     Source:
-        Avrahami et al. 2024, arXiv 2411.14430, with its code for FLUX.1: 9 of 57 layers, nudge 1.15. There a step of
-        the inversion takes the velocity at its end's level; here, as DDIM, at its beginning's.
+        Avrahami et al. 2024, arXiv 2411.14430, with its code for FLUX.1: 9 of 57 layers, nudge 1.15, time "end".
     """
 
     name: ClassVar[str] = "stable-flow"
@@ -238,10 +262,6 @@ class StableFlow(MutualAttention):
                 f"{list(self.layers)}. Name at least one of them"
             )
         return [names[number] for number in sorted(vital)]
-
-    def _trace(self, edit: Edit) -> InversionTrace:
-        nudged = dataclasses.replace(edit.latent, z=self.nudge * edit.x)
-        return invert(nudged, self._path(edit.latent), progress=edit.progress)
 
 
 def layers_from(backbone: Backbone, first: float) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Editors along FlowEdit's path: from the picture, by the integral of a difference of velocities along shared noise."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -38,19 +39,22 @@ def follow_difference(
     return x + delta
 
 
-def fidelity_and_steering(edit: Edit, weight: float, *, times: int = 1) -> Difference:
+def fidelity_and_steering(
+    edit: Edit, weight: float, *, times: int = 1, source_guidance: float = 1.0, target_guidance: float = 1.0
+) -> Difference:
     """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the picture a and the edit b.
 
     The first difference, *fidelity*, holds the source where it is; the second, *steering*, goes towards the target. The
     three are calls of one shape, not one of three times the rows: kernels may round equal rows of one batch
-    differently, equal calls they round alike. So equal texts leave exactly zero.
+    differently, equal calls they round alike. So equal texts and weights leave exactly zero. The target's guidance
+    weight is that of both velocities at b.
     """
-    velocity = edit.latent.backbone.velocity
-    source_text, target_text = edit.latent.condition.repeat(times), edit.target.repeat(times)
+    source, target = edit.two_fields(source_guidance, target_guidance, times=times)
+    reference = dataclasses.replace(target, condition=edit.latent.condition.repeat(times))
 
     def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
-        held = velocity(b, levels, source_text)
-        return (held - velocity(a, levels, source_text)) + weight * (velocity(b, levels, target_text) - held)
+        held = reference(b, levels)
+        return (held - source(a, levels)) + weight * (target(b, levels) - held)
 
     return difference
 
@@ -144,27 +148,37 @@ class FlowSlider(PathEditor):
     """FlowSlider: FlowEdit's difference of velocities in two parts, of which the strength scales only the second.
 
     ``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x, with
-    ``a = (1 - s) x + s e`` and ``b = a + (y - x)``; see `fidelity_and_steering`. Strength 1 is FlowEdit without
-    guidance, on the same noises; any real strength is allowed, also negative ones and those above 1.
+    ``a = (1 - s) x + s e`` and ``b = a + (y - x)``; see `fidelity_and_steering`. Strength 1 is `FlowEdit` with
+    the same weights and noises; any real strength is allowed, also negative ones and those above 1.
 
     Args:
+        source_guidance: weight of the velocity at a.
+        target_guidance: weight of both velocities at b.
         noises: noises averaged in each step.
 
     Source:
-        FlowSlider, arXiv 2604.02088, after its abstract and descriptions by others; the real-valued start and the
-        average over noises are FlowEdit's (Kulikov et al. 2024, arXiv 2412.08629) as we have it.
+        FlowSlider, arXiv 2604.02088, in the form of its code for FLUX.1; the real-valued start is ours, and FlowEdit
+        that of Kulikov et al. 2024, arXiv 2412.08629.
     """
 
     name: ClassVar[str] = "flowslider"
 
+    source_guidance: Guidance = 1.0
+    target_guidance: Guidance = 1.0
     noises: Count = 1
 
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With equal weights the branches are the same call."""
+        return self.source_guidance == self.target_guidance
+
     def _cost(self, k: int) -> int:
-        """``3 * k * noises``."""
-        return 3 * k * self.noises
+        """``k * noises * (source + 2 target)``, each branch 2 if guided."""
+        return k * self.noises * (branches(self.source_guidance) + 2 * branches(self.target_guidance))
 
     def _move(self, edit: Edit) -> Latents:
-        difference = fidelity_and_steering(edit, edit.strength, times=self.noises)
+        weights = {"source_guidance": self.source_guidance, "target_guidance": self.target_guidance}
+        difference = fidelity_and_steering(edit, edit.strength, times=self.noises, **weights)
         return follow_difference(edit, self._path(edit.latent), difference, noises=self.noises)
 
 
@@ -208,10 +222,11 @@ class SteeringFields(PathEditor):
 
     ``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
     ``m = strength * attract``, ``l = strength * repel``, n is the empty text, ``a = (1 - s) x + s e`` and
-    ``b = a + (y - x)``. The field u is the published one; the rest is ours. It steers sampling from noise; we walk it
-    along FlowEdit's path, the way to keep a given picture without an inversion, so that strength 0 leaves the picture
-    and strength may have either sign. Its base is the empty text: were it the source, which is also what repels, both
-    weights would act as one, and the editor be `FlowSlider` at the strength ``m / (1 + m - l)``.
+    ``b = a + (y - x)``; all velocities are at guidance weight 1. The field u is the published one; the rest is ours. It
+    steers sampling from noise; we walk it along FlowEdit's path, the way to keep a given picture without an inversion,
+    so that strength 0 leaves the picture and strength may have either sign. Its base is the empty text: were it the
+    source, which is also what repels, both weights would act as one, and the editor be `FlowSlider` at the strength
+    ``m / (1 + m - l)``.
 
     The velocities are calls of one shape, so with equal weights equal texts leave exactly zero.
 
@@ -251,13 +266,13 @@ class SteeringFields(PathEditor):
         )
 
     def _move(self, edit: Edit) -> Latents:
-        velocity, source = edit.latent.backbone.velocity, edit.latent.condition
+        velocity, (source, target) = edit.latent.backbone.velocity, edit.texts
         empty = edit.latent.backbone.null(source).expand(len(edit.latent))
         share = edit.strength / self._scale(edit.strength)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
             base = velocity(b, levels, empty)
-            steering = self.attract * (velocity(b, levels, edit.target) - base)
+            steering = self.attract * (velocity(b, levels, target) - base)
             if self.repel:
                 steering = steering - self.repel * (velocity(b, levels, source) - base)
             return base - velocity(a, levels, empty) + share * steering

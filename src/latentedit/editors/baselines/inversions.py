@@ -1,72 +1,57 @@
 """Editors that invert: up to a noise level under the source text, and down again under another."""
 
-import abc
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import per_element
-from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, Share, Weight, settings
-from latentedit.core.solvers import EulerSolver, Field, integrate, level_batch
-from latentedit.editors.kit import Edit, Latents, PathEditor, branches
-from latentedit.latents.inversion import replay
+from latentedit.core.solvers import EulerSolver, integrate, level_batch
+from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
+from latentedit.latents.inversion import End, replay
 
 
 @settings
-class RoundTrip(PathEditor):
-    """Up under c0 and down under ``c0 + strength (c1 - c0)``, both by one solver; strength by that text is ours.
+class Inversion(PathEditor):
+    """Edits by inversion: up under the source text, down under the target.
 
-    The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
-    Subclasses write `_walk` and `_cost`.
+    Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``. The way down evaluates at other
+    points than the way up, so even an unchanged text returns only near the picture.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the full path.
+        guidance: classifier-free guidance weight of the way down.
+        time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
+
+    Source:
+        DDIM inversion and its dual use (Su et al. 2022, arXiv 2203.08382) in flow coordinates; strength by
+        interpolating the text is ours. Public codes take the time of a step's end on every network.
     """
 
-    level: Level = 1.0  # how far up; 1 is the full path
-    guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
+    name: ClassVar[str] = "inversion"
+
+    level: Level = 1.0
+    guidance: Guidance = 1.0
+    time: End | None = None
 
     @property
     def keeps_equal_texts(self) -> bool:
         """The way down misses the picture by the solver's error."""
         return False
 
-    def _move(self, edit: Edit) -> Latents:
-        levels = self._path(edit.latent).levels
-        up, down = self._fields(edit, len(levels) - 1)
-        return self._walk(down, self._walk(up, edit.x, levels[::-1], edit.progress), levels, edit.progress)
-
-    def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
-        """The velocities of the way up and of the way down, each in ``steps`` steps."""
-        del steps
-        return edit.field(edit.latent.condition), edit.field(edit.text, self.guidance)
-
-    @abc.abstractmethod
-    def _walk(self, field: Field, z: Latents, levels: Sequence[float], progress: Progress | None) -> Latents:
-        """From latents at the first level to the last, rising or falling."""
-
-
-@settings
-class Inversion(RoundTrip):
-    """Edits by inversion: up under the source text, down under the target.
-
-    Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``.
-
-    Source:
-        DDIM inversion and its dual use (Su et al. 2022, arXiv 2203.08382) in flow coordinates.
-    """
-
-    name: ClassVar[str] = "inversion"
-
     def _cost(self, k: int) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
         return k * (1 + branches(self.guidance))
 
-    def _walk(self, field: Field, z: Latents, levels: Sequence[float], progress: Progress | None) -> Latents:
-        return integrate(field, z, levels, EulerSolver(), progress=progress).final
+    def _move(self, edit: Edit) -> Latents:
+        trace, field = edit.ddim_inversion(self._path(edit.latent), self.time), edit.field(edit.text, self.guidance)
+        return integrate(field, trace.top, trace.levels[::-1], EulerSolver(), progress=edit.progress).final
 
 
 @settings
@@ -119,15 +104,16 @@ class RFInversion(PathEditor):
         start: first step on which eta acts, as a share of the steps of the way down.
         stop: first step on which it no longer acts, likewise.
         guidance: classifier-free guidance weight of the way down.
-        legacy: the way up as the published code has it: its i-th step of N has the length of the i-th step of the way
-            *down*, and the network and the control get the level ``i / N`` of the way. On uniform grids no change.
+        up_guidance: weight of the way up, for networks that take it as an input; the empty text has no other.
+        legacy: the way up as diffusers' pipeline has it: its i-th step of N has the length of the i-th step of the way
+            *down*, and the network and the control get the level ``i / (N + 1)`` of the way.
 
     Raises:
         ConfigError: a setting outside its range, or a stop that is not after the start.
 
     Source:
         Rout et al. 2024, arXiv 2410.10792, equations of the controlled ODEs in levels; the code: diffusers' community
-        pipeline for FLUX. Its stochastic way down is not here.
+        pipeline for FLUX, whose way up has guidance weight 0. Its stochastic way down is not here.
     """
 
     name: ClassVar[str] = "rf-inversion"
@@ -138,6 +124,7 @@ class RFInversion(PathEditor):
     start: Share = 0.0
     stop: Share = 0.25
     guidance: Guidance = 1.0
+    up_guidance: Guidance = 1.0
     legacy: bool = False
 
     def __post_init__(self) -> None:
@@ -158,7 +145,7 @@ class RFInversion(PathEditor):
         clean, steps = levels[-1], len(levels) - 1
         delta = self._up(edit, levels) - edit.x
         field = edit.field(edit.target, self.guidance)
-        held = range(round(self.start * steps), round(self.stop * steps))
+        held = range(int(self.start * steps), int(self.stop * steps))  # rounded down, as published
         for index, s, s_next in edit.steps(levels):
             free = edit.strength * (1 - self.eta) if index in held else edit.strength
             z = edit.x + delta
@@ -169,11 +156,12 @@ class RFInversion(PathEditor):
 
     def _up(self, edit: Edit, levels: Sequence[float]) -> Latents:
         backbone, z, noise = edit.latent.backbone, edit.x, edit.noise()
-        field = edit.field(backbone.null(edit.latent.condition).expand(len(z)))
+        weight = self.up_guidance if backbone.capabilities.guidance_kind == "embedded" else 1.0
+        field = edit.field(backbone.null(edit.latent.condition).expand(len(z)), weight)
         for index, below, above in edit.steps(levels[::-1], name="invert"):
             s, length = below, above - below
             if self.legacy:
-                s = levels[-1] + (levels[0] - levels[-1]) * index / (len(levels) - 1)
+                s = levels[-1] + (levels[0] - levels[-1]) * index / len(levels)
                 length = levels[index] - levels[index + 1]
             velocity = field(z, level_batch(s, z))
             z = z + length * ((1 - self.gamma) * velocity + self.gamma * (noise - z) / (1 - s))
@@ -184,16 +172,18 @@ class RFInversion(PathEditor):
 class UniEdit(PathEditor):
     """Uni-Edit: inversion with a re-used velocity, then steps that the difference of two texts corrects and masks.
 
-    Up under c0 by Uni-Inv, ``z <- z + h u'`` with ``u' = v(z + h u, s')``, u the last step's u' and ``v(z, s)`` at the
-    first: it evaluates where Euler's way back will, which therefore undoes it up to ``h^3`` a step. Then down by
+    Up by Uni-Inv, ``z <- z + h u'`` with ``u' = v(z + h u, s')``, u the last step's u' and ``v(z, s)`` at the first: it
+    evaluates where Euler's way back will, which under one text therefore undoes it up to ``h^3`` a step. Then down by
     ``z <- z + h (v0 + strength (m d + weight (1 + m) d))``, ``d = v(z, s, c1) - v(z, s, c0)``, ``v0 = v(z, s, c0)``;
     ``m`` is the mask `region_mask` of d. At strength 1 this is the published step: a velocity that the mask mixes,
     ``m v(c1) + (1 - m) v(c0)``, and a correction ``weight (1 + m) d``. That strength scales d is ours; the mask does
     not depend on it.
 
     Args:
-        level: how far up, in (0, 1]; the published share of the steps, for a uniform grid.
+        level: how far up, in (0, 1]. Published are 9 of 15 steps: .6 on a uniform grid, .80 on SD3's, .83 on FLUX.1's.
         weight: of the correction.
+        under: text of the inversion. The pictures' own, which is ours, keeps more of the picture.
+        patch: side, in latents, of the squares over which the mask averages: in the code for FLUX.1 its tokens, 2.
 
     Source:
         Jiao et al. 2025, UniEdit-Flow, arXiv 2504.13109, algorithms 1 and 2, with the mask of its code for FLUX.
@@ -204,6 +194,8 @@ class UniEdit(PathEditor):
     level: Level = 0.6
     steps: Count = 15
     weight: Weight = 5.0
+    under: Under = "empty"
+    patch: Count = 1
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -216,7 +208,7 @@ class UniEdit(PathEditor):
 
     def _move(self, edit: Edit) -> Latents:
         levels, z = self._path(edit.latent).levels, edit.x
-        field = edit.field(edit.latent.condition)
+        field = edit.field(edit.under(self.under).condition)
         velocity = field(z, level_batch(levels[-1], z))
         for _, s, s_next in edit.steps(levels[::-1], name="uni-inv"):
             velocity = field(z + (s_next - s) * velocity, level_batch(s_next, z))
@@ -226,18 +218,20 @@ class UniEdit(PathEditor):
             pair = torch.cat([z, z])
             source, target = both(pair, level_batch(s, pair)).chunk(2)
             d = target - source
-            mask = region_mask(d)
+            mask = region_mask(d, self.patch)
             z = z + (s_next - s) * (source + edit.strength * (mask + self.weight * (1 + mask)) * d)
         return z
 
 
-def region_mask(d: Latents) -> Float[Tensor, "b *#latent"]:
-    """Where two texts disagree: the mean of ``|d|`` over channels, stretched to [0, 1] for each picture.
+def region_mask(d: Latents, patch: int = 1) -> Float[Tensor, "b *#latent"]:
+    """Where two texts disagree: the mean of ``|d|`` over channels and patches, stretched to [0, 1] for each picture.
 
-    The first axis of a latent is its channels; a latent of one axis has none and is not averaged. The mask is 0 where
-    all differences are alike.
+    The first axis of a latent is its channels; a latent of one axis has none and is not averaged. Patches are squares
+    of latents with height and width. The mask is 0 where all differences are alike.
     """
     size = d.abs() if d.ndim < 3 else d.abs().mean(dim=1, keepdim=True)
+    if patch > 1 and d.ndim == 4:
+        size = interpolate(avg_pool2d(size, patch, ceil_mode=True), size=size.shape[2:])
     low, high = (per_element(bound, d) for bound in (size.flatten(1).amin(1), size.flatten(1).amax(1)))
     return (size - low) / (high - low).clamp_min(torch.finfo(d.dtype).tiny)
 

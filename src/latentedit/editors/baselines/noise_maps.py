@@ -111,7 +111,8 @@ class EditFriendlyDDPM(PathEditor):
 
     Source:
         Huberman-Spiegelglas et al. 2024, arXiv 2304.06140; the strength and the real-valued start are ours. Deutch et
-        al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising.
+        al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising. The published code sets the last
+        residual to zero; here it is kept, and with it more of the picture.
     """
 
     name: ClassVar[str] = "edit-friendly-ddpm"
@@ -148,16 +149,16 @@ class EditFriendlyDDPM(PathEditor):
 
 @settings
 class LEDITS(PathEditor):
-    """LEDITS++: edit-friendly inversion, and the concept's guidance where its noise mask is.
+    """LEDITS++ without M1: edit-friendly inversion, and the concept's guidance where its noise mask is.
 
     ``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``. The
     inversion and the way back have the reference for their text; M2 keeps the pixels where the sum of ``|psi|`` over
     the channels reaches its quantile. A negative strength is the reversed concept; any real one is allowed.
 
-    What differs from the published system: its first mask M1, of the concept's cross-attention, is left out; steps are
-    the ancestral ones of DDIM, its other mode besides a second-order solver; there is no warm-up, because until the
-    guidance begins the picture is retraced, and a lower ``level`` does the same for nothing. With reference "source",
-    which is ours, full captions can be compared.
+    What differs from the published system: its first mask M1, of the concept's cross-attention, is left out, so that
+    edits are about twice as long; steps are the ancestral ones of DDIM, its other mode besides a second-order solver;
+    there is no warm-up, because until the guidance begins the picture is retraced, and a lower ``level`` does the same
+    for nothing. With reference "source", which is ours, full captions can be compared.
 
     Args:
         scale: of psi at strength 1.
@@ -165,7 +166,8 @@ class LEDITS(PathEditor):
         reference: "null" as published, or "source".
 
     Source:
-        Brack et al. 2024, arXiv 2311.16711, with the defaults of its public code, which skips 4 steps of 34.
+        Brack et al. 2024, arXiv 2311.16711, with the defaults of its public code, which skips 4 steps of 34
+        (level .862 of SD).
     """
 
     name: ClassVar[str] = "ledits"
@@ -184,12 +186,12 @@ class LEDITS(PathEditor):
         return 3 * k
 
     def _move(self, edit: Edit) -> Latents:
-        backbone, source = edit.latent.backbone, edit.latent.condition
+        backbone, (source, target) = edit.latent.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
 
         def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
             base = velocity(b, levels, text)
-            psi = edit.strength * self.scale * (velocity(b, levels, edit.target) - base)
+            psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
             return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
 
         return follow_maps(edit, noise_maps(edit, self._path(edit.latent)), difference)
@@ -236,14 +238,14 @@ class TurboEdit(PathEditor):
         return 3 * k
 
     def _move(self, edit: Edit) -> Latents:
-        backbone, source_text = edit.latent.backbone, edit.latent.condition
+        backbone, (source_text, target_text) = edit.latent.backbone, edit.texts
         maps = noise_maps(edit, self._path(edit.latent), shift=self.shift)
         delta = torch.zeros_like(edit.x)
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]
             b, levels = a + delta, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
             source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
-            dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, edit.target) - held)
+            dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, target_text) - held)
             delta = maps.mean(index, delta, dv)
             if self.clip is not None and index == maps.steps - 1:
                 missed = maps.missed(index, source)

@@ -87,8 +87,9 @@ class VeloEdit(PathEditor):
         until: steps that start at this level or below are plain.
 
     Source:
-        VeloEdit, arXiv 2603.13388, in the form of its code, which mixes the first 1 of 6 steps of FLUX.1 Kontext at a
-        threshold of .8 and counts the strength from the other end; the real-valued start and end are ours.
+        VeloEdit, arXiv 2603.13388, in the form of its code, which mixes the first 1 of 6 steps of FLUX.1 Kontext
+        (``until`` .95; .84 is that of a uniform grid) at a threshold of .8 and counts the strength from the other end;
+        the real-valued start and end are ours.
     """
 
     name: ClassVar[str] = "veloedit"
@@ -173,7 +174,7 @@ class VelocitySteering(PathEditor):
     probes, ``a = strength * scale``.
 
     Made for models that take the picture as a reference. Models that take captions alone see the picture only
-    through the start, and want a lower ``level``.
+    through the start, and want a lower ``level``. Where the guidance weight is an input, it is the makers'.
 
     Args:
         scale: a at strength 1: on models with classifier-free guidance the guidance weight, with the picture's own text

@@ -166,8 +166,8 @@ class ChordEdit(Baseline):
 
     Source:
         Lu et al. 2026, arXiv 2602.19083, in the form of its code, which differs from a difference of velocities by the
-        factor s: one step at .9, gap .15, step size 1, for one-step models. Their last pass under the target alone is
-        left out. Levels of the network's own clock there are levels s here.
+        factor s: one step at .9, gap .15, step size 1, for one-step models. Those are times of the network, for SD
+        the level .893 and gap .09; both weights are levels here. Their last pass under the target alone is left out.
     """
 
     name: ClassVar[str] = "chordedit"
@@ -199,7 +199,8 @@ class ChordEdit(Baseline):
 def clean_difference(edit: Edit, y: Latents, s: float, noise: Float[Tensor, "noises b *latent"]) -> Latents:
     """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each picture."""
     velocity, times = edit.latent.backbone.velocity, len(noise)
+    source, target = edit.texts
     z = ((1 - s) * y + s * noise).flatten(0, 1)
     at = level_batch(s, z)
-    steering = velocity(z, at, edit.target.repeat(times)) - velocity(z, at, edit.latent.condition.repeat(times))
+    steering = velocity(z, at, target.repeat(times)) - velocity(z, at, source.repeat(times))
     return -s * steering.unflatten(0, (times, len(y))).mean(0)

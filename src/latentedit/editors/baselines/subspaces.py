@@ -75,7 +75,15 @@ class Pullback(PathEditor):
         v = of_length(projected(spans, change), length)
         amount = torch.full_like(length, edit.strength * self.scale)
         guided = noise_guided(
-            backbone, top, level, edit.target, v, amount, repeats=self.repeats, probe=self.probe, progress=edit.progress
+            backbone,
+            top,
+            level,
+            edit.texts[1],
+            v,
+            amount,
+            repeats=self.repeats,
+            probe=self.probe,
+            progress=edit.progress,
         )
         still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
         offset = torch.where(still, torch.zeros_like(v), guided - top)
@@ -84,7 +92,9 @@ class Pullback(PathEditor):
     def _span(self, edit: Edit, top: Latents, level: float, start: Rows, row: int) -> Rows:
         """The basis of one picture."""
         backbone, picture = edit.latent.backbone, slice(row, row + 1)
-        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=edit.target[picture])
+        feature = FeatureMap(
+            backbone=backbone, site=backbone.default_site, level=level, condition=edit.texts[1][picture]
+        )
         jacobian = FeatureJacobian(feature, top[picture])
 
         def normal(rows: Rows) -> Rows:
@@ -142,7 +152,7 @@ class LOCO(PathEditor):
         level = top_level(latent, trace)
         change = mask * clean_change(edit, trace)
         at = level_batch(level, trace.top)
-        v = denoiser_jacobian(VelocityJacobian(backbone, trace.top, at, edit.target), level).rmatvec(change)
+        v = denoiser_jacobian(VelocityJacobian(backbone, trace.top, at, edit.texts[1]), level).rmatvec(change)
         if self.rank:
             v = v - projected(self._outside(edit, trace.top, level, mask), v)
         check_finite(v, "direction", backbone.name, level)
@@ -154,7 +164,7 @@ class LOCO(PathEditor):
         """V of each picture, as rows."""
         batch, backbone = len(edit.latent), edit.latent.backbone
         every = torch.arange(batch, device=mask.device).repeat_interleave(self.rank)
-        tops, outside, text = top[every], ~mask[every], edit.latent.condition[every]
+        tops, outside, text = top[every], ~mask[every], edit.texts[0][every]
         jacobian = denoiser_jacobian(VelocityJacobian(backbone, tops, level_batch(level, tops), text), level)
         start = edit.noise(count=self.rank).transpose(0, 1).to(tops)
 
@@ -177,7 +187,7 @@ def clean_change(edit: Edit, trace: InversionTrace) -> Latents:
     """
     level, backbone = top_level(edit.latent, trace), edit.latent.backbone
     at = level_batch(level, trace.top)
-    target, source = (backbone.velocity(trace.top, at, text) for text in (edit.target, edit.latent.condition))
+    target, source = (backbone.velocity(trace.top, at, text) for text in edit.texts[::-1])
     change = -level * (target - source)
     check_finite(change, "change", backbone.name, level)
     return change
