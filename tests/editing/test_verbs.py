@@ -1,6 +1,7 @@
 """The front door, on a model of coloured pictures whose edits have a closed form."""
 
 import dataclasses
+import functools
 import io
 import math
 import warnings
@@ -33,6 +34,7 @@ from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
 from latentedit.editors import SDEdit
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import Refinement
 from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
@@ -459,3 +461,20 @@ def test_partial_captions_are_completed_from_the_picture(colours: ColourBackbone
     assert (given.caption, given.completion) == ("red", None)
     changed = edit(colours, picture, source_prompt="red", change="red => green", captioner=Describes(colours))
     assert changed.target_caption == result.target_caption
+
+
+@pytest.mark.parametrize(("way", "strength"), [("eim", 1.0), ("eim", 0.4), ("flowedit", 0.4)])
+def test_a_refined_edit_is_recorded_and_made_again(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, way: str, strength: float
+) -> None:
+    """The colours change everywhere, which the default would leave as it is."""
+    everywhere = functools.partial(Refinement, widest=1.0)
+    monkeypatch.setattr("latentedit.editors.refinement.Refinement", everywhere)
+    words: dict[str, Any] = {"prompt": "green", "method": way, "strength": strength, "seed": 3}
+    plain, refined = (edit(colours, noisy(), refine=refine, **words) for refine in (False, True))
+    assert (plain.record.refined, refined.record.refined) == (False, True)
+    assert refined.record.evaluations > plain.record.evaluations
+    assert not same_picture(plain.image, refined.image)
+    (again,) = replay(refined.record, colours, noisy())
+    assert again.record == refined.record
+    assert same_picture(again.image, refined.image)

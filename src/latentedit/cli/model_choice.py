@@ -113,7 +113,7 @@ class EditChoice(ChangeChoice):
     mask: options.Mask = None
     method: options.Method = None
     auto_mask: options.AutoMask = None
-    refine: options.Refine = None
+    refine: options.Refine = False
     complete: options.Complete = True
     seed: options.Seed = 0
     force: options.Force = False

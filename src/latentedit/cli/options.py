@@ -169,12 +169,8 @@ AutoMask = Annotated[
     ),
 ]
 Refine = Annotated[
-    bool | None,
-    option(
-        CHANGE,
-        "--refine/--no-refine",
-        help="Redraw the core of the change under the target caption; costs 6 evaluations. Default: no.",
-    ),
+    bool,
+    option(CHANGE, "--refine", help="Redraw the core of the change under the target caption; costs 6 evaluations."),
 ]
 Complete = Annotated[
     bool,

@@ -43,8 +43,7 @@ class EditRequest:
             `directions.composition`.
         auto_mask: restrict the edit to an automatic soft mask; by default as stored for the model
             (`editors.registry.localizes`).
-        refine: redraw the core of the change under the target caption (`editors.refinement`); by default as the editor
-            says (`Editor.refines`).
+        refine: redraw the core of the change under the target caption (`editors.refinement`); not of given directions.
         seed: random seed.
         settings: of the editor, in addition to those stored for the model (see `editors.registry.make_editor`).
         force: edit images that are out of distribution for the model, with a warning; otherwise they are refused.
@@ -69,7 +68,7 @@ class EditRequest:
     method: "str | Editor | None" = None
     combine: str = "sum"
     auto_mask: bool | None = None
-    refine: bool | None = None
+    refine: bool = False
     seed: int = 0
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     force: bool = True

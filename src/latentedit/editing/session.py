@@ -30,7 +30,6 @@ from latentedit.editors.registry import (
     default_note,
     localizes,
     make_editor,
-    refines,
     stored_eim,
 )
 from latentedit.editors.slider import Arm, Slider
@@ -65,7 +64,7 @@ class MoveOptions(TypedDict, total=False, extra_items=Any):
 
     combine: Mixing
     auto_mask: bool | None
-    refine: bool | None
+    refine: bool
 
 
 class SweepOptions(_TargetOptions, total=False, extra_items=Any):
@@ -74,7 +73,7 @@ class SweepOptions(_TargetOptions, total=False, extra_items=Any):
     method: str | Editor | None
     combine: Mixing
     auto_mask: bool | None
-    refine: bool | None
+    refine: bool
 
 
 class Session:
@@ -248,7 +247,7 @@ class Session:
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
-        refine = self._refines(request, editor) and any(strength > 0 for strength in strengths)
+        refine = request.refine and any(strength > 0 for strength in strengths)
         more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
         steps = editor.edit(latent, target, [*strengths, *more], seed=request.seed, progress=progress)
         if refine:
@@ -307,11 +306,6 @@ class Session:
             cross_talk=cross_talk(applied.parts) if len(applied.parts) > 1 else None,
         )
 
-    def _refines(self, request: EditRequest, editor: Editor) -> bool:
-        if request.refine is not None or request.direction:  # a replay gives directions that were refined
-            return bool(request.refine)
-        return refines(editor, instructed=self.latent.instructed)
-
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
         texts = f"{self.latent.captions[0]!r} and {targets[0]!r}"
         return ConfigError(
@@ -333,7 +327,7 @@ class Session:
             targets = wanted_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
-            if editor.arm == "image" and self._refines(request, editor):
+            if editor.arm == "image" and request.refine:
                 direction = refined_direction(direction, self.latent, target, seed=request.seed)
             if swept and direction.moves_nothing:
                 raise self._no_change(targets)
@@ -404,7 +398,7 @@ class Session:
                 directions=tuple(directions[index]) if directions else (),
                 mixing=check_combine(request.combine),
                 local=auto_mask,
-                refined=self._refines(request, editor) and (not isinstance(editor, EIM) or editor.arm == "image"),
+                refined=request.refine and (not isinstance(editor, EIM) or editor.arm == "image"),
                 calibrated=calibrated,
                 evaluations=0,
                 before=latent.provenance,

@@ -93,7 +93,7 @@ class _EditOptions(TypedDict, total=False, extra_items=Any):
     combine: Mixing
     complete: bool
     auto_mask: bool | None
-    refine: bool | None
+    refine: bool
     seed: int
     force: bool
 

@@ -74,9 +74,6 @@ class Editor(abc.ABC):
     localizes: ClassVar[bool] = False
     """Its change gets an automatic soft mask (`directions.preserve`) unless the user says otherwise."""
 
-    refines: ClassVar[bool] = False
-    """Its change is refined (`editors.refinement`) unless the user says otherwise."""
-
     @property
     def keeps_equal_texts(self) -> bool:
         """Whether equal source and target texts change nothing, with these settings; by default they do not."""

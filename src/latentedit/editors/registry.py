@@ -46,11 +46,6 @@ def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
     return editor.localizes if stored is None else stored
 
 
-def refines(editor: Editor, *, instructed: bool) -> bool:
-    """Whether the change of an editor is refined by default; not for instructions, which would be applied again."""
-    return editor.refines and not instructed
-
-
 def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
     """The default editor of a model: `eim` with tuned or calibrated settings and for instructions, else `UNTUNED`."""
     return EIM.name if instructed or ModelSettings.of(backbone).tuned else UNTUNED
