@@ -13,11 +13,11 @@ import torch
 
 from latentedit.cli.main import run
 from latentedit.latents.pictures import Picture
-from latentedit.latents.worlds import to_pixels
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render
+from latentedit_portraits.worlds import to_pixels
 
 FOLDER = Path("out/demo")
 

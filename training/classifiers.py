@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.latents.worlds import Described, PictureNetwork, split_logits, to_pixels
+from latentedit_portraits.worlds import Described, PictureNetwork, split_logits, to_pixels
 from training.loop import FitSettings, Training, mixed_precision
 from training.texts import value_indices
 

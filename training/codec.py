@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.rng import seeded
-from latentedit.latents.worlds import to_pixels
+from latentedit_portraits.worlds import to_pixels
 from training.data import ENCODED, SEED, encode_in_batches, kept_array
 from training.loop import FitSettings, Training, mixed_precision
 

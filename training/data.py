@@ -14,7 +14,6 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentedit.latents.worlds import to_pixels
 from latentedit.models.base import Backbone
 from latentedit_keep.files import written_beside
 from latentedit_portraits.attributes import Attributes, draw_split
@@ -22,6 +21,7 @@ from latentedit_portraits.domain import PortraitDomain
 from latentedit_portraits.recolored import draw_recolored
 from latentedit_portraits.recolored_domain import RECOLORED
 from latentedit_portraits.render import draw_framing, render_array
+from latentedit_portraits.worlds import to_pixels
 from latentedit_scenes.domain import SceneDomain
 from training.loop import Plan, Training, mixed_precision
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from latentedit.core.flow import per_element
 from latentedit.core.rng import seeded
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.latents.worlds import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.pixels import SIDE, draw_discs, shrink
+from latentedit_portraits.worlds import to_pixels
 from training.data import SEED, draw_framed, render_kept
 from training.folder import write_pipeline
 from training.loop import FitSettings, Plan, Training, mixed_precision

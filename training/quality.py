@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.worlds import AttributeClassifier, Described, to_pixels
 from latentedit.models.registry import load
+from latentedit_portraits.worlds import AttributeClassifier, Described, to_pixels
 from latentedit_scenes.attributes import PARTS, is_novel
 from latentedit_scenes.attributes import Attributes as Scene
 from latentedit_scenes.domain import SCENES

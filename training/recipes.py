@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
 from latentedit.latents.drawing import write_reference
-from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit_keep.files import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.worlds import AttributeClassifier
 from latentedit_scenes.domain import SCENES
 from latentedit_scenes.reader import SceneReader
 from training import pixels

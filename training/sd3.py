@@ -14,8 +14,8 @@ from torch.nn import functional
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.core.rng import seeded
-from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.attention import differentiable_attention
+from latentedit_portraits.worlds import AttributeClassifier
 from training.classifiers import fit_reader
 from training.codec import CHANNELS, fit_autoencoder, normalised_latents, reconstruct
 from training.data import SEED, World, kept_array

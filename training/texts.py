@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTokenizer, T5Tokenizer
 
-from latentedit.latents.worlds import Described, split_logits
+from latentedit_portraits.worlds import Described, split_logits
 from training.data import World
 
 TEXT_WIDTH = 128

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from latentedit.geometry.naming import ProbabilityReader
-from latentedit.latents.worlds import to_pixels
 from latentedit.models.registry import bundled_folder
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render_array
+from latentedit_portraits.worlds import to_pixels
 
 pytestmark = pytest.mark.slow
 

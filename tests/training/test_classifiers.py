@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.latents.worlds import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import Framing, render_array
+from latentedit_portraits.worlds import to_pixels
 from latentedit_scenes.attributes import NONE
 from latentedit_scenes.attributes import draw_split as draw_scenes
 from tests.training.runs import run_in

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.latents.worlds import to_pixels
 from latentedit.models.registry import load
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array
+from latentedit_portraits.worlds import to_pixels
 from tests.training.runs import run_in
 from training.codec import (
     build_autoencoder,

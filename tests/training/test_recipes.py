@@ -14,12 +14,12 @@ from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.guard import Guard
 from latentedit.latents import drawing
 from latentedit.latents.drawing import draw_pictures, verify
-from latentedit.latents.worlds import words_of
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.weights import read_json
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer
+from latentedit_portraits.worlds import words_of
 from latentedit_scenes.domain import SCENES
 from training import __main__ as command
 from training import recipes

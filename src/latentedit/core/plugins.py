@@ -20,11 +20,11 @@ _DISTRIBUTIONS = {
         "portraits-kontext": "models",
         "pixels-discs": "models",
         "pixels-portraits": "models",
-        "scenes": "scenes",
+        "scenes": "portraits scenes",
     },
-    "latentedit.captioners": {"portraits": "portraits", "scenes": "scenes"},
+    "latentedit.captioners": {"portraits": "portraits", "scenes": "portraits scenes"},
     "latentedit.framers": {"portraits": "portraits"},
-    "latentedit.domains": {"portraits": "portraits", "scenes": "scenes"},
+    "latentedit.domains": {"portraits": "portraits", "scenes": "portraits scenes"},
 }
 """Names in our distributions ``latentedit-...``, so that an error can name the one to install."""
 

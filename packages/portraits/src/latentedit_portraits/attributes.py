@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar
 
-from latentedit.latents.worlds import NONE, Described, Split, draw_different
+from latentedit_portraits.worlds import NONE, Described, Split, draw_different
 
 VALUES: dict[str, tuple[str, ...]] = {
     "skin": ("pale", "tan", "brown", "dark"),

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from latentedit.latents.captions.change import Phrase, phrase_key, read_phrases
-from latentedit.latents.worlds import NONE, read_table, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
+from latentedit_portraits.worlds import NONE, read_table, words_of
 
 MAX_TOKENS = 37
 """What the text encoders take, start and end tokens included; every full caption fits."""

@@ -9,7 +9,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from latentedit.latents.worlds import Split, World
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import (
     COLOR_OF,
@@ -24,6 +23,7 @@ from latentedit_portraits.instructions import draw_idle_instruction, draw_instru
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import CREDITS, render_array
+from latentedit_portraits.worlds import Split, World
 
 _LEAD = "a person with "
 """Begins every full caption; phrases with commas between them follow."""

@@ -10,8 +10,8 @@ from PIL import Image
 
 from latentedit.core.rng import seeded
 from latentedit.latents.crop import Box, Framer, cut
-from latentedit.latents.worlds import PictureNetwork, StoredNetwork, to_pixels
 from latentedit.models.base import Backbone
+from latentedit_portraits.worlds import PictureNetwork, StoredNetwork, to_pixels
 
 VIEW_SIZE = 64
 """Side of a view in pixels: enough to see where a head is."""

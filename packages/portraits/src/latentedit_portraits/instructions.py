@@ -4,9 +4,9 @@ import itertools
 import random
 
 from latentedit.latents.instructions import WORDINGS
-from latentedit.latents.worlds import NONE, Split, words_of
 from latentedit_portraits.attributes import VALUES, Attributes, split_of
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
+from latentedit_portraits.worlds import NONE, Split, words_of
 
 NOTHING = (*WORDINGS, "leave it as it is")
 """What says that nothing is to be changed; the empty text is among it."""

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from latentedit.latents.captions.change import Change
-from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.base import Backbone
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.rewriting import rewrite, stated
+from latentedit_portraits.worlds import AttributeClassifier
 
 _EXAMPLES = 22  # seed of the captions that are given as examples
 

@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 from typing import Self
 
-from latentedit.latents.worlds import NONE, read_table
 from latentedit_portraits.attributes import VALUES, Attributes, draw
 from latentedit_portraits.render import COLORS, Framing, hex_color
+from latentedit_portraits.worlds import NONE, read_table
 
 _TABLE = read_table("latentedit_portraits", "drawing")
 

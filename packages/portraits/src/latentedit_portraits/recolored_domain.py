@@ -9,11 +9,11 @@ import random
 import numpy as np
 from jaxtyping import UInt8
 
-from latentedit.latents.worlds import Split
 from latentedit_portraits.attributes import split_of
 from latentedit_portraits.domain import PortraitDomain
 from latentedit_portraits.recolored import Recolored, draw_recolored
 from latentedit_portraits.render import render_colors
+from latentedit_portraits.worlds import Split
 
 
 class RecoloredDomain(PortraitDomain):

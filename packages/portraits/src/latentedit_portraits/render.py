@@ -13,8 +13,8 @@ import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.latents.worlds import read_table
 from latentedit_portraits.attributes import Attributes
+from latentedit_portraits.worlds import read_table
 
 _DRAWING = read_table("latentedit_portraits", "drawing")
 _PALETTES = {"hair_color": "hair", "facial_hair_color": "hair", "clothes_color": "clothes"}

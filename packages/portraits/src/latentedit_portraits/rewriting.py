@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change, Phrase, phrase_key, read_phrases
-from latentedit.latents.worlds import NONE
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements
+from latentedit_portraits.worlds import NONE
 
 Meaning = Mapping[str, str]
 """Attributes and their values; empty for words such as "hair", which name an attribute but no value."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from latentedit.latents.worlds import NONE, Described, Split, draw_different
+from latentedit_portraits.worlds import NONE, Described, Split, draw_different
 
 PLACES = ("left", "middle", "right")
 """Where an object can stand, as the camera sees it; each place has one or none."""

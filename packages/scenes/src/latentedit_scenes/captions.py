@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from latentedit.latents.captions.change import read_phrases
-from latentedit.latents.worlds import NONE, read_table, words_of
+from latentedit_portraits.worlds import NONE, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 
 MAX_TOKENS = 64

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from latentedit.latents.worlds import Split, World
+from latentedit_portraits.worlds import Split, World
 from latentedit_scenes.attributes import ORDERED, PART_OF, VALUES, Attributes, draw_split
 from latentedit_scenes.captions import (
     MAX_TOKENS,

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from latentedit.latents.worlds import read_table
+from latentedit_portraits.worlds import read_table
 from latentedit_scenes.attributes import Attributes
 
 Color = tuple[float, float, float]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from latentedit.latents.captions.change import Change
-from latentedit.latents.worlds import AttributeClassifier
 from latentedit.models.base import Backbone
+from latentedit_portraits.worlds import AttributeClassifier
 from latentedit_scenes.attributes import Attributes, draw_split
 from latentedit_scenes.captions import full_caption, parse
 from latentedit_scenes.rewriting import rewrite

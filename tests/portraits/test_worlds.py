@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.latents.worlds import to_pixels
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.worlds import to_pixels
 
 
 @pytest.mark.parametrize(("kind", "side"), [(PortraitReader, 128), (PortraitFramer, 64)])
