@@ -69,7 +69,7 @@ def halves() -> Tensor:
 def known_basis(model: ColourBackbone, v: Tensor | None = None) -> LocalBasis:
     """At a grey picture of 8 x 8, under no text."""
     v = halves() if v is None else v
-    latent = encode(model, grey(), source_prompt="grey").under("")
+    latent = encode(model, grey(), source_prompt="grey").with_prompt("")
     trace = invert(latent, latent.path(STEPS, LEVEL))
     return LocalBasis(
         latent=latent,

@@ -70,7 +70,7 @@ def test_a_direction_does_in_an_edit_what_it_did_here(
     basis: LocalBasis, discovery: Discovery, strength: float, tolerance: float
 ) -> None:
     """Under another caption than that of the basis, which was none. At -1 the judge may hold back a little."""
-    latent = basis.latent.under("red")
+    latent = basis.latent.with_prompt("red")
     for one in discovery.directions:
         result = le.manipulate(latent, one.direction, strength=strength, auto_mask=False)
         assert isinstance(result, EditResult)
@@ -248,7 +248,7 @@ def direction(basis: LocalBasis) -> Direction:
 
 @pytest.fixture
 def other(basis: LocalBasis) -> JointLatent:
-    return encode(basis.latent.backbone, grey(seed=7), source_prompt="grey").under("")
+    return encode(basis.latent.backbone, grey(seed=7), source_prompt="grey").with_prompt("")
 
 
 def test_it_makes_the_same_change_there(
@@ -299,7 +299,7 @@ def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other
     prompted = dataclasses.replace(direction, settings={**direction.settings, "prompt": "red"})
     assert transport(prompted, other, rank=2).basis.prompt == "red"
     captioned = dataclasses.replace(prompted, source_captions=("red",))
-    assert transport(captioned, other.under("green"), rank=2).basis.prompt == "green"
+    assert transport(captioned, other.with_prompt("green"), rank=2).basis.prompt == "green"
 
 
 def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> None:

@@ -126,7 +126,7 @@ def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.Mon
     latent = encode(colours, [picture("red"), picture("blue")])
     assert all(one.caption_read for one in check_familiarity(latent).knowledge)
     assert asked == [2]
-    assert not any(one.caption_read for one in check_familiarity(latent.under("green")).knowledge)
+    assert not any(one.caption_read for one in check_familiarity(latent.with_prompt("green")).knowledge)
     assert asked == [2]
     check_familiarity(encode(colours, picture("red"), source_prompt="blue"))
     assert asked == [2, 1], "what the user said is compared with what is read"

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import Captioner
-from latentedit.latents.encode import encode, one_each, open_picture
+from latentedit.latents.encode import broadcast_texts, encode, open_picture
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -143,10 +143,10 @@ def test_bad_input_is_refused(model: Backbone) -> None:
 
 
 def test_texts_are_one_for_all_or_one_each() -> None:
-    assert one_each("a, b", 2, "caption") == ("a, b", "a, b")
-    assert one_each(["a", " b "], 2, "caption") == ("a", " b ")
+    assert broadcast_texts("a, b", 2, "caption") == ("a, b", "a, b")
+    assert broadcast_texts(["a", " b "], 2, "caption") == ("a", " b ")
     for texts in ("", "\n", ["a", ""]):
         with pytest.raises(ConfigError, match="the target caption is empty"):
-            one_each(texts, 2, "target caption")
+            broadcast_texts(texts, 2, "target caption")
     with pytest.raises(ConfigError, match="1 pictures take one label, or one each; got 2"):
-        one_each(["a", "b"], 1, "label")
+        broadcast_texts(["a", "b"], 1, "label")

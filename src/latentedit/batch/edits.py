@@ -22,7 +22,7 @@ from latentedit.batch.executors import Measure, check_model
 from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
-from latentedit.directions.direction import found_under_no_text
+from latentedit.directions.direction import is_unconditional
 from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
@@ -115,7 +115,7 @@ class EditWork:
             direction.check_model(model.name, model.fingerprint)
         captioned = request.instructed or all(job.caption is not None for job in jobs)
         captioner = captioner_for(model) if request.captioner is None else request.captioner
-        if not captioned and captioner is None and not found_under_no_text(request.loaded):
+        if not captioned and captioner is None and not is_unconditional(request.loaded):
             raise ConfigError(f"the model {model.name!r} has no captioner. Give `source_prompt`, or a `captioner`")
         keys = [job.key() for job in jobs]
         batches: dict[str, tuple[EditJob, ...]] = {}

@@ -229,7 +229,7 @@ def lives_at_level(direction: Direction) -> bool:
     return "steps" in direction.settings and not direction.moves_text
 
 
-def found_under_no_text(directions: Sequence[Direction]) -> bool:
+def is_unconditional(directions: Sequence[Direction]) -> bool:
     """Whether all directions were found at a level under no text, so that no caption of the pictures matters."""
     return bool(directions) and all(
         lives_at_level(direction) and direction.source_captions and not any(direction.source_captions)

@@ -85,7 +85,7 @@ def draw_grid(
 
 def draw_sheet(source: Image.Image, edited: Image.Image, *, title: str, lines: Sequence[str] = ()) -> Image.Image:
     """Original, edited image and amplified difference side by side, under a title."""
-    _check_one_size([source, edited])
+    _check_sizes([source, edited])
     before, after = (Picture.from_image(image).on_white() for image in (source, edited))
     difference, factor = _amplified_difference(before, after)
     labels = ("original", "edited", f"difference x {factor}" if factor > 1 else "no difference")
@@ -96,7 +96,7 @@ def draw_sweep(
     images: Sequence[Image.Image], labels: Sequence[str], *, title: str, lines: Sequence[str] = ()
 ) -> Image.Image:
     """Images of one size, each with a label, in as few rows of equal length as possible; at most 1,256 px wide."""
-    _check_one_size(images)
+    _check_sizes(images)
     columns = math.ceil(len(images) / math.ceil(len(images) / _MOST_COLUMNS))
     panel_px = min(PANEL_PX, (_ROW_PX + _GAP_PX) // columns - _GAP_PX)
     return draw_grid(images, labels, columns=columns, title=title, lines=lines, panel_px=panel_px)
@@ -141,7 +141,7 @@ def _fitted(image: Image.Image, box: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS) if size != image.size else image
 
 
-def _check_one_size(images: Sequence[Image.Image]) -> None:
+def _check_sizes(images: Sequence[Image.Image]) -> None:
     sizes = sorted({image.size for image in images})
     if len(sizes) != 1:
         raise ShapeError(f"the images of a sheet must have one size; got {sizes or 'no images'}. Resize them first")

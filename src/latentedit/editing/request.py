@@ -134,7 +134,7 @@ class EditRequest:
 
     @property
     def target(self) -> dict[str, Any]:
-        """The target as arguments of `wanted_texts`."""
+        """The target as arguments of `target_texts`."""
         return {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
 
     @property

@@ -14,7 +14,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.renaming import accepts_old_names
 from latentedit.core.settings import from_plain
 from latentedit.directions.composition import check_combine, compose, cross_talk
-from latentedit.directions.direction import Direction, found_under_no_text
+from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
@@ -33,7 +33,7 @@ from latentedit.editors.registry import (
     stored_eim,
 )
 from latentedit.editors.slider import Arm, Slider
-from latentedit.latents.captions.targets import ChangeLike, wanted_texts
+from latentedit.latents.captions.targets import ChangeLike, target_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.model_settings import ModelSettings
@@ -123,7 +123,7 @@ class Session:
             ConfigError: an empty caption, a change that does not apply to the captions, or a target that means the
                 same.
         """
-        targets = wanted_texts(self.latent, to=prompt, change=change, instruction=instruction)
+        targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
         direction = identify(self.latent, embed_targets(self.latent, targets), search, seed=seed, progress=progress)
         if not bool(direction.length.any()):
@@ -242,7 +242,7 @@ class Session:
     ) -> list[list[EditResult]]:
         """Move the images towards a text, by any editor."""
         latent = self.latent
-        targets = wanted_texts(latent, **request.target)
+        targets = target_texts(latent, **request.target)
         target = embed_targets(latent, targets)
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
@@ -318,13 +318,13 @@ class Session:
         """The direction to the target text; one for each of several changes or instructions, unless swept."""
         texts: list[dict[str, Any]] = [request.target]
         if request.several and not swept:
-            wanted_texts(self.latent, **request.target)  # refuses changes that contradict each other
+            target_texts(self.latent, **request.target)  # refuses changes that contradict each other
             name, changes = ("change", request.change) if request.change else ("instruction", request.instruction)
             texts = [{name: change} for change in changes]
             editor = dataclasses.replace(editor, arm="image")  # combining directions needs their image parts
         directions: list[Direction] = []
         for text in texts:
-            targets = wanted_texts(self.latent, **text)
+            targets = target_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
             if editor.arm == "image" and request.refine:
@@ -348,7 +348,7 @@ class Session:
         single = len(parts) == 1 and abs(shares[0]) == 1
         total = parts[0] if single else compose(parts, [abs(share) for share in shares], combine)
         # The way back restores what a caption says, so an unconditional direction is applied without a caption too.
-        latent = self.latent.under("") if found_under_no_text(directions) else self.latent
+        latent = self.latent.with_prompt("") if is_unconditional(directions) else self.latent
         slider = editor.slider(latent, total, seed=seed_of(directions[0].settings))
         applied = self._applied[settings] = _Applied(key=key, parts=parts, slider=slider)
         return applied

@@ -13,7 +13,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.renaming import accepts_old_names
 from latentedit.directions.composition import check_combine
-from latentedit.directions.direction import Direction, found_under_no_text, load_direction
+from latentedit.directions.direction import Direction, is_unconditional, load_direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
@@ -24,7 +24,14 @@ from latentedit.editors.slider import Arm
 from latentedit.guard.guard import guarded
 from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike
-from latentedit.latents.encode import PictureLike, complete_captions, encode_frames, fit_all, one_each, open_picture
+from latentedit.latents.encode import (
+    PictureLike,
+    broadcast_texts,
+    complete_captions,
+    encode_frames,
+    fit_all,
+    open_picture,
+)
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Mixing
@@ -54,7 +61,7 @@ def manipulate(
     Raises:
         ConfigError: as `Session.manipulate`, or several images.
     """
-    return _session_of_one(latent).manipulate(direction, strength=strength, **options)[0]
+    return _single_session(latent).manipulate(direction, strength=strength, **options)[0]
 
 
 @accepts_old_names
@@ -76,7 +83,7 @@ def sweep(
         sweep(latent, glasses, strengths=[0, 0.5, 1])
         sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
     """
-    return _session_of_one(latent).sweep(direction, strengths=strengths, **options)[0]
+    return _single_session(latent).sweep(direction, strengths=strengths, **options)[0]
 
 
 class _EditOptions(TypedDict, total=False, extra_items=Any):
@@ -193,11 +200,11 @@ def run(
     request.check_target()
     request = read_directions(request, model)
     opened = [open_picture(picture) for picture in pictures]
-    captions = None if request.source_prompt is None else one_each(request.source_prompt, len(opened), "caption")
-    targets = None if request.prompt is None else one_each(request.prompt, len(opened), "target caption")
+    captions = None if request.source_prompt is None else broadcast_texts(request.source_prompt, len(opened), "caption")
+    targets = None if request.prompt is None else broadcast_texts(request.prompt, len(opened), "target caption")
     frames = fit_all(model, opened, mask=request.mask)
     unread = not request.instructed and request.captioner is None and captioner_for(model) is None
-    if captions is None and unread and found_under_no_text(request.loaded):
+    if captions is None and unread and is_unconditional(request.loaded):
         captions = ("",) * len(opened)
     singly, groups = composes(request, model), dict[Any, list[int]]()
     for index, frame in enumerate(frames):
@@ -251,7 +258,7 @@ def calibrate_direction(
     return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
 
 
-def _session_of_one(latent: JointLatent) -> Session:
+def _single_session(latent: JointLatent) -> Session:
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one picture; got {len(latent)} of them. Use a Session")
     return Session(latent)

@@ -43,7 +43,7 @@ class StrengthResult:
 GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
 
 
-def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:
+def unit_guidance(kind: "type[Editor]") -> dict[str, Any]:
     """The guidance weights that an editor has, all 1."""
     fields: Any = getattr(kind, "__dataclass_fields__", ())
     return {name: 1.0 for name in GUIDANCE_SETTINGS if name in fields}

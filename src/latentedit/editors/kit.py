@@ -13,7 +13,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, settings
 from latentedit.core.solvers import Field, each_step
-from latentedit.editors.base import Editor, weights_of_one
+from latentedit.editors.base import Editor, unit_guidance
 from latentedit.latents.inversion import End, InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField, unguided
@@ -54,7 +54,7 @@ class Edit:
 
     def under(self, text: Under) -> JointLatent:
         """The pictures under the text of an inversion."""
-        return self.latent.under("") if text == "empty" else self.latent
+        return self.latent.with_prompt("") if text == "empty" else self.latent
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
         """The steps of a walk over levels, see `each_step`; reports progress under a name, the editor's by default."""
@@ -141,7 +141,7 @@ class PathEditor(Baseline):
         if strength == 0:
             return 0
         one_branch = latent.backbone.capabilities.branches(0.0) == 1
-        editor = dataclasses.replace(self, **weights_of_one(type(self))) if one_branch else self
+        editor = dataclasses.replace(self, **unit_guidance(type(self))) if one_branch else self
         return editor._cost(self._path(latent).steps)
 
     def _cost(self, k: int) -> int:

@@ -8,7 +8,7 @@ from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Direction, lives_at_level
-from latentedit.editors.base import Editor, weights_of_one
+from latentedit.editors.base import Editor, unit_guidance
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -36,7 +36,7 @@ def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
     """
     stored = ModelSettings.of(backbone).editor(name)
     if backbone.capabilities.guidance_kind == "none":
-        return {**stored, **weights_of_one(editor_class(name))}
+        return {**stored, **unit_guidance(editor_class(name))}
     return stored
 
 

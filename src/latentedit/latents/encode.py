@@ -95,7 +95,7 @@ def encode_frames(
             )
         source_prompt = no_change(model) if source_prompt is None else source_prompt
     if source_prompt is not None:
-        captions = one_each(source_prompt, len(pixels), "caption", or_none=True)
+        captions = broadcast_texts(source_prompt, len(pixels), "caption", or_none=True)
     else:
         reader = captioner_of(model, captioner)
         if reader is None:
@@ -103,7 +103,7 @@ def encode_frames(
                 f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with "
                 "`source_prompt`"
             )
-        captions = one_each(reader.caption(pixels), len(pixels), "caption from the captioner")
+        captions = broadcast_texts(reader.caption(pixels), len(pixels), "caption from the captioner")
     check_length(*captions)
     z, condition = model.encode(pixels), model.embed(captions)
     others = tuple(open_picture(item) for item in references)
@@ -144,7 +144,7 @@ def complete_captions(
         note = f"{model.name} has no captioner to complete the captions; partial captions reduce quality"
         return tuple(Completion(source=old, target=new, notes=(note,)) for old, new in pairs) if sources else ()
     completions = reader.complete(torch.stack([frame.pixels for frame in frames]), pairs)
-    one_each([completion.source for completion in completions], len(frames), "caption from the captioner")
+    broadcast_texts([completion.source for completion in completions], len(frames), "caption from the captioner")
     return tuple(completions)
 
 
@@ -171,7 +171,7 @@ def open_picture(picture: PictureLike) -> Picture:
     return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
 
 
-def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
+def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
     """One text a picture, from one for all or one each; empty texts only with ``or_none``."""
     given = (texts,) * count if isinstance(texts, str) else tuple(texts)
     if len(given) != count:

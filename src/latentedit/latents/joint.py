@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -105,10 +106,15 @@ class JointLatent:
             return condition
         return dataclasses.replace(condition.expand(len(self)), reference=reference)
 
-    def under(self, text: str) -> "JointLatent":
-        """The same pictures under another text, "" for none."""
+    def with_prompt(self, text: str) -> "JointLatent":
+        """The same pictures with another text as their captions, "" for none."""
         condition = self.embed_with_references([text]).expand(len(self))
         return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
+
+    def under(self, text: str) -> "JointLatent":
+        """The former name of `with_prompt`; gives a FutureWarning."""
+        warnings.warn("`under` was renamed to `with_prompt`", FutureWarning, stacklevel=2)
+        return self.with_prompt(text)
 
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:
         """The model's own grid for these pictures, ``steps`` levels over its full range, from ``level`` down."""

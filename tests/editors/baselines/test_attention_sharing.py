@@ -173,7 +173,7 @@ def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     last = [module for name, module in ups.named_modules() if name.endswith("attn1")][-2:]
     share = 1 - 2 / len(backbone.attention_layers)
     modules = [linear for layer in last for linear in (layer.to_k, layer.to_v)]
-    empty = latent.under("")
+    empty = latent.with_prompt("")
     trace = invert(empty, latent.path(3), time="end").states
     expected = walked_in_one_batch(empty, target, modules, first=round(3 * start), weight=3.0, trace=trace)
     editor = MasaCtrl(steps=3, start=start, first_layer=share, guidance=3.0, under="empty")

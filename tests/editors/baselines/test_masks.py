@@ -212,7 +212,7 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
     with torch.no_grad():
         found = editor.edit(smooth, target, [1.0], seed=SEED)[0].z
         mask = difference_mask(edit_of(smooth, target, seed=SEED), level=0.5, maps=MAPS, ratio=3.0)
-        trace = invert(smooth.under(""), smooth.path(STEPS, grid_levels[0]), time="end")
+        trace = invert(smooth.with_prompt(""), smooth.path(STEPS, grid_levels[0]), time="end")
     falling = [own_scale(z, s) for z, s in zip(trace.states, trace.levels, strict=True)][::-1]
 
     def walked(callback: Any) -> Tensor:

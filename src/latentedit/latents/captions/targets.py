@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import Change, check_length, phrase_key, read_phrases
-from latentedit.latents.encode import one_each
+from latentedit.latents.encode import broadcast_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
@@ -22,7 +22,7 @@ def target_captions(
     """The target caption of each picture: ``to``, one or one per picture, or its caption with changes made in order."""
     check_length(*captions, *([to] if isinstance(to, str) else to or ()))
     if to is not None and change is None:
-        return one_each(to, len(captions), "target caption")
+        return broadcast_texts(to, len(captions), "target caption")
     if to is not None or change is None:
         count = "neither is" if to is None else "both are"
         raise ConfigError(f"either a target caption or a change is needed; {count} given")
@@ -36,7 +36,7 @@ def target_captions(
     return targets
 
 
-def wanted_texts(
+def target_texts(
     latent: JointLatent,
     *,
     to: str | Sequence[str] | None = None,
@@ -58,7 +58,7 @@ def wanted_texts(
         )
     text = instruction if isinstance(instruction, str) else ", ".join(instruction)
     check_length(text)
-    return one_each(text, len(latent), "instruction")
+    return broadcast_texts(text, len(latent), "instruction")
 
 
 def changed_caption(model: Backbone, caption: str, change: Change) -> str:
