@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from latentedit.cli.help_pages import EXAMPLES, kind
+from latentedit.cli.main import EXAMPLES, kind
 from latentedit.core.plugins import COMMANDS
 from latentedit_keep.files import write_text
 from tools.running import ROOT

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.cli.edit_folder import default_folder, is_many
+from latentedit.cli.edit import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import read_record
 from latentedit.latents.pictures import Picture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from latentedit.cli import main
-from latentedit.cli.help_pages import EXAMPLES, help_page
+from latentedit.cli.main import EXAMPLES, help_page
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
 
 NAMES = {

@@ -9,8 +9,7 @@ import pytest
 import typer
 
 from latentedit.cli.main import load_command
-from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.options import DTYPES
+from latentedit.cli.options import DTYPES, ModelChoice, chooses_model
 from latentedit.models.placement import POLICIES, parse_dtype
 from tests.commands import Command
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from latentedit.cli.strengths import MAX_STRENGTHS, parse_strength, parse_strengths
+from latentedit.cli.options import MAX_STRENGTHS, parse_strength, parse_strengths
 from latentedit.core.errors import ConfigError
 
 COUNTS = st.integers(2, MAX_STRENGTHS)

@@ -14,7 +14,7 @@ import typer
 
 from latentedit.app.address import check_host
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError, require
 from latentedit_keep.console import say
 

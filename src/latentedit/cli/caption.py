@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
+from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.console import print_json, print_rows, say
 

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ChangeChoice, ModelChoice, Report, chooses_model
-from latentedit.cli.reporting import cross_talk_rows, table_rows
-from latentedit.cli.request import check_written
-from latentedit.cli.strengths import parse_strengths
+from latentedit.cli.options import ChangeChoice, ModelChoice, Report, chooses_model, parse_strengths, refuse
+from latentedit.cli.results import check_written, cross_talk_rows, table_rows
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say

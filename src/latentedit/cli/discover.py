@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
+from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ import typer
 
 from latentedit._version import __version__
 from latentedit.cli import options
-from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.models import bundled, verification
+from latentedit.cli.options import ModelChoice, chooses_model, refuse
 from latentedit.core.errors import LatentEditError, to_install
 from latentedit_keep.console import print_json, progress_bar, say
 

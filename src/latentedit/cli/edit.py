@@ -1,15 +1,25 @@
 """``latentedit edit``: edit an image, a folder or a manifest. Heavy imports are inside the command."""
 
+import dataclasses
+import os
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from latentedit.cli import options
-from latentedit.cli.edit_folder import edit_many, is_many, refuse
-from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
-from latentedit.cli.reporting import replay_command, result_json, result_rows
-from latentedit.cli.request import open_checked
-from latentedit.cli.strengths import parse_strength
-from latentedit_keep.files import named_beside
+from latentedit.cli.options import EditChoice, ModelChoice, Report, chooses_model, parse_strength, refuse
+from latentedit.cli.results import open_checked, replay_command, result_json, result_rows
+from latentedit.cli.run_status import finish
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.editing.request import EditRequest
+from latentedit_keep.console import typed_command
+from latentedit_keep.files import named_beside, user_path
+
+if TYPE_CHECKING:
+    from latentedit.batch.edits import EditJob
+
+_BATCH = 8  # default number of images edited together
+_MANIFESTS = (".csv", ".json", ".yaml", ".yml")
 
 
 @chooses_model
@@ -81,3 +91,113 @@ def edit(
     )
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
     report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)
+
+
+def is_many(path: Path) -> bool:
+    """Whether a path is a folder or a manifest rather than an image."""
+    try:
+        return path.suffix.lower() in _MANIFESTS or path.is_dir()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def edit_many(
+    source: Path,
+    request: EditRequest,
+    *,
+    choice: ModelChoice,
+    output: Path | None,
+    batch: int | None,
+    workers: int | None,
+    ray: str | None,
+    report: Report,
+) -> None:
+    """Edit every image, or resume; images that cannot be edited are reported, and the exit code is 1."""
+    from latentedit.batch.executors import Executor, run_work, suitable_workers
+
+    executor = Executor(workers=workers, ray=ray)
+    folder = default_folder(source) if output is None else output
+    if user_path(folder, error=OutputError).resolve() == user_path(source).resolve():
+        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
+    jobs = _of_folder(source, request) if source.is_dir() else _of_manifest(source, request)
+    from latentedit.batch.edits import KIND, PICTURES, EditWork
+    from latentedit.batch.folder import TABLE, RunFolder
+    from latentedit.editing.verbs import read_directions
+    from latentedit.editors.registry import default_note
+    from latentedit.latents.captions.base import make_captioner
+
+    name = request.captioner if isinstance(request.captioner, str) else None
+    texts = {"caption": request.source_prompt, "target caption": request.prompt, "captioner": name}
+    request = read_directions(dataclasses.replace(request, prompt=None, source_prompt=None))
+    with report.progress() as progress:
+        model = choice.load()
+        captioner = None if name is None else make_captioner(name, model)
+        request = dataclasses.replace(request, captioner=captioner)
+        work = EditWork.of(model, jobs, request, batch=batch or _BATCH)
+        work = dataclasses.replace(work, spec={**work.spec, **texts})
+        if executor.ray is None and executor.workers is None:
+            executor = Executor(workers=suitable_workers(model.device, len(work.units)))
+        if not executor.here:
+            elsewhere = dataclasses.replace(request, captioner=name)
+            work = dataclasses.replace(work, load=choice.load, request=elsewhere)
+        run = RunFolder.start(folder, work.spec, kind=KIND, units=work.units, command=typed_command(), request={})
+        run_work(run, work, executor=executor, progress=progress)
+    rows = run.write_table()
+    report.warn(default_note(request.method, model, instructed=request.instructed))
+    verdicts, failures = Counter[str](row["verdict"] for row in rows), run.failures()
+    counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
+    edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
+    facts = {
+        "folder": run.path,
+        "pictures": sum(map(len, work.batches.values())),
+        "edited": len(rows),
+        "verdicts": verdicts,
+        "failures": failures,
+    }
+    where = f"{edited}, {len(failures)} failed; rows in {run.path / TABLE}"
+    report.result(facts, f"{source} -> {run.path / PICTURES}: {where}")
+    finish(run)
+
+
+def default_folder(source: Path) -> Path:
+    """Next to a folder or manifest, under its name with ".edited"."""
+    source = source if source.name not in ("", "..") else source.resolve()
+    if not source.name:
+        raise ConfigError(f"the folder of the run cannot be named after {source}. Give one with -o")
+    return source.parent / f"{source.name if source.is_dir() else source.stem}.edited"
+
+
+def _of_folder(source: Path, request: EditRequest) -> "list[EditJob]":
+    from latentedit.batch.edits import EditJob, pictures_in, stems_of
+
+    request.check_target()
+    caption, target = (text if isinstance(text, str) else None for text in (request.source_prompt, request.prompt))
+    paths = pictures_in(source)
+    return [
+        EditJob(
+            id=os.fsencode(path.name).decode("utf-8", "replace"), path=path, name=name, caption=caption, target=target
+        )
+        for path, name in zip(paths, stems_of(paths), strict=True)
+    ]
+
+
+def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
+    from latentedit.batch.edits import EditJob, unique_names
+    from latentedit.batch.manifest import EditRow, load_manifest
+
+    texts = {"--prompt": request.prompt, "--change": request.change, "--direction": request.direction}
+    texts |= {
+        "--instruction": request.instruction,
+        "--source-prompt": request.source_prompt,
+        "--captioner": request.captioner,
+    }
+    refuse("a manifest says of each picture what it shows and what it should show", texts)
+    rows = load_manifest(source, EditRow)
+    if any(row.mask for row in rows):
+        raise ConfigError(f"{source} has masks, which many pictures cannot have. Edit those one by one with --mask")
+    return [
+        EditJob(id=row.id, path=row.picture, name=name, caption=row.source_caption, target=row.target_caption)
+        for row, name in zip(rows, unique_names(row.id for row in rows), strict=True)
+    ]

@@ -6,22 +6,29 @@ once.
 
 import errno
 import functools
+import inspect
+import itertools
 import os
 import re
 import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 import typer.core
 
 from latentedit._version import __version__
-from latentedit.cli.help_pages import help_page, name_kinds
-from latentedit.cli.request import check_arrows
-from latentedit.core.errors import LatentEditError, RegistryError, UnknownPictureError, UnknownPictureWarning
+from latentedit.core.errors import (
+    ConfigError,
+    LatentEditError,
+    RegistryError,
+    UnknownPictureError,
+    UnknownPictureWarning,
+)
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
@@ -29,6 +36,8 @@ from latentedit_keep.main import FAULT, UsageError
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
+EXAMPLES = "Examples:"  # title of the section with examples
+_VERBATIM = "\b"  # mark of a line that typer keeps as it is
 _RENAMED = {
     "--to": ("--prompt", "--target"),
     "--from": ("--source-prompt",),
@@ -185,6 +194,62 @@ def run(arguments: list[str]) -> int:
             fail(message)
         return 2
     return 0
+
+
+def help_page(docstring: str) -> str:
+    r"""The docstring with lines of prose joined and lines of sections kept.
+
+    Example:
+        >>> help_page("Edit a\npicture.\n\nExamples:\n    latentedit edit me.png\n")
+        'Edit a picture.\n\n\x08Examples:\n\x08  latentedit edit me.png'
+    """
+    paragraphs: list[str] = []
+    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
+        title, *lines = paragraph.splitlines()
+        if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
+            paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
+        else:
+            paragraphs.append(" ".join(paragraph.split()))
+    return "\n\n".join(paragraphs)
+
+
+def name_kinds(command: Any) -> None:
+    """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
+    for param in command.get_params(typer.Context(command)):
+        if param.param_type_name == "option":
+            param.metavar = kind(param)
+
+
+def kind(option: Any) -> str | None:
+    """The metavar of an option: TEXT, PATH; empty for a switch; None for typer's own."""
+    descriptor = getattr(option, "type_descriptor", None)  # newer versions of typer
+    if option.is_flag or option.metavar or descriptor is None:
+        return "" if option.is_flag else option.metavar
+    annotation = descriptor.annotation
+    if get_origin(annotation) in (list, tuple):
+        annotation = get_args(annotation)[0]
+    return getattr(annotation, "__name__", "text").upper().replace("STR", "TEXT")
+
+
+def check_arrows(arguments: Sequence[str]) -> None:
+    """Refuse an unquoted arrow: of ``--change => glasses``, the shell keeps ``--change =`` and redirects the output."""
+    for before, word in itertools.pairwise(arguments if "--change" in arguments else ()):
+        if word[-1:] in ("=", "-") and (before == "--change" or len(word) == 1):
+            old, made = word[:-1] if before == "--change" else before, _empty_output()
+            raise ConfigError(
+                "the shell took the > of an unquoted arrow as a redirection and created an empty file. Write --change "
+                f'"{" ".join([*old.split(), "=>", made or "NEW"])}", and delete the file {made or "of that name"}'
+            )
+
+
+def _empty_output() -> str | None:
+    """The empty file in this folder to which standard output is redirected."""
+    try:
+        output = os.fstat(1)
+        here = Path().iterdir() if not output.st_size else ()
+        return next((file.name for file in here if os.path.samestat(file.lstat(), output)), None)
+    except OSError:
+        return None
 
 
 def _message(error: Any) -> str | None:

@@ -1,12 +1,25 @@
-"""Options that several commands share, each declared once."""
+"""Options that several commands share, each declared once, and the groups that commands take as one value."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import CAPTIONERS, EDITORS, MODELS
+from latentedit.core.settings import MAX_STRENGTHS
+from latentedit.editing.request import EditRequest
+from latentedit_keep.console import Progress, print_json, print_rows, progress_bar, say, warn
+
+if TYPE_CHECKING:
+    from latentedit.models.base import Backbone
 
 
 def _installed(names: Sequence[str]) -> str:
@@ -221,3 +234,244 @@ Ray = Annotated[
     str | None, option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one.")
 ]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
+
+
+_MOST = 5  # largest absolute strength; a larger number is usually meant as percent
+_FORM = "--strengths=LOW:HIGH:COUNT"
+_EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
+
+
+def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
+    """Read every ``--strength``; the default is 1."""
+    return tuple(float(_number(text, "--strength", "Try --strength 0.7")) for text in texts or ("1",))
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Read ``LOW:HIGH:COUNT`` (evenly spaced, both ends included; LOW may exceed HIGH) or a list such as ``0,0.5,1``.
+
+    Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
+    """
+    if ":" not in text:
+        strengths = tuple(float(_number(item)) for item in text.split(","))
+        _check_count(len(strengths))
+        return strengths
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise ConfigError(f"{_FORM} has three parts; got {text!r}. {_EXAMPLES}")
+    low, high = _number(parts[0]), _number(parts[1])
+    if low == high:
+        raise ConfigError(f"LOW and HIGH of --strengths are the same in {text!r}. {_EXAMPLES}")
+    try:
+        count = int(parts[2])
+    except ValueError:
+        raise ConfigError(f"COUNT in {_FORM} must be a whole number; got {parts[2]!r}. {_EXAMPLES}") from None
+    _check_count(count)
+    return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
+
+
+def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -> Fraction:
+    """The decimal as typed, to the digits of a float."""
+    value = _float(text)
+    if abs(value) <= _MOST:
+        return Fraction(repr(value))
+    share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
+    raise ConfigError(
+        f"strengths run from 0 (the original) to 1 (the full change), at most from -{_MOST} to {_MOST}; got {text!r} "
+        f"for {option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
+    )
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _check_count(count: int) -> None:
+    if not 2 <= count <= MAX_STRENGTHS:
+        raise ConfigError(f"--strengths takes 2 to {MAX_STRENGTHS} strengths; got {count}. {_EXAMPLES}")
+
+
+_VALUES = {"dtype": DTYPES, "placement": PLACEMENTS, "text_encoders": TEXT_ENCODERS}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The model of a command; picklable. None is the default of `latentedit.load`.
+
+    Raises:
+        ConfigError: an unknown value of an option, with a similar one.
+    """
+
+    model: Model = None
+    device: Device = None
+    dtype: Dtype = None
+    placement: PlacementPolicy = None
+    text_encoders: TextEncoders = None
+    revision: Revision = None
+    lora: Lora = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in _VALUES.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, allowed)}")
+
+    @property
+    def name(self) -> str:
+        """The model's name, folder or hub id."""
+        return "portraits" if self.model is None else self.model
+
+    def or_else(self, other: "ModelChoice") -> "ModelChoice":
+        """This choice, with defaults from another one."""
+        return dataclasses.replace(self, **{**other.given(), **self.given()})
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given."""
+        fields = (field.name for field in dataclasses.fields(self))
+        return {name: value for name in fields if (value := getattr(self, name)) not in (None, [])}
+
+    def arguments(self) -> list[str]:
+        """The choice as command-line options."""
+        return [
+            word
+            for name, value in self.given().items()
+            for item in (value if isinstance(value, list) else [value])
+            for word in (_option(name), str(item))
+        ]
+
+    def load(self) -> "Backbone":
+        """The model.
+
+        Raises:
+            LatentEditError: see `latentedit.load`.
+        """
+        from latentedit.models.registry import load
+
+        given = {name: value for name, value in self.given().items() if name != "model"}
+        if self.lora:
+            given["lora"] = [_scaled(lora) for lora in self.lora]
+        return load(self.name, **given)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeChoice:
+    """What to change, in words, and the words that describe the image."""
+
+    prompt: Prompt = None
+    change: Changes = None
+    add: Adds = None
+    remove: Removes = None
+    instruction: Instructions = None
+    reference: References = None
+    source_prompt: SourcePrompt = None
+    captioner: Captioner = None
+
+    def request(self, **fields: Any) -> EditRequest:
+        """The request with these words and further fields. Changes are in the order --change, --add, --remove."""
+        added = [f"=> {words}" for words in self.add or ()]
+        removed = [f"{words} =>" for words in self.remove or ()]
+        return EditRequest(
+            prompt=None if self.prompt is None else self.prompt.strip(),
+            change=(*(self.change or ()), *added, *removed),
+            instruction=tuple(self.instruction or ()),
+            references=tuple(self.reference or ()),
+            source_prompt=self.source_prompt,
+            captioner=self.captioner,
+            **fields,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EditChoice(ChangeChoice):
+    """What to change, and how."""
+
+    direction: Directions = None
+    mask: Mask = None
+    method: Method = None
+    auto_mask: AutoMask = None
+    refine: Refine = False
+    complete: Complete = True
+    seed: Seed = 0
+    force: Force = False
+
+    def request(self, **fields: Any) -> EditRequest:
+        """The request with these words and settings, and further fields."""
+        own = {
+            name: getattr(self, name) for name in ("mask", "method", "auto_mask", "refine", "complete", "seed", "force")
+        }
+        return ChangeChoice.request(self, direction=tuple(self.direction or ()), **own, **fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a command prints progress, warnings and its result."""
+
+    as_json: Json = False
+    quiet: Quiet = False
+
+    def progress(self) -> contextlib.AbstractContextManager[Progress | None]:
+        """A progress bar, unless the output is for a program."""
+        return progress_bar(quiet=self.quiet or self.as_json)
+
+    def warn(self, notes: Sequence[str]) -> None:
+        """Warnings on stderr."""
+        warn(() if self.quiet else notes)
+
+    def result(self, facts: Mapping[str, Any], title: object, rows: Sequence[tuple[str, str]] = ()) -> None:
+        """The facts as JSON, or else a title with rows."""
+        if self.as_json:
+            print_json(facts)
+        elif not self.quiet:
+            say(title)
+            print_rows(rows)
+
+
+def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameters of a command that are groups of options by options, one for each field."""
+    signature = inspect.signature(command)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for given in signature.parameters.values():
+        parameter = given.replace(kind=given.KEYWORD_ONLY)
+        if parameter.annotation not in (ModelChoice, ChangeChoice, EditChoice, Report):
+            parameters.append(parameter)
+            continue
+        groups[parameter.name] = parameter.annotation
+        parameters += [
+            parameter.replace(name=field.name, default=field.default, annotation=field.type)
+            for field in dataclasses.fields(parameter.annotation)
+        ]
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        chosen = {
+            name: kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**chosen, **given)
+
+    described: Any = with_options
+    described.__signature__ = signature.replace(parameters=parameters)
+    return described
+
+
+def _scaled(lora: str) -> tuple[str, float]:
+    """File and scale of ``FILE:SCALE``; the default scale is 1."""
+    file, _, scale = lora.rpartition(":")
+    try:
+        return (file, float(scale)) if file else (lora, 1.0)
+    except ValueError:
+        return lora, 1.0
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def refuse(why: str, given: Mapping[str, object]) -> None:
+    """Raise a `ConfigError` that names the options that were given but cannot be used here."""
+    named = [option for option, value in given.items() if value not in (None, (), [])]
+    if named:
+        raise ConfigError(f"{' and '.join(named)} cannot be used here: {why}. Leave out what does not apply")

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
-from latentedit.cli.request import check_written, recorded_model
+from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
+from latentedit.cli.results import check_written, recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
 

@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import EditChoice, ModelChoice, Report, chooses_model
-from latentedit.cli.reporting import completed_rows
-from latentedit.cli.request import open_checked
-from latentedit.cli.strengths import parse_strengths
+from latentedit.cli.options import EditChoice, ModelChoice, Report, chooses_model, parse_strengths
+from latentedit.cli.results import completed_rows, open_checked
 from latentedit_keep.files import named_beside
 
 

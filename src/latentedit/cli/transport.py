@@ -7,7 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
-from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
+from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import check_texts
 

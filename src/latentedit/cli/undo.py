@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.edit_folder import refuse
-from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
-from latentedit.cli.request import recorded_model
+from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
+from latentedit.cli.results import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli import bench_keep, bench_open, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset

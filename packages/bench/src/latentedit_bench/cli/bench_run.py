@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.cli.options import ModelChoice, chooses_model, parse_strengths
 from latentedit.cli.run_status import finish, status_json, status_rows
-from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import (
     DATA,

@@ -7,7 +7,7 @@ import pydantic
 
 from latentedit._version import __version__
 from latentedit.batch.folder import MANIFEST, RunFolder, faults_of
-from latentedit.cli.model_choice import ModelChoice
+from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name

@@ -1,18 +1,22 @@
-"""Reports of a result: rows for the terminal, JSON for programs."""
+"""Results of commands: checks that they can be written, and reports as rows for the terminal and JSON for programs."""
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from latentedit.core.errors import ConfigError, OutputError
 
+if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from latentedit.cli.model_choice import ModelChoice
+    from latentedit.cli.options import ModelChoice
     from latentedit.editing.result import EditResult, Effect
+    from latentedit.latents.encode import PictureLike
+    from latentedit.latents.pictures import Picture
+    from latentedit.latents.record import RunRecord
 
 _FACTS = ("method", "strength", "verdict", "knowledge", "cost", "notes", "record")
 
@@ -69,8 +73,8 @@ def replay_command(
     picture: Path,
     choice: "ModelChoice",
     mask: Path | None = None,
-    directions: "Sequence[Path]" = (),
-    references: "Sequence[Path]" = (),
+    directions: Sequence[Path] = (),
+    references: Sequence[Path] = (),
 ) -> str:
     """The command that reproduces a file; an original next to it and a bundled model need no option."""
     from latentedit.models.registry import bundled_names
@@ -103,7 +107,7 @@ def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict
     }
 
 
-def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: "Sequence[str]" = ()) -> list[tuple[str, str]]:
+def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: Sequence[str] = ()) -> list[tuple[str, str]]:
     """One row per direction: how much of every other change comes with it."""
     if talk is None:
         return []
@@ -112,9 +116,74 @@ def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: "Sequence[str]" 
     return rows + table_rows(talk, labels)
 
 
-def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[tuple[str, str]]:
+def table_rows(table: "Float[Tensor, 'k k']", labels: Sequence[str]) -> list[tuple[str, str]]:
     """A matrix with a label before each row."""
     return [
         ("", f"{label:<24.24} " + " ".join(f"{value:+.3f}" for value in row))
         for label, row in zip(labels, table.tolist(), strict=True)
     ]
+
+
+def open_checked(
+    picture: Path,
+    *,
+    output: Path,
+    sheet: Path | None = None,
+    view: Path | None = None,
+    mask: Path | None = None,
+    references: "Sequence[PictureLike]" = (),
+    sweep: bool = False,
+) -> "Picture":
+    """Open the image, after checking that every other input can be read and every output written."""
+    from latentedit.display.page import check_page
+    from latentedit.latents.pictures import Picture, open_mask
+
+    opened = Picture.open(picture)
+    if mask is not None:
+        open_mask(mask, opened.size)
+    others = [item for item in references if isinstance(item, Path)]
+    for other in others:
+        Picture.open(other)
+    read = [picture, *others, *filter(None, [mask])]
+    check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
+    if sheet is not None:
+        check_written(sheet, inputs=read)
+    if view is not None:
+        for source in read:
+            check_page(view, source=source)
+    if sheet is not None and _files(output) & _files(sheet):
+        raise OutputError(
+            f"--output and --sheet, or their JSON files, would be the same file; got {sheet} for the second. Choose "
+            "another --sheet"
+        )
+    return opened
+
+
+def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
+    """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
+    from latentedit.display.page import check_page
+    from latentedit.editing.outputs import check_json_path
+    from latentedit.latents.pictures import check_output
+
+    for source in inputs:
+        if sweep:
+            check_page(output, source=source, sheets=True)
+        else:
+            check_output(output, source=source, transparent=transparent)
+    check_json_path(output)
+
+
+def _files(output: Path) -> set[Path]:
+    """An output and its JSON file."""
+    from latentedit.editing.outputs import json_path
+
+    return {output.resolve(), json_path(output).resolve()}
+
+
+def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":
+    """The chosen model, or the record's if it is bundled: a file must not trigger a download."""
+    from latentedit.models.registry import bundled_names
+
+    if choice.model is None and record.model.name not in bundled_names():
+        raise ConfigError(f"the record names {record.model.name!r}, which is not a bundled model. Give it with --model")
+    return choice if choice.model is not None else dataclasses.replace(choice, model=record.model.name)
