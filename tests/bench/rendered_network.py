@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, stream
 from latentedit.editors.base import Editor

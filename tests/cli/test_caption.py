@@ -23,8 +23,7 @@ class Reader(AttributeReader):
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("latentedit.editing.verbs")  # takes the true one for itself before it is replaced
-    for module in ("captions.base", "encode"):
-        monkeypatch.setattr(f"latentedit.latents.{module}.captioner_for", lambda _: Reader())
+    monkeypatch.setattr("latentedit.latents.encode.captioner_for", lambda _: Reader())
 
 
 @pytest.mark.usefixtures("reader")

@@ -4,7 +4,7 @@ import importlib.metadata
 
 import pytest
 
-from latentedit.core import errors
+from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import COMMANDS, EDITORS, Registry
 
@@ -34,9 +34,9 @@ def test_a_message_is_one_line_whatever_it_quotes() -> None:
 def test_names_and_packages_that_are_missing() -> None:
     assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
     assert errors.nearest("zzz", ["portraits"]) == "known: portraits"
-    assert errors.require("json", "any").__name__ == "json"
+    assert plugins.require("json", "any").__name__ == "json"
     with pytest.raises(errors.MissingDependencyError, match=r"clone .* pip install '\.\[web\]'$"):
-        errors.require("no_such_package", "web")
+        plugins.require("no_such_package", "web")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Registry:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.levels import LevelGrid, shift_level, shifted_grid, uniform_grid
+from latentedit.core.flow import LevelGrid, shift_level, shifted_grid, uniform_grid
 from latentedit.core.schedule import (
     DiscreteSchedule,
     linear_schedule,

@@ -6,8 +6,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Count, Level, check, from_plain, to_plain
-from latentedit.directions.filters import Filter
-from latentedit.directions.hsds import HSDS
+from latentedit.directions.hsds import HSDS, Filter
 from latentedit.editors.eim import EIM
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.levels import LevelGrid, shifted_grid, uniform_grid
+from latentedit.core.flow import LevelGrid, level_batch, shifted_grid, uniform_grid
 from latentedit.core.rng import draw
 from latentedit.core.solvers import (
     EulerSolver,
@@ -21,7 +21,6 @@ from latentedit.core.solvers import (
     Solver,
     fresh_share,
     integrate,
-    level_batch,
     sample,
     stochastic_step,
 )

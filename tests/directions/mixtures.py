@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.rng import draw, stream
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Capabilities

@@ -10,8 +10,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
-from latentedit.directions import distillation
-from latentedit.directions.distillation import Distillation, Residual, needs_source, text_step
+from latentedit.directions import hsds
+from latentedit.directions.hsds import Distillation, Residual, needs_source, text_step
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import clean_at, levels_of, mixture_latent, times
@@ -134,13 +134,13 @@ def test_guidance_extrapolates_every_branch(kind: Residual) -> None:
 
 
 def test_the_jacobian_is_the_sources_at_the_source() -> None:
-    pull = Distillation(latent=LATENT, target=TARGET, guidance=3.0, unconditional=MIXTURE.embed([""])).at(
-        MOVED, LEVEL, NOISE
-    )
+    guided = Distillation(latent=LATENT, target=TARGET, guidance=3.0, unconditional=MIXTURE.embed([""]))
     rows = torch.cat([noised(LATENT.z, e) for e in NOISE])
     u = draw(rows.shape, seed=2, purpose="distillation").double()
     truth = MIXTURE.at(rows, levels_of(rows, LEVEL), LATENT.condition.repeat(2)).jacobian
-    assert relative_error(pull.jacobian.matvec(u), times(truth, u)) < tolerance("derivative", torch.float64)
+    assert relative_error(guided.jacobian(LEVEL, NOISE).matvec(u), times(truth, u)) < tolerance(
+        "derivative", torch.float64
+    )
 
 
 def test_calls_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]) -> None:
@@ -148,7 +148,7 @@ def test_calls_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch, rows_asked: 
     whole = Distillation(latent=LATENT, target=TARGET, preserve=(MIXTURE.embed(["b"]).expand(3),))
     together = whole.at(MOVED, LEVEL, NOISE)
     assert sizes == [18]
-    monkeypatch.setattr(distillation, "ROWS", 5)
+    monkeypatch.setattr(hsds, "ROWS", 5)
     cut = whole.at(MOVED, LEVEL, NOISE)
     assert sizes[1:] == [5, 5, 5, 3]
     assert relative_error(cut.residual, together.residual) < EXACT

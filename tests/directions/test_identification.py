@@ -14,10 +14,8 @@ from torch.autograd import forward_ad
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.directions.filters import Filter
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
-from latentedit.directions.preserve import change_share
+from latentedit.directions.hsds import HSDS, Filter
+from latentedit.directions.identification import change_share, identify
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

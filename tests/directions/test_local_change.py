@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.rng import stream
-from latentedit.directions.preserve import FLOOR, local_change
+from latentedit.directions.identification import FLOOR, local_change
 
 SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 40), st.integers(1, 40))
 SEEDS = st.integers(0, 50)

@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from latentedit.core.rng import stream
-from latentedit.directions.preserve import along, change_share, project
+from latentedit.directions.identification import along, change_share, project
 from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import symmetric, vectors
 from tests.directions.mixtures import dense_solve

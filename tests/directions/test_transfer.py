@@ -10,9 +10,9 @@ import torch
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
+from latentedit.directions.composition import changed_by, transferred
 from latentedit.directions.direction import Direction
-from latentedit.directions.text import embed_aligned, text_direction
-from latentedit.directions.transfer import changed_by, transferred
+from latentedit.latents.encode import embed_aligned, text_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load

@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.editing.replay import replay
 from latentedit.editors.registry import make_editor
 from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
-from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
+from latentedit.latents.encode import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
 from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image

@@ -10,9 +10,8 @@ import pytest
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
-from latentedit.editing.outputs import check_json_path, read_record, same_picture
+from latentedit.editing.outputs import check_json_path, difference, read_record, same_picture
 from latentedit.editing.result import EditResult, write_sweep
-from latentedit.editing.undo import difference
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS

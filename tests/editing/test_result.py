@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.directions.preserve import local_change
+from latentedit.directions.identification import local_change
 from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
 from latentedit.latents import pictures

@@ -15,9 +15,9 @@ from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import difference, same_picture, undo_stored
 from latentedit.editing.result import EditResult
-from latentedit.editing.undo import difference, undo, undo_direction, undo_stored
+from latentedit.editing.undo import undo, undo_direction
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode

@@ -22,7 +22,7 @@ from latentedit.core.errors import (
     UnknownPictureError,
     UnknownPictureWarning,
 )
-from latentedit.core.renaming import PARAMETERS
+from latentedit.core.names import PARAMETERS
 from latentedit.directions.composition import compose
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
@@ -33,12 +33,10 @@ from latentedit.editing.session import Session
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
 from latentedit.editors import SDEdit
-from latentedit.editors.eim import EIM
+from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
-from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Arm
 from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.targets import ChangeLike
-from latentedit.latents.encode import encode
+from latentedit.latents.encode import ChangeLike, encode
 from latentedit.latents.pictures import Picture
 from tests.editing.test_undo import half_mask
 from tests.editors.colours import ColourBackbone, ColourReader

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities
 

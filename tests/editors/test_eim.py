@@ -8,16 +8,15 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.levels import LevelGrid, shifted_grid
+from latentedit.core.flow import LevelGrid, shifted_grid
 from latentedit.core.rng import noise_like
 from latentedit.directions import hsds
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editors import FlowEdit
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
+from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
-from latentedit.editors.slider import Slider
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract

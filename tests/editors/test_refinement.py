@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from latentedit.directions.preserve import change_share
+from latentedit.directions.identification import change_share
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone

@@ -13,10 +13,10 @@ from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.editors import slider as slider_module
+from latentedit.editors import eim as slider_module
 from latentedit.editors.base import StrengthResult
+from latentedit.editors.eim import BELOW, BEYOND, WITHIN, Slider, check_arm
 from latentedit.editors.judge import Judge
-from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Slider, check_arm
 from latentedit.editors.strength import measure_effect
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -11,8 +11,8 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.core.schedule import scaled_linear_schedule
+from latentedit.editors.eim import Slider
 from latentedit.editors.judge import Judge
-from latentedit.editors.slider import Slider
 from latentedit.geometry import walks
 from latentedit.geometry.local_basis import direction_at
 from latentedit.geometry.walks import (

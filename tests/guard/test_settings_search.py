@@ -13,7 +13,6 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.directions.text import changed_phrases
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.registry import localizes, make_editor
@@ -34,6 +33,7 @@ from latentedit.guard.settings_search import (
     smaller,
     suitable_judge,
 )
+from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.joint import JointLatent
 from latentedit.models.model_settings import VARIABLE

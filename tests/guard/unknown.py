@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from latentedit.latents.familiarity import Familiarity
-from latentedit.latents.joint import JointLatent
+from latentedit.latents.joint import Familiarity, JointLatent
 
 UNKNOWN = Familiarity(
     state="unknown", number=21.5, reason="subject", caption_fits=False, caption_read=True, evaluations=6

@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.plugins import FRAMERS
-from latentedit.latents.crop import Box, Framer, carry_on, cut, framer_for, put_back, resize
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import Box, Framer, Picture, carry_on, cut, framer_for, put_back, resize
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture

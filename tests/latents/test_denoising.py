@@ -3,7 +3,7 @@
 import torch
 
 from latentedit.core.rng import draw
-from latentedit.latents.familiarity import denoising_losses
+from latentedit.latents.joint import denoising_losses
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from latentedit.latents.crop import cut
+from latentedit.latents.pictures import cut
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import PortraitFramer

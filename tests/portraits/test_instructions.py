@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from latentedit.latents.instructions import WORDINGS
+from latentedit.latents.encode import WORDINGS
 from latentedit_portraits.attributes import Attributes, draw_split, split_of
 from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
 

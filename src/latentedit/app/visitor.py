@@ -13,18 +13,16 @@ from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
 from latentedit.directions.direction import ENDING, Direction, load_direction
 from latentedit.editing.discovery import Discovery, discover, file_names
+from latentedit.editing.outputs import undo_stored
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
-from latentedit.editing.undo import undo_stored
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
 from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
-from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.captions.targets import target_captions
-from latentedit.latents.encode import encode
+from latentedit.latents.encode import captioner_for, encode, target_captions
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks

@@ -28,8 +28,8 @@ from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editors.registry import make_editor
-from latentedit.latents.captions.base import captioner_for, make_captioner
-from latentedit.latents.encode import open_picture
+from latentedit.latents.captions.base import make_captioner
+from latentedit.latents.encode import captioner_for, open_picture
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone

@@ -13,7 +13,8 @@ from typing import Any
 
 from latentedit.batch.executors import Measure, Work, one_thread, timed
 from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
-from latentedit.core.errors import ConfigError, LatentEditError, OutputError, require
+from latentedit.core.errors import ConfigError, LatentEditError, OutputError
+from latentedit.core.plugins import require
 from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 

@@ -15,7 +15,8 @@ import typer
 from latentedit.app.address import check_host
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model
-from latentedit.core.errors import ConfigError, require
+from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import require
 from latentedit_keep.console import say
 
 PASSWORD = "LATENTEDIT_APP_PASSWORD"

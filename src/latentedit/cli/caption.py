@@ -25,8 +25,8 @@ def caption(
         latentedit caption me.jpg --captioner Salesforce/blip-image-captioning-base
     """
     from latentedit.guard.guard import check_familiarity
-    from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
-    from latentedit.latents.encode import encode
+    from latentedit.latents.captions.base import AttributeReader, make_captioner
+    from latentedit.latents.encode import captioner_for, encode
     from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)

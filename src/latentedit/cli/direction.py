@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.options import ChangeChoice, ModelChoice, Report, chooses_model, parse_strengths, refuse
+from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
 from latentedit.cli.results import check_written, cross_talk_rows, table_rows
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
@@ -35,7 +35,7 @@ def make(
     pictures: Annotated[list[Path], options.argument("Images to find it on; the mean over several.")],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     *,
-    words: ChangeChoice,
+    request: options.ChangeInWords,
     licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
     choice: ModelChoice,
     seed: options.Seed = 0,
@@ -48,7 +48,6 @@ def make(
         latentedit direction make a.png b.png --change "=> glasses" -o c.safetensors
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
-    request = words.request(seed=seed)
     request.check_target()
     from latentedit.directions.direction import check_direction_output, save_direction
     from latentedit.editing.session import Session

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from latentedit.cli import options
-from latentedit.cli.options import EditChoice, ModelChoice, Report, chooses_model, parse_strength, refuse
+from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strength, refuse
 from latentedit.cli.results import open_checked, replay_command, result_json, result_rows
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
@@ -26,7 +26,7 @@ _MANIFESTS = (".csv", ".json", ".yaml", ".yml")
 def edit(
     picture: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "PICTURE")],
     *,
-    chosen: EditChoice,
+    request: options.Edit,
     strength: options.Strengths = None,
     combine: options.Combine = "sum",
     choice: ModelChoice,
@@ -63,8 +63,8 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = chosen.request(strength=parse_strength(strength), combine=combine)
-    mask, directions = chosen.mask, chosen.direction or []
+    request = dataclasses.replace(request, strength=parse_strength(strength), combine=combine)
+    mask, directions, references = request.mask, request.direction, request.references
     if is_many(picture):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
         edit_many(picture, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
@@ -75,7 +75,7 @@ def edit(
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.verbs import edit_pictures, read_directions
 
-    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, references=request.references)
+    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, references=references)
     request = read_directions(request)
     with report.progress() as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
@@ -87,7 +87,7 @@ def edit(
     files = {"picture": picture, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
     again = replay_command(
-        output, picture=picture, choice=choice, mask=mask, directions=directions, references=chosen.reference or ()
+        output, picture=picture, choice=choice, mask=mask, directions=directions, references=references
     )
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
     report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)

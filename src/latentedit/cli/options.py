@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
@@ -355,53 +355,49 @@ class ModelChoice:
         return load(self.name, **given)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeChoice:
-    """What to change, in words, and the words that describe the image."""
+def edit_request(
+    *,
+    prompt: Prompt = None,
+    change: Changes = None,
+    add: Adds = None,
+    remove: Removes = None,
+    instruction: Instructions = None,
+    reference: References = None,
+    source_prompt: SourcePrompt = None,
+    captioner: Captioner = None,
+    direction: Directions = None,
+    mask: Mask = None,
+    method: Method = None,
+    auto_mask: AutoMask = None,
+    refine: Refine = False,
+    complete: Complete = True,
+    seed: Seed = 0,
+    force: Force = False,
+) -> EditRequest:
+    """The request with these options. Changes are in the order --change, --add, --remove."""
+    added, removed = [f"=> {words}" for words in add or ()], [f"{words} =>" for words in remove or ()]
+    return EditRequest(
+        prompt=None if prompt is None else prompt.strip(),
+        change=(*(change or ()), *added, *removed),
+        instruction=tuple(instruction or ()),
+        direction=tuple(direction or ()),
+        source_prompt=source_prompt,
+        complete=complete,
+        captioner=captioner,
+        references=tuple(reference or ()),
+        mask=mask,
+        method=method,
+        auto_mask=auto_mask,
+        refine=refine,
+        seed=seed,
+        force=force,
+    )
 
-    prompt: Prompt = None
-    change: Changes = None
-    add: Adds = None
-    remove: Removes = None
-    instruction: Instructions = None
-    reference: References = None
-    source_prompt: SourcePrompt = None
-    captioner: Captioner = None
 
-    def request(self, **fields: Any) -> EditRequest:
-        """The request with these words and further fields. Changes are in the order --change, --add, --remove."""
-        added = [f"=> {words}" for words in self.add or ()]
-        removed = [f"{words} =>" for words in self.remove or ()]
-        return EditRequest(
-            prompt=None if self.prompt is None else self.prompt.strip(),
-            change=(*(self.change or ()), *added, *removed),
-            instruction=tuple(self.instruction or ()),
-            references=tuple(self.reference or ()),
-            source_prompt=self.source_prompt,
-            captioner=self.captioner,
-            **fields,
-        )
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class EditChoice(ChangeChoice):
-    """What to change, and how."""
-
-    direction: Directions = None
-    mask: Mask = None
-    method: Method = None
-    auto_mask: AutoMask = None
-    refine: Refine = False
-    complete: Complete = True
-    seed: Seed = 0
-    force: Force = False
-
-    def request(self, **fields: Any) -> EditRequest:
-        """The request with these words and settings, and further fields."""
-        own = {
-            name: getattr(self, name) for name in ("mask", "method", "auto_mask", "refine", "complete", "seed", "force")
-        }
-        return ChangeChoice.request(self, direction=tuple(self.direction or ()), **own, **fields)
+_EDIT = inspect.signature(edit_request).parameters
+_WORDS = ("prompt", "change", "add", "remove", "instruction", "reference", "source_prompt", "captioner")
+Edit = Annotated[EditRequest, tuple(_EDIT)]
+ChangeInWords = Annotated[EditRequest, _WORDS]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,28 +425,28 @@ class Report:
 
 
 def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameters of a command that are groups of options by options, one for each field."""
+    """Replace the parameters of a command that are groups of options by these options, and build them from those."""
     signature = inspect.signature(command)
-    groups: dict[str, Any] = {}
+    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
     parameters: list[inspect.Parameter] = []
-    for given in signature.parameters.values():
-        parameter = given.replace(kind=given.KEYWORD_ONLY)
-        if parameter.annotation not in (ModelChoice, ChangeChoice, EditChoice, Report):
-            parameters.append(parameter)
+    for parameter in signature.parameters.values():
+        kind = parameter.annotation
+        if kind in (ModelChoice, Report):
+            build, fields = kind, dict(inspect.signature(kind).parameters)
+        elif get_origin(kind) is Annotated and kind.__origin__ is EditRequest:
+            build, fields = edit_request, {name: _EDIT[name] for name in kind.__metadata__[0]}
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
             continue
-        groups[parameter.name] = parameter.annotation
-        parameters += [
-            parameter.replace(name=field.name, default=field.default, annotation=field.type)
-            for field in dataclasses.fields(parameter.annotation)
-        ]
+        groups[parameter.name] = build, list(fields)
+        parameters += fields.values()
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        chosen = {
-            name: kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)})
-            for name, kind in groups.items()
+        built = {
+            name: build(**{field: given.pop(field) for field in fields}) for name, (build, fields) in groups.items()
         }
-        command(**chosen, **given)
+        command(**built, **given)
 
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)

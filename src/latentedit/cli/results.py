@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from latentedit.cli.options import ModelChoice
     from latentedit.editing.result import EditResult, Effect
     from latentedit.latents.encode import PictureLike
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import MaskLike, Picture
     from latentedit.latents.record import RunRecord
 
 _FACTS = ("method", "strength", "verdict", "knowledge", "cost", "notes", "record")
@@ -72,9 +72,9 @@ def replay_command(
     *,
     picture: Path,
     choice: "ModelChoice",
-    mask: Path | None = None,
-    directions: Sequence[Path] = (),
-    references: Sequence[Path] = (),
+    mask: "MaskLike | None" = None,
+    directions: Sequence[object] = (),
+    references: Sequence[object] = (),
 ) -> str:
     """The command that reproduces a file; an original next to it and a bundled model need no option."""
     from latentedit.models.registry import bundled_names
@@ -130,7 +130,7 @@ def open_checked(
     output: Path,
     sheet: Path | None = None,
     view: Path | None = None,
-    mask: Path | None = None,
+    mask: "MaskLike | None" = None,
     references: "Sequence[PictureLike]" = (),
     sweep: bool = False,
 ) -> "Picture":
@@ -144,7 +144,7 @@ def open_checked(
     others = [item for item in references if isinstance(item, Path)]
     for other in others:
         Picture.open(other)
-    read = [picture, *others, *filter(None, [mask])]
+    read = [picture, *others, *([mask] if isinstance(mask, Path) else [])]
     check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
     if sheet is not None:
         check_written(sheet, inputs=read)

@@ -1,10 +1,11 @@
 """``latentedit sweep``: one edit at several strengths, as a sheet or a page with a slider."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 from latentedit.cli import options
-from latentedit.cli.options import EditChoice, ModelChoice, Report, chooses_model, parse_strengths
+from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
 from latentedit.cli.results import completed_rows, open_checked
 from latentedit_keep.files import named_beside
 
@@ -13,7 +14,7 @@ from latentedit_keep.files import named_beside
 def sweep(
     picture: Annotated[Path, options.argument("The image to edit.", "PICTURE")],
     *,
-    chosen: EditChoice,
+    request: options.Edit,
     strengths: Annotated[
         str,
         options.option(
@@ -44,16 +45,17 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = chosen.request(settings={} if arm is None else {"arm": arm})
+    request = dataclasses.replace(request, settings={} if arm is None else {"arm": arm})
+    directions = request.direction
     request.check_target()
     values = parse_strengths(strengths)
     output = output if output is not None else named_beside(picture, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run
-    from latentedit.editors.slider import check_arm
+    from latentedit.editors.eim import check_arm
 
-    opened = open_checked(picture, output=output, mask=chosen.mask, references=request.references, sweep=True)
+    opened = open_checked(picture, output=output, mask=request.mask, references=request.references, sweep=True)
     request = read_directions(request)
     if arm is not None:
         check_arm(arm)
@@ -65,8 +67,8 @@ def sweep(
     facts = {
         "picture": picture,
         "output": output,
-        "seed": chosen.seed,
-        "directions": chosen.direction or [],
+        "seed": request.seed,
+        "directions": directions,
         "caption": first.caption,
         "target": first.target_caption,
         "method": first.method,

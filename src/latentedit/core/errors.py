@@ -2,9 +2,7 @@
 # ruff: noqa: PLC0414  # the names are public here, too
 
 import difflib
-import importlib
 from collections.abc import Iterable
-from types import ModuleType
 
 from latentedit_keep.errors import ConfigError as ConfigError
 from latentedit_keep.errors import FileFormatError as FileFormatError
@@ -68,17 +66,3 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
     listed = map(repr, names) if any("," in choice for choice in names) else names
     return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(listed)}".strip()
-
-
-def require(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        MissingDependencyError: with the command that installs it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
-        ) from error

@@ -1,16 +1,18 @@
-"""Registries of installed plugins, by entry points: models, backbones, editors, captioners, commands, ...
+"""What is installed: optional packages, and plugins by entry points: models, editors, captioners, commands, ...
 
 Every kind has one group, ``latentedit.KIND``; latentedit registers its own plugins as third parties do.
 """
 
 import dataclasses
 import functools
+import importlib
 import importlib.metadata
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
 
-from latentedit.core.errors import RegistryError, nearest, to_install
+from latentedit.core.errors import MissingDependencyError, RegistryError, nearest, to_install
 
 _DISTRIBUTIONS = {
     "latentedit.commands": {"bench": "bench", "reproduce": "bench"},
@@ -130,3 +132,17 @@ DOMAINS = Registry(group="latentedit.domains", kind="domain")
 
 EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises:
+        MissingDependencyError: with the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
+        ) from error

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.flow import alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.core.linalg import to_float64
 
 

@@ -7,12 +7,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import Progress
 
 Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
@@ -131,12 +130,6 @@ def each_step(levels: Sequence[float], *, name: str, progress: Progress | None) 
         yield index, s, s_next
         if progress is not None:
             progress(name, index + 1, len(levels) - 1)
-
-
-def level_batch(s: float, z: Float[Tensor, "b *latent"]) -> Float[Tensor, " b"]:
-    """One level for every element of a batch, in at least float32, on the device of z."""
-    dtype = torch.promote_types(z.dtype, torch.float32)
-    return torch.full((len(z),), s, dtype=dtype, device=z.device)
 
 
 def fresh_share(s: float, s_next: float) -> float:

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit.core.lazy import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.directions.composition import compose as compose
     from latentedit.directions.composition import cross_talk as cross_talk
+    from latentedit.directions.composition import transferred as transferred
     from latentedit.directions.description import describe as describe
     from latentedit.directions.direction import Calibration as Calibration
     from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
     from latentedit.directions.identification import identify as identify
-    from latentedit.directions.text import text_direction as text_direction
-    from latentedit.directions.transfer import transferred as transferred
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
+    from latentedit.latents.encode import text_direction as text_direction
 
 __getattr__, __dir__, __all__ = exports(__name__)

@@ -1,4 +1,4 @@
-"""Composition of directions, and their cross-talk: how much of one direction another one makes.
+"""Directions on given pictures: transferred to them, composed, and their cross-talk.
 
 The cross-talk of directions d_1 ... d_k is the matrix
 
@@ -13,8 +13,13 @@ different things have C near the identity. Three ways to combine them, all linea
 - *projection*: each direction loses what lies along those before it (Gram and Schmidt); the first stays whole.
 
 Text displacements are mixed by the same numbers, so that a direction stays one thing. Derived here.
+
+Transfer takes the displacement of the clean latent as it is. That of the text cannot be, for tokens have other
+positions in another caption. So the change from the direction's source caption to its target caption is made in the
+caption of the new picture, and embedded there. Derived here.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -24,13 +29,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
-from latentedit.core.renaming import accepts_old_names
+from latentedit.core.names import accepts_old_names
 from latentedit.core.settings import check
 from latentedit.directions.direction import Direction, lives_at_level
-from latentedit.directions.text import changed_phrases
+from latentedit.latents.captions.change import Change, changed_phrases, read_phrases
+from latentedit.latents.encode import changed_caption, text_direction
+from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import Mixing
+from latentedit.models.base import Backbone
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
 # cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.
@@ -171,3 +180,84 @@ def _words(direction: Direction) -> str:
         return ""
     removed, added = changed_phrases(direction.source_captions[0], direction.target_captions[0])
     return ", ".join(added) or ", ".join(f"no {phrase}" for phrase in removed)
+
+
+def transferred(direction: Direction, latent: JointLatent) -> Direction:
+    """The direction as it applies to these pictures.
+
+    Args:
+        direction: one for all pictures, or one per picture.
+
+    Returns:
+        On the model's device, the direction itself if it was found under these captions; otherwise one with the same
+        displacement of the clean latent, and the text of these pictures. If the change does not apply to a caption, the
+        text displacement is kept as it is, and the target caption is empty.
+
+    Raises:
+        ConfigError: a direction of another model, or one between captions for pictures that were encoded for
+            instructions, or the reverse.
+        ShapeError: a direction for another number of pictures.
+    """
+    backbone, count = latent.backbone, len(latent)
+    direction.check_model(backbone.name, backbone.fingerprint)
+    direction = direction.to(backbone.device)  # files are read on the CPU
+    if direction.instructed != latent.instructed:
+        kinds = ("captions", "instructions") if latent.instructed else ("instructions", "captions")
+        raise ConfigError(
+            f"the direction was found between {kinds[0]}, and the picture was encoded for {kinds[1]}. Encode it "
+            f"likewise (instructed={direction.instructed})"
+        )
+    if direction.instructed:
+        return direction  # an instruction is the same for every picture
+    pairs = min(len(direction.source_captions), len(direction.target_captions))
+    if not pairs:
+        return direction
+    each = pairs == len(direction) == count
+    order = range(count) if each else [0] * count
+    sources, targets = (
+        tuple(captions[index] for index in order) for captions in (direction.source_captions, direction.target_captions)
+    )
+    if each and sources == latent.captions:
+        return direction
+    made = [
+        changed_by(backbone, caption, source, target)
+        for caption, source, target in zip(latent.captions, sources, targets, strict=True)
+    ]
+    stored = direction.condition.expand(count)
+    texts = text_direction(
+        backbone, latent.captions, [new or old for new, old in zip(made, latent.captions, strict=True)]
+    )
+    rows = [texts[index : index + 1] if new else stored[index : index + 1] for index, new in enumerate(made)]
+    return dataclasses.replace(
+        direction,
+        condition=Condition.cat(rows),
+        source_captions=latent.captions,
+        target_captions=tuple(new or "" for new in made),
+    )
+
+
+def changed_by(model: Backbone, caption: str, source: str, target: str) -> str | None:
+    """The change from source to target, made in another caption; None if it does not apply there.
+
+    A new phrase replaces the old one, or is added if the caption lacks the old one, unless that is the subject (the
+    words before "with", or else the first phrase). It does not apply if old words are not in the caption, the new ones
+    are already, or source or target is empty.
+    """
+    if caption == source:
+        return target
+    if not (source and target):
+        return None
+    removed, added = changed_phrases(source, target)
+    read = read_phrases(source, lead=True)
+    subject = read.lead or "".join(phrase.text for phrase in read.phrases[:1])
+    changed = caption
+    for old, new in itertools.zip_longest(removed, added, fillvalue=""):
+        for start in dict.fromkeys((old, "")) if new and old != subject else (old,):
+            try:
+                changed = changed_caption(model, changed, Change(old=start, new=new))
+                break
+            except ConfigError:
+                continue
+        else:
+            return None
+    return changed if changed != caption else None

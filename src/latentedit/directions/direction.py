@@ -22,8 +22,8 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.reading import read_object
 from latentedit.core.files.tensors import pack, read_tensor_file
-from latentedit.directions.text import change_words
 from latentedit.latents.captions.base import one_line
+from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
 from latentedit_keep.files import check_place, written_beside

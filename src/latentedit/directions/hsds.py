@@ -3,34 +3,300 @@
 This is **our own derivation**. The texts of Hessian score distillation sampling (arXiv 2411.08196) that we have do not
 give its formula; nothing here should be cited as theirs.
 
-A residual r says how the clean estimate changes with the text (`distillation`). With ``D = dx_hat/dz = I - s J_v`` the
-denoiser's Jacobian under the source text, ``A = s^2 H = I - (1 - s) D`` is the Hessian of ``-log p_s(z | source)`` in
-units in which noise is 1, and r is weighted by it (`filters`). The one-product family
+A residual r says how the clean estimate changes with the text. With ``D = dx_hat/dz = I - s J_v`` the denoiser's
+Jacobian under the source text, ``A = s^2 H = I - (1 - s) D`` is the Hessian of ``-log p_s(z | source)`` in units in
+which noise is 1, and r is weighted by it. The one-product family
 
     d_gamma = r + gamma (1 - s) D r
 
 keeps the Hessian at gamma = -1 (``A r``, the gradient of the score residual, but that the exact one has the target
 text's Hessian), is delta denoising at 0, and the first step towards Newton's ``A^-1 r`` at +1; damped Newton,
 Levenberg-Marquardt and Neumann sums go further. What would change attributes to be kept can be projected out
-(`preserve`).
+(`identification`).
+
+Residuals: the displacement that a change of text asks for at one level, from differences of clean estimates.
+
+With ``x_s = (1-s) x + s e`` and ``y_s = (1-s) y + s e`` (one noise for both, y the edit as it stands), clean estimates
+``x_hat = z - s v`` and the text direction ``n = c1 - c0``, the residual r is one of
+
+    dds      x_hat(y_s, c1) - x_hat(x_s, c0) - (y - x)
+    sds      x_hat(y_s, c1) - y
+    mixed    [x_hat(y_s, c0 + h n) - x_hat(y_s, c0 - h n)] / 2h  +  x_hat(y_s, c0) - x_hat(x_s, c0) - (y - x)
+
+All are displacements of the clean latent, not velocities and not scores.
+
+The mixed residual puts the derivative along the text, ``g = (d x_hat / dc) n``, in the place of the difference that
+delta denoising takes: ``r_dds = [x_hat(y_s, c1) - x_hat(y_s, c0)] + x_hat(y_s, c0) - x_hat(x_s, c0) - (y - x)``, and g
+is the first order of the bracket. The remaining terms pull back by ``s^2 H (y - x)`` to first order, so the search has
+a fixed point where delta denoising has one, and the same one if x_hat is affine in the text. Without them, every step
+would add g again. At ``y = x`` they vanish, and the first step needs no source branch; later, the mean of the two
+perturbed estimates stands for ``x_hat(y_s, c0)``, with an error of the order of h^2, as the difference itself has.
+
+Filters: four ways to weight a residual by the curvature of the source text.
+
+With ``A = s^2 H = I - (1 - s) D`` under the source text and its eigenvalues h <= 1, a residual r becomes
+
+    gamma                  r + gamma (I - A) r             weight 1 + gamma (1 - h)
+    newton                 (A + mu I)^-1 r                 weight 1 / (h + mu)
+    levenberg-marquardt    (A^2 + mu^2 I)^-1 A r           weight h / (h^2 + mu^2)
+    neumann                sum_{k <= K} (I - A)^k r        weight (1 - (1 - h)^(K+1)) / h
+
+A falls to 0 and below where the source text leaves things free: Newton magnifies those directions, gamma = -1 (which
+is A r, the filter that the gradient of a score residual has) shrinks them, and Levenberg-Marquardt does either on the
+two sides of mu. The systems are solved by truncated conjugate gradients, with r and A averaged over the shared noises
+first; the gamma family is linear and takes each noise's own A. A is taken to be symmetric, which that of a trained
+network is only roughly. All of it is our derivation.
 """
 
+import dataclasses
 import itertools
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
-from latentedit.core.levels import shift_level
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.flow import level_batch, per_element, shift_level
+from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
+from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.directions.distillation import TARGET_BRANCHES, Residual, needs_source
-from latentedit.directions.filters import Filter, products
+from latentedit.latents.joint import JointLatent
+from latentedit.models.derivatives import ROWS, VelocityJacobian
+from latentedit.models.guidance import GuidedField, unguided
 
-Projection = Literal["none", "null-space", "kkt"]  # see `preserve`
+Residual = Literal["dds", "sds", "mixed"]
+TARGET_BRANCHES = {"dds": 1, "sds": 1, "mixed": 2}  # estimates that each residual takes at y_s
+
+
+def text_step(dtype: torch.dtype) -> float:
+    """The step h of the mixed residual, as a share of the way from source to target text.
+
+    A central difference errs by ``h^2 / 6`` of the third derivative along n and by ``noise / h`` of the estimate, least
+    near the cube root of the noise: 6e-6 for float64, and 0.02 otherwise, for a relative noise of 1e-5. On the bundled
+    model in float32, 0.02 gives what 0.001 to 0.005 give to 0.3 %, 0.05 is off by 1 % and 0.2 by 20 %. A share of n, so
+    no scale of the embedding enters; networks that run in half precision round such a step coarsely.
+    """
+    return 6e-6 if dtype == torch.float64 else 0.02
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Residuals:
+    """The residuals at one level, noise by noise."""
+
+    residual: Float[Tensor, "m b *latent"]  # r; exactly zero for pictures whose source and target text are equal
+    unexplained: Float[Tensor, "m b *latent"]  # ``x - x_hat(x_s, c0)``, the source reconstruction residual ("dds" only)
+    preserved: tuple[Float[Tensor, "m b *latent"], ...]  # ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each c_j to preserve
+    velocity: Float[Tensor, "m b *latent"]  # the source branch's, ``v(x_s, c0)``; zero where it was not computed
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Distillation:
+    """The residuals of one search, level by level; texts are one per picture each."""
+
+    latent: JointLatent
+    target: Condition
+    preserve: tuple[Condition, ...] = ()
+    residual: Residual = "dds"
+    guidance: float = 1.0  # of every branch; the Jacobian is never guided
+    unconditional: Condition | None = None  # the empty text, where the weight is not 1
+
+    def at(
+        self, delta: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]
+    ) -> Residuals:
+        """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
+
+        A noise and picture costs an evaluation for each target branch (two of "mixed"), the source branch where
+        `needs_source`, and each caption to preserve; twice that under guidance.
+        """
+        x, source, count = self.latent.z, self.latent.condition, len(noise)
+        x_s = self._noised(level, noise)
+        y_s = x_s if delta is None else x_s + (1 - level) * delta.repeat(count, *[1] * (x.ndim - 1))
+        points = [(y_s, text) for text in self._texts()]
+        if needs_source(self.residual, first=delta is None, preserved=len(self.preserve)):
+            points += [(x_s, text) for text in (source, *self.preserve)]
+        v = self._velocities(points, level, count)
+        branches = TARGET_BRANCHES[self.residual]
+        source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
+        residual = -level * self._change(v[:branches], source_v, delta, noise)
+        changes = per_element(texts_differ(self.latent.condition, self.target), x)
+        return Residuals(
+            residual=torch.where(changes, residual, torch.zeros_like(residual)),
+            unexplained=level * (source_v - noise + x),
+            preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
+            velocity=source_v,
+        )
+
+    def jacobian(self, level: float, noise: Float[Tensor, "m b *latent"]) -> VelocityJacobian:
+        """Of the unguided velocity under the source text at x_s; rows noise by noise."""
+        backbone, x_s = self.latent.backbone, self._noised(level, noise)
+        plain = unguided(backbone, self.latent.condition).repeat(len(noise))
+        return VelocityJacobian(backbone, x_s, level_batch(level, x_s), plain)
+
+    def _noised(self, level: float, noise: Float[Tensor, "m b *latent"]) -> Float[Tensor, "mb *latent"]:
+        return ((1 - level) * self.latent.z + level * noise).flatten(0, 1)
+
+    def _texts(self) -> list[Condition]:
+        if self.residual != "mixed":
+            return [self.target]
+        source = self.latent.condition
+        step = (self.target - source) * text_step(source.tokens.dtype)
+        return [source + step, source - step]
+
+    def _change(
+        self, ahead: list[Tensor], source_v: Tensor, delta: Tensor | None, noise: Tensor
+    ) -> Float[Tensor, "m b *latent"]:
+        """``-r / s`` from the velocities of the target branches and of the source branch."""
+        away = torch.zeros_like(self.latent.z) if delta is None else delta
+        if self.residual == "sds":
+            return ahead[0] - (noise - self.latent.z - away)
+        if self.residual == "dds":
+            return ahead[0] - source_v + away
+        slope = (ahead[0] - ahead[1]) / (2 * text_step(self.latent.condition.tokens.dtype))
+        return slope if delta is None else slope + (ahead[0] + ahead[1]) / 2 - source_v + away
+
+    def _velocities(
+        self, points: list[tuple[Tensor, Condition]], level: float, count: int
+    ) -> list[Float[Tensor, "m b *latent"]]:
+        """The guided velocity at each point, unflattened to noises and pictures."""
+        z = torch.cat([latents for latents, _ in points])
+        text = Condition.cat([text.repeat(count) for _, text in points])
+        empty = self.unconditional
+        if empty is not None:
+            empty = empty.expand(len(self.latent)).repeat(len(points) * count)
+        parts: list[Tensor] = []
+        for start in range(0, len(z), ROWS):
+            rows = slice(start, start + ROWS)
+            field = GuidedField(
+                backbone=self.latent.backbone,
+                condition=text[rows],
+                guidance=self.guidance,
+                unconditional=None if empty is None else empty[rows],
+            )
+            parts.append(field(z[rows], level_batch(level, z[rows])))
+        v = torch.cat(parts)
+        check_finite(v, "velocity", self.latent.backbone.name, level)
+        return list(v.unflatten(0, (len(points), count, -1)).unbind(0))
+
+
+def needs_source(residual: Residual, *, first: bool, preserved: int) -> bool:
+    """Whether a step needs the source branch: not for "sds" and the first "mixed" step without texts to preserve."""
+    return residual == "dds" or preserved > 0 or (residual == "mixed" and not first)
+
+
+def check_finite(values: Tensor, what: str, model: str, level: float) -> None:
+    """Raise a `ModelError` if a damaged or overflowing network returned values that are not finite."""
+    if not bool(torch.isfinite(values).all()):
+        raise ModelError(
+            f"the {what} from the network {model} has values that are not finite, at level "
+            f"s = {level:.4g}. Check its weights, or use a wider dtype: half precision may overflow"
+        )
+
+
+def texts_differ(source: Condition, target: Condition) -> Bool[Tensor, " b"]:
+    """Whether the two texts of each picture are different to the last bit."""
+    tokens = (target.tokens != source.tokens).flatten(1).any(dim=1)
+    return tokens | (target.pooled != source.pooled).any(dim=1)
+
+
+Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Filtered:
+    """A step's displacement."""
+
+    value: Float[Tensor, "b *latent"]
+    fell_back: Bool[Tensor, " b"]  # pictures that kept r: their first direction has ``p^T (A + mu I) p <= 0``
+
+
+def products(kind: Filter, *, gamma: float, iterations: int) -> int:
+    """Products with A that `apply_filter` takes, a noise and picture."""
+    if kind == "gamma":
+        return int(gamma != 0)
+    return 1 + 2 * iterations if kind == "levenberg-marquardt" else iterations
+
+
+def apply_filter(
+    kind: Filter,
+    residual: Float[Tensor, "m b *latent"],
+    hessian: LinearOperator | None,
+    *,
+    gamma: float,
+    damping: float,
+    iterations: int,
+) -> Filtered:
+    """One filter by name, of residuals and A with rows ordered noise by noise; it takes `products` products.
+
+    A may be None where there are none.
+    """
+    if hessian is None or (kind == "gamma" and gamma == 0):
+        return _linear(residual.mean(0))
+    if kind == "gamma":
+        curved = hessian.matvec(residual.flatten(0, 1)).unflatten(0, residual.shape[:2])
+        return gamma_family(residual, curved, gamma)
+    mean, average = residual.mean(0), Mean(hessian, len(residual))
+    if kind == "neumann":
+        return neumann(mean, average, terms=iterations)
+    method = newton if kind == "newton" else levenberg_marquardt
+    return method(mean, average, damping=damping, iterations=iterations)
+
+
+def gamma_family(
+    residual: Float[Tensor, "m b *latent"], curved: Float[Tensor, "m b *latent"], gamma: float
+) -> Filtered:
+    """``mean(r + gamma (r - A r))`` with each noise's own r and A: gamma -1 is A r, 1 the first step to Newton's."""
+    return _linear((residual + gamma * (residual - curved)).mean(0))
+
+
+def newton(
+    residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int
+) -> Filtered:
+    """``(A + mu I)^-1 r``, with weights of at most 1 / mu where A is not negative."""
+    return _solved(solve(Affine(hessian, 1.0, damping), residual, iterations=iterations), residual)
+
+
+def levenberg_marquardt(
+    residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int
+) -> Filtered:
+    """``(A^2 + mu^2 I)^-1 A r``: Newton where ``h >> mu``, the Hessian ``A r / mu^2`` where ``h << mu``.
+
+    The system is positive definite also where A is not, and its weight ``h / (h^2 + mu^2)`` is at most ``1 / (2 mu)``;
+    along directions of negative curvature it points the other way, as A r does.
+    """
+    system = Affine(Product(hessian, hessian), 1.0, damping**2)
+    return _solved(solve(system, hessian.matvec(residual), iterations=iterations), residual)
+
+
+def neumann(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, terms: int) -> Filtered:
+    """``sum_{k <= K} (I - A)^k r``, which tends to ``A^-1 r`` for ``0 < h < 2``; fewer terms damp it."""
+    value = residual
+    for _ in range(terms):
+        value = residual + value - hessian.matvec(value)
+    return _linear(value)
+
+
+def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iterations: int) -> Solution:
+    """Conjugate gradients to the rounding of the dtype, or to the given number of steps."""
+    wide = torch.promote_types(rhs.dtype, torch.float32)
+    return conjugate_gradient(operator, rhs, iterations=iterations, tolerance=torch.finfo(wide).eps)
+
+
+def _solved(solution: Solution, residual: Tensor) -> Filtered:
+    """The solution, and r itself for pictures that stopped at once."""
+    at_once = solution.negative_curvature & (solution.iterations == 0)
+    value = torch.where(per_element(at_once, residual), residual, solution.value)
+    return Filtered(value=value, fell_back=at_once)
+
+
+def _linear(value: Tensor) -> Filtered:
+    return Filtered(value=value, fell_back=torch.zeros(len(value), dtype=torch.bool, device=value.device))
+
+
+Projection = Literal["none", "null-space", "kkt"]  # see `identification`
 
 
 @settings
@@ -60,10 +326,10 @@ class HSDS:
         noises: noises averaged in each step, shared by all branches and pictures.
         antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
         keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
-            (`preserve.change_share`), so that weak places stay as they are; 0 is off.
+            (`identification.change_share`), so that weak places stay as they are; 0 is off.
         release: floor of the same mask; its square scales how much of the source reconstruction residual
             ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong, of the part along the
-            displacement (`locality.along`); 0 is off.
+            displacement (`identification.along`); 0 is off.
         gain: factor of the final displacement, to make up for what the masks take from it.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
@@ -124,6 +390,10 @@ class HSDS:
         """Weight of the Hessian term at a level."""
         first, last = self.gamma_levels
         return self.gamma if last <= level <= first else 0.0
+
+    def differentiates(self, gamma: float) -> bool:
+        """Whether a step with this gamma takes products with A."""
+        return self.projection == "kkt" or products(self.filter, gamma=gamma, iterations=self.iterations) > 0
 
     def draw(self, z: Float[Tensor, "b *latent"], *, seed: Seed, index: int) -> Float[Tensor, "m b *latent"]:
         """The noises of a step."""

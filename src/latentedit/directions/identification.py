@@ -1,24 +1,62 @@
-"""The search of Hessian score distillation, with the settings `HSDS`: from two texts to a displacement."""
+"""The search of Hessian score distillation, with the settings `HSDS`: from two texts to a displacement.
+
+What a search step must not change: attributes to keep, projected out, and parts of the picture that hardly change.
+
+The second is a soft share of each position of a latent, from the displacement so far,
+
+    share = p / (p + floor * max p)        p = local energy of the displacement
+
+near 1 where the displacement is strong, one half where its energy is ``floor`` times the strongest, and 0 where there
+is none. `HSDS` uses it in two ways, both derived here:
+
+- *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
+  back to what it is in the picture.
+- *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
+  the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what is replaced (the
+  outline of a mouth, for instance): the part along the displacement. So the squared share of that part is subtracted
+  there. No text describes the part across it: a caption that omits much leaves much of the picture there, and it stays.
+
+`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel: moving a
+latent changes every pixel a little, for the codec spreads what it decodes and a direction is never quite clean. It does
+not depend on the strength.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.linalg.operator import Affine, LinearOperator, Mean
+from latentedit.core.flow import per_element
+from latentedit.core.linalg import to_float64
+from latentedit.core.linalg.operator import Affine, Mean
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
 from latentedit.directions.direction import Direction
-from latentedit.directions.distillation import Distillation, Residuals, check_finite
-from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.preserve import along, change_share, project
+from latentedit.directions.hsds import (
+    HSDS,
+    Distillation,
+    Filtered,
+    Residuals,
+    apply_filter,
+    check_finite,
+    gamma_family,
+    solve,
+)
 from latentedit.latents.joint import JointLatent
-from latentedit.models.derivatives import curvature
+from latentedit.models.derivatives import VelocityJacobian, curvature
+
+# Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
+# relative errors of 1e-4, so what is smaller is noise.
+_RANK = 1e-8
+
+# Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
+FLOOR = 0.03
+_PER_SIDE = 3 / 128  # width of the local average as a share of the picture's shorter side
 
 
 def identify(
@@ -32,9 +70,9 @@ def identify(
 ) -> Direction:
     """The displacement of the clean latent that the change of text asks for.
 
-    From ``y = x``, at each level: the residual r of `distillation` with one noise for both branches, d by one of
-    `filters` (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
-    the masks ``keep`` and ``release`` apply (`preserve`). The direction is ``y - x``, exactly zero for pictures whose
+    From ``y = x``, at each level: the residual r of `hsds` with one noise for both branches, d by one of
+    its filters (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
+    the masks ``keep`` and ``release`` apply. The direction is ``y - x``, exactly zero for pictures whose
     target text is their source text. Levels outside the model's range are cut to its highest or lowest.
 
     Args:
@@ -77,19 +115,21 @@ def identify(
     known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
         level = min(max(planned, known.s_min), known.s_max)
-        residuals = distillation.at(moved if index else None, level, config.draw(latent.z, seed=seed, index=index))
-        hessian = curvature(residuals.jacobian, level)
+        noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
+        residuals = distillation.at(moved if index else None, level, noise)
+        jacobian = distillation.jacobian(level, noise) if config.differentiates(gamma) else None
         residual = residuals.residual
         if config.release:  # less the source reconstruction residual where the displacement is strong
             residual = residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
-        filtered = _filtered(residual, residuals, hessian, config, level, config.gamma_at(planned))
+        filtered = _filtered(residual, residuals, jacobian, config, level, gamma)
         fell_back |= filtered.fell_back
-        d = _projected(filtered.value, residuals, hessian, config)
+        d = _projected(filtered.value, residuals, jacobian, config, level)
         check_finite(d, "displacement", latent.backbone.name, level)
         if index and config.keep:  # what hardly changes goes back to the picture
             d = change_share(moved, config.keep) * (moved + d) - moved
         moved = moved + step * d
-        notes |= dict.fromkeys(filter(None, [residuals.jacobian.note]))
+        if jacobian is not None and jacobian.note:
+            notes[jacobian.note] = None
         if progress is not None:
             progress("identify", index + 1, config.steps)
     if bool(fell_back.any()):
@@ -113,36 +153,99 @@ def identify(
 def _filtered(
     residual: Float[Tensor, "m b *latent"],
     residuals: Residuals,
-    hessian: LinearOperator,
+    jacobian: VelocityJacobian | None,
     config: HSDS,
     level: float,
     gamma: float,
 ) -> Filtered:
     """The residual weighted by the Hessian, by the settings for this level."""
-    if config.one_sided and gamma != 0:
-        return gamma_family(residual, _one_sided(residual, residuals, level), gamma)
+    if jacobian is not None and config.one_sided and gamma != 0:
+        return gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+    hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
     return apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
 
 
 def _one_sided(
-    residual: Float[Tensor, "m b *latent"], residuals: Residuals, level: float
+    residual: Float[Tensor, "m b *latent"], residuals: Residuals, jacobian: VelocityJacobian, level: float
 ) -> Float[Tensor, "m b *latent"]:
     """``A r = r - [x_hat(x_s + (1 - s) r) - x_hat(x_s)] = s (r + v(x_s + (1 - s) r) - v(x_s))``."""
     rows = (1 - level) * residual.flatten(0, 1)
-    ahead = residuals.jacobian.difference(rows, residuals.velocity.flatten(0, 1))
+    ahead = jacobian.difference(rows, residuals.velocity.flatten(0, 1))
     return level * (residual + ahead.unflatten(0, residual.shape[:2]))
 
 
 def _projected(
-    filtered: Tensor, residuals: Residuals, hessian: LinearOperator, config: HSDS
+    filtered: Tensor, residuals: Residuals, jacobian: VelocityJacobian | None, config: HSDS, level: float
 ) -> Float[Tensor, "b *latent"]:
     """The displacement of one step without what changes the attributes to keep."""
     if config.projection == "none":
         return filtered
     kept = torch.stack([change.mean(0) for change in residuals.preserved])
-    if config.projection == "null-space":
+    if jacobian is None or config.projection == "null-space":
         return project(filtered, kept, kept)
-    metric = Affine(Mean(hessian, len(residuals.residual)), 1.0, config.damping)
+    metric = Affine(Mean(curvature(jacobian, level), len(residuals.residual)), 1.0, config.damping)
     raised = [solve(metric, column, iterations=config.iterations).value for column in kept]
     return project(filtered, kept, torch.stack(raised))
+
+
+def project(
+    d: Float[Tensor, "b *latent"], kept: Float[Tensor, "k b *latent"], raised: Float[Tensor, "k b *latent"]
+) -> Float[Tensor, "b *latent"]:
+    """``d - W (G^T W)^+ G^T d``, which has ``G^T d = 0``: the nearest displacement that keeps attributes as they are.
+
+    With ``W = G`` it is the nearest in the Euclidean metric, ``d - G (G^T G)^+ G^T d``. With ``W = M^-1 G`` it is the
+    nearest in the metric M, and from ``d = M^-1 g`` it makes the solution of ``max g^T d - d^T M d / 2`` under
+    ``G^T d = 0``. ``G^T d = 0`` holds to rounding also where W is a rough solution. Solved in float64 over columns of
+    unit length; dependent columns and columns of zeros add no constraint. ``kept`` is G, the delta residual of each
+    attribute to keep, and ``raised`` is W, ``M^-1 G`` or G itself. Derived here.
+    """
+    columns, lifted = _unit(_columns(kept)), _unit(_columns(raised))
+    flat = to_float64(d).flatten(1)[..., None]
+    inverse = torch.linalg.pinv(columns.mT @ lifted, rtol=_RANK)
+    return (flat - lifted @ (inverse @ (columns.mT @ flat)))[..., 0].reshape(d.shape).to(d)
+
+
+def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
+    """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
+
+    The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
+    ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number.
+    """
+    energy = delta.square()
+    if delta.ndim == 4:
+        energy = energy.sum(1, keepdim=True)
+        energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
+    strongest = per_element(energy.flatten(1).amax(1), delta)
+    return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
+
+
+def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> Float[Tensor, "b 3 h w"]:
+    """A change of pixels, edited minus source as the model decodes them, multiplied by ``(1 + floor) share``.
+
+    So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
+    seam.
+    """
+    width = 2 * round((_PER_SIDE * min(change.shape[-2:]) - 1) / 2) + 1
+    return change * ((1 + floor) * change_share(change, floor, width=max(3, width)))
+
+
+def along(part: Float[Tensor, "m b *latent"], delta: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
+    """``(part . delta / |delta|^2) delta`` at each position: the part of a latent along a displacement.
+
+    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number,
+    which is along any displacement.
+    """
+    product, square = part * delta, delta.square()
+    if delta.ndim == 4:
+        product, square = product.sum(-3, keepdim=True), square.sum(-3, keepdim=True)
+    return product / square.clamp_min(torch.finfo(square.dtype).tiny) * delta
+
+
+def _columns(stack: Tensor) -> Float[Tensor, "b d k"]:
+    return to_float64(stack).flatten(2).permute(1, 2, 0)
+
+
+def _unit(columns: Float[Tensor, "b d k"]) -> Float[Tensor, "b d k"]:
+    norms = torch.linalg.vector_norm(columns, dim=1, keepdim=True)
+    return columns / norms.clamp_min(torch.finfo(torch.float64).tiny)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit.core.lazy import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.display.viewer import Frame as Frame

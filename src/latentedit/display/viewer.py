@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
-from latentedit.directions.text import changed_phrases
 from latentedit.display.page import in_base64, layers_of, viewer_page
+from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import KeepResult
 from latentedit_keep.colour import shown

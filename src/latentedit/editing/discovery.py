@@ -26,17 +26,18 @@ from latentedit.core.files.reading import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
-from latentedit.directions.preserve import local_change
+from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
+from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
-from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.transport import DAMPING, Carried, feature_of
 from latentedit.geometry.transport import transport as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
-from latentedit.latents.captions.base import captioner_for, to_images
+from latentedit.latents.captions.base import to_images
+from latentedit.latents.encode import captioner_for
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import preview_of
 from latentedit.latents.record import ModelRecord, PictureRecord, versions

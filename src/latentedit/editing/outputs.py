@@ -1,20 +1,24 @@
-"""Files of results: images that contain their record, and JSON files next to them with record and measurements."""
+"""Files of results: images that contain record and original, and JSON files next to them with the measurements."""
 
 import contextlib
+import io
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import torch
+from PIL import Image, ImageChops
 
-from latentedit.core.errors import FileFormatError, OutputError
+from latentedit.core.errors import FileFormatError, ImageError, OutputError
 from latentedit.core.files.reading import read_json
+from latentedit.core.files.tensors import pack, unpack
 from latentedit.display.page import is_page
+from latentedit.latents.pictures import Picture
 from latentedit.latents.record import RunRecord
 from latentedit_keep.files import check_place, plain, user_path, write_text
-from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks
+from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
@@ -62,6 +66,38 @@ def read_record(path: str | Path) -> RunRecord:
     if content is None:
         raise FileFormatError(f"there is no record in {file}. Edit the picture again")
     return RunRecord.from_json(json.dumps(content["record"]), str(file))
+
+
+def difference(source: Image.Image, edited: Image.Image) -> bytes:
+    """What turns an edited image back into its source, for `undo_stored`; both RGB or RGBA, of one size."""
+    missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
+    missing.info.clear()  # no second copy of the colour profile
+    missing.save(packed, format="PNG")
+    about = {"picture": Picture(image=edited).fingerprint, "source": Picture(image=source).fingerprint}
+    return pack({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
+
+
+def undo_stored(picture: Picture, payload: bytes) -> Image.Image:
+    """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
+    name = str(picture.path or "the picture")
+    tensors, about = unpack(payload, name, allowed=("difference",))
+    if about.get("picture") != picture.fingerprint:
+        raise FileFormatError(
+            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "
+            "direction that was applied with `direction`"
+        )
+    damaged = FileFormatError(
+        f"the difference to the original in {name} is damaged. Give the direction that was applied with `direction`"
+    )
+    try:
+        missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
+        image = ImageChops.add_modulo(picture.image, missing)
+    except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
+        raise damaged from error
+    image.info = {key: value for key, value in picture.image.info.items() if key != "notes"}
+    if Picture(image=image).fingerprint != about.get("source"):
+        raise damaged
+    return image
 
 
 def same_picture(first: Image.Image, second: Image.Image) -> bool:

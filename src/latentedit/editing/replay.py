@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
-from latentedit.core.renaming import accepts_old_names
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import identify
-from latentedit.directions.text import embed_targets
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
@@ -18,7 +17,7 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import refined_direction
 from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
-from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
+from latentedit.latents.encode import PictureLike, embed_targets, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, MaskLike, Picture
 from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.names import accepts_old_names
 from latentedit.core.plugins import EDITORS
-from latentedit.core.renaming import accepts_old_names
 from latentedit.latents.captions.change import Change
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.

@@ -15,19 +15,18 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost, Meter, peak_bytes
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.directions.preserve import local_change
-from latentedit.directions.text import change_words, changed_phrases
+from latentedit.directions.identification import local_change
 from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
-from latentedit.editing.outputs import OutputFile, json_file, write_together
-from latentedit.editing.undo import difference
+from latentedit.editing.outputs import OutputFile, difference, json_file, write_together
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
-from latentedit.latents.captions.base import AttributeReader, captioner_for, one_line
+from latentedit.latents.captions.base import AttributeReader, one_line
+from latentedit.latents.captions.change import change_words, changed_phrases
 from latentedit.latents.captions.completion import Completion
-from latentedit.latents.familiarity import Familiarity
-from latentedit.latents.joint import JointLatent
+from latentedit.latents.encode import captioner_for
+from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.pictures import strips
 from latentedit.latents.record import RunRecord
 from latentedit_keep.colour import shown

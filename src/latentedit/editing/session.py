@@ -10,19 +10,17 @@ from typing_extensions import TypedDict
 
 from latentedit.core.cost import Meter, metered
 from latentedit.core.errors import ConfigError
+from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
-from latentedit.core.renaming import accepts_old_names
 from latentedit.core.settings import from_plain
-from latentedit.directions.composition import check_combine, compose, cross_talk
+from latentedit.directions.composition import changed_by, check_combine, compose, cross_talk, transferred
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.directions.text import embed_targets
-from latentedit.directions.transfer import changed_by, transferred
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, measured
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
+from latentedit.editors.eim import EIM, Arm, Slider
 from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.editors.registry import (
     FIELD_NAMES,
@@ -32,8 +30,7 @@ from latentedit.editors.registry import (
     make_editor,
     stored_eim,
 )
-from latentedit.editors.slider import Arm, Slider
-from latentedit.latents.captions.targets import ChangeLike, target_texts
+from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.model_settings import ModelSettings

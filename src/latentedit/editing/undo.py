@@ -8,24 +8,23 @@ the displacement, and x is the fixed point of ``x -> y - F(x)``. A few rounds ap
 without the network, starting from ``y + D(E(y) - d) - D(E(y))``. Derived here.
 """
 
-import io
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageChops
+from PIL import Image
 
-from latentedit.core.errors import FileFormatError, ImageError, ShapeError
-from latentedit.core.files.tensors import pack, unpack
-from latentedit.core.renaming import accepts_old_names
+from latentedit.core.errors import FileFormatError, ShapeError
+from latentedit.core.names import accepts_old_names
 from latentedit.directions.direction import Direction
-from latentedit.directions.preserve import local_change
+from latentedit.directions.identification import local_change
+from latentedit.editing.outputs import undo_stored
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import localizes
 from latentedit.latents.encode import fit_all
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
-from latentedit_keep.pictures import read_chunks, read_image
+from latentedit_keep.pictures import read_chunks
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer
 
@@ -47,38 +46,6 @@ def undo(path: str | Path) -> Image.Image:
             "was applied with `direction`"
         )
     return undo_stored(Picture.open(path), payload)
-
-
-def difference(source: Image.Image, edited: Image.Image) -> bytes:
-    """What turns an edited image back into its source, for `undo_stored`; both RGB or RGBA, of one size."""
-    missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
-    missing.info.clear()  # no second copy of the colour profile
-    missing.save(packed, format="PNG")
-    about = {"picture": Picture(image=edited).fingerprint, "source": Picture(image=source).fingerprint}
-    return pack({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
-
-
-def undo_stored(picture: Picture, payload: bytes) -> Image.Image:
-    """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
-    name = str(picture.path or "the picture")
-    tensors, about = unpack(payload, name, allowed=("difference",))
-    if about.get("picture") != picture.fingerprint:
-        raise FileFormatError(
-            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "
-            "direction that was applied with `direction`"
-        )
-    damaged = FileFormatError(
-        f"the difference to the original in {name} is damaged. Give the direction that was applied with `direction`"
-    )
-    try:
-        missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
-        image = ImageChops.add_modulo(picture.image, missing)
-    except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
-        raise damaged from error
-    image.info = {key: value for key, value in picture.image.info.items() if key != "notes"}
-    if Picture(image=image).fingerprint != about.get("source"):
-        raise damaged
-    return image
 
 
 @accepts_old_names

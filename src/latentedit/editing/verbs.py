@@ -10,23 +10,23 @@ from PIL import Image
 from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
-from latentedit.core.renaming import accepts_old_names
 from latentedit.directions.composition import check_combine
 from latentedit.directions.direction import Direction, is_unconditional, load_direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
+from latentedit.editors.eim import EIM, Arm
 from latentedit.editors.registry import make_editor
-from latentedit.editors.slider import Arm
 from latentedit.guard.guard import guarded
-from latentedit.latents.captions.base import Captioner, captioner_for
-from latentedit.latents.captions.targets import ChangeLike
+from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import (
+    ChangeLike,
     PictureLike,
     broadcast_texts,
+    captioner_for,
     complete_captions,
     encode_frames,
     fit_all,

@@ -72,7 +72,7 @@ class Editor(abc.ABC):
     """Its name in the registry, on the command line and in records."""
 
     localizes: ClassVar[bool] = False
-    """Its change gets an automatic soft mask (`directions.preserve`) unless the user says otherwise."""
+    """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
 
     @property
     def keeps_equal_texts(self) -> bool:

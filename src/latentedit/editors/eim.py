@@ -1,22 +1,245 @@
-"""The method of this library: a direction identified from the text, and a slider along it."""
+"""The method of this library: a direction identified from the text, and a slider along it.
+
+A slider computes the inversion, the effects and the range of undamaged strengths once for all strengths.
+"""
 
 import dataclasses
+import functools
+import itertools
+import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, settings
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS
+from latentedit.directions.direction import Calibration, Direction, clean_share
+from latentedit.directions.hsds import HSDS, check_finite
 from latentedit.directions.identification import identify
-from latentedit.editors.base import Editor, StrengthResult
+from latentedit.editors.base import Editor, StrengthResult, check_strength
 from latentedit.editors.judge import Judge
-from latentedit.editors.slider import Arm, Slider
+from latentedit.editors.strength import EffectCurve, measure_effect
+from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
+
+Arm = Literal["image", "text", "joint"]
+
+WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)  # scales at which the effect is measured for strengths between 0 and 1
+# Further scales that are measured for strengths above 1; strengths are clamped to the last.
+BEYOND = (1.25, 1.5, 2.0, 3.0)
+
+# Scales that are measured for negative strengths; strengths are clamped to the first.
+BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
+
+# Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged.
+_SAFE = 0.9
+ROWS = 64  # most latents that move in one batch, so that a sweep fits into memory
+
+
+def check_arm(arm: str) -> Arm:
+    """The arm of that name; refuses any but image, text and joint."""
+    if arm not in get_args(Arm):
+        raise ConfigError(f"there is no arm {arm!r}: {nearest(arm, get_args(Arm))}")
+    return cast("Arm", arm)
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Slider:
+    """Pictures, a direction for all or one per picture, and the way along it.
+
+    - image: ``z + scale * d``. Its effect is the scale.
+    - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
+    - joint: the same, started from ``Z_level + max(1 - level, 0.01) * scale * d``. Without a text part n, the
+      displacement of the start is all that moves.
+
+    ``judge`` says where the pictures are damaged, by noises of ``seed``. The arms are those of
+    Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor ``1 - level`` (the share of x in
+    ``z(s)``) and the strength are ours. Directions at a level: see `directions.at_level`.
+    """
+
+    latent: JointLatent
+    direction: Direction
+    arm: Arm
+    level: float
+    steps: int
+    judge: Judge
+    seed: Seed = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self._latents: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
+        check_arm(self.arm)
+        self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
+        self.direction.condition.expand(len(self.latent))
+        shape, expected = list(self.direction.z.shape), list(self.latent.z.shape)
+        if shape[1:] != expected[1:] or shape[0] not in (1, expected[0]):
+            raise ShapeError(
+                f"the direction does not fit latents of shape {expected}; got one of {shape}. Make it on pictures of "
+                "these proportions, or crop the picture"
+            )
+
+    def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
+        """Clean latents at raw scales of the direction, in batches.
+
+        The text and joint arms take one evaluation per step below ``level`` for each scale and picture, and as many for
+        each picture, once, for the inversion.
+        """
+        latent, z, count = self.latent, self.latent.z, len(self.latent)
+        factors = scales.to(z.device, z.dtype)
+        d = factors.reshape(len(factors), -1, *[1] * (z.ndim - 1)) * self.direction.z
+        if self.trace is None:
+            return z + d
+        parts: list[Tensor] = []
+        group = max(1, ROWS // count)
+        for start in range(0, len(factors), group):
+            some = factors[start : start + group]
+            rows = latent.repeat(len(some))
+            text = rows.condition + self.direction.condition.expand(count).repeat(len(some)) * some.flatten()
+            share = clean_share(self.trace.levels[-1])
+            shift = share * d[start : start + group].flatten(0, 1) if self.arm == "joint" else None
+            trace = self.trace.repeat(len(some))
+            parts.append(replay(rows, trace, text, offset=shift, progress=self.progress))
+            check_finite(parts[-1], "way back", latent.backbone.name, trace.levels[-1])
+        return torch.cat(parts).unflatten(0, (len(factors), count))
+
+    def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
+        """Pictures at strengths: 0 is the picture, 1 the full direction, and between them shares of its effect.
+
+        Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``. Each
+        costs ``evaluations(...)``, less what earlier ones have measured.
+        """
+        for strength in strengths:
+            check_strength(strength)
+        strengths = [float(strength) for strength in strengths]
+        result = functools.partial(StrengthResult, direction=self.direction, notes=self.direction.notes)
+        if self.direction.moves_nothing:
+            return [result(z=self.latent.z, strength=strength) for strength in strengths]
+        limits = [self._limit(strength) for strength in strengths]
+        scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
+        moving = [index for index, strength in enumerate(strengths) if strength != 0]
+        edited = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
+        return [
+            result(z=edited.get(index, self.latent.z), strength=strength, limit=limits[index])
+            for index, strength in enumerate(strengths)
+        ]
+
+    def evaluations(self, strength: float) -> int:
+        """Network evaluations per picture of the first ``edit([strength])``."""
+        if strength == 0:
+            return 0
+        walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
+        curve = 0 if strength == 1 else len(WITHIN) * walk
+        source, edit = 2 * self.judge.pairs, self.judge.evaluations(self.latent)
+        if strength > 1:
+            curve += len(BEYOND) * walk + source + (len(BEYOND) + 1) * edit
+        if strength < 0:
+            curve += len(BELOW) * walk + source + len(BELOW) * edit
+        return curve + 2 * walk
+
+    def calibration(self) -> Calibration:
+        """Strength against effect from the lowest to the highest scale, and the strengths that damage no picture.
+
+        It costs as much as the curves of `edit` at a strength above 1 and one below 0.
+        """
+        scales, effects = self._effects(below=True, beyond=True)
+        return Calibration(
+            arm=self.arm,
+            level=self.level,
+            steps=self.steps,
+            scales=scales,
+            effects=tuple(effects.mean(1).tolist()),
+            lowest=float(self._limit(-1.0).max()),
+            highest=float(self._limit(2.0).min()),
+        )
+
+    @functools.cached_property
+    def trace(self) -> InversionTrace | None:
+        """The inversion that the text and joint arms retrace."""
+        if self.arm == "image":
+            return None
+        return invert(self.latent, self.latent.path(self.steps, self.level), progress=self.progress)
+
+    def _at(self, scales: tuple[float, ...]) -> Float[Tensor, "k b *latent"]:
+        """Clean latents at scales, computed once for each set of scales."""
+        if scales not in self._latents:
+            column = torch.tensor(scales, dtype=torch.float64)[:, None]
+            self._latents[scales] = self.move(column.expand(-1, len(self.latent)))
+        return self._latents[scales]
+
+    @functools.cached_property
+    def _source_loss(self) -> Float[Tensor, " b"]:
+        latent = self.latent
+        return self.judge.losses(latent.backbone, latent.z, (latent.condition,), seed=self.seed)[0]
+
+    @functools.cached_property
+    def _texts(self) -> tuple[Condition, Condition]:
+        condition = self.latent.condition
+        return condition, condition + self.direction.condition.expand(len(self.latent))
+
+    @functools.cached_property
+    def _upper(self) -> Float[Tensor, " b"]:
+        z = torch.cat([self._at(WITHIN)[-1:], self._at(BEYOND)])
+        return self._last_sound((1.0, *BEYOND), self._losses(z))
+
+    @functools.cached_property
+    def _lower(self) -> Float[Tensor, " b"]:
+        losses = self._losses(self._at(BELOW).flip(0))
+        return self._last_sound((0.0, *BELOW[::-1]), torch.cat([self._source_loss[None], losses]))
+
+    def _last_sound(self, scales: tuple[float, ...], losses: Float[Tensor, "k b"]) -> Float[Tensor, " b"]:
+        """The scale at which the residual passes the safe part of the limit; its logarithm is interpolated linearly."""
+        residual = (losses / self._source_loss).cpu().double()
+        excess = residual.log() - math.log(_SAFE * self.judge.damage)
+        last = self._each(scales[-1])
+        for picture in range(len(last)):
+            column = excess[:, picture].tolist()
+            crossing = next((i for i, value in enumerate(column) if value > 0), None)
+            if crossing == 0:
+                last[picture] = scales[0]
+            elif crossing is not None:
+                a, b = column[crossing - 1], column[crossing]
+                last[picture] = scales[crossing - 1] + (scales[crossing] - scales[crossing - 1]) * a / (a - b)
+        return last
+
+    def _losses(self, z: Float[Tensor, "k b *latent"]) -> Float[Tensor, "k b"]:
+        backbone = self.latent.backbone
+        return torch.stack([self.judge.least_loss(backbone, row, self._texts, seed=self.seed) for row in z])
+
+    def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
+        """Scales from 0 to 1, and below and beyond, with the effect of each on each picture."""
+        sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
+        delta = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
+        return tuple(itertools.chain(*sets)), measure_effect(delta, self._at(WITHIN)[-1] - self.latent.z)
+
+    def _curve(self, strength: float) -> EffectCurve:
+        scales, effects = self._effects(below=strength < 0, beyond=strength > 1)
+        return EffectCurve(scales=scales, effects=effects)
+
+    def _each(self, value: float) -> Float[Tensor, " b"]:
+        """One number for every picture."""
+        return torch.full((len(self.latent),), value, dtype=torch.float64)
+
+    def _scale(self, strength: float, limit: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        clamped = self._each(strength)
+        if strength in (0, 1):
+            return clamped
+        if strength > 1:
+            clamped = torch.minimum(clamped, limit)
+        elif strength < 0:
+            clamped = torch.maximum(clamped, limit)
+        return clamped if self.arm == "image" else self._curve(strength).scale(clamped)
+
+    def _limit(self, strength: float) -> Float[Tensor, " b"]:
+        if 0 <= strength <= 1:
+            return self._each(torch.nan)
+        last = self._upper if strength > 1 else self._lower
+        return last if self.arm == "image" else self._curve(strength).effect(last)
 
 
 @settings

@@ -35,9 +35,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
-from latentedit.directions.distillation import texts_differ
-from latentedit.latents.familiarity import Familiarity, denoising_losses
-from latentedit.latents.joint import JointLatent
+from latentedit.directions.hsds import texts_differ
+from latentedit.latents.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

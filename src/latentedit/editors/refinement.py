@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
+from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Share, settings
-from latentedit.core.solvers import each_step, level_batch
+from latentedit.core.solvers import each_step
 from latentedit.directions.direction import Direction
-from latentedit.directions.preserve import change_share
+from latentedit.directions.identification import change_share
 from latentedit.editors.base import StrengthResult
 from latentedit.latents.joint import JointLatent
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit.core.lazy import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.geometry.curves import curve_length as curve_length

@@ -24,8 +24,7 @@ from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
-from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.encode import PictureLike, encode_frames, fit_all
+from latentedit.latents.encode import PictureLike, captioner_for, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -19,11 +19,10 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.core.flow import noise_estimate, per_element
+from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
-from latentedit.core.solvers import level_batch
-from latentedit.directions.distillation import check_finite
+from latentedit.directions.hsds import check_finite
 from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -18,9 +18,8 @@ from latentedit.core.settings import Count, Natural, from_plain, settings, to_pl
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
-from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.latents.instructions import no_change_residuals
+from latentedit.latents.encode import captioner_for, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import (
     CALIBRATION,
@@ -161,7 +160,7 @@ def calibrate_no_change(
     """How far each wording of "no change" is from that, on one batch of images that the model draws itself.
 
     Returns:
-        `instructions.no_change_residuals`; None for a model that takes no instructions.
+        `encode.no_change_residuals`; None for a model that takes no instructions.
     """
     if not model.capabilities.references:
         return None

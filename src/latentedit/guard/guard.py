@@ -1,6 +1,6 @@
 """The guard of a model: whether an image is in its distribution, by the model alone, before an edit.
 
-``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.familiarity`). c is the
+``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.joint`). c is the
 caption by the model's captioner (the image's own where it has none), u is no text:
 
     known      loss(.5, c) is at most the 98 % quantile of the model's own samples, and at most loss(.5, u): the caption
@@ -27,10 +27,9 @@ from torch.nn import functional
 from latentedit.core.condition import Condition
 from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
 from latentedit.core.settings import Count, from_plain, settings
-from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.crop import framer_for
-from latentedit.latents.familiarity import Familiarity, Reason, State, denoising_losses
-from latentedit.latents.joint import JointLatent
+from latentedit.latents.encode import captioner_for
+from latentedit.latents.joint import Familiarity, JointLatent, Reason, State, denoising_losses
+from latentedit.latents.pictures import framer_for
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import GUARD, calibration_of
 

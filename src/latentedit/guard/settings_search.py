@@ -3,7 +3,7 @@
 The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
 those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by the sum of
 their ranks (`rank_sums`) by three criteria, where ``loss(z, c)`` is how well the model denoises a clean latent under a
-text (`latents.familiarity`), x is the image under its own text c0, and z an edit towards c1:
+text (`latents.joint`), x is the image under its own text c0, and z an edit towards c1:
 
     residual    loss(z, c1) / loss(x, c0)                 high for edits that do too little, and off the manifold
     share       |1 - share of the verdict| (`judge`)      distance of the visible change from the wanted one
@@ -43,18 +43,15 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Natural, settings
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.preserve import local_change
-from latentedit.directions.text import embed_aligned
+from latentedit.directions.identification import local_change
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.guard.guard import CORRUPTIONS
-from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import phrase_key, read_phrases
 from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
-from latentedit.latents.familiarity import denoising_losses
-from latentedit.latents.joint import JointLatent
+from latentedit.latents.encode import PictureLike, captioner_for, embed_aligned, encode_frames, fit_all, open_picture
+from latentedit.latents.joint import JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
 

@@ -1,24 +1,34 @@
-"""*Encode*: images and their captions to a joint latent."""
+"""*Encode*: images and their captions to a joint latent; target texts and their directions; no-op instructions."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
-from latentedit.core.errors import ConfigError
-from latentedit.core.renaming import accepts_old_names
-from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
-from latentedit.latents.captions.change import check_length
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.flow import level_batch
+from latentedit.core.names import accepts_old_names
+from latentedit.core.plugins import CAPTIONERS
+from latentedit.core.rng import draw
+from latentedit.core.settings import check
+from latentedit.latents.captions.base import Captioner, make_captioner
+from latentedit.latents.captions.change import Change, align_captions, check_length, phrase_key, read_phrases
 from latentedit.latents.captions.completion import Completion
-from latentedit.latents.crop import framer_for
-from latentedit.latents.instructions import check_instructs, no_change
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, MaskLike, Picture
+from latentedit.latents.pictures import Frame, MaskLike, Picture, framer_for
 from latentedit.models.base import Backbone
+from latentedit.models.model_settings import NO_CHANGE, calibration_of
 
+ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
+# The first, SliderEdit's, is the default without a measurement.
+WORDINGS = ("keep the image the same", "change nothing", "do not change the picture", "")
+LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 
 @accepts_old_names
@@ -43,7 +53,7 @@ def encode(
         captioner: a captioner or its name (see `captions.base.make_captioner`); the model's own by default.
         mask: where the images may change, white for yes; an image of their size. Everywhere by default.
         instructed: encode for instructions: each image is a reference for the model, texts are instructions, and
-            ``source_prompt`` is the no-op one (`instructions.no_change` by default). None is true if the model takes
+            ``source_prompt`` is the no-op one (`no_change` by default). None is true if the model takes
             references and there is neither a source prompt nor a captioner.
         references: additional reference images, of any size.
 
@@ -148,6 +158,12 @@ def complete_captions(
     return tuple(completions)
 
 
+def captioner_for(backbone: Backbone) -> Captioner | None:
+    """The captioner named in the model's folder (``"captioner": NAME`` in ``latentedit.json``), or None."""
+    name: str | None = backbone.defaults.get("captioner")
+    return None if name is None else CAPTIONERS.make(name, Captioner, backbone)
+
+
 def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captioner | None:
     """A captioner, by name or as it is; by default the model's own, None if it has none."""
     return make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
@@ -179,3 +195,168 @@ def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_non
     if any(not text.strip() for text in given if text or not or_none):
         raise ConfigError(f"the {what} is empty. Describe the whole picture")
     return given
+
+
+def target_captions(
+    model: Backbone,
+    captions: Sequence[str],
+    *,
+    to: str | Sequence[str] | None,
+    change: ChangeLike | Sequence[ChangeLike] | None,
+) -> tuple[str, ...]:
+    """The target caption of each picture: ``to``, one or one per picture, or its caption with changes made in order."""
+    check_length(*captions, *([to] if isinstance(to, str) else to or ()))
+    if to is not None and change is None:
+        return broadcast_texts(to, len(captions), "target caption")
+    if to is not None or change is None:
+        count = "neither is" if to is None else "both are"
+        raise ConfigError(f"either a target caption or a change is needed; {count} given")
+    several = [change] if isinstance(change, ChangeLike) else list(change)
+    if not several:
+        raise ConfigError("no change is given")
+    targets = tuple(captions)
+    for item in several:
+        made = item if isinstance(item, Change) else Change.parse(item)
+        targets = tuple(changed_caption(model, target, made) for target in targets)
+    return targets
+
+
+def target_texts(
+    latent: JointLatent,
+    *,
+    to: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """The target text of each picture: a caption (see `target_captions`), or the instructions of instructed latents."""
+    if instruction is None and not latent.instructed:
+        return target_captions(latent.backbone, latent.captions, to=to, change=change)
+    if instruction is None or to is not None or change is not None:
+        raise ConfigError(
+            f"the picture was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
+            "caption or change. Pass an `instruction`, or encode the picture with its `source_prompt`"
+        )
+    if not latent.instructed:
+        raise ConfigError(
+            "the picture was encoded with a caption, and an instruction needs a model that sees the picture. Encode it "
+            "with instructed=True"
+        )
+    text = instruction if isinstance(instruction, str) else ", ".join(instruction)
+    check_length(text)
+    return broadcast_texts(text, len(latent), "instruction")
+
+
+def changed_caption(model: Backbone, caption: str, change: Change) -> str:
+    """The caption with a change made, in the grammar of the model's captioner if it has one."""
+    captioner = captioner_for(model)
+    return change.apply(caption) if captioner is None else captioner.change(caption, change)
+
+
+def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
+    """Captions part of the way from source to target, which together make every change of phrases at least once.
+
+    The k-th phrase that the target lacks is exchanged for the k-th that it adds. If the two differ in more than their
+    phrases, or not at all, every part is the target.
+
+    Example:
+        >>> partial_targets("a man with red hair, a hat", "a man with gray hair, glasses, a hat", 2)
+        ('a man with gray hair, a hat', 'a man with red hair, a hat, glasses')
+    """
+    before, after = read_phrases(source, lead=True), read_phrases(target, lead=True)
+    old, new = ([phrase.text for phrase in read.phrases] for read in (before, after))
+    kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
+    lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))
+    count = max(len(lost), len(added))
+    if not count or (before.lead, before.ending) != (after.lead, after.ending):
+        return (target,) * parts
+    targets: list[str] = []
+    for part in range(parts):
+        chosen = range(part, count, parts) if count > parts else [part % count]
+        exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
+        more = [added[index] for index in chosen if index >= len(lost)]
+        texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
+        targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
+    return tuple(targets)
+
+
+def no_change(model: Backbone) -> str:
+    """The wording with the least measured residual; the first of `WORDINGS` without a measurement."""
+    measured: Mapping[str, float] = calibration_of(model).get(NO_CHANGE, {})
+    check(dict[str, float], no_change=measured)
+    return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
+
+
+@torch.no_grad()
+def no_change_residuals(
+    model: Backbone, z: Float[Tensor, "b *latent"], wordings: Sequence[str] = WORDINGS, *, seed: int = 0
+) -> dict[str, float]:
+    """How far each wording is from "no change" on clean latents x, by an evaluation per picture, level and wording.
+
+    A flow model with x as its reference and an instruction to change nothing ought to lead any noised picture
+    ``z = (1 - s) x + s e`` straight back to x, with the velocity ``e - x``. The residual
+
+        residual(i) = mean |v(z, s | x, i) - (e - x)|^2        over levels s and noises e
+
+    is 0 for such an instruction i, in units of the latent's variance. Derived here; the target velocity is SliderEdit's
+    (arXiv 2511.09715), which trains a model towards it.
+    """
+    check_instructs(model)
+    noise = draw((len(LEVELS), *z.shape), seed=seed, purpose="no change").to(z)
+    residuals = dict.fromkeys(wordings, 0.0)
+    for wording in residuals:
+        condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
+        for level, e in zip(LEVELS, noise, strict=True):
+            v = model.velocity((1 - level) * z + level * e, level_batch(level, z), condition)
+            residuals[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
+    return residuals
+
+
+def check_instructs(model: Backbone) -> None:
+    """Raise a `ConfigError` for a model that takes no reference pictures."""
+    if not model.capabilities.references:
+        raise ConfigError(
+            f"the model {model.name!r} edits by captions, and takes no instructions. Use a change of the caption "
+            '(`change="OLD => NEW"`), or a model that takes instructions'
+        )
+
+
+def text_direction(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
+    """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
+
+    So ``embed(source) + 1.0 * n`` is the embedding of the target caption as `align_captions` orders it, up to rounding,
+    and n is exactly zero where the two captions are equal.
+
+    Args:
+        backbone: whose text encoders are used.
+        source_captions: what the pictures show, one per picture.
+        target_captions: what they should show, one per picture.
+
+    Returns:
+        The differences, one per pair.
+
+    Raises:
+        ShapeError: not as many targets as sources.
+
+    Cost:
+        No evaluation of the network; the text encoders run twice.
+    """
+    return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
+
+
+def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
+    """The targets embedded, their phrases in the order of the source captions."""
+    if len(source_captions) != len(target_captions):
+        raise ShapeError(
+            f"every source caption needs one target caption; got {len(target_captions)} for {len(source_captions)}"
+        )
+    pairs = zip(source_captions, target_captions, strict=True)
+    return backbone.embed([align_captions(source, target)[1] for source, target in pairs])
+
+
+def embed_targets(latent: JointLatent, targets: Sequence[str]) -> Condition:
+    """Target captions, aligned and embedded; of instructed latents, instructions embedded with their references."""
+    return (
+        latent.embed_with_references(targets)
+        if latent.instructed
+        else embed_aligned(latent.backbone, latent.captions, targets)
+    )

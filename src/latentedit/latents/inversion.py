@@ -23,9 +23,9 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.solvers import each_step, level_batch
+from latentedit.core.solvers import each_step
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 

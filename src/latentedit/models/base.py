@@ -14,8 +14,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
-from latentedit.core.flow import clean_estimate
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, clean_estimate
 from latentedit.models.sites import (
     GENERAL,
     PICTURE,

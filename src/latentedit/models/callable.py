@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.models.base import Backbone, Capabilities
 
 _Made = TypeVar("_Made")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid
 from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from latentedit.core.errors import ModelError, require
+from latentedit.core.errors import ModelError
+from latentedit.core.plugins import require
 from latentedit.core.process import SharedContext
 
 

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError, LatentEditError, ModelError, require
-from latentedit.core.plugins import BACKBONES
+from latentedit.core.errors import ConfigError, LatentEditError, ModelError
+from latentedit.core.plugins import BACKBONES, require
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.weights import (

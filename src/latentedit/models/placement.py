@@ -19,7 +19,8 @@ import psutil
 import torch
 from torch import nn
 
-from latentedit.core.errors import ConfigError, DeviceError, ModelError, nearest, require
+from latentedit.core.errors import ConfigError, DeviceError, ModelError, nearest
+from latentedit.core.plugins import require
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.loading import ModelFolder, explaining

@@ -31,8 +31,13 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError
-from latentedit.core.flow import Prediction, alpha_sigma_from_level, model_from_canonical, velocity_from_prediction
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import (
+    LevelGrid,
+    Prediction,
+    alpha_sigma_from_level,
+    model_from_canonical,
+    velocity_from_prediction,
+)
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.base import Capabilities

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
-from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.flow import Prediction, model_from_canonical, velocity_from_prediction
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, Prediction, model_from_canonical, velocity_from_prediction
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.base import Capabilities
 from latentedit.testing.gaussian_mixture import WordMixtureBackbone, WordWeights

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
 from latentedit.core.errors import ConfigError
-from latentedit.directions.text import changed_phrases
+from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor

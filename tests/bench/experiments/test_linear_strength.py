@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.text import changed_phrases
 from latentedit.editors import AlignedInversion
 from latentedit.editors.eim import EIM
+from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.domains.base import domain
 from latentedit_bench.experiments import items as module

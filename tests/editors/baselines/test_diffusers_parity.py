@@ -32,9 +32,9 @@ from diffusers import (
 from diffusers.pipelines.ledits_pp import pipeline_leditspp_stable_diffusion
 from torch import Tensor
 
-from latentedit.core.flow import noise_estimate
+from latentedit.core.flow import level_batch, noise_estimate
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, fresh_share, level_batch, sample
+from latentedit.core.solvers import EulerSolver, fresh_share, sample
 from latentedit.editors import LEDITS, SDEdit
 from latentedit.editors.baselines.aligned_returns import SemanticGuidance
 from latentedit.editors.baselines.noise_maps import noise_maps

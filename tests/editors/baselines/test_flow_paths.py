@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid
 from latentedit.core.rng import draw
 from latentedit.editors import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.editors.base import Editor

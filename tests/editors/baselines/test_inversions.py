@@ -10,7 +10,7 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.condition import Condition
-from latentedit.core.levels import LevelGrid, shifted_grid
+from latentedit.core.flow import LevelGrid, shifted_grid
 from latentedit.core.rng import draw
 from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor

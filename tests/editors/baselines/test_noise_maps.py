@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid
 from latentedit.core.rng import draw
 from latentedit.editors import LEDITS, EditFriendlyDDPM, TurboEdit
 from latentedit.editors.baselines.aligned_returns import (

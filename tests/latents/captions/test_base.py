@@ -10,17 +10,11 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import CAPTIONERS
-from latentedit.latents.captions.base import (
-    Captioner,
-    captioner_for,
-    clean_caption,
-    make_captioner,
-    one_line,
-    to_images,
-)
+from latentedit.latents.captions.base import Captioner, clean_caption, make_captioner, one_line, to_images
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.latents.captions.image_text import ImageToText
+from latentedit.latents.encode import captioner_for
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 

@@ -4,7 +4,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.targets import changed_caption, partial_targets, target_captions
+from latentedit.latents.encode import changed_caption, partial_targets, target_captions
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from tests.editors.colours import ColourBackbone

@@ -19,7 +19,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, sample

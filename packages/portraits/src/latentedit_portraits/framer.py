@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latentedit.core.rng import seeded
-from latentedit.latents.crop import Box, Framer, cut
+from latentedit.latents.pictures import Box, Framer, cut
 from latentedit.models.base import Backbone
 from latentedit_portraits.worlds import PictureNetwork, StoredNetwork, to_pixels
 

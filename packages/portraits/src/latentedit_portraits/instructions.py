@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from latentedit.latents.instructions import WORDINGS
+from latentedit.latents.encode import WORDINGS
 from latentedit_portraits.attributes import VALUES, Attributes, split_of
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
 from latentedit_portraits.worlds import NONE, Split, words_of

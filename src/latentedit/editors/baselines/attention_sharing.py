@@ -9,9 +9,10 @@ from pydantic import Field as Constraint
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Guidance, Level, Natural, Positive, Share, settings
-from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate, level_batch
+from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End
 from latentedit.models.base import Backbone

@@ -7,9 +7,8 @@ from typing import ClassVar
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.settings import Count, Guidance, Level, Positive, Share, Weight, settings
-from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
 from latentedit.latents.joint import JointLatent
 

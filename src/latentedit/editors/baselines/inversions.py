@@ -10,9 +10,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import per_element
+from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Share, Weight, settings
-from latentedit.core.solvers import EulerSolver, integrate, level_batch
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End, replay
 

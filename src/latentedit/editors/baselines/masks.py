@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.core.flow import per_element
+from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
-from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End
 

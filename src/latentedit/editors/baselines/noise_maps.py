@@ -27,10 +27,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.flow import per_element
-from latentedit.core.levels import LevelGrid
+from latentedit.core.flow import LevelGrid, level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
-from latentedit.core.solvers import level_batch, stochastic_step
+from latentedit.core.solvers import stochastic_step
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.flow_paths import Difference
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import per_element
+from latentedit.core.flow import level_batch, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
-from latentedit.core.solvers import EulerSolver, level_batch, sample
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.kit import Baseline, Edit, Latents, PathEditor, branches
 from latentedit.editors.strength import EffectCurve, measure_effect

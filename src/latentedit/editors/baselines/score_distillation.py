@@ -7,10 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import per_element
+from latentedit.core.flow import level_batch, per_element
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.core.solvers import level_batch
 from latentedit.editors.kit import Baseline, Edit, Latents, LevelBatch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -11,12 +11,11 @@ from torch.nn.functional import normalize
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.flow import level_batch
 from latentedit.core.settings import Count, Guidance, Share, settings
-from latentedit.core.solvers import level_batch
-from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
 from latentedit.editors.kit import Edit, Latents, PathEditor
-from latentedit.latents.captions.targets import partial_targets
+from latentedit.latents.encode import embed_targets, partial_targets
 from latentedit.latents.joint import JointLatent
 
 

@@ -8,13 +8,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import per_element
+from latentedit.core.flow import level_batch, per_element
 from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Level, Natural, Probe, Scale, Share, settings
-from latentedit.core.solvers import level_batch
 from latentedit.directions.direction import clean_share
-from latentedit.directions.distillation import check_finite
+from latentedit.directions.hsds import check_finite
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.geometry.walks import noise_guided

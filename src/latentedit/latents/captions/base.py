@@ -10,8 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ModelError, RegistryError, require
-from latentedit.core.plugins import CAPTIONERS
+from latentedit.core.errors import ModelError, RegistryError
+from latentedit.core.plugins import CAPTIONERS, require
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.completion import REQUEST, Completion, append_answer, append_omitted
 from latentedit.models.base import Backbone
@@ -98,12 +98,6 @@ def make_captioner(name: str, backbone: Backbone) -> Captioner:
         made = pkgutil.resolve_name("latentedit.latents.captions.image_text:ImageToText")
         return made.from_name(name, device=backbone.device)
     raise RegistryError(f"{CAPTIONERS.unknown(name)}. {_FORMS}")
-
-
-def captioner_for(backbone: Backbone) -> Captioner | None:
-    """The captioner named in the model's folder (``"captioner": NAME`` in ``latentedit.json``), or None."""
-    name: str | None = backbone.defaults.get("captioner")
-    return None if name is None else CAPTIONERS.make(name, Captioner, backbone)
 
 
 def clean_caption(text: str) -> str:

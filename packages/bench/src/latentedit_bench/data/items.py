@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.settings import Count, check
-from latentedit.directions.text import changed_phrases
+from latentedit.latents.captions.change import changed_phrases
 from latentedit_keep.files import read_bytes
 from latentedit_keep.pictures import MAX_PICTURE_BYTES, content_of, read_image
 

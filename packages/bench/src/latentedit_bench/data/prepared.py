@@ -14,10 +14,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import item_seed
-from latentedit.directions.text import embed_aligned
 from latentedit.geometry.naming import ProbabilityReader
-from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.encode import complete_captions, encode_frames, fit_all
+from latentedit.latents.encode import captioner_for, complete_captions, embed_aligned, encode_frames, fit_all
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone

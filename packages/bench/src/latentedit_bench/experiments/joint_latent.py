@@ -2,7 +2,7 @@
 
 import math
 
-from latentedit.core.levels import uniform_grid
+from latentedit.core.flow import uniform_grid
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify

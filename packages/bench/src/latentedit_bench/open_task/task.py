@@ -21,7 +21,7 @@ from latentedit.core.errors import ConfigError, OutputError, to_install
 from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
-from latentedit.directions.text import changed_phrases
+from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import drawn_items
 from latentedit_bench.data.items import Item
 from latentedit_bench.domains.base import scalable

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.directions.preserve import local_change
+from latentedit.directions.identification import local_change
 from latentedit.editors.base import Editor
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
@@ -37,7 +37,7 @@ class Method:
 
     name: str  # in tables and on the command line
     editor: Editor  # with its settings
-    local: bool = False  # the change is kept to where it is strong (`directions.preserve`)
+    local: bool = False  # the change is kept to where it is strong (`directions.identification`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 

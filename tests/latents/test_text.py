@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ShapeError
-from latentedit.directions.text import align_captions, changed_phrases, embed_aligned, text_direction
+from latentedit.latents.captions.change import align_captions, changed_phrases
+from latentedit.latents.encode import embed_aligned, text_direction
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 from tests.directions.mixtures import word_mixture
 

@@ -1,13 +1,14 @@
-"""Public names of a package that are imported when they are first used, so that importing the package stays light."""
+"""Public names: imported when they are first used, so that a package imports fast; and old names that still work."""
 
 import ast
+import functools
 import importlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -48,3 +49,42 @@ def _homes(source: Path) -> dict[str, str]:
     blocks = (node.body for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.If))
     imports = (line for block in blocks for line in block if isinstance(line, ast.ImportFrom))
     return {alias.name: str(line.module) for line in imports for alias in line.names}
+
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+PARAMETERS = {
+    "picture": "image",
+    "to": "prompt",
+    "caption": "source_prompt",
+    "beside": "references",
+    "anyway": "force",
+    "local": "auto_mask",
+    "mixing": "combine",
+}
+"""Old names and new ones."""
+
+
+def accepts_old_names(function: T) -> T:
+    """Let a function, or the constructor of a class, take the old names of `PARAMETERS` with a FutureWarning."""
+    if isinstance(function, type):
+        cls: Any = function
+        cls.__init__ = accepts_old_names(cls.__init__)
+        return cls
+
+    @functools.wraps(function)
+    def with_new_names(*args: Any, **given: Any) -> Any:
+        for old in [name for name in PARAMETERS if name in given]:
+            new = PARAMETERS[old]
+            if new in given:
+                from latentedit.core.errors import ConfigError  # noqa: PLC0415  # not needed to import a package
+
+                raise ConfigError(f"`{new}` and its old name `{old}` are both given. Leave out `{old}`")
+            warnings.warn(
+                f"`{old}` was renamed to `{new}`; the old name works in this version only", FutureWarning, stacklevel=2
+            )
+            given[new] = given.pop(old)
+        return function(*args, **given)
+
+    result: Any = with_new_names
+    return result
