@@ -119,13 +119,13 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
     backbone, record = latent.backbone, results(latent, moved[0])[0][0].record
     with metered(backbone) as meter:
         backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
-        assert meter.read()[0] == 12
+        assert meter().evaluations == 12
         rows = measured(latent, meter, records=[record] * 2, **towards_green(latent, moved))
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
         assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
-        evaluations, seconds = meter.read()
-    assert evaluations == 12 + 6 * 4
-    assert 0 < 6 * rows[0][0].cost.seconds <= seconds
+        cost = meter()
+    assert cost.evaluations == 12 + 6 * 4
+    assert 0 < 6 * rows[0][0].cost.seconds <= cost.seconds
 
 
 def test_latents_that_are_not_finite_are_refused(latent: JointLatent) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -87,24 +87,17 @@ class OnDevice(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Meter:
-    """Network evaluations and seconds since `metered` was entered."""
-
-    count: Count
-    started: float
-
-    def read(self) -> tuple[int, float]:
-        """Evaluations and seconds so far."""
-        return self.count.evaluations, time.perf_counter() - self.started
-
-
 @contextlib.contextmanager
-def metered(model: OnDevice) -> Generator[Meter]:
-    """Count the evaluations of a model and the seconds, and measure the peak of memory from here on."""
+def metered(model: OnDevice) -> Generator[Callable[[], Cost]]:
+    """Gives a function that returns the cost of a model since here: evaluations, seconds, and the peak of memory."""
     reset_peak(model.device)
+    started = time.perf_counter()
     with counting(model) as count:
-        yield Meter(count, time.perf_counter())
+        yield lambda: Cost(
+            evaluations=float(count.evaluations),
+            seconds=time.perf_counter() - started,
+            peak_bytes=peak_bytes(model.device),
+        )
 
 
 def reset_peak(device: torch.device) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.cost import Cost, metered, peak_bytes
+from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.reading import read_json
 from latentedit.core.progress import Progress
@@ -105,7 +105,7 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
     """
     backbone = basis.latent.backbone
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
-    with metered(backbone) as meter:
+    with metered(backbone) as spent:
         directions = discover_along(
             basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
         )
@@ -115,13 +115,13 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         )
         equal_length = probe_directions(walk, controls, lengths, what=what)
         equal_effect = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
-        evaluations, seconds = meter.read()
+        cost = spent()
     return Discovery(
         basis=basis,
         directions=directions,
         equal_length=equal_length,
         equal_effect=equal_effect,
-        cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak_bytes(backbone.device)),
+        cost=cost,
     )
 
 

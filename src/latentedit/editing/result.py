@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.cost import Cost, Meter, peak_bytes
+from latentedit.core.cost import Cost
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.directions.identification import local_change
 from latentedit.display.page import is_page
@@ -250,7 +250,7 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
 
 def measured(
     latent: JointLatent,
-    meter: Meter,
+    spent: Callable[[], Cost],
     *,
     steps: Sequence[StrengthResult],
     records: Sequence[RunRecord],
@@ -261,14 +261,14 @@ def measured(
     """Put the changes into the images, judge and measure them: per strength one result per image.
 
     The evaluations are those of one image at each strength, from nothing; a single matrix of cross-talk is that of all
-    images. The images share the cost equally; the meter runs until they are made.
+    images. The images share the cost equally; ``spent`` is called when they are made.
     """
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
     changes = _changes(latent, steps, local=records[0].local)
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
-    (spent, seconds), peak = meter.read(), peak_bytes(backbone.device)
+    total = spent()
     with backbone.count() as judging:
         before = judge.losses(backbone, latent.z, (latent.condition, target), seed=seed)
         verdicts = [
@@ -276,9 +276,9 @@ def measured(
         ]
     shares = len(latent) * len(steps)
     cost = Cost(
-        evaluations=spent / shares,
-        seconds=seconds / shares,
-        peak_bytes=peak,
+        evaluations=total.evaluations / shares,
+        seconds=total.seconds / shares,
+        peak_bytes=total.peak_bytes,
         verdict_evaluations=judging.evaluations / shares,
         guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
     )

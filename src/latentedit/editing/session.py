@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
 from typing_extensions import TypedDict
 
-from latentedit.core.cost import Meter, metered
+from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
@@ -39,6 +39,7 @@ SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can
 _ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image
 _ROUNDING = 1e-9  # strengths that add up to one may fall short of it by less than this
 
+_Spent = Callable[[], Cost]  # from `metered`
 _Strengths = Sequence[float] | None  # of the whole edit; None for those of the request
 
 
@@ -223,11 +224,11 @@ class Session:
                 "these latents have no pictures to apply a change to. Use the `edit` of an editor instead"
             )
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
-        with metered(latent.backbone) as meter:
+        with metered(latent.backbone) as spent:
             moves = any(request.strength if strengths is None else strengths)
             if type(editor) is EIM and (request.direction or moves):
-                return self._along(request, editor, strengths, meter, progress)
-            return self._towards(request, editor, strengths, meter, progress)
+                return self._along(request, editor, strengths, spent, progress)
+            return self._towards(request, editor, strengths, spent, progress)
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The slider of one direction, with its measurements so far."""
@@ -235,7 +236,7 @@ class Session:
         return self._apply(editor, [direction], [1.0], "sum").slider
 
     def _towards(
-        self, request: EditRequest, editor: Editor, strengths: _Strengths, meter: Meter, progress: Progress | None
+        self, request: EditRequest, editor: Editor, strengths: _Strengths, spent: _Spent, progress: Progress | None
     ) -> list[list[EditResult]]:
         """Move the images towards a text, by any editor."""
         latent = self.latent
@@ -249,22 +250,22 @@ class Session:
         steps = editor.edit(latent, target, [*strengths, *more], seed=request.seed, progress=progress)
         if refine:
             steps = refined_steps(latent, target, steps, seed=request.seed, progress=progress)[: len(strengths)]
-        spent = Refinement().evaluations if refine else 0
-        spent += sum(editor.evaluations(latent, strength=strength) for strength in more)
+        extra = Refinement().evaluations if refine else 0
+        extra += sum(editor.evaluations(latent, strength=strength) for strength in more)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
         return measured(
             latent,
-            meter,
+            spent,
             steps=[dataclasses.replace(step, notes=(*notes, *step.notes)) for step in steps],
             records=records,
             target=target,
             evaluations=[
-                editor.evaluations(latent, strength=strength) + (spent if strength > 0 else 0) for strength in strengths
+                editor.evaluations(latent, strength=strength) + (extra if strength > 0 else 0) for strength in strengths
             ],
         )
 
     def _along(
-        self, request: EditRequest, editor: EIM, strengths: _Strengths, meter: Meter, progress: Progress | None
+        self, request: EditRequest, editor: EIM, strengths: _Strengths, spent: _Spent, progress: Progress | None
     ) -> list[list[EditResult]]:
         """Move the images along directions, by `EIM`."""
         latent = self.latent
@@ -295,7 +296,7 @@ class Session:
             searching += Refinement().evaluations * len(searches)
         return measured(
             latent,
-            meter,
+            spent,
             steps=steps,
             records=records,
             target=latent.condition + applied.slider.direction.condition.expand(len(latent)),
