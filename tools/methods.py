@@ -5,7 +5,7 @@ import re
 
 import latentedit
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit_keep.files import write_text
 from tools.running import ROOT

@@ -21,7 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel,
 
 from latentedit.core.rng import seeded
 from latentedit.editors import VelocitySteering
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import make_editor
 from latentedit.latents.encode import encode
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone

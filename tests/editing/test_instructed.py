@@ -14,7 +14,7 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.editing.replay import replay
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import make_editor
 from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
 from latentedit.latents.encode import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone

@@ -19,9 +19,8 @@ from latentedit.editing.session import Session, search_of, seed_of
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors import FlowEdit
-from latentedit.editors.eim import EIM, Arm, Slider
+from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.judge import Judge
-from latentedit.editors.registry import default_manipulation, stored_eim
 from latentedit.geometry.local_basis import random_direction
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay

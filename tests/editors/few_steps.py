@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from latentedit.editors.base import Editor
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import Editor, make_editor
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 

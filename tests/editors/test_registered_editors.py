@@ -14,9 +14,8 @@ from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import default_method, default_note, editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration

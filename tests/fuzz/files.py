@@ -21,9 +21,9 @@ from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
 from latentedit.directions.direction import save_direction
 from latentedit.editing.outputs import difference, undo_stored
+from latentedit.editors.base import localizes, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.editors.registry import localizes, make_editor
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents.encode import no_change

@@ -13,9 +13,9 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.editors.base import localizes, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.editors.registry import localizes, make_editor
 from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, keep_calibration
 from latentedit.guard.guard import CORRUPTIONS

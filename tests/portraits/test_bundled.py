@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 import latentedit
 from latentedit.core.solvers import EulerSolver, sample
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import make_editor
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode

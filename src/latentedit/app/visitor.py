@@ -17,9 +17,8 @@ from latentedit.editing.outputs import undo_stored
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
-from latentedit.editors.base import check_strength
+from latentedit.editors.base import check_strength, make_editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import make_editor
 from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions

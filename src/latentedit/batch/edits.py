@@ -27,7 +27,7 @@ from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import make_editor
 from latentedit.latents.captions.base import make_captioner
 from latentedit.latents.encode import captioner_for, open_picture
 from latentedit.latents.pictures import Picture

@@ -125,7 +125,7 @@ def edit_many(
     from latentedit.batch.edits import KIND, PICTURES, EditWork
     from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
-    from latentedit.editors.registry import default_note
+    from latentedit.editors.base import default_note
     from latentedit.latents.captions.base import make_captioner
 
     name = request.captioner if isinstance(request.captioner, str) else None

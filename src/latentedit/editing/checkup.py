@@ -15,8 +15,8 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
+from latentedit.editors.base import stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
-from latentedit.editors.registry import stored_settings
 from latentedit.latents.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian

@@ -13,9 +13,9 @@ from latentedit.directions.identification import identify
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
-from latentedit.editors.eim import EIM
+from latentedit.editors.base import editor_class
+from latentedit.editors.eim import EIM, check_moves_along
 from latentedit.editors.refinement import refined_direction
-from latentedit.editors.registry import check_moves_along, editor_class
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import PictureLike, embed_targets, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent

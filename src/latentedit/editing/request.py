@@ -37,15 +37,15 @@ class EditRequest:
         mask: where the images may change, white for yes; of the same size. Everywhere by default.
         strength: 0 is the image itself, 1 the full change; one for all changes or directions, or one each.
         method: name of an editor (with the settings stored for the model), an editor, or None for the model's default
-            (`editors.registry.default_method`). Only `eim` takes directions, ``combine`` and several strengths, and is
+            (`editors.base.default_method`). Only `eim` takes directions, ``combine`` and several strengths, and is
             then the default.
         combine: how the cross-talk of several changes or directions is handled: "sum", "inverse" or "projection"; see
             `directions.composition`.
         auto_mask: restrict the edit to an automatic soft mask; by default as stored for the model
-            (`editors.registry.localizes`).
+            (`editors.base.localizes`).
         refine: redraw the core of the change under the target caption (`editors.refinement`); not of given directions.
         seed: random seed.
-        settings: of the editor, in addition to those stored for the model (see `editors.registry.make_editor`).
+        settings: of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
         force: edit images that are out of distribution for the model, with a warning; otherwise they are refused.
 
     Raises:
@@ -113,7 +113,8 @@ class EditRequest:
         if needs and self.method is None:
             object.__setattr__(self, "method", "eim")
         elif needs and self.method is not None and self.method != "eim":
-            from latentedit.editors.registry import check_moves_along, editor_class  # noqa: PLC0415  # heavy
+            from latentedit.editors.base import editor_class  # noqa: PLC0415  # heavy
+            from latentedit.editors.eim import check_moves_along  # noqa: PLC0415  # heavy
 
             kind = editor_class(self.method) if isinstance(self.method, str) else type(self.method)
             check_moves_along(kind, " or ".join(needs))

@@ -19,17 +19,9 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, measured
-from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM, Arm, Slider
+from latentedit.editors.base import FIELD_NAMES, Editor, default_note, localizes, make_editor
+from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
-from latentedit.editors.registry import (
-    FIELD_NAMES,
-    default_manipulation,
-    default_note,
-    localizes,
-    make_editor,
-    stored_eim,
-)
 from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions

@@ -18,9 +18,8 @@ from latentedit.core.names import accepts_old_names
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import local_change
 from latentedit.editing.outputs import undo_stored
-from latentedit.editors.base import check_strength
+from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import localizes
 from latentedit.latents.encode import fit_all
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone

@@ -17,9 +17,8 @@ from latentedit.directions.direction import Direction, is_unconditional, load_di
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Arm
-from latentedit.editors.registry import make_editor
 from latentedit.guard.guard import guarded
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import (

@@ -7,6 +7,7 @@ from latentedit.core.names import exports
 if TYPE_CHECKING:
     from latentedit.editors.base import Editor as Editor
     from latentedit.editors.base import StrengthResult as StrengthResult
+    from latentedit.editors.base import get as get
     from latentedit.editors.baselines.aligned_returns import SEGA as SEGA
     from latentedit.editors.baselines.aligned_returns import AsymmetricEdit as AsymmetricEdit
     from latentedit.editors.baselines.aligned_returns import FreeSliders as FreeSliders
@@ -41,6 +42,5 @@ if TYPE_CHECKING:
     from latentedit.editors.eim import EIM as EIM
     from latentedit.editors.judge import Verdict as Verdict
     from latentedit.editors.refinement import Refinement as Refinement
-    from latentedit.editors.registry import get as get
 
 __getattr__, __dir__, __all__ = exports(__name__, {"make_editor": "latentedit.editors.get"})

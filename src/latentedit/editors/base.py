@@ -1,23 +1,31 @@
-"""The contract of an editor: encoded pictures, a target text and a strength."""
+"""The contract of an editor: encoded pictures, a target text and a strength; and editors by name, for a model."""
 
 import abc
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction
 from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.model_settings import ModelSettings
 
 Kind = TypeVar("Kind")
+
+# Settings by their names in diffusers' pipelines, and ours.
+FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+_EIM = "eim"  # the method of this library, `editors.eim`
+UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models without tuned settings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,3 +178,72 @@ def check_strength(strength: float) -> None:
     """Refuse a strength that is not a finite number."""
     if isinstance(strength, bool) or not math.isfinite(strength):
         raise ConfigError(f"the strength must be a finite number, such as 1.0; got {strength}")
+
+
+def editor_class(name: str) -> type[Editor]:
+    """The class that is registered under a name; an unknown name or another object raises a RegistryError."""
+    loaded = EDITORS.load(name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Editor)):
+        raise RegistryError(f"the entry point {name!r} is not a subclass of Editor; it is {loaded!r}")
+    return loaded
+
+
+def make_editor(
+    method: str | Editor | None,
+    backbone: Backbone,
+    *,
+    instructed: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> Editor:
+    """An editor with the settings that suit the model; one that is given stays as it is.
+
+    Args:
+        method: name of an editor, an editor, or None for the `default_method`.
+        backbone: the model.
+        instructed: the images were encoded for instructions.
+        settings: other values, by the editor's names or those of `FIELD_NAMES`.
+
+    Raises:
+        RegistryError: an unknown name.
+        ConfigError: a setting that the editor does not have.
+    """
+    name = default_method(backbone, instructed=instructed) if method is None else method
+    kind = editor_class(name) if isinstance(name, str) else type(name)
+    fields = {field.name for field in dataclasses.fields(cast(Any, kind))}
+    names = {diffusers: own for diffusers, own in FIELD_NAMES.items() if own in fields}
+    changes = {names.get(key, key): value for key, value in (settings or {}).items()}
+    if isinstance(name, str):
+        return kind.from_dict({**stored_settings(name, backbone), **changes})
+    return kind.from_dict({**name.to_dict(), **changes}) if changes else name
+
+
+get = make_editor  # `latentedit.editors.get`
+
+
+def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
+    """The settings of an editor that suit a model (`models.model_settings.ModelSettings`).
+
+    A model that was distilled to need no guidance has weights of 1.
+    """
+    stored = ModelSettings.of(backbone).editor(name)
+    if backbone.capabilities.guidance_kind == "none":
+        return {**stored, **unit_guidance(editor_class(name))}
+    return stored
+
+
+def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
+    """The default editor of a model: `eim` with tuned or calibrated settings and for instructions, else `UNTUNED`."""
+    return _EIM if instructed or ModelSettings.of(backbone).tuned else UNTUNED
+
+
+def default_note(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
+    """A note where the default is not `eim`; none where a method was named."""
+    if method is not None or default_method(backbone, instructed=instructed) == _EIM:
+        return ()
+    return (f"method {UNTUNED} ({backbone.name} has no stored settings; choose with `method`)",)
+
+
+def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
+    """Whether an editor keeps its change to where it is strong by default: as calibrated, else as the editor says."""
+    stored = ModelSettings.of(backbone).local if editor.name == _EIM else None
+    return editor.localizes if stored is None else stored

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
@@ -18,15 +18,16 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
-from latentedit.core.settings import Count, Level, settings
-from latentedit.directions.direction import Calibration, Direction, clean_share
+from latentedit.core.settings import Count, Level, check, settings
+from latentedit.directions.direction import Calibration, Direction, clean_share, lives_at_level
 from latentedit.directions.hsds import HSDS, check_finite
 from latentedit.directions.identification import identify
-from latentedit.editors.base import Editor, StrengthResult, check_strength
+from latentedit.editors.base import Editor, StrengthResult, check_strength, stored_settings
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
 
 Arm = Literal["image", "text", "joint"]
 
@@ -39,6 +40,7 @@ BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
 
 # Share of the damaging residual to which strengths are clamped; at 1, a clamped edit would be called damaged.
 _SAFE = 0.9
+_SAME_LEVEL = 1e-6  # noise levels that differ by less are equal; files store them as decimals
 ROWS = 64  # most latents that move in one batch, so that a sweep fits into memory
 
 
@@ -324,4 +326,53 @@ def _text_direction(latent: JointLatent, target: Condition, level: float, *, see
         source_captions=latent.captions,
         pictures=latent.pictures,
         instructed=latent.instructed,
+    )
+
+
+def stored_eim(model: Backbone) -> EIM:
+    """`EIM` with the settings stored for a model."""
+    return EIM.from_dict(stored_settings(EIM.name, model))
+
+
+def check_moves_along(kind: type[Editor], action: str = "move along directions") -> None:
+    """Raise a ConfigError for what only `EIM` does, and no subclass of it: moving images along directions."""
+    if kind is not EIM:
+        raise ConfigError(f'the method {kind.name!r} cannot {action}. Use `method="eim"`')
+
+
+def default_manipulation(latent: JointLatent, directions: Sequence[Direction], settings: Mapping[str, Any]) -> EIM:
+    """The editor that moves images along directions: with these settings, and defaults for model and directions.
+
+    Directions at a noise level (`directions.at_level`) move images there, by the joint arm, together with any others.
+    Directions that were found on other images and have words move as ``latentedit.json`` says under "transfer".
+    """
+    defaults = stored_eim(latent.backbone).settings_along()
+    if at_level := [direction for direction in directions if lives_at_level(direction)]:
+        defaults = _at_their_level(at_level)
+    elif all(_is_transferred(direction, latent) for direction in directions):
+        defaults |= latent.backbone.defaults.get("transfer", {})
+    return EIM.from_dict({**defaults, **settings})
+
+
+def _at_their_level(directions: Sequence[Direction]) -> dict[str, Any]:
+    levels = [direction.level for direction in directions]
+    if max(levels) - min(levels) > _SAME_LEVEL:
+        listed = ", ".join(f"{level:g}" for level in sorted(set(levels)))
+        raise ConfigError(
+            f"directions of different noise levels cannot be applied together; got levels {listed}. "
+            "Apply them in sequence, each to the previous result"
+        )
+    steps = [direction.settings["steps"] for direction in directions]
+    for count in steps:
+        check(Count, steps=count)  # it may come from a file
+    return {"arm": "joint", "level": levels[0], "steps": max(steps)}
+
+
+def _is_transferred(direction: Direction, latent: JointLatent) -> bool:
+    """Whether a direction was found on other images, not these nor their edits, and has words for other captions."""
+    here = {frame.picture.fingerprint for frame in latent.frames}
+    return (
+        bool(direction.pictures and direction.target_captions)
+        and here.isdisjoint(name.partition("-")[0] for name in direction.pictures)
+        and direction.target_captions != latent.captions
     )

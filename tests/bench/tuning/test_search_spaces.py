@@ -12,8 +12,7 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import Registry
 from latentedit.core.settings import Level, settings
-from latentedit.editors.base import Editor
-from latentedit.editors.registry import editor_class
+from latentedit.editors.base import Editor, editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture

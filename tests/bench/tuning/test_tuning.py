@@ -10,7 +10,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.editors import SDEdit
-from latentedit.editors.registry import make_editor
+from latentedit.editors.base import make_editor
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.data.items import Dataset

@@ -12,8 +12,7 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.base import Editor
-from latentedit.editors.registry import editor_class
+from latentedit.editors.base import Editor, editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from latentedit.batch.executors import Executor, suitable_workers
 from latentedit.core.settings import to_plain
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.placement import half_or_float32

@@ -17,8 +17,7 @@ import yaml
 
 from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.base import Editor
-from latentedit.editors.registry import editor_class
+from latentedit.editors.base import Editor, editor_class
 from latentedit.latents.joint import JointLatent
 
 OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores

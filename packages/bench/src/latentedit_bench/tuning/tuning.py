@@ -20,9 +20,8 @@ from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, editor_class, localizes, make_editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import editor_class, localizes, make_editor
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
