@@ -8,13 +8,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
-from latentedit.app.visitor import VisitorSession
 from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record, same_picture
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy
-from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
@@ -169,16 +167,6 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
 
 
 @pytest.mark.nightly
-def test_files_that_are_no_pictures(guest: Visitor, tmp_path: Path) -> None:
-    guest.drop("text.png", b"only a text")
-    guest.says("text.png")
-    with (tmp_path / "large.png").open("wb") as large:
-        large.truncate(30_000_000)
-    guest.page.locator("#le-upload input[type=file]").set_input_files(tmp_path / "large.png")
-    expect(guest.page.get_by_test_id("toast-body")).to_contain_text("20")
-
-
-@pytest.mark.nightly
 def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     guest.bring(png(grey()), name="<img src=x onerror=hacked=1>.png")
     guest.describe(HOSTILE)
@@ -191,39 +179,6 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     assert guest.page.evaluate("window.hacked") is None
     assert guest.viewer.locator("body").evaluate("() => window.hacked") is None
     assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0
-
-
-@pytest.mark.nightly
-def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_click(
-    guest: Visitor, model: PausedBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    not_known(monkeypatch)
-    monkeypatch.setattr(model, "defaults", {**model.defaults, "knows": "plain colours"})
-    guest.bring(png(grey()))
-    guest.wish("grey => red")
-    guest.press("edit")
-    guest.says("me.png")
-    expect(guest.history).to_have_count(1)
-    guest.page.get_by_role("button", name="Edit it anyway").click()
-    expect(guest.history).to_have_count(2, timeout=PATIENCE_MS)
-    expect(guest.page.get_by_role("button", name="Edit it anyway")).to_have_count(0)
-    guest.edit("red => green")
-
-
-@pytest.mark.nightly
-def test_a_cancelled_edit_leaves_everything_as_it_was(guest: Visitor, model: PausedBackbone) -> None:
-    guest.bring(png(grey()))
-    model.pause(after=6)
-    guest.wish("grey => red")
-    guest.press("edit")
-    assert model.waits.wait(60)
-    expect(guest.page.locator("#le-working")).to_contain_text("evaluations")
-    guest.press("cancel")
-    guest.says("Cancelled")
-    model.goes_on.set()
-    guest.edit("grey => green")
-    expect(guest.history).to_have_count(2)
-    assert guest.caption == "green"
 
 
 @pytest.mark.nightly
@@ -248,30 +203,3 @@ def test_two_visitors_wait_for_each_other_and_see_nothing_of_each_other(
     sources = [one.page.locator("#le-preview img").get_attribute("src") or "" for one in (guest, other)]
     assert sources[0] != sources[1]
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-
-
-@pytest.mark.nightly
-def test_a_page_that_is_closed_is_forgotten_at_once(
-    visitor: NewPage, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed: list[VisitorSession] = []
-
-    def close(visit: VisitorSession) -> None:
-        closed.append(visit)
-
-    monkeypatch.setattr(VisitorSession, "close", close)
-    one, size = visitor(), (12, 10)
-    one.come(server[0])
-    one.bring(png(grey(size=size)))
-    one.page.close()
-    waiting = visitor()
-    waiting.come(server[0])
-
-    def forgotten() -> bool:
-        return any(entry.picture.size == size for visit in closed for entry in visit.entries)
-
-    for _ in range(100):
-        if forgotten():
-            break
-        waiting.page.wait_for_timeout(100)
-    assert forgotten()
