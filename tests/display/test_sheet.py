@@ -20,10 +20,13 @@ from latentedit.display.sheet import (
     _shortened,
     _wrapped,
     draw_grid,
+    draw_paths,
     draw_sweep,
     path_images,
 )
+from latentedit.editing.outputs import same_picture
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
+from latentedit.latents.captions.base import to_images
 from latentedit_keep.files import plain as plain_values
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
@@ -67,6 +70,37 @@ def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool)
     left = slice(0, lefts[0] - 1)
     for top, following in itertools.pairwise([*tops, len(sheet)]):
         assert (sheet[top : following - 32, left] != 255).any() == beside
+
+
+def laid_out(columns: int, count: int, *, left: int, top: int, row: int, bottom: int) -> np.ndarray:
+    """Frames of 130 px and what is in them, 12 px apart, with 32 px of paper around them."""
+    images, rows = series(count)[0], math.ceil(count / columns)
+    sheet = np.full((top + rows * row - 12 + bottom, left + columns * 142 - 12 + 32, 3), 255)
+    for index, image in enumerate(images):
+        y, x = top + index // columns * row, left + index % columns * 142
+        sheet[y - 1 : y + 131, x - 1 : x + 131] = (214, 217, 221)
+        sheet[y : y + 130, x : x + 130] = image.getpixel((0, 0))
+    return sheet
+
+
+@pytest.mark.parametrize(("title", "beside", "label"), itertools.product(["", "t", "t " * 99], ["", "eim"], ["", "l"]))
+def test_margins_and_gaps(title: str, beside: str, label: str) -> None:
+    """A line of text is 1.5 times as high as its font: 39 px the title, 24 px the others."""
+    images, count, columns = series(7)[0], 7, 3
+    told = {"title": title, "lines": ["from", "to"] if title else [], "row_texts": [beside] * 3 if beside else []}
+    sheet = pixels(draw_grid(images, [label] * 7 if label else [], columns=columns, panel_px=130, **told))
+    top, left = 32 + (39 + 2 * 24 + 12 if title else 1), 32 + (288 if beside else 0)
+    row = 130 + (12 + 24 if label else 0) + 12
+    expected = laid_out(columns, count, left=left, top=top, row=row, bottom=32)
+    wide = max(expected.shape[1], 576 + 64 if title else 0)
+    assert sheet.shape == (len(expected), wide, 3)
+    blank = np.full_like(sheet, 255)
+    blank[:, : expected.shape[1]] = expected
+    ys, xs = np.nonzero((sheet != blank).any(axis=2))
+    words = [(y, x) for y, x in zip(ys, xs, strict=True) if y < top or x < left or (y - top) % row >= 130]
+    assert len(words) == len(ys), "text alone is elsewhere"
+    assert {y >= top and x < left for y, x in words} <= {False, bool(beside)}
+    assert any(y < top for y, _ in words) == bool(title)
 
 
 def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:
@@ -164,6 +198,21 @@ def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
         assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
     assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
     assert told["evaluations"] == between.evaluations
+
+
+@pytest.mark.parametrize(("frames", "width"), [(4, 160), (12, 88), (20, 64)])
+def test_images_of_a_path_stand_in_its_row(frames: int, width: int) -> None:
+    pair = encode_pair(ColourBackbone(), [noisy(), grey()], ["red", "grey"])
+    settings = {"frames": frames, "level": 0.6, "steps": 3, "rank": 2, "site": "clean"}
+    between = paths_between(pair, methods=["lerp", "slerp"], **settings)
+    sheet = draw_paths(between, title="t")
+    assert sheet.width == 32 + 288 + frames * (width + 12) - 12 + 32
+    row = (sheet.height - 32 - 39 - 2 * 24 - 12 - 32 + 12) // 2
+    for at, path in enumerate(between.paths):
+        for index, image in enumerate(to_images(path_images(between, path))):
+            left, top = 320 + index * (width + 12), 131 + at * row
+            shown = sheet.crop((left, top, left + width, top + width))
+            assert same_picture(shown, image.resize((width, width), Image.Resampling.LANCZOS))
 
 
 def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
