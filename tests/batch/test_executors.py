@@ -86,8 +86,8 @@ def test_a_killed_runner_leaves_its_unit_free_and_its_work_done(tmp_path: Path, 
 def test_a_unit_that_another_holds_is_waited_for(
     tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]
 ) -> None:
-    """The other is killed at it; until then the rest was done."""
-    held = SmallWork(notes=work.notes, pause_s=600)
+    """The other is killed at it; until then the rest was done, and that is told again while nothing is to do."""
+    held, told = SmallWork(notes=work.notes, pause_s=10), list[int]()
     folder = begin(tmp_path / "run", work)
     other = FORK.Process(target=run_here, args=(folder, held))
     other.start()
@@ -96,7 +96,8 @@ def test_a_unit_that_another_holds_is_waited_for(
 
     def progress(_: str, done: int, __: int) -> None:
         assert done < 8 or not other.is_alive()
-        if done == 7 and other.is_alive():
+        told.append(done)
+        if told.count(7) > 1 and other.is_alive():
             os.kill(other.pid or 0, signal.SIGKILL)
             other.join()
 
@@ -190,9 +191,11 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
     work, started = small_work(tmp_path / "notes", count=2), list[object]()
     folder, start = begin(tmp_path / "run", work), FORK.Process.start
     monkeypatch.setattr(FORK.Process, "start", lambda process: started.append(process) or start(process))
+    told = list[tuple[str, int, int]]()
     for _ in range(2):
-        run_work(folder, work, executor=Executor(workers=5))
+        run_work(folder, work, executor=Executor(workers=5), progress=lambda *step: told.append(step))
         assert len(started) == 2
+    assert told[-1] == ("small", 2, 2)
 
 
 @pytest.mark.nightly

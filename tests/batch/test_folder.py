@@ -209,6 +209,8 @@ def test_long_texts_keep_apart() -> None:
     long = "a" * 300
     names = [file_name(text) for text in (long, long + "b", long[:-1], long[:200], "\u00e9" * 150)]
     assert len(set(names)) == len(names)
+    assert [len(file_name("a" * length)) for length in (180, 181)] == [180, 180]
+    assert file_name("a" * 180) == "a" * 180
     assert file_name(names[0]) != names[0], "a short text must not be called what a long one is"
     assert file_name("plain M\u00fcller-1.5") == "plain M\u00fcller-1.5"
     assert file_name('50% "now"/') == "50%25 %22now%22%2F"

@@ -110,7 +110,7 @@ def test_a_mask_and_quiet(
     assert read_record(tmp_path / "other.edited.png").local is False
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     facts = json.loads(command("direction", "compare", *files, "--json").out)

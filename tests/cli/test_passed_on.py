@@ -92,6 +92,7 @@ PASSED = [
         "batch.executors:run_work",
         {"workers": 3, "most": 2},
     ),
+    ("edit . --prompt cap --source-prompt hat -o run", "batch.executors:run_work", {"workers": 4, "ray": None}),
     (
         "edit . --prompt cap --source-prompt hat -o run --ray auto",
         "batch.executors:run_work",
@@ -163,6 +164,7 @@ def test_options_are_passed_on(
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     words = [str(miniature) if word == "MODEL" else word for word in shlex.split(line)]
     words += [] if "calibrate" in line else ["--model", str(miniature)]
+    monkeypatch.setattr("latentedit.batch.executors.suitable_workers", lambda device, units: 4)
     told = watched(target)
     outcome = command(*words, *(["--quiet"] if quiet else []))
     assert "as far as it goes" in outcome.err, outcome.err

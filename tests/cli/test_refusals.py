@@ -93,6 +93,7 @@ BEFORE_LOADING = [
     ("replay me.png", "latentedit wrote"),
     ("replay no.png", "no.png"),
     ("replay me.edited.png", "'miniature'"),
+    ("replay me.edited.png --picture clear.png -o o.jpg", "transparency"),
     ("replay me.edited.png -o no/o.png", "does not exist"),
     ("replay me.edited.png -o other.png", "other.json"),
     ("replay me.edited.png -o me.edited.png", "me.edited.png"),

@@ -140,7 +140,9 @@ def test_transparency_is_blended_with_white() -> None:
 @pytest.mark.parametrize(("size", "box"), [((60, 20), (150, 50)), ((2, 9), (85, 384)), ((900, 2), (150, 1))])
 def test_pictures_fill_their_panels_and_keep_their_proportions(size: tuple[int, int], box: tuple[int, int]) -> None:
     image = plain(0, size)
-    assert box_of(pixels(draw_grid([image], columns=1, panel_px=150)), image)[2:] == box
+    sheet = pixels(draw_grid([image], columns=1, panel_px=150))
+    assert box_of(sheet, image)[2:] == box
+    assert len(sheet) == 32 + 1 + box[1] + 32
 
 
 @given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))

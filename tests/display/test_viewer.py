@@ -30,7 +30,8 @@ from tests.editors.edits import noisy
 def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     if mode == "RGBA":
-        view.frames[0].image.putalpha(picture(seed=5).getchannel("G"))
+        for frame, alpha in zip(view.frames, (picture(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
+            frame.image.putalpha(alpha.getchannel("A"))
     told = data_of(view.html)
     assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
     images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
@@ -51,6 +52,24 @@ def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> No
 )
 def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, first: float) -> None:
     assert data_of(view_of(strengths, start=start).html)["start"] == first
+
+
+@pytest.mark.parametrize(
+    ("caption", "target", "marked"),
+    [
+        ("a b c d e", "a b x d e", ("c ", "x ")),
+        ("a b c d", "a b x d", ("a b c d", "a b x d")),
+        ("a b c d e", "a b x d", ("a b c d e", "a b x d")),
+        ("a hat, A wall, b", "a hat, a wall; a door", ("A wall, b", "a wall; a door")),
+        ("a hat", "a hat, a wall", ("", "a wall")),
+    ],
+)
+def test_phrases_that_changed_are_marked_word_by_word_from_five_words(
+    caption: str, target: str, marked: tuple[str, str]
+) -> None:
+    captions = data_of(view_of([1.0], caption=caption, target_caption=target).html)["captions"]
+    assert tuple("".join(text for text, _ in pieces) for pieces in captions) == (caption, target)
+    assert tuple("".join(text for text, changed in pieces if changed) for pieces in captions) == marked
 
 
 def test_of_a_change_only_its_box_is_there() -> None:
