@@ -236,11 +236,7 @@ def test_one_task_at_a_time(colours: ColourBackbone) -> None:
 
 def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone) -> None:
     visit, large = VisitorSession(Models(colours)), png(Image.fromarray(np.zeros((2001, 2000, 3), np.uint8)))
-    for content, message in (
-        (b"", "is empty"),
-        (b"a text", "format"),
-        (large, r"2000 x 2001 = 4\.0 megapixels"),
-    ):
+    for content, message in ((b"", "is empty"), (b"a text", "format"), (large, r"2000 x 2001 = 4\.0 megapixels")):
         with pytest.raises(ImageError, match=message):
             visit.open(content, "/etc/a.png", model="colours")
     assert visit.current is None

@@ -15,15 +15,7 @@ import torch
 from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
 from latentedit.batch import folder as folder_module
-from latentedit.batch.executors import (
-    Executor,
-    check_model,
-    run_here,
-    run_processes,
-    run_work,
-    suitable_workers,
-    timed,
-)
+from latentedit.batch.executors import Executor, check_model, run_here, run_processes, run_work, suitable_workers, timed
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from tests.batch.small_work import FORK, SmallWork, begin, made, small_work, wait_until

@@ -69,11 +69,7 @@ def test_a_run_without_rows_has_an_empty_table_and_what_is_no_number_an_empty_ce
     assert (folder.path / TABLE).read_text() == "x,y\n1,\n2.5,3\n"
 
 
-DAMAGED_UNITS = (
-    None,
-    b"",
-    b'{"rows": 0, "failures": [{"item": 1}]}',
-)
+DAMAGED_UNITS = (None, b"", b'{"rows": 0, "failures": [{"item": 1}]}')
 
 
 @pytest.mark.slow
@@ -151,11 +147,7 @@ MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [
         ConfigError,
         "differs in: half. Choose another folder",
     ),
-    (
-        {"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}},
-        ConfigError,
-        "differs in: more",
-    ),
+    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}}, ConfigError, "differs in: more"),
     ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "differs in: count"),
     ({"latentedit": float("nan")}, FileFormatError, "run.json is damaged: .* Begin the run in another folder"),
     ({"plan": []}, FileFormatError, "plan: Input should be a valid dict.* Begin the run"),

@@ -8,15 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.directions.filters import (
-    Filter,
-    Filtered,
-    apply_filter,
-    levenberg_marquardt,
-    neumann,
-    newton,
-    products,
-)
+from latentedit.directions.filters import Filter, Filtered, apply_filter, levenberg_marquardt, neumann, newton, products
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, symmetric, vectors
 from tests.directions.mixtures import dense_solve, times

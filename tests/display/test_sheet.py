@@ -166,8 +166,7 @@ def test_texts_are_shortened_or_wrapped_to_their_width(text: str, width: int, si
 
 
 @pytest.mark.parametrize(
-    ("by", "share", "factor"),
-    [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)],
+    ("by", "share", "factor"), [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)]
 )
 def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, share: float, factor: int) -> None:
     values = np.full((100, 100, 3), 90, np.uint8)

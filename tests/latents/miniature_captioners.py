@@ -35,12 +35,7 @@ CHAT = (
 )
 """A chat template as Qwen's; PICTURE stands for what each model puts where the picture is."""
 
-_TEXT: dict[str, Any] = {
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-}
+_TEXT: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 @seeded(0)
