@@ -36,15 +36,24 @@ def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tupl
     """The picture, edited; made once for all tests."""
     place, key = tmp_path / "me.edited.png", (picture.read_bytes(), "edit")
     if key not in kept_files:
-        wanted = (
-            "--source-prompt",
-            "a person with no glasses",
-            "--prompt",
-            "a person with glasses",
-            "--strength",
-            "0.3",
+        wanted = ("--source-prompt", "a person with no glasses", "--prompt", "a person with glasses")
+        assert (
+            run(
+                [
+                    "edit",
+                    str(picture),
+                    *wanted,
+                    "--strength",
+                    "0.3",
+                    "--seed",
+                    "3",
+                    "--model",
+                    str(miniature),
+                    "--quiet",
+                ]
+            )
+            == 0
         )
-        assert run(["edit", str(picture), *wanted, "--seed", "3", "--model", str(miniature), "--quiet"]) == 0
         kept_files[key] = place.read_bytes()
         place.with_suffix(".json").unlink()
     place.write_bytes(kept_files[key])

@@ -36,7 +36,11 @@ DISCOVERED = {"site": None, "rank": 10, "level": 0.85, "prompt": None, "seed": 0
 PASSED = [
     (f"edit me.png {WORDS} {HOW}", "editing.verbs:edit_pictures", ASKED | {"strength": (1.0,)}),
     ("edit me.png --prompt cap --source-prompt hat --strength 0.5", "editing.verbs:edit_pictures", USUAL),
-    ("edit me.png --add a --add b --strength 1 --strength 0.5", "editing.verbs:edit_pictures", {"strength": (1, 0.5)}),
+    (
+        "edit me.png --remove a --add b --change 'c => d' --strength 1 --strength 0.5 --strength 0 --source-prompt a,c",
+        "editing.verbs:edit_pictures",
+        {"strength": (1, 0.5, 0), "change": ("c => d", "=> b", "a =>")},
+    ),
     (f"sweep me.png {WORDS} {HOW}", "editing.verbs:run", ASKED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}),
     (f"sweep me.png {WORDS} --arm text --strengths 0,1", "editing.verbs:run", {"settings": {"arm": "text"}}),
     (
