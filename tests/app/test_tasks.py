@@ -244,6 +244,23 @@ def test_the_users_own_settings_of_gradio_open_nothing(server: tuple[str, Path],
     assert "le-strength" in styled <= page.values.keys()
 
 
+def test_controls_have_limits_and_a_first_value(page: Client) -> None:
+    controls: dict[str, list[Any]] = {}
+    for control in page.config["components"]:
+        controls.setdefault(control["type"], []).append(control["props"])
+    ranges = [tuple(one[name] for name in ("minimum", "maximum", "value", "step")) for one in controls["slider"]]
+    assert ranges == [(-1, 2, 1, 0.05)] * 4 + [(1, 10, 4, 1), (0.2, 0.95, 0.85, 0.05)]
+    assert [one["value"] for one in controls["dropdown"]] == ["colours", ""]
+    assert {one["max_length"] for one in controls["textbox"] if one["visible"] is True} == {2000}
+    assert [one["elem_id"] for one in controls["button"] if one["variant"] == "primary"] == ["le-edit", "le-discover"]
+    assert {one["padding"] for one in controls["html"] if one.get("elem_id")} == {False}
+    assert (controls["file"][0]["file_types"], controls["uploadbutton"][0]["file_types"]) == (
+        ["image"],
+        [".safetensors"],
+    )
+    assert (controls["state"][0]["time_to_live"], controls["accordion"][0]["open"]) == (3600, False)
+
+
 def test_all_visitors_are_sent_away_at_the_end() -> None:
     names = ("GRADIO_TEMP_DIR", "GRADIO_ALLOWED_PATHS", "NO_PROXY")
     model, before = PausedBackbone(), [os.environ.get(name) for name in names]

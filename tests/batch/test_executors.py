@@ -164,9 +164,13 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())]
 
 
-@pytest.mark.nightly
-def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    """With processes that import everything anew, as users have them."""
+@pytest.mark.parametrize("how", ["forked", pytest.param("spawned", marks=pytest.mark.nightly)])
+def test_one_that_dies_is_survived(
+    tmp_path: Path, undisturbed: dict[str, bytes], how: str, request: pytest.FixtureRequest
+) -> None:
+    """Also with processes that import everything anew, as users have them."""
+    if how == "forked":
+        request.getfixturevalue("forked")
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     with pytest.warns(UserWarning, match="a worker process died"):
@@ -207,12 +211,13 @@ def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: di
 @pytest.mark.parametrize("count", [1, 8])
 def test_an_error_in_one_is_an_error_here(forked: None, tmp_path: Path, count: int) -> None:
     """Also where it is the last that this process had to say."""
-    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=count, pause_s=0.02)
+    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=count, pause_s=0.1)
     folder = begin(tmp_path / "run", work)
     with pytest.raises(ConfigError, match=r"^the unit 000-unit is refused. Leave it out$"):
         run_processes(folder, work, 2)
     assert children() == []
     assert folder.claimed() == []
+    assert count == 1 or len(work.begun()) < count, "the other is stopped"
 
 
 def drive(path: Path, work: SmallWork) -> None:

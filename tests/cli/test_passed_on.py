@@ -51,7 +51,7 @@ PASSED = [
     (
         f"direction make me.png {WORDS} --seed 3 -o b.safetensors",
         "editing.session:Session.identify",
-        {"prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3, "captions": ("hat",)},
+        {"prompt": None, "instruction": None, "change": ("hat => cap", "=> glasses"), "seed": 3, "captions": ("hat",)},
     ),
     ("direction make me.png --prompt cap -o b.safetensors", "latents.encode:encode", {"source_prompt": None}),
     (
@@ -90,7 +90,11 @@ PASSED = [
         "editing.undo:undo_direction",
         {"strength": 1.0, "auto_mask": None},
     ),
-    ("replay me.edited.png --mask 'a mask.png'", "editing.replay:replay", {"mask": Path("a mask.png")}),
+    (
+        "replay me.edited.png --mask 'a mask.png'",
+        "editing.replay:replay",
+        {"mask": Path("a mask.png"), "directions": [], "references": []},
+    ),
     (
         "edit . --prompt cap --source-prompt hat -o run --batch 2 --workers 3",
         "batch.executors:run_work",
@@ -112,6 +116,7 @@ PASSED = [
         "guard.calibration:calibrate_guard",
         {"captions": ["a hat", "a cap"]},
     ),
+    ("models calibrate MODEL", "guard.calibration:calibrate_guard", {"captions": []}),
 ]
 
 

@@ -185,7 +185,8 @@ def between() -> PathsBetween:
     return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
 
 
-def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
+def test_pictures_of_paths_and_what_was_measured(between: PathsBetween, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(between.latent.backbone, "decode", lambda z: 3 * z)
     told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
     assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
     assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
@@ -196,7 +197,7 @@ def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
         assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
         pictures = path_images(between, one)
         assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
-        assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
+        assert torch.equal(pictures[1:-1], (3 * one.z[1:-1]).clamp(-1, 1))
     assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
     assert told["evaluations"] == between.evaluations
 

@@ -70,6 +70,7 @@ def test_phrases_that_changed_are_marked_word_by_word_from_five_words(
     captions = data_of(view_of([1.0], caption=caption, target_caption=target).html)["captions"]
     assert tuple("".join(text for text, _ in pieces) for pieces in captions) == (caption, target)
     assert tuple("".join(text for text, changed in pieces if changed) for pieces in captions) == marked
+    assert data_of(view_of([1.0], caption=caption).html)["captions"] == [[[caption, False]], []]
 
 
 def test_of_a_change_only_its_box_is_there() -> None:
@@ -171,6 +172,7 @@ def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> N
     assert told["captions"] == [[["red", True]], [["green", True]]]
     labels = {one.strength: one.verdict.label for one in swept}
     assert {frame["strength"]: frame["verdict"] for frame in told["frames"] if frame["strength"]} == labels
+    assert [frame["reason"] for frame in told["frames"]][-1] == swept[0].verdict.reason
     assert told["frames"][-1]["lines"][0] == "colour red -> green"
     assert same_picture(rebuilt(told, told["frames"][-1]), swept[0].image)
 
