@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from latentedit.core.errors import ConfigError
 from tests.app.servers import PausedBackbone, png, served
 from tests.editors.edits import grey
 
@@ -92,6 +93,11 @@ def test_a_strangers_name_for_this_machine_is_refused(server: tuple[str, Path]) 
     assert status(server[0], Host="evil.example:7860") == 400
     assert status(server[0], Host="127.0.0.1") == 200
     assert status(server[0], Host="localhost:1234") == 200
+
+
+def test_other_machines_are_let_in_with_a_password_only() -> None:
+    with pytest.raises(ConfigError, match="needs a password"), served(PausedBackbone(), host="0.0.0.0"):
+        pass
 
 
 def test_another_sites_page_may_not_read_answers(server: tuple[str, Path]) -> None:

@@ -121,17 +121,13 @@ def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> 
     assert same_picture(Image.open(tmp_path / "me.png"), grey())
     page.do("le-history", index=1)
     assert (entries(page), page.values["le-strength"]) == (2, 0.5)
+    page.values |= {"le-strength": 0.25, "What to change": "red => blue"}
+    page.do("le-edit")
+    page.do("le-undo")
+    assert (entries(page), page.values["le-strength"]) == (3, 0.25), "it began at what the slider showed"
     page.do("le-undo")
     page.do("le-undo")
     assert "no edit to undo" in page.values["le-message"]
-
-
-def test_the_next_edit_begins_at_the_strength_that_the_slider_shows(page: Client) -> None:
-    page.do("le-edit")
-    page.values |= {"le-strength": 0.5, "What to change": "red => blue"}
-    page.do("le-edit")
-    page.do("le-history", index=1)
-    assert page.values["le-strength"] == 0.5
 
 
 def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: Path) -> None:
@@ -180,7 +176,6 @@ def test_a_cancelled_edit_leaves_everything_as_it_was(page: Client, model: Pause
     task = page.begin("le-edit")
     assert model.waits.wait(60)
     page.do("le-cancel")
-    assert "Cancelled" in page.values["le-message"]
     model.goes_on.set()
     page.finish(task)
     assert "Cancelled" in page.values["le-message"]
