@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -31,7 +32,7 @@ from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
-HOSTILE = {"ALLOWED_PATHS": "/etc", "SHARE": "true", "MCP_SERVER": "true", "SSR_MODE": "true"}
+HOSTILE = {"ALLOWED_PATHS": "/etc", "SHARE": "true", "SSR_MODE": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,17 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def server(model: PausedBackbone, examples: list[Path]) -> Iterator[tuple[str, Path]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Models, "examples", lambda _: examples)
-        for name, value in HOSTILE.items():
-            patch.setenv(f"GRADIO_{name}", value)
         with served(model) as found:
             yield found
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The first page of a server of its own, whose user has other settings of gradio."""
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(f"GRADIO_{name}", value)
+    with served(PausedBackbone()) as (address, _):
+        yield Client(address)
 
 
 @pytest.fixture
@@ -229,19 +237,26 @@ def test_a_discovered_direction_is_shown_at_minus_two_and_two() -> None:
         assert torch.allclose(colours, probe[scale].mean((1, 2)).double(), atol=0.01)
 
 
-def test_the_users_own_settings_of_gradio_open_nothing(server: tuple[str, Path], page: Client) -> None:
-    for path in ("gradio_api/file=/etc/hostname", "gradio_api/mcp/schema", "monitoring", "monitoring/summary"):
+def nodes() -> int:
+    return sum(child.name().startswith("node") for child in psutil.Process().children(recursive=True))
+
+
+def test_the_users_own_settings_of_gradio_open_nothing(request: pytest.FixtureRequest) -> None:
+    before = nodes()
+    page: Client = request.getfixturevalue("alone")
+    assert nodes() == before, "nothing is rendered elsewhere"
+    for path in ("gradio_api/file=/etc/hostname", "monitoring", "monitoring/summary"):
         with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
-            urllib.request.urlopen(server[0] + path)
-    assert "//fonts." not in urllib.request.urlopen(server[0]).read().decode(), "the theme loads no fonts"
-    assert (page.config["footer_links"], page.config["mcp_server"]) == ([], False)
+            urllib.request.urlopen(page.address + path)
+    theme = urllib.request.urlopen(page.address + "theme.css").read().decode()
+    assert ("@font-face" in theme, page.config["footer_links"]) == (False, []), "no fonts are loaded"
     styled = set(re.findall(r"#(le-[a-z-]+)", page.config["css"] + page.config["head"]))
     assert "le-strength" in styled <= page.values.keys()
 
 
-def test_controls_have_limits_and_a_first_value(page: Client) -> None:
+def test_controls_have_limits_and_a_first_value(alone: Client) -> None:
     controls: dict[str, list[Any]] = {}
-    for control in page.config["components"]:
+    for control in alone.config["components"]:
         controls.setdefault(control["type"], []).append(control["props"])
     ranges = [tuple(one[name] for name in ("minimum", "maximum", "value", "step")) for one in controls["slider"]]
     assert ranges == [(-1, 2, 1, 0.05)] * 4 + [(1, 10, 4, 1), (0.2, 0.95, 0.85, 0.05)]

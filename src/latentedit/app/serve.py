@@ -53,7 +53,6 @@ def serving(
                 quiet=True,
                 max_file_size=_MAX_UPLOAD,
                 footer_links=[],
-                mcp_server=False,
                 ssr_mode=False,
                 enable_monitoring=False,
                 app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]},
