@@ -194,11 +194,12 @@ def test_a_task_that_is_stopped_in_its_last_step_leaves_the_history_alone(
     assert len(visit.entries) == 1
 
 
-def test_a_visitor_who_left_has_nothing_more_computed(visit: VisitorSession) -> None:
+def test_a_visitor_who_left_has_nothing_more_computed(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
     visit.close()
     assert visit.entries == []
     with pytest.raises(ConfigError, match="no image yet"):
         visit.edit([RED], **EIM)
+    monkeypatch.setattr(visit.models, "get", lambda _: pytest.fail("a model is loaded"))
     with pytest.raises(StoppedError, match="closed"):
         visit.open(png(grey()), "a.png", model="colours")
 
