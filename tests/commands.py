@@ -27,8 +27,7 @@ class Outcome:
     err: str
 
 
-TUNED = {"editors": {"eim": {}}}
-"""Settings of a model whose default editor is eim."""
+TUNED = {"editors": {"eim": {}}}  # settings of a model whose default editor is eim
 
 Command = Callable[..., Outcome]
 Ran = Callable[..., str]

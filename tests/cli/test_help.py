@@ -11,12 +11,11 @@ from latentedit.cli import main
 from latentedit.cli.help_pages import EXAMPLES, help_page
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
 
-NAMES = {
+NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)
     "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic"},
     "model": set(MODELS.names()),
     "claims": set(EXPERIMENTS.names()),
 }
-"""Values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)."""
 
 
 def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -14,14 +14,12 @@ from tests.core.linalg.dense import Dense, symmetric, vectors
 from tests.directions.mixtures import dense_solve, times
 
 DERIVATIVE = tolerance("derivative", torch.float64)
-SOLVED = 1e-9
-"""Conjugate gradients stop at rounding, times condition numbers of up to 1e3 or so."""
+SOLVED = 1e-9  # conjugate gradients stop at rounding, times condition numbers of up to 1e3 or so
 
 DEFINITE = torch.linspace(0.1, 1.0, 6, dtype=torch.float64).expand(3, 6)
 INDEFINITE = torch.tensor([-2.0, -0.4, 0.1, 0.3, 0.7, 1.0], dtype=torch.float64).expand(3, 6)
 EYE = torch.eye(6, dtype=torch.float64)
-ENOUGH = 12
-"""Twice the dimension: conjugate gradients are done, and stay done."""
+ENOUGH = 12  # twice the dimension: conjugate gradients are done, and stay done
 
 KINDS: tuple[Filter, ...] = ("gamma", "newton", "levenberg-marquardt", "neumann")
 

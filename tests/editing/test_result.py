@@ -24,8 +24,7 @@ from tests.editors.colours import COLOURS, ColourBackbone, ColourReader
 
 pytestmark = pytest.mark.slow
 
-SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
-"""What has to be added to red to make it green."""
+SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])  # what has to be added to red to make it green
 
 
 @pytest.fixture

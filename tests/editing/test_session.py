@@ -34,8 +34,7 @@ from tests.editors.edits import grey, noisy
 
 pytestmark = pytest.mark.slow
 
-SCENE = "grey room, a hat, a wall"
-"""The colour model reads the first word; the rest is for the words of changes."""
+SCENE = "grey room, a hat, a wall"  # the colour model reads the first word; the rest is for the words of changes
 
 
 @pytest.fixture
