@@ -23,6 +23,7 @@ Told = dict[str, Any]
 ASKED: Told = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3}
 ASKED |= {"mask": Path("a mask.png"), "force": True, "refine": True, "complete": False, "auto_mask": False}
 USUAL = {"seed": 0, "mask": None, "force": False, "refine": False, "complete": True, "auto_mask": None, "method": None}
+THREE = "--remove a --add b --change 'c => d'"
 ALL = ("lerp", "slerp", "geodesic")
 TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 UNDO = "undo me.edited.png --direction a.safetensors"
@@ -32,8 +33,8 @@ PASSED: dict[str, dict[str, Told]] = {
     "editing.verbs:edit_pictures": {
         f"edit me.png {WORDS} {HOW}": ASKED | {"method": "sdedit", "strength": (1.0,)},
         "edit me.png --prompt cap --source-prompt hat": USUAL,
-        "edit me.png --remove a --add b --change 'c => d' --strength 1 --strength 0 --strength 2 --no-complete": Told(
-            strength=(1, 0, 2), change=("c => d", "=> b", "a =>")
+        f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --combine inverse": Told(
+            strength=(1, 0, 2), change=("c => d", "=> b", "a =>"), combine="inverse"
         ),
     },
     "editing.verbs:run": {

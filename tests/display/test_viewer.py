@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import html
+import json
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from latentedit.editing.outputs import same_picture
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
+from latentedit_keep.files import plain
 from tests.display.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
@@ -170,11 +172,17 @@ def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> N
     told = data_of(latentedit.view(swept).html)
     assert (told["title"], told["name"]) == ("me.png: green", "me")
     assert told["captions"] == [[["red", True]], [["green", True]]]
-    labels = {one.strength: one.verdict.label for one in swept}
-    assert {frame["strength"]: frame["verdict"] for frame in told["frames"] if frame["strength"]} == labels
-    assert [frame["reason"] for frame in told["frames"]][-1] == swept[0].verdict.reason
-    assert told["frames"][-1]["lines"][0] == "colour red -> green"
-    assert same_picture(rebuilt(told, told["frames"][-1]), swept[0].image)
+    texts = {one.strength: (one.verdict.label, one.verdict.reason) for one in swept}
+    assert {one["strength"]: (one["verdict"], one["reason"]) for one in told["frames"] if one["strength"]} == texts
+    last = told["frames"][-1]
+    record = json.loads(last["record"])
+    assert (record["record"], record["results"][0]["strength"]) == (plain(swept[0].record), 1.0)
+    assert [kind for kind, _ in last["chunks"]] == ["iTXt", "leDt"]
+    assert data_of(view_of([1.0]).html)["frames"][1]["record"] == ""
+    blend = json.loads('"0.3"'.join(told["between"]))
+    assert (blend["blend"], blend["record"]["strengths"]) == ("0.3", ["0.3"])
+    assert last["lines"][0] == "colour red -> green"
+    assert same_picture(rebuilt(told, last), swept[0].image)
 
 
 @pytest.mark.slow
