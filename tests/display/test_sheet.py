@@ -57,49 +57,25 @@ def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
     return box
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (7, 3)])
-@pytest.mark.parametrize("beside", [False, True])
-def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
-    images, labels = series(count)
-    texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
-    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", row_texts=texts, panel_px=130))
-    boxes = [box_of(sheet, image) for image in images]
-    assert {box[2:] for box in boxes} == {(130, 130)}
-    lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
-    assert [(tops.index(box[1]), lefts.index(box[0])) for box in boxes] == [divmod(i, columns) for i in range(count)]
-    left = slice(0, lefts[0] - 1)
-    for top, following in itertools.pairwise([*tops, len(sheet)]):
-        assert (sheet[top : following - 32, left] != 255).any() == beside
-
-
-def laid_out(columns: int, count: int, *, left: int, top: int, row: int, bottom: int) -> np.ndarray:
-    """Frames of 130 px and what is in them, 12 px apart, with 32 px of paper around them."""
-    images, rows = series(count)[0], math.ceil(count / columns)
-    sheet = np.full((top + rows * row - 12 + bottom, left + columns * 142 - 12 + 32, 3), 255)
-    for index, image in enumerate(images):
-        y, x = top + index // columns * row, left + index % columns * 142
-        sheet[y - 1 : y + 131, x - 1 : x + 131] = (214, 217, 221)
-        sheet[y : y + 130, x : x + 130] = image.getpixel((0, 0))
-    return sheet
-
-
 @pytest.mark.parametrize(("title", "beside", "label"), itertools.product(["", "t", "t " * 99], ["", "eim"], ["", "l"]))
 def test_margins_and_gaps(title: str, beside: str, label: str) -> None:
-    """A line of text is 1.5 times as high as its font: 39 px the title, 24 px the others."""
-    images, count, columns = series(7)[0], 7, 3
+    """32 and 12 px. A line of text is 1.5 times as high as its font: 39 px the title, 24 px the others."""
+    images = series(7)[0]
     told = {"title": title, "lines": ["from", "to"] if title else [], "row_texts": [beside] * 3 if beside else []}
-    sheet = pixels(draw_grid(images, [label] * 7 if label else [], columns=columns, panel_px=130, **told))
+    sheet = pixels(draw_grid(images, [label] * 7 if label else [], columns=3, panel_px=130, **told))
     top, left = 32 + (39 + 2 * 24 + 12 if title else 1), 32 + (288 if beside else 0)
     row = 130 + (12 + 24 if label else 0) + 12
-    expected = laid_out(columns, count, left=left, top=top, row=row, bottom=32)
-    wide = max(expected.shape[1], 576 + 64 if title else 0)
-    assert sheet.shape == (len(expected), wide, 3)
+    width = left + 3 * (130 + 12) - 12 + 32
+    assert sheet.shape == (top + 3 * row - 12 + 32, max(width, 576 + 64 if title else 0), 3)
     blank = np.full_like(sheet, 255)
-    blank[:, : expected.shape[1]] = expected
+    for index, image in enumerate(images):
+        y, x = top + index // 3 * row, left + index % 3 * (130 + 12)
+        blank[y - 1 : y + 131, x - 1 : x + 131] = (214, 217, 221)
+        blank[y : y + 130, x : x + 130] = image.getpixel((0, 0))
     ys, xs = np.nonzero((sheet != blank).any(axis=2))
     words = [(y, x) for y, x in zip(ys, xs, strict=True) if y < top or x < left or (y - top) % row >= 130]
     assert len(words) == len(ys), "text alone is elsewhere"
-    assert {y >= top and x < left for y, x in words} <= {False, bool(beside)}
+    assert {(y - top) // row for y, x in words if y >= top and x < left} == (set(range(3)) if beside else set())
     assert any(y < top for y, _ in words) == bool(title)
 
 
