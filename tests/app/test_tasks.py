@@ -250,6 +250,7 @@ def test_the_users_own_settings_of_gradio_open_nothing(request: pytest.FixtureRe
             urllib.request.urlopen(page.address + path)
     theme = urllib.request.urlopen(page.address + "theme.css").read().decode()
     assert ("@font-face" in theme, page.config["footer_links"]) == (False, []), "no fonts are loaded"
+    assert "--block-info-text-color: var(--neutral-500)" in theme, "hints are legible"
     styled = set(re.findall(r"#(le-[a-z-]+)", page.config["css"] + page.config["head"]))
     assert "le-strength" in styled <= page.values.keys()
 
