@@ -39,10 +39,8 @@ class Browser:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.requests: list[str] = []
-        """What the page asked for, but for what is in it."""
-        self.complaints: list[str] = []
-        """What went to the console, and what was thrown."""
+        self.requests: list[str] = []  # what the page asked for, but for what is in it
+        self.complaints: list[str] = []  # what went to the console, and what was thrown
         page.on("request", lambda one: self.requests.append(one.url) if not one.url.startswith("data:") else None)
         page.on("console", lambda one: self.complaints.append(f"{one.type}: {one.text}"))
         page.on("pageerror", lambda one: self.complaints.append(f"thrown: {one.message}"))

@@ -27,8 +27,7 @@ class Outcome:
     err: str
 
 
-TUNED = {"editors": {"eim": {}}}
-"""Settings of a model whose default editor is eim."""
+TUNED = {"editors": {"eim": {}}}  # settings of a model whose default editor is eim
 
 Command = Callable[..., Outcome]
 Ran = Callable[..., str]
@@ -143,18 +142,9 @@ def made(
     def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
         place, asked = tmp_path / f"{name}.safetensors", (picture.read_bytes(), *more, to)
         if asked not in kept_files:
-            wanted = (
-                "--source-prompt",
-                "a person with no glasses",
-                "--prompt",
-                to,
-                "--model",
-                miniature,
-                "--quiet",
-                "-o",
-                place,
-            )
-            assert run([str(item) for item in ("direction", "make", picture, *wanted, *more)]) == 0
+            texts = ("--source-prompt", "a person with no glasses", "--prompt", to)
+            words = ("direction", "make", picture, *texts, "--model", miniature, "--quiet", "-o", place, *more)
+            assert run([str(word) for word in words]) == 0
             kept_files[asked] = place.read_bytes()
         place.write_bytes(kept_files[asked])
         return place
@@ -182,17 +172,5 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.latents.drawing.verify", passed)
 
 
-__all__ = [
-    "bundled",
-    "command",
-    "kept_files",
-    "loaded_models",
-    "loaded_once",
-    "made",
-    "miniature",
-    "picture",
-    "ran",
-    "refused",
-    "unloaded",
-    "verifier",
-]
+__all__ = ["bundled", "command", "kept_files", "loaded_models", "loaded_once", "made"]
+__all__ += ["miniature", "picture", "ran", "refused", "unloaded", "verifier"]

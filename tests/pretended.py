@@ -23,8 +23,7 @@ DEVICE = torch.device("meta")
 
 _attended: Any = torch.ops.aten._scaled_dot_product_attention_math
 
-_ACROSS = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
-"""What may take tensors of two devices."""
+_ACROSS = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)  # what may take tensors of two devices
 
 _INDEXED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten.index_put.default)
 """What may take indices of the CPU into tensors elsewhere, and not the other way round."""

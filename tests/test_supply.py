@@ -16,18 +16,15 @@ ROOT = Path(__file__).parent.parent
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
 
-_FREE = re.compile(
+_FREE = re.compile(  # licences under which what we give away may stand on a package
     r"\b(MIT|BSD|Apache|ISC|PSF|PSFL|Python Software Foundation|MPL|Mozilla|HPND|Unlicense|Zlib|0BSD|CC0|BSL|Boost|"
     r"Public Domain|CNRI)\b|MIT-CMU|Historical Permission",
     re.IGNORECASE,
 )
-"""Licences under which what we give away may stand on a package."""
 
-_STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)
-"""Licences under which it may not."""
+_STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)  # licences under which it may not
 
-_LOOKED_AT = {"resvg-py": "MIT, in its LICENSE file"}
-"""Packages that say it in another way, and what they have."""
+_LOOKED_AT = {"resvg-py": "MIT, in its LICENSE file"}  # packages that say it in another way, and what they have
 
 
 def is_free(licence: str) -> bool:

@@ -21,8 +21,7 @@ from latentedit.core.plugins import CAPTIONERS
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 
-SCENE = "grey room, a hat, a wall"
-"""The colour model reads the first word; the rest is for the words of changes."""
+SCENE = "grey room, a hat, a wall"  # the colour model reads the first word; the rest is for the words of changes
 
 RED = Change(text="grey => red")
 EIM = {"model": "colours", "method": "eim", "caption": SCENE}
@@ -47,10 +46,8 @@ class PausedBackbone(ColourBackbone):
     def __init__(self) -> None:
         super().__init__()
         self.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 4}}, "sdedit": {"level": 0.5}}}
-        self.waits = threading.Event()
-        """The network was asked, and waits."""
-        self.goes_on = threading.Event()
-        """The network answers."""
+        self.waits = threading.Event()  # the network was asked, and waits
+        self.goes_on = threading.Event()  # the network answers
         self.goes_on.set()
         self._answers = 0
 

@@ -15,16 +15,14 @@ from latentedit.batch.executors import Measure
 from latentedit.batch.folder import Failure, RunFolder, UnitResult
 from latentedit.core.errors import ConfigError
 
-FORK = multiprocessing.get_context("fork")
-"""Starts a process without the seconds of imports."""
+FORK = multiprocessing.get_context("fork")  # starts a process without the seconds of imports
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SmallWork:
     """Units of a number each, whose rows, files and failures follow from it and from a file of bytes."""
 
-    notes: Path
-    """Gets a file for every time that a unit is begun, and holds `source`."""
+    notes: Path  # gets a file for every time that a unit is begun, and holds `source`
     count: int = 8
     fate: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     """What befalls the worker of a unit: "killed" the first time, "deadly" every time, "refused"."""

@@ -102,10 +102,16 @@ def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[Edi
         "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
         "seed": cut(model, pictures, EditRequest(seed=1)).spec,
         "local": cut(model, pictures, EditRequest(auto_mask=False)).spec,
+        "mixing": cut(model, pictures, EditRequest(combine="inverse")).spec,
+        "refine": cut(model, pictures, EditRequest(refine=True)).spec,
+        "complete": cut(model, pictures, EditRequest(complete=False)).spec,
+        "anyway": cut(model, pictures, EditRequest(force=False)).spec,
         "batch": cut(model, pictures, batch=3).spec,
     }
     for name, other in others.items():
         assert [key for key in spec if spec[key] != other[key]] == [name]
+    with pytest.raises(ConfigError, match=r"has no captioner\. Give `source_prompt`, or a `captioner`"):
+        cut(model, [*pictures, dataclasses.replace(pictures[0], caption=None)])
 
 
 @pytest.mark.nightly
@@ -193,8 +199,6 @@ def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], t
 
 @pytest.mark.nightly
 def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no captioner\. Give `source_prompt`, or a `captioner`"):
-        cut(model, [dataclasses.replace(one, caption=None) for one in pictures])
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, source_prompt=FROM), prompt=TO)
     with pytest.raises(ConfigError, match="was found in another model"):

@@ -15,15 +15,7 @@ import torch
 from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
 from latentedit.batch import folder as folder_module
-from latentedit.batch.executors import (
-    Executor,
-    check_model,
-    run_here,
-    run_processes,
-    run_work,
-    suitable_workers,
-    timed,
-)
+from latentedit.batch.executors import Executor, check_model, run_here, run_processes, run_work, suitable_workers, timed
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from tests.batch.small_work import FORK, SmallWork, begin, made, small_work, wait_until
@@ -86,8 +78,8 @@ def test_a_killed_runner_leaves_its_unit_free_and_its_work_done(tmp_path: Path, 
 def test_a_unit_that_another_holds_is_waited_for(
     tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]
 ) -> None:
-    """The other is killed at it; until then the rest was done."""
-    held = SmallWork(notes=work.notes, pause_s=600)
+    """The other is killed at it; until then the rest was done, and that is told again while nothing is to do."""
+    held, told = SmallWork(notes=work.notes, pause_s=10), list[int]()
     folder = begin(tmp_path / "run", work)
     other = FORK.Process(target=run_here, args=(folder, held))
     other.start()
@@ -96,7 +88,8 @@ def test_a_unit_that_another_holds_is_waited_for(
 
     def progress(_: str, done: int, __: int) -> None:
         assert done < 8 or not other.is_alive()
-        if done == 7 and other.is_alive():
+        told.append(done)
+        if told.count(7) > 1 and other.is_alive():
             os.kill(other.pid or 0, signal.SIGKILL)
             other.join()
 
@@ -171,9 +164,13 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())]
 
 
-@pytest.mark.nightly
-def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    """With processes that import everything anew, as users have them."""
+@pytest.mark.parametrize("how", ["forked", pytest.param("spawned", marks=pytest.mark.nightly)])
+def test_one_that_dies_is_survived(
+    tmp_path: Path, undisturbed: dict[str, bytes], how: str, request: pytest.FixtureRequest
+) -> None:
+    """Also with processes that import everything anew, as users have them."""
+    if how == "forked":
+        request.getfixturevalue("forked")
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     with pytest.warns(UserWarning, match="a worker process died"):
@@ -190,9 +187,11 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
     work, started = small_work(tmp_path / "notes", count=2), list[object]()
     folder, start = begin(tmp_path / "run", work), FORK.Process.start
     monkeypatch.setattr(FORK.Process, "start", lambda process: started.append(process) or start(process))
+    told = list[tuple[str, int, int]]()
     for _ in range(2):
-        run_work(folder, work, executor=Executor(workers=5))
+        run_work(folder, work, executor=Executor(workers=5), progress=lambda *step: told.append(step))
         assert len(started) == 2
+    assert told[-1] == ("small", 2, 2)
 
 
 @pytest.mark.nightly
@@ -212,12 +211,13 @@ def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: di
 @pytest.mark.parametrize("count", [1, 8])
 def test_an_error_in_one_is_an_error_here(forked: None, tmp_path: Path, count: int) -> None:
     """Also where it is the last that this process had to say."""
-    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=count, pause_s=0.02)
+    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=count, pause_s=0.1)
     folder = begin(tmp_path / "run", work)
     with pytest.raises(ConfigError, match=r"^the unit 000-unit is refused. Leave it out$"):
         run_processes(folder, work, 2)
     assert children() == []
     assert folder.claimed() == []
+    assert count == 1 or len(work.begun()) < count, "the other is stopped"
 
 
 def drive(path: Path, work: SmallWork) -> None:

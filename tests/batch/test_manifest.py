@@ -48,6 +48,8 @@ def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
     if kind == "csv":  # more cells than columns, as a spreadsheet adds empty ones
         (folder / "edits.csv").write_text("picture,source_caption,target_caption\na.png,a cat,a dog,,\n")
         assert load_manifest(folder / "edits.csv", EditRow)[0].target_caption == "a dog"
+        (folder / "edits.csv").write_bytes(b'picture,source_caption,target_caption\ra.png,"a\r\ncat",a dog\r')
+        assert load_manifest(folder / "edits.csv", EditRow)[0].source_caption == "a\r\ncat"
     else:
         assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]}, kind), EditRow)[0].id == "7"
 

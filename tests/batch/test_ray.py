@@ -18,7 +18,7 @@ from latentedit.batch.ray import run_on_ray
 from latentedit.core.errors import ConfigError, OutputError
 from tests.batch.small_work import SmallWork, begin, made, small_work
 
-pytestmark = [pytest.mark.nightly, pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def cluster() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.nightly
 def test_killed_workers_are_survived_and_errors_are_what_they_were(
     cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_killed_workers_are_survived_and_errors_are_what_they_were(
     assert made(folder) == undisturbed
 
 
+@pytest.mark.nightly
 def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "TRIES", 2)
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})

@@ -112,8 +112,7 @@ class OracleEditor(Editor):
         return answers if strength * self.share == 1 else latent.z + strength * self.share * (answers - latent.z)
 
 
-Idle = functools.partial(OracleEditor, steps=0, share=0.0)
-"""Returns the latents."""
+Idle = functools.partial(OracleEditor, steps=0, share=0.0)  # returns the latents
 
 
 def oracle(batch: Prepared) -> type[OracleEditor]:

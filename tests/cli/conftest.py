@@ -1,12 +1,16 @@
 """The command line in this process, on a tiny model, and what its tests share."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from latentedit.cli.main import run
+from latentedit.directions.direction import load_direction, save_direction
 from tests.commands import *  # noqa: F403
 
 
@@ -32,16 +36,47 @@ def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tupl
     """The picture, edited; made once for all tests."""
     place, key = tmp_path / "me.edited.png", (picture.read_bytes(), "edit")
     if key not in kept_files:
-        wanted = (
-            "--source-prompt",
-            "a person with no glasses",
-            "--prompt",
-            "a person with glasses",
-            "--strength",
-            "0.3",
+        wanted = ("--source-prompt", "a person with no glasses", "--prompt", "a person with glasses")
+        assert (
+            run(
+                [
+                    "edit",
+                    str(picture),
+                    *wanted,
+                    "--strength",
+                    "0.3",
+                    "--seed",
+                    "3",
+                    "--model",
+                    str(miniature),
+                    "--quiet",
+                ]
+            )
+            == 0
         )
-        assert run(["edit", str(picture), *wanted, "--seed", "3", "--model", str(miniature), "--quiet"]) == 0
         kept_files[key] = place.read_bytes()
         place.with_suffix(".json").unlink()
     place.write_bytes(kept_files[key])
     return place
+
+
+@pytest.fixture
+def folder(
+    picture: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The working folder with all files that the command lines name."""
+    folder = picture.parent
+    monkeypatch.chdir(folder)
+    direction = load_direction(made("a"))
+    feature, settings = torch.ones(1), {**direction.settings, "site": "clean"}
+    found = dataclasses.replace(direction, feature=feature, settings=settings)
+    save_direction(found, "found.safetensors")
+    save_direction(dataclasses.replace(found, model_name="foreign", model_fingerprint="x"), "foreign.safetensors")
+    Path("text.safetensors").write_text("dear diary")
+    Path("other.json").write_text('{"name": "a package"}')
+    Path("empty.txt").write_text("\n \n")
+    Path("link").symlink_to(folder)
+    Path("copy.png").write_bytes(picture.read_bytes())
+    Image.open(picture).convert("RGBA").save("clear.png")
+    Image.open(picture).rotate(90, expand=True).save("tall.png")
+    return folder

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from latentedit.directions.direction import load_direction
 from latentedit.editing.outputs import read_record
@@ -88,29 +87,7 @@ def test_a_direction_is_applied_to_another_picture(
     assert facts["directions"] == [str(place)]
 
 
-def test_a_mask_and_quiet(
-    command: Command, made: Callable[..., Path], other: Path, mask: Path, miniature: Path, tmp_path: Path
-) -> None:
-    arguments = (
-        "--direction",
-        made("a"),
-        "--source-prompt",
-        FROM,
-        "--mask",
-        mask,
-        "--no-auto-mask",
-        "--model",
-        miniature,
-    )
-    outcome = command("edit", other, *arguments, "--quiet")
-    assert (outcome.code, outcome.out) == (0, "")
-    before, after = (np.asarray(Image.open(place)) for place in (other, tmp_path / "other.edited.png"))
-    assert np.array_equal(before[:, 28:], after[:, 28:])
-    assert not np.array_equal(before[:, :28], after[:, :28])
-    assert read_record(tmp_path / "other.edited.png").local is False
-
-
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     facts = json.loads(command("direction", "compare", *files, "--json").out)

@@ -29,13 +29,8 @@ def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
     facts, folder = json.loads(printed), tmp_path / "out"
     told = json.loads((folder / "discovered.json").read_text())
     assert {name: facts[name] for name in told} == told
-    assert [told["record"][name] for name in ("caption", "prompt", "seed", "rank", "site")] == [
-        "a person",
-        "a person with glasses",
-        5,
-        2,
-        "clean",
-    ]
+    names = ("caption", "prompt", "seed", "rank", "site")
+    assert [told["record"][name] for name in names] == ["a person", "a person with glasses", 5, 2, "clean"]
     assert facts["directions"][0]["singular_value"] >= facts["directions"][1]["singular_value"]
     assert facts["basis"]["products"] > 0
     names = [row["file"] for row in facts["directions"]]
@@ -56,15 +51,8 @@ def test_what_was_discovered_is_applied_and_made_again(
     """Under a caption, although the directions were found without one."""
     assert command(*arguments, "--quiet").code == 0
     files = sorted((tmp_path / "out").glob("*.safetensors"))
-    where = (
-        "--source-prompt",
-        "a person with a beard",
-        "--model",
-        miniature,
-        "--no-auto-mask",
-        "-o",
-        tmp_path / "e.png",
-    )
+    caption = ("--source-prompt", "a person with a beard")
+    where = (*caption, "--model", miniature, "--no-auto-mask", "-o", tmp_path / "e.png")
     printed = ran("edit", picture, "--direction", files[0], "--direction", files[1], *where)
     assert len(read_record(tmp_path / "e.png").directions) == 2
     assert not same_picture(Image.open(tmp_path / "e.png"), Image.open(picture))

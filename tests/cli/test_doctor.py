@@ -82,6 +82,8 @@ def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, m
     found = checks(command, "--model", "org/flux", "--device", "cpu", "--no-sample")["checks"]
     assert downloads == [("org/flux", CONFIGURATIONS)]
     assert list(found) == NOT_LOADED
+    facts = checks(command, "--model", light, "--device", "cpu", "--dtype", "bfloat16", "--no-sample")
+    assert facts["fits"]["dtype"] == "bfloat16"
     count = sum(part.numel() for part in flux().transformer.parameters())
     assert found["transformer"]["parameters"] == count
     assert found["transformer"]["bytes"] == {"float32": 4 * count, "bfloat16": 2 * count, "fp8 storage": count}

@@ -73,37 +73,6 @@ def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tm
     assert same_picture(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
-def test_several_changes_have_a_strength_each_and_cross_talk(
-    command: Command, ran: Ran, arguments: list[object], tmp_path: Path, combine: str
-) -> None:
-    several = [*arguments[:4], *arguments[6:], "--change", "no glasses => glasses", "--change", "=> a smile"]
-    printed = ran(*several, "--strength", 0.7, "--strength", 0.3, "--combine", combine, "--json")
-    facts, record = json.loads(printed), read_record(tmp_path / "me.edited.png")
-    assert facts["target"] == "a person with glasses, a smile"
-    assert facts["cross_talk"][0][0] == facts["cross_talk"][1][1] == 1
-    assert [(one.strength, one.given) for one in record.directions] == [(0.7, False), (0.3, False)]
-    assert record.mixing == combine
-    assert "byte for byte" in command("replay", tmp_path / "me.edited.png", "--model", arguments[-3]).out
-
-
-@pytest.mark.nightly
-def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, miniature: Path) -> None:
-    """In the order --change, --add, --remove, in which their strengths are given."""
-    said = ("--source-prompt", "a person with a beard", "--model", miniature, "--json")
-    wanted = ("--remove", "a beard", "--add", "glasses", "--change", "person => man")
-    strengths = ("--strength", 0, "--strength", 0.1, "--strength", 0.2)
-    edited = json.loads(command("edit", picture, *said, *wanted, *strengths).out)
-    assert [(one["target_caption"], one["strength"]) for one in edited["record"]["directions"]] == [
-        ("a man with a beard", 0),
-        ("a person with a beard, glasses", 0.1),
-        ("a person", 0.2),
-    ]
-    swept = json.loads(command("sweep", picture, *said, *wanted, "--strengths", "0,1").out)
-    assert swept["target"] == "a man with glasses"
-
-
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     """A captioner behind an address on this machine, which is asked impatiently."""

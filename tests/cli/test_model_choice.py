@@ -74,16 +74,8 @@ def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[
 def test_the_options_reach_the_network(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
     """Dtype of an edit, which `replay` takes from the record unless told; a half-precision result is another file."""
     place = tmp_path / "out.png"
-    wanted = (
-        "--source-prompt",
-        "a person",
-        "--prompt",
-        "a person with glasses",
-        "--method",
-        "sdedit",
-        "--model",
-        miniature,
-    )
+    texts = ("--source-prompt", "a person", "--prompt", "a person with glasses")
+    wanted = (*texts, "--method", "sdedit", "--model", miniature)
     assert command("edit", picture, *wanted, "--dtype", "bfloat16", "--placement", "groups", "-o", place).code == 0
     again = ("--picture", picture, "--model", miniature, "--json", "-o", tmp_path / "again.png")
     assert json.loads(command("replay", place, *again).out)["same"]

@@ -73,7 +73,7 @@ def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_calibrate_keeps_what_show_tells(
     command: Command, ran: Ran, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:

@@ -24,7 +24,7 @@ def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> li
     return ["path", picture, other, "--rank", 1, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_strip_and_a_row_a_method(
     command: Command, ran: Ran, arguments: list[object], picture: Path, other: Path, tmp_path: Path
 ) -> None:

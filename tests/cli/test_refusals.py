@@ -3,17 +3,12 @@
 `latentedit edit` on many images has its own table in `test_edit_folder`.
 """
 
-import dataclasses
 import os
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from PIL import Image
 
-from latentedit.directions.direction import load_direction, save_direction
 from tests.commands import Refused
 
 EDIT, SWEEP = (f"{name} me.png --source-prompt 'no glasses' --prompt glasses" for name in ("edit", "sweep"))
@@ -65,6 +60,7 @@ BEFORE_LOADING = [
     ("direction preview text.safetensors --on me.png", "text.safetensors"),
     ("direction show no.safetensors", "no.safetensors"),
     ("direction compare a.safetensors", "got 1"),
+    ("direction compare a.safetensors foreign.safetensors", "foreign"),
     ("direction compare a.safetensors text.safetensors", "text.safetensors"),
     (f"{DISCOVER} --rank 0", "--rank"),
     (f"{DISCOVER} --level 1.5", "--level"),
@@ -97,6 +93,7 @@ BEFORE_LOADING = [
     ("replay me.png", "latentedit wrote"),
     ("replay no.png", "no.png"),
     ("replay me.edited.png", "'miniature'"),
+    ("replay me.edited.png --picture clear.png -o o.jpg", "transparency"),
     ("replay me.edited.png -o no/o.png", "does not exist"),
     ("replay me.edited.png -o other.png", "other.json"),
     ("replay me.edited.png -o me.edited.png", "me.edited.png"),
@@ -125,31 +122,21 @@ BY_THE_MODEL = [
     (f"{SWEEP} --source-prompt glasses", "what should change"),
     ("caption me.png", "--captioner"),
     ("caption me.png --captioner unknown", "openai:MODEL"),
+    *(
+        (f"{line} foreign.safetensors", "foreign")
+        for line in (
+            "edit me.png --source-prompt hat --direction",
+            "replay me.edited.png --direction",
+            "undo me.edited.png --direction",
+            "direction preview --on me.png -o p.png --source-prompt hat",
+            "transport --target other.png -o new.safetensors",
+        )
+    ),
     ("replay me.edited.png --device gpu7", "gpu7"),
     ("replay me.edited.png --direction no.safetensors", "no.safetensors"),
     ("undo me.edited.png --direction a.safetensors --device gpu7", "gpu7"),
     ("undo me.edited.png --direction no.safetensors", "no.safetensors"),
 ]
-
-
-@pytest.fixture
-def folder(
-    picture: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The working folder with all files that the command lines name."""
-    folder = picture.parent
-    monkeypatch.chdir(folder)
-    direction = load_direction(made("a"))
-    feature, settings = torch.ones(1), {**direction.settings, "site": "clean"}
-    save_direction(dataclasses.replace(direction, feature=feature, settings=settings), "found.safetensors")
-    Path("text.safetensors").write_text("dear diary")
-    Path("other.json").write_text('{"name": "a package"}')
-    Path("empty.txt").write_text("\n \n")
-    Path("link").symlink_to(folder)
-    Path("copy.png").write_bytes(picture.read_bytes())
-    Image.open(picture).convert("RGBA").save("clear.png")
-    Image.open(picture).rotate(90, expand=True).save("tall.png")
-    return folder
 
 
 def check(refused: Refused, folder: Path, words: list[str], fragment: str) -> None:

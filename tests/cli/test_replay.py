@@ -56,19 +56,8 @@ def test_the_same_file_again(command: Command, ran: Ran, edited: Path, miniature
 def test_every_format_and_method(
     command: Command, picture: Path, miniature: Path, tmp_path: Path, name: str, method: str
 ) -> None:
-    arguments = (
-        picture,
-        "--source-prompt",
-        FROM,
-        "--prompt",
-        TO,
-        "--method",
-        method,
-        "--strength",
-        0.5,
-        "--model",
-        miniature,
-    )
+    texts = ("--source-prompt", FROM, "--prompt", TO)
+    arguments = (picture, *texts, "--method", method, "--strength", 0.5, "--model", miniature)
     assert command("edit", *arguments, "-o", tmp_path / name).code == 0
     assert report(command, tmp_path / name, miniature, "-o", tmp_path / f"again{name}") == {
         "result": str(tmp_path / name),

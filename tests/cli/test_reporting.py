@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.latents.encode import encode
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
+from tests.guard.unknown import UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,26 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
     read = dataclasses.replace(result.effect, read_before=before, read_after=before | {"hair": "red"})
     assert "hair black -> red" in rows(dataclasses.replace(result, effect=read, strength=1.0))["effect"]
     assert "hair" not in rows(dataclasses.replace(result, effect=read))["effect"], "half a change is not read"
+
+
+@pytest.mark.parametrize(
+    ("origin", "state", "expected"),
+    [
+        ("given", "unknown", "grey (given)"),
+        ("captioned", "known", "grey (captioned; correct it with --source-prompt)"),
+        (
+            "captioned",
+            "unknown",
+            "grey (captioned, by a captioner not trained on such images; correct it with --source-prompt)",
+        ),
+        ("not needed", "known", "grey (not needed)"),
+    ],
+)
+def test_where_a_caption_comes_from(result: EditResult, origin: Any, state: Any, expected: str) -> None:
+    doubted = dataclasses.replace(result, knowledge=dataclasses.replace(UNKNOWN, state=state))
+    told = dict(result_rows(doubted, effect=result.effect, origin=origin, sheet=None, again=""))
+    assert told["caption"] == expected
+    assert ("picture" in told, "sheet" in told) == (state == "unknown", False)
 
 
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:

@@ -1,14 +1,13 @@
 """``latentedit sweep``: sheet and animation on a tiny model, what is printed, and wrong input refused."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from latentedit.editing.outputs import read_record
-from tests.commands import Command, Ran
+from tests.commands import Ran
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -43,17 +42,3 @@ def test_changes_mask_and_local(ran: Ran, picture: Path, mask: Path, miniature: 
     assert facts["strengths"][0]["verdict"]["share"] == 0
     assert facts["output"] == str(picture.with_name("me.sweep.png"))
     assert Image.open(facts["output"]).width > 2 * 56
-
-
-@pytest.mark.nightly
-def test_a_direction_instead_of_words(
-    command: Command, ran: Ran, arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
-) -> None:
-    """On the picture on which it was found, the sweep of its words."""
-    assert command(*arguments, "--strengths", "0,1", "-o", tmp_path / "words.png").code == 0
-    given = ("sweep", picture, "--direction", made("a"), "--source-prompt", FROM, *arguments[6:])
-    printed = ran(*given, "--strengths", "0,1", "--json", "-o", tmp_path / "file.png")
-    assert json.loads(printed)["directions"] == [str(tmp_path / "a.safetensors")]
-    assert (tmp_path / "file.png").read_bytes() == (tmp_path / "words.png").read_bytes()
-    again = ("replay", tmp_path / "file.png", "--direction", tmp_path / "a.safetensors", "--model", arguments[-3])
-    assert "yes, byte for byte" in command(*again).out

@@ -13,7 +13,7 @@ from latentedit.editing.outputs import read_record
 from tests.commands import Ran
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_direction_is_transported(
     ran: Ran, picture: Path, other: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

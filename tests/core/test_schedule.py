@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, shift_level, shifted_grid, uniform_grid
-from latentedit.core.schedule import (
-    DiscreteSchedule,
-    linear_schedule,
-    scaled_linear_schedule,
-    schedule_from_betas,
-)
+from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule, schedule_from_betas
 from latentedit.testing.tolerances import relative_error
 from tests.core.inverse_maps import level_from_alpha_sigma
 

@@ -34,9 +34,7 @@ def word_mixture(*words: str) -> GaussianMixtureBackbone:
     plain = example_mixture()
     vectors = torch.randn(len(words), 3, generator=stream(0, "words"), dtype=torch.float32).double()
     return GaussianMixtureBackbone(
-        means=plain.mixture.means,
-        covariances=plain.mixture.covariances,
-        words=dict(zip(words, vectors, strict=True)),
+        means=plain.mixture.means, covariances=plain.mixture.covariances, words=dict(zip(words, vectors, strict=True))
     )
 
 

@@ -23,8 +23,7 @@ RESIDUALS: tuple[Residual, ...] = ("dds", "sds", "mixed")
 MIXTURE = example_mixture(dimension=6, latent=(2, 3))
 LATENT = mixture_latent(MIXTURE)
 TARGET = MIXTURE.embed(["c"]).expand(3)
-NOISE = draw((2, 1, 2, 3), seed=0, purpose="distillation").double()
-"""Two noises, which all pictures share."""
+NOISE = draw((2, 1, 2, 3), seed=0, purpose="distillation").double()  # two noises, which all pictures share
 MOVED = 0.3 * draw((3, 2, 3), seed=1, purpose="distillation").double()
 
 

@@ -15,8 +15,7 @@ from tests.directions.mixtures import dense_solve
 
 METRIC = symmetric(torch.linspace(0.2, 1.3, 6, dtype=torch.float64).expand(2, 6))
 EXACT = 1e-12
-SHAPE = (2, 3, 2)
-"""Two pictures, latents of 3 x 2 numbers."""
+SHAPE = (2, 3, 2)  # two pictures, latents of 3 x 2 numbers
 
 
 def kept(count: int, *, seed: int = 3) -> Tensor:

@@ -20,10 +20,13 @@ from latentedit.display.sheet import (
     _shortened,
     _wrapped,
     draw_grid,
+    draw_paths,
     draw_sweep,
     path_images,
 )
+from latentedit.editing.outputs import same_picture
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
+from latentedit.latents.captions.base import to_images
 from latentedit_keep.files import plain as plain_values
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
@@ -54,19 +57,26 @@ def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
     return box
 
 
-@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (7, 3)])
-@pytest.mark.parametrize("beside", [False, True])
-def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
-    images, labels = series(count)
-    texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
-    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", row_texts=texts, panel_px=130))
-    boxes = [box_of(sheet, image) for image in images]
-    assert {box[2:] for box in boxes} == {(130, 130)}
-    lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
-    assert [(tops.index(box[1]), lefts.index(box[0])) for box in boxes] == [divmod(i, columns) for i in range(count)]
-    left = slice(0, lefts[0] - 1)
-    for top, following in itertools.pairwise([*tops, len(sheet)]):
-        assert (sheet[top : following - 32, left] != 255).any() == beside
+@pytest.mark.parametrize(("title", "beside", "label"), itertools.product(["", "t", "t " * 99], ["", "eim"], ["", "l"]))
+def test_margins_and_gaps(title: str, beside: str, label: str) -> None:
+    """32 and 12 px. A line of text is 1.5 times as high as its font: 39 px the title, 24 px the others."""
+    images = series(7)[0]
+    told = {"title": title, "lines": ["from", "to"] if title else [], "row_texts": [beside] * 3 if beside else []}
+    sheet = pixels(draw_grid(images, [label] * 7 if label else [], columns=3, panel_px=130, **told))
+    top, left = 32 + (39 + 2 * 24 + 12 if title else 1), 32 + (288 if beside else 0)
+    row = 130 + (12 + 24 if label else 0) + 12
+    width = left + 3 * (130 + 12) - 12 + 32
+    assert sheet.shape == (top + 3 * row - 12 + 32, max(width, 576 + 64 if title else 0), 3)
+    blank = np.full_like(sheet, 255)
+    for index, image in enumerate(images):
+        y, x = top + index // 3 * row, left + index % 3 * (130 + 12)
+        blank[y - 1 : y + 131, x - 1 : x + 131] = (214, 217, 221)
+        blank[y : y + 130, x : x + 130] = image.getpixel((0, 0))
+    ys, xs = np.nonzero((sheet != blank).any(axis=2))
+    words = [(y, x) for y, x in zip(ys, xs, strict=True) if y < top or x < left or (y - top) % row >= 130]
+    assert len(words) == len(ys), "text alone is elsewhere"
+    assert {(y - top) // row for y, x in words if y >= top and x < left} == (set(range(3)) if beside else set())
+    assert any(y < top for y, _ in words) == bool(title)
 
 
 def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:
@@ -106,7 +116,9 @@ def test_transparency_is_blended_with_white() -> None:
 @pytest.mark.parametrize(("size", "box"), [((60, 20), (150, 50)), ((2, 9), (85, 384)), ((900, 2), (150, 1))])
 def test_pictures_fill_their_panels_and_keep_their_proportions(size: tuple[int, int], box: tuple[int, int]) -> None:
     image = plain(0, size)
-    assert box_of(pixels(draw_grid([image], columns=1, panel_px=150)), image)[2:] == box
+    sheet = pixels(draw_grid([image], columns=1, panel_px=150))
+    assert box_of(sheet, image)[2:] == box
+    assert len(sheet) == 32 + 1 + box[1] + 32
 
 
 @given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))
@@ -130,8 +142,7 @@ def test_texts_are_shortened_or_wrapped_to_their_width(text: str, width: int, si
 
 
 @pytest.mark.parametrize(
-    ("by", "share", "factor"),
-    [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)],
+    ("by", "share", "factor"), [(100, 0.5, 4), (100, 0.01, 32), (20, 0.5, 8), (10, 0.5, 16), (3, 0.5, 32), (0, 0.5, 1)]
 )
 def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, share: float, factor: int) -> None:
     values = np.full((100, 100, 3), 90, np.uint8)
@@ -150,7 +161,8 @@ def between() -> PathsBetween:
     return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
 
 
-def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
+def test_pictures_of_paths_and_what_was_measured(between: PathsBetween, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(between.latent.backbone, "decode", lambda z: 3 * z)
     told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
     assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
     assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
@@ -161,9 +173,24 @@ def test_pictures_of_paths_and_what_was_measured(between: PathsBetween) -> None:
         assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
         pictures = path_images(between, one)
         assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
-        assert torch.equal(pictures[1:-1], one.z[1:-1].clamp(-1, 1))  # this model's latents are pictures
+        assert torch.equal(pictures[1:-1], (3 * one.z[1:-1]).clamp(-1, 1))
     assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
     assert told["evaluations"] == between.evaluations
+
+
+@pytest.mark.parametrize(("frames", "width"), [(4, 160), (12, 88), (20, 64)])
+def test_images_of_a_path_stand_in_its_row(frames: int, width: int) -> None:
+    pair = encode_pair(ColourBackbone(), [noisy(), grey()], ["red", "grey"])
+    settings = {"frames": frames, "level": 0.6, "steps": 3, "rank": 2, "site": "clean"}
+    between = paths_between(pair, methods=["lerp", "slerp"], **settings)
+    sheet = draw_paths(between, title="t")
+    assert sheet.width == 32 + 288 + frames * (width + 12) - 12 + 32
+    row = (sheet.height - 32 - 39 - 2 * 24 - 12 - 32 + 12) // 2
+    for at, path in enumerate(between.paths):
+        for index, image in enumerate(to_images(path_images(between, path))):
+            left, top = 320 + index * (width + 12), 131 + at * row
+            shown = sheet.crop((left, top, left + width, top + width))
+            assert same_picture(shown, image.resize((width, width), Image.Resampling.LANCZOS))
 
 
 def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import html
+import json
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from latentedit.editing.outputs import same_picture
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
+from latentedit_keep.files import plain
 from tests.display.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
@@ -30,7 +32,8 @@ from tests.editors.edits import noisy
 def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     if mode == "RGBA":
-        view.frames[0].image.putalpha(picture(seed=5).getchannel("G"))
+        for frame, alpha in zip(view.frames, (picture(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
+            frame.image.putalpha(alpha.getchannel("A"))
     told = data_of(view.html)
     assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
     images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
@@ -51,6 +54,25 @@ def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> No
 )
 def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, first: float) -> None:
     assert data_of(view_of(strengths, start=start).html)["start"] == first
+
+
+@pytest.mark.parametrize(
+    ("caption", "target", "marked"),
+    [
+        ("a b c d e", "a b x d e", ("c ", "x ")),
+        ("a b c d", "a b x d", ("a b c d", "a b x d")),
+        ("a b c d e", "a b x d", ("a b c d e", "a b x d")),
+        ("a hat, A wall, b", "a hat, a wall; a door", ("A wall, b", "a wall; a door")),
+        ("a hat", "a hat, a wall", ("", "a wall")),
+    ],
+)
+def test_phrases_that_changed_are_marked_word_by_word_from_five_words(
+    caption: str, target: str, marked: tuple[str, str]
+) -> None:
+    captions = data_of(view_of([1.0], caption=caption, target_caption=target).html)["captions"]
+    assert tuple("".join(text for text, _ in pieces) for pieces in captions) == (caption, target)
+    assert tuple("".join(text for text, changed in pieces if changed) for pieces in captions) == marked
+    assert data_of(view_of([1.0], caption=caption).html)["captions"] == [[[caption, False]], []]
 
 
 def test_of_a_change_only_its_box_is_there() -> None:
@@ -150,10 +172,17 @@ def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> N
     told = data_of(latentedit.view(swept).html)
     assert (told["title"], told["name"]) == ("me.png: green", "me")
     assert told["captions"] == [[["red", True]], [["green", True]]]
-    labels = {one.strength: one.verdict.label for one in swept}
-    assert {frame["strength"]: frame["verdict"] for frame in told["frames"] if frame["strength"]} == labels
-    assert told["frames"][-1]["lines"][0] == "colour red -> green"
-    assert same_picture(rebuilt(told, told["frames"][-1]), swept[0].image)
+    texts = {one.strength: (one.verdict.label, one.verdict.reason) for one in swept}
+    assert {one["strength"]: (one["verdict"], one["reason"]) for one in told["frames"] if one["strength"]} == texts
+    last = told["frames"][-1]
+    record = json.loads(last["record"])
+    assert (record["record"], record["results"][0]["strength"]) == (plain(swept[0].record), 1.0)
+    assert [kind for kind, _ in last["chunks"]] == ["iTXt", "leDt"]
+    assert data_of(view_of([1.0]).html)["frames"][1]["record"] == ""
+    blend = json.loads('"0.3"'.join(told["between"]))
+    assert (blend["blend"], blend["record"]["strengths"]) == ("0.3", ["0.3"])
+    assert last["lines"][0] == "colour red -> green"
+    assert same_picture(rebuilt(told, last), swept[0].image)
 
 
 @pytest.mark.slow

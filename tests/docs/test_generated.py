@@ -16,14 +16,13 @@ from latentedit_bench.experiments.experiment import Experiment, make_experiment
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.files import plain
 
-DOCUMENTED = {
+DOCUMENTED = {  # public names on the pages, and where each is said to be defined: mkdocstrings follows no lazy imports
     heading: defined
     for page in sorted(DOCS.glob("reference/python/*.md"))
     for defined, heading in re.findall(
         r"^::: (\S+)\n    options:\n      heading: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE
     )
 }
-"""Public names on the pages, and where each is said to be defined: mkdocstrings follows no lazy imports."""
 
 
 def changed(pages: dict[Path, str]) -> list[Path]:

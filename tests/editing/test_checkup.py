@@ -54,13 +54,32 @@ def test_what_works_is_said_and_what_it_took(model: Any) -> None:
     assert checked(distilled, last="guidance")["guidance"].text == "needs none: distilled"
 
 
-def test_the_codecs_loss_in_decibels(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("by", "found", "ok"), [(0, "inf", True), (0.02, "40.0", True), (0.317, "16.0", True), (0.4, "14.0", False)]
+)
+def test_the_codecs_loss_in_decibels(
+    model: Any, monkeypatch: pytest.MonkeyPatch, by: float, found: str, ok: bool
+) -> None:
     """Every pixel off by 0.02 of a range of 2 is 40 dB; a picture that comes back whole is infinitely good."""
     monkeypatch.setattr(model, "decode", lambda z: z[:, :3] / 10)
-    monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * pixels + 0.2, 0 * pixels[:, :1]], dim=1))
-    assert checked(model, last="codec")["codec"].text == "40.0 dB there and back"
-    monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * pixels, 0 * pixels[:, :1]], dim=1))
-    assert checked(model, last="codec")["codec"].ok
+    monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * (pixels + by), 0 * pixels[:, :1]], dim=1))
+    codec = checked(model, last="codec")["codec"]
+    assert (codec.text, codec.ok) == (f"{found} dB there and back", ok)
+
+
+@pytest.mark.parametrize(("error", "ok"), [(0.24, True), (0.26, False)])
+def test_a_quarter_is_the_largest_error(model: Any, monkeypatch: pytest.MonkeyPatch, error: float, ok: bool) -> None:
+    """In checks half way to noise."""
+    drawn, seen, own = list[Tensor](), list[tuple[Tensor, Tensor]](), model._velocity
+    monkeypatch.setattr("latentedit.editing.checkup._relative", lambda *_: error)
+    monkeypatch.setattr("latentedit.editing.checkup.draw", lambda shape, **_: torch.ones(shape))
+    monkeypatch.setattr(model, "decode", lambda z: drawn.append(z) or z[:, :3])
+    monkeypatch.setattr(model, "_velocity", lambda z, s, c: seen.append((z, s)) or own(z, s, c))
+    monkeypatch.setattr(model, "encode", lambda pixels: drawn[0])
+    found = checked(model, last="derivative")
+    assert (found["inversion"].ok, found["derivative"].ok) == (ok, ok)
+    halfway = [z for z, s in seen if torch.equal(z, 0.5 * drawn[0] + 0.5) and s.tolist() == [0.5]]
+    assert len(halfway) >= 2
 
 
 def test_a_model_without_text_lacks_nothing_for_it(tmp_path: Path) -> None:

@@ -33,10 +33,7 @@ BEYOND = [(method, strength) for method in ("eim", "inversion", "flowslider") fo
 
 
 def again(
-    result: EditResult,
-    picture: PictureLike,
-    directions: Sequence[Direction] = (),
-    mask: MaskLike | None = None,
+    result: EditResult, picture: PictureLike, directions: Sequence[Direction] = (), mask: MaskLike | None = None
 ) -> EditResult:
     """The result made again from its record as a file would hold it, by a model that has seen nothing yet."""
     model = ColourBackbone()

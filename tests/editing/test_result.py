@@ -20,12 +20,11 @@ from latentedit.latents import pictures
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ModelRecord, PictureRecord, RunRecord, versions
-from tests.editors.colours import COLOURS, ColourBackbone
+from tests.editors.colours import COLOURS, ColourBackbone, ColourReader
 
 pytestmark = pytest.mark.slow
 
-SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
-"""What has to be added to red to make it green."""
+SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])  # what has to be added to red to make it green
 
 
 @pytest.fixture
@@ -133,6 +132,13 @@ def test_latents_that_are_not_finite_are_refused(latent: JointLatent) -> None:
     z[1, 0, 0, 0] = math.inf
     with pytest.raises(ModelError, match="colours gave latents that are not finite"):
         results(latent, at(latent, 1.0), at(latent, 1.0, z=z))
+
+
+def test_readers_see_what_can_be_shown(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[Tensor]()
+    monkeypatch.setattr(ColourReader, "read", lambda _, pixels: seen.append(pixels) or [{}] * len(pixels))
+    results(latent, at(latent, 9.0), at(latent, -9.0))
+    assert (float(seen[0].min()), float(seen[0].max())) == (-1, 1)
 
 
 @pytest.mark.parametrize("local", [True, False])

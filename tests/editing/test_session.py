@@ -26,14 +26,13 @@ from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import Mixing
+from latentedit.latents.record import Mixing, PictureRecord
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 
 pytestmark = pytest.mark.slow
 
-SCENE = "grey room, a hat, a wall"
-"""The colour model reads the first word; the rest is for the words of changes."""
+SCENE = "grey room, a hat, a wall"  # the colour model reads the first word; the rest is for the words of changes
 
 
 @pytest.fixture
@@ -158,14 +157,15 @@ def test_only_what_was_found_here_can_be_found_again(
 
 
 def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
-    editor = FlowEdit(steps=4)
+    editor, other = FlowEdit(steps=4), Picture.from_image(noisy())
+    latent = dataclasses.replace(latent, references=(other,))
     target = "red room, a hat, a wall"
     ((result,),) = Session(latent).run(EditRequest(prompt=target, method=editor, seed=3, auto_mask=True), [0.5])
     expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
     assert torch.equal(result.latent.z, expected)
     assert (result.method, result.target_caption) == ("flowedit", target)
     assert result.record.settings == editor.to_dict()
-    assert result.record.directions == ()
+    assert (result.record.directions, result.record.beside) == ((), (PictureRecord.of(other),))
     assert (result.record.local, result.record.seed) == (True, 3)
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 

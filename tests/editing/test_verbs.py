@@ -65,8 +65,7 @@ def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: Colou
 
 
 @pytest.mark.parametrize(
-    ("method", "size", "mode"),
-    [("eim", (37, 21), "RGBA"), ("flowedit", (37, 21), "RGBA"), ("sdedit", (8, 8), "RGB")],
+    ("method", "size", "mode"), [("eim", (37, 21), "RGBA"), ("flowedit", (37, 21), "RGBA"), ("sdedit", (8, 8), "RGB")]
 )
 def test_strength_zero_is_the_file_bit_for_bit(
     colours: ColourBackbone, method: str, size: tuple[int, int], mode: str

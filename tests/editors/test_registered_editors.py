@@ -32,8 +32,7 @@ from tests.editors.few_steps import few_steps
 pytestmark = pytest.mark.slow
 
 TEXTS = ("a person with black hair", "a person, red wall")
-ELSEWHERE = {name for name, *_ in CONTRACTS} | {"eim"}
-"""Whose contract runs on models with known answers."""
+ELSEWHERE = {name for name, *_ in CONTRACTS} | {"eim"}  # whose contract runs on models with known answers
 
 
 def latent_of(backbone: Backbone, *texts: str) -> JointLatent:

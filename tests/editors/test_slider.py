@@ -27,8 +27,7 @@ from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_lat
 pytestmark = pytest.mark.slow
 
 ARMS = ["image", "text", "joint"]
-WALK = 7
-"""Steps below 0.7 of ten."""
+WALK = 7  # steps below 0.7 of ten
 
 BATCH = tolerance("batch", torch.float64)
 

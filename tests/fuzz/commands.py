@@ -1,18 +1,14 @@
-"""Command lines, and the environments in which they are typed."""
+"""Command lines."""
 
 import os
-import re
-import sys
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.cli import main
 from latentedit.core.errors import ModelError
-from tests.fuzz.judge import Target, check_printed, run_command
+from tests.fuzz.judge import Target, run_command
 from tests.fuzz.texts import STEERING
 
 _WORDS = st.sampled_from([
@@ -56,72 +52,10 @@ def _type(words: list[str], folder: Path) -> None:
         os.chdir(before)
 
 
-_ENVIRONMENTS = st.fixed_dictionaries(
-    {
-        "set": st.dictionaries(
-            st.sampled_from([
-                "HOME", "TMPDIR", "LANG", "LC_ALL", "COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR",
-                "PYTHONIOENCODING", "HF_HOME", "OPENAI_BASE_URL", "OPENAI_API_KEY", "XDG_CACHE_HOME",
-                "LATENTEDIT_APP_PASSWORD", "_LATENTEDIT_COMPLETE", "TZ",
-            ]),
-            st.sampled_from(["", "/nowhere", "/dev/null", "tr_TR.UTF-8", "C", "abc", "1", "-5", "dumb",
-            "http://[::1", "9" * 50, "\x1b[31m", "utf-8"]),
-            max_size=4,
-        ),
-        "closed": st.lists(st.sampled_from([0, 1, 2]), unique=True),
-        "full": st.lists(st.sampled_from([1, 2]), unique=True, max_size=2),
-        "gone": st.booleans(),
-        "words": st.sampled_from([["--version"], ["--help"], ["edti"], ["models", "list"], ["edit", "nothing.png",
-        "--change", "=> hat"]]),
-    }
-)  # fmt: skip
-
-
-_COLOUR = re.compile("\x1b\\[[0-9;]*m")
-
-
-def _environment(given: dict[str, Any], folder: Path) -> None:
-    """The whole program, in a child of this process."""
-    out, err = folder / "out", folder / "err"
-    (folder / "gone").mkdir()
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            os.environ.update(given["set"])
-            os.chdir(folder / "gone")
-            if given["gone"]:
-                (folder / "gone").rmdir()
-            for number, place in ((1, out), (2, err)):
-                where = "/dev/full" if number in given["full"] else place
-                os.dup2(os.open(where, os.O_WRONLY | os.O_CREAT), number)
-            for number in given["closed"]:
-                os.close(number)
-            sys.stdout, sys.stderr = (
-                None if number in given["closed"] else open(number, "w", closefd=False)  # noqa: SIM115
-                for number in (1, 2)
-            )
-            sys.argv = ["latentedit", *given["words"]]
-            main.main()
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else 0
-        except BaseException:  # noqa: BLE001 (a child never comes back)
-            code = 98
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    said = [place.read_text("utf-8", "replace") if place.exists() else "" for place in (out, err)]
-    if given["set"].get("FORCE_COLOR"):  # colours were asked for
-        said = [_COLOUR.sub("", text) for text in said]
-    no_stderr = 2 in {*given["closed"], *given["full"]}  # so that no error line can be checked
-    check_printed(1 if no_stderr and code == 2 else code, said[0], said[1])
-
-
 TARGETS = [
     Target(
         name="command lines",
         inputs=st.builds(lambda a, b: [*a, *b], _COMMANDS, st.lists(_WORDS, max_size=7)),
         act=_type,
-    ),
-    Target(name="environments", inputs=_ENVIRONMENTS, act=_environment),
+    )
 ]

@@ -19,8 +19,7 @@ from latentedit.cli.main import run
 from latentedit.core.errors import LatentEditError
 
 LIMIT_S = 20
-MEMORY_BYTES = 2_000_000_000
-"""Time and additional memory that one input may take."""
+MEMORY_BYTES = 2_000_000_000  # time and additional memory that one input may take
 
 _RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters other than tabs and line breaks."""

@@ -17,13 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name != "run folders"])
 def test_nothing_that_comes_in_breaks_the_program(name: str) -> None:
-    @settings(
-        max_examples=3 if name == "environments" else 6,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(value=TARGETS[name].inputs)
     def look(value: Any) -> None:
         judged(TARGETS[name], value)

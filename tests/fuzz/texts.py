@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 STEERING = "\x1b]0;pwned\x07\x1b[31m\u202e\x9b\n\r"
 
-HOSTILE: list[Any] = [
+HOSTILE: list[Any] = [  # values that stand where others should
     None, True, False, -1, 0, 1, 7, 2** 31, 2** 63, 10** 30, -0.5, 0.5, 1e308, float("nan"), float("inf"), "", " ", "x",
     "0", STEERING, "a" * 5000, " " * 20_000, "and " * 3000, "../../../etc/passwd", "/dev/zero", "~nobody/x", "\x00",
     "meta", "cuda:99", "http://[::1", "=1+1", "\ud83d\ude00", "e\u0301", [], {}, [[]], [None], [1, 2], {"x": {}},
     {"": []}, ["x"] * 300, "x\ud800",
 ]  # fmt: skip
-"""Values that stand where others should."""
 
 
 def _deep(depth: int) -> Any:
@@ -87,7 +86,7 @@ def documents(whole: Any) -> st.SearchStrategy[bytes]:
     return damaged(whole).map(as_json) | damaged(whole).map(as_json).flatmap(bent)
 
 
-NODES = st.recursive(
+NODES = st.recursive(  # what stands in a YAML file: sound, or nearly so
     st.sampled_from([
         "x", "", "~", "1", "0x" + "f" * 300, "!!int ''", "!!bool foo", "!!timestamp foo", "!!float _", "!!binary x",
         "*a", "&a b", "!!python/object/apply:os.system [x]", "1_000", ".inf", "2001-02-30", "<<", '"\\e[31m"', "'x'",
@@ -100,4 +99,3 @@ NODES = st.recursive(
     | st.tuples(st.sampled_from("ab"), inner).map(lambda pair: f"&{pair[0]} {pair[1]}"),
     max_leaves=12,
 )  # fmt: skip
-"""What stands in a YAML file: sound, or nearly so."""

@@ -39,10 +39,7 @@ from tests.editors.colours import ColourBackbone
 
 BATCH = tolerance("batch", torch.float64)
 SCALES = torch.tensor([[0.6, 0.0], [-0.4, 0.9], [0.0, -1.1]], dtype=torch.float64)
-WALKS = [
-    LatentWalk(),
-    LatentWalk(move="guidance", repeats=3, probe=0.5),
-]
+WALKS = [LatentWalk(), LatentWalk(move="guidance", repeats=3, probe=0.5)]
 
 
 @pytest.fixture

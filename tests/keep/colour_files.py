@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
 
 SIZE = (240, 180)
-BOX = (150, 100, 190, 140)
-"""Of the disc that the editor painted."""
+BOX = (150, 100, 190, 140)  # of the disc that the editor painted
 
-PRIMARIES = {
+PRIMARIES = {  # red, green and blue, all with the white of daylight, and gamma
     "adobe": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), 2.2),
     "linear": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.0),
     "p3": ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), 2.4),
 }
-"""Red, green and blue, all with the white of daylight, and gamma."""
 
 _WHITE, _D50 = (0.3127, 0.3290), np.array([0.9642, 1, 0.8249])
 

@@ -337,7 +337,7 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
         assert image.getexif()[ExifTags.Base.Artist] == "somebody"
 
 
-UPRIGHT: dict[int, Callable[[Any], Any]] = {
+UPRIGHT: dict[int, Callable[[Any], Any]] = {  # what turns a picture stored with this tag upright, by the EXIF standard
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -347,7 +347,6 @@ UPRIGHT: dict[int, Callable[[Any], Any]] = {
     7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
     8: lambda a: np.rot90(a, 1),
 }
-"""What turns a picture stored with this tag upright, by the EXIF standard."""
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)

@@ -28,19 +28,13 @@ from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniatures.parts import WORDS
 
-CHAT = (
+CHAT = (  # a chat template as Qwen's; PICTURE stands for what each model puts where the picture is
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}PICTURE{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""A chat template as Qwen's; PICTURE stands for what each model puts where the picture is."""
 
-_TEXT: dict[str, Any] = {
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-}
+_TEXT: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 @seeded(0)

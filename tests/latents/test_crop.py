@@ -151,13 +151,12 @@ STANDARD = {
 }
 """Where the standard square lies by the drawings' own coordinates: left, top, side; widths of drawing and picture."""
 
-FACE = {
+FACE = {  # what the pictures show, as far as it has a name in the reader's words; none has glasses or a beard
     "dicebear-plain": {"mouth": "serious", "eyes": "open", "eyebrows": "flat", "hair": "short", "clothes": "hoodie"},
     "dicebear-disc": {"mouth": "smile", "eyes": "open", "eyebrows": "flat", "hair": "curly", "clothes": "t-shirt"},
     "dicebear-wide": {"mouth": "serious", "eyes": "open", "eyebrows": "angry", "clothes": "t-shirt"},
     "avataaars-disc": {"mouth": "smile", "eyes": "wide", "eyebrows": "flat", "hair": "long", "clothes": "overalls"},
 }
-"""What the pictures show, as far as it has a name in the reader's words; none has glasses or a beard."""
 
 
 @pytest.mark.parametrize("name", STANDARD)

@@ -7,11 +7,7 @@ from typing import Any, cast
 import accelerate
 import pytest
 import torch
-from diffusers import (
-    FirstBlockCacheConfig,
-    FluxPipeline,
-    UniPCMultistepScheduler,
-)
+from diffusers import FirstBlockCacheConfig, FluxPipeline, UniPCMultistepScheduler
 from peft import LoraConfig
 
 import latentedit as le

@@ -21,7 +21,7 @@ from tests.models.folders import change_json
 pytestmark = pytest.mark.slow
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-STRAY = (
+STRAY = (  # what repositories hold beside, and nobody reads
     "README.md",
     "sd3_medium.safetensors",
     "text_encoders/clip_g.safetensors",
@@ -32,7 +32,6 @@ STRAY = (
     "vae/preview.png",
     "vae/diffusion_pytorch_model.fp16.safetensors",
 )
-"""What repositories hold beside, and nobody reads."""
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from tests.models.folders import folder_with
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 FP8 = torch.float8_e4m3fn
 
-FLUX = ModelNeeds(
+FLUX = ModelNeeds(  # FLUX.1 as its configurations give it; sums below by hand
     parts={
         "text_encoder": PartNeeds(kind="CLIPTextModel", parameters=123_060_480, largest_layer=37_945_344),
         "text_encoder_2": PartNeeds(kind="T5EncoderModel", parameters=4_762_310_656, largest_layer=131_596_288),
@@ -42,7 +42,6 @@ FLUX = ModelNeeds(
     activations=2 * 18 * 4608 * 3072,
     codec_activations=6 * 1024**2 * 128,
 )
-"""FLUX.1 as its configurations give it; sums below by hand."""
 
 
 def on_gpu(policy: Policy = "resident", **settings: Any) -> Placement:

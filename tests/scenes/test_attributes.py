@@ -3,16 +3,7 @@
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit_scenes.attributes import (
-    HELD_OUT,
-    NONE,
-    PART_OF,
-    VALUES,
-    Attributes,
-    draw_split,
-    is_novel,
-    split_of,
-)
+from latentedit_scenes.attributes import HELD_OUT, NONE, PART_OF, VALUES, Attributes, draw_split, is_novel, split_of
 
 SCENES = draw_split("train", 300, 0)
 

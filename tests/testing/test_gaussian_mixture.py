@@ -66,10 +66,7 @@ def twin(
     flow: GaussianMixtureBackbone, prediction: Prediction, schedule: DiscreteSchedule | None = None
 ) -> VariancePreservingMixture:
     return VariancePreservingMixture(
-        mixture=flow.mixture,
-        weights=flow.weights,
-        schedule=schedule or scaled_linear_schedule(),
-        prediction=prediction,
+        mixture=flow.mixture, weights=flow.weights, schedule=schedule or scaled_linear_schedule(), prediction=prediction
     )
 
 

@@ -20,15 +20,7 @@ from latentedit.testing.tolerances import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary
 from tests.training.runs import run_in
-from training.kontext import (
-    WINDOW,
-    Tasks,
-    build_text_to_flow,
-    build_tokenizers,
-    fit_flow,
-    flow_loss,
-    write_kontext,
-)
+from training.kontext import WINDOW, Tasks, build_text_to_flow, build_tokenizers, fit_flow, flow_loss, write_kontext
 from training.loop import FitSettings
 from training.texts import IGNORED
 

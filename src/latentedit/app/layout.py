@@ -62,7 +62,7 @@ class Layout:
             self.message = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
             with gr.Row():
-                with gr.Column(scale=2, min_width=320):
+                with gr.Column(scale=2):
                     self._add_picture(examples)
                     with gr.Tabs() as self.tabs:
                         with gr.Tab("Change", id="change"):
@@ -70,12 +70,12 @@ class Layout:
                         with gr.Tab("Discover", id="discover"):
                             self._add_discover()
                     with gr.Accordion("Model and method", open=False):
-                        self.model = gr.Dropdown(list(models), value=models[0], label="Model")
+                        self.model = gr.Dropdown(list(models), label="Model")
                         methods = [("default for the model", ""), *EDITORS.names()]
-                        self.method = gr.Dropdown(methods, value="", label="Method")
+                        self.method = gr.Dropdown(methods, label="Method")
                     self.working = gr.HTML(padding=False, elem_id="le-working")
                     self.cancel = gr.Button("Cancel", size="sm", elem_id="le-cancel")
-                with gr.Column(scale=3, min_width=320):
+                with gr.Column(scale=3):
                     self._add_result()
 
     def _add_picture(self, examples: str) -> None:

@@ -39,28 +39,23 @@ def serving(
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         # Gradio reads these when the page is made. It also checks that its server runs, which must bypass a proxy.
-        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), NO_PROXY="*"))
+        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), GRADIO_ALLOWED_PATHS="", NO_PROXY="*"))
         page = Page(models, folder)
         stack.callback(page.close)
-        page.blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=1, api_open=False)
+        page.blocks.queue(max_size=_MAX_WAITING, api_open=False)
         try:
             _, address, _ = page.blocks.launch(
                 server_name=host,
                 server_port=port,
                 auth=[(user, password)] if password else None,
                 share=False,
-                inbrowser=False,
                 prevent_thread_lock=True,
                 quiet=True,
-                show_error=False,
-                allowed_paths=[],
                 max_file_size=_MAX_UPLOAD,
-                strict_cors=True,
                 footer_links=[],
-                mcp_server=False,
                 ssr_mode=False,
                 enable_monitoring=False,
-                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]},
+                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]},
                 theme=theme(),
                 head=HEAD,
                 css=style(),

@@ -10,13 +10,7 @@ import numpy as np
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.data.counterfactual import (
-    SIZES,
-    VERSION,
-    Captions,
-    Rendered,
-    counterfactual,
-)
+from latentedit_bench.data.counterfactual import SIZES, VERSION, Captions, Rendered, counterfactual
 from latentedit_bench.data.items import Dataset, Item
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
 from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of

@@ -27,8 +27,7 @@ class Counted(Source):
             yield {"model": "fingers", "item": unit[0], **row}
 
 
-CALLS: list[int] = []
-"""Items that were measured in this process."""
+CALLS: list[int] = []  # items that were measured in this process
 
 
 @experiment(

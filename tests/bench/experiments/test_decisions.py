@@ -9,15 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentedit_bench.experiments.decisions import (
-    UNDECIDED,
-    Between,
-    Claim,
-    Less,
-    Number,
-    rank_correlation,
-    slope,
-)
+from latentedit_bench.experiments.decisions import UNDECIDED, Between, Claim, Less, Number, rank_correlation, slope
 from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 
 TWIN = Less("network", "trained", "untrained")

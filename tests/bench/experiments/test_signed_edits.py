@@ -14,12 +14,7 @@ from latentedit_bench.domains.base import CHANGED, coarseness, distance_to_rende
 from latentedit_bench.experiments import edits as module
 from latentedit_bench.experiments.edits import _where_read, edits
 from latentedit_bench.experiments.guidance import guidance
-from latentedit_bench.experiments.signed_edits import (
-    SCALES,
-    SignedEdit,
-    random_units,
-    signed_edits,
-)
+from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.transport import changed_share
 from latentedit_portraits.attributes import draw_split

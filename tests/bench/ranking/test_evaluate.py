@@ -25,8 +25,7 @@ from latentedit_bench.ranking.evaluate import (
 from latentedit_portraits.attributes import VALUES
 from tests.bench.rendered_network import Idle, RenderedNetwork, oracle, prepared, some_items
 
-ROUNDING = 1e-6
-"""Pictures are in float32: squares of differences round at 1e-7 of their sum."""
+ROUNDING = 1e-6  # pictures are in float32: squares of differences round at 1e-7 of their sum
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,7 @@ import torch
 
 from latentedit.core.rng import draw
 from latentedit.editors import SEGA, AsymmetricEdit, FreeSliders
-from latentedit.editors.baselines.aligned_returns import (
-    Reference,
-    strongest_per_channel,
-    strongest_places,
-)
+from latentedit.editors.baselines.aligned_returns import Reference, strongest_per_channel, strongest_places
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture

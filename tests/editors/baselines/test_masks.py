@@ -129,8 +129,7 @@ STEPS, LEVELS_UP, MAPS, SEED = 5, 4, 3, 1
 SOURCE, TARGET = "a person with red hair", "a person with black hair and glasses"
 
 
-FLOAT32 = 2e-5
-"""Some 5 evaluations of a float32 network, in other coordinates and batches, agree to a few 1e-6."""
+FLOAT32 = 2e-5  # some 5 evaluations of a float32 network, in other coordinates and batches, agree to a few 1e-6
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid
 from latentedit.core.rng import draw
 from latentedit.editors import LEDITS, EditFriendlyDDPM, TurboEdit
-from latentedit.editors.baselines.aligned_returns import (
-    Reference,
-)
+from latentedit.editors.baselines.aligned_returns import Reference
 from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField

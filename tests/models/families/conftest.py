@@ -2,7 +2,7 @@
 
 import pytest
 
-COVERED = (
+COVERED = (  # derivatives depend on diffusers more than on the family: the families with variants cover them
     "test_a_shifted_feature_changes_the_velocity",
     "test_edits_and_local_basis",
     "test_features_at_every_site",
@@ -10,7 +10,6 @@ COVERED = (
     "test_jvp_agrees_with_differences",
     "test_vjp_is_the_transpose",
 )
-"""Derivatives depend on diffusers more than on the family: the families with variants cover them."""
 
 
 @pytest.hookimpl(tryfirst=True)

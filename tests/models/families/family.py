@@ -34,8 +34,7 @@ from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair and glasses"
-PARITY = 1e-4
-"""What is left in float32 is rounding over a few steps, about 1e-6."""
+PARITY = 1e-4  # what is left in float32 is rounding over a few steps, about 1e-6
 
 STEPS = 4
 Misfit = tuple[str, Callable[[Any], object]]

@@ -14,7 +14,7 @@ from tests.models.families.family import SETTINGS, FamilyContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
-CHECKS = {
+CHECKS = {  # what is said to be tested, by the test that does it
     "parity": "test_sampling_equals_the_stock_pipeline",
     "pictures": "test_pictures_equal_the_stock_pipelines",
     "codec": "test_encoding_is_the_inverse_normalisation",
@@ -22,7 +22,6 @@ CHECKS = {
     "edits": "test_edits_and_local_basis",
     "derivatives": "test_jvp_agrees_with_differences",
 }
-"""What is said to be tested, by the test that does it."""
 
 CHANGED = "test_a_changed_pipeline_edits_as_it_is"
 

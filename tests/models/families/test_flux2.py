@@ -71,10 +71,7 @@ class TestKleinBase(TestDev):
     make = flux2_klein
     guidance = (4.0, "cfg")
     room = WORDS - 6  # of the chat
-    other_width = (
-        "text width of the denoiser is 48, .* 24",
-        configured("transformer", joint_attention_dim=48),
-    )
+    other_width = ("text width of the denoiser is 48, .* 24", configured("transformer", joint_attention_dim=48))
     misfits = (NO_CHAT, other_width)
 
     def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
@@ -101,12 +98,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
     reference = tuple(backbone.encode(torch.as_tensor(pipeline.image_processor.preprocess(image))) for image in images)
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
     stock = pipeline(
-        prompt=CAPTION,
-        image=images,
-        latents=patchify(z),
-        guidance_scale=3.0,
-        max_sequence_length=WORDS,
-        **asked(size),
+        prompt=CAPTION, image=images, latents=patchify(z), guidance_scale=3.0, max_sequence_length=WORDS, **asked(size)
     ).images
     ours = sampled_beside(backbone, condition, z, 3.0, size)
     assert relative_error(ours, normalised(pipeline, stock)) <= PARITY
@@ -144,9 +136,7 @@ def test_a_processor_reads_as_its_tokenizer() -> None:
     tokenizer = processed.tokenizer
     processor = type("Processor", (SimpleNamespace,), {"__module__": __name__})
     processed.tokenizer = processor(
-        tokenizer=tokenizer,
-        chat_template=tokenizer.chat_template,
-        apply_chat_template=tokenizer.apply_chat_template,
+        tokenizer=tokenizer, chat_template=tokenizer.chat_template, apply_chat_template=tokenizer.apply_chat_template
     )
     first, second = (le.from_pipeline(pipeline, settings=SETTINGS) for pipeline in (plain, processed))
     notes = first.caption_notes(["x" * 600])

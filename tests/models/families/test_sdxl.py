@@ -14,8 +14,7 @@ from tests.models.families.family import CAPTION, DDIM, Distilled, Variants, VPC
 
 TRAILING = {"timestep_spacing": "trailing"}
 ZERO_SNR = {**TRAILING, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-LARGEST = 14.6146
-"""Noise over signal at the last trained time of the family's betas."""
+LARGEST = 14.6146  # noise over signal at the last trained time of the family's betas
 
 
 class TestBase(VPContract, Variants):

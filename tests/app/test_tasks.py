@@ -1,0 +1,288 @@
+"""Every control of the page by its events, as a browser sends them, against a server that really runs."""
+
+import base64
+import json
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.app.fragments import discovered
+from latentedit.app.models import Models
+from latentedit.app.visitor import VisitorSession
+from latentedit.directions.direction import load_direction
+from latentedit.editing.discovery import discover
+from latentedit.editing.outputs import read_record, same_picture
+from tests.app.client import Client
+from tests.app.servers import SCENE, PausedBackbone, png, served
+from tests.display.pages import opened
+from tests.editing.discoveries import known_basis
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
+from tests.guard.unknown import not_known
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = {"ALLOWED_PATHS": "/etc", "SHARE": "true", "SSR_MODE": "true"}
+
+
+@pytest.fixture(scope="module")
+def model() -> PausedBackbone:
+    return PausedBackbone()
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    paths = [tmp_path_factory.mktemp("examples") / f"{name}.png" for name in ("a", "b")]
+    for path, image in zip(paths, (noisy(), grey(size=(12, 8))), strict=True):
+        image.save(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def server(model: PausedBackbone, examples: list[Path]) -> Iterator[tuple[str, Path]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Models, "examples", lambda _: examples)
+        with served(model) as found:
+            yield found
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The first page of a server of its own, whose user has other settings of gradio."""
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(f"GRADIO_{name}", value)
+    with served(PausedBackbone()) as (address, _):
+        yield Client(address)
+
+
+@pytest.fixture
+def page(server: tuple[str, Path], model: PausedBackbone) -> Iterator[Client]:
+    """A page with a picture whose caption is corrected."""
+    client = Client(server[0])
+    client.upload("le-upload", "me.png", png(grey()))
+    client.values |= {"le-caption": SCENE, "What to change": "grey => red"}
+    yield client
+    model.goes_on.set()
+
+
+def saved(page: Client, button: str) -> list[tuple[str, bytes]]:
+    page.do(f"le-{button}")
+    files = json.loads(page.values["le-downloads"] or "[]")
+    return [(file["name"], base64.b64decode(file["content"])) for file in files]
+
+
+def entries(page: Client) -> int:
+    return page.values["le-history"].count("<button")
+
+
+def test_a_picture_comes_and_its_file_does_not_stay(server: tuple[str, Path], page: Client) -> None:
+    page.upload("le-upload", "other.png", png(noisy(size=(12, 8))))
+    assert page.values["le-caption"] == "red"
+    assert "12 x 8 px" in page.values["le-preview"]
+    assert 'alt="red"' in page.values["le-preview"]
+    assert (entries(page), page.values["le-upload"], page.values["le-message"]) == (1, None, "")
+    page.do("le-upload", "upload")
+    page.upload("le-upload", "text.png", b"only a text")
+    assert "text.png" in page.values["le-message"]
+    assert [path for path in server[1].rglob("*.png") if path.stat().st_size] == []
+
+
+def test_an_example_is_opened_by_its_number(page: Client) -> None:
+    page.do("le-examples", index=1)
+    assert "12 x 8 px" in page.values["le-preview"]
+    assert page.values["le-caption"] == "grey"
+    for about, words in (({"index": 2}, "there are 2 items; got number 3"), ({}, "no image was selected")):
+        page.do("le-examples", **about)
+        assert words in page.values["le-message"]
+
+
+def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> None:
+    page.do("le-edit")
+    assert page.values["le-caption"] == SCENE.replace("grey", "red")
+    assert (entries(page), page.values["le-strength"]) == (2, 1)
+    assert "evaluations" in page.values["le-facts"]
+    assert "<iframe" in page.values["le-result"]
+    page.values["le-strength"] = 0.5
+    ((name, content),) = saved(page, "save-picture")
+    (tmp_path / name).write_bytes(content)
+    assert (name, read_record(tmp_path / name).strengths) == ("me.edited.png", (0.5,))
+    ((name, content),) = saved(page, "save-record")
+    assert (name, json.loads(content)["record"]["strengths"]) == ("me.edited.json", [0.5])
+    ((name, content),) = saved(page, "save-direction")
+    (tmp_path / name).write_bytes(content)
+    assert load_direction(tmp_path / name).target_captions == (SCENE.replace("grey", "red"),)
+    page.do("le-undo")
+    assert "<iframe" not in page.values["le-result"]
+    assert (page.values["le-caption"], page.values["le-facts"], page.values["le-strength"]) == (SCENE, "", 0)
+    ((_, content),) = saved(page, "save-picture")
+    (tmp_path / "me.png").write_bytes(content)
+    assert same_picture(Image.open(tmp_path / "me.png"), grey())
+    page.do("le-history", index=1)
+    assert (entries(page), page.values["le-strength"]) == (2, 0.5)
+    page.values |= {"le-strength": 0.25, "What to change": "red => blue"}
+    page.do("le-edit")
+    page.do("le-undo")
+    assert (entries(page), page.values["le-strength"]) == (3, 0.25), "it began at what the slider showed"
+    page.do("le-undo")
+    page.do("le-undo")
+    assert "no edit to undo" in page.values["le-message"]
+
+
+def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: Path) -> None:
+    page.values |= {"What to change": "", "Change 2": "grey => red", "Strength of 2": 0.5}
+    page.do("le-edit")
+    assert page.values["le-strength"] == 0.5
+    ((name, content),) = saved(page, "save-direction")
+    page.do("le-history", index=0)
+    page.values["Change 2"] = ""
+    page.upload("le-direction", name, content)
+    assert (page.values["What to change"], page.values["le-direction"]) == (name, None)
+    page.upload("le-direction", "mine.safetensors", content)
+    assert page.values["Change 2"] == "mine.safetensors"
+    page.do("le-edit")
+    rows = page.values["le-facts"].split("le-cross-talk")[1]
+    assert [rows.count(f"'row'>{text}<") for text in (name, "mine.safetensors")] == [1, 1]
+    assert rows.count("<td>+1.000</td>") == 4, "one direction twice"
+    page.values |= {"Change 3": "c", "Change 4": "d"}
+    page.upload("le-direction", name, content)
+    assert "all 4 changes are in use" in page.values["le-message"]
+    page.upload("le-direction", "none.safetensors", b"no direction")
+    assert "none.safetensors" in page.values["le-message"]
+    page.do("le-history", index=0)
+    page.values |= {"Change 2": "", "Change 3": "", "Change 4": "", "What to change": "grey => red", "Method": "sdedit"}
+    page.do("le-edit")
+    assert "no direction to save" in (saved(page, "save-direction") or page.values["le-message"])
+
+
+def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_click(
+    page: Client, model: PausedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_known(monkeypatch)
+    monkeypatch.setattr(model, "defaults", {**model.defaults, "knows": "plain colours"})
+    page.do("le-edit")
+    assert "Edit it anyway</button>" in page.values["le-message"]
+    assert entries(page) == 1
+    page.do("le-message", index=0)
+    assert (entries(page), page.values["le-message"]) == (2, "")
+    page.values["What to change"] = "red => green"
+    page.do("le-edit")
+    assert entries(page) == 3
+
+
+def test_a_cancelled_edit_leaves_everything_as_it_was(page: Client, model: PausedBackbone) -> None:
+    model.pause(after=6)
+    task = page.begin("le-edit")
+    assert model.waits.wait(60)
+    page.do("le-cancel")
+    model.goes_on.set()
+    page.finish(task)
+    assert "Cancelled" in page.values["le-message"]
+    assert (entries(page), page.values["le-caption"]) == (1, SCENE)
+    page.do("le-edit")
+    assert entries(page) == 2
+
+
+def test_a_session_that_is_gone_says_so(server: tuple[str, Path]) -> None:
+    page = Client(server[0], starts=False)
+    for button in ("le-edit", "le-undo", "le-cancel", "le-save-picture"):
+        page.values["le-message"] = ""
+        page.do(button)
+        assert "Reload the page" in page.values["le-message"]
+
+
+def test_a_page_that_is_closed_is_forgotten_at_once(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, close = threading.Event(), VisitorSession.close
+    monkeypatch.setattr(VisitorSession, "close", lambda visit: (close(visit), closed.set()))
+    page.leave()
+    assert closed.wait(60)
+
+
+def test_directions_are_discovered_and_taken(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, asked = discover(known_basis(ColourBackbone())), dict[str, Any]()
+
+    def find(visitor: VisitorSession, **options: Any) -> Any:
+        options.pop("progress")("one step", 1, 2)
+        asked.update(options)
+        visitor.discovered = ["01-a.safetensors", "02-b.safetensors"]
+        return found
+
+    monkeypatch.setattr(VisitorSession, "discover", find)
+    page.values |= {"Number of directions": 2, "Noise level": 0.5}
+    page.do("le-discover")
+    assert asked == {"model": "colours", "rank": 2, "level": 0.5}
+    assert page.values["le-discovered"] == discovered(found)
+    page.do("le-discovered", index=1)
+    assert page.values["Change 2"] == "02-b.safetensors"
+    page.do("le-discovered", index=2)
+    assert "there are 2 items" in page.values["le-message"]
+
+
+def test_a_discovered_direction_is_shown_at_minus_two_and_two() -> None:
+    found = discover(known_basis(ColourBackbone()))
+    shown = opened(discovered(found).split("base64,")[1].split('"')[0])
+    probe = found.directions[0].probe.pictures
+    assert shown.size == (16, 8)
+    for half, scale in ((0, 0), (1, 3)):
+        colours = torch.tensor(list(shown.crop((8 * half, 0, 8 * half + 8, 8)).getdata())).double().mean(0) / 127.5 - 1
+        assert torch.allclose(colours, probe[scale].mean((1, 2)).double(), atol=0.01)
+
+
+def nodes() -> int:
+    return sum(child.name().startswith("node") for child in psutil.Process().children(recursive=True))
+
+
+def test_the_users_own_settings_of_gradio_open_nothing(request: pytest.FixtureRequest) -> None:
+    before = nodes()
+    page: Client = request.getfixturevalue("alone")
+    assert nodes() == before, "nothing is rendered elsewhere"
+    for path in ("gradio_api/file=/etc/hostname", "monitoring", "monitoring/summary"):
+        with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
+            urllib.request.urlopen(page.address + path)
+    theme = urllib.request.urlopen(page.address + "theme.css").read().decode()
+    assert ("@font-face" in theme, page.config["footer_links"]) == (False, []), "no fonts are loaded"
+    assert "--block-info-text-color: var(--neutral-500)" in theme, "hints are legible"
+    styled = set(re.findall(r"#(le-[a-z-]+)", page.config["css"] + page.config["head"]))
+    assert "le-strength" in styled <= page.values.keys()
+
+
+def test_controls_have_limits_and_a_first_value(alone: Client) -> None:
+    controls: dict[str, list[Any]] = {}
+    for control in alone.config["components"]:
+        controls.setdefault(control["type"], []).append(control["props"])
+    ranges = [tuple(one[name] for name in ("minimum", "maximum", "value", "step")) for one in controls["slider"]]
+    assert ranges == [(-1, 2, 1, 0.05)] * 4 + [(1, 10, 4, 1), (0.2, 0.95, 0.85, 0.05)]
+    assert [one["value"] for one in controls["dropdown"]] == ["colours", ""]
+    assert {one["max_length"] for one in controls["textbox"] if one["visible"] is True} == {2000}
+    assert [one["elem_id"] for one in controls["button"] if one["variant"] == "primary"] == ["le-edit", "le-discover"]
+    assert {one["padding"] for one in controls["html"] if one.get("elem_id")} == {False}
+    assert (controls["file"][0]["file_types"], controls["uploadbutton"][0]["file_types"]) == (
+        ["image"],
+        [".safetensors"],
+    )
+    assert (controls["state"][0]["time_to_live"], controls["accordion"][0]["open"]) == (3600, False)
+
+
+def test_all_visitors_are_sent_away_at_the_end() -> None:
+    names = ("GRADIO_TEMP_DIR", "GRADIO_ALLOWED_PATHS", "NO_PROXY")
+    model, before = PausedBackbone(), [os.environ.get(name) for name in names]
+    with served(model) as (address, uploads):
+        page = Client(address)
+        page.upload("le-upload", "me.png", png(grey()))
+        page.values["What to change"] = "grey => red"
+        model.pause()
+        page.begin("le-edit")
+        assert model.waits.wait(60)
+        assert os.environ["GRADIO_TEMP_DIR"] == str(uploads)
+        threading.Timer(0.2, model.goes_on.set).start()
+    assert not uploads.exists()
+    assert [os.environ.get(name) for name in names] == before

@@ -1,0 +1,151 @@
+"""Every option of a command reaches the function that does its work, which is not run here."""
+
+import dataclasses
+import importlib
+import inspect
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentedit.core.errors import ConfigError
+from latentedit.editing.request import EditRequest
+from latentedit.latents.joint import JointLatent
+from tests.commands import Command
+
+WORDS = "--source-prompt hat --change 'hat => cap' --change '=> glasses'"
+HOW = "--method sdedit --seed 3 --mask 'a mask.png' --force --refine --no-complete --no-auto-mask"
+Told = dict[str, Any]
+
+ASKED: Told = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3}
+ASKED |= {"mask": Path("a mask.png"), "force": True, "refine": True, "complete": False, "auto_mask": False}
+USUAL = {"seed": 0, "mask": None, "force": False, "refine": False, "complete": True, "auto_mask": None, "method": None}
+THREE = "--remove a --add b --change 'c => d'"
+ALL = ("lerp", "slerp", "geodesic")
+TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
+UNDO = "undo me.edited.png --direction a.safetensors"
+FOLDER = "edit . --prompt cap --source-prompt hat -o run"
+
+PASSED: dict[str, dict[str, Told]] = {
+    "editing.verbs:edit_pictures": {
+        f"edit me.png {WORDS} {HOW}": ASKED | {"method": "sdedit", "strength": (1.0,)},
+        "edit me.png --prompt cap --source-prompt hat": USUAL,
+        f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --combine inverse": Told(
+            strength=(1, 0, 2), change=("c => d", "=> b", "a =>"), combine="inverse"
+        ),
+    },
+    "editing.verbs:run": {
+        f"sweep me.png {WORDS} {HOW}": ASKED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
+        f"sweep me.png {WORDS} --arm text --strengths 0,1": {"settings": {"arm": "text"}, "strengths": (0, 1)},
+        "direction preview a.safetensors --on other.png --source-prompt hat --captioner c --strengths 0,1": Told(
+            source_prompt="hat", captioner="c", strengths=(0, 1)
+        ),
+    },
+    "editing.session:Session.identify": {
+        f"direction make me.png {WORDS} --seed 3 -o b.safetensors": {"instruction": None, "captions": ("hat",)}
+        | {name: ASKED[name] for name in ("prompt", "change", "seed")}
+    },
+    "latents.encode:encode": {"direction make me.png --prompt cap -o b.safetensors": {"source_prompt": None}},
+    "geometry.local_basis:local_basis": {
+        "discover me.png -o o --source-prompt hat --prompt cap --level 0.5 --rank 3 --site clean --seed 3": Told(
+            site="clean", rank=3, level=0.5, prompt="cap", seed=3, captions=("hat",)
+        ),
+        "discover me.png -o out": Told(site=None, rank=10, level=0.85, prompt=None, seed=0, captions=("",)),
+    },
+    "geometry.paths:paths_between": {
+        "path me.png other.png -o s.png --source-prompt a --prompt b --method lerp --frames 5 --level 0.5": Told(
+            methods=("lerp",), frames=5, level=0.5, rank=10, captions=("a", "b"), seed=0
+        ),
+        "path me.png other.png -o strip.png --site clean --rank 3 --seed 3": Told(
+            methods=ALL, frames=7, level=0.85, rank=3, site="clean", seed=3
+        ),
+    },
+    "editing.discovery:transport": {
+        f"{TRANSPORT} --source-prompt hat --rank 3 --plain --seed 3": Told(
+            rank=3, inverse=False, damping=0.1, seed=3, captions=("hat",)
+        ),
+        f"{TRANSPORT} --damping 0.5": {"rank": 20, "inverse": True, "damping": 0.5, "seed": 0, "captions": ("",)},
+    },
+    "editing.undo:undo_direction": {
+        f"{UNDO} --strength 0.5 --no-auto-mask": {"strength": 0.5, "auto_mask": False},
+        UNDO: {"strength": 1.0, "auto_mask": None},
+    },
+    "editing.replay:replay": {
+        "replay me.edited.png --mask 'a mask.png'": {"mask": ASKED["mask"], "directions": [], "references": []}
+    },
+    "batch.executors:run_work": {
+        FOLDER: {"workers": 4, "ray": None, "most": 7},
+        f"{FOLDER} --batch 2 --workers 3": {"workers": 3, "most": 2},
+        f"{FOLDER} --ray auto": {"ray": "auto", "workers": None},
+        f"{FOLDER} --workers 1 --seed 3": {"workers": 1, "seed": 3},
+    },
+    "guard.calibration:calibrate_guard": {
+        "models calibrate MODEL --captions words.txt --device cpu": {"captions": ["a hat", "a cap"]},
+        "models calibrate MODEL": {"captions": []},
+    },
+}
+
+
+def parts(given: dict[str, Any]) -> dict[str, Any]:
+    """What a function was given, with the fields of a request, a latent, an executor and a run's work."""
+    found = given | given.pop("options", {})
+    if "work" in given:
+        found |= {name: getattr(given["executor"], name) for name in ("workers", "ray")}
+        found |= {"most": max(map(len, given["work"].batches.values())), "seed": given["work"].request.seed}
+    for request in (value for value in given.values() if isinstance(value, EditRequest)):
+        found |= {field.name: getattr(request, field.name) for field in dataclasses.fields(request)} | found
+    for latent in (getattr(value, "latent", value) for value in given.values()):
+        found |= {"captions": latent.captions} if isinstance(latent, JointLatent) else {}
+    return found
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Put a refusal in the place of a function; what it was given."""
+
+    def watch(target: str) -> dict[str, Any]:
+        module, _, name = target.partition(":")
+        place = importlib.import_module(f"latentedit.{module}")
+        *owner, name = name.split(".")
+        place = getattr(place, owner[0]) if owner else place
+        signature, told = inspect.signature(getattr(place, name)), dict[str, Any]()
+
+        def stopped(*values: Any, **named: Any) -> None:
+            told.update(signature.bind(*values, **named).arguments)
+            raise ConfigError("this is as far as it goes")
+
+        monkeypatch.setattr(place, name, stopped)
+        return told
+
+    return watch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize(("target", "line"), [(target, line) for target, lines in PASSED.items() for line in lines])
+def test_options_are_passed_on(
+    command: Command,
+    watched: Callable[[str], dict[str, Any]],
+    folder: Path,
+    miniature: Path,
+    line: str,
+    target: str,
+    quiet: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a terminal, progress is shown unless quiet is asked for."""
+    Path("words.txt").write_text("a hat\n\n a cap \n")
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
+    words = [str(miniature) if word == "MODEL" else word for word in shlex.split(line)]
+    words += [] if "calibrate" in line else ["--model", str(miniature)]
+    monkeypatch.setattr("latentedit.batch.executors.suitable_workers", lambda device, units: 4)
+    told = watched(target)
+    outcome = command(*words, *(["--quiet"] if quiet else []))
+    assert "as far as it goes" in outcome.err, outcome.err
+    found, expected = parts(told), PASSED[target][line]
+    assert {name: found[name] for name in expected} == expected
+    if target not in ("editing.undo:undo_direction", "latents.encode:encode"):
+        assert (found["progress"] is None) is quiet
