@@ -43,6 +43,7 @@ def run(
         typer.Option("--settings", help="A file from `bench tune`; default: the model's own settings."),
     ] = None,
     items: Items = None,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out this many items first.")] = 0,
     split: Split = "test",
     captions: Captions = "partial",
     strengths: Annotated[str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list that includes 1.")] = "1",
@@ -77,7 +78,7 @@ def run(
 
     executor = Executor(workers=workers, ray=ray)
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
-    found = open_dataset(place, split=split, captions=captions, items=items)
+    found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
     chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
     if refine:
@@ -88,6 +89,7 @@ def run(
         split=split,
         captions=captions,
         items=items,
+        skip=skip,
         pictures=pictures,
         model=choice,
     )
@@ -142,7 +144,9 @@ def resume(
     choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
     plan = Plan(
         model=choice.load(),
-        dataset=open_dataset(data or request.data, split=request.split, captions=request.captions, items=request.items),
+        dataset=open_dataset(
+            data or request.data, **request.model_dump(include={"split", "captions", "items", "skip"})
+        ),
         methods=planned_methods([method.model_dump() for method in spec.methods]),
         strengths=tuple(spec.strengths),
         seeds=tuple(spec.seeds),
