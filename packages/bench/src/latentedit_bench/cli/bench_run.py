@@ -73,6 +73,7 @@ def run(
         latentedit bench run --settings out/tuning.json --workers 2 -o out/run
     """
     from latentedit.batch.executors import Executor
+    from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan, Request
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
@@ -82,7 +83,7 @@ def run(
     backbone = choice.load()
     chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
     if refine:
-        chosen += [dataclasses.replace(one, name=f"{one.name}, refined", refined=True) for one in chosen]
+        chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
         data=lasting(place),

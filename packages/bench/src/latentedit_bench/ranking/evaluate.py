@@ -29,6 +29,7 @@ Row = dict[str, Any]  # one item, method and strength: plain values; None stands
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
 TRUE_CHANGE = "true tv "  # prefix of those of the right answer
 CODEC, FLOOR = ANSWERS = ("codec alone", "model floor")  # the names in tables of the rows of `answer_rows`
+REFINED = ", refined"  # at the end of the names of methods that are
 _REDRAW = Refinement(steps=8, widest=1.0)  # of the model floor: well converged, and of changes of any size
 
 

@@ -36,7 +36,7 @@ from latentedit_bench.metrics.statistics import (
     ratio_over_groups,
 )
 from latentedit_bench.metrics.strength_curve import linearity
-from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
+from latentedit_bench.ranking.evaluate import ANSWERS, CODEC, REFINED
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
@@ -74,7 +74,7 @@ _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Ours against another method, item by item."""
+    """Ours against another method, item by item; ours is refined against others that are."""
 
     ours: str
     other: str
@@ -116,12 +116,14 @@ class Summaries:
         order = [name for name in everyone if name not in roles.apart]
         others = [name for name in order if name not in (*ANSWERS, roles.ours)]
         seeds = int(items[~items["method"].isin(ANSWERS)]["seeds"].min())
-        compared = seeds >= SEEDS
+        compared, ours = seeds >= SEEDS, dict.fromkeys(others, roles.ours)
+        if (refined := roles.ours + REFINED) in others:
+            ours |= {name: refined for name in others if name.endswith(REFINED) and name != refined}
         return Summaries(
             ours=roles.ours,
             order=order,
             apart=[name for name in everyone if name in roles.apart],
-            rivals=[name for name in others if name not in roles.family],
+            rivals=[name for name in others if name.removesuffix(REFINED) not in roles.family],
             items=items,
             table=table,
             kinds=means(items, ["method", "kind"], PRIMARY),
@@ -131,7 +133,7 @@ class Summaries:
             strengths=by_strength(rows),
             seeds=seeds,
             comparisons=[
-                tuple(compare(items, roles.ours, name, measure=measure) for measure in COMPARED)
+                tuple(compare(items, ours[name], name, measure=measure) for measure in COMPARED)
                 for name in (others if compared and roles.ours in order else [])
             ],
         )

@@ -88,7 +88,8 @@ def sections(found: Summaries) -> Iterator[Section]:
             key="compared",
             title=f"{ours} against every other method, paired",
             says=f"Item by item: the other's error minus that of {ours}, above 0 where {ours} is better. Which is "
-            "better is decided by the error above the codec's; all settings were chosen on other images.",
+            "better is decided by the error above the codec's; all settings were chosen on other images. "
+            f"Refined methods are compared with {ours}, refined.",
             grid=comparison_grid(found),
         )
     if found.apart:
