@@ -36,7 +36,7 @@ from latentedit_bench.metrics.statistics import (
     ratio_over_groups,
 )
 from latentedit_bench.metrics.strength_curve import linearity
-from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
@@ -94,7 +94,7 @@ class Summaries:
     """The tables of a run with right answers."""
 
     ours: str  # the method that is compared
-    order: Sequence[str]  # of the methods that are ranked, the codec alone among them, the best first
+    order: Sequence[str]  # of the methods that are ranked, the right answers among them, the best first
     apart: Sequence[str]  # of those that are no text editors, likewise
     rivals: Sequence[str]  # methods that are not of our family, likewise
     items: Table  # from `per_item`, `summary` and so on
@@ -114,8 +114,8 @@ class Summaries:
         table = summary(items)
         everyone = list(dict.fromkeys(table["method"]))
         order = [name for name in everyone if name not in roles.apart]
-        others = [name for name in order if name not in (CODEC, roles.ours)]
-        seeds = int(items[items["method"] != CODEC]["seeds"].min())
+        others = [name for name in order if name not in (*ANSWERS, roles.ours)]
+        seeds = int(items[~items["method"].isin(ANSWERS)]["seeds"].min())
         compared = seeds >= SEEDS
         return Summaries(
             ours=roles.ours,
@@ -135,11 +135,6 @@ class Summaries:
                 for name in (others if compared and roles.ours in order else [])
             ],
         )
-
-    @property
-    def everyone(self) -> list[str]:
-        """Every method of the run, the best first."""
-        return list(dict.fromkeys(self.table["method"]))
 
     @property
     def too_few_seeds(self) -> str:
