@@ -1,11 +1,12 @@
-"""The table of editors on ``docs/methods.md``, from the registry: ``python -m tools.methods``."""
+"""The formulas of `eim` and the table of editors on ``docs/methods.md``: ``python -m tools.methods``."""
 
 import inspect
 import re
+import textwrap
 
 import latentedit
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.base import make_editor
+from latentedit.editors.base import editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit_keep.files import write_text
 from tools.running import ROOT
@@ -13,6 +14,7 @@ from tools.running import ROOT
 PAGE = ROOT / "docs" / "methods.md"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
+_FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
 
@@ -26,6 +28,8 @@ def filled(page: str) -> str:
     latent = latentedit.encode(latentedit.load("portraits"), ROOT / "docs" / "pictures" / "me.png")
     head = "| method | what it does | papers | evaluations | identity |"
     rows = [head, f"|{' --- |' * 5}", *(_row(name, latent) for name in EDITORS.names())]
+    block = (inspect.getdoc(editor_class("eim")) or "").split("::\n\n")[1].split("\n\n")[0]
+    page = _FORMULAS.sub(lambda _: f"```text\n{textwrap.dedent(block)}\n```\n", page)
     return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
 
 

@@ -1,20 +1,22 @@
 """Our own editor against its parts, and identities with other editors: T10, and annealing as FlowEdit."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
 from torch import Tensor
 
+import latentedit
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid, shifted_grid
+from latentedit.core.flow import LevelGrid, level_batch, shift_level, shifted_grid
 from latentedit.core.rng import noise_like
 from latentedit.directions import hsds
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import along, change_share, identify
 from latentedit.editors import FlowEdit
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
 from latentedit.latents.joint import JointLatent
@@ -23,6 +25,7 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
+from tests.editors.colours import ColourBackbone
 
 LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, antithetic=True, keep=0.01, release=0.3)
 """Everything that the search can do without a derivative."""
@@ -178,3 +181,28 @@ def test_annealing_with_the_flows_own_steps_is_flowedit(
     assert search.evaluations() == editor.evaluations(latent)
     other = HSDS(levels=(level, 0.0), shift=shift * 1.1, steps=steps, step_size=None, noises=noises, guidance=guidance)
     assert relative_error(identify(latent, target, other, seed=6).z, expected - latent.z) > 1e-4
+
+
+def test_the_stored_search_is_the_formulas_of_its_docstring() -> None:
+    model, search = ColourBackbone(), make_editor("eim", latentedit.load("portraits")).to_dict()["search"]
+    x = torch.linspace(-0.5, 0.5, 2 * 3 * 64, dtype=torch.float64).reshape(2, 3, 8, 8)
+    latent = JointLatent(backbone=model, z=x, condition=model.embed(["red"] * 2), captions=("red",) * 2)
+    target, d = model.embed(["green", "blue"]), torch.zeros_like(x)
+    levels = [0.99 * shift_level(1 - k / 7, 2.5) for k in range(8)]
+
+    def share(floor: float) -> Tensor | float:
+        return change_share(d, floor) if d.any() else 1.0
+
+    for k, (s, after) in enumerate(itertools.pairwise(levels)):
+        half = noise_like(x, seed=4, purpose="hsds", index=k)
+        e = torch.stack([half, -half])
+        x_s = (1 - s) * x + s * e
+        v0, v1 = (
+            torch.stack([model.velocity(z, level_batch(s, z), text) for z in points])
+            for points, text in ((x_s, latent.condition), (x_s + (1 - s) * d, target))
+        )
+        q = x - (x_s - s * v0)
+        r = (x_s + (1 - s) * d - s * v1 + q - share(0.3) ** 2 * along(q, d)).mean(0) - x - d
+        d = d + (s - after) / (s * (1 - after)) * (share(0.002) * (d + r) - d)
+    found = EIM.from_dict({"search": search}).direction(latent, target, seed=4).z
+    torch.testing.assert_close(found, 1.06 * d, rtol=1e-6, atol=1e-6)

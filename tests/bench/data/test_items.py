@@ -57,6 +57,7 @@ def test_a_dataset_needs_items_with_ids_of_their_own() -> None:
         dataset(ITEM, ITEM)
     items = [dataclasses.replace(ITEM, id=name) for name in "abc"]
     assert [item.id for item in dataset(*items).head(2).items] == ["a", "b"]
+    assert [item.id for item in dataset(*items).head(2, skip=1).items] == ["b", "c"]
     with pytest.raises(ConfigError, match="items"):
         dataset(*items).head(0)
 

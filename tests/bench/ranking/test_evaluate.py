@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from latentedit.core.rng import item_seed
+from latentedit.directions.identification import change_share
 from latentedit.editors import FlowEdit, SDEdit, SplitFlow
 from latentedit.editors.refinement import Refinement
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -14,11 +15,12 @@ from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import (
     CHANGE,
     CODEC,
+    FLOOR,
     TRUE_CHANGE,
     Edits,
     Method,
     Row,
-    codec_rows,
+    answer_rows,
     evaluate,
     total_variation,
 )
@@ -119,18 +121,36 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
     model = RenderedNetwork(reads=False)
     model.decode = lambda z: 0.9 * z
     batch = prepare(model, some_items()[:3])
-    with model.count() as cost:
-        rows = codec_rows(batch)
+    rows = answer_rows(batch)
     assert [(row["method"], row["item"], row["strength"]) for row in rows] == [
-        (CODEC, item.id, 1.0) for item in batch.items
+        (name, item.id, 1.0) for item in batch.items for name in (CODEC, FLOOR)
     ]
-    for row in rows:  # pictures have eight bits: a change of 60 levels is rounded by up to .008 of it
+    for row in rows[::2]:  # pictures have eight bits: a change of 60 levels is rounded by up to .008 of it
         assert row["effect"] == pytest.approx(0.9, abs=0.01)
         assert row["error"] == pytest.approx(0.01, abs=0.002)
         assert row["evaluations"] == 0
-    assert cost.evaluations == 0
     bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:1]]
-    assert codec_rows(prepare(model, bare)) == []
+    assert answer_rows(prepare(model, bare)) == []
+
+
+@pytest.mark.parametrize("drawn", [0.0, 0.5, 1.0])
+def test_the_model_floor_errs_by_what_the_model_does_not_draw(drawn: float) -> None:
+    """A model whose clean estimate has this share of the change leaves ``1 - (1 - drawn) M`` of it, with M the core."""
+    model = RenderedNetwork(reads=False)
+    batch = prepare(model, some_items()[:3])
+    assert batch.truth is not None
+    change = batch.truth - batch.source
+    estimate = (batch.source + drawn * change).repeat(2, 1, 1, 1)
+    model._velocity = lambda z, s, _: (z - estimate) / s[:, None, None, None]
+    with model.count() as cost:
+        rows = answer_rows(batch)
+    for index, (codec, floor) in enumerate(zip(rows[::2], rows[1::2], strict=True)):
+        assert codec["error"] == pytest.approx(0, abs=ROUNDING)
+        missing = (1 - drawn) * change_share(change, 0.3) * change
+        expected = missing[index].square().sum() / change[index].square().sum()
+        assert floor["error"] == pytest.approx(float(expected), rel=0.03, abs=ROUNDING)  # pictures have eight bits
+        assert floor["evaluations"] == 16
+    assert cost.evaluations == 16 * len(batch.items)
 
 
 def test_without_truths_or_a_classifier_the_rest_is_measured() -> None:

@@ -18,7 +18,7 @@ from latentedit.editors.baselines.sampling import SDEdit
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset, Item, PictureFile
 from latentedit_bench.ranking import run as run_module
-from latentedit_bench.ranking.evaluate import CODEC, Method
+from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import Plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, BenchWork, preview_name, run
 from tests.bench.rendered_network import RenderedNetwork, some_items
@@ -50,7 +50,7 @@ def test_every_item_method_strength_and_seed_has_one_row(tmp_path: Path) -> None
     names = [item.id for item in DATA.items[:2]]
     assert sorted(rows) == sorted(
         [(m, name, s, seed) for m in ("slide", "noisy") for name in names for s in (0.5, 1.0) for seed in (1, 2)]
-        + [(CODEC, name, 1.0, 0) for name in names]
+        + [(answer, name, 1.0, 0) for answer in ANSWERS for name in names]
     )
     assert steps[:5] == [("bench", done, 5) for done in range(1, 6)]
     assert not (tmp_path / "new" / "run" / "pictures").exists()

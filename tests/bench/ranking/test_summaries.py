@@ -229,6 +229,18 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert "4" in few.too_few_seeds
 
 
+def test_refined_methods_are_compared_with_ours_refined() -> None:
+    slopes = {"eim": 0.5, "eim, refined": 0.4, "other": 0.6, "other, refined": 0.3}
+    found = Summaries.of(of_slopes(**{name: [slope, slope] for name, slope in slopes.items()}))
+    told = {first.other: (first.ours, pytest.approx(first.difference.mean)) for first, *_ in found.comparisons}
+    assert told == {
+        "eim, refined": ("eim", 0.4**2 - 0.5**2),
+        "other": ("eim", 0.6**2 - 0.5**2),
+        "other, refined": ("eim, refined", 0.3**2 - 0.4**2),
+    }
+    assert found.rivals == ["other, refined", "other"]
+
+
 def test_runs_without_our_method_other_strengths_or_right_answers() -> None:
     rows = pd.DataFrame([row for name in ("flow<edit>", CODEC) for row in rows_of(name) if row["strength"] == 1])
     found = Summaries.of(rows, APART)

@@ -68,14 +68,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--seeds is {text!r}. Give whole numbers between commas, such as 1,2,3") from None
 
 
-def open_dataset(place: str, *, split: str, captions: str, items: int | None) -> "Dataset":
-    """The data set, or its first items; by turns with each of several kinds of captions, "partial+full"."""
+def open_dataset(place: str, *, split: str, captions: str, items: int | None, skip: int = 0) -> "Dataset":
+    """The data set, or some of its items; with several kinds of captions by turns, "partial+full"."""
     from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.data.loading import load_dataset, taking_turns
 
     told = captions.split("+") if place.startswith(PREFIX) else [captions]
     found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in told])
-    return found if items is None else found.head(items)
+    return found.head(len(found.items) if items is None else items, skip=skip)
 
 
 def lasting(place: str) -> str:

@@ -42,6 +42,7 @@ def run(
         typer.Option("--settings", help="A file from `bench tune`; default: the model's own settings."),
     ] = None,
     items: Items = None,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out this many items first.")] = 0,
     split: Split = "test",
     captions: Captions = "partial",
     strengths: Annotated[str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list that includes 1.")] = "1",
@@ -71,22 +72,24 @@ def run(
         latentedit bench run --settings out/tuning.json --workers 2 -o out/run
     """
     from latentedit.batch.executors import Executor
+    from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan, Request
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
     executor = Executor(workers=workers, ray=ray)
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
-    found = open_dataset(place, split=split, captions=captions, items=items)
+    found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
     chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
     if refine:
-        chosen += [dataclasses.replace(one, name=f"{one.name}, refined", refined=True) for one in chosen]
+        chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
         data=lasting(place),
         split=split,
         captions=captions,
         items=items,
+        skip=skip,
         pictures=pictures,
         model=choice,
     )
@@ -141,7 +144,9 @@ def resume(
     choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
     plan = Plan(
         model=choice.load(),
-        dataset=open_dataset(data or request.data, split=request.split, captions=request.captions, items=request.items),
+        dataset=open_dataset(
+            data or request.data, **request.model_dump(include={"split", "captions", "items", "skip"})
+        ),
         methods=planned_methods([method.model_dump() for method in spec.methods]),
         strengths=tuple(spec.strengths),
         seeds=tuple(spec.seeds),

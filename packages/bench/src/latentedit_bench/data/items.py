@@ -78,10 +78,10 @@ class Dataset:
         """SHA-256 of the items, whatever the name and wherever their files are; reads every file."""
         return _digest([item.fingerprint() for item in self.items])
 
-    def head(self, count: int) -> "Dataset":
-        """The first items."""
+    def head(self, count: int, *, skip: int = 0) -> "Dataset":
+        """The first items after those that are left out."""
         check(Count, items=count)
-        return dataclasses.replace(self, items=self.items[:count])
+        return dataclasses.replace(self, items=self.items[skip : skip + count])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from latentedit_bench.experiments.experiment import Context, Experiment, Row, So
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.evaluate import CODEC, Method
+from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
@@ -141,7 +141,7 @@ class Lab:
         data: Dataset | None = None,  # what is edited, the test items by default
         folder: str = "test",  # of the run
     ) -> Table:
-        """Rows of `evaluate.evaluate`, with "asked"; those of the codec alone are left out."""
+        """Rows of `evaluate.evaluate`, with "asked"; those of the right answers are left out."""
         data = self.data if data is None else data
         where = f"{Path(self.name).name}-{self.captions}-{folder}"
 
@@ -166,7 +166,7 @@ class Lab:
             progress=tell,
         )
         asked = {item.id: item.about["asked"] for item in data.items}
-        kept = rows[rows["method"] != CODEC]
+        kept = rows[~rows["method"].isin(ANSWERS)]
         return kept.assign(asked=kept["item"].map(asked)).reset_index(drop=True)
 
 

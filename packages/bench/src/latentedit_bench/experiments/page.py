@@ -1,5 +1,6 @@
 """What was found of the claims of a paper, as one page: Markdown, and beside it the same as one HTML file."""
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from markdown_it import MarkdownIt
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
-from latentedit_bench.report.page import picture_uri, render
+from latentedit_bench.report.page import render
 from latentedit_keep.files import write_text
 
 TITLE = "The papers' claims"
@@ -74,6 +75,6 @@ def _html(text: str, figures: Mapping[str, Path]) -> str:
             token.attrSet("id", following.content)
         for child in token.children or ():
             if child.type == "image" and child.attrs["src"] in figures:
-                uri = picture_uri(figures[str(child.attrs["src"])].read_bytes(), "image/webp")
-                child.attrSet("src", uri)
+                content = base64.b64encode(figures[str(child.attrs["src"])].read_bytes())
+                child.attrSet("src", f"data:image/webp;base64,{content.decode('ascii')}")
     return reader.renderer.render(tokens, reader.options, {})

@@ -28,7 +28,9 @@ from latentedit_bench.metrics.pie_bench import MODES, scores
 Row = dict[str, Any]  # one item, method and strength: plain values; None stands for what could not be measured
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
 TRUE_CHANGE = "true tv "  # prefix of those of the right answer
-CODEC = "codec alone"  # the name under which the encoded right answers stand in the tables
+CODEC, FLOOR = ANSWERS = ("codec alone", "model floor")  # the names in tables of the rows of `answer_rows`
+REFINED = ", refined"  # at the end of the names of methods that are
+_REDRAW = Refinement(steps=8, widest=1.0)  # of the model floor: well converged, and of changes of any size
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +111,23 @@ def evaluate(
 
 
 @torch.no_grad()
-def codec_rows(batch: Prepared) -> list[Row]:
-    """The right answers themselves, encoded and put back: what is left of the error where nothing but the codec errs.
+def answer_rows(batch: Prepared) -> list[Row]:
+    """The right answers themselves, put back as an edit is: encoded alone, and then also redrawn by the model.
 
-    Rows of the method `CODEC` at strength 1 and seed 0, which draws nothing; none without right answers.
+    Rows of the methods `CODEC` and `FLOOR` at strength 1 and seed 0; none without right answers. The floor is what is
+    left of the error where the whole change is known and the model draws its core anew, under the target caption.
     """
     if batch.answer_pixels is None:
         return []
-    backbone = batch.latent.backbone
-    change = batch.changed(backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype)))
-    columns = _measured(batch, to_tensor(batch.restored(change)), batch.read(change))
-    return _rows(batch, CODEC, 1.0, 0, columns, {"evaluations": 0.0, "seconds": 0.0})
+    source, backbone = batch.latent.z, batch.latent.backbone
+    answer = backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype))
+    redrawn = source + _REDRAW(batch.latent, batch.target, answer - source, seed=batch.seeds(0))
+    rows: list[list[Row]] = []
+    for name, z, evaluations in ((CODEC, answer, 0), (FLOOR, redrawn, _REDRAW.evaluations)):
+        change = batch.changed(z)
+        columns = _measured(batch, to_tensor(batch.restored(change)), batch.read(change))
+        rows.append(_rows(batch, name, 1.0, 0, columns, {"evaluations": float(evaluations), "seconds": 0.0}))
+    return [row for of_item in zip(*rows, strict=True) for row in of_item]
 
 
 def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:

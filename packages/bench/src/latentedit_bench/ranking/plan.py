@@ -66,6 +66,7 @@ class Request(_Stored):
     split: str
     captions: str
     items: int | None
+    skip: int = 0
     pictures: bool
     model: Annotated[ModelChoice, pydantic.BeforeValidator(pydantic.TypeAdapter(ModelChoice).validate_python)]
 

@@ -23,7 +23,7 @@ from latentedit.models.base import Backbone
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers
-from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, codec_rows, evaluate
+from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, answer_rows, evaluate
 from latentedit_bench.ranking.plan import KIND, Plan
 
 SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews beside those of the methods
@@ -125,7 +125,7 @@ class _Bench:
             truths = [item.truth() for item in batch.items if item.truth is not None]
             files = _previews(SOURCE, names, [item.picture() for item in batch.items])
             files |= _previews(TRUTH, names, truths) if len(truths) == len(names) else {}
-            return _done(codec_rows(batch), files, 0.0)
+            return _done(answer_rows(batch), files, 0.0)
         edits = Edits.of(methods[0], batch, work.strengths, seed=seed)
         rows, files = list[Row](), dict[str, bytes]()
         for method in methods:

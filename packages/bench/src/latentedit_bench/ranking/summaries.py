@@ -36,7 +36,7 @@ from latentedit_bench.metrics.statistics import (
     ratio_over_groups,
 )
 from latentedit_bench.metrics.strength_curve import linearity
-from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.evaluate import ANSWERS, CODEC, REFINED
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
@@ -74,7 +74,7 @@ _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Ours against another method, item by item."""
+    """Ours against another method, item by item; ours is refined against others that are."""
 
     ours: str
     other: str
@@ -94,7 +94,7 @@ class Summaries:
     """The tables of a run with right answers."""
 
     ours: str  # the method that is compared
-    order: Sequence[str]  # of the methods that are ranked, the codec alone among them, the best first
+    order: Sequence[str]  # of the methods that are ranked, the right answers among them, the best first
     apart: Sequence[str]  # of those that are no text editors, likewise
     rivals: Sequence[str]  # methods that are not of our family, likewise
     items: Table  # from `per_item`, `summary` and so on
@@ -114,14 +114,16 @@ class Summaries:
         table = summary(items)
         everyone = list(dict.fromkeys(table["method"]))
         order = [name for name in everyone if name not in roles.apart]
-        others = [name for name in order if name not in (CODEC, roles.ours)]
-        seeds = int(items[items["method"] != CODEC]["seeds"].min())
-        compared = seeds >= SEEDS
+        others = [name for name in order if name not in (*ANSWERS, roles.ours)]
+        seeds = int(items[~items["method"].isin(ANSWERS)]["seeds"].min())
+        compared, ours = seeds >= SEEDS, dict.fromkeys(others, roles.ours)
+        if (refined := roles.ours + REFINED) in others:
+            ours |= {name: refined for name in others if name.endswith(REFINED) and name != refined}
         return Summaries(
             ours=roles.ours,
             order=order,
             apart=[name for name in everyone if name in roles.apart],
-            rivals=[name for name in others if name not in roles.family],
+            rivals=[name for name in others if name.removesuffix(REFINED) not in roles.family],
             items=items,
             table=table,
             kinds=means(items, ["method", "kind"], PRIMARY),
@@ -131,15 +133,10 @@ class Summaries:
             strengths=by_strength(rows),
             seeds=seeds,
             comparisons=[
-                tuple(compare(items, roles.ours, name, measure=measure) for measure in COMPARED)
+                tuple(compare(items, ours[name], name, measure=measure) for measure in COMPARED)
                 for name in (others if compared and roles.ours in order else [])
             ],
         )
-
-    @property
-    def everyone(self) -> list[str]:
-        """Every method of the run, the best first."""
-        return list(dict.fromkeys(self.table["method"]))
 
     @property
     def too_few_seeds(self) -> str:

@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from latentedit_bench.experiments.plots import COLOURS, GREY, new_figure, panels, save_figure, sides
-from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
 
 _INK = "#010203"  # stands for the colour of the text around an SVG
@@ -58,7 +58,7 @@ def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
 
 def _shown(found: Summaries) -> Sequence[str]:
     """Those that have a colour: ours and the best baselines, or the best of a run without ours."""
-    alone = [name for name in found.order if name != CODEC]
+    alone = [name for name in found.order if name not in ANSWERS]
     return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLOURS) - 1]
 
 

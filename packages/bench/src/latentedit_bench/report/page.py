@@ -1,7 +1,5 @@
 """Pages from templates. Those in HTML are one file in the house's style that asks for nothing from anywhere."""
 
-import base64
-
 import jinja2
 from markupsafe import Markup
 
@@ -25,11 +23,6 @@ def page(title: str, body: str) -> str:
     """
     boxed = body.replace("<table", '<div class="table" tabindex="0"><table').replace("</table>", "</table></div>")
     return render("page.html", title=title, body=Markup(boxed))
-
-
-def picture_uri(png: bytes, kind: str = "image/png") -> str:
-    """The content of a picture's file as an address, for ``src``."""
-    return f"data:{kind};base64,{base64.b64encode(png).decode('ascii')}"
 
 
 def render(name: str, **values: object) -> str:

@@ -16,7 +16,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.display import Frame, View
 from latentedit.display.page import viewer_element, viewer_script
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
 from latentedit_bench.ranking.summaries import Summaries, is_ranked, pie_bench_table
@@ -95,7 +95,7 @@ class Example:
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
     """Of each method, its best, median and worst item by error; the first three where there are no right answers."""
-    one = rows[(rows["strength"] == 1) & (rows["method"] != CODEC)]
+    one = rows[(rows["strength"] == 1) & ~rows["method"].isin(ANSWERS)]
     one = one.drop_duplicates(["method", "item"])  # the small pictures are those of the first seed
     return {
         str(method): [_example(folder, str(method), place, row) for place, row in _chosen(part)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from latentedit.batch.folder import UnitRecord
 from latentedit_bench.metrics.statistics import Table, between
-from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.run import BETWEEN
 from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summaries
@@ -77,7 +77,8 @@ def sections(found: Summaries) -> Iterator[Section]:
         key="ranking",
         title="Ranking",
         says="Sorted by the error above the codec's at strength 1, best first; 95 % intervals over images in brackets. "
-        '"codec alone" is not a method but the right answer after the model\'s encoder and decoder: the floor. '
+        '"codec alone" is not a method but the right answer after the model\'s encoder and decoder; "model floor" is '
+        "the same with the core of its change redrawn by the model from noise level 0.5. "
         '"local": the pixels change only where the change is strong. Bars run from 0 to 1.',
         grid=ranking_grid(found, order),
         after=found.too_few_seeds,
@@ -87,7 +88,8 @@ def sections(found: Summaries) -> Iterator[Section]:
             key="compared",
             title=f"{ours} against every other method, paired",
             says=f"Item by item: the other's error minus that of {ours}, above 0 where {ours} is better. Which is "
-            "better is decided by the error above the codec's; all settings were chosen on other images.",
+            "better is decided by the error above the codec's; all settings were chosen on other images. "
+            f"Refined methods are compared with {ours}, refined.",
             grid=comparison_grid(found),
         )
     if found.apart:
@@ -124,7 +126,7 @@ def sections(found: Summaries) -> Iterator[Section]:
             key="still",
             title="Where the image is the right answer: how far it moves (RMS, white is 1)",
             says="",
-            grid=_wide(found.still, found.everyone, ours, column="kind"),
+            grid=_wide(found.still, [*order, *found.apart], ours, column="kind"),
         )
     table = found.strengths.assign(
         column=[f"{_AT_STRENGTHS.get(m, m)} at {s:g}" for m, s in found.strengths[["measure", "strength"]].to_numpy()],
@@ -184,7 +186,7 @@ def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) ->
         edits, seconds = len(part) if units else 0, float(sum(one.edit_seconds for one in units))
         memory = max((one.peak_bytes or 0 for one in units), default=0) / 2**20
         failed = float(part["failed"].sum()) if "failed" in part else math.nan
-        edited = name != CODEC
+        edited = name not in ANSWERS
         cells.append(
             [
                 Cell(text=str(name)),
@@ -232,7 +234,5 @@ def _estimated(row: Mapping[str, Any], *, digits: int = 3, measure: str = "") ->
 
 
 def _plainly(settings: Mapping[str, Any]) -> str:
-    parts: list[str] = []
-    for name, value in settings.items():
-        parts.append(f"{name} ({_plainly(value)})" if isinstance(value, dict) else f"{name} {json.dumps(value)}")
-    return ", ".join(parts).replace('"', "")
+    parts = {name: f"({_plainly(one)})" if isinstance(one, dict) else json.dumps(one) for name, one in settings.items()}
+    return ", ".join(f"{name} {text}" for name, text in parts.items()).replace('"', "")
