@@ -6,7 +6,18 @@ from typing import Any
 
 from latentedit.core.settings import to_plain
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Dots, Edits, Lab, Less, Number, Tables, experiment
+from latentedit_bench.experiments.declare import (
+    COMPLETED,
+    EIM_PAPER,
+    PARTIAL,
+    Dots,
+    Edits,
+    Lab,
+    Less,
+    Number,
+    Tables,
+    experiment,
+)
 from latentedit_bench.experiments.items import loaded, recommended
 from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Table
@@ -60,6 +71,12 @@ def hessian_preservation(lab: Lab) -> Tables:
     that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
     The change outside grows with the effect of an edit, so it is reported at equal effect as well.
     """
+    baselines = stored_methods(loaded(lab.on.models[0], lab.at), ("dds", "sds"))
+    yield lab.edit([*searches(lab), *(dataclasses.replace(one, local=False) for one in baselines)])
+
+
+def searches(lab: Lab) -> list[Method]:
+    """The same search without the Hessian and with it, at equal cost."""
     editor = recommended(lab.model)
     plain = dataclasses.replace(editor.search, filter="gamma", gamma=0.0)  # no product with the Jacobian is taken
 
@@ -68,6 +85,22 @@ def hessian_preservation(lab: Lab) -> Tables:
         settings = {**to_plain(editor), "arm": "image", "search": search}
         return EIM.from_dict(to_plain(lab.paid(EIM.name, settings)))
 
-    baselines = stored_methods(loaded(lab.on.models[0], lab.at), ("dds", "sds"))
-    ours = [Method(name=name, editor=searched(change)) for name, change in ((WITHOUT, {}), (WITH, MEMBER))]
-    yield lab.edit([*ours, *(dataclasses.replace(one, local=False) for one in baselines)])
+    return [Method(name=name, editor=searched(change)) for name, change in ((WITHOUT, {}), (WITH, MEMBER))]
+
+
+@experiment(
+    "hessian-preservation-completed",
+    paper=EIM_PAPER,
+    says="with completed captions and refinement, the Hessian preserves the rest of the image",
+    on=Edits(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
+    prepare=outside,
+    decides=_OUTSIDE,
+    tells=(
+        _OUTSIDE.at("energy of the change outside the wanted area, at equal effect", of="at equal effect"),
+        _OUTSIDE.at("error, at most 1", of="error", unit=""),
+    ),
+    plots=(Dots(x="change outside", y="method", by="model", label="change outside"),),
+)
+def hessian_preservation_completed(lab: Lab) -> Tables:
+    """The searches of hessian-preservation on a new draw of items, both refined."""
+    yield lab.edit([dataclasses.replace(one, refined=True) for one in searches(lab)])
