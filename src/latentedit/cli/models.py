@@ -191,6 +191,7 @@ def calibrate(
     from latentedit.batch.edits import pictures_in
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+    from latentedit.guard.floor import model_floor
     from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
@@ -206,11 +207,13 @@ def calibrate(
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         settings = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
+        lowest = model_floor(model, captions=given, levels=(0.5, 0.8), pictures=8, progress=progress)
     settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
-    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)
+    rows = {f"{one.level:g}": dataclasses.asdict(one) for one in lowest}
+    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, floor=rows, folder=folder)
     if as_json:
-        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings)}
+        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings), "floor": rows}
         print_json({"name": name, "file": file, **parts})
     elif not quiet:
         say(f"guard: {guard.text}")
@@ -218,6 +221,7 @@ def calibrate(
         if nothing is not None:
             errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
             say(f"mean square error of edits that change nothing: {', '.join(errors)}")
+        say(f"own images redrawn from level {lowest[-2].level:g}: {lowest[-2].text}; codec alone: {lowest[0].text}")
         if not prefer and not _in_use({}, model.defaults):
             say(_UNUSED)
         say(f"saved to {file}")
