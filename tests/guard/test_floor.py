@@ -1,11 +1,12 @@
 """The model's floor against the closed form of Gaussian images, whose flow is affine."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
 
-from latentedit.guard.floor import model_floor, refinement_level
+from latentedit.guard.floor import LEVELS, model_floor, refinement_level
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
 
@@ -28,25 +29,16 @@ def test_the_floor_of_gaussian_images_is_the_closed_form() -> None:
         assert one.error["low"] < one.error["mean"] < one.error["high"]
 
 
-def test_it_costs_what_it_says_and_does_not_depend_on_the_number_of_images() -> None:
+def test_it_costs_what_it_says_and_names_the_level_at_which_the_model_errs_as_little_as_the_codec() -> None:
     told: list[Any] = []
-    about: Any = {"captions": ["red", "blue"], "levels": (0.5,), "steps": 3}
     model = ColourBackbone()
+    model.decode = lambda z: 0.9 * z
     with model.count() as cost:
-        ten = model_floor(model, pictures=10, progress=lambda *step: told.append(step), **about)
-    assert cost.evaluations == 10 * (28 + 2 * 3)
+        found = model_floor(model, captions=["red"], pictures=10, steps=9, progress=lambda *step: told.append(step))
+    assert cost.evaluations == 10 * (28 + 2 * 9 * len(LEVELS))
     assert told == [("floor", 8, 10), ("floor", 10, 10)]
-    model.decode = lambda z: 0.9 * z
-    assert model_floor(model, pictures=10, **about)[0].error["mean"] > ten[0].error["mean"]
-
-
-def test_a_refinement_starts_where_the_model_errs_as_little_as_the_codec() -> None:
-    model = ColourBackbone()
-    model.decode = lambda z: 0.9 * z
-    found = model_floor(model, captions=["red"], pictures=6, steps=20)
-    level = refinement_level(found)
     errors = {one.level: one.error["mean"] / found[0].error["mean"] for one in found}
+    level = refinement_level(found)
     assert level is not None
     assert errors[level] <= 2 < min(error for above, error in errors.items() if above > level)
-    model.decode = lambda z: z
-    assert refinement_level(model_floor(model, captions=["red"], pictures=6)) is None
+    assert refinement_level([dataclasses.replace(found[0], error={"mean": 0.0}), *found[1:]]) is None
