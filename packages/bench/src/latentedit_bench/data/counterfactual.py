@@ -44,10 +44,7 @@ _PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share
 
 
 def counterfactual(name: str, split: str, *, captions: str = "full", draw: int = _SEED) -> Dataset:
-    """The set of one domain and split ("calibration", "test"): the same items in the same order on every machine.
-
-    Another draw has other scenes of the split, and other changes.
-    """
+    """The set of one domain and split, the same on every machine; another draw has other scenes and changes."""
     if split not in SIZES:
         raise ConfigError(f"there is no split {split!r}. Give one of {', '.join(SIZES)}")
     if captions not in get_args(Captions):

@@ -35,6 +35,10 @@ _OUTSIDE = Number(
     unit="% of the wanted change",
     less=(Less("method", WITHOUT, WITH),),
 )
+_BESIDE = (
+    _OUTSIDE.at("energy of the change outside the wanted area, at equal effect", of="at equal effect"),
+    _OUTSIDE.at("error, at most 1", of="error", unit=""),
+)
 
 
 def outside(rows: Table) -> Table:
@@ -56,8 +60,7 @@ def outside(rows: Table) -> Table:
     prepare=outside,
     decides=_OUTSIDE,
     tells=(
-        _OUTSIDE.at("energy of the change outside the wanted area, at equal effect", of="at equal effect"),
-        _OUTSIDE.at("error, at most 1", of="error", unit=""),
+        *_BESIDE,
         _OUTSIDE.at(less=(Less("method", "sds", WITH),)),
         _OUTSIDE.at(less=(Less("method", "dds", WITH),)),
     ),
@@ -77,15 +80,13 @@ def hessian_preservation(lab: Lab) -> Tables:
 
 def searches(lab: Lab) -> list[Method]:
     """The same search without the Hessian and with it, at equal cost."""
-    editor = recommended(lab.model)
-    plain = dataclasses.replace(editor.search, filter="gamma", gamma=0.0)  # no product with the Jacobian is taken
-
-    def searched(change: Mapping[str, Any]) -> EIM:
-        search = {name: value for name, value in {**to_plain(plain), **change}.items() if name != "steps"}
+    editor, found = recommended(lab.model), list[Method]()
+    for name, change in ((WITHOUT, {}), (WITH, MEMBER)):  # without: no product with the Jacobian is taken
+        search = {**to_plain(editor.search), "filter": "gamma", "gamma": 0.0, **change}
+        del search["steps"]
         settings = {**to_plain(editor), "arm": "image", "search": search}
-        return EIM.from_dict(to_plain(lab.paid(EIM.name, settings)))
-
-    return [Method(name=name, editor=searched(change)) for name, change in ((WITHOUT, {}), (WITH, MEMBER))]
+        found.append(Method(name=name, editor=lab.paid(EIM.name, settings)))
+    return found
 
 
 @experiment(
@@ -95,10 +96,7 @@ def searches(lab: Lab) -> list[Method]:
     on=Edits(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
     prepare=outside,
     decides=_OUTSIDE,
-    tells=(
-        _OUTSIDE.at("energy of the change outside the wanted area, at equal effect", of="at equal effect"),
-        _OUTSIDE.at("error, at most 1", of="error", unit=""),
-    ),
+    tells=_BESIDE,
     plots=(Dots(x="change outside", y="method", by="model", label="change outside"),),
 )
 def hessian_preservation_completed(lab: Lab) -> Tables:

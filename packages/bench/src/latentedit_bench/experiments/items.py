@@ -15,7 +15,6 @@ from latentedit.core.settings import to_plain
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
-from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
@@ -124,17 +123,11 @@ class Lab:
             lambda: asking(self.on, self.captions, first=self.count, world=world_of(self.model)),
         )
 
-    @property
-    def latent(self) -> JointLatent:
-        """The first picture, encoded: on its grid of levels depends what an edit costs."""
-        return self.at.once(
-            ("latent", self.name, self.captions), lambda: prepare(self.model, self.data.items[:1]).latent
-        )
-
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
         space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
-        return at_budget(space, settings, self.latent)
+        first = ("first", self.name, self.captions)  # picture: on its grid of levels depends what an edit costs
+        return at_budget(space, settings, self.at.once(first, lambda: prepare(self.model, self.data.items[:1])).latent)
 
     def edit(
         self,
