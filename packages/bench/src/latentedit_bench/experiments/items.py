@@ -72,7 +72,8 @@ class Items(Source):
         """`SCORES` of each latent's picture, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, at), max(self.items, self.others)
-        data = at.once(("items", model, captions), lambda: asking(self, captions, first=most, world=world_of(backbone)))
+        world = backbone.defaults.get("captioner", "portraits")
+        data = at.once(("items", world, captions), lambda: asking(self, captions, first=most, world=world))
         items = data.items[first : first + count]
         if not items:
             return
@@ -118,10 +119,8 @@ class Lab:
     @property
     def data(self) -> Dataset:
         """The items of the test split."""
-        return self.at.once(
-            ("data", self.name, self.captions),
-            lambda: asking(self.on, self.captions, first=self.count, world=world_of(self.model)),
-        )
+        about: dict[str, Any] = {"first": self.count, "world": self.model.defaults.get("captioner", "portraits")}
+        return self.at.once(("data", self.name, self.captions), lambda: asking(self.on, self.captions, **about))
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
@@ -164,11 +163,6 @@ class Lab:
         asked = {item.id: item.about["asked"] for item in data.items}
         kept = rows[~rows["method"].isin(ANSWERS)]
         return kept.assign(asked=kept["item"].map(asked)).reset_index(drop=True)
-
-
-def world_of(model: Backbone) -> str:
-    """The domain of a bundled model."""
-    return model.defaults.get("captioner", "portraits")
 
 
 def asking(on: Items, captions: str, *, first: int, split: str = "test", world: str = "portraits") -> Dataset:
