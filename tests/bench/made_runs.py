@@ -9,11 +9,11 @@ from PIL import Image
 
 from latentedit.batch.folder import Failure, RunFolder, UnitResult, file_name
 from latentedit_bench.metrics.statistics import SEEDS
-from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.evaluate import ANSWERS, CHANGE, CODEC, FLOOR, TRUE_CHANGE
 from latentedit_bench.ranking.plan import KIND
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name
 
-SLOPES = {CODEC: 0.05, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
+SLOPES = {CODEC: 0.05, FLOOR: 0.1, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
 ITEMS = tuple(f"i{index}" for index in range(8))
 ATTRIBUTES = ("hair", "eyes")
 PLAN: dict[str, Any] = {
@@ -25,7 +25,7 @@ PLAN: dict[str, Any] = {
     "methods": [
         {"name": name, "editor": "one", "local": True, "settings": {"steps": 3, "search": {"gamma": 0.5}}}
         for name in SLOPES
-        if name != CODEC
+        if name not in ANSWERS
     ],
     "strengths": [0.5, 1.0],
     "seeds": list(range(SEEDS)),
@@ -62,11 +62,11 @@ def constructed(
 
 def rows_of(method: str) -> list[dict[str, Any]]:
     """Straight paths, whose slope grows from item to item, and the changes that a classifier measured."""
-    strengths = (1.0,) if method == CODEC else (0.5, 1.0)
+    strengths = (1.0,) if method in ANSWERS else (0.5, 1.0)
     slopes = {name: SLOPES[method] + 0.01 * index for index, name in enumerate(ITEMS)}
     paths = {name: [(s, s, slope * s) for s in strengths] for name, slope in slopes.items()}
     once = constructed({method: paths}, failed=0.0, disentanglement=1 - SLOPES[method] / 2)
-    rows = [row | {"seed": seed} for row in once for seed in range(1 if method == CODEC else SEEDS)]
+    rows = [row | {"seed": seed} for row in once for seed in range(1 if method in ANSWERS else SEEDS)]
     for row in rows:
         asked = ATTRIBUTES[int(row["item"][1:]) % 2]
         row |= {f"{TRUE_CHANGE}{name}": float(name == asked) for name in ATTRIBUTES}

@@ -1,6 +1,7 @@
 """``latentedit models``: bundled models. Heavy imports are inside the commands."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +11,11 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, RegistryError, to_install
 from latentedit.core.plugins import MODELS
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
 from latentedit_keep.files import check_place, make_folder
 
 app = typer.Typer(
-    help="""Bundled models: list, show, verify and calibrate.
+    help="""Bundled models: list, show, verify, calibrate and measure.
 
     Examples:
         latentedit models list
@@ -29,6 +30,13 @@ def _named(text: str) -> Any:
 
 
 Name = Annotated[str, _named("A bundled model or a folder.")]
+AnyName = Annotated[str, _named("A bundled model, a folder or a hub id.")]
+Captions = Annotated[
+    Path | None,
+    typer.Option(
+        "--captions", help="A text file with one caption per line. Default: captions that suit the model's captioner."
+    ),
+]
 
 
 @app.command("list")
@@ -150,14 +158,8 @@ def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = Fal
 
 @app.command()
 def calibrate(
-    name: Annotated[str, _named("A bundled model, a folder or a hub id.")],
-    captions: Annotated[
-        Path | None,
-        typer.Option(
-            "--captions",
-            help="A text file with one caption per line. Default: captions that suit the model's captioner.",
-        ),
-    ] = None,
+    name: AnyName,
+    captions: Captions = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -187,17 +189,14 @@ def calibrate(
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
     from latentedit.batch.edits import pictures_in
-    from latentedit.core.files.reading import read_text
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+    from latentedit.guard.floor import model_floor
     from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
 
-    texts = "" if captions is None else read_text(captions, limit=2**20)
-    given = [line.strip() for line in texts.splitlines() if line.strip()]
-    if captions is not None and not given:
-        raise ConfigError(f"{captions} contains no captions. Write one per line")
+    given = _read_captions(captions)
     shown = () if pictures is None else pictures_in(pictures)
     folder = folder_of(name) if in_folder else None
     model, guarding = load(name, device=device), Calibration()
@@ -208,11 +207,13 @@ def calibrate(
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         settings = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
+        lowest = model_floor(model, captions=given, levels=(0.5, 0.8), pictures=8, progress=progress)
     settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
-    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)
+    rows = {f"{one.level:g}": dataclasses.asdict(one) for one in lowest}
+    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, floor=rows, folder=folder)
     if as_json:
-        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings)}
+        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings), "floor": rows}
         print_json({"name": name, "file": file, **parts})
     elif not quiet:
         say(f"guard: {guard.text}")
@@ -220,9 +221,55 @@ def calibrate(
         if nothing is not None:
             errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
             say(f"mean square error of edits that change nothing: {', '.join(errors)}")
+        say(f"own images redrawn from level {lowest[-2].level:g}: {lowest[-2].text}; codec alone: {lowest[0].text}")
         if not prefer and not _in_use({}, model.defaults):
             say(_UNUSED)
         say(f"saved to {file}")
+
+
+@app.command()
+def floor(
+    name: AnyName,
+    output: Annotated[Path | None, options.option(options.OUTPUT, "--output", "-o", help="A JSON file.")] = None,
+    captions: Captions = None,
+    pictures: Annotated[int, typer.Option("--pictures", min=6, help="Images to measure on.")] = 32,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Denoising steps from each level.")] = 8,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a model's floor: how well it redraws its own images from each noise level; no ground truth is needed.
+
+    The model generates images, adds noise up to a level, and denoises them under the same captions. The error bounds
+    every edit that restarts from this level. Intervals are over images; error 1 is that of the image's mean colour.
+
+    Examples:
+        latentedit models floor portraits
+        latentedit models floor models/my-model/ --captions captions.txt -o floor.json
+    """
+    from latentedit.guard.floor import model_floor, refinement_level
+    from latentedit.models.registry import load
+    from latentedit_keep.files import plain, write_text
+
+    given = _read_captions(captions)
+    if output is not None:
+        check_place(output)
+    model = load(name, device=device)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        found = model_floor(model, captions=given, pictures=pictures, steps=steps, seed=seed, progress=progress)
+    level = refinement_level(found)
+    about = {"name": name, "fingerprint": model.fingerprint, "pictures": pictures, "steps": steps, "seed": seed}
+    told = {**about, "levels": found, "refinement_level": level, "command": typed_command()}
+    if output is not None:
+        write_text(output, json.dumps(plain(told), indent=1) + "\n")
+    if as_json:
+        print_json(told)
+    elif not quiet:
+        print_rows([(f"level {one.level:g}" if one.level else "codec", one.text) for one in found])
+        half = min(found[1:], key=lambda one: abs(one.level - 0.5))
+        say(f"edits that restart from level {half.level:g} cannot exceed {half.psnr_db['mean']:.1f} dB on average")
+        say(f"highest level with at most twice the codec's error, to refine from: {level or 'none of these'}")
 
 
 _UNUSED = "not used: the model comes with its own settings; use --prefer to prefer these"
@@ -257,6 +304,17 @@ def verification(folder: Path) -> list[str]:
 
     parts = open_folder(folder).parts
     return [f"complete: {', '.join(sorted(parts))}", *verify_reference(folder)]
+
+
+def _read_captions(file: Path | None) -> list[str]:
+    """The captions of a file, one per line; none without a file."""
+    from latentedit.core.files.reading import read_text
+
+    texts = "" if file is None else read_text(file, limit=2**20)
+    found = [line.strip() for line in texts.splitlines() if line.strip()]
+    if file is not None and not found:
+        raise ConfigError(f"{file} contains no captions. Write one per line")
+    return found
 
 
 def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ knows (`guard`). `settings_search` finds the settings of edits.
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,6 +24,7 @@ from latentedit.latents.encode import captioner_for, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import (
     CALIBRATION,
+    FLOOR,
     GUARD,
     NO_CHANGE,
     SETTINGS,
@@ -176,6 +178,7 @@ def keep_calibration(
     guard: Guard | None = None,
     settings: CalibratedSettings | None = None,
     no_change: Mapping[str, float] | None = None,
+    floor: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Path:
     """Store a calibration in the user's data folder, or with the model itself; parts that are not given stay.
@@ -185,6 +188,7 @@ def keep_calibration(
         guard: from `calibrate_guard`.
         settings: from `settings_search.calibrate_settings`.
         no_change: from `calibrate_no_change`.
+        floor: level to a row of `floor.model_floor` as plain values.
         folder: of the model, to store the calibration in its ``latentedit.json`` for every user of the model.
 
     Returns:
@@ -194,9 +198,11 @@ def keep_calibration(
         OutputError: the file cannot be written.
     """
     given = {GUARD: guard, SETTINGS: settings}
-    parts = {name: to_plain(part) for name, part in given.items() if part is not None}
+    parts: dict[str, Any] = {name: to_plain(part) for name, part in given.items() if part is not None}
     if no_change is not None:
         parts[NO_CHANGE] = dict(no_change)
+    if floor is not None:
+        parts[FLOOR] = dict(floor)
     if folder is None:
         return store_calibration(model.fingerprint, parts)
     file = folder / SETTINGS_FILE

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from latentedit_bench.experiments.decisions import UNDECIDED, Between, Claim, Less, Number, rank_correlation, slope
-from latentedit_bench.metrics.statistics import Estimate, Table, estimate
+from latentedit_bench.metrics.statistics import Table, estimate
 
 TWIN = Less("network", "trained", "untrained")
 KEYS, IMAGES = ("picture", "level"), ("picture",)
@@ -43,20 +43,6 @@ def test_a_mean_is_judged_by_its_bar() -> None:
     assert (few.verdict, few.estimate, math.isnan(few.low)) == (UNDECIDED, pytest.approx(0.19), True)
     told = only(Number(says="n", of="value", undecided="one training"), rows)
     assert (told.verdict, told.low > 0) == (UNDECIDED, True), "there is a stated cause"
-
-
-@pytest.mark.parametrize(
-    ("bar", "unit", "text"),
-    [
-        (0.0, "", "0.386 [0.271, 0.55]"),
-        (0.0, "rad", "0.386 rad [0.271, 0.55]"),
-        (0.9, "% of edits", "38.6 % of edits [27.1, 55], 90 % required"),
-        (0.9, "", "0.386 [0.271, 0.55], 0.9 required"),
-    ],
-)
-def test_a_number_is_read_with_its_unit_and_what_is_required(bar: float, unit: str, text: str) -> None:
-    found = Estimate(mean=0.386, low=0.271, high=0.55, pictures=8)
-    assert Claim.of("m", "n", found, bar=bar, unit=unit).text == text
 
 
 def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() -> None:

@@ -11,6 +11,7 @@ import torch
 from latentedit.directions.hsds import HSDS
 from latentedit.editors import AlignedInversion
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.domains.base import domain
@@ -19,7 +20,7 @@ from latentedit_bench.experiments.decisions import gradual, straight
 from latentedit_bench.experiments.experiment import Context
 from latentedit_bench.experiments.hessian_preservation import outside
 from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, asking
-from latentedit_bench.experiments.joint_latent import joint_latent
+from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent_completed
 from latentedit_bench.experiments.linear_strength import Scaled
 from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import asking_another
@@ -94,6 +95,25 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
         torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-5, msg=f"{arm} {search}")
     assert float(found["direct", "annealed"][1].abs().max()) > 0.01
     assert not torch.allclose(found["direct", "annealed"][1], found["direct", "one look"][1])
+
+
+def test_both_arms_are_refined_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every arm of the annealed search has its change as it is, and as a refinement returns it."""
+    monkeypatch.setattr(Refinement, "__call__", lambda _, latent, target, change, **__: change / 2)
+    batch = prepared(2, reads=False)
+    plain = [(a, z) for a, z in joint_latent.look(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"]
+    found = list(joint_latent_completed.look(batch, seed=3))
+    for (about, z), unrefined, refined in zip(plain, found[::2], found[1::2], strict=True):
+        assert (unrefined[0], refined[0]) == ({**about, "refined": "no"}, {**about, "refined": "yes"})
+        assert torch.equal(unrefined[1], z)
+        torch.testing.assert_close(refined[1] - batch.latent.z, (z - batch.latent.z) / 2)
+
+
+def test_a_new_seed_draws_new_items_of_the_world() -> None:
+    data = [asking(Items(seed=seed), "full", first=5, world="scenes") for seed in (20, 21)]
+    assert [one.name for one in data] == [f"counterfactual-scenes/{part}/full/asking" for part in ("test", "test21")]
+    for told in ("source_caption", "id"):
+        assert len({getattr(item, told) for one in data for item in one.items}) == 10
 
 
 def test_an_unchanged_latent_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,12 +136,13 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
 @pytest.mark.parametrize("drawn", [0.0, 0.5, 1.0])
 def test_the_model_floor_errs_by_what_the_model_does_not_draw(drawn: float) -> None:
     """A model whose clean estimate has this share of the change leaves ``1 - (1 - drawn) M`` of it, with M the core."""
-    model = RenderedNetwork(reads=False)
-    batch = prepare(model, some_items()[:3])
+    batch = prepared(3, reads=False)
     assert batch.truth is not None
     change = batch.truth - batch.source
     estimate = (batch.source + drawn * change).repeat(2, 1, 1, 1)
-    model._velocity = lambda z, s, _: (z - estimate) / s[:, None, None, None]
+    draws = {"_velocity": lambda _, z, s, __: (z - estimate) / s[:, None, None, None]}
+    model = type("Draws", (RenderedNetwork,), draws)(reads=False)
+    batch = dataclasses.replace(batch, latent=dataclasses.replace(batch.latent, backbone=model))
     with model.count() as cost:
         rows = answer_rows(batch)
     for index, (codec, floor) in enumerate(zip(rows[::2], rows[1::2], strict=True)):

@@ -16,7 +16,7 @@ from latentedit.batch.folder import RunFolder, UnitRecord
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import same_picture
 from latentedit_bench.metrics.statistics import SEEDS
-from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
 from latentedit_bench.ranking.run import table_of
 from latentedit_bench.ranking.summaries import MEAN, Summaries
 from latentedit_bench.report import tables
@@ -169,12 +169,12 @@ def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> Non
 def test_examples_are_the_best_median_and_worst_by_error(done: Path) -> None:
     rows = table_of(RunFolder.read(done))
     found = examples(done, rows)
-    assert set(found) == set(SLOPES) - {CODEC}
+    assert set(found) == set(SLOPES) - {*ANSWERS}
     assert [(one.place, one.item) for one in found["eim"]] == [("best", "i0"), ("median", "i3"), ("worst", "i7")]
     worst = found["sdedit"][2]
     assert worst.numbers["error"] == f"{0.97**2:.3f}"
     assert worst.view is not None
-    edited = Image.open(io.BytesIO(picture(80))).convert("RGB")
+    edited = Image.open(io.BytesIO(picture(100))).convert("RGB")
     assert same_picture(worst.view.frames[0].image, edited), "that of this method"
     assert found["eim"][1].view is None, "its file is missing"
     two = examples(done, rows[rows["item"].isin(["i2", "i5"])])["eim"]

@@ -43,22 +43,22 @@ _SPARE = 100  # scenes that are drawn beyond three an item: some cannot take a g
 _PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share is left out of partial ones
 
 
-def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
-    """The set of one domain and split ("calibration", "test"): the same items in the same order on every machine."""
+def counterfactual(name: str, split: str, *, captions: str = "full", draw: int = _SEED) -> Dataset:
+    """The set of one domain and split, the same on every machine; another draw has other scenes and changes."""
     if split not in SIZES:
         raise ConfigError(f"there is no split {split!r}. Give one of {', '.join(SIZES)}")
     if captions not in get_args(Captions):
         raise ConfigError(f"there are no captions {captions!r}. Give one of {', '.join(get_args(Captions))}")
-    world = domain(name)
+    world, label = domain(name), split if draw == _SEED else f"{split}{draw}"
     maker = _Maker(
         world=world,
-        scenes=world.draw(cast("Split", split), 2 * SIZES[split], _SEED),
+        scenes=world.draw(cast("Split", split), 2 * SIZES[split], draw),
         captions=cast("Captions", captions),
-        seed=f"{PREFIX}{name}/{VERSION}/{split}",
-        label=split,
+        seed=f"{PREFIX}{name}/{VERSION}/{label}",
+        label=label,
     )
     items = tuple(itertools.islice(maker.items(), SIZES[split]))
-    return Dataset(name=f"{PREFIX}{name}/{split}/{captions}", version=VERSION, items=items)
+    return Dataset(name=f"{PREFIX}{name}/{label}/{captions}", version=VERSION, items=items)
 
 
 def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> list[tuple[Item, ...]]:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -63,18 +63,6 @@ class Claim:
         )
 
 
-class Statistic(Protocol):
-    """A number of each model, and the same of each side by itself."""
-
-    def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
-        """What the rows say; the bootstrap draws images."""
-        ...
-
-    def sides(self) -> "Sequence[Statistic]":
-        """What is compared, each by itself."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Less:
     """One value of a column less another: ``Less("network", "trained", "untrained")``."""
@@ -119,7 +107,7 @@ class Number:
         return dataclasses.replace(self, says=says or self.says, where={**self.where, **where}, **given)
 
     def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
-        """One a model; see `Statistic`."""
+        """What the rows say, one a model; the bootstrap draws images."""
         parts = rows.groupby(self.within, sort=False) if self.within else [(" and ".join(rows["model"].unique()), rows)]
         estimates = {str(model): self.estimate(part, keys, images) for model, part in parts}
         about = functools.partial(Claim.of, measure=self.measure, bar=self.bar, unit=self.unit)
@@ -174,7 +162,7 @@ class Between:
     less: str
 
     def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
-        """One for both models; see `Statistic`."""
+        """One for both models; see `Number.claims`."""
         sets = [self.number.values(rows[rows["model"] == one], keys).dropna() for one in (self.more, self.less)]
         more, less = ((values.tolist(), _members(values, images)) for values in sets)
         measure = f"{self.number.measure}, {self.more} minus {self.less}"
@@ -183,6 +171,9 @@ class Between:
     def sides(self) -> list[Number]:
         """None: a model alone says nothing."""
         return []
+
+
+Statistic = Number | Between
 
 
 def _members(values: Table, images: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -14,14 +14,13 @@ from latentedit.batch.executors import Executor, suitable_workers
 from latentedit.core.settings import to_plain
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM
-from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
-from latentedit_bench.experiments.experiment import Context, Experiment, Row, Source, Unit
+from latentedit_bench.experiments.experiment import SEED, Context, Experiment, Row, Source, Unit
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
@@ -30,7 +29,7 @@ from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
-PARTIAL, FULL = "partial", "full"
+PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
 CAPTIONS = (PARTIAL, FULL)  # what captions say, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage")
 Latents = Iterator[tuple[dict[str, Any], Tensor]]  # what tells a latent apart, and the latent
@@ -41,7 +40,7 @@ _FEWEST = 4  # items for which it is worth loading the model once more
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Items(Source):
-    """Counterfactual portraits. The function takes a batch, and yields what tells a latent apart, and the latent."""
+    """Counterfactual items. The function takes a batch, and yields what tells a latent apart, and the latent."""
 
     keys: ClassVar[tuple[str, ...]] = ("group", "item")
     images: ClassVar[tuple[str, ...]] = ("group",)
@@ -71,11 +70,13 @@ class Items(Source):
     def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
         """`SCORES` of each latent's picture, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
-        data = at.once(("items", captions), lambda: asking(self, captions, first=max(self.items, self.others)))
+        backbone, most = loaded(model, at), max(self.items, self.others)
+        world = backbone.defaults.get("captioner", "portraits")
+        data = at.once(("items", world, captions), lambda: asking(self, captions, first=most, world=world))
         items = data.items[first : first + count]
         if not items:
             return
-        batch = prepare(loaded(model, at), items)
+        batch = prepare(backbone, items)
         for about, z in look(batch, seed=self.seed):
             for item, scores in zip(items, _scores(batch, z), strict=True):
                 named = {"model": Path(model).name, "captions": captions, "item": item.id, "group": item.group}
@@ -84,7 +85,7 @@ class Items(Source):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Edits(Items):
-    """Counterfactual portraits that whole editors edit. The function takes a `Lab`, and yields tables of rows."""
+    """Counterfactual items that whole editors edit. The function takes a `Lab`, and yields tables of rows."""
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """Model, captions and number of items."""
@@ -117,21 +118,14 @@ class Lab:
     @property
     def data(self) -> Dataset:
         """The items of the test split."""
-        return self.at.once(
-            ("data", self.name, self.captions), lambda: asking(self.on, self.captions, first=self.count)
-        )
-
-    @property
-    def latent(self) -> JointLatent:
-        """The first picture, encoded: on its grid of levels depends what an edit costs."""
-        return self.at.once(
-            ("latent", self.name, self.captions), lambda: prepare(self.model, self.data.items[:1]).latent
-        )
+        about: dict[str, Any] = {"first": self.count, "world": self.model.defaults.get("captioner", "portraits")}
+        return self.at.once(("data", self.name, self.captions), lambda: asking(self.on, self.captions, **about))
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
         space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
-        return at_budget(space, settings, self.latent)
+        first = ("first", self.name, self.captions)  # picture: on its grid of levels depends what an edit costs
+        return at_budget(space, settings, self.at.once(first, lambda: prepare(self.model, self.data.items[:1])).latent)
 
     def edit(
         self,
@@ -170,9 +164,10 @@ class Lab:
         return kept.assign(asked=kept["item"].map(asked)).reset_index(drop=True)
 
 
-def asking(on: Items, captions: str, *, first: int, split: str = "test") -> Dataset:
-    """The first items of a split that ask for a change, of some kinds or of all."""
-    data = counterfactual("portraits", split, captions=captions)
+def asking(on: Items, captions: str, *, first: int, split: str = "test", world: str = "portraits") -> Dataset:
+    """The first items of a split that ask for a change, of some kinds or of all; those of a new draw by a new seed."""
+    draw = {} if on.seed == SEED else {"draw": on.seed}
+    data = counterfactual(world, split, captions=captions, **draw)
     items = [item for item in data.items if item.about["asked"] and (not on.kinds or item.kind in on.kinds)]
     return dataclasses.replace(data, name=f"{data.name}/{'+'.join(on.kinds) or 'asking'}", items=tuple(items[:first]))
 

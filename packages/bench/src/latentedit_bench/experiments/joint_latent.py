@@ -6,12 +6,15 @@ from latentedit.core.flow import uniform_grid
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
+from latentedit.editors.refinement import Refinement
 from latentedit.latents.inversion import invert, replay
 from latentedit_bench.data.prepared import Prepared
 from latentedit_bench.experiments.declare import (
+    COMPLETED,
     EIM_PAPER,
     FULL,
     PARTIAL,
+    Dots,
     Items,
     Latents,
     Less,
@@ -69,3 +72,29 @@ def joint_latent(
             moved = clean_share(trace.levels[-1]) * d
             for arm, text in (("image", latent.condition), ("joint", batch.target)):
                 yield {"arm": arm, "search": search, "level": level}, replay(latent, trace, text, offset=moved)
+
+
+_REFINED = _GAIN.at(
+    "SDE (annealed direction, level 0.5, completed captions, refined)", captions=COMPLETED, refined="yes"
+)
+
+
+@experiment(
+    "joint-latent-completed",
+    paper=EIM_PAPER,
+    says="with completed captions and refinement, editing needs the joint latent",
+    on=Items(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
+    decides=_REFINED,
+    tells=(
+        _REFINED.at("SDE (annealed direction, level 0.5, completed captions)", refined="no"),
+        _REFINED.at(level=(0.5, 0.0), less=(Less("arm", "direct", "joint"),)),
+    ),
+    plots=(Dots(x="disentanglement", y="arm", by="refined", label="SDE"),),
+)
+def joint_latent_completed(batch: Prepared, *, seed: int, levels: tuple[float, ...] = (0.5,)) -> Latents:
+    """The arms of joint-latent on a new draw of items, each without refinement and with it."""
+    for about, z in joint_latent.look(batch, seed=seed, levels=levels):
+        if about["search"] != "one look":
+            yield {**about, "refined": "no"}, z
+            change = Refinement()(batch.latent, batch.target, z - batch.latent.z, seed=batch.seeds(seed))
+            yield {**about, "refined": "yes"}, batch.latent.z + change

@@ -50,6 +50,15 @@ def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbe
     return np.minimum((1 - wanted) ** 2 + beside**2, 1)
 
 
+def linearity(effects: Paths, strengths: Numbers) -> Numbers:
+    """``<e, s>^2 / (|e|^2 |s|^2)``: R^2 of the best line through the origin, in [0, 1]; nan without an effect.
+
+    Its floor is high: a switch that is full on from the least of the strengths .25, .5, .75, 1 has .83.
+    """
+    explained, whole = (effects @ strengths) ** 2, (effects**2).sum(1) * (strengths**2).sum()
+    return np.divide(explained, whole, out=np.full(len(effects), np.nan), where=whole > 0).clip(max=1)
+
+
 def _paths(
     effects: Float[np.ndarray, "..."], leakages: Float[np.ndarray, "..."]
 ) -> tuple[Float64[np.ndarray, "n points"], Float64[np.ndarray, "n points"], Bool[np.ndarray, " n"]]:

@@ -28,12 +28,12 @@ from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.items import PictureFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
+from latentedit_bench.experiments.decisions import rank_correlation
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change, side_effect
 from latentedit_bench.metrics.pictures import mean_square
 from latentedit_bench.metrics.statistics import Estimate, Table, between, over_groups
-from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Cell, Grid, number
@@ -251,8 +251,7 @@ def item_measures(rows: Table) -> Table:
 
 def _curve(item: str, part: Table) -> Row:
     part = part.sort_values("strength")
-    effects = torch.tensor(part["effect"].to_numpy(float))[None]
-    order = float(monotonicity(effects, torch.tensor(part["strength"].to_numpy(float))))
+    order = rank_correlation("effect", "strength")(part)
     return {
         "item": item,
         "error_between": float(part.loc[part["strength"] < 1, "error"].mean()),

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.metrics.matched import leakage_at, matched_error
+from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
 from latentedit_bench.metrics.statistics import (
     SEEDS,
@@ -35,7 +34,6 @@ from latentedit_bench.metrics.statistics import (
     over_groups,
     ratio_over_groups,
 )
-from latentedit_bench.metrics.strength_curve import linearity
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC, REFINED
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
@@ -247,13 +245,12 @@ def _curves(method: str, part: Table) -> Table:
     effects = part.pivot_table(index=keys, columns="strength", values="effect", sort=True)
     leakages = part.pivot_table(index=keys, columns="strength", values="leakage", sort=True).reindex(effects.index)
     along, beside = effects.to_numpy(float), leakages.to_numpy(float)
-    strengths = torch.tensor(list(effects.columns), dtype=torch.float64)
-    lines = len(strengths) > 1
+    strengths = np.array(effects.columns, dtype=np.float64)
     table = pd.DataFrame(
         {
             "matched": matched_error(along, beside, 1.0),
             "reached": leakage_at(along, beside, 1.0)[1].astype(float),
-            "linearity": linearity(torch.tensor(along), strengths).numpy() if lines else np.nan,
+            "linearity": linearity(along, strengths) if len(strengths) > 1 else np.nan,
         }
         | {f"leakage at {wanted:g}": np.minimum(leakage_at(along, beside, wanted)[0], 1) for wanted in EFFECTS},
         index=effects.index,
