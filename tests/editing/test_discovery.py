@@ -34,6 +34,7 @@ from latentedit.geometry.walks import CLOSE, EFFECT
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
+from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
@@ -265,6 +266,9 @@ def test_it_makes_the_same_change_there(
 
     monkeypatch.setattr("latentedit.editing.discovery.local_basis", known)
     arrived = transport(direction, other, rank=2, seed=4)
+    whole = transport(direction, other)
+    assert (len(whole.basis), whole.carried.captured) == (0, pytest.approx(1, abs=1e-5)), "by the full Jacobian"
+    assert relative_error(whole.discovered.direction.z, arrived.discovered.direction.z) < 1e-3
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
     assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
     assert arrived.carried.captured == pytest.approx(1)
@@ -280,7 +284,7 @@ def test_it_makes_the_same_change_there(
     assert found.calibration.scales == (-2.0, -1.0, 0.0, 1.0, 2.0)
     assert found.preview.startswith(b"\x89PNG")
     assert (found.method, found.settings["from"]) == ("transport", direction.fingerprint)
-    assert (found.settings["inverse"], found.settings["damping"]) == (True, DAMPING)
+    assert [found.settings[name] for name in ("full", "inverse", "damping")] == [False, True, DAMPING]
 
 
 def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:

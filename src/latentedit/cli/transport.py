@@ -21,14 +21,21 @@ def transport(
     target: Annotated[Path, typer.Option("--target", help="The target image.", show_default=False)],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     source_prompt: Preserved = None,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the target image's local basis.")] = 20,
-    plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            "--rank", min=1, help="Use a local basis of this rank. Default: the full Jacobian.", show_default=False
+        ),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="With --rank: do not weight by inverse singular values.")
+    ] = False,
     damping: Annotated[
         float | None,
         typer.Option(
             "--damping",
             min=0,
-            help="Share of the largest singular value below which directions are damped. Default: 0.1.",
+            help="With --rank: share of the largest singular value below which directions are damped. Default: 0.1.",
         ),
     ] = None,
     *,
@@ -40,10 +47,12 @@ def transport(
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors
-        latentedit transport a.safetensors --target you.png -o b.safetensors --plain
+        latentedit transport a.safetensors --target you.png -o b.safetensors --rank 50 --plain
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})
+    if rank is None and (plain or damping is not None):
+        raise ConfigError("--plain and --damping apply to a local basis. Add --rank")
     if plain and damping is not None:
         raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
@@ -90,7 +99,7 @@ def transport(
     captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
     rows = [
         ("transported to", basis_text(result.basis)),
-        ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
+        ("captured", f"{captured} of the change (chance: {chance})"),
         ("name", f"{name_before} -> {probe_text(probe)}"),
         ("cost", basis_cost(result.basis)),
         ("try", try_command(target, output, choice=choice, source_prompt=source_prompt)),

@@ -52,6 +52,8 @@ class LocalBasis:
         products: directions multiplied by J or its transpose.
         converged: whether the search reached its tolerance.
         evaluations: of the network, inversion included.
+        mask: of `local_basis`, at the site's own resolution.
+        pooling: of `local_basis`.
         note: of the Jacobian, see `FeatureJacobian.note`.
     """
 
@@ -71,10 +73,25 @@ class LocalBasis:
     products: int
     converged: bool
     evaluations: int
+    mask: Bool[Tensor, "h w"] | None = None
+    pooling: Pooling = "none"
     note: str = ""
 
     def __len__(self) -> int:
         return len(self.v)
+
+    @property
+    def jacobian(self) -> FeatureJacobian:
+        """J; to make it costs one evaluation."""
+        feature = FeatureMap(
+            backbone=self.latent.backbone,
+            site=self.site,
+            level=self.level,
+            condition=self.condition,
+            mask=self.mask,
+            pooling=self.pooling,
+        )
+        return FeatureJacobian(feature, self.trace.top)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -99,6 +116,7 @@ class LocalBasis:
             raise ConfigError(f"the basis has no vector {index}: the last is {len(self) - 1}")
         settings = {
             "site": self.site,
+            "pooling": self.pooling,
             "index": index,
             "rank": len(self),
             "seed": self.seed,
@@ -151,25 +169,51 @@ def local_basis(
     Source:
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
+    check(Count, rank=rank)
+    with latent.backbone.count() as cost:
+        point = tangent_point(
+            latent,
+            site=site,
+            level=level,
+            prompt=prompt,
+            steps=steps,
+            mask=mask,
+            pooling=pooling,
+            seed=seed,
+            progress=progress,
+        )
+        jacobian, generator = point.jacobian, stream(seed, "local basis")
+        result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
+    found = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return dataclasses.replace(point, evaluations=cost.evaluations, note=jacobian.note, **found)
+
+
+def tangent_point(
+    latent: JointLatent,
+    *,
+    site: str | None = None,
+    level: float = 0.85,
+    prompt: str | None = None,
+    steps: int = 28,
+    mask: Bool[Tensor, "h w"] | None = None,
+    pooling: Pooling = "none",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LocalBasis:
+    """A local basis without any vector: the point at which `local_basis` searches, with the same arguments."""
     if len(latent) != 1:
         raise ConfigError(f"a local basis takes one picture; got {len(latent)}. Compute one for each")
     check(Level, level=level)
-    check(Count, rank=rank)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
-    feature = FeatureMap(
-        backbone=backbone,
-        site=where,
-        level=grid.levels[0],
-        condition=condition,
-        mask=None if mask is None else _at_site(mask, latent, where),
-        pooling=pooling,
+    reduced = None if mask is None else _at_site(mask, latent, where)
+    FeatureMap(  # refuses what does not fit before the inversion
+        backbone=backbone, site=where, level=grid.levels[0], condition=condition, mask=reduced, pooling=pooling
     )
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
-        jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-        result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
+    none = latent.z.new_zeros(0)
     return LocalBasis(
         latent=latent,
         trace=trace,
@@ -179,9 +223,16 @@ def local_basis(
         condition=condition,
         steps=steps,
         seed=seed,
+        u=none,
+        singular_values=none,
+        v=latent.z[:0],
+        residuals=none,
+        iterations=0,
+        products=0,
+        converged=True,
         evaluations=cost.evaluations,
-        note=jacobian.note,
-        **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)},
+        mask=reduced,
+        pooling=pooling,
     )
 
 

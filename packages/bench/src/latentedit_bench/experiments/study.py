@@ -206,13 +206,6 @@ class TangentSpaces:
         return found
 
 
-def jacobian(basis: LocalBasis) -> FeatureJacobian:
-    """That of the feature at the latent of a basis."""
-    latent, condition = basis.latent, basis.condition
-    feature = FeatureMap(backbone=latent.backbone, site=basis.site, level=basis.level, condition=condition)
-    return FeatureJacobian(feature, basis.trace.top)
-
-
 def _identity(latent: JointLatent) -> str:
     """Which picture it is; of a bare latent, which numbers."""
     if latent.frames:
