@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
 from latentedit.cli.model_choice import ModelChoice, Report, chooses_model
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
@@ -24,18 +24,7 @@ def transport(
     rank: Annotated[
         int | None,
         typer.Option(
-            "--rank", min=1, help="Use a local basis of this rank. Default: the full Jacobian.", show_default=False
-        ),
-    ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="With --rank: do not weight by inverse singular values.")
-    ] = False,
-    damping: Annotated[
-        float | None,
-        typer.Option(
-            "--damping",
-            min=0,
-            help="With --rank: share of the largest singular value below which directions are damped. Default: 0.1.",
+            "--rank", min=1, help="By a local basis of this rank. Default: by the full Jacobian.", show_default=False
         ),
     ] = None,
     *,
@@ -47,17 +36,13 @@ def transport(
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors
-        latentedit transport a.safetensors --target you.png -o b.safetensors --rank 50 --plain
+        latentedit transport a.safetensors --target you.png -o b.safetensors --rank 50
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})
-    if rank is None and (plain or damping is not None):
-        raise ConfigError("--plain and --damping apply to a local basis. Add --rank")
-    if plain and damping is not None:
-        raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
     from latentedit.editing.discovery import transport
-    from latentedit.geometry.transport import DAMPING, feature_of
+    from latentedit.geometry.transport import feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 
@@ -73,8 +58,6 @@ def transport(
             direction,
             encode(backbone, opened, source_prompt=source_prompt or ""),
             rank=rank,
-            inverse=not plain,
-            damping=DAMPING if damping is None else damping,
             seed=seed,
             progress=progress,
         )

@@ -6,7 +6,6 @@ named and calibrated again. A discovery is written as a folder: directions, a sh
 
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 import re
@@ -32,9 +31,9 @@ from latentedit.display.sheet import draw_grid
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
-from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction, tangent_point
+from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
-from latentedit.geometry.transport import DAMPING, Carried, feature_of
+from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
@@ -131,8 +130,6 @@ def transport(
     latent: JointLatent,
     *,
     rank: int | None = None,
-    inverse: bool = True,
-    damping: float = DAMPING,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> TransportResult:
@@ -145,8 +142,6 @@ def transport(
         direction: from `discover`.
         latent: the other image.
         rank: of a local basis to transport by; None is by the full Jacobian.
-        inverse: of a basis, weight by inverse singular values.
-        damping: of a basis, share of the largest singular value below which directions are damped.
         seed: random seed.
         progress: called after each step.
 
@@ -159,13 +154,13 @@ def transport(
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     settings = direction.settings
-    check(Count, steps=settings.get("steps"))
+    check(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
     own = prompt in direction.source_captions or not isinstance(prompt, str)
-    find = tangent_point if rank is None else functools.partial(local_basis, rank=rank)
-    basis = find(
+    basis = local_basis(
         latent,
         site=settings["site"],
+        rank=rank or 0,
         level=direction.level,
         prompt=None if own else prompt,
         steps=int(settings["steps"]),
@@ -173,7 +168,7 @@ def transport(
         seed=seed,
         progress=progress,
     )
-    carried = transport_unit(direction, basis, full=rank is None, inverse=inverse, damping=damping, step=1.0)
+    carried = transport_unit(direction, basis, full=rank is None, step=1.0)
     unit = carried.direction
     (discovered,) = discover_along(
         basis,
@@ -419,7 +414,7 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
             "picture": PictureRecord.of(frame.picture, frame.allowed),
             "caption": basis.latent.captions[0],
             "rank": len(basis),
-            **{name: getattr(basis, name) for name in ("prompt", "site", "level", "steps", "seed")},
+            **{name: getattr(basis, name) for name in ("prompt", "site", "pooling", "level", "steps", "seed")},
         },
         "effect": EFFECT,
         "scales": SCALES,

@@ -7,14 +7,13 @@ the displacement of a given length that changes the feature there along u most:
 
     v' = J_1^T u / |J_1^T u|
 
-A few leading directions of J_1 hold little of a change that was found elsewhere. With them alone it is projected onto
-what they can change, and pulled back to the displacement that makes that change (as Park et al. 2023, but for S_1^-1):
+A few leading directions of J_1 hold little of a change that was found elsewhere. With them alone (Park et al. 2023) it
+is projected onto what they can change, the span of U_1, and pulled back with or without the singular values:
 
-    u' = U_1 U_1^T u        v' = V_1 S_1^-1 U_1^T u,    so  J_1 v' = u'
+    u' = U_1 U_1^T u        v' = V_1 S_1^-1 U_1^T u,  so  J_1 v' = u',        or  v' = V_1 U_1^T u
 
-Without the inverse singular values, ``v' = V_1 U_1^T u``, all directions of the basis count alike, and J_1 v' leans
-towards those of large singular values. Signs of the basis' pairs (u, v) cancel; in the paper's public code those of u
-and v may disagree, which turns parts of v' around.
+Signs of the basis' pairs (u, v) cancel; in the paper's public code those of u and v may disagree, which turns parts of
+v' around.
 """
 
 import dataclasses
@@ -66,8 +65,6 @@ def transport(
     basis: LocalBasis,
     *,
     full: bool = True,
-    inverse: bool = True,
-    damping: float = DAMPING,
     step: float | None = None,
 ) -> Carried:
     """Carry a direction to the picture of a local basis.
@@ -75,11 +72,8 @@ def transport(
     Args:
         direction: of a local basis (`LocalBasis.direction`), or one that was carried already.
         basis: of the other picture, at the same site, level and pooling.
-        full: pull back by the full Jacobian where the basis is, ``J^T u``, for some 20 evaluations; without, by the
-            directions of the basis.
-        inverse: without ``full``, divide by the singular values, so that the change of the feature is that of the
-            direction as far as the basis can make it; without, all directions of the basis count alike.
-        damping: of the inverse, see `DAMPING`.
+        full: pull back by the full Jacobian where the basis is, ``J^T u``, for 21 evaluations; without, by the
+            directions of the basis as in the paper, ``V U^T u``.
         step: length of the displacement of the latent at the level; None keeps that of the direction.
 
     Raises:
@@ -88,7 +82,7 @@ def transport(
         ShapeError: features of another shape, as of pictures of another size.
 
     Source:
-        Park et al. 2023 (arXiv 2307.12868), parallel transport, whose is neither ``full`` nor ``inverse``.
+        Park et al. 2023 (arXiv 2307.12868), parallel transport, which is not ``full``.
     """
     feature = feature_of(direction)
     direction.check_model(basis.latent.backbone.name, basis.latent.backbone.fingerprint)
@@ -116,7 +110,7 @@ def transport(
             "a picture of the size on which the direction was found"
         )
     if jacobian is None:
-        result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
+        result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=False)
         chance = min(1.0, len(basis) / math.prod(shape))
     else:
         noise = torch.randn(_RANDOM, *shape, generator=stream(basis.seed, "transport by chance"))
@@ -128,8 +122,6 @@ def transport(
         "from": direction.fingerprint,
         "captured": captured,
         "full": full,
-        "inverse": None if full else inverse,
-        "damping": damping if inverse and not full else None,
         "site": basis.site,
         "pooling": basis.pooling,
         "rank": None if full else len(basis),

@@ -114,7 +114,7 @@ def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
 def test_the_null_level_is_that_of_random_subspaces() -> None:
     """Of the plane in eight dimensions, against SciPy on drawn matrices; 400 draws tell the mean to 1 %."""
     study = study_of(example_mixture(dimension=8), 2, levels=(0.5,), rank=2)
-    (_, (_, _, found)) = compared([study.basis(picture, 0.5) for picture in range(2)], seed=0)
+    (_, (_, _, found)) = compared(study, [study.basis(picture, 0.5) for picture in range(2)])
     generator = np.random.default_rng(0)
     lengths = [np.linalg.norm(subspace_angles(*generator.normal(size=(2, 8, 2)))) for _ in range(400)]
     assert found["null"] == pytest.approx(np.mean(lengths) / (math.pi / 2 * math.sqrt(2)), rel=0.03)
@@ -144,14 +144,14 @@ def test_gaps_are_those_of_the_spectrum() -> None:
 def test_the_rank_is_fitted_to_the_trained_network_of_each_model() -> None:
     """By the mean gap; where no gap is known, the highest rank there is."""
     rows = [
-        {"model": model, "network": network, "rank": rank, "gap": gap}
+        {"model": model, "network": network, "rank": rank, "fit": fit}
         for model, networks in {
             "two": {"trained": (0.1, 0.5, 0.2), "untrained": (9.0, 0.0, 0.0)},
             "four": {"trained": (0.1, 0.2, 0.5), "untrained": (9.0, 0.0, 0.0)},
             "none": {"trained": (math.nan,), "untrained": (math.nan,)},
         }.items()
         for network, known in networks.items()
-        for rank, gap in zip((1, 2, 4), known, strict=False)
+        for rank, fit in zip((1, 2, 4), known, strict=False)
     ]
     found = at_fitted_rank(pd.DataFrame(rows))
     assert found[["model", "rank"]].drop_duplicates().to_numpy().tolist() == [["two", 2], ["four", 4], ["none", 1]]
