@@ -32,10 +32,10 @@ def test_a_direction_is_transported(
     assert (after.settings["steps"], after.level, after.settings["rank"]) == (before.settings["steps"], 0.3, 3)
     assert after.preview
     assert after.calibration is not None
-    told = json.loads(ran(*arguments, "--plain", "--source-prompt", "a person", "--seed", 3, "--json"))
+    told = json.loads(ran(*arguments, "--source-prompt", "a person", "--seed", 3, "--json"))
     plain = load_direction(new)
     assert told["settings"] == dict(plain.settings)
-    assert [told["settings"][name] for name in ("inverse", "damping", "seed")] == [False, None, 3]
+    assert [told["settings"][name] for name in ("full", "seed")] == [False, 3]
     assert (told["name"], told["fingerprint"]) == (plain.settings["name"], plain.fingerprint)
     assert 0 < told["captured"] == told["settings"]["captured"] < 1
     assert plain.feature is not None

@@ -29,11 +29,11 @@ from latentedit.editing.discovery import (
 )
 from latentedit.editing.result import EditResult
 from latentedit.geometry.local_basis import LocalBasis, local_basis
-from latentedit.geometry.transport import DAMPING
 from latentedit.geometry.walks import CLOSE, EFFECT
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
+from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
@@ -265,6 +265,9 @@ def test_it_makes_the_same_change_there(
 
     monkeypatch.setattr("latentedit.editing.discovery.local_basis", known)
     arrived = transport(direction, other, rank=2, seed=4)
+    whole = transport(direction, other)
+    assert (len(whole.basis), whole.carried.captured) == (0, pytest.approx(1, abs=1e-5)), "by the full Jacobian"
+    assert relative_error(whole.discovered.direction.z, arrived.discovered.direction.z) < 1e-3
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
     assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
     assert arrived.carried.captured == pytest.approx(1)
@@ -280,18 +283,17 @@ def test_it_makes_the_same_change_there(
     assert found.calibration.scales == (-2.0, -1.0, 0.0, 1.0, 2.0)
     assert found.preview.startswith(b"\x89PNG")
     assert (found.method, found.settings["from"]) == ("transport", direction.fingerprint)
-    assert (found.settings["inverse"], found.settings["damping"]) == (True, DAMPING)
+    assert found.settings["full"] is False
 
 
 def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:
     """Here J is a multiple of the identity, so any basis is right, and a random one of 6 has little of the change."""
     told: list[str] = []
-    arrived = transport(direction, other, rank=6, inverse=False, progress=lambda what, *_: told.append(what))
+    arrived = transport(direction, other, rank=6, progress=lambda what, *_: told.append(what))
     assert len(arrived.basis) == 6
     assert arrived.basis.level == direction.level
     assert 0 < arrived.carried.captured < 0.5
     assert arrived.carried.chance == pytest.approx(6 / 192)
-    assert arrived.discovered.direction.settings["damping"] is None
     assert {"integrate", "basis", "step lengths", "edits"} <= set(told)
 
 

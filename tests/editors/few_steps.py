@@ -6,7 +6,7 @@ from latentedit.editors.base import Editor, make_editor
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 
-SMALL: dict[str, Any] = {"steps": 3, "maps": 1, "rank": 2, "iterations": 1, "repeats": 1, "probes": 1}
+SMALL: dict[str, Any] = {"steps": 3, "maps": 1, "rank": 2, "products": 4, "repeats": 1, "probes": 1}
 
 
 def few_steps(name: str, backbone: Backbone | None = None) -> Editor:

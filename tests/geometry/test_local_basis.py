@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -19,7 +18,6 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_direction
 from latentedit.geometry.subspaces import principal_angles
-from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
@@ -65,6 +63,24 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
     image = basis.v.flatten(1) @ dense.T
     assert torch.allclose(image, basis.singular_values[:, None] * basis.u.flatten(1), atol=1e-9)
     assert bool((basis.residuals < 0.01).all())
+
+
+def test_the_rank_is_cut_by_the_energy(latent: JointLatent) -> None:
+    """Of all six directions nothing is left to be estimated; of two, the rest is, by 8 probes."""
+    every = local_basis(latent, rank=6, level=0.6, steps=4)
+    squares = every.singular_values.square()
+    shares = squares.cumsum(0) / squares.sum()
+    assert torch.allclose(every.energy(), shares, atol=1e-6)
+    for energy in (0.3, 0.6, 0.95):
+        cut = local_basis(latent, rank=6, energy=energy, level=0.6, steps=4)
+        assert len(cut.v) == len(cut.u) == len(cut.residuals) == int((shares < energy).sum()) + 1
+    rest = 1 - float(shares[1])  # its estimate errs by at most a few times sqrt(2 / 8)
+    two = local_basis(latent, rank=2, level=0.6, steps=4)
+    assert float(1 / two.energy()[1]) == pytest.approx(1 / float(shares[1]), abs=2 * rest / float(shares[1]))
+    short = local_basis(latent, rank=1, energy=0.999, level=0.6, steps=4)
+    assert "of the energy; a higher rank" in short.notes[-1]
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        local_basis(latent, energy=1.0)
 
 
 def test_cost_is_counted_and_notes_are_passed_on(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,22 +145,14 @@ def test_the_top_of_a_mixtures_denoiser_points_from_mode_to_mode() -> None:
 
 
 @pytest.mark.slow
-def test_bad_requests_are_refused_and_masks_are_reduced(latent: JointLatent, tmp_path: Path) -> None:
+def test_bad_requests_are_refused(latent: JointLatent, tmp_path: Path) -> None:
     model = load(miniature_sd3(tmp_path / "sd3", t5=False, channels=4), device="cpu")
     text = model.embed(["a"])
     z = draw((1, 4, 8, 8), seed=0, purpose="tests")
     picture = JointLatent(backbone=model, z=z, condition=text, captions=("a",))
-    mask = torch.zeros(16, 16, dtype=torch.bool)
-    mask[4:8, 4:12] = True
-    found = local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask)
-    assert found.u.shape == (1, 4, 2 * 4)
-    assert torch.equal(local_basis(picture, site="clean", rank=1, level=0.6, steps=2, mask=mask[::2, ::2]).u, found.u)
-    decoded = encode(model, Image.new("RGB", (64, 64), "red"), source_prompt="a")
-    pixels = local_basis(decoded, site="picture", rank=1, level=0.6, steps=2, mask=torch.ones(128, 128).bool())
-    assert pixels.u.shape == (1, 3, 64 * 64)
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         *((latent, {"level": level}, r"^level must be") for level in (0.0, -1.0, 1.5, math.nan)),
-        (latent, {"rank": 0}, "rank"),
+        (latent, {"rank": -1}, "rank"),
         (latent, {"rank": 1.5}, "^rank"),
         (picture, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
         (mixture_latent(two_modes(), 2), {}, "one picture"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import math
 from typing import Any
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.editing.discovery import transport
 from latentedit.geometry.curves import lerp, shortest_curve, slerp
+from latentedit.geometry.local_basis import local_basis
+from latentedit.geometry.papers import PAPERS, settings_of
 from latentedit.geometry.paths import METHODS, LatentPath, PathsBetween, encode_pair, paths_between
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.latents.encode import encode
@@ -186,3 +190,10 @@ def test_what_is_no_pair_is_refused(reading: ColourBackbone) -> None:
         encode_pair(reading, [grey(size=(16, 16)), wide], [None, None])
     with pytest.raises(ConfigError, match="the same one twice"):
         encode_pair(reading, [grey(), grey()], [None, None])
+
+
+def test_settings_of_papers_are_arguments_of_our_functions() -> None:
+    for name in PAPERS:
+        paper = settings_of(name)
+        for function, given in ((local_basis, paper.basis), (paths_between, paper.paths), (transport, paper.transport)):
+            assert set(given) <= set(inspect.signature(function).parameters)

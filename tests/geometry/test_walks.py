@@ -2,19 +2,21 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import DDPMPipeline
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
-from latentedit.core.schedule import scaled_linear_schedule
 from latentedit.editors.eim import Slider
 from latentedit.editors.judge import Judge
 from latentedit.geometry import walks
 from latentedit.geometry.local_basis import direction_at
+from latentedit.geometry.papers import paper_guidance
 from latentedit.geometry.walks import (
     CLOSE,
     EFFECT,
@@ -30,9 +32,10 @@ from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordWeights, example_mixture, letters
+from latentedit.models.registry import load
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.testing.vp_mixture import VariancePreservingMixture
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editing.discoveries import gain, halves, known_basis
 from tests.editors.colours import ColourBackbone
@@ -142,25 +145,25 @@ def guided(backbone: Backbone, z: Tensor, v: Tensor, scales: Tensor, *, repeats:
     return noise_guided(backbone, z, LEVEL, backbone.embed(["a"]), v, scales, repeats=repeats, probe=probe)
 
 
-@pytest.mark.parametrize("scale", [0.8, -0.8])
-def test_it_is_the_papers_step_in_the_models_own_coordinates(mixture: GaussianMixtureBackbone, scale: float) -> None:
-    """``x' = x + gamma (eps(x + delta v) - eps(x))``, three times at one time, by a network that predicts epsilon."""
-    model = VariancePreservingMixture(
-        mixture=mixture.mixture,
-        weights=WordWeights(letters(mixture.mixture.means), mixture.weights.prior),
-        schedule=scaled_linear_schedule(),
-        prediction="epsilon",
-    )
-    z, v, text, repeats, probe = drawn(2, 6), drawn(2, 6, seed=2), model.embed(["a", "a"]), 3, 0.7
-    level = levels_of(z, LEVEL)
-    alpha, sigma = model.schedule.alpha_sigma(level)
-    size, time = (alpha + sigma)[:, None], model.schedule.time(level)
-    delta, gamma = size * probe * (1 if scale > 0 else -1), size * abs(scale) / (repeats * probe)
-    x_t = size * z
-    for _ in range(repeats):
-        x_t = x_t + gamma * (model.predict(x_t + delta * v, time, text) - model.predict(x_t, time, text))
-    found = guided(model, z, v, torch.full((2,), scale, dtype=torch.float64), repeats=repeats, probe=probe)
-    assert relative_error(found, x_t / size) < tolerance("prediction", torch.float64)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_on_a_stock_unet_it_is_the_papers_step_in_x_t(sign: int, tmp_path: Path) -> None:
+    """``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` three times at t = 600, by the diffusers network itself."""
+    model = load(miniature_ddpm(tmp_path / "pixels"), device="cpu")
+    pipeline: Any = DDPMPipeline.from_pretrained(tmp_path / "pixels")
+    square = pipeline.scheduler.alphas_cumprod[600].double()
+    alpha, sigma = square.sqrt(), (1 - square).sqrt()
+    level, c = float(sigma / (alpha + sigma)), float(alpha + sigma)
+    x_t, v = drawn(1, 3, 16, 16).float(), 8 * drawn(1, 3, 16, 16, seed=2).float() / math.sqrt(3 * 16 * 16)
+    walk, scale = paper_guidance(level, gamma=0.5, delta=0.7, repeats=3)
+    at, scales = model.embed([""]), torch.tensor([sign * scale])
+    found = noise_guided(model, x_t / c, level, at, v, scales, repeats=walk.repeats, probe=walk.probe)
+    start, when = x_t, torch.tensor([600])
+    with torch.no_grad():
+        for _ in range(3):
+            ahead, here = (pipeline.unet(x, when).sample for x in (x_t + 0.7 * sign * v, x_t))
+            x_t = x_t + 0.5 * (ahead - here)
+    assert relative_error(c * found - start, x_t - start) < 1e-3
+    assert relative_error(x_t, start) > 1e-2
 
 
 def test_scales_of_nothing_change_nothing(mixture: GaussianMixtureBackbone) -> None:

@@ -11,7 +11,7 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.base import Backbone
-from latentedit.models.derivatives import FeatureJacobian, FeatureMap, reduced_mask
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -102,15 +102,6 @@ def test_pooling_sums_over_space(without_t5: StableDiffusion3Backbone) -> None:
         flat(torch.zeros(1, 5, dtype=torch.float64))
 
 
-def test_masks_are_reduced_by_any_pixel_inside() -> None:
-    mask = torch.zeros(4, 6, dtype=torch.bool)
-    mask[0, 5] = mask[2, 0] = True
-    assert reduced_mask(mask, 2, 3).tolist() == [[False, False, True], [True, False, False]]
-    assert torch.equal(reduced_mask(mask, 4, 6), mask)
-    with pytest.raises(ShapeError, match="whole multiples"):
-        reduced_mask(mask, 3, 3)
-
-
 def test_weights_that_are_not_numbers_are_told(folder_without_t5: Any) -> None:
     broken = load(folder_without_t5, device="cpu")
     assert isinstance(broken, StableDiffusion3Backbone)
@@ -138,13 +129,8 @@ def test_forward_mode_that_fails_gives_way_to_two_reverse_passes(
 
 
 def test_bad_requests_are_refused(without_t5: StableDiffusion3Backbone) -> None:
-    mask = torch.zeros(8, 8, dtype=torch.bool)
     refused: list[tuple[str, dict[str, Any], str]] = [
         ("block.0.imag", {}, r"'block\.0\.imag'.*did you mean 'block\.0\.image'"),
-        (SITE, {"mask": ~mask}, "full image"),
-        ("clean", {"mask": mask}, "true somewhere"),
-        ("clean", {"mask": ~mask, "pooling": "space"}, "not both"),
-        ("clean", {"mask": ~mask[:2]}, "the mask does not fit"),
         (SITE, {"rows": 0}, "rows must be at least 1"),
     ]
     for site, wanted, words in refused:

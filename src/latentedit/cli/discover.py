@@ -27,9 +27,16 @@ def discover(
     output: Annotated[Path, options.output("Output folder.")],
     source_prompt: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
-    level: Annotated[float, typer.Option("--level", help="Noise level: large changes near 1, details near 0.")] = 0.85,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Number of directions.")] = 10,
+    level: Annotated[
+        float | None,
+        typer.Option("--level", help="Noise level: large changes near 1, details near 0. Default: 0.85."),
+    ] = None,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, help="Number of directions. Default: 10.")] = None,
     site: Site = None,
+    settings_of: Annotated[
+        str | None,
+        typer.Option("--settings-of", help="Settings of a paper, 2302.12469 or 2307.12868, but for options given."),
+    ] = None,
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
@@ -43,23 +50,29 @@ def discover(
         latentedit discover me.png -o found/
         latentedit discover me.png -o found/ --rank 5 --level 0.6
         latentedit discover me.png -o found/ --prompt "a person with glasses"
+        latentedit discover me.png -o found/ --settings-of 2302.12469
     """
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
     from latentedit.core.settings import Level, check
 
-    check(Level, **{"--level": level})
+    if level is not None:
+        check(Level, **{"--level": level})
     from latentedit.editing.discovery import check_folder, write_discovery
     from latentedit.editing.discovery import discover as walk_basis
+    from latentedit.geometry import papers
     from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 
+    settings = {} if settings_of is None else dict(papers.settings_of(settings_of).basis)
+    given = {"level": level, "rank": rank, "prompt": prompt}
+    settings |= {name: value for name, value in given.items() if value is not None}
     opened = Picture.open(picture)
     check_folder(output)
     with report.progress() as progress:
         backbone = choice.load()
         latent = encode(backbone, opened, source_prompt=source_prompt or "")
-        basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
+        basis = local_basis(latent, site=site, seed=seed, progress=progress, **settings)
         discovery = walk_basis(basis, progress=progress)
     index = write_discovery(discovery, output)
     report.warn(basis.notes)

@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
 from latentedit.cli.options import ModelChoice, Report, chooses_model
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
@@ -21,14 +21,10 @@ def transport(
     target: Annotated[Path, typer.Option("--target", help="The target image.", show_default=False)],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     source_prompt: Preserved = None,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the target image's local basis.")] = 20,
-    plain: Annotated[bool, typer.Option("--plain", help="Do not weight by inverse singular values.")] = False,
-    damping: Annotated[
-        float | None,
+    rank: Annotated[
+        int | None,
         typer.Option(
-            "--damping",
-            min=0,
-            help="Share of the largest singular value below which directions are damped. Default: 0.1.",
+            "--rank", min=1, help="By a local basis of this rank. Default: by the full Jacobian.", show_default=False
         ),
     ] = None,
     *,
@@ -40,15 +36,13 @@ def transport(
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors
-        latentedit transport a.safetensors --target you.png -o b.safetensors --plain
+        latentedit transport a.safetensors --target you.png -o b.safetensors --rank 50
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})
-    if plain and damping is not None:
-        raise ConfigError("--plain and --damping exclude each other: without weights nothing is damped. Omit one")
     from latentedit.directions.direction import check_direction_output, load_direction, save_direction
     from latentedit.editing.discovery import transport
-    from latentedit.geometry.transport import DAMPING, feature_of
+    from latentedit.geometry.transport import feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
 
@@ -64,8 +58,6 @@ def transport(
             direction,
             encode(backbone, opened, source_prompt=source_prompt or ""),
             rank=rank,
-            inverse=not plain,
-            damping=DAMPING if damping is None else damping,
             seed=seed,
             progress=progress,
         )
@@ -90,7 +82,7 @@ def transport(
     captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
     rows = [
         ("transported to", basis_text(result.basis)),
-        ("captured", f"{captured} of the change, in {len(result.basis)} directions (chance: {chance})"),
+        ("captured", f"{captured} of the change (chance: {chance})"),
         ("name", f"{name_before} -> {probe_text(probe)}"),
         ("cost", basis_cost(result.basis)),
         ("try", try_command(target, output, choice=choice, source_prompt=source_prompt)),

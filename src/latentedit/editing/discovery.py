@@ -33,7 +33,7 @@ from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
-from latentedit.geometry.transport import DAMPING, Carried, feature_of
+from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import to_images
@@ -130,23 +130,19 @@ def transport(
     direction: Direction,
     latent: JointLatent,
     *,
-    rank: int = 20,
-    inverse: bool = True,
-    damping: float = DAMPING,
+    rank: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> TransportResult:
-    """Transport a direction to another image, by a local basis there at the direction's site and level.
+    """Transport a direction to another image, by the Jacobian there at the direction's site and level.
 
-    The basis has the direction's prompt, or the caption of the image if the direction was found with the caption of its
+    The text is the direction's prompt, or the caption of the image if the direction was found with the caption of its
     own image. See `geometry.transport`.
 
     Args:
         direction: from `discover`.
         latent: the other image.
-        rank: of the basis.
-        inverse: weight by inverse singular values.
-        damping: share of the largest singular value below which directions are damped.
+        rank: of a local basis to transport by; None is by the full Jacobian.
         seed: random seed.
         progress: called after each step.
 
@@ -154,29 +150,31 @@ def transport(
         ConfigError: a direction without a feature, or of another model.
 
     Cost:
-        `local_basis`, and one direction of `discover`.
+        The inversion; 21 evaluations by the full Jacobian, or the search of `local_basis`; one direction of `discover`.
     """
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     settings = direction.settings
-    check(Count, steps=settings.get("steps"))
+    check(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
     own = prompt in direction.source_captions or not isinstance(prompt, str)
     basis = local_basis(
         latent,
         site=settings["site"],
-        rank=rank,
+        rank=rank or 0,
         level=direction.level,
         prompt=None if own else prompt,
         steps=int(settings["steps"]),
+        pooling=settings.get("pooling", "none"),
         seed=seed,
         progress=progress,
     )
-    carried = transport_unit(direction, basis, inverse=inverse, damping=damping, step=1.0)
+    carried = transport_unit(direction, basis, full=rank is None, step=1.0)
+    unit = carried.direction
     (discovered,) = discover_along(
         basis,
-        carried.direction.z * clean_share(basis.level),
-        lambda _, step: transport_unit(direction, basis, inverse=inverse, damping=damping, step=step).direction,
+        unit.z * clean_share(basis.level),
+        lambda _, step: dataclasses.replace(unit, z=step * unit.z, settings={**unit.settings, "step": step}),
         progress=progress,
     )
     return TransportResult(basis=basis, carried=carried, discovered=discovered)
@@ -417,7 +415,7 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
             "picture": PictureRecord.of(frame.picture, frame.allowed),
             "caption": basis.latent.captions[0],
             "rank": len(basis),
-            **{name: getattr(basis, name) for name in ("prompt", "site", "level", "steps", "seed")},
+            **{name: getattr(basis, name) for name in ("prompt", "site", "pooling", "level", "steps", "seed")},
         },
         "effect": EFFECT,
         "scales": SCALES,

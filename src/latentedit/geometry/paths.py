@@ -28,7 +28,7 @@ from latentedit.latents.encode import PictureLike, captioner_for, encode_frames,
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
 
 Method = Literal["lerp", "slerp", "geodesic"]
 
@@ -105,15 +105,17 @@ def paths_between(
     level: float = 0.85,
     site: str | None = None,
     rank: int = 10,
+    pooling: Pooling = "none",
     steps: int = 28,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PathsBetween:
     """Draw curves at a level between two pictures, each under its own caption, and measure them.
 
-    ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it. It costs two inversions;
-    for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic, which starts from slerp,
-    up to 100 times the features of all points, forwards and backwards.
+    ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
+    ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
+    costs two inversions; for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic,
+    which starts from slerp, up to 100 times the features of all points, forwards and backwards.
     """
     check_methods(methods, frames)
     check(Level, level=level)
@@ -124,7 +126,9 @@ def paths_between(
         raise ConfigError(SAME_TWICE)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
-    feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=backbone.embed([""]))
+    feature = FeatureMap(
+        backbone=backbone, site=where, level=grid.levels[0], condition=backbone.embed([""]), pooling=pooling
+    )
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
         spaces = _Spaces(

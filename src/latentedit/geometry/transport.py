@@ -2,13 +2,18 @@
 
 A direction of a local basis is a displacement of one picture's latent; on another picture it does something else. What
 pictures share is the space of features. Let f map latents to features, ``J = U S V^T`` its derivative at a point, and
-let feature space be flat. A unit change u of the feature, made at one point, is carried to another by projecting it
-onto what the latent there can change, the span of U_1, and pulling it back to the displacement that makes that change:
+let feature space be flat. A unit change u of the feature, made at one point, is pulled back at another, with J_1, to
+the displacement of a given length that changes the feature there along u most:
 
-    u' = U_1 U_1^T u        v' = V_1 S_1^-1 U_1^T u,    so  J_1 v' = u'
+    v' = J_1^T u / |J_1^T u|
 
-Without the inverse singular values, ``v' = V_1 U_1^T u``, all directions of the basis count alike, and J_1 v' leans
-towards those of large singular values.
+A few leading directions of J_1 hold little of a change that was found elsewhere. With them alone (Park et al. 2023) it
+is projected onto what they can change, the span of U_1, and pulled back with or without the singular values:
+
+    u' = U_1 U_1^T u        v' = V_1 S_1^-1 U_1^T u,  so  J_1 v' = u',        or  v' = V_1 U_1^T u
+
+Signs of the basis' pairs (u, v) cancel; in the paper's public code those of u and v may disagree, which turns parts of
+v' around.
 """
 
 import dataclasses
@@ -19,6 +24,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.flow import per_element
+from latentedit.core.linalg.operator import BlockOperator
+from latentedit.core.rng import stream
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis, direction_at
 
@@ -28,6 +36,7 @@ from latentedit.geometry.local_basis import LocalBasis, direction_at
 DAMPING = 0.1
 SAME_LEVEL = 1e-6
 _NOTHING = 1e-4  # share of a vector's length below which what a projection keeps of it is rounding
+_RANDOM = 4  # changes of the feature by which the level by chance is estimated
 _ZERO = 1e-12  # singular value, in units of the largest, below which its vectors are arbitrary and are left out
 
 
@@ -45,26 +54,26 @@ class Carried:
     """A direction carried to another picture."""
 
     direction: Direction  # there
-    captured: float  # share of the squared change of the feature that the target's basis can make, in [0, 1]
-    chance: float  # that share for a random change of the feature: the basis' rank over the feature's size
+    # Share of the squared change of the feature, in [0, 1]: that the basis can make; by the full Jacobian, that the
+    # feature's change there has in common with it, ``cos(J_1 v', u)^2``.
+    captured: float
+    chance: float  # that share for a random change of the feature: of a basis, its rank over the feature's size
 
 
 def transport(
     direction: Direction,
     basis: LocalBasis,
     *,
-    inverse: bool = True,
-    damping: float = DAMPING,
+    full: bool = True,
     step: float | None = None,
 ) -> Carried:
     """Carry a direction to the picture of a local basis.
 
     Args:
         direction: of a local basis (`LocalBasis.direction`), or one that was carried already.
-        basis: of the other picture, at the same site and level.
-        inverse: divide by the singular values, so that the change of the feature is that of the direction as far as the
-            basis can make it; without, all directions of the basis count alike.
-        damping: of the inverse, see `DAMPING`.
+        basis: of the other picture, at the same site, level and pooling.
+        full: pull back by the full Jacobian where the basis is, ``J^T u``, for 21 evaluations; without, by the
+            directions of the basis as in the paper, ``V U^T u``.
         step: length of the displacement of the latent at the level; None keeps that of the direction.
 
     Raises:
@@ -73,7 +82,7 @@ def transport(
         ShapeError: features of another shape, as of pictures of another size.
 
     Source:
-        Park et al. 2023 (arXiv 2307.12868), parallel transport, with the inverse of the singular values.
+        Park et al. 2023 (arXiv 2307.12868), parallel transport, which is not ``full``.
     """
     feature = feature_of(direction)
     direction.check_model(basis.latent.backbone.name, basis.latent.backbone.fingerprint)
@@ -82,39 +91,53 @@ def transport(
         raise ConfigError(
             f"the basis is at the site {basis.site!r}, the direction at {site!r}. Take the basis with site={site!r}"
         )
+    pooling = direction.settings.get("pooling", "none")
+    if pooling != basis.pooling:
+        raise ConfigError(
+            f"the basis has pooling {basis.pooling!r}, the direction {pooling!r}. "
+            f"Take the basis with pooling={pooling!r}"
+        )
     if abs(direction.level - basis.level) > SAME_LEVEL:
         raise ConfigError(
             f"the basis is at level {basis.level:g}, the direction at {direction.level:g}. "
             f"Take the basis with level={direction.level:g}"
         )
-    if feature.shape != basis.u.shape[1:]:
+    jacobian = basis.jacobian if full else None
+    shape = basis.u.shape[1:] if jacobian is None else jacobian.out_shape
+    if feature.shape != shape:
         raise ShapeError(
-            f"the basis has features of shape {list(basis.u.shape[1:])}, the direction of {list(feature.shape)}. Use "
+            f"the basis has features of shape {list(shape)}, the direction of {list(feature.shape)}. Use "
             "a picture of the size on which the direction was found"
         )
-    result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
+    if jacobian is None:
+        result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=False)
+        chance = min(1.0, len(basis) / math.prod(shape))
+    else:
+        noise = torch.randn(_RANDOM, *shape, generator=stream(basis.seed, "transport by chance"))
+        result = pulled_back(torch.cat([feature[None].to(basis.v), noise.to(basis.v)]), jacobian)
+        chance = float(result.captured[1:].mean())
     captured = float(result.captured[0])
     length = float(direction.length[0]) * clean_share(direction.level) if step is None else step
     settings = {
         "from": direction.fingerprint,
         "captured": captured,
-        "inverse": inverse,
-        "damping": damping if inverse else None,
+        "full": full,
         "site": basis.site,
-        "rank": len(basis),
+        "pooling": basis.pooling,
+        "rank": None if full else len(basis),
         "seed": basis.seed,
         "prompt": basis.prompt,
         "step": length,
         "steps": basis.steps,
     }
     carried = direction_at(
-        basis.latent, (length * result.v).to(basis.v), level=basis.level, method="transport", settings=settings
+        basis.latent, (length * result.v[:1]).to(basis.v), level=basis.level, method="transport", settings=settings
     )
     notes = tuple(dict.fromkeys((*direction.notes, *basis.notes)))
     return Carried(
-        direction=dataclasses.replace(carried, feature=result.u[0].to(basis.u), notes=notes),
+        direction=dataclasses.replace(carried, feature=result.u[0].to(basis.v), notes=notes),
         captured=captured,
-        chance=min(1.0, len(basis) / math.prod(feature.shape)),
+        chance=chance,
     )
 
 
@@ -127,6 +150,28 @@ def feature_of(direction: Direction) -> Float[Tensor, "*feature"]:
             "Find one with `latentedit discover`; a direction found from text needs no transport: edit with --direction"
         )
     return feature
+
+
+def pulled_back(u: Float[Tensor, "k *feature"], jacobian: BlockOperator) -> Transported:
+    """Carry changes of the feature to a point by its full Jacobian; see the module.
+
+    Its ``u`` are the changes that the displacements make there, ``J v``, and ``captured`` is their squared cosine with
+    the original ones. Neither depends on any rank.
+
+    Raises:
+        ConfigError: a u that no displacement changes.
+
+    Cost:
+        Two products for each.
+    """
+    back = jacobian.rmatmat(u.to(jacobian.device, jacobian.dtype))
+    length = torch.linalg.vector_norm(back.flatten(1), dim=1)
+    if not bool((length > 0).all()):
+        raise ConfigError(f"no displacement makes change number {int(length.argmin())} of the feature; leave it out")
+    v = back / per_element(length, back)
+    made = _unit(_rows(jacobian.matmat(v)))
+    cosine = (made * _unit(_rows(u))).sum(1)
+    return Transported(u=made.reshape(u.shape), v=v.detach().cpu().double(), captured=cosine.square().clamp_max(1))
 
 
 def transported(

@@ -110,12 +110,14 @@ def noise_guided(
 ) -> Float[Tensor, "b *latent"]:
     """X-space guidance, ``n`` times over: ``Z <- Z + g (e_hat(Z + h v) - e_hat(Z))`` with ``e_hat = Z + (1 - s) v(Z)``.
 
-    The probe is ``h = probe * sign(scale)`` and the gain ``g = |scale| / (repeats * probe)``, so to first order the
-    latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along what the
-    data leave open, and by less along what they pin down. In a model's own coordinates ``x_t = (alpha + sigma) Z`` the
-    same step reads ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma``
-    times as large. It costs two evaluations per latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and
-    its public code, rewritten in flow coordinates here.
+    The probe is ``h = probe * sign(scale)`` and the gain ``g = |scale| / (repeats * probe)``, so for small probes and
+    scales the latent moves by ``scale * J_e v`` with ``J_e = de_hat/dZ = I + (1 - s) J_v``: by the scale itself along
+    what the data leave open, and by less along what they pin down. The paper's own probe and scale are far from
+    small: with a tenth of the probe the move is another one by 48 %, and its signs differ
+    (`geometry.papers.paper_guidance`). In a model's own coordinates ``x_t = (alpha + sigma) Z`` the same step reads
+    ``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` with both ``gamma`` and ``delta`` ``alpha + sigma`` times as
+    large. It costs two evaluations per latent and repetition. Park et al. 2023 (arXiv 2307.12868), eq. 7 and its
+    public code, rewritten in flow coordinates here.
     """
     s = level_batch(level, z)
     both, texts = torch.cat([s, s]), condition.expand(len(z)).repeat(2)

@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, final, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
@@ -17,7 +16,6 @@ from latentedit.core.linalg.autodiff import Derivative, JacobianOperator, Mode
 from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
-from latentedit.models.sites import GENERAL, PICTURE
 
 ROWS = 64
 """Most elements of one network call; a call of finite differences has two latents an element."""
@@ -168,18 +166,17 @@ FEATURE_ROWS = 8
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureMap:
-    """``f(z)``: the feature at a site, at one level under one text, perhaps pooled or inside a mask.
+    """``f(z)``: the feature at a site, at one level under one text, perhaps pooled.
 
     Args:
         backbone: the model.
         site: one of `Backbone.sites`.
         level: s.
         condition: one text.
-        mask: pixels of "velocity", "clean" or "picture" that count; features are then ``[b, channels, pixels inside]``.
         pooling: "space" sums over the tokens of ``[b, tokens, width]`` or the pixels of ``[b, channels, h, w]``.
 
     Raises:
-        ConfigError: an unknown site or pooling, or a mask that is empty, inside the network or together with pooling.
+        ConfigError: an unknown site or pooling.
         ShapeError: several texts.
     """
 
@@ -187,7 +184,6 @@ class FeatureMap:
     site: str
     level: float
     condition: Condition
-    mask: Bool[Tensor, "h w"] | None = None
     pooling: Pooling = "none"
 
     def __post_init__(self) -> None:
@@ -199,23 +195,12 @@ class FeatureMap:
             raise ConfigError(f"there is no pooling {self.pooling!r}: {hint}")
         if len(self.condition) != 1:
             raise ShapeError(f"the condition must be one text; got {len(self.condition)}")
-        if self.mask is None:
-            return
-        if self.site not in (*GENERAL, PICTURE):
-            raise ConfigError(
-                f"the site {self.site!r} takes no mask, since each of its numbers depends on the full image. "
-                "Use 'velocity', 'clean' or 'picture'"
-            )
-        if self.pooling != "none":
-            raise ConfigError("a mask and pooling exclude each other. Give one, not both")
-        if not bool(self.mask.any()):
-            raise ConfigError("the mask is false everywhere. Give one that is true somewhere")
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
         """The feature of each latent; counted as in `Backbone.features`.
 
         Raises:
-            ShapeError: a mask that is not of the site's resolution; pooling of a feature that has no space.
+            ShapeError: pooling of a feature that has no space.
         """
         s = torch.full((len(z),), self.level, dtype=z.dtype, device=z.device)
         feature = self.backbone.features(z, s, self.condition, self.site)
@@ -223,23 +208,7 @@ class FeatureMap:
             if feature.ndim not in (3, 4):
                 raise ShapeError(f"the site {self.site!r} has no tokens or pixels to pool. Use pooling='none'")
             return feature.sum(1) if feature.ndim == 3 else feature.sum((2, 3))
-        if self.mask is None:
-            return feature
-        if feature.shape[2:] != self.mask.shape:
-            raise ShapeError(
-                f"the mask does not fit the feature, {list(feature.shape[2:])}; got {list(self.mask.shape)}"
-            )
-        inside = self.mask.flatten().nonzero()[:, 0].to(z.device)
-        return feature.flatten(2).index_select(2, inside)
-
-
-def reduced_mask(mask: Bool[Tensor, "h w"], height: int, width: int) -> Bool[Tensor, "lh lw"]:
-    """A mask at a coarser resolution, whose sides divide its own: a cell is inside if any of its pixels is."""
-    rows, columns = mask.shape
-    if rows % height or columns % width:
-        raise ShapeError(f"the sides of the mask must be whole multiples of {height} x {width}; got {rows} x {columns}")
-    cells = functional.max_pool2d(mask[None, None].float(), (rows // height, columns // width))
-    return cells[0, 0] > 0
+        return feature
 
 
 @final

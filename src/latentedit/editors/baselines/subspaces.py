@@ -1,16 +1,18 @@
 """Editors that move a latent at one level, in a subspace that Jacobians of the network span."""
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.linalg import to_float64
-from latentedit.core.progress import Progress
+from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.linalg.operator import BlockOperator
+from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, Natural, Probe, Scale, Share, settings
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import check_finite
@@ -22,6 +24,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
 Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each picture
+_BLOCK = 2  # directions that are multiplied at once in a search
 
 
 @settings
@@ -41,7 +44,7 @@ class Pullback(PathEditor):
     Args:
         level: how far up, in (0, 1].
         rank: vectors of the basis; at most the size of a latent, and of the feature.
-        iterations: of the search for them, a block power iteration, so that the cost is fixed.
+        products: with the Jacobian or its transpose in the search for them, see `leading_span`.
         scale: of the move at strength 1.
         repeats: of the guidance, each with its share of the scale.
         probe: length, in that of d, at which guidance probes the noise estimate.
@@ -54,22 +57,22 @@ class Pullback(PathEditor):
 
     level: Level = 0.7
     rank: Count = 5
-    iterations: Count = 3
+    products: Count = 40
     scale: Scale = 1.0
     repeats: Count = 4
     probe: Probe = 1.0
 
     def _cost(self, k: int) -> int:
-        """``2 k + 3 + 4 * rank * iterations + 2 * repeats``."""
-        return 2 * k + 3 + 4 * self.rank * self.iterations + 2 * self.repeats
+        """``2 k + 3 + 2 * products + 2 * repeats``, with the products in whole steps."""
+        return 2 * k + 3 + 2 * whole_steps(self.products) + 2 * self.repeats
 
     def _move(self, edit: Edit) -> Latents:
         latent, backbone = edit.latent, edit.latent.backbone
         check_rank(self.rank, latent)
         trace = edit.invert(self._path(latent))
         top, level, change = trace.top, top_level(latent, trace), clean_change(edit, trace)
-        start = edit.noise(count=self.rank).transpose(0, 1).to(change)
-        spans = torch.cat([self._span(edit, top, level, start, row) for row in range(len(latent))])
+        site = backbone.default_site
+        spans = torch.stack([self._span(edit, site, top, level, row) for row in range(len(latent))])
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         v = of_length(projected(spans, change), length)
         amount = torch.full_like(length, edit.strength * self.scale)
@@ -88,18 +91,10 @@ class Pullback(PathEditor):
         offset = torch.where(still, torch.zeros_like(v), guided - top)
         return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
-    def _span(self, edit: Edit, top: Latents, level: float, start: Rows, row: int) -> Rows:
+    def _span(self, edit: Edit, site: str, top: Latents, level: float, row: int) -> Tensor:
         """The basis of one picture."""
-        backbone, picture = edit.latent.backbone, slice(row, row + 1)
-        feature = FeatureMap(
-            backbone=backbone, site=backbone.default_site, level=level, condition=edit.texts[1][picture]
-        )
-        jacobian = FeatureJacobian(feature, top[picture])
-
-        def normal(rows: Rows) -> Rows:
-            return jacobian.rmatmat(jacobian.matmat(rows[0]))[None]
-
-        return leading_span(normal, start[picture], iterations=self.iterations, progress=edit.progress)
+        jacobian = feature_jacobian(edit, site, top, level, edit.texts[1], row)
+        return leading_span(edit, jacobian, self.rank, row, products=self.products)
 
 
 @settings
@@ -118,7 +113,7 @@ class LOCO(PathEditor):
         level: how far up, in (0, 1].
         scale: of the move at strength 1.
         rank: columns of V, less than the size of a latent; 0 projects nothing out.
-        iterations: of the search for V, a block power iteration, so that the cost is fixed.
+        products: with the Jacobian or its transpose in the search for V, see `leading_span`.
         mask_level: level of the latents from which the mask is made, clipped to the model's range.
         maps: noises averaged for the mask.
         ratio: a pixel is inside where the map is above ``ratio / 2`` times its mean.
@@ -134,14 +129,15 @@ class LOCO(PathEditor):
     level: Level = 0.7
     scale: Scale = 3.0
     rank: Natural = 5
-    iterations: Count = 3
+    products: Count = 40
     mask_level: Share = 0.5
     maps: Count = 4
     ratio: Scale = 3.0
 
     def _cost(self, k: int) -> int:
-        """``2 k + 2 * maps + 4 + 4 * rank * iterations``."""
-        return 2 * k + 2 * self.maps + 4 + 4 * self.rank * self.iterations
+        """``2 k + 2 * maps + 4``, and for V ``1 + 2 * products``, with the products in whole steps."""
+        search = 1 + 2 * whole_steps(self.products) if self.rank else 0
+        return 2 * k + 2 * self.maps + 4 + search
 
     def _move(self, edit: Edit) -> Latents:
         latent, backbone = edit.latent, edit.latent.backbone
@@ -153,25 +149,42 @@ class LOCO(PathEditor):
         at = level_batch(level, trace.top)
         v = denoiser_jacobian(VelocityJacobian(backbone, trace.top, at, edit.texts[1]), level).rmatvec(change)
         if self.rank:
-            v = v - projected(self._outside(edit, trace.top, level, mask), v)
+            outside = (~mask).expand(len(latent), *mask.shape[1:])
+            spans = [self._outside(edit, trace.top, level, outside[row], row) for row in range(len(latent))]
+            v = v - projected(torch.stack(spans), v)
         check_finite(v, "direction", backbone.name, level)
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         offset = edit.strength * self.scale * of_length(v, length)
         return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
-    def _outside(self, edit: Edit, top: Latents, level: float, mask: Bool[Tensor, "b *place"]) -> Rows:
-        """V of each picture, as rows."""
-        batch, backbone = len(edit.latent), edit.latent.backbone
-        every = torch.arange(batch, device=mask.device).repeat_interleave(self.rank)
-        tops, outside, text = top[every], ~mask[every], edit.texts[0][every]
-        jacobian = denoiser_jacobian(VelocityJacobian(backbone, tops, level_batch(level, tops), text), level)
-        start = edit.noise(count=self.rank).transpose(0, 1).to(tops)
+    def _outside(self, edit: Edit, top: Latents, level: float, outside: Bool[Tensor, "*place"], row: int) -> Tensor:
+        """V of one picture."""
+        jacobian = Masked(feature_jacobian(edit, "clean", top, level, edit.texts[0], row), outside)
+        return leading_span(edit, jacobian, self.rank, row, products=self.products)
 
-        def normal(rows: Rows) -> Rows:
-            images = outside * jacobian.matvec(rows.flatten(0, 1))
-            return jacobian.rmatvec(images).unflatten(0, (batch, self.rank))
 
-        return leading_span(normal, start, iterations=self.iterations, progress=edit.progress)
+@final
+class Masked(BlockOperator):
+    """``m A``: what a map changes inside a mask, which broadcasts against its products."""
+
+    def __init__(self, operator: BlockOperator, mask: Bool[Tensor, "*place"]) -> None:
+        super().__init__(
+            in_shape=operator.in_shape, out_shape=operator.out_shape, dtype=operator.dtype, device=operator.device
+        )
+        self._operator, self._mask = operator, mask
+
+    def _matmat(self, v: Tensor) -> Tensor:
+        return self._mask * self._operator.matmat(v)
+
+    def _rmatmat(self, u: Tensor) -> Tensor:
+        return self._operator.rmatmat(self._mask * u)
+
+
+def feature_jacobian(edit: Edit, site: str, top: Latents, level: float, texts: Condition, row: int) -> FeatureJacobian:
+    """That of the feature at a site, at the top of one picture's inversion."""
+    picture = slice(row, row + 1)
+    feature = FeatureMap(backbone=edit.latent.backbone, site=site, level=level, condition=texts[picture])
+    return FeatureJacobian(feature, top[picture])
 
 
 def top_level(latent: JointLatent, trace: InversionTrace) -> float:
@@ -199,31 +212,31 @@ def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
         raise ConfigError(f"the rank must be at most {most} for latents of this size; got {rank}")
 
 
-def leading_span(
-    normal: Callable[[Rows], Rows], start: Rows, *, iterations: int, progress: Progress | None = None
-) -> Rows:
-    """An orthonormal basis of ``(J^T J)^q S``, which tends to the span of the r leading right singular vectors of J.
+def leading_span(edit: Edit, operator: BlockOperator, rank: int, row: int, *, products: int) -> Tensor:
+    """The ``rank`` leading right singular vectors of a map at one picture, as rows, by a fixed number of products.
 
-    The block power iteration: the angle that is left falls like ``(s_{r+1} / s_r)^(2 q)``. Rows that J maps to zero
-    come back as zeros. `core.linalg.block_lanczos` needs fewer products for the same accuracy, but their number is not
-    fixed, and an editor states its cost before it starts. ``normal`` is ``J^T J`` of each row, with J of each picture.
-    Park et al. 2023 (arXiv 2307.12868), algorithm 1, for a fixed number of iterations.
+    An editor states its cost before it starts, so `truncated_svd` goes on to the end of the products, whatever it has
+    reached; only where it has the whole space does it end before. At rank 5 on the bundled U-Net, 40 products leave
+    1.4 to 3.7 degrees to the true space. Rows that are mapped to zero are zeros.
     """
-    rows = orthonormal(start)
-    for done in range(1, iterations + 1):
-        rows = orthonormal(normal(rows))
-        if progress is not None:
-            progress("basis", done, iterations)
-    return rows
+    seed = edit.seed if isinstance(edit.seed, int) else edit.seed[row % len(edit.seed)]
+    found = truncated_svd(
+        operator,
+        rank,
+        generator=stream(seed, edit.name),
+        tolerance_degrees=0.0,
+        most_products=products,
+        block=_BLOCK,
+        progress=edit.progress,
+    )
+    s = found.singular_values
+    kept = s > 100 * torch.finfo(s.dtype).eps * s[0]
+    return torch.where(per_element(kept, found.v), found.v, torch.zeros_like(found.v))
 
 
-def orthonormal(rows: Rows) -> Rows:
-    """Orthonormal rows of the same span; zeros in the place of rows that depend on those before them."""
-    wide = to_float64(rows).flatten(2)
-    basis, triangle = torch.linalg.qr(wide.mT)
-    size = triangle.diagonal(dim1=1, dim2=2).abs()
-    independent = size > 100 * torch.finfo(rows.dtype).eps * size.amax(1, keepdim=True)
-    return (basis * independent[:, None]).mT.to(rows).reshape(rows.shape)
+def whole_steps(products: int) -> int:
+    """Products in whole steps of the search: each takes a block of them with the map, and one with its transpose."""
+    return -(-products // (2 * _BLOCK)) * 2 * _BLOCK
 
 
 def projected(rows: Rows, v: Latents) -> Latents:

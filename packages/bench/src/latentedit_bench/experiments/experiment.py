@@ -39,6 +39,7 @@ SEED = 20  # of every random number: one that no run before these plans has used
 Unit = tuple[str | int | float, ...]  # one unit of work: plain values, the same in every run of the same plan
 Row = dict[str, Any]  # one measured row of a table; None stands for what could not be measured
 Rows = Iterator[Row]
+LATER = {"later": True}  # marks fields of a source that plans name only where they are not at their default
 _FEWEST = 4  # units for which it is worth loading the models once more, in another process
 
 
@@ -117,7 +118,10 @@ class Experiment:
     @property
     def plan(self) -> Mapping[str, Any]:
         """Models, images, levels, seeds: plain values."""
-        return {**plain(self.on), **plain(self.settings)}
+        late = {one.name for one in dataclasses.fields(self.on) if one.metadata == LATER}
+        same = {one.name for one in dataclasses.fields(self.on) if getattr(self.on, one.name) == one.default}
+        about = {name: value for name, value in plain(self.on).items() if name not in late & same}
+        return {**about, **plain(self.settings)}
 
     def changed(self, **changes: Any) -> "Experiment":
         """With other sizes or settings."""
@@ -128,6 +132,10 @@ class Experiment:
         on = dataclasses.replace(self.on, **{name: value for name, value in changes.items() if name in fields})
         settings = {name: changes.get(name, value) for name, value in self.settings.items()}
         return dataclasses.replace(self, on=on, settings=settings, changes={**self.changes, **changes})
+
+    def under(self, name: str, **changes: Any) -> "Experiment":
+        """The same claim with other sizes or settings, as another experiment."""
+        return dataclasses.replace(self.changed(**changes), name=name, minutes=0)
 
     def measure(self, unit: Unit, at: Context) -> list[Row]:
         """The rows of one unit."""
@@ -148,7 +156,7 @@ class Experiment:
         return tuple(self.decides.claims(rows, keys, images)), tuple(told)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.look.__module__, self.look.__name__, dict(self.changes))
+        return _again, (self.look.__module__, self.look.__name__, self.name, dict(self.changes))
 
 
 def experiment(name: str, *, on: Source, **about: Any) -> Callable[[Callable[..., Iterable[Any]]], Experiment]:
@@ -171,10 +179,10 @@ def make_experiment(name: str) -> Experiment:
     return made
 
 
-def _again(module: str, name: str, changes: Mapping[str, Any]) -> Experiment:
+def _again(module: str, look: str, name: str, changes: Mapping[str, Any]) -> Experiment:
     """In another process."""
-    made: Experiment = getattr(importlib.import_module(module), name)
-    return made.changed(**changes)
+    made: Experiment = getattr(importlib.import_module(module), look)
+    return dataclasses.replace(made.changed(**changes), name=name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ import numpy as np
 
 from latentedit_bench.experiments.declare import RIEMANNIAN, TWIN, Lines, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import at_fitted_rank
-from latentedit_bench.experiments.subspaces import gaps
+from latentedit_bench.experiments.subspaces import fits
 from latentedit_bench.metrics.spatial_frequency import centroid, white_centroid
 
 _GROWTH = Number(
@@ -37,6 +37,6 @@ def frequency(study: Study, level: float, picture: int) -> Rows:
     basis = study.basis(picture, level)
     middles, latent = centroid(basis.v).tolist(), float(centroid(basis.trace.top))
     white = white_centroid(*basis.v.shape[-2:])
-    for rank, gap in gaps([basis]).items():
+    for rank, fit in fits(study, [basis]).items():
         mean = float(np.mean(middles[:rank]))
-        yield {"rank": rank, "gap": gap, "centroid": mean, "latent_centroid": latent, "white": white}
+        yield {"rank": rank, "fit": fit, "centroid": mean, "latent_centroid": latent, "white": white}

@@ -5,7 +5,7 @@ import torch
 from latentedit.core.rng import stream
 from latentedit_bench.experiments.declare import TWIN, UNSUPERVISED, Lines, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import at_fitted_rank
-from latentedit_bench.experiments.subspaces import captured, coordinates, gaps
+from latentedit_bench.experiments.subspaces import captured, coordinates, fits
 
 
 @experiment(
@@ -35,7 +35,7 @@ def homogeneity(study: Study, level: float) -> Rows:
     sizes = [one.u.flatten(1).shape for one in bases]
     drawn = [torch.randn(size, generator=g, dtype=torch.float64) for size, g in zip(sizes, draws, strict=True)]
     sets, null = coordinates([one.u for one in bases]), coordinates([torch.linalg.qr(one.T)[0].T for one in drawn])
-    for rank, gap in gaps(bases).items():
+    for rank, fit in fits(study, bases).items():
         for picture in range(len(study)):
             found, random = (captured([one[:rank] for one in some], picture) for some in (sets, null))
-            yield {"picture": picture, "rank": rank, "gap": gap, "captured": found, "random": random}
+            yield {"picture": picture, "rank": rank, "fit": fit, "captured": found, "random": random}

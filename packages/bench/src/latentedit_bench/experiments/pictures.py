@@ -5,7 +5,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -18,10 +18,11 @@ from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
 from latentedit.models.registry import load, locate
 from latentedit.models.weights import fingerprint
-from latentedit_bench.domains.base import sample_pictures
+from latentedit_bench.domains.base import domain, full_caption, sample_pictures
 from latentedit_bench.experiments.decisions import Less
-from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
-from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
+from latentedit_bench.experiments.study import Inversion, Ranks, Study
+from latentedit_bench.experiments.texts import graded
 from latentedit_bench.metrics.statistics import Table
 
 TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
@@ -51,6 +52,10 @@ class Pictures(Source):
     rank: int = 8  # of the local bases
     steps: int = 28  # of the model's whole grid
     twins: bool = True  # whether the untrained twin of each network is looked at as well
+    feature: Literal["full", "pooled"] = dataclasses.field(default="full", metadata=LATER)  # pooled: summed over space
+    prompt: Literal["empty", "own", "edit"] = dataclasses.field(default="empty", metadata=LATER)  # of the bases
+    inversion: Inversion = dataclasses.field(default="level", metadata=LATER)
+    ranks: Ranks = dataclasses.field(default="gap", metadata=LATER)
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """Of each model, what the function names."""
@@ -77,7 +82,7 @@ class Pictures(Source):
         def made() -> Study:
             backbone = load(name, device=at.device)
             drawn = sample_pictures(backbone.name, self.pictures, seed=self.seed)
-            return Study.of(
+            study = Study.of(
                 backbone,
                 drawn,
                 levels=self.levels,
@@ -85,9 +90,21 @@ class Pictures(Source):
                 steps=self.steps,
                 seed=self.seed,
                 folder=at.folder.parent / BASES,
+                pooling="space" if self.feature == "pooled" else "none",
+                inversion=self.inversion,
+                ranks=self.ranks,
             )
+            return study if self.prompt == "empty" else dataclasses.replace(study, texts=self._texts(study))
 
         return at.once(("study", name), made)
+
+    def _texts(self, study: Study) -> tuple[str, ...]:
+        """Of each picture, its own full caption, or that with another value of one attribute."""
+        world = domain(captioned(study))
+        scenes = [world.read(latent.frames[0].pixels[None])[0] for latent in study.latents]
+        if self.prompt == "edit":
+            scenes = [graded(world, scene, (0, 1), seed=self.seed)[1] for scene in scenes]
+        return tuple(full_caption(world, scene) for scene in scenes)
 
     @staticmethod
     def _places(study: Study) -> Mapping[str, Sequence[int | float]]:
@@ -103,10 +120,10 @@ def captioned(study: Study) -> str:
 
 
 def at_fitted_rank(rows: Table) -> Table:
-    """The rows, of each model at the rank after which the trained network's singular values fall most."""
+    """The rows, of each model at the rank that fits its trained network best; see `subspaces.fits`."""
     found: list[Table] = []
     for _, part in rows.groupby("model", sort=False):
-        own = part[part["network"] == "trained"].groupby("rank")["gap"].mean()
+        own = part[part["network"] == "trained"].groupby("rank")["fit"].mean()
         rank = own.idxmax() if own.notna().any() else own.index.max()
         found.append(part[part["rank"] == rank])
     return pd.concat(found, ignore_index=True)

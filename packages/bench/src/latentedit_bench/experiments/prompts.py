@@ -41,5 +41,5 @@ def prompts(study: Study, level: float, picture: int, *, replaced: tuple[int, ..
     unit = torch.nn.functional.normalize(vectors.cpu().double())
     similarity = (unit @ unit.T).tolist()
     bases = [study.basis(picture, level, prompt=text) for text in texts]
-    for first, second, found in compared(bases, seed=study.seed):
+    for first, second, found in compared(study, bases):
         yield {"similarity": similarity[first][second], **found}

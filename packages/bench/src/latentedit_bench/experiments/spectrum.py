@@ -7,7 +7,6 @@ import torch
 
 from latentedit.core.rng import stream
 from latentedit_bench.experiments.declare import TWIN, UNSUPERVISED, Lines, Number, Pictures, Rows, Study, experiment
-from latentedit_bench.experiments.study import jacobian
 
 
 @experiment(
@@ -36,7 +35,7 @@ def spectrum(study: Study, level: float, picture: int, *, probes: int = 8) -> Ro
     Pastur).
     """
     basis = study.basis(picture, level)
-    j = jacobian(basis)
+    j = basis.jacobian
     noise = torch.randn(probes, *j.in_shape, generator=stream(study.seed, "spectrum probes", picture))
     norm = float(j.matmat(noise.to(basis.v)).double().square().flatten(1).sum(1).mean().sqrt())
     s = basis.singular_values.double()

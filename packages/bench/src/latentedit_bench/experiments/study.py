@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,17 +14,23 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.derivatives import FeatureJacobian, FeatureMap
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
+from latentedit.models.guidance import GuidedField
 from latentedit.models.placement import dtype_name
 from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)  # from almost noise to almost the picture
+Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
+# The rank at which bases are compared: after which the trained network's singular values fall most, or at which their
+# squares are nearest to half of the sum of all, as in 2302.12469.
+Ranks = Literal["gap", "energy"]
 _TENSORS = ("u", "singular_values", "v", "residuals")
 _COUNTS = ("iterations", "products", "evaluations")  # fields of a basis that are stored as whole numbers
 _DEGREES = 1.0  # largest principal angle between the space that is found and the true one
@@ -44,6 +50,10 @@ class Study:
     steps: int = 28  # of the model's whole grid
     seed: int = 0  # of every search and every draw
     folder: Path | None = None  # where bases are kept between runs; None keeps none
+    pooling: Pooling = "none"  # of the feature
+    texts: tuple[str, ...] = ()  # under which each picture's bases are computed; no text where it is empty
+    inversion: Inversion = "level"  # see `Inversion`
+    ranks: Ranks = "gap"  # see `Ranks`
     trained: "Study | None" = None  # the study of the trained network, at whose latents a twin is looked at
 
     def __len__(self) -> int:
@@ -60,6 +70,7 @@ class Study:
         steps: int = 28,  # as in the class
         seed: int = 0,
         folder: Path | None = None,
+        **settings: Any,  # other fields of the class
     ) -> "Study":
         """Encode pictures one by one, for a study of them."""
         top = backbone.grid(steps).levels[0]
@@ -83,6 +94,7 @@ class Study:
             steps=steps,
             seed=seed,
             folder=folder,
+            **settings,
         )
 
     @property
@@ -104,11 +116,14 @@ class Study:
         """The study of another network at the same latents: those to which this one carries the pictures."""
         return dataclasses.replace(self, backbone=twin, trained=self)
 
-    def basis(self, picture: int, level: float, *, prompt: str = "") -> LocalBasis:
+    def basis(self, picture: int, level: float, *, prompt: str | None = None) -> LocalBasis:
         """The local basis of one picture at a level, read from the folder where it was computed before.
 
-        Each picture has a search of its own. Of the trace there is the latent at the level alone; see `walkable`.
+        Each picture has a search of its own, under its own one of the texts unless a prompt is given. Of the trace
+        there is the latent at the level alone; see `walkable`.
         """
+        if prompt is None:
+            prompt = self.texts[picture] if self.texts else ""
         place = self._place(self.settings["pictures"][picture], level, prompt, self.rank, self.seed + picture)
         latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
         if place is not None and place.is_file():
@@ -132,6 +147,7 @@ class Study:
             steps=self.steps,
             seed=self.seed + picture,
             converged=counts["converged"] == "yes",
+            pooling=self.pooling,
             **fields,
         )
 
@@ -150,9 +166,14 @@ class Study:
         """A basis as it is stored: tensors, and words."""
         latent = self.latents[picture] if self.trained is None else self.trained.latents[picture]
         with latent.backbone.count() as way:
-            z = invert(latent, latent.path(self.steps, level)).top
-        condition = self.backbone.embed([prompt])
-        feature = FeatureMap(backbone=self.backbone, site=self.site, level=self._cut(level), condition=condition)
+            z = self._carried(latent, level)
+        feature = FeatureMap(
+            backbone=self.backbone,
+            site=self.site,
+            level=self._cut(level),
+            condition=self.backbone.embed([prompt]),
+            pooling=self.pooling,
+        )
         with self.backbone.count() as cost:
             found = truncated_svd(
                 FeatureJacobian(feature, z),
@@ -166,6 +187,13 @@ class Study:
         counts |= {"converged": "yes" if found.converged else "no"}
         return {name: getattr(found, name) for name in _TENSORS} | {"top": z}, counts
 
+    def _carried(self, latent: JointLatent, level: float) -> Tensor:
+        """A picture's latent at a level."""
+        trace = invert(latent, latent.path(self.steps, level if self.inversion == "level" else 1.0))
+        down = [one for one in reversed(trace.levels) if one > level]
+        field = GuidedField(backbone=latent.backbone, condition=latent.condition)
+        return integrate(field, trace.top, [*down, self._cut(level)], EulerSolver()).states[-1]
+
     def _cut(self, level: float) -> float:
         """Not above the model's highest."""
         return min(level, self.backbone.grid(self.steps).levels[0])
@@ -174,6 +202,7 @@ class Study:
         if self.folder is None:
             return None
         about = [self.settings[name] for name in ("model_fingerprint", "site", "steps", "dtype")]
+        about += [self.pooling, self.inversion]
         digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.safetensors"
 
@@ -184,7 +213,9 @@ class TangentSpaces:
     def __init__(self, study: Study, level: float, *, rank: int, index: int) -> None:
         self.rank, self._draws = rank, (study.seed, "curvedness bases", index)
         condition = study.backbone.embed([""])
-        self.feature = FeatureMap(backbone=study.backbone, site=study.site, level=level, condition=condition)
+        self.feature = FeatureMap(
+            backbone=study.backbone, site=study.site, level=level, condition=condition, pooling=study.pooling
+        )
 
     def basis_at(self, z: Tensor, before: TangentBasis | None) -> TangentBasis:
         """The tangent space at a latent, searched from the one before it."""
@@ -204,13 +235,6 @@ class TangentSpaces:
         for point in points:
             found.append(self.basis_at(point, found[-1] if found else None))
         return found
-
-
-def jacobian(basis: LocalBasis) -> FeatureJacobian:
-    """That of the feature at the latent of a basis."""
-    latent, condition = basis.latent, basis.condition
-    feature = FeatureMap(backbone=latent.backbone, site=basis.site, level=basis.level, condition=condition)
-    return FeatureJacobian(feature, basis.trace.top)
 
 
 def _identity(latent: JointLatent) -> str:

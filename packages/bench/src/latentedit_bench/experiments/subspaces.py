@@ -15,6 +15,7 @@ from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random
 from latentedit_bench.experiments.decisions import Number
 from latentedit_bench.experiments.pictures import TWIN
 from latentedit_bench.experiments.plots import Lines
+from latentedit_bench.experiments.study import Study
 
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
 DISTANCE = Number(
@@ -39,19 +40,27 @@ def gaps(bases: Sequence[LocalBasis]) -> dict[int, float]:
     return {r: logs[r - 1] - logs[r] if r < len(logs) else math.nan for r in ranks_of(len(logs))}
 
 
-def compared(bases: Sequence[LocalBasis], *, seed: int) -> Iterator[tuple[int, int, dict[str, float | int]]]:
+def fits(study: Study, bases: Sequence[LocalBasis]) -> dict[int, float]:
+    """How well each rank fits the study's rule, larger being better: see `study.Ranks`."""
+    if study.ranks == "gap":
+        return gaps(bases)
+    shares = torch.stack([basis.energy() for basis in bases]).mean(0).tolist()
+    return {r: -abs(shares[r - 1] - 0.5) for r in ranks_of(len(shares))}
+
+
+def compared(study: Study, bases: Sequence[LocalBasis]) -> Iterator[tuple[int, int, dict[str, float | int]]]:
     """Of all pairs of feature tangent spaces, for each rank: two indices, and columns of a row.
 
     "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; "null" is the
-    mean of random subspaces of the same dimensions, in the same unit; "gap" is that of `gaps` over all bases.
+    mean of random subspaces of the same dimensions, in the same unit; "fit" is that of `fits`.
     """
     sets = [basis.u for basis in bases]
-    for rank, gap in gaps(bases).items():
+    for rank, fit in fits(study, bases).items():
         largest = math.pi / 2 * math.sqrt(rank)
-        null = _random(sets[0][0].numel(), rank, seed).mean / largest
+        null = _random(sets[0][0].numel(), rank, study.seed).mean / largest
         for first, second in itertools.combinations(range(len(sets)), 2):
             distance = geodesic_distance(sets[first][:rank], sets[second][:rank]) / largest
-            yield first, second, {"rank": rank, "gap": gap, "distance": distance, "null": null}
+            yield first, second, {"rank": rank, "fit": fit, "distance": distance, "null": null}
 
 
 @functools.cache

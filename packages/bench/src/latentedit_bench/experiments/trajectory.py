@@ -31,5 +31,5 @@ def trajectory(study: Study, picture: int) -> Rows:
     """
     levels = study.levels
     bases = [study.basis(picture, level) for level in levels]
-    for first, second, found in compared(bases, seed=study.seed):
+    for first, second, found in compared(study, bases):
         yield {"level difference": levels[first] - levels[second], **found}

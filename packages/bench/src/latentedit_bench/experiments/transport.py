@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.transport import pulled_back
 from latentedit_bench.domains.base import CHANGED
 from latentedit_bench.experiments.declare import RIEMANNIAN, Dots, Less, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.signed_edits import random_units, signed_edits
-from latentedit_bench.experiments.study import jacobian
 from latentedit_bench.metrics.vectors import cosine
 
 _VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `CHANGED`
@@ -46,7 +45,7 @@ def transport(study: Study, level: float, picture: int, *, effect: float = 0.6) 
     """
     target = (picture + 1) % len(study)
     here, there = (study.walkable(study.basis(one, level)) for one in (picture, target))
-    carried = pulled_back(there, here.u[:1])
+    carried = pulled_back(here.u[:1], there.jacobian).v.to(there.v)
     control = random_units(there, 1, seed=study.seed, first=picture)
     (own,) = signed_edits(here, here.v[:1], effect=effect)
     units = torch.cat([carried, control.to(there.v), here.v[:1]])
@@ -59,13 +58,6 @@ def transport(study: Study, level: float, picture: int, *, effect: float = 0.6) 
             "pixels": cosine(own.change, edit.change) if visible else None,
             "agreement": (cosine(own.read, edit.read) if edit.seen else 0.0) if own.seen else None,
         }
-
-
-@torch.no_grad()
-def pulled_back(basis: LocalBasis, u: Float[Tensor, "1 *feature"]) -> Float[Tensor, "1 *latent"]:
-    """``J^T u / |J^T u|``: the displacement that changes the feature along u most."""
-    found = jacobian(basis).rmatmat(u)
-    return found / torch.linalg.vector_norm(found)
 
 
 def changed_share(change: Float[Tensor, "2 3 h w"]) -> float:

@@ -1,0 +1,25 @@
+"""The claims of arXiv 2302.12469 and 2307.12868 on fresh images, with the papers' own feature and with the full one.
+
+The papers' feature is the bottleneck summed over space, at the rank whose squared singular values make half of the sum;
+the curves of 2302.12469 have 30 segments. Everything else is as in the experiment of that name.
+"""
+
+from typing import Any
+
+from latentedit_bench.experiments.curvedness import curvedness
+from latentedit_bench.experiments.experiment import MODELS
+from latentedit_bench.experiments.homogeneity import homogeneity
+from latentedit_bench.experiments.samples import samples
+from latentedit_bench.experiments.spectrum import spectrum
+
+_FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "pictures": 8}
+_POOLED = {**_FRESH, "feature": "pooled", "ranks": "energy"}
+_ENDS = {"levels": (0.95, 0.3)}  # the levels at which claims are decided
+
+samples_pooled = samples.under("geometry-samples-pooled", **_POOLED, **_ENDS)
+homogeneity_pooled = homogeneity.under("geometry-homogeneity-pooled", **_POOLED, **_ENDS)
+spectrum_pooled = spectrum.under("geometry-spectrum-pooled", **_POOLED, **_ENDS)
+curvedness_pooled = curvedness.under("geometry-curvedness-pooled", **_POOLED, segments=30, tangents=7)
+samples_fresh = samples.under("geometry-samples-fresh", **_FRESH, **_ENDS)
+homogeneity_fresh = homogeneity.under("geometry-homogeneity-fresh", **_FRESH, **_ENDS)
+spectrum_fresh = spectrum.under("geometry-spectrum-fresh", **_FRESH, **_ENDS)
