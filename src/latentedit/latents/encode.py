@@ -16,7 +16,7 @@ from latentedit.latents.crop import framer_for
 from latentedit.latents.instructions import check_instructs, no_change
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, MaskLike, Picture
-from latentedit.models.base import Backbone
+from latentedit.models.base import Backbone, check_model
 
 PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
 
@@ -155,6 +155,7 @@ def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captione
 
 def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
     """Pictures at the model's size: the region that its framer chooses of each, or all of it without a framer."""
+    check_model(model)
     if not model.capabilities.pixels:
         raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no pictures")
     opened = [open_picture(item) for item in pictures]
