@@ -43,10 +43,10 @@ def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Pat
 
 
 def test_families(command: Command) -> None:
-    assert "FLUX.2: Flux2KleinPipeline, Flux2Pipeline\n" in command("models", "families").out
+    assert "FLUX.2: Flux2Transformer2DModel\n" in command("models", "families").out
     told = json.loads(command("models", "families", "--json").out)
     flux = next(one for one in told["families"] if one["name"] == "FLUX.1")
-    assert {"FluxPipeline", "FluxKontextPipeline"} <= set(flux["pipelines"])
+    assert flux["networks"] == ["FluxTransformer2DModel"]
     assert flux["multiple_px"] == 16
 
 

@@ -1,19 +1,35 @@
 """Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import accelerate
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, FluxPipeline, UniPCMultistepScheduler
+import transformers
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    FirstBlockCacheConfig,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    FluxControlNetPipeline,
+    FluxInpaintPipeline,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    UNet2DModel,
+    UniPCMultistepScheduler,
+)
+from diffusers.modular_pipelines import FluxAutoBlocks
 from peft import LoraConfig
 
 import latentedit as le
-from latentedit.core.errors import ModelError
+from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.rng import seeded
-from latentedit.testing.miniatures.flow import flux, sd3_pipeline
+from latentedit.editors import FlowEdit
+from latentedit.testing.miniatures.flow import auraflow, cogview4, flux, sana, sd3_pipeline
+from latentedit.testing.miniatures.noise import sd_pipeline
+from tests.models.families.family import SETTINGS, noise_picture
 
 pytestmark = pytest.mark.slow
 
@@ -70,20 +86,87 @@ def spoilt(*, denoiser: dict[str, Any] | None = None, cached: bool = False, **pa
     return pipeline
 
 
-def a_class(name: str) -> Any:
-    """An object of a class of that name."""
-    return type(name, (SimpleNamespace,), {})()
+def rebuilt(kind: Any, **parts: Any) -> Any:
+    """A pipeline of another class on the parts of a miniature."""
+    return kind(**{**flux().components, **parts})
+
+
+def wide() -> Any:
+    """FLUX.1 whose transformer is shown twice as many channels, as in Fill and Depth."""
+    pipeline = flux()
+    with seeded(0):
+        pipeline.transformer = FluxTransformer2DModel.from_config({**pipeline.transformer.config, "in_channels": 32})
+    return pipeline
+
+
+def small(kind: Any, **settings: Any) -> Any:
+    """A network of seeded weights."""
+    with seeded(0):
+        return kind(**settings)
+
+
+class Mine(FluxPipeline):
+    """A user's class with one network more."""
+
+    _optional_components: ClassVar[list[str]] = [*FluxPipeline._optional_components, "judge"]
+
+    def __init__(
+        self, scheduler: Any, vae: Any, text_encoder: Any, tokenizer: Any, text_encoder_2: Any, tokenizer_2: Any,
+        transformer: Any, image_encoder: Any = None, feature_extractor: Any = None, judge: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(scheduler, vae, text_encoder, tokenizer, text_encoder_2, tokenizer_2, transformer)
+        self.register_modules(judge=judge)
+
+    def encode_prompt(self, *args: Any, **options: Any) -> Any:
+        tokens, pooled, ids = super().encode_prompt(*args, **options)
+        return 2 * tokens, pooled, ids
+
+
+def modular() -> Any:
+    pipeline = FluxAutoBlocks().init_pipeline()
+    pipeline.update_components(**{name: part for name, part in flux().components.items() if part is not None})
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda: flux().components,
+        modular,
+        lambda: rebuilt(FluxInpaintPipeline),
+        lambda: rebuilt(FluxControlNetPipeline, controlnet=small(torch.nn.Linear, in_features=1, out_features=1)),
+        lambda: rebuilt(Mine, judge=flux().text_encoder),
+    ],
+    ids=["mapping", "modular", "inpainting", "controlnet", "subclass"],
+)
+def test_the_network_decides_whatever_holds_it(variant: Any, recwarn: pytest.WarningsRecorder) -> None:
+    """The velocity is the stock pipeline's; what a variant adds is named once; a subclass reads text in its own way."""
+    stock, pipeline = le.from_pipeline(flux(), settings=SETTINGS), variant()
+    found = le.from_pipeline(pipeline, settings=SETTINGS)
+    z, s = torch.ones(1, *stock.latent_shape(64, 64)), torch.tensor([0.5])
+    texts = [model.embed(["a face"]) for model in (found, stock)]
+    assert torch.equal(found.velocity(z, s, texts[1]), stock.velocity(z, s, texts[1]))
+    own = isinstance(pipeline, Mine)
+    assert torch.equal(texts[0].tokens, (2 if own else 1) * texts[1].tokens)
+    added = [str(one.message) for one in recwarn if "edits do not use" in str(one.message)]
+    extra = {"FluxControlNetPipeline": "controlnet", "Mine": "judge"}
+    kind = type(pipeline).__name__
+    assert [kind in one and extra[kind] in one for one in added] == [True] * (kind in extra)
 
 
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
         (lambda: spoilt(denoiser={"encoder_hid_proj": torch.nn.Identity()}), r"pipeline\.unload_ip_adapter\(\)"),
-        (lambda: a_class("FluxFillPipeline"), "FluxFillPipeline, which is an inpainting model.*text-to-image model"),
-        (lambda: a_class("FluxxPipeline"), "FluxxPipeline, which is not supported.*FluxPipeline.*CallableBackbone"),
+        (wide, "channels of the denoiser is 8, of the other parts 4.*Fill.*Use the text-to-image model"),
+        (lambda: {"transformer": torch.nn.Identity()}, r"not supported.*\(transformer Identity\).*CallableBackbone"),
+        (lambda: "org/name", r"Call latentedit\.load\('org/name'\)"),
+        (lambda: flux().transformer, "is one network of a pipeline. Give the pipeline"),
+        (lambda: None, "NoneType is no pipeline"),
+        (lambda: {"vqvae": flux().vae, "unet": small(UNet2DModel)}, "decodes by its vqvae"),
+        (lambda: spoilt(vae=small(AutoencoderKL, in_channels=6)), "for images of 6 channels"),
         (lambda: spoilt(tokenizer_2=None), "the FluxPipeline has no tokenizer_2"),
-        (lambda: spoilt(transformer=sd3_pipeline(t5=False).transformer), "is not a FluxTransformer2DModel"),
-        (lambda: spoilt(text_encoder_2=flux().text_encoder_2.train()), r"Call pipeline\.text_encoder_2\.eval\(\)"),
+        (lambda: spoilt(transformer=sd3_pipeline(t5=False).transformer), "parts of one model"),
         (lambda: spoilt(cached=True), r"reuses features.*Call pipeline\.transformer\.disable_cache\(\)"),
         (lambda: spoilt(vae=flux().vae.to("meta")), "are on two devices: transformer on cpu, vae on meta"),
     ],
@@ -116,3 +199,111 @@ def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
     levels = le.from_pipeline(pipeline).grid(7).levels
     assert levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
     assert levels != before.levels
+
+
+def gemma_causal() -> Any:
+    """Sana with the class whose first output is logits."""
+    pipeline = sana()
+    pipeline.text_encoder = small(transformers.Gemma2ForCausalLM, config=pipeline.text_encoder.config)
+    return pipeline
+
+
+def few_rows() -> Any:
+    """A tokenizer with more ids than the text encoder has rows."""
+    pipeline = flux()
+    pipeline.text_encoder_2.shared.weight.data = pipeline.text_encoder_2.shared.weight.data[:3]
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [(gemma_causal, "features, and the denoiser takes 16"), (few_rows, "beyond the 3 rows of its text_encoder_2")],
+)
+def test_text_that_does_not_reach_the_network_is_refused(pipeline: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        le.from_pipeline(pipeline(), settings=SETTINGS).embed(["a face"])
+
+
+def test_an_encoder_of_another_class_is_read_like_the_stock_one() -> None:
+    """CogView4 reads hidden states, which a causal model gives too."""
+    plain, causal = cogview4(), cogview4()
+    causal.text_encoder = small(transformers.GlmForCausalLM, config=plain.text_encoder.config)
+    causal.text_encoder.model.load_state_dict(plain.text_encoder.state_dict())
+    tokens = [le.from_pipeline(one, settings=SETTINGS).embed(["a face"]).tokens for one in (plain, causal)]
+    assert torch.equal(*tokens)
+
+
+def test_a_preferred_size_is_one_that_the_network_has_positions_for() -> None:
+    """AuraFlow's default configuration has them for 512 px, and the family was trained on 1024."""
+    assert le.from_pipeline(auraflow()).capabilities.sizes == (32, 128, 128)
+
+
+@pytest.mark.parametrize("scheduler", [FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler])
+@pytest.mark.parametrize("build", [sana, flux])
+def test_a_flow_family_takes_any_scheduler_of_flows(build: Any, scheduler: Any) -> None:
+    """With its own levels, and none that knows betas only."""
+    pipeline = build()
+    pipeline.scheduler = scheduler(shift=3.0)
+    levels = le.from_pipeline(pipeline, settings=SETTINGS).grid(4).levels
+    assert levels[0] == 1
+    if build is sana and scheduler is FlowMatchEulerDiscreteScheduler:
+        pipeline.scheduler.set_timesteps(4)
+        assert levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
+    pipeline.scheduler = EulerDiscreteScheduler()
+    with pytest.raises(
+        ModelError, match=r"EulerDiscreteScheduler, whose levels are not those of a flow\. Use FlowMatch"
+    ):
+        le.from_pipeline(pipeline)
+
+
+@pytest.mark.parametrize("settings", [None, {"use_flow_sigmas": True}])
+def test_a_network_of_trained_betas_takes_no_levels_of_a_flow(settings: Any) -> None:
+    """Though a flow scheduler keeps the betas of the configuration that it was made from."""
+    pipeline, kinds = sd_pipeline(), (FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler)
+    pipeline.scheduler = cast("Any", kinds[settings is not None]).from_config(
+        pipeline.scheduler.config, **settings or {}
+    )
+    with pytest.raises(ModelError, match=r"Scheduler, which has no betas.*DDIMScheduler"):
+        le.from_pipeline(pipeline)
+
+
+def test_changes_of_a_live_pipeline_count_or_are_told() -> None:
+    """Scales of LoRAs and weights count, in the image and in the record; other parts, places and dtypes are refused."""
+    pipeline, image = sd_pipeline(), noise_picture(64, 64)
+    with seeded(0):
+        config = LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
+        pipeline.unet.add_adapter(config, adapter_name="x")
+    model = le.from_pipeline(pipeline, settings=SETTINGS)
+
+    def edit() -> le.EditResult:
+        method = FlowEdit(level=0.6, steps=2, source_guidance=1.0, target_guidance=2.0)
+        return le.edit(model, image, source_prompt="a", prompt="b", method=method, force=True)
+
+    first = edit()
+    pipeline.set_adapters("x", 0.0)
+    second = edit()
+    assert first.image.tobytes() != second.image.tobytes()
+    with pytest.raises(ConfigError, match="is not the model of the record"):
+        le.replay(first.record, model, image)
+    pipeline.set_adapters("x", 1.0)
+    assert le.replay(first.record, model, image)[0].image.tobytes() == first.image.tobytes()
+    names = {first.record.model.fingerprint, second.record.model.fingerprint}
+    pipeline.vae.decoder.conv_in.bias.data[0] += 1
+    assert len({*names, model.fingerprint, edit().record.model.fingerprint}) == 3
+    pipeline.unet.to(torch.float64)
+    with pytest.raises(ModelError, match=r"moved or cast\. Call latentedit\.from_pipeline again"):
+        edit()
+    pipeline.unet.to(torch.float32)
+    pipeline.vae = sd_pipeline(seed=9).vae
+    with pytest.raises(ModelError, match=r"the vae of the pipeline was exchanged\. Call latentedit\.from_pipeline"):
+        edit()
+
+
+@pytest.mark.parametrize(
+    ("given", "call"), [(flux, r"from_pipeline\(pipeline\)"), (lambda: "portraits", r"load\('portraits'\)")]
+)
+def test_what_is_no_model_is_told_the_call_that_makes_one(given: Any, call: str) -> None:
+    image = noise_picture(64, 64)
+    for use in (lambda model: le.edit(model, image, prompt="b", source_prompt="a"), lambda m: le.encode(m, image)):
+        with pytest.raises(ConfigError, match=call):
+            use(given())

@@ -56,8 +56,7 @@ def tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> 
 FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (missing("model_index.json"), "no model_index.json"),
     (text("model_index.json", "{"), "not valid JSON"),
-    (index(_class_name="FluxPriorPipeline"), "a FluxPriorPipeline, which is not supported.*FluxPipeline"),
-    (index(_class_name="ScoreSdeVePipeline"), "a ScoreSdeVePipeline, which is variance-exploding"),
+    (index(transformer=["diffusers", "PriorTransformer"]), "which is not supported.*transformer PriorTransformer"),
     (index(transformer=["diffusers", "FluxTransformer2DModel"]), "a StableDiffusion3Pipeline cannot be loaded from"),
     (index(text_encoder_2=[None, None]), "lists no text_encoder_2"),
     (index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),

@@ -4,7 +4,7 @@ import importlib.metadata
 import inspect
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import diffusers
 import pytest
@@ -32,13 +32,15 @@ def bundle(folder_without_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path / "models"
 
 
-def test_every_pipeline_with_an_adapter_says_what_it_is_made_of() -> None:
-    """The parts of its class in diffusers."""
-    for pipeline in BACKBONES.names():
-        adapter = BACKBONES.load(pipeline)
-        taken = inspect.signature(getattr(diffusers, pipeline).__init__).parameters
-        assert taken.keys() >= {*adapter.parts, adapter.denoiser, "scheduler"}
-        assert set(adapter.parts) >= adapter.optional_parts
+def test_every_family_says_what_it_is_made_of() -> None:
+    """The parts of its stock pipelines in diffusers, whose denoiser is the registered network."""
+    for network in BACKBONES.names():
+        assert hasattr(diffusers, network)
+        adapter = BACKBONES.load(network)
+        for pipeline in adapter.pipelines:
+            taken = inspect.signature(getattr(diffusers, pipeline).__init__).parameters
+            assert taken.keys() >= {*adapter.parts, adapter.denoiser, "scheduler"}
+        assert set(adapter.parts) >= {adapter.denoiser, *adapter.optional_parts}
 
 
 def test_what_is_not_there_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -69,20 +71,30 @@ def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.Monk
     assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
 
 
+class StrangeNetwork(torch.nn.Linear):
+    """A network that is not of diffusers."""
+
+    device = torch.device("cpu")
+
+
 class StrangePipeline:
-    """A pipeline class that is not of diffusers."""
-
-    config: ClassVar[dict[str, Any]] = {}
-    _execution_device = torch.device("cpu")
-
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
+
+    @property
+    def components(self) -> dict[str, Any]:
+        return {"network": self.network}
 
 
 class Strange:
     """Its adapter."""
 
     parts, optional_parts, half, denoiser = ("network",), Backbone.optional_parts, Backbone.half, "network"
+    pipelines = ()
+
+    @classmethod
+    def of(cls, config: Any) -> type["Strange"]:
+        return cls
 
     def __new__(cls, pipeline: StrangePipeline, *, name: str, **facts: Any) -> Backbone:
         made = example_mixture()
@@ -90,15 +102,16 @@ class Strange:
         return made
 
 
-def test_a_pipeline_of_another_library_has_its_own_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StrangePipeline"}')
-    with pytest.raises(ModelError, match="contains a StrangePipeline, which is not supported"):
+def test_a_network_of_another_library_has_its_own_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(
+        '{"_class_name": "StrangePipeline", "network": ["strange", "StrangeNetwork"]}'
+    )
+    with pytest.raises(ModelError, match=r"contains a StrangePipeline, which is not supported.*network StrangeNetwork"):
         registry.load(tmp_path)
-    point = importlib.metadata.EntryPoint("StrangePipeline", f"{__name__}:Strange", BACKBONES.group)
+    point = importlib.metadata.EntryPoint("StrangeNetwork", f"{__name__}:Strange", BACKBONES.group)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
-    network: Any = seeded(0)(torch.nn.Linear)(2, 2)
-    network.device, network.config = torch.device("cpu"), {}
-    assert le.from_pipeline(StrangePipeline(network), name="mine").name == "mine of 2"
+    pipeline: Any = StrangePipeline(seeded(0)(StrangeNetwork)(2, 2))
+    assert le.from_pipeline(pipeline, name="mine").name == "mine of 2"
 
 
 class TestContract(BackboneContract):

@@ -64,7 +64,7 @@ def list_models(as_json: options.Json = False) -> None:
 
 @app.command("families")
 def list_families(as_json: options.Json = False) -> None:
-    """List the supported model families: pipelines, image sizes and licences.
+    """List the supported model families: networks, image sizes and licences.
 
     Examples:
         latentedit models families
@@ -77,7 +77,7 @@ def list_families(as_json: options.Json = False) -> None:
         print_json({"families": supported, "note": UNTRIED})
         return
     for family in supported:
-        say(f"{family.name}: {', '.join(family.pipelines)}")
+        say(f"{family.name}: {', '.join(family.networks)}")
         sides = f"multiples of {family.multiple_px} px" if family.multiple_px else "each model's own"
         print_rows([("weights", family.licence), ("adapter", ", ".join(family.adapters)), ("sides", sides)])
     say()

@@ -34,7 +34,7 @@ from latentedit.latents.encode import (
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Mixing
-from latentedit.models.base import Backbone
+from latentedit.models.base import Backbone, check_model
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
@@ -196,6 +196,7 @@ def run(
     Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
     image, because they depend on the image.
     """
+    check_model(model)
     request.check_target()
     request = read_directions(request, model)
     opened = [open_picture(picture) for picture in pictures]

@@ -21,7 +21,7 @@ from latentedit.latents.captions.change import Change, align_captions, check_len
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, MaskLike, Picture, framer_for
-from latentedit.models.base import Backbone
+from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
@@ -171,6 +171,7 @@ def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captione
 
 def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
     """Pictures at the model's size: the region that its framer chooses of each, or all of it without a framer."""
+    check_model(model)
     if not model.capabilities.pixels:
         raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no pictures")
     opened = [open_picture(item) for item in pictures]

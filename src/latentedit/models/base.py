@@ -4,8 +4,9 @@ import abc
 import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -71,6 +72,16 @@ class Capabilities:
         return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
+def check_model(model: object) -> None:
+    """Refuse what is no backbone, a pipeline or a name, with the call that makes one."""
+    if isinstance(model, Backbone):
+        return
+    name, pipeline = isinstance(model, (str, Path)), hasattr(type(model), "components")
+    call = f"latentedit.load({str(model)!r})" if name else "latentedit.from_pipeline(pipeline)"
+    shown = "a name" if name else f"a {type(model).__name__}" + ("" if pipeline else ", which is no pipeline either")
+    raise ConfigError(f"`model` is a backbone; got {shown}. Give {call}")
+
+
 class Backbone(abc.ABC):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
 
@@ -95,8 +106,15 @@ class Backbone(abc.ABC):
     revision: str | None = None
     """Commit of the hub repository that the weights come from; None for weights from elsewhere."""
 
+    denoiser: ClassVar[str] = "transformer"
+    """Name of the part of a pipeline that predicts the velocity or noise."""
+
     parts: ClassVar[tuple[str, ...]] = ()
-    """Parts of a diffusers pipeline that the adapter uses, besides the scheduler."""
+    """Parts of a diffusers pipeline that the adapter uses, the denoiser among them, besides the scheduler."""
+
+    pipelines: ClassVar[tuple[str, ...]] = ()
+    """Stock pipelines of the family, which embed text, the most general one first; without any, a pipeline of whatever
+    class is passed to the constructor as it is."""
 
     half: ClassVar[torch.dtype] = torch.bfloat16
     """The half precision that the family was published for."""
@@ -109,9 +127,40 @@ class Backbone(abc.ABC):
 
     def __init__(self, *, name: str, fingerprint: str, capabilities: Capabilities) -> None:
         self.name = name
-        self.fingerprint = fingerprint
+        self._fingerprint = fingerprint
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> type[Self]:
+        """The class for a denoiser of a configuration; raises a `ModelError` for one that is not supported."""
+        del config
+        return cls
+
+    @classmethod
+    def stock_class(cls, kinds: Sequence[str], parts: Mapping[str, Any]) -> str:
+        """Which of `pipelines` is meant by a pipeline class and its bases, such as FluxKontext by FluxKontextInpaint.
+
+        Args:
+            kinds: names of the class and its bases.
+            parts: what the pipeline has, where its class says nothing.
+        """
+        del parts
+        stems = {name.removesuffix("Pipeline"): name for name in cls.pipelines}
+        meant = [stem for stem in stems if any(kind.startswith(stem) for kind in kinds)]
+        return stems[max(meant, key=len)] if meant else cls.pipelines[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights; of a live pipeline, as they are now."""
+        return self._identity()
+
+    @fingerprint.setter
+    def fingerprint(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+
+    def _identity(self) -> str:
+        return self._fingerprint
 
     @property
     @abc.abstractmethod

@@ -16,6 +16,10 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
+from latentedit.core.errors import ModelError
+
+COLOURS = 3
+
 PATCH = 2
 """Side of one patch in latents; features of a patch are ordered channel, row, column."""
 
@@ -35,6 +39,9 @@ class Codec:
 
     def __init__(self, vae: Any, dtype: torch.dtype) -> None:
         config = vae.config
+        colours = config.get("in_channels") or config.get("input_channels") or COLOURS
+        if colours != COLOURS:
+            raise ModelError(f"the autoencoder is for images of {colours} channels. Use a model of RGB images")
         self._vae, self._dtype = vae, dtype
         self._patched = hasattr(vae, "bn")
         self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")

@@ -22,12 +22,9 @@ _FAMILIES = {
     "OvisImageBackbone": ("Ovis-Image", "Apache-2.0", 16),
     "PixArtBackbone": ("PixArt-alpha, Sigma", "OpenRAIL++", 16),
     "QwenImageBackbone": ("Qwen-Image", "Apache-2.0", 16),
-    "QwenImageEditBackbone": ("Qwen-Image", "Apache-2.0", 16),
     "SanaBackbone": ("Sana, Sana-Sprint", "NVIDIA, see the model's card", 32),
-    "SanaSprintBackbone": ("Sana, Sana-Sprint", "NVIDIA, see the model's card", 32),
-    "StableDiffusionBackbone": ("Stable Diffusion 1, 2", "CreativeML OpenRAIL-M", 64),
+    "StableDiffusionBackbone": ("Stable Diffusion 1, 2, XL", "CreativeML OpenRAIL-M and OpenRAIL++-M", 0),
     "StableDiffusion3Backbone": ("Stable Diffusion 3, 3.5", "Stability AI Community", 16),
-    "StableDiffusionXLBackbone": ("Stable Diffusion XL", "OpenRAIL++-M", 32),
     "ZImageBackbone": ("Z-Image", "Apache-2.0", 16),
 }
 """By the class of the adapter: family, licence of the published weights (as read in 2026), and what the sides of images
@@ -36,11 +33,11 @@ are multiples of with the published autoencoder, in px; 0 where that differs fro
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """Pipeline classes and their adapters; ``multiple_px`` is 0 where it differs from model to model."""
+    """Classes of denoisers and their adapters; ``multiple_px`` is 0 where it differs from model to model."""
 
     name: str
     adapters: tuple[str, ...]
-    pipelines: tuple[str, ...]
+    networks: tuple[str, ...]
     licence: str
     multiple_px: int
 
@@ -48,14 +45,14 @@ class Family:
 def families() -> list[Family]:
     """Every installed family, including those of third parties, by name."""
     groups: dict[tuple[str, str, int], dict[str, str]] = {}
-    for pipeline, point in BACKBONES.points().items():
+    for network, point in BACKBONES.points().items():
         unlisted = (point.attr.removesuffix("Backbone"), "see the model's card", 0)
-        groups.setdefault(_FAMILIES.get(point.attr, unlisted), {})[pipeline] = f"{point.module}.{point.attr}"
+        groups.setdefault(_FAMILIES.get(point.attr, unlisted), {})[network] = f"{point.module}.{point.attr}"
     table = [
         Family(
             name=name,
             adapters=tuple(sorted(set(group.values()))),
-            pipelines=tuple(sorted(group)),
+            networks=tuple(sorted(group)),
             licence=licence,
             multiple_px=multiple,
         )

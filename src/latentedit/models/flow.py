@@ -5,6 +5,7 @@ the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how tex
 """
 
 import abc
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -53,26 +54,25 @@ class FlowBackbone(PromptBackbone):
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
         self._scheduler = self._flow_scheduler(pipeline.scheduler)
-        shiftable = hasattr(type(pipeline.scheduler), "shift")
-        self._shift: float = pipeline.scheduler.shift if shiftable else self._scheduler["shift"]
         self._check_parts()
         self._set_shape(
             channels=self._codec.channels, scale=self._codec.scale_px, stride=self._patch(), widths=self._text_widths()
         )
         weight, kind = self._default_guidance()
         trained, largest = self.trained_px or int(self._network.config.sample_size) * self._scale, self._largest_side()
-        trained = max(self._multiple, trained // self._multiple * self._multiple)
+        largest = 2 * trained if largest is None else largest
+        trained = max(self._multiple, min(trained, largest) // self._multiple * self._multiple)
         self.capabilities = Capabilities(
             guidance=float(self.defaults.get("guidance", weight)),
             guidance_kind=kind,
             guidance_norm=self.guidance_norm,
             size_multiple=self._multiple,
-            sizes=self._sizes(trained, 2 * trained if largest is None else largest),
+            sizes=self._sizes(trained, max(trained, largest)),
             references=self._most_references(),
         )
-        self._largest_px = largest
-        if largest is not None and self.capabilities.sizes[2] > largest:
-            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest} px")
+        self._largest_px = self._largest_side()
+        if self._largest_px is not None and self.capabilities.sizes[2] > self._largest_px:
+            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {self._largest_px} px")
 
     def _check_parts(self) -> None:
         """Check that text encoder, VAE and tokenizer belong to the transformer."""
@@ -136,9 +136,10 @@ class FlowBackbone(PromptBackbone):
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
-        scheduler = scheduler_of(_SCHEDULER, self._scheduler)
-        if self._shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
-            scheduler.set_shift(self._shift)
+        scheduler, given = scheduler_of(_SCHEDULER, self._scheduler), self.pipeline.scheduler
+        shift = given.shift if hasattr(type(given), "shift") else self._scheduler["shift"]
+        if shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
+            scheduler.set_shift(shift)
         self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
         return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
 
@@ -198,12 +199,19 @@ def flow_scheduler(scheduler: Any) -> dict[str, Any]:
 
     Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same levels.
     """
-    given = getattr(scheduler, "config", scheduler)
+    given, kind = getattr(scheduler, "config", scheduler), type(scheduler).__name__
+    if not (isinstance(scheduler, Mapping) or kind.startswith("FlowMatch") or given.get("use_flow_sigmas")):
+        raise ModelError(
+            f"the scheduler is a {kind}, whose levels are not those of a flow. Use FlowMatchEulerDiscreteScheduler or "
+            "another one with use_flow_sigmas, with the configuration of the model's own"
+        )
     if given.get("use_flow_sigmas"):
         given = {**given, "shift": given["flow_shift"]}
     config = scheduler_of(_SCHEDULER, given).config
     if config["invert_sigmas"]:
-        raise ModelError("the scheduler's levels rise (invert_sigmas), and those of this family fall")
+        raise ModelError(
+            "the scheduler's levels rise (invert_sigmas), and those of this family fall. Use the model's own scheduler"
+        )
     return {key: config[key] for key in config if not key.startswith("_")}
 
 

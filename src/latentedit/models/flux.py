@@ -9,7 +9,7 @@ Source:
     Team 2025, Ovis-Image; LongCat Team 2025, LongCat-Image, arXiv 2512.07584; all as in diffusers 0.42.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +20,7 @@ from latentedit.core.condition import Condition
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.flow import PackedFlowBackbone, positions
+from latentedit.models.pipelines import class_names
 from latentedit.models.sites import Blocks
 
 REFERENCE_STEP = 10
@@ -74,6 +75,7 @@ class FluxBackbone(FluxTransformerBackbone):
     may also have a "window", the number of text tokens.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("FluxPipeline", "FluxKontextPipeline")
     parts: ClassVar[tuple[str, ...]] = (
         "tokenizer",
         "tokenizer_2",
@@ -124,6 +126,7 @@ class Flux2Backbone(FluxTransformerBackbone):
     input. Klein whose pipeline says ``is_distilled`` has no guidance, unless ``settings["guidance"]`` is other than 1.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("Flux2Pipeline", "Flux2KleinPipeline")
     text_layers: ClassVar[int] = 3
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 4.0
@@ -131,6 +134,12 @@ class Flux2Backbone(FluxTransformerBackbone):
         Blocks(name="double", text=0, image=1),
         Blocks(name="single", modules="single_transformer_blocks", joined="last"),
     )
+
+    @classmethod
+    def stock_class(cls, kinds: Sequence[str], parts: Mapping[str, Any]) -> str:
+        """Klein's text encoder is Qwen3."""
+        qwen = "Qwen3ForCausalLM" in class_names(parts.get("text_encoder"))
+        return "Flux2KleinPipeline" if qwen else super().stock_class(kinds, parts)
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         return (self.guidance, "embedded") if self._network.config.guidance_embeds else super()._default_guidance()
@@ -181,7 +190,7 @@ class ChromaBackbone(FluxTransformerBackbone):
     """
 
     guidance: ClassVar[float] = 5.0
-    prompt_pipeline: ClassVar[str] = "ChromaPipeline"
+    pipelines: ClassVar[tuple[str, ...]] = ("ChromaPipeline",)
     mask_at: ClassVar[int | None] = 2
     blocks: ClassVar[tuple[Blocks, ...]] = (
         FluxTransformerBackbone.blocks[0],
@@ -202,6 +211,7 @@ class OvisImageBackbone(FluxTransformerBackbone):
     the rotary grid of the image.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("OvisImagePipeline",)
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 5.0
     window: int = 256
@@ -220,6 +230,7 @@ class LongCatImageBackbone(FluxTransformerBackbone):
     affine.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("LongCatImagePipeline",)
     guidance: ClassVar[float] = 4.5
 
     def _positions(self, words: int, sizes: list[Size], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -25,19 +25,21 @@ def library_class(library: str, name: str) -> Any:
     return kind
 
 
-def pipeline_of(kind: str, pipeline: Any) -> Any:
-    """A pipeline of another class around the parts of a pipeline, without a scheduler; nothing is copied."""
+def pipeline_of(kind: str, components: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """A pipeline of a class around the parts of another one, with its settings; nothing is copied or changed."""
     build = library_class("diffusers", kind)
     parameters = inspect.signature(build.__init__).parameters
-    given = {**pipeline.components, "scheduler": None}
-    settings = {name: pipeline.config[name] for name in parameters if name in pipeline.config and name not in given}
+    given = {**components, "scheduler": None}  # whose configuration some constructors rewrite
+    settings = {name: config[name] for name in parameters if name in config and name not in given}
     parts = {
         name: given.get(name)
         for name, parameter in parameters.items()
         if name in given or (parameter.default is parameter.empty and name != "self")
     }
     with quiet_libraries():
-        return build(**settings | parts)
+        made = build(**settings | parts)
+        made.scheduler = components.get("scheduler")
+    return made
 
 
 def scheduler_of(kind: str, config: Mapping[str, Any]) -> Any:

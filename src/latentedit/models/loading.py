@@ -6,7 +6,6 @@ brings its own adapters.
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 import re
 import warnings
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, LatentEditError, ModelError
-from latentedit.core.plugins import BACKBONES, require
+from latentedit.core.plugins import require
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.model_settings import read_settings
+from latentedit.models.pipelines import backbone_class
 from latentedit.models.weights import (
     VARIANTS,
     pipeline_variant,
@@ -31,15 +31,6 @@ from latentedit.models.weights import (
     weight_files,
 )
 from latentedit_keep.files import user_path
-
-_REFUSED = {
-    "Inpaint|Fill": "is an inpainting model whose network takes more than latents. Use the text-to-image model",
-    "Control": "is steered by a control image. Use the text-to-image model of its family",
-    "Distilled|LatentConsistency": "is a distilled flow map, which has no velocity at one level. Use the base model",
-    "HiDream": "computes its experts without gradients, so derivatives would be wrong. Use another family",
-    "VePipeline": "is variance-exploding: its network takes noise levels instead of timesteps. Use another family",
-}
-"""Pipelines that resemble supported ones, by a part of their names, and why they are not supported."""
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
@@ -53,10 +44,7 @@ TextEncoders = Literal["all", "required"]
 _AGAIN = "Download or copy the folder again"
 
 CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
-"""Files that say what a model needs, a few kilobytes."""
-
-_FIRST = ("model_index.json", "latentedit.json")
-"""Files that say which other files a model has."""
+"""Files that say which family a model is of, what it needs, and which other files it has: a few kilobytes."""
 
 _OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
 """Vocabularies and chat templates of tokenizers and processors."""
@@ -70,7 +58,7 @@ class ModelFolder:
 
     Args:
         path: of the folder.
-        adapter: subclass of `Backbone` for its pipeline class.
+        adapter: subclass of `Backbone` for its denoiser.
         index: content of ``model_index.json``.
         parts: library and class of each part that the adapter uses.
         weights: weight files of each network; empty if only the index was read.
@@ -96,8 +84,7 @@ class ModelFolder:
 
     def part_folder(self, part: str) -> Path:
         """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
-        own = self.path / part
-        return self.path if not own.is_dir() and (self.path / _configuration_file(part)).is_file() else own
+        return _part_folder(self.path, part)
 
     def load(self, dtype: torch.dtype = torch.float32) -> Any:
         """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks."""
@@ -106,7 +93,7 @@ class ModelFolder:
         with quiet_libraries(), warnings.catch_warnings():
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
-            kind = library_class("diffusers", self.pipeline)
+            kind = library_class("diffusers", self.adapter.stock_class([self.pipeline], self.index))
             given = self._unused_parts(kind)
             if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
                 own = variant if any(f".{variant}." in file.name for file in self.weights["vae"]) else None
@@ -179,9 +166,18 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
             "Give the folder that save_pretrained of a pipeline wrote"
         )
     index = read_json(path / "model_index.json")
-    adapter = adapter_class(str(index.get("_class_name")), f"{path} contains a")
-    optional = adapter.optional_parts
     present = {part: (str(entry[0]), str(entry[1])) for part, entry in index.items() if _is_part(entry)}
+
+    def configuration(part: str) -> Mapping[str, Any]:
+        file = _part_folder(path, part) / "config.json"
+        return read_json(file) if file.is_file() else {}
+
+    adapter = backbone_class(
+        {part: [kind] for part, (_, kind) in present.items() if part != "scheduler" and not is_tokenizer(part)},
+        configuration,
+        subject=f"{path} contains a {index.get('_class_name')}",
+    )
+    optional = adapter.optional_parts
     for part in ("scheduler", *adapter.parts):
         if part not in present and part not in optional:
             raise ModelError(f"{path / 'model_index.json'} lists no {part}. {_AGAIN}")
@@ -201,25 +197,15 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     )
 
 
+def _part_folder(path: Path, part: str) -> Path:
+    own = path / part
+    return path if not own.is_dir() and (path / _configuration_file(part)).is_file() else own
+
+
 def _is_part(entry: Any, *, or_null: bool = False) -> bool:
     """Whether an entry of ``model_index.json`` is a part: a pair of library and class, both null if it is absent."""
     kinds = (str, type(None)) if or_null else str
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, kinds) for name in entry)
-
-
-def adapter_class(pipeline: str, subject: str) -> Any:
-    """The adapter of a pipeline class; a message begins with the subject, "PATH contains a" or "this is a"."""
-    if pipeline in BACKBONES.names():
-        return BACKBONES.load(pipeline)
-    for pattern, reason in _REFUSED.items():
-        if re.search(pattern, pipeline):
-            raise ModelError(f"{subject} {pipeline}, which {reason}")
-    near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
-    raise ModelError(
-        f"{subject} {pipeline}, which is not supported. "
-        f"{'Similar: ' + ', '.join(near) + '. ' if near else ''}See: latentedit models families; wrap any other "
-        "model with latentedit.CallableBackbone"
-    )
 
 
 @contextlib.contextmanager
@@ -265,7 +251,7 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
         text_encoders: "required" omits parts that the model can do without, such as SD3's T5.
     """
     name, _, revision = model_id.partition("@")
-    folder = download(model_id, allow_patterns=_FIRST)
+    folder = download(model_id, allow_patterns=CONFIGURATIONS)
     parts = read_index(folder, text_encoders=text_encoders).parts
     pinned = f"{name}@{commit_of(folder) or revision}".removesuffix("@")
     patterns = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]

@@ -28,6 +28,7 @@ class Lumina2Backbone(FlowBackbone):
     text, so only texts of equal length share a call.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("Lumina2Pipeline",)
     text_field: ClassVar[str] = "cap_feat_dim"
     guidance: ClassVar[float] = 4.0
     guidance_kind: ClassVar[GuidanceKind] = "renormalised"
@@ -67,6 +68,7 @@ class ZImageBackbone(FlowBackbone):
     scheduler shifts by 3 is Turbo, which has none, unless ``settings["guidance"]`` is other than 1.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("ZImagePipeline",)
     text_field: ClassVar[str] = "cap_feat_dim"
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 6.0

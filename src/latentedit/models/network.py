@@ -1,28 +1,35 @@
 """Base of the adapters of diffusers pipelines: device, dtype, latent shape and checks."""
 
 import abc
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
+from latentedit.core.process import SharedContext
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.model_settings import check_settings
+from latentedit.models.pipelines import offloaded, part_of
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
+from latentedit.models.weights import WatchedWeights
+
+LATENT_CHANNELS = "number of latent channels"
 
 
 def check_sizes(what: str, taken: object, given: object) -> None:
     """Check a size that the denoiser takes against that of the other parts of its pipeline."""
     if taken != given:
-        raise ModelError(
-            f"the {what} of the denoiser is {taken}, of the other parts {given}. Use the parts of one model"
-        )
+        more = what == LATENT_CHANNELS and int(str(taken)) > int(str(given))
+        meant = ": it is shown more than latents, for inpainting or control (Fill, Depth, Canny)" if more else ""
+        remedy = "the text-to-image model of its family" if more else "the parts of one model"
+        raise ModelError(f"the {what} of the denoiser is {taken}, of the other parts {given}{meant}. Use {remedy}")
 
 
 class NetworkBackbone(Backbone):
@@ -33,7 +40,7 @@ class NetworkBackbone(Backbone):
     or text require gradients, not for parameters alone.
 
     Args:
-        pipeline: of diffusers.
+        pipeline: a stock one of diffusers.
         name: for messages and records.
         fingerprint: of the weights.
         settings: as in ``latentedit.json``. Every adapter reads "guidance" (default weight) and "sizes" (smallest,
@@ -43,9 +50,6 @@ class NetworkBackbone(Backbone):
     Raises:
         ConfigError, DeviceError, ModelError: a dtype or device that networks do not run in, or parts that do not fit.
     """
-
-    denoiser: ClassVar[str] = "transformer"
-    """Name of the part that predicts the velocity or noise."""
 
     blocks: ClassVar[tuple[Blocks, ...]] = ()
     """Blocks of the denoiser, in the order in which it runs them."""
@@ -61,10 +65,47 @@ class NetworkBackbone(Backbone):
     ) -> None:
         super().__init__(name=name, fingerprint=fingerprint, capabilities=Capabilities())
         self.pipeline = pipeline
+        parts = {part: getattr(pipeline, part, None) for part in self.parts}
+        self._networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
+        self._watched, self._evaluating = WatchedWeights(self._networks), SharedContext(self._evaluate)
+        self._sampled = self._watched.fingerprint()
+        self.follow(pipeline)
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         self._network: Any = getattr(pipeline, self.denoiser)
         self._network_dtype = parse_dtype(self._network.dtype)
         self._device = self._network.device if device is None else existing_device(device)
+        self._resident = None if offloaded(self._network) else self._place()
+
+    def follow(self, pipeline: Any) -> None:
+        """Refuse to work from now on with parts that this pipeline, in which the user may exchange them, has not."""
+        self._owner, self._taken = pipeline, {part: part_of(pipeline, part) for part in (*self.parts, "scheduler")}
+
+    def _identity(self) -> str:
+        """Of the weights and adapters as they are now: that of their files until they change."""
+        now = self._watched.fingerprint()
+        return (self._fingerprint or now) if now == self._sampled else now
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Generator[None]:
+        """Run networks inside: in evaluation mode, each module as it was afterwards, and only those of the pipeline."""
+        for part, taken in self._taken.items():
+            if part_of(self._owner, part) is not taken:
+                raise ModelError(f"the {part} of the pipeline was exchanged. Call latentedit.from_pipeline again")
+        if self._resident not in (None, self._place()):
+            raise ModelError("the pipeline was moved or cast. Call latentedit.from_pipeline again")
+        with self._evaluating.open():
+            yield
+
+    def _place(self) -> tuple[torch.device, torch.dtype]:
+        first = next(self._network.parameters())
+        return first.device, first.dtype
+
+    def _evaluate(self) -> Callable[[], object]:
+        """Put modules in training mode into evaluation mode, and return what puts them back."""
+        training = [module for module in self._watched.modules if module.training]
+        for module in training:
+            module.training = False
+        return lambda: [setattr(module, "training", True) for module in training]
 
     def _set_shape(self, *, channels: int, scale: int, stride: int, widths: tuple[int, int] | None = None) -> None:
         """Set the geometry of latents and the widths of text (tokens, pooled).
@@ -101,7 +142,7 @@ class NetworkBackbone(Backbone):
     ) -> Float[Tensor, "b *latent"]:
         self._check_latents(z)
         self._check_condition(condition)
-        with self._graph(z, condition.tokens, condition.pooled):
+        with self._at_work(), self._graph(z, condition.tokens, condition.pooled):
             return self._network_velocity(z, s, condition)
 
     @abc.abstractmethod

@@ -10,6 +10,7 @@ Source:
     Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as in diffusers 0.42.1.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ModelError
 from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Blocks
 from latentedit.models.vp import VPBackbone
@@ -28,10 +30,18 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
     A float64 network computes in float64 throughout, so it serves derivatives to 1e-10.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("PixArtSigmaPipeline", "PixArtAlphaPipeline")
     guidance: ClassVar[float] = 4.5
     mask_at: ClassVar[int | None] = 1
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(attention=("attn1",)),)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> type["PixArtBackbone"]:
+        """Transformers of the same name take classes."""
+        if config and not config.get("caption_channels"):
+            raise ModelError("this transformer takes classes, and no text (DiT). Use a text-to-image model")
+        return cls
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)

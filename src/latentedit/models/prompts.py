@@ -11,7 +11,7 @@ import inspect
 import re
 import threading
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.codec import Codec
-from latentedit.models.libraries import pipeline_of, quiet_libraries
-from latentedit.models.network import NetworkBackbone, check_sizes
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.network import LATENT_CHANNELS, NetworkBackbone, check_sizes
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
@@ -46,9 +46,6 @@ class PromptBackbone(NetworkBackbone):
     tokenizer: ClassVar[str] = "tokenizer"
     """The part whose tokens the window counts."""
 
-    prompt_pipeline: ClassVar[str] = ""
-    """Pipeline class whose ``encode_prompt`` is called; empty for the pipeline's own class."""
-
     pooled_at: ClassVar[int | None] = None
     """Which of the results of ``encode_prompt`` is the pooled text; the tokens come first."""
 
@@ -66,19 +63,19 @@ class PromptBackbone(NetworkBackbone):
         """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
         encoder = getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder"))
         check_sizes("text width", text, self.text_layers * int(encoder.config.get_text_config().hidden_size))
-        check_sizes("number of latent channels", channels, self._codec.channels)
+        check_sizes(LATENT_CHANNELS, channels, self._codec.channels)
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
         """The mode of the VAE's posterior, normalised as the network takes it."""
         self._check_pixels(pixels)
-        with self._graph(pixels):
+        with self._at_work(), self._graph(pixels):
             return self._codec.encode(pixels)
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
         """The VAE's image of clean latents."""
         self._check_latents(z)
         self._check_device(z)
-        with self._graph(z):
+        with self._at_work(), self._graph(z):
             return self._codec.decode(z)
 
     def embed(self, texts: Sequence[str]) -> Condition:
@@ -91,7 +88,8 @@ class PromptBackbone(NetworkBackbone):
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
             )
-        with _TOKENIZING, torch.no_grad(), quiet_libraries():
+        self._watched.fingerprint()  # which looks for modules that are new, such as those of adapters
+        with _TOKENIZING, self._at_work(), torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
     def _read(self, text: str) -> EncodedPrompt:
@@ -102,7 +100,28 @@ class PromptBackbone(NetworkBackbone):
         hook: Any = getattr(self._network, "_hf_hook", None)
         if hasattr(hook, "prev_module_hook"):
             hook.init_hook(self._network)
-        return self._encode_prompt(text)
+        self._check_ids(text)
+        try:
+            return self._encode_prompt(text)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            kinds = ", ".join(type(part).__name__ for name, part in self._networks.items() if "text" in name)
+            raise ModelError(
+                f"the text encoders of {self.name} ({kinds}) do not give what {type(self.stock).__name__} "
+                f"reads: {error}. Use the classes that the model's own folder names"
+            ) from error
+
+    def _check_ids(self, text: str) -> None:
+        """Check that each tokenizer's ids of a text are among the rows of its encoder's table."""
+        for part, network in self._networks.items():
+            if not part.startswith("text_encoder"):
+                continue
+            encoder, tokenizer = cast("Any", network), getattr(self.pipeline, part.replace("text_encoder", "tokenizer"))
+            words, rows = getattr(tokenizer, "tokenizer", tokenizer), len(encoder.get_input_embeddings().weight)
+            if (most := max([*words(text, verbose=False).input_ids, words.pad_token_id or 0])) >= rows:
+                raise ModelError(
+                    f"a tokenizer of {self.name} gives the id {most}, beyond the {rows} rows of its {part}. Use the "
+                    "tokenizer and the text encoder of one model"
+                )
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """Embed one text with `stock`."""
@@ -126,10 +145,8 @@ class PromptBackbone(NetworkBackbone):
 
     @functools.cached_property
     def stock(self) -> Any:
-        """The pipeline whose ``encode_prompt`` embeds text: the live one, or one around its parts."""
-        if self.prompt_pipeline in ("", type(self.pipeline).__name__):
-            return self.pipeline
-        return pipeline_of(self.prompt_pipeline, self.pipeline)
+        """The pipeline whose ``encode_prompt`` embeds text."""
+        return self.pipeline
 
     def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
         if self.windows != "exact":
@@ -137,6 +154,11 @@ class PromptBackbone(NetworkBackbone):
             length = tokens.shape[1]
             tokens = functional.pad(tokens, (0, 0, 0, self.window - length))
             mask = (torch.arange(self.window, device=self.device) < length)[None]
+        if self._widths is not None and tokens.shape[-1] != self._widths[0]:
+            raise ModelError(
+                f"a token of text has {tokens.shape[-1]} features, and the denoiser takes {self._widths[0]}. Use the "
+                "text encoder classes that the model's own folder names"
+            )
         return Condition(
             tokens=tokens.to(self.device, self.dtype),
             pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),

@@ -8,16 +8,19 @@ Source:
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ModelError
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.flow import PackedFlowBackbone, positions
 from latentedit.models.libraries import pipeline_of
+from latentedit.models.pipelines import components_of
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Blocks
 
@@ -34,14 +37,47 @@ class QwenImageBackbone(PackedFlowBackbone):
     The text is the last layer of Qwen2.5-VL after the fixed beginning of a chat. The stock pipelines give a guided
     velocity the norm of the conditional one, token by token (`GuidedField.renormalised`). Levels end at 0.02 before
     the last, 0 (``shift_terminal``).
+
+    The edit models are the same with reference images, ``Condition.reference``, which follow the image in
+    ``img_shapes``. The stock pipelines also show them to the text encoder. Here it reads the prompt only, in the chat
+    of the edit models: a reference contributes through its latents.
     """
 
-    prompt_pipeline: ClassVar[str] = "QwenImagePipeline"
+    pipelines: ClassVar[tuple[str, ...]] = ("QwenImagePipeline", "QwenImageEditPipeline", "QwenImageEditPlusPipeline")
     guidance: ClassVar[float] = 4.0
     guidance_kind: ClassVar[GuidanceKind] = "renormalised"
     mask_at: ClassVar[int | None] = 1
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(text=0, image=1, attention=("attn",)),)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> type["QwenImageBackbone"]:
+        """The network of layered images takes another input."""
+        if config.get("use_additional_t_cond"):
+            raise ModelError(
+                "this Qwen-Image network is made for images in layers (use_additional_t_cond). Use another"
+            )
+        return cls
+
+    @classmethod
+    def stock_class(cls, kinds: Sequence[str], parts: Mapping[str, Any]) -> str:
+        """The edit models have a processor."""
+        return super().stock_class([*kinds, "QwenImageEdit"] if parts.get("processor") else kinds, parts)
+
+    def _most_references(self) -> int:
+        """One in the first version of the edit models, up to three from 2509 on (Plus)."""
+        kind = type(self.pipeline).__name__
+        return 0 if "Edit" not in kind else 3 if "Plus" in kind else 1
+
+    @functools.cached_property
+    def stock(self) -> Any:
+        """The text-to-image pipeline, of an edit model with its chat, without the image."""
+        if not self._most_references():
+            return self.pipeline
+        edit, text = self.pipeline, pipeline_of(self.pipelines[0], components_of(self.pipeline), {})
+        text.prompt_template_encode = edit.prompt_template_encode.replace(IMAGE_PLACEHOLDER, "")
+        text.prompt_template_encode_start_idx = edit.prompt_template_encode_start_idx
+        return text
 
     def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         return self._network(
@@ -54,26 +90,6 @@ class QwenImageBackbone(PackedFlowBackbone):
         )[0]
 
 
-class QwenImageEditBackbone(QwenImageBackbone):
-    """Qwen-Image-Edit and its later versions: the same with reference images, ``Condition.reference``.
-
-    They follow the image in ``img_shapes``. The stock pipelines also show them to the text encoder. Here it reads the
-    prompt only, in the chat of the edit models: a reference contributes through its latents.
-    """
-
-    def _most_references(self) -> int:
-        """One in the first version, up to three from 2509 on (Plus)."""
-        return 3 if "Plus" in type(self.pipeline).__name__ else 1
-
-    @functools.cached_property
-    def stock(self) -> Any:
-        """The text-to-image pipeline with the chat of the edit models, without their image."""
-        edit, text = self.pipeline, pipeline_of(self.prompt_pipeline, self.pipeline)
-        text.prompt_template_encode = edit.prompt_template_encode.replace(IMAGE_PLACEHOLDER, "")
-        text.prompt_template_encode_start_idx = edit.prompt_template_encode_start_idx
-        return text
-
-
 class Krea2Backbone(PackedFlowBackbone):
     """Krea 2 Raw and Turbo: ``v(z, s, c) = transformer(tokens of z, s, layers of text, mask)``.
 
@@ -82,6 +98,7 @@ class Krea2Backbone(PackedFlowBackbone):
     guidance, unless ``settings["guidance"]`` is other than 1.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("Krea2Pipeline",)
     text_field: ClassVar[str] = "text_hidden_dim"
     guidance: ClassVar[float] = 5.5
     mask_at: ClassVar[int | None] = 1

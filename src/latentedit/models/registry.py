@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.loading import (
     CONFIGURATIONS,
     TextEncoders,
-    adapter_class,
     commit_of,
     download,
     download_model,
@@ -26,6 +24,15 @@ from latentedit.models.loading import (
     merge_loras,
     open_folder,
     read_index,
+)
+from latentedit.models.network import NetworkBackbone
+from latentedit.models.pipelines import (
+    backbone_class,
+    check_parts,
+    components_of,
+    config_of,
+    networks_of,
+    stock_of,
 )
 from latentedit.models.placement import (
     ModelNeeds,
@@ -104,7 +111,7 @@ def load(
         pipeline = folder.load(put.dtype)
         merge_loras(pipeline, loras)
         place(pipeline.components, put, denoiser=folder.adapter.denoiser)
-        _check_pipeline(pipeline, folder.adapter)
+        check_parts(folder.adapter, pipeline, folder.pipeline)
         backbone: Backbone = folder.adapter(
             pipeline,
             name=name,
@@ -132,17 +139,20 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     """A live diffusers pipeline as a backbone: its parts as they are, and the pipeline goes on working.
 
     Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA) and quantised layers stay
-    as they are. Later changes of the pipeline change the backbone too; call this again then, for a new fingerprint.
+    as they are; networks in training mode are evaluated in evaluation mode, and put back after each call. Later changes
+    of weights and adapters count, also in the fingerprint; after an exchange of a part the backbone raises an error.
 
     Args:
-        pipeline: of a class that `latentedit models families` lists.
+        pipeline: any object with ``components`` (pipelines of diffusers of any class, modular ones, your own), or a
+            mapping of parts by name. The family follows from the denoiser, see `latentedit models families`; what a
+            variant adds, such as a ControlNet, is not used, and a warning says so.
         name: for messages and records; None is what the pipeline was loaded from.
         settings: what a model folder's ``latentedit.json`` would say, such as ``{"sizes": [256, 512, 768]}`` (smallest,
             preferred and largest side in pixels) or ``{"guidance": 4.0}``.
 
     Raises:
-        ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices, or
-            with a step cache or active dropout.
+        ModelError: a pipeline without a supported denoiser, whose denoiser takes more than latents (Fill, Control,
+            Depth), whose parts are missing, of two models or on two devices, or with a step cache.
 
     Cost:
         Reads 64 numbers of each parameter, and where they are still those of the folder that the pipeline was loaded
@@ -156,64 +166,37 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         >>> model.capabilities.guidance_kind
         'embedded'
     """
-    kind = type(pipeline).__name__
-    adapter = adapter_class(kind, "this is a")
-    _check_pipeline(pipeline, adapter)
-    networks = {part: network for part in adapter.parts if isinstance(network := getattr(pipeline, part), nn.Module)}
-    return adapter(
-        pipeline,
-        name=name or str(pipeline.config.get("_name_or_path") or kind),
-        fingerprint=_folder_fingerprint(networks, adapter.denoiser) or live_fingerprint(networks),
-        settings=settings,
-        device=pipeline._execution_device,
+    components = components_of(pipeline)
+    kind = "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__
+    adapter = backbone_class(
+        networks_of(components), lambda part: config_of(components[part]), subject=f"this is a {kind}"
     )
+    stock = stock_of(adapter, pipeline, components)
+    check_parts(adapter, stock, kind)
+    networks = {part: network for part in adapter.parts if isinstance(network := getattr(stock, part), nn.Module)}
+    try:
+        backbone = adapter(
+            stock,
+            name=name or str(config_of(pipeline).get("_name_or_path") or kind),
+            fingerprint=_folder_fingerprint(networks, adapter.denoiser) or live_fingerprint(networks),
+            settings=settings,
+            device=getattr(stock, "_execution_device", None),
+        )
+    except (AttributeError, KeyError, TypeError) as error:  # configurations of other classes than the family's
+        raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
+    if isinstance(backbone, NetworkBackbone):
+        backbone.follow(pipeline)
+    return backbone
 
 
 def _folder_fingerprint(networks: Mapping[str, Any], denoiser: str) -> str | None:
     """The fingerprint of the folder that a pipeline was loaded from; None if its weights differ by now."""
-    own = networks[denoiser].config.get("_name_or_path")
+    own = config_of(networks[denoiser]).get("_name_or_path")
     with contextlib.suppress(ModelError):
         weights = open_folder(Path(own).parent).weights if own else {}
         if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
             return fingerprint({part: weights[part] for part in networks})
     return None
-
-
-def _check_pipeline(pipeline: Any, adapter: Any) -> None:
-    """Check that a pipeline computes a velocity: every part present, on one device or moved by hooks, and stateless."""
-    kind = type(pipeline).__name__
-    for part in adapter.parts:
-        if getattr(pipeline, part, None) is None and part not in adapter.optional_parts:
-            raise ModelError(f"the {kind} has no {part}. Give a pipeline with all of its parts")
-    denoiser = getattr(pipeline, adapter.denoiser)
-    expected = inspect.signature(type(pipeline).__init__).parameters[adapter.denoiser].annotation
-    if isinstance(expected, type) and not isinstance(getattr(denoiser, "_orig_mod", denoiser), expected):
-        raise ModelError(f"the {adapter.denoiser} of this {kind} is not a {expected.__name__}. Use parts of one model")
-    if getattr(denoiser, "is_cache_enabled", False):
-        raise ModelError(
-            f"the {adapter.denoiser} of this {kind} reuses features of earlier steps, so its velocity depends on them "
-            f"and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
-        )
-    if getattr(denoiser, "encoder_hid_proj", None) is not None:
-        raise ModelError(
-            f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "
-            "Call pipeline.unload_ip_adapter()"
-        )
-    devices: dict[object, str] = {}
-    for part in (adapter.denoiser, "vae", *adapter.parts):
-        if not isinstance(network := getattr(pipeline, part, None), nn.Module):
-            continue
-        if any(isinstance(layer, nn.Dropout) and layer.training and layer.p > 0 for layer in network.modules()):
-            raise ModelError(f"the {part} of this {kind} draws dropout (training mode). Call pipeline.{part}.eval()")
-        if not _offloaded(network):
-            devices.setdefault(network.device, part)
-    if len(devices) > 1:
-        where = ", ".join(f"{part} on {device}" for device, part in devices.items())
-        raise ModelError(f"the networks of this {kind} are on two devices: {where}. Move them with pipeline.to(device)")
-
-
-def _offloaded(network: nn.Module) -> bool:
-    return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())
 
 
 def _pinned(model: str | Path, revision: str | None) -> str | Path:

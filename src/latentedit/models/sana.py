@@ -14,13 +14,13 @@ Source:
 
 import inspect
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ModelError
 from latentedit.models.base import GuidanceKind
 from latentedit.models.flow import FlowBackbone, flow_scheduler
 from latentedit.models.prompts import tokens_before
@@ -33,6 +33,7 @@ MIDDLE_ANGLE = 1.3
 class SanaBackbone(FlowBackbone):
     """Sana 0.6B, 1.6B and 1.5: ``v(z, s, c) = transformer(z, 1000 s, gemma)``."""
 
+    pipelines: ClassVar[tuple[str, ...]] = ("SanaPipeline",)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
     text_field: ClassVar[str] = "caption_channels"
     guidance: ClassVar[float] = 4.5
@@ -41,15 +42,14 @@ class SanaBackbone(FlowBackbone):
     mask_at: ClassVar[int | None] = 1
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(),)
 
-    def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
-        config = scheduler.config
-        if not config.get("use_flow_sigmas"):
-            raise ModelError(
-                "the scheduler's levels are not those of a flow. Use DPMSolverMultistepScheduler with use_flow_sigmas"
-            )
-        return flow_scheduler({"shift": config.flow_shift, "num_train_timesteps": config.num_train_timesteps})
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> type["SanaBackbone"]:
+        """Sprint takes the guidance weight as an input."""
+        return SanaSprintBackbone if config.get("guidance_embeds") else SanaBackbone
 
-    def _unshifted(self, steps: int) -> list[float]:
+    def _unshifted(self, steps: int) -> list[float] | None:
+        if not self.pipeline.scheduler.config.get("use_flow_sigmas"):
+            return None
         first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
         return torch.linspace(first, 0, steps + 1, dtype=torch.float64)[:-1].tolist()
 
@@ -86,6 +86,7 @@ class SanaBackbone(FlowBackbone):
 class SanaSprintBackbone(SanaBackbone):
     """Sana-Sprint: ``v(z, s, c) = transformer(z, s, gemma, w / 10)``."""
 
+    pipelines: ClassVar[tuple[str, ...]] = ("SanaSprintPipeline",)
     guidance_kind: ClassVar[GuidanceKind] = "embedded"
 
     def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:

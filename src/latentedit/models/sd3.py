@@ -21,7 +21,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.base import GuidanceKind
 from latentedit.models.flow import FlowBackbone
-from latentedit.models.network import check_sizes
+from latentedit.models.network import LATENT_CHANNELS, check_sizes
 from latentedit.models.prompts import dropped_note, dropped_words, listed, room
 from latentedit.models.sites import Blocks
 
@@ -48,7 +48,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         "transformer",
         "vae",
     )
-    prompt_pipeline: ClassVar[str] = "StableDiffusion3Pipeline"
+    pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusion3Pipeline",)
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     pooled_at: ClassVar[int | None] = 2
     trained_px: int = 0
@@ -76,7 +76,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         text, t5 = transformer.joint_attention_dim, pipeline.text_encoder_3
         check_sizes("pooled text width", transformer.pooled_projection_dim, pooled)
         check_sizes("text width", text, max(width, text if t5 is None else t5.config.d_model))  # CLIP's is padded
-        check_sizes("number of latent channels", transformer.in_channels, self._codec.channels)
+        check_sizes(LATENT_CHANNELS, transformer.in_channels, self._codec.channels)
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7, Turbo none."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.network import check_sizes
+from latentedit.models.network import LATENT_CHANNELS, check_sizes
 from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Site
 from latentedit.models.vp import VPBackbone
@@ -120,7 +120,7 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
     def _check_parts(self) -> None:
         config, channels = self._network.config, self._codec.channels
         for own in (config.in_channels, config.out_channels):
-            check_sizes("number of latent channels", own, channels)
+            check_sizes(LATENT_CHANNELS, own, channels)
         width = config.cross_attention_dim
         for own in (width,) if isinstance(width, int) else width:  # one for each block
             check_sizes("text width", own, self._text_widths()[0])
@@ -168,7 +168,7 @@ class StableDiffusionBackbone(TextUNetBackbone):
     """
 
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
-    prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
+    pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusionPipeline",)
     guidance: ClassVar[float] = 7.5
     scheduler_changes: ClassVar[Mapping[str, Any]] = {"steps_offset": 1}
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -181,6 +181,13 @@ class StableDiffusionBackbone(TextUNetBackbone):
         "sega": {"steps": 50},
         **_BOTH,
     }
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> type[TextUNetBackbone]:
+        """Stable Diffusion XL takes sizes and pooled text too."""
+        return (
+            StableDiffusionXLBackbone if config.get("addition_embed_type") == "text_time" else StableDiffusionBackbone
+        )
 
     def _text_widths(self) -> tuple[int, int]:
         return int(self.pipeline.text_encoder.config.hidden_size), 0
@@ -201,7 +208,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
 
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae")
     additions: ClassVar[str | None] = "text_time"
-    prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
+    pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusionXLPipeline",)
     guidance: ClassVar[float] = 5.0
     pooled_at: ClassVar[int | None] = 2
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"turboedit": {"level": 0.8357, "steps": 5}, **_BOTH}  # 799
@@ -234,6 +241,7 @@ class DDPMBackbone(UNetBackbone):
     is not done here: samples equal those of the stock pipeline with ``clip_sample`` false.
     """
 
+    pipelines: ClassVar[tuple[str, ...]] = ("DDPMPipeline",)
     parts: ClassVar[tuple[str, ...]] = ("unet",)
 
     def _check_parts(self) -> None:

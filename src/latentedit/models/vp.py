@@ -21,6 +21,7 @@
 
 import abc
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -84,17 +85,21 @@ class VPSchedule:
         # diffusers would replace the scheduler's own defaults, which this key lists, by those of DDIM
         config = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
         consistency = kind in _CONSISTENCY
-        if "beta_start" not in config:
+        # a flow scheduler keeps the betas of a configuration that it was made from
+        if "beta_start" not in inspect.signature(type(scheduler).__init__).parameters or config.get("use_flow_sigmas"):
             raise ModelError(
-                f"the scheduler is a {kind}, which has no betas, and this family needs the betas of its training. "
-                "Use the model's own scheduler, or one made from its configuration"
+                f"the scheduler is a {kind}, which has no betas or samples a flow, and this family needs the "
+                "betas of its training. Use the model's own scheduler, or DDIMScheduler with its configuration"
             )
         spacing = {"timestep_spacing": "trailing"} if consistency else {}
         sampler = scheduler_of("DDIMScheduler", config | changes | spacing)
         settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
         if prediction not in _PREDICTIONS:
-            raise ModelError(f"the network predicts {prediction!r}, which is none of {', '.join(_PREDICTIONS)}")
+            raise ModelError(
+                f"the network predicts {prediction!r}, which is none of {', '.join(_PREDICTIONS)}. Use a model that "
+                "predicts one of them"
+            )
         pure_noise = bool(alphas[-1] == 0)
         if pure_noise and prediction == "epsilon":
             raise ModelError(

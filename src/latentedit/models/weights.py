@@ -144,9 +144,56 @@ def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
             total.update(f"{part} {plain} {shape}".encode() + samples)
         for name, module in networks[part].named_modules():
             if isinstance(getattr(module, "scaling", None), dict):
-                adapter = [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
-                total.update(f"{part} {name.replace(_COMPILED, '')} {adapter}".encode())
+                total.update(f"{part} {name.replace(_COMPILED, '')} {_adapter(module)}".encode())
     return total.hexdigest()[:16]
+
+
+class WatchedWeights:
+    """`live_fingerprint` of networks as they are now, computed again only where a quick look sees a change."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks, self._places, self._views = networks, list[int](), list[list[Tensor]]()
+        self.modules: list[nn.Module] = []
+        self._seen: object = None
+        self._known = ""
+
+    def fingerprint(self) -> str:
+        """The fingerprint now; also renews `modules`, which lists all modules of the networks."""
+        self.modules = [module for network in self._networks.values() for module in network.modules()]
+        seen = self._look()
+        if seen is None or seen != self._seen:
+            self._seen, self._known = seen, live_fingerprint(self._networks)
+        return self._known
+
+    def _look(self) -> object:
+        """Places and samples of all tensors, and the scales of adapters; None where tensors are not plain memory."""
+        kept = [vars(one)[kind].values() for one in self.modules for kind in ("_parameters", "_buffers")]
+        plain = [part for parts in kept for part in parts if part is not None and part.numel()]
+        if not all(_is_plain(part) for part in plain):
+            return None
+        places = [part.data_ptr() for part in plain]
+        if places != self._places:
+            self._places, groups = places, dict[object, list[Tensor]]()
+            for part in plain:
+                few = (max(1, part.numel() // _SAMPLES), min(part.numel(), _SAMPLES))
+                view = part.detach().as_strided(few[1:], few[:1])
+                view = view.view(torch.uint8) if view.itemsize == 1 else view
+                groups.setdefault((view.device, view.dtype), []).append(view)
+            self._views = list(groups.values())
+        scales = [str(_adapter(one)) for one in self.modules if "scaling" in vars(one)]
+        samples = [torch.cat(views).cpu().view(torch.uint8).numpy().tobytes() for views in self._views]
+        return places, scales, samples
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor's numbers lie densely in memory of its own."""
+    dense = tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
+    return dense and not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
+
+
+def _adapter(module: nn.Module) -> list[object]:
+    """State of the adapters of a layer."""
+    return [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
 
 
 def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> tuple[tuple[int, ...], bytes]:

@@ -31,6 +31,7 @@ from latentedit.models.codec import pack, unpack
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
+from latentedit.testing.contracts.pipeline import PipelineContract
 from latentedit.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair and glasses"
@@ -63,7 +64,7 @@ def asked(size: tuple[int, int]) -> dict[str, Any]:
     return {"height": size[0], "width": size[1], "num_inference_steps": STEPS, "output_type": "latent"}
 
 
-class FamilyContract(BackboneContract):
+class FamilyContract(BackboneContract, PipelineContract):
     """The laws of a backbone, and parity of a family with its stock pipeline on a seeded miniature.
 
     Args:
@@ -72,7 +73,6 @@ class FamilyContract(BackboneContract):
         weight_offset: what the pipeline's guidance scale is below our weight.
         guidance: default weight and kind.
         kind_at_one: of a distilled model that a weight in its settings makes a guided one, the kind at a weight of 1.
-        image_to_image: another class of pipeline that the same parts make, with more arguments.
         room: letters of the longest caption that is read whole; 0 where a family counts another way.
         chat_as_published: the miniature's tokenizer reads the chat as the published one does, not letter by letter.
         misfits: changes of a pipeline that are refused.
@@ -85,11 +85,11 @@ class FamilyContract(BackboneContract):
     weights: ClassVar[tuple[float, ...]] = (1.0, 3.0)
     guidance: ClassVar[tuple[float, str]]
     kind_at_one: ClassVar[str] = ""
-    image_to_image: ClassVar[tuple[Any, dict[str, Any]] | None] = None
     room: ClassVar[int] = 0
     chat_as_published: ClassVar[bool] = True
     misfits: ClassVar[tuple[Misfit, ...]] = ()
     settings: ClassVar[dict[str, Any]] = SETTINGS
+    pipeline_settings = SETTINGS
     sizes: ClassVar[tuple[tuple[int, int], ...]] = SIZES
 
     def build(self) -> Any:
@@ -119,6 +119,10 @@ class FamilyContract(BackboneContract):
 
     @pytest.fixture(scope="class")
     def pipeline(self) -> Any:
+        return self.build()
+
+    @pytest.fixture
+    def fresh_pipeline(self) -> Any:
         return self.build()
 
     @pytest.fixture(scope="class")
@@ -190,14 +194,6 @@ class FamilyContract(BackboneContract):
         assert relative_error(loaded.velocity(z, s, loaded.embed([CAPTION])), v) <= 1e-5
         assert loaded.capabilities == backbone.capabilities
 
-    def test_the_pipeline_goes_on_working(self, backbone: Backbone, pipeline: Any) -> None:
-        """Nothing of it was moved, cast or frozen."""
-        denoiser = pipeline.components[type(backbone).denoiser]  # type: ignore[attr-defined]
-        assert all(parameter.requires_grad for parameter in denoiser.parameters())
-        assert not backbone.velocity(
-            self.start(backbone, self.sizes[0]), torch.tensor([0.5]), backbone.embed([""])
-        ).requires_grad
-
     def test_guidance_is_as_published(self, pipeline: Any, backbone: Backbone) -> None:
         """A weight in the settings of a distilled model makes it a guided one."""
         assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == self.guidance
@@ -206,15 +202,6 @@ class FamilyContract(BackboneContract):
             assert (plain.capabilities.guidance, plain.capabilities.guidance_kind) == (1.0, self.kind_at_one)
             assert (guided.capabilities.guidance, guided.capabilities.guidance_kind) == (4.0, "cfg")
             assert guided.grid(4) == plain.grid(4)
-
-    def test_the_image_to_image_pipeline_is_the_same_model(self, pipeline: Any, backbone: Backbone) -> None:
-        """Its parts are the same, and its text is read alike."""
-        if self.image_to_image is None:
-            return
-        kind, more = self.image_to_image
-        other = le.from_pipeline(kind(**pipeline.components, **more), settings=self.settings)
-        assert torch.equal(other.embed([CAPTION]).tokens, backbone.embed([CAPTION]).tokens)
-        assert other.capabilities == backbone.capabilities
 
     def test_long_captions_lose_their_end(self, backbone: Any) -> None:
         """Of what the notes call dropped, nothing matters; of the rest, the last letter does."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import latentedit as le
+from latentedit.core.plugins import BACKBONES
 from latentedit.models.families import UNTRIED, Family, families
 from tests.models.families.family import SETTINGS, FamilyContract
 
@@ -47,21 +48,22 @@ def tested(contract: type[FamilyContract]) -> list[str]:
 
 
 def measured() -> dict[str, Any]:
-    """By the class of the adapter: what its miniatures can do."""
+    """By the registered class of the adapter: what its miniatures can do."""
     table: dict[str, Any] = {}
     for contract in contracts():
         pipeline = contract().build()
         model: Any = le.from_pipeline(pipeline, settings=SETTINGS)
         kind = type(model)
+        point = BACKBONES.points()[type(pipeline.components[kind.denoiser]).__name__]
         family = table.setdefault(
-            f"{kind.__module__}.{kind.__name__}",
+            f"{point.module}.{point.attr}",
             {
-                "denoiser": type(pipeline.components[kind.denoiser]).__name__,
                 "half": str(kind.half).removeprefix("torch."),
-                "published": sorted(kind.published),
+                "published": [],
                 "members": [],
             },
         )
+        family["published"] = sorted({*family["published"], *kind.published})
         family["members"].append(
             {
                 "name": contract.__name__.removeprefix("Test"),
@@ -79,14 +81,14 @@ def measured() -> dict[str, Any]:
 def page(found: list[Family], measured: dict[str, Any]) -> str:
     """The page, in Markdown."""
     lines = ["# Families of models", "", f"{UNTRIED} Written by `python -m tests.models.families.table`.", ""]
-    lines += ["| family | pipelines | network | sides | half precision | published settings | licence of the weights |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
-    nothing: dict[str, Any] = {"denoiser": "", "half": "", "published": [], "members": []}
+    lines += ["| family | networks | sides | half precision | published settings | licence of the weights |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    nothing: dict[str, Any] = {"half": "", "published": [], "members": []}
     for one in found:
         known = next((measured[name] for name in one.adapters if name in measured), nothing)
         sides = f"{one.multiple_px} px" if one.multiple_px else "each its own"
         published = ", ".join(known["published"])
-        cells = (", ".join(one.pipelines), known["denoiser"], sides, known["half"], published, one.licence)
+        cells = (", ".join(one.networks), sides, known["half"], published, one.licence)
         lines.append(f"| {one.name} | {' | '.join(cells)} |")
     lines += ["", "| family | miniature | guidance | text | tested |", "| --- | --- | --- | --- | --- |"]
     for one in found:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ZImageImg2ImgPipeline
 
 import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
@@ -80,7 +79,6 @@ class TestZImage(FamilyContract):
     make = zimage
     weight_offset = 1.0
     guidance = (6.0, "cfg")
-    image_to_image = (ZImageImg2ImgPipeline, {})
     room = 506  # the beginning of the chat takes a mark, four letters and a new line
     misfits = (NO_CHAT, OTHER_CHANNELS, other_width("cap_feat_dim"))
 

@@ -5,7 +5,6 @@ import functools
 from typing import Any, ClassVar
 
 import pytest
-from diffusers import FluxImg2ImgPipeline
 
 import latentedit as le
 from latentedit.core.rng import draw
@@ -28,7 +27,6 @@ from tests.models.families.family import (
 class TestDev(Packed, Variants):
     make = flux
     guidance = (3.5, "embedded")
-    image_to_image = (FluxImg2ImgPipeline, {})
 
 
 class TestSchnell(Packed, Distilled):

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from diffusers import ChromaImg2ImgPipeline
 
 from latentedit.testing.miniatures.flow import chroma, krea2, longcat_image, ovis_image
 from latentedit.testing.tolerances import relative_error
@@ -16,7 +15,6 @@ from tests.models.families.family import CAPTION, NO_CHAT, OTHER_WIDTH, Distille
 class TestChroma(Packed):
     make = chroma
     guidance = (5.0, "cfg")
-    image_to_image = (ChromaImg2ImgPipeline, {})
     misfits = (OTHER_WIDTH,)
 
     def test_padding_is_attended_less(self, backbone: Any) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import QwenImageImg2ImgPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 import latentedit as le
@@ -32,7 +31,6 @@ class TestQwenImage(Packed, Variants):
     make = qwen_image
     half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours: see the test of that
     guidance = (4.0, "renormalised")
-    image_to_image = (QwenImageImg2ImgPipeline, {})
     chat_as_published = False
     room = 512  # the beginning of the chat takes nothing of the window
     misfits = (("latent channels of the denoiser is 16, .* 4", configured("transformer", in_channels=64)),)

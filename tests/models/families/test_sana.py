@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, SanaSprintImg2ImgPipeline
+from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
 from latentedit.core.flow import clean_estimate
@@ -31,7 +31,7 @@ class TestSana(FamilyContract):
     guidance = (4.5, "cfg")
     misfits = (
         (  # DPM-Solver of a model that is no flow has other levels
-            "Use DPMSolverMultistepScheduler with use_flow_sigmas",
+            "whose levels are not those of a flow",
             lambda pipeline: setattr(pipeline, "scheduler", DPMSolverMultistepScheduler()),
         ),
     )
@@ -61,7 +61,6 @@ class TestSprint(FamilyContract):
     make = functools.partial(sana, sprint=True)
     arguments: ClassVar[dict[str, Any]] = {"use_resolution_binning": False, "intermediate_timesteps": None}
     guidance = (4.5, "embedded")
-    image_to_image = (SanaSprintImg2ImgPipeline, {})
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {**super().stock_arguments(weight), "generator": torch.Generator().manual_seed(5)}

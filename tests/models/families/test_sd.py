@@ -27,14 +27,13 @@ from tests.models.folders import folder_with
 class TestNoise(VPContract):
     make = sd_pipeline
     guidance = (7.5, "cfg")
-    image_to_image = (StableDiffusionImg2ImgPipeline, {"requires_safety_checker": False})
     misfits = (
         ("latent channels of the denoiser is 9, .* 4", configured("unet", in_channels=9)),
         ("latent channels of the denoiser is 8, .* 4", configured("unet", in_channels=8, out_channels=8)),
         ("text width of the denoiser is 8, .* 16", configured("unet", cross_attention_dim=[16, 8])),
         ("text width of the denoiser is 24, .* 16", configured("unet", cross_attention_dim=24)),
         ("num_class_embeds = 3", configured("unet", num_class_embeds=3)),
-        ("addition_embed_type", configured("unet", addition_embed_type="text_time")),
+        ("addition_embed_type", configured("unet", addition_embed_type="text")),
         ("encoder_hid_dim_type", configured("unet", encoder_hid_dim_type="ip_image_proj")),
         ("time_cond_proj_dim", configured("unet", time_cond_proj_dim=256)),
         ("fourier", configured("unet", time_embedding_type="fourier")),

@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from diffusers import EDMEulerScheduler, EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline
+from diffusers import EDMEulerScheduler, EulerDiscreteScheduler
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
@@ -21,7 +21,6 @@ class TestBase(VPContract, Variants):
     make = functools.partial(sdxl, settings=DDIM)
     null_is_the_empty_text = False
     guidance = (5.0, "cfg")
-    image_to_image = (StableDiffusionXLImg2ImgPipeline, {})
     misfits = (
         (
             "pooled text of the denoiser is 36, .* 40",

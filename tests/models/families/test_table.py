@@ -15,4 +15,4 @@ def test_the_page_is_what_the_tests_find() -> None:
 
 
 def test_every_registered_pipeline_has_a_family() -> None:
-    assert sorted(pipeline for one in families() for pipeline in one.pipelines) == BACKBONES.names()
+    assert sorted(network for one in families() for network in one.networks) == BACKBONES.names()

@@ -6,4 +6,5 @@ pytest.register_assert_rewrite(
     "latentedit.testing.contracts.backbone",
     "latentedit.testing.contracts.captioner",
     "latentedit.testing.contracts.editor",
+    "latentedit.testing.contracts.pipeline",
 )

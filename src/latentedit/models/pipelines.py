@@ -1,0 +1,142 @@
+"""Pipelines in memory: their parts, the family of their denoiser, and the stock pipeline of the family around them."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from latentedit.core.errors import ModelError
+from latentedit.core.plugins import BACKBONES
+from latentedit.models.libraries import pipeline_of
+
+_SILENT = frozenset({"safety_checker"})
+"""Networks of a pipeline that do not take part in the image."""
+
+
+_DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
+
+
+def components_of(pipeline: Any) -> dict[str, Any]:
+    """The parts of a pipeline by name: those of its ``components``, or of a mapping; some may be None.
+
+    Raises:
+        ModelError: for what has no parts, with the call that takes it.
+    """
+    kind = type(pipeline).__name__
+    if isinstance(pipeline, Mapping):
+        return dict(pipeline)
+    if isinstance(pipeline, (str, Path)):
+        name = str(pipeline)
+        raise ModelError(
+            f"from_pipeline takes a pipeline in memory, and {name!r} is a name. Call latentedit.load({name!r})"
+        )
+    if isinstance(pipeline, nn.Module):
+        raise ModelError(
+            f"a {kind} is one network of a pipeline. Give the pipeline, or a mapping of all its parts by name"
+        )
+    if not hasattr(type(pipeline), "components"):
+        raise ModelError(
+            f"a {kind} is no pipeline: it has no components. Give a pipeline of diffusers or a mapping of its parts; "
+            "wrap any other model with latentedit.CallableBackbone"
+        )
+    return dict(pipeline.components)
+
+
+def config_of(pipeline: Any) -> Mapping[str, Any]:
+    """Settings of a pipeline, such as ``is_distilled``; a mapping has them beside its parts."""
+    return pipeline if isinstance(pipeline, Mapping) else getattr(pipeline, "config", {})
+
+
+def part_of(pipeline: Any, name: str) -> Any:
+    """A part of a pipeline as it is now; None if it has none of that name."""
+    return pipeline.get(name) if isinstance(pipeline, Mapping) else getattr(pipeline, name, None)
+
+
+def class_names(part: Any) -> list[str]:
+    """Names of the class of a part and its bases, without the wrappers of `torch.compile`, peft and training."""
+    if hasattr(part, "get_base_model"):
+        return class_names(part.get_base_model())
+    inside = getattr(part, "_modules", {})
+    inner = next((inside[name] for name in ("_orig_mod", "module") if name in inside), None)
+    return [kind.__name__ for kind in type(part).__mro__] if inner is None else class_names(inner)
+
+
+def networks_of(components: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Class names of the parts that are networks."""
+    return {name: class_names(part) for name, part in components.items() if isinstance(part, nn.Module)}
+
+
+def backbone_class(
+    networks: Mapping[str, Sequence[str]], configuration: Callable[[str], Mapping[str, Any]], *, subject: str
+) -> Any:
+    """The class of the family whose denoiser is among some networks.
+
+    Args:
+        networks: class names of each network, the most special first.
+        configuration: of a network by name.
+        subject: begins the message of an error, "this is a KIND" or "PATH contains a KIND".
+    """
+    for part, names in networks.items():
+        known = next((name for name in names if name in BACKBONES.points()), None)
+        if known is not None:
+            adapter = BACKBONES.load(known).of(configuration(part))
+            if adapter.denoiser == part:
+                return adapter
+    listed = ", ".join(f"{part} {names[0]}" for part, names in networks.items()) or "none"
+    raise ModelError(
+        f"{subject}, which is not supported: none of its networks is the denoiser of a known family ({listed}). "
+        "See: latentedit models families; wrap any other model with latentedit.CallableBackbone"
+    )
+
+
+def stock_of(adapter: Any, pipeline: Any, components: Mapping[str, Any]) -> Any:
+    """The pipeline if it is a stock one of the family, or one around its parts; nothing is copied.
+
+    Warns of networks of a variant that are not used.
+    """
+    kind, names = type(pipeline).__name__, class_names(pipeline)
+    extra = [name for name in networks_of(components) if name not in {*adapter.parts, *_SILENT}]
+    if others := [name for name in extra if name.startswith(_DECODERS)]:
+        raise ModelError(
+            f"this {kind} decodes by its {others[0]}, which the family of its denoiser has not. Use another"
+        )
+    extra += [name for name in ("guider",) if components.get(name) is not None]
+    extra += ["perturbed attention"] if hasattr(pipeline, "set_pag_applied_layers") else []
+    if extra:
+        warnings.warn(f"edits do not use the {', '.join(extra)} of this {kind}", stacklevel=3)
+    stock = adapter.stock_class(names, components) if adapter.pipelines else ""
+    return pipeline if not stock or stock in names else pipeline_of(stock, components, config_of(pipeline))
+
+
+def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:
+    """Check that a pipeline computes a velocity: every part present, on one device or moved by hooks, and stateless."""
+    for part in (*adapter.parts, *(["scheduler"] if adapter.pipelines else [])):
+        if getattr(pipeline, part, None) is None and part not in adapter.optional_parts:
+            what = "Texts are embedded here, with the encoders of the pipeline: give" if "text" in part else "Give"
+            raise ModelError(f"the {kind} has no {part}. {what} a pipeline with all of its parts")
+    denoiser = getattr(pipeline, adapter.denoiser)
+    if getattr(denoiser, "is_cache_enabled", False):
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} reuses features of earlier steps, so its velocity depends on them "
+            f"and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
+        )
+    if getattr(denoiser, "encoder_hid_proj", None) is not None:
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "
+            "Call pipeline.unload_ip_adapter()"
+        )
+    networks = {part: getattr(pipeline, part, None) for part in (adapter.denoiser, "vae", *adapter.parts)}
+    devices: dict[object, str] = {}
+    for part, network in networks.items():
+        if isinstance(network, nn.Module) and not offloaded(network):
+            devices.setdefault(network.device, part)
+    if len(devices) > 1:
+        where = ", ".join(f"{part} on {device}" for device, part in devices.items())
+        raise ModelError(f"the networks of this {kind} are on two devices: {where}. Move them with pipeline.to(device)")
+
+
+def offloaded(network: nn.Module) -> bool:
+    """Whether hooks move a network between its calls."""
+    return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())

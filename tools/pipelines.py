@@ -1,0 +1,154 @@
+"""Writes docs/pipelines.md: which pipeline classes of the installed diffusers can be edited with, and why not others.
+
+Every class is built around a miniature of its network, given to `from_pipeline`, and asked for a velocity.
+
+python tools/pipelines.py
+"""
+
+import inspect
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+import latentedit as le
+from latentedit.core.errors import LatentEditError
+from latentedit.core.rng import seeded
+from latentedit.testing.miniatures import flow, noise
+
+PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
+SETTINGS = {"sizes": [64, 64, 96]}
+
+MINIATURES: dict[str, Callable[[], Any]] = {
+    "AuraFlowTransformer2DModel": flow.auraflow,
+    "ChromaTransformer2DModel": flow.chroma,
+    "CogView4Transformer2DModel": flow.cogview4,
+    "Flux2Transformer2DModel": flow.flux2_klein,
+    "FluxTransformer2DModel": flow.flux,
+    "Krea2Transformer2DModel": flow.krea2,
+    "LongCatImageTransformer2DModel": flow.longcat_image,
+    "Lumina2Transformer2DModel": flow.lumina2,
+    "OvisImageTransformer2DModel": flow.ovis_image,
+    "PixArtTransformer2DModel": noise.pixart,
+    "QwenImageTransformer2DModel": flow.qwen_image,
+    "SD3Transformer2DModel": lambda: flow.sd3_pipeline(t5=True),
+    "SanaTransformer2DModel": flow.sana,
+    "UNet2DConditionModel": noise.sd_pipeline,
+    "UNet2DModel": lambda: None,
+    "ZImageTransformer2DModel": flow.zimage,
+}
+
+NO_IMAGE = re.compile(
+    r"Video|Animate|Audio|Music|I2V|T2V|TI2V|ToWorld|AceStep|Allegro|AnyFlow|CogVideo|ConsisID|Cosmos(?!2TextToImage)"
+    r"|Dance|DiffusionGemma|Helios|I2VGen|LLaDA|LTX|Latte|Lucy|Mochi|RFD|SanaWM|ShapE|SkyReels|Wan|PIA|Prior|Marigold"
+    r"|Upsample|Kandinsky6|ChronoEdit|^DiffusionPipeline$"
+)
+"""Video, sound, text, proteins, depth, shapes, embeddings of images; and the base class."""
+
+OTHER: dict[str, str] = {
+    r"FluxControl(?!Net)|FluxFill|VisualCloze|CogView4Control|InstructPix2Pix|Depth2Img|PaintByExample|Upscal|SuperRes":
+        "its published network is shown more than latents; refused by the width of its channels",
+    r"^Kandinsky(V22)?(?!3|5|Prior)": "its published network reads embeddings of images; refused by its configuration",
+    r"^IF": "a network on pixels that reads text, without an autoencoder",
+    r"ControlNetXS": "its constructor makes another network, UNetControlNetXSModel",
+    r"^LatentConsistency": "a distilled flow map, whose network takes the guidance weight (time_cond_proj_dim)",
+    r"StableUnCLIP|BlipDiffusion|ImageVariation|GLIGENTextImage": "reads images too; its configuration or parts differ",
+    r"LDM3D": "its autoencoder has depth as a further channel",
+    r"^LDM": "its text encoder or its autoencoder (vqvae) is of another kind",
+    r"KarrasVe|ScoreSdeVe|^ConsistencyModel": "variance-exploding or a consistency model: its scheduler has no betas",
+    r"QwenImageLayered": "made for images in layers (use_additional_t_cond)",
+}  # fmt: skip
+"""Classes whose published networks have the class of a supported one, and another configuration."""
+
+
+def network_of(kind: Any) -> str | None:
+    """The supported network that the constructor of a pipeline names."""
+    taken = inspect.signature(kind.__init__).parameters
+    named = " ".join(str(taken[name].annotation) for name in ("transformer", "unet") if name in taken)
+    return next((known for known in MINIATURES if re.search(rf"\b{known}\b", named)), None)
+
+
+def built(kind: Any, network: str) -> Any:
+    """A pipeline of a class around a miniature; what the miniature has not is a small network without a meaning."""
+    taken = inspect.signature(kind.__init__).parameters
+    if network == "UNet2DModel":
+        blocks: Any = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+        with seeded(0):
+            unet = diffusers.UNet2DModel(sample_size=16, block_out_channels=(32, 32), **blocks)
+        made = diffusers.DDPMPipeline(unet=unet, scheduler=diffusers.DDPMScheduler())
+    elif "Sprint" in kind.__name__:
+        made = flow.sana(sprint=True)
+    elif network == "UNet2DConditionModel" and "text_encoder_2" in taken:
+        made = noise.sdxl()
+    elif kind.__name__ == "Flux2Pipeline":
+        made = flow.flux2_dev()
+    elif "processor" in taken and network.startswith("Qwen"):
+        made = flow.qwen_image("plus" if "Plus" in kind.__name__ else "edit")
+    else:
+        made = MINIATURES[network]()
+    known = {**made.config, **made.components}
+    absent = {"controlnet": torch.nn.Identity(), "adapter": torch.nn.Identity(), "requires_safety_checker": False}
+    given = {name: known.get(name, absent.get(name)) for name in taken if name not in ("self", "args", "kwargs")}
+    given = {
+        name: value for name, value in given.items() if value is not None or taken[name].default is taken[name].empty
+    }
+    try:
+        return kind(**given)
+    except Exception:  # noqa: BLE001 - constructors that check what is not edited with, such as a ControlNet
+        pipeline = object.__new__(kind)
+        pipeline.register_modules(**{name: part for name, part in given.items() if name != "requires_safety_checker"})
+        return pipeline
+
+
+def result(kind: Any, network: str) -> tuple[bool, str]:
+    """Whether a velocity can be computed, and what is not used, or the reason why not."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = le.from_pipeline(built(kind, network), settings=None if network == "UNet2DModel" else SETTINGS)
+        side = model.capabilities.sizes[0]
+        z, s = torch.zeros(1, *model.latent_shape(side, side)), torch.tensor([0.5], dtype=model.dtype)
+        assert bool(model.velocity(z, s, model.embed(["a face"])).isfinite().all())
+    except LatentEditError as error:
+        return False, str(error)
+    unused = [str(one.message) for one in caught if "edits do not use" in str(one.message)]
+    return True, re.sub(r"edits do not use the (.*) of this .*", r"without its \1", "".join(unused))
+
+
+def page() -> str:
+    rows, counts = list[str](), [0, 0, 0]
+    for name in sorted(dir(diffusers)):
+        kind: Any = getattr(diffusers, name)
+        if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)) or NO_IMAGE.search(name):
+            continue
+        network = network_of(kind)
+        other = next((reason for pattern, reason in OTHER.items() if re.search(pattern, name)), None)
+        if network is None:
+            text = "its network is of no supported family"
+        elif other is not None:
+            text = other
+        else:
+            counts[0] += 1
+            works, detail = result(kind, network)
+            counts[1] += works
+            text = ("**works**" + (f", {detail}" if detail else "")) if works else f"refused: {detail}"
+        counts[2] += 1
+        rows.append(f"| {name} | {network or ''} | {text} |")
+        print(rows[-1], flush=True)
+    about = (
+        f"All {counts[2]} classes of diffusers {diffusers.__version__} that make images; {counts[0]} have published "
+        f"networks of a supported family, of which {counts[1]} work: each was built around a miniature with random "
+        "weights, and `from_pipeline` gave a velocity. Reasons of the others were read from their sources. Subclasses, "
+        "community pipelines, modular pipelines and mappings of parts work like these: the network decides. Written by "
+        "`python tools/pipelines.py`."
+    )
+    head = ["# Pipelines of diffusers", "", about, "", "| pipeline | network | result |", "| --- | --- | --- |"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
