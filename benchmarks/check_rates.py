@@ -133,25 +133,22 @@ def summary(rows: Any) -> dict[str, Any]:
     same = same.assign(wrong=~same["found"].isin(["nothing", "all colours"]), steady=same["regional"] <= REGIONAL)
     missed = changed["found"].isin(["nothing", "all colours", "reframed"]) | (changed["covered"] == 0)
     changed = changed.assign(wrong=missed, size=changed["true"].map(size_of), half=missed | (changed["covered"] < 0.5))
-    steady = same[same["steady"]]
     names = ("codec", "cast", "moved", "resized", "profile", "side")
     errors = pd.DataFrame(rows["errors"].tolist(), index=rows.index)
-    fair = (rows["found"] != "whole picture") & ~rows["codec"].isin(["redrawn"])
+    fair = (rows["found"] != "whole picture") & (rows["codec"] != "redrawn")
     return {
         "pairs": len(rows),
         "pictures": rows["picture"].nunique(),
-        "false alarms": {
-            "all": rate(same["wrong"]),
-            "regions unchanged": rate(steady["wrong"]),
-            **{name: by(same, name) for name in names},
-        },
-        "misses": {
-            "all": rate(changed["wrong"]),
-            "less than half found": rate(changed["half"]),
-            **{name: by(changed, name) for name in ("what", "size", "codec")},
-        },
-        "local change called whole": rate(changed["found"] == "whole picture"),
-        "within the uncertainty": {name: within(errors[name][fair].dropna()) for name in errors},
+        "overall": [
+            {"name": "false alarms", **rate(same["wrong"])},
+            {"name": "false alarms, regions unchanged", **rate(same["wrong"][same["steady"]])},
+            {"name": "misses", **rate(changed["wrong"])},
+            {"name": "less than half of the change found", **rate(changed["half"])},
+            {"name": "local change called whole picture", **rate(changed["found"] == "whole picture")},
+        ],
+        "false alarms": [part for name in names for part in by(same, name)],
+        "misses": [part for name in ("what", "size", "codec") for part in by(changed, name)],
+        "within the uncertainty": [{"name": name, **within(errors[name][fair].dropna())} for name in errors],
         "alarms": same[same["wrong"]].drop(columns="errors").to_dict("records"),
         "missed": changed[changed["wrong"]].drop(columns="errors").to_dict("records"),
     }
@@ -164,7 +161,7 @@ def size_of(share: float) -> str:
 
 def by(rows: Any, name: str) -> list[dict[str, Any]]:
     """The rate in each class of a column."""
-    return [{"name": str(value), **rate(some["wrong"])} for value, some in rows.groupby(name)]
+    return [{"kind": name, "name": str(value), **rate(some["wrong"])} for value, some in rows.groupby(name)]
 
 
 def rate(wrong: Any) -> dict[str, Any]:

@@ -42,7 +42,8 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;text-align:left;"
     "vertical-align:top}div{overflow-x:auto}.passed b{color:#1a7f37}.failed b{color:#c62828}small{opacity:.75}"
     "@media(prefers-color-scheme:dark){body{background:#17191c;color:#e6e6e6}a{color:#8ab4f8}"
-    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}}"
+    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}}@media(max-width:700px){tr{display:block;padding:.6rem 0}"
+    "td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
 )
 
 Pair = tuple[Path, Path, Path | None]  # original, edited picture, mask
@@ -225,14 +226,16 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], o
         lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
         told = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
-        shares = "".join(f"<td>{100 * report[key]['value']:.2f} %</td>" for key in ("inside", "outside"))
+        shares = "".join(
+            f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>" for key in ("inside", "outside")
+        )
         rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{told}</td>{shares}</tr>')
     rows += [
         f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>not checked</b>: {html.escape(why)}</td></tr>'
         for name, why in failed.items()
     ]
     passed = sum(report["passed"] for report in results.values())
-    head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "inside", "outside"))
+    head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>latentedit check</title><style>{_STYLE}</style>"

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +24,26 @@ Found = Literal["nothing", "local change", "all colours", "whole picture", "refr
 Reason = Literal["no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
 
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the picture
-_MARGIN = (2.0, 0.006)  # around a mask, in pixels and as a share of the side: soft edges of changes do not count there
+_MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
+_OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
 _EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.0, 2.0  # calibrated: see docs/results/check.md
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its centre, as a share of its side
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
+_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
+_NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
+_AGAIN = "Edit once more with another instruction; if nothing changes again, use another editor."
+_STEPS = {
+    "passed": "Use the edited picture.",
+    "also": "Use {keep_all}: it puts the change alone on the original's pixels.",
+    "no edit": _AGAIN,
+    "reframed": _AGAIN,
+    "different pictures": "Check that the files belong together; if they do, edit again.",
+    "whole picture": "If that was the request, allow it with --max-outside 100%. Otherwise edit again.",
+    "changed outside": "Use {keep_some}: it keeps the original everywhere else.",
+    "size": "Use {keep_all}: the result has the original's size.",
+}
 _PANEL_SIDE_PX = 720
 _NUMBERED = 20  # regions with a number on the panel
 _GREEN, _RED, _BLUE = (40, 170, 80), (225, 50, 50), (60, 120, 230)
@@ -218,28 +233,26 @@ def check(
     found, change = _found(kept), kept.detected
     changed = np.full(first.size[::-1], found in ("whole picture", "different pictures"))
     numbers = np.zeros(changed.shape, dtype=np.int32)
-    regions = ()
+    regions = list[Region]()
     if found in ("local change", "all colours") and change is not None:
-        changed = cv2.resize(change.mask, first.size, interpolation=cv2.INTER_LINEAR) > 0.5
+        changed = cv2.resize(change.mask, first.size, interpolation=cv2.INTER_LINEAR) > _OPAQUE
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
-    inside = numbers == 1 if allowed is None else _with_margin(allowed)
+    inside = numbers == 1 if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
     edit, other = changed & inside, changed & ~inside
     if change is not None and found == "local change":
-        areas = [np.bincount(numbers[part], minlength=change.count + 1) / changed.size for part in (changed, other)]
-        regions = tuple(
-            Region(
-                number=one.number, box=one.box, share=float(areas[0][one.number]), outside=float(areas[1][one.number])
-            )
-            for one in separate_changes(change, first.size)
-            if areas[0][one.number]
+        shares, outside = (
+            np.bincount(numbers[part], minlength=change.count + 1) / part.size for part in (changed, other)
         )
+        for one in separate_changes(change, first.size):
+            share = float(shares[one.number])
+            regions.append(Region(number=one.number, box=one.box, share=share, outside=float(outside[one.number])))
     report = Report(
         found=found,
         inside=_share(edit, kept),
         outside=_share(other, kept),
         mask_share=None if allowed is None else float(allowed.mean()),
         max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
-        regions=regions,
+        regions=tuple(region for region in regions if region.share),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
         size=first.size,
@@ -270,11 +283,10 @@ def _found(kept: KeepResult) -> Found:
     return "all colours" if kept.verdict.startswith("global") else "nothing"
 
 
-def _with_margin(allowed: Mask) -> Mask:
-    """The mask, grown by what soft edges of a change may reach beyond it."""
-    radius = round(max(_MARGIN[0], _MARGIN[1] * max(allowed.shape)))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return cv2.dilate(allowed.astype(np.uint8), disc) > 0
+def _grown(mask: Mask, radius: float) -> Mask:
+    width = 2 * math.ceil(radius) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0
 
 
 def _edge_px(kept: KeepResult) -> float:
@@ -292,111 +304,72 @@ def _share(mask: Mask, kept: KeepResult) -> Measure:
 
 def _alignment(kept: KeepResult) -> dict[str, Measure | None]:
     """Frame and colours, each with its uncertainty."""
-    names = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
     if kept.detected is None:
-        return dict.fromkeys(names)
-    off = max(kept.uncertainty_px, _LEAST_PX)
+        return dict.fromkeys(_ALIGNMENT)
+    off, cast = max(kept.uncertainty_px, _LEAST_PX), _CAST_FACTOR * kept.detected.tones.cast_uncertainty
     spread = off / (_MEAN_RADIUS * min(kept.original.size))
     values = (*kept.shift_px, kept.zoom, kept.rotation_degrees, kept.cast)
-    uncertain = (
-        off,
-        off,
-        spread,
-        math.degrees(spread),
-        max(_CAST_FACTOR * kept.detected.tones.cast_uncertainty, _LEAST_CAST),
-    )
-    pairs = zip(names, values, uncertain, strict=True)
+    errors = (off, off, spread, math.degrees(spread), max(cast, _LEAST_CAST))
+    pairs = zip(_ALIGNMENT, values, errors, strict=True)
     return {name: Measure(value=value, uncertainty=float(error)) for name, value, error in pairs}
 
 
-def _judged(report: Report, places: list[Path | None], *, expect_size: bool) -> Report:
+def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool) -> Report:
     """The report with its verdict, its reasons and the next step."""
-    limit, outside = report.max_outside, report.outside
-    anywhere, where = limit == 1, "elsewhere" if report.mask is None else "outside the mask"
+    limit, outside, found = report.max_outside, report.outside, report.found
+    within, where = ("", "elsewhere") if report.mask is None else (" inside the mask", "outside the mask")
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
-    cast = "" if report.cast is None else f"{report.cast.text(1)} of 255 levels"
+    cast = "" if report.cast is None else f"all colours changed by {report.cast.text(1)} of 255 levels"
     reasons: dict[Reason, str] = {}
-    if report.found in ("whole picture", "all colours"):
-        what = f"all colours changed by {cast}" if report.found == "all colours" else "the whole picture changed"
-        if not anywhere:
-            reasons["whole picture"] = what
-    elif report.found in ("reframed", "different pictures"):
-        what = "the pictures have nothing in common"
-        if report.found == "reframed":
-            what = "the picture was only reframed"
-        reasons[report.found] = what
+    if found in ("whole picture", "all colours"):
+        verdict = cast if found == "all colours" else "the whole picture changed"
+        reasons = {} if limit == 1 else {"whole picture": verdict}
+    elif found in ("reframed", "different pictures"):
+        verdict = f"the picture was only {found}" if found == "reframed" else "the pictures have nothing in common"
+        reasons[found] = verdict
     else:
-        what = (
-            f"{report.inside.text(2, 100)} % of the picture changed{'' if report.mask is None else ' inside the mask'}"
-        )
+        verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
         if report.inside.value < NOTHING:
-            what = f"nothing changed{'' if report.mask is None else ' inside the mask'}"
-            reasons["no edit"] = what
+            reasons["no edit"] = f"nothing changed{within}"
         if limit is not None and outside.value > limit:
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may"
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
+    near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
     also = _also(report, where, sizes, cast)
-    verdict = "; ".join(reasons.values()) if reasons else what
-    doubts = report.doubts
-    if report.found == "local change" and limit is not None and abs(outside.value - limit) < outside.uncertainty:
-        doubts = (*doubts, f"the share that changed {where} is too close to the limit to be certain")
+    names = (name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True))
+    original, edited, mask = names
+    keep_all = f"latentedit keep {original} {edited}"
+    keep_some = f"{keep_all} --only 1" if report.mask is None else f"{keep_all} --mask {mask}"
+    step = next(iter(reasons), "also" if also else "passed")
+    if step == "whole picture" and report.mask is not None:
+        step = "changed outside"
     return dataclasses.replace(
         report,
         passed=not reasons,
-        verdict=verdict,
+        verdict="; ".join(reasons.values()) or verdict,
         reasons=tuple(reasons),
         also=also,
-        doubts=doubts,
-        next_step=_next_step(next(iter(reasons), None), also, places),
+        doubts=(*report.doubts, *[f"what changed {where} is too close to the limit to be certain"][: int(near)]),
+        next_step=_STEPS[step].format(keep_all=keep_all, keep_some=keep_some),
     )
 
 
 def _also(report: Report, where: str, sizes: str, cast: str) -> tuple[str, ...]:
     """What else changed, as far as it can be seen and is certain."""
     also: dict[str, bool] = {}
-    right, down, zoom, turn, tint = (
-        getattr(report, n) for n in ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
-    )
-    if right and down and zoom and turn and tint:
+    right, down, zoom, turn, tint = (getattr(report, name) for name in _ALIGNMENT)
+    if report.cast is not None:
         shift, off = math.hypot(right.value, down.value), right.uncertainty
         also[f"moved by {right.value:+.2f}, {down.value:+.2f} ± {off:.2f} px"] = shift > max(_UNSEEN["shift"], off)
         also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
         also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
-        seen = tint.value > max(_UNSEEN["cast"], tint.uncertainty) and report.found != "all colours"
-        also[f"all colours changed by {cast}"] = seen
+        also[cast] = tint.value > max(_UNSEEN["cast"], tint.uncertainty) and report.found != "all colours"
     also[f"size {sizes}"] = report.size != report.edited_size
     others = sum(region.outside > region.share / 2 for region in report.regions)
-    spread = "1 more place" if others == 1 else f"{others} more places"
+    spread = f"{others} more place{'s' if others > 1 else ''}"
     also[f"{report.outside.text(2, 100)} % of the picture {where}, in {spread}"] = others > 0
     return tuple(text for text, holds in also.items() if holds)
-
-
-def _next_step(reason: Reason | None, also: tuple[str, ...], places: list[Path | None]) -> str:
-    names = ("ORIGINAL", "EDITED", "MASK")
-    original, edited, mask = (
-        name if place is None else shlex.quote(str(place)) for name, place in zip(names, places, strict=True)
-    )
-    masked = "" if places[2] is None else f" --mask {mask}"
-    command = f"latentedit keep {original} {edited}{masked}"
-    match reason:
-        case None:
-            return (
-                f"Use {command}: it puts the change alone on the original's pixels."
-                if also
-                else "Use the edited picture."
-            )
-        case "no edit" | "reframed":
-            return "Edit once more with another instruction; if nothing changes again, use another editor."
-        case "different pictures":
-            return "Check that the files belong together; if they do, edit again."
-        case "whole picture":
-            return "If that was the request, allow it with --max-outside 100%. Otherwise edit again."
-        case "changed outside":
-            only = masked or " --only 1"
-            return f"Use latentedit keep {original} {edited}{only}: it keeps the original everywhere else."
-        case "size":
-            return f"Use {command}: the result has the original's size."
 
 
 def _outline(pixels: NDArray[np.uint8], mask: Mask, colour: tuple[int, int, int]) -> None:
