@@ -73,7 +73,7 @@ def test_keep_alone_keeps_and_says_what_edits(installed: Callable[..., Run], pic
     assert "nothing changed" in kept.stdout
     refused = run("edit", picture)
     assert refused.returncode == 2
-    assert "latentedit keep --help" in refused.stderr
+    assert "latentedit --help" in refused.stderr
 
 
 def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], picture: Path) -> None:

@@ -1,18 +1,22 @@
 """Writes the reference of the commands, and the changelog as a page: ``python -m tools.reference``.
 
-``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples.
+``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples, and
+``docs/reference/check.schema.json`` from the fields of a check's report.
 """
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import TypeAdapter
 
 from latentedit.cli.main import EXAMPLES, kind
 from latentedit.core.plugins import COMMANDS
+from latentedit_keep.checking import Measure, Region, Report
 from latentedit_keep.files import write_text
 from tools.running import ROOT
 
@@ -41,7 +45,24 @@ def main() -> None:
 def reference() -> dict[Path, str]:
     """Every generated page, by its place; links of the changelog begin at the root of the repository."""
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
-    return {DOCS / "reference" / "commands.md": commands_page(), DOCS / "changelog.md": changes}
+    folder = DOCS / "reference"
+    return {
+        folder / "commands.md": commands_page(),
+        folder / "check.schema.json": check_schema(),
+        DOCS / "changelog.md": changes,
+    }
+
+
+def check_schema() -> str:
+    """The schema of `latentedit check --json`; descriptions are those of the docstrings."""
+    schema = TypeAdapter(Report).json_schema(mode="serialization")
+    for name, described_type in {"": Report, "Measure": Measure, "Region": Region}.items():
+        part: dict[str, Any] = schema["$defs"][name] if name else schema
+        part["description"] = str(described_type.__doc__).partition("\n")[0]
+        about = dict(re.findall(r"^        (\w+): (.+(?:\n {12}.+)*)", str(described_type.__doc__), re.MULTILINE))
+        for field, text in about.items():
+            part["properties"][field]["description"] = " ".join(text.split())
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def commands_page() -> str:

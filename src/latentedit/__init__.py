@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult as KeepResult
     from latentedit_keep.api import keep as keep
     from latentedit_keep.api import wrap_pipeline as wrap_pipeline
+    from latentedit_keep.checking import CheckResult as CheckResult
+    from latentedit_keep.checking import check as check
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

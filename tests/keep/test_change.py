@@ -1,7 +1,6 @@
 """Where the change is: discs whose place and size are known."""
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from latentedit_keep.change import Change, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
 from latentedit_keep.warp import smoothed
-from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, scene, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -29,22 +28,10 @@ def disc(centre: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
 
 
 @pytest.mark.nightly
-def test_a_clean_change_and_a_moved_cast_and_blurred_one_are_found() -> None:
+def test_a_clean_change_is_found() -> None:
     change = found(scene(), with_object(scene()))
     assert overlap(change.mask, disc()) > 0.85  # a rim of half a pixel is a seventeenth of a disc of this size
     assert (change.count, judge(change)) == (1, "kept")
-    edited = cast(moved(with_object(scene()), similarity((3.3, -2.2), 1.02), (SIDE, SIDE)))
-    edited = np.rint(smoothed(edited.astype(np.float32), 0.8)).astype(np.uint8)
-    change = found(scene(), edited)
-    assert overlap(change.mask, disc()) > 0.85
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.37, -0.61)])
-def test_damage_alone_is_no_change(shift: tuple[float, float]) -> None:
-    change = found(scene(), cast(moved(scene(), similarity(shift), (SIDE, SIDE))))
-    assert change.mask.sum() == 0
-    assert judge(change) == "nothing changed"
 
 
 @pytest.mark.nightly
@@ -117,29 +104,3 @@ def test_a_thing_removed_is_removed_whole_though_its_edges_are_the_strongest() -
     noisy = (scene() + smoothed(generator.normal(0, 12, (SIDE, SIDE, 3)).astype(np.float32), 1.0)).clip(0, 255)
     change = found(with_object(scene()), noisy.astype(np.uint8))
     assert change.mask[disc() == 1].min() > 0.9
-
-
-def lit(picture: np.ndarray) -> np.ndarray:
-    y, x = np.mgrid[:SIDE, :SIDE]
-    return picture * (0.45 + 0.5 * np.sin(x / 23) * np.cos(y / 19))[..., None]
-
-
-def in_one_colour(picture: np.ndarray, shade: tuple[float, float, float]) -> np.ndarray:
-    return (picture @ np.array([0.299, 0.587, 0.114]))[..., None] * shade
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("edit", "verdict"),
-    [
-        (lambda picture: 255 - picture, "global change"),
-        (lit, "global change"),
-        (lambda picture: in_one_colour(picture, (1.0, 1.0, 1.0)), "global change"),
-        (lambda picture: in_one_colour(picture, (1.1, 1.0, 0.75)), "global change"),
-        (lambda picture: moved(picture, similarity((4.0, 2.0), 1.25), (SIDE, SIDE)), "reframed: nothing to keep"),
-    ],
-    ids=["negative", "new light", "black and white", "sepia", "reframed"],
-)
-def test_changes_of_the_whole_picture(edit: Callable[[np.ndarray], np.ndarray], verdict: str) -> None:
-    picture = np.rint(edit(scene()).clip(0, 255)).astype(np.uint8)
-    assert judge(found(scene(), picture)).startswith(verdict)

@@ -105,19 +105,6 @@ def test_a_tiff_that_is_not_read_is_refused_with_a_remedy(depth: type, options: 
             read(tmp_path / "me.tif")
 
 
-def test_eight_bits_are_read_as_their_tags_say(tmp_path: Path) -> None:
-    shown, alpha = np.asarray(picture()), np.full((SIZE[1], SIZE[0], 1), 200, dtype=np.uint8)
-    multiplied = np.dstack([np.rint(shown * (200 / 255)).astype(np.uint8), alpha])
-    for content in (
-        tiff(multiplied, photometric=2, extra=1),
-        tiff(shown, photometric=2, planar=True),
-        tiff(255 - shown[..., :1], photometric=0),
-    ):
-        (tmp_path / "me.tif").write_bytes(content)
-        found = read_pixels(tmp_path / "me.tif").pixels[..., 0].astype(int)
-        assert np.abs(found - shown[..., 0]).max() <= 1
-
-
 @pytest.mark.nightly
 @pytest.mark.parametrize("which", ["original", "edited", "both"])
 def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
@@ -411,15 +398,10 @@ def test_a_mask_in_the_alpha_channel_is_kept_and_the_change_is_put_under_it(dept
     first, second = np.asarray(picture()).astype(depth) * depth(top), edited(picture())
     alpha = np.full((SIZE[1], SIZE[0], 1), 255 * top, dtype=depth)
     alpha[90:150, 140:200] = 0
-    found = keep_array(np.dstack([first, alpha]), second, tmp_path)
+    save_image(PixelPicture(pixels=np.dstack([first, alpha])), tmp_path / "original.png")
+    found = keep(tmp_path / "original.png", second)
     assert found.verdict == KEPT
     np.testing.assert_array_equal(found.kept.pixels[..., 3:], alpha)
     np.testing.assert_array_equal(found.kept.pixels[far()][:, :3], first[far()])
     assert np.abs(found.kept.pixels[inside()][:, :3] / top - (225, 40, 50)).max() <= 1
     assert any("mask" in doubt for doubt in found.doubts)
-
-
-def keep_array(pixels: NDArray[Any], second: Image.Image, folder: Path) -> Any:
-    """Of 8 or 16 bits, by way of a file."""
-    save_image(PixelPicture(pixels=pixels), folder / "original.png")
-    return keep(folder / "original.png", second)

@@ -46,15 +46,6 @@ def test_json_of_everything_a_result_holds(capsys: pytest.CaptureFixture[str]) -
     assert json.loads(printed) == {"part": part, "map": {"x": 1}, "path": "p", "none": None}
 
 
-def test_rows_are_aligned_and_warnings_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    print_rows([("a", "x"), ("caption", "y")])
-    print_rows([("facial hair color", "none")])
-    warn(["one\ntwo", "three"])
-    printed = capsys.readouterr()
-    assert printed.out == "  a           x\n  caption     y\n  facial hair color none\n"
-    assert printed.err == "warning: one two\nwarning: three\n"
-
-
 HOSTILE = "\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
 SHOWN = r"\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
 

@@ -31,11 +31,6 @@ def test_a_warped_ramp_is_the_matrix() -> None:
     np.testing.assert_allclose(found[..., 1].ravel(), v, atol=0.08)
 
 
-def test_shrinking_by_areas_keeps_a_ramp() -> None:
-    found = warped(ramp(120, 80), scaling((40, 27), (120, 80)), (40, 27))
-    np.testing.assert_allclose(found[5, 5:-5, 0], (np.arange(40)[5:-5] + 0.5) * 3 - 0.5, atol=0.1)
-
-
 def test_depth_is_the_distance_to_the_nearest_edge() -> None:
     shifted = np.array([[1, 0, -3.0], [0, 1, 2.0], [0, 0, 1]])
     depth = depth_inside(shifted, (20, 10), (20, 10))

@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult as KeepResult
     from latentedit_keep.api import keep as keep
     from latentedit_keep.api import wrap_pipeline as wrap_pipeline
+    from latentedit_keep.checking import CheckResult as CheckResult
+    from latentedit_keep.checking import check as check
 
-__all__ = ["KeepResult", "keep", "wrap_pipeline"]
+__all__ = ["CheckResult", "KeepResult", "check", "keep", "wrap_pipeline"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +18,5 @@ def __getattr__(name: str) -> Any:
     name = {"kept": "wrap_pipeline"}.get(name, name)  # the name in version 0.1
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("latentedit_keep.api"), name)
+    home = "checking" if "heck" in name else "api"
+    return getattr(importlib.import_module(f"latentedit_keep.{home}"), name)

@@ -114,6 +114,7 @@ class KeepResult:
         outside_db_before: PSNR of the editor's picture against the original outside the mask.
         outside_db_after: the same of the result; infinite where it is identical.
         doubts: what is uncertain, one clause each.
+        detected: all that was detected, at the working size; None if the pictures could not be compared.
     """
 
     original: PixelPicture
@@ -133,6 +134,7 @@ class KeepResult:
     outside_db_after: float
     doubts: tuple[str, ...]
     record: KeepRecord
+    detected: Change | None = dataclasses.field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"<KeepResult {self.original.name[-40:]!r}: {self.verdict}, {100 * self.changed_share:.2f} % changed>"
@@ -297,6 +299,7 @@ def keep(
                 **{name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")},
             },
         ),
+        detected=change,
     )
 
 
@@ -350,15 +353,21 @@ def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Seque
     check_depth(original, path)
 
 
-def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
-    """Upper bound of the opacity, from a mask's brightness and alpha. Its edges fade inwards: black stays black."""
-    name = f"the mask {mask.path}" if mask.path is not None else "the mask"
+def mask_plane(mask: PixelPicture, size: tuple[int, int]) -> Picture:
+    """A mask's brightness times its alpha, in [0, 1]; an `ImageError` if it does not have the original's size."""
     if mask.size != size:
+        name = f"the mask {mask.path}" if mask.path is not None else "the mask"
         has, wanted = (f"{width}x{height}" for width, height in (mask.size, size))
         raise ImageError(f"{name} has {has} pixels, the original {wanted}. Save it at the original's size")
     plane = grey(levels(mask.pixels[..., :3])) / 255
     if mask.pixels.shape[2] == 4:
         plane *= mask.pixels[..., 3] / np.float32(np.iinfo(mask.pixels.dtype).max)
+    return plane
+
+
+def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
+    """Upper bound of the opacity, from a mask's brightness and alpha. Its edges fade inwards: black stays black."""
+    name, plane = f"the mask {mask.path}" if mask.path is not None else "the mask", mask_plane(mask, size)
     width = 2 * round(_FEATHER * min(size)) + 1
     darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
     soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
@@ -368,26 +377,31 @@ def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
     return np.where(plane >= _SEEN, soft, 0).astype(np.float32)
 
 
+def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
+    """The separate changes, the largest first, with boxes in a picture of this size."""
+    changes = list[SeparateChange]()
+    x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
+    for number in range(1, change.count + 1):
+        rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
+        share = float(change.mask[rows, columns].sum() / change.mask.size)
+        left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
+        right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
+        changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
+    return tuple(changes)
+
+
 def _what_to_keep(
     registration: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
 ) -> tuple[Picture, Tones, tuple[SeparateChange, ...]]:
     """Opacity at the original's size, the correction of colours, and the separate changes."""
-    size, changes = registration.size, list[SeparateChange]()
-    if change is not None:
-        x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
-        for number in range(1, change.count + 1):
-            rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
-            share = float(change.mask[rows, columns].sum() / change.mask.size)
-            left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
-            right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
-            changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
+    size, changes = registration.size, () if change is None else separate_changes(change, registration.size)
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
         there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
     if change is not None:
         chosen = True if only is None else np.isin(change.numbers, list(only))
-        return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, tuple(changes)
+        return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, changes
     everything = verdict == "global change: kept as a global change"
     return np.full(size[::-1], everything, dtype=np.float32), Tones.none(), ()
 

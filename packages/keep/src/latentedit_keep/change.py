@@ -21,7 +21,7 @@ _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
 _STRANGERS = (0.1, 16)  # agreement and inliers below both of which pictures have nothing in common
 _REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the picture
 _REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
-_NOTHING = 3e-4  # mean of the mask below which nothing was changed
+NOTHING = 3e-4  # mean of the mask below which nothing was changed
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the picture was redrawn
@@ -167,20 +167,24 @@ def _layout(picture: Picture) -> Picture:
     return found / max(float(np.linalg.norm(found)), 1e-6)
 
 
-def judge(change: Change) -> Verdict:
-    """The verdict on a pair that is aligned."""
-    found = change.registration
-    in_place = change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1]
-    if (
+def is_redrawn(change: Change) -> bool:
+    """Whether the whole picture was changed, by more than a cast."""
+    in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
+    return (
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
         or (change.unchanged_detail < _RESTYLED[0] and change.structure < _RESTYLED[1])
-        or change.tones.cast > _GLOBAL_CAST
         or change.lost_colours
-    ):
+    )
+
+
+def judge(change: Change) -> Verdict:
+    """The verdict on a pair that is aligned."""
+    found = change.registration
+    if is_redrawn(change) or change.tones.cast > _GLOBAL_CAST:
         return "global change: kept as a global change"
-    if float(change.mask.mean()) >= _NOTHING:
+    if float(change.mask.mean()) >= NOTHING:
         return "kept"
     if abs(found.zoom - 1) > _REFRAMED_ZOOM or found.outside_share > _REFRAMED_OUTSIDE:
         return "reframed: nothing to keep"

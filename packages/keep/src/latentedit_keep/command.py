@@ -110,7 +110,7 @@ def _keep_folder(
         raise ConfigError("a folder needs a folder for the results. Name one with -o")
     if output.resolve() in (originals.resolve(), edited.resolve()):
         raise OutputError(f"the folder {output} holds the pictures themselves. Choose another name")
-    first, second = _by_name(originals), _by_name(edited)
+    first, second = pictures_by_name(originals), pictures_by_name(edited)
     pairs = [name for name in first if name in second]
     if not pairs:
         raise ConfigError(f"no picture of {originals} has one of the same name in {edited}. Rename them alike")
@@ -135,7 +135,7 @@ def _keep_folder(
         raise typer.Exit(1)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def pictures_by_name(folder: Path) -> dict[str, Path]:
     """Pictures of a folder by name without ending, sorted."""
     found: dict[str, Path] = {}
     for place in sorted(folder.iterdir()):

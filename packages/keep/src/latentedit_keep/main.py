@@ -1,4 +1,4 @@
-"""The program ``latentedit``: all commands if the library is installed, else ``latentedit keep`` alone."""
+"""The program ``latentedit``: all commands if the library is installed, else ``check`` and ``keep`` alone."""
 
 import importlib.util
 import sys
@@ -7,6 +7,7 @@ import warnings
 
 import typer
 
+from latentedit_keep.check_command import check
 from latentedit_keep.command import keep
 from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
 from latentedit_keep.errors import LatentEditError, to_install
@@ -15,12 +16,13 @@ FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
 
 app = typer.Typer(name="latentedit", no_args_is_help=True, pretty_exceptions_enable=False)
+app.command("check")(check)
 app.command("keep")(keep)
 
 
 @app.callback(epilog=f"For all other commands install the library. {to_install('latentedit')}")
 def _options() -> None:
-    """Keep only what an image editor changed, on the original's own pixels."""
+    """Check what an image editor changed, and keep only that, on the original's own pixels."""
 
 
 def main() -> None:
@@ -44,7 +46,7 @@ def run(arguments: list[str]) -> int:
         return 130
     except UsageError as error:
         if type(error).__name__ != "NoArgsIsHelpError":
-            fail(f"{error}. See: latentedit keep --help")
+            fail(f"{error}. See: latentedit --help")
     except BrokenPipeError:  # the reader has left, as in `| head`
         return 0
     except Exception:  # noqa: BLE001 (reports every internal error)

@@ -36,6 +36,9 @@ _DARK = 4.0  # levels below which a curve goes straight on
 _ROUNDS = 3
 _BINS = 48
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
+_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]
+_COLOURS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
+PATCHES = np.array([_WEDGE + _COLOURS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 # Candidate blurs in pixels; negative ones blur the edited picture, which is then the sharper one.
@@ -86,10 +89,12 @@ class Tones:
     @property
     def cast(self) -> float:
         """Mean change of a grey wedge and six colours, in levels of 255."""
-        wedge = [[level] * 3 for level in np.linspace(16, 239, 8)]
-        colours = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
-        patches = np.array([wedge + colours], dtype=np.float32)
-        return float(np.abs(self.apply(patches) - patches).mean())
+        return float(np.abs(self.apply(PATCHES) - PATCHES).mean())
+
+    @property
+    def cast_uncertainty(self) -> float:
+        """Mean standard deviation of the correction of these colours, in levels of 255."""
+        return float(self.doubt(PATCHES).mean())
 
 
 def _looked_up(picture: Picture, curves: Values) -> Picture:

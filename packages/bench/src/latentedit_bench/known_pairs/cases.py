@@ -73,17 +73,20 @@ class Case:
     damage: Damage | None  # what it did to all of it; None for a different image
 
 
-def make_case(half: Half, index: int, *, side: int | None = None) -> Case:
+def make_case(
+    half: Half, index: int, *, side: int | None = None, kind: str = "", seed: int | None = None, least: float = 0.01
+) -> Case:
     """The same case for the same arguments on every machine; with a side there are only photographs."""
-    generator = np.random.default_rng([SEEDS[half], index])
-    kind = _CYCLE[index % len(_CYCLE)]
+    seed = SEEDS[half] if seed is None else seed
+    generator = np.random.default_rng([seed, index])
+    kind = kind or _CYCLE[index % len(_CYCLE)]
     if side is None and kind != "different" and generator.uniform() < _PORTRAITS_SHARE:
-        name, (original, truth, what) = DRAWN, _portraits(half, index, kind, generator)
+        name, (original, truth, what) = DRAWN, _portraits(half, seed, index, kind, generator)
     else:
         names = PHOTOGRAPHS[half]
         first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
         name = Path(first).stem
-        original, truth, what = _photographs(photograph(first), photograph(second), kind, generator, side)
+        original, truth, what = _photographs(photograph(first), photograph(second), kind, generator, side, least)
     damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
     edited = damage.apply(truth.astype(np.float32))
     if kind == "different":
@@ -109,7 +112,7 @@ def photograph(name: str) -> Pixels:
 
 
 def _photographs(
-    first: Pixels, second: Pixels, kind: str, generator: np.random.Generator, side: int | None
+    first: Pixels, second: Pixels, kind: str, generator: np.random.Generator, side: int | None, least: float
 ) -> tuple[Pixels, Pixels, str]:
     """Original, truth and what was changed."""
     side = int(generator.choice(_PHOTOGRAPH_SIDES)) if side is None else side
@@ -123,27 +126,29 @@ def _photographs(
         return original, as_pixels(changed_globally(plain, second, generator)), "all of it"
     if kind != "local":
         return original, original, "nothing"
-    truth, what = _changed(plain, second, generator)
+    truth, what = _changed(plain, second, generator, math.log10(least))
     if what == "drawn" and generator.uniform() < _REMOVED_SHARE:
         return as_pixels(truth), original, "drawn thing removed"
     return original, as_pixels(truth), what
 
 
-def _changed(original: Picture, other: Pixels, generator: np.random.Generator) -> tuple[Picture, str]:
+def _changed(original: Picture, other: Pixels, generator: np.random.Generator, least: float) -> tuple[Picture, str]:
     """One change, sometimes two."""
     truth, what = original, ""
     while true_mask(original, np.rint(truth.clip(0, 255))).mean() < _LEAST_CHANGED:
         truth = original
         for _ in range(2 if generator.uniform() < 0.15 else 1):
             what = str(generator.choice(CHANGES))
-            truth = changed(what, truth, other, 10 ** float(generator.uniform(-2, -0.4)), generator)
+            truth = changed(what, truth, other, 10 ** float(generator.uniform(least, -0.4)), generator)
     return truth, what
 
 
-def _portraits(half: Half, index: int, kind: str, generator: np.random.Generator) -> tuple[Pixels, Pixels, str]:
+def _portraits(
+    half: Half, seed: int, index: int, kind: str, generator: np.random.Generator
+) -> tuple[Pixels, Pixels, str]:
     """A drawn portrait, the same with one attribute at another value, and the attribute."""
     world = scalable("portraits")
-    scene = world.draw(half, index + 1, SEEDS[half])[index]
+    scene = world.draw(half, index + 1, seed)[index]
     side = int(generator.choice(_PORTRAIT_SIDES))
     original = world.render_at(scene, side)
     if kind == "global":

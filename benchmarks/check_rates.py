@@ -1,0 +1,182 @@
+"""False alarms and misses of `latentedit check` on pairs whose answer is known.
+
+    python benchmarks/check_rates.py --output out/check
+
+Two of three cases are unchanged but for the damage of an editor, the third has a local change as well; three in ten
+edited pictures have a wide-gamut profile. A stopped run continues. Settings were chosen with ``--split calibration``.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.stats import beta
+
+from latentedit_bench.known_pairs.cases import Case, make_case
+from latentedit_bench.known_pairs.damages import Damage, blurred
+from latentedit_keep.checking import Measure, check
+from latentedit_keep.colour import Levels, space_of
+from latentedit_keep.files import plain, write_text
+from latentedit_keep.registration import Registration
+from latentedit_keep.tones import PATCHES
+
+SEEDS = {"calibration": 11, "test": 12}
+LEAST = 0.005  # share of the picture from which on a change must be found
+REGIONAL = 10.0  # levels by which a codec moves the colours of a region that is then no longer unchanged
+WHITE = (0.3127, 0.3290)
+PROFILES: dict[str, dict[str, Any]] = {
+    "wide": {"gamma": 0.4547, "chromaticity": (*WHITE, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)},
+    "p3": {"chromaticity": (*WHITE, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)},
+}
+SIZES = {"0.5 to 1 %": 0.01, "1 to 3 %": 0.03, "3 to 10 %": 0.1, "10 % and more": 1.0}
+
+
+def main() -> None:
+    """Measure the cases that are missing, then write the summary."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--output", type=Path, default=Path("out/check"))
+    options.add_argument("--split", choices=SEEDS, default="test")
+    options.add_argument("--count", type=int, default=750)
+    options.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="cases I, I + N, ...")
+    chosen = options.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    for index in range(chosen.part[0], chosen.count, chosen.part[1]):
+        place = chosen.output / f"{index:04d}.json"
+        if not place.exists():
+            write_text(place, json.dumps(plain(measured(chosen.split, index))))
+    rows = [json.loads(place.read_text()) for place in sorted(chosen.output.glob("[0-9]*.json"))]
+    command = "python benchmarks/check_rates.py" + "".join(f" {word}" for word in sys.argv[1:])
+    told = {"command": command, "split": chosen.split, "seed": SEEDS[chosen.split], **summary(pd.DataFrame(rows))}
+    write_text(chosen.output / "check.json", json.dumps(plain(told), indent=1) + "\n")
+
+
+def measured(split: Any, index: int) -> dict[str, Any]:
+    """What `check` says of one case, and the truth."""
+    kind = ("unchanged", "local", "unchanged")[index % 3]
+    case = make_case(split, index, kind=kind, seed=SEEDS[split], least=LEAST)
+    damage = case.damage
+    assert damage is not None
+    generator = np.random.default_rng([SEEDS[split], index, 1])
+    profile = str(generator.choice(["", *PROFILES], p=[0.7, 0.15, 0.15]))
+    result = check(Image.fromarray(case.original), with_profile(case, profile))
+    report, size = result.report, case.original.shape[1::-1]
+    truth = registration(damage, size)
+    cast = true_cast(damage)
+    changed, real = result.edit | result.other, case.mask > 0.5
+    true = {
+        "right_px": truth.shift_px[0], "down_px": truth.shift_px[1], "zoom": truth.zoom,
+        "rotation_degrees": truth.rotation_degrees, "cast": cast,
+    }  # fmt: skip
+    errors = {name: error_of(getattr(report, name), value) for name, value in true.items()}
+    share = Measure(value=report.inside.value + report.outside.value, uncertainty=report.inside.uncertainty)
+    resized = damage.size != size
+    moved = max(abs(truth.shift_px[0]), abs(truth.shift_px[1])) > 0.5 or abs(truth.zoom - 1) > 1e-3
+    return {
+        "case": index, "kind": kind, "what": case.what, "picture": case.picture, "side": max(size),
+        "codec": damage.codec, "profile": profile or "none", "resized": resized, "moved": moved,
+        "cast": "none" if cast < 2 else "2 to 10 levels" if cast < 10 else "10 levels and more",
+        "regional": regional(case, damage), "true": float(real.mean()), "found": report.found,
+        "share": share.value, "covered": float(changed[real].mean()) if real.any() else None,
+        "extra": float(changed[case.mask == 0].mean()), "verdict": report.verdict,
+        "errors": errors | {"share": error_of(share, float(real.mean()))},
+    }  # fmt: skip
+
+
+def with_profile(case: Case, name: str) -> Image.Image:
+    """The edited picture, converted to a wider space and marked so."""
+    if not name:
+        return Image.fromarray(case.edited)
+    space = space_of(PROFILES[name])
+    assert space is not None
+    levels: Levels = space.from_srgb(case.edited.astype(np.float32))
+    image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
+    image.info.update(PROFILES[name])
+    return image
+
+
+def registration(damage: Damage, size: tuple[int, int]) -> Registration:
+    """The true frame."""
+    about: dict[str, Any] = {"agreement": 1.0, "inliers": 0, "uncertainty_px": 0.0}
+    return Registration(matrix=damage.matrix, size=size, edited_size=damage.size, **about)
+
+
+def true_cast(damage: Damage) -> float:
+    """Mean change of the colours that `Tones.cast` measures; both directions differ little."""
+    patches = np.repeat(np.repeat(PATCHES, 16, axis=0), 16, axis=1)
+    plain_frame = dataclasses.replace(damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none")
+    there = plain_frame.apply(patches).astype(np.float32)[8, 8::16]
+    return float(np.abs(there - PATCHES[0]).mean())
+
+
+def regional(case: Case, damage: Damage) -> float:
+    """The largest change of a region's colour by the codec alone, in levels."""
+    uncoded = dataclasses.replace(damage, codec="none").apply(case.truth.astype(np.float32))
+    apart = case.edited.astype(np.float32) - uncoded
+    return float(np.abs(blurred(apart - np.median(apart, axis=(0, 1)), 0.02 * max(apart.shape))).max())
+
+
+def error_of(measure: Measure | None, value: float) -> list[float] | None:
+    """Error and stated uncertainty."""
+    return None if measure is None else [abs(measure.value - value), measure.uncertainty]
+
+
+def summary(rows: Any) -> dict[str, Any]:
+    """Rates with exact 95 % intervals (Clopper and Pearson) over pairs."""
+    same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
+    same = same.assign(wrong=~same["found"].isin(["nothing", "all colours"]), steady=same["regional"] <= REGIONAL)
+    missed = changed["found"].isin(["nothing", "all colours", "reframed"]) | (changed["covered"] == 0)
+    changed = changed.assign(wrong=missed, size=changed["true"].map(size_of), half=missed | (changed["covered"] < 0.5))
+    names = ("codec", "cast", "moved", "resized", "profile", "side")
+    errors = pd.DataFrame(rows["errors"].tolist(), index=rows.index)
+    fair = (rows["found"] != "whole picture") & (rows["codec"] != "redrawn")
+    return {
+        "pairs": len(rows),
+        "pictures": rows["picture"].nunique(),
+        "overall": [
+            {"name": "false alarms", **rate(same["wrong"])},
+            {"name": "false alarms, regions unchanged", **rate(same["wrong"][same["steady"]])},
+            {"name": "misses", **rate(changed["wrong"])},
+            {"name": "less than half of the change found", **rate(changed["half"])},
+            {"name": "local change called whole picture", **rate(changed["found"] == "whole picture")},
+        ],
+        "false alarms": [part for name in names for part in by(same, name)],
+        "misses": [part for name in ("what", "size", "codec") for part in by(changed, name)],
+        "within the uncertainty": [{"name": name, **within(errors[name][fair].dropna())} for name in errors],
+        "alarms": same[same["wrong"]].drop(columns="errors").to_dict("records"),
+        "missed": changed[changed["wrong"]].drop(columns="errors").to_dict("records"),
+    }
+
+
+def size_of(share: float) -> str:
+    """The class of a share."""
+    return next(name for name, most in SIZES.items() if share <= most)
+
+
+def by(rows: Any, name: str) -> list[dict[str, Any]]:
+    """The rate in each class of a column."""
+    return [{"kind": name, "name": str(value), **rate(some["wrong"])} for value, some in rows.groupby(name)]
+
+
+def rate(wrong: Any) -> dict[str, Any]:
+    """Count, share, and its interval."""
+    count, wrongs = len(wrong), int(wrong.sum())
+    low = float(beta.ppf(0.025, wrongs, count - wrongs + 1)) if wrongs else 0.0
+    high = float(beta.ppf(0.975, wrongs + 1, count - wrongs)) if wrongs < count else 1.0
+    return {"of": count, "wrong": wrongs, "mean": wrongs / count if count else math.nan, "low": low, "high": high}
+
+
+def within(errors: Any) -> dict[str, Any]:
+    """How many errors are below the stated uncertainty, and the median error."""
+    found = [error <= uncertainty for error, uncertainty in errors]
+    return {"of": len(found), "mean": float(np.mean(found)), "median error": float(np.median([e for e, _ in errors]))}
+
+
+if __name__ == "__main__":
+    main()

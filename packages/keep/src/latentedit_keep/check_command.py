@@ -1,0 +1,115 @@
+"""``latentedit check``: whether an edit happened and what else changed. Heavy imports are in the functions."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentedit_keep.console import complain, print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from latentedit_keep.checking import Report
+
+_EDITED = "The output of an editor, or a folder of pictures with the same names. Not with a list."
+_MASK = "White where the picture may change, of the original's size; or a folder of masks with the same names."
+_OUTSIDE = "Part of the picture that may change outside, such as 0.1%. Default: 0.1% with a mask, no limit without one."
+_LISTS = (".csv", ".json")
+
+
+def check(
+    original: Annotated[
+        Path,
+        typer.Argument(help="The original, a folder, or a list (.csv, .json) of pairs.", show_default=False),
+    ],
+    edited: Annotated[Path | None, typer.Argument(help=_EDITED, show_default=False)] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
+    max_outside: Annotated[str | None, typer.Option("--max-outside", help=_OUTSIDE)] = None,
+    expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the size changed.")] = False,
+    panel: Annotated[Path | None, typer.Option("--panel", help="Write a picture of what changed.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the reports on many pairs; a stopped run continues."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Number of processes for many pairs. Default: one for each core.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Check whether an edit happened and what else changed. Needs no model. Exit code 0: passed, 1: failed.
+
+    Without a mask, the largest change counts as the edit and all others as outside.
+
+    Examples:
+        latentedit check photo.jpg edited.png
+        latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1% --expect-size
+        latentedit check photo.jpg edited.png --json --panel changes.png
+        latentedit check originals/ edited/ -o report/
+        latentedit check pairs.csv -o report/
+    """
+    from latentedit_keep.pictures import check_output, save_image
+
+    limit, many = None if max_outside is None else _share(max_outside), original.is_dir()
+    if many or original.suffix.lower() in _LISTS:
+        from latentedit_keep.check_folder import check_many
+
+        if panel is not None:
+            raise ConfigError("--panel is for a single pair; reports on many have panels. Leave it out")
+        if output is None:
+            raise ConfigError("many pairs need a folder for the reports. Name one with -o")
+        options = {"max_outside": limit, "expect_size": expect_size}
+        with progress_bar(quiet=quiet or as_json) as progress:
+            told = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
+        if as_json:
+            print_json(told)
+        elif not quiet:
+            _print_many(told["results"], output)
+        for name, why in told["failed"].items():
+            complain(f"{name}: {why}")
+        raise typer.Exit(int(bool(told["failed"]) or not all(report["passed"] for report in told["results"].values())))
+    if edited is None or output is not None or workers is not None:
+        wrong = "the edited picture is missing" if edited is None else "--output and --workers are for many pairs"
+        raise ConfigError(f"{wrong}. Name an original and an edited picture")
+    from latentedit_keep.checking import check as measure
+
+    if panel is not None:
+        for source in (original, edited, *([] if mask is None else [mask])):
+            check_output(panel, source=source)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        result = measure(original, edited, mask=mask, max_outside=limit, expect_size=expect_size, progress=progress)
+    if panel is not None:
+        save_image(result.panel, panel)
+    if as_json:
+        print_json(result.report.values)
+    elif not quiet:
+        _print(result.report)
+    raise typer.Exit(int(not result.report.passed))
+
+
+def _share(text: str) -> float:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
+    share = float(found[1]) / (100 if found[2] else 1) if found else 2.0
+    if share > 1:
+        raise ConfigError(f"--max-outside takes a part of the picture, such as 0.1% or 0.001; got {text!r}")
+    return share
+
+
+def _print(report: "Report") -> None:
+    rows = [("passed" if report.passed else "failed", report.verdict), *(("also", text) for text in report.also)]
+    for region in report.regions[:9]:
+        left, top, right, bottom = region.box
+        outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
+        where = f"{100 * region.share:.2f} % of the picture, {left},{top} to {right},{bottom}{outside}"
+        rows.append((f"region {region.number}", where))
+    rest = "identical" if report.rest_db is None else f"{report.rest_db:.1f} dB"
+    print_rows([*rows, ("the rest", f"{rest} in the edited picture"), ("next", report.next_step)])
+    warn(report.doubts)
+
+
+def _print_many(results: dict[str, Any], output: Path) -> None:
+    for name, report in results.items():
+        say(f"{'passed' if report['passed'] else 'failed'}  {name}: {report['verdict']}")
+    passed = sum(report["passed"] for report in results.values())
+    say(f"{passed} of {len(results)} passed; see {output / 'index.html'} and {output / 'check.csv'}")

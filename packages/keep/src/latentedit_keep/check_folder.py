@@ -1,0 +1,244 @@
+"""`check` on many pairs: a report for each, a table, a CSV file and a page. A stopped run continues.
+
+reports/NAME.json   the report, and a key of the files and limits that it was made of
+panels/NAME.jpg     original and edited picture with outlines
+pages/NAME.html     the viewer, if the library is installed
+check.csv           a row for each report
+index.html          the same as a page
+"""
+
+import concurrent.futures
+import csv
+import dataclasses
+import functools
+import hashlib
+import html
+import importlib.util
+import io
+import json
+import multiprocessing
+import os
+import re
+import signal
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from latentedit_keep.checking import check
+from latentedit_keep.command import pictures_by_name
+from latentedit_keep.console import Progress
+from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, OutputError
+from latentedit_keep.files import make_folder, read_bytes, write_text
+from latentedit_keep.pictures import MAX_PICTURE_BYTES, save_image
+from latentedit_keep.warp import cv2
+
+_MOST_LIST_BYTES = 64_000_000
+_QUALITY = 88  # WebP quality of the viewer's pictures
+_STYLE = (
+    "body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#1c1e21;background:#fff}img{width:22rem;max-width:60vw}"
+    "table{border-collapse:collapse}td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;text-align:left;"
+    "vertical-align:top}div{overflow-x:auto}.passed b{color:#1a7f37}.failed b{color:#c62828}small{opacity:.75}"
+    "@media(prefers-color-scheme:dark){body{background:#17191c;color:#e6e6e6}a{color:#8ab4f8}"
+    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}}@media(max-width:700px){tr{display:block;padding:.6rem 0}"
+    "td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
+)
+
+Pair = tuple[Path, Path, Path | None]  # original, edited picture, mask
+
+
+def check_many(
+    original: Path,
+    edited: Path | None,
+    mask: Path | None,
+    output: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    **limits: Any,
+) -> dict[str, dict[str, Any]]:
+    """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures.
+
+    Args:
+        original: a folder, or a list: CSV or JSON with "original", "edited" and optionally "mask" and "name".
+        edited: a folder whose pictures have the same names; None with a list.
+        mask: a folder of masks with the same names, which may be incomplete.
+        output: folder for the reports; finished ones are not made again.
+        workers: number of processes; one for each core by default.
+        progress: called with the number of finished pairs.
+        limits: ``max_outside`` and ``expect_size`` of `check`.
+    """
+    pairs, failed = _pairs(original, edited, mask)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"`workers` must be at least 1; got {workers}")
+    if output.resolve() in {place.resolve() for place in (original, edited, mask) if place is not None}:
+        raise OutputError(f"the folder {output} holds the pictures themselves. Choose another name")
+    for folder in (output, *(output / name for name in ("reports", "panels", "pages"))):
+        make_folder(folder)
+    results: dict[str, dict[str, Any]] = {}
+    measure = functools.partial(_checked, output=output, limits=limits)
+    for done, (name, found) in enumerate(_each(measure, pairs, workers), start=1):
+        if isinstance(found, str):
+            failed[name] = found
+        else:
+            results[name] = found
+        if progress is not None:
+            progress("pairs", done, len(pairs))
+    results = {name: results[name] for name in pairs if name in results}
+    _write_table(results, output / "check.csv")
+    write_text(output / "index.html", _page(results, failed, output))
+    return {"results": results, "failed": failed}
+
+
+def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict[str, Pair], dict[str, str]]:
+    """The pairs by name, and the pictures that have no partner."""
+    if not original.is_dir():
+        if edited is not None or mask is not None:
+            raise ConfigError(f"the list {original} names edited pictures and masks itself. Leave the others out")
+        return _listed(original), {}
+    if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
+        raise ConfigError(f"either all are folders or none is; got {original}, {edited} and {mask}")
+    first, second = pictures_by_name(original), pictures_by_name(edited)
+    masks = {} if mask is None else pictures_by_name(mask)
+    pairs: dict[str, Pair] = {name: (first[name], second[name], masks.get(name)) for name in first if name in second}
+    if not pairs:
+        raise ConfigError(f"no picture of {original} has one of the same name in {edited}. Rename them alike")
+    return pairs, {name: f"no picture of this name in {edited}" for name in first if name not in second}
+
+
+def _listed(place: Path) -> dict[str, Pair]:
+    """The pairs of a CSV or JSON file; paths are relative to it."""
+    text = read_bytes(place, limit=_MOST_LIST_BYTES).decode("utf-8-sig", "replace")
+    try:
+        rows: Any = list(csv.DictReader(io.StringIO(text))) if place.suffix.lower() == ".csv" else json.loads(text)
+        pairs: dict[str, Pair] = {}
+        for row in rows:
+            original, edited, mask = (row.get(key) or None for key in ("original", "edited", "mask"))
+            name = str(row.get("name") or Path(edited).stem)
+            if name in pairs:
+                raise ConfigError(f"{place}: two pairs are called {name!r}. Give them different names")
+            pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise FileFormatError(f'{place} is not a list of pairs. Give each an "original" and an "edited"') from error
+    if not pairs:
+        raise ConfigError(f"{place} contains no pairs. Add a row for each")
+    return pairs
+
+
+def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int | None) -> Any:
+    """Names and results as they are finished."""
+    count = min(os.cpu_count() or 1 if workers is None else workers, len(pairs))
+    if count == 1:
+        yield from ((name, measure(name, pair)) for name, pair in pairs.items())
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_start) as pool:
+        try:
+            names = {pool.submit(measure, name, pair): name for name, pair in pairs.items()}
+            for future in concurrent.futures.as_completed(names):
+                yield names[future], future.result()
+        except BrokenProcessPool as error:
+            why = "a process died, possibly out of memory; finished reports are kept"
+            raise OutputError(f"{why}. Run the same command with fewer --workers") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in context.active_children():
+                worker.terminate()
+            raise
+
+
+def _start() -> None:
+    """In each process: one thread, and Ctrl-C is left to the first process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> dict[str, Any] | str:
+    """The report on a pair as plain values, or why there is none; one that was made of the same files is read again."""
+    slug = _slug(name)
+    try:
+        contents = [b"" if place is None else read_bytes(place, limit=MAX_PICTURE_BYTES) for place in pair]
+        key = json.dumps([1, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
+        if (before := _read(output / "reports" / f"{slug}.json")).get("key") == key:
+            return before["report"]
+        result = check(pair[0], pair[1], mask=pair[2], **limits)
+        save_image(result.panel, output / "panels" / f"{slug}.jpg")
+        if importlib.util.find_spec("latentedit") is not None:
+            view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
+            view.save(output / "pages" / f"{slug}.html")
+    except LatentEditError as error:
+        return str(error)
+    report = result.report.values
+    write_text(output / "reports" / f"{slug}.json", json.dumps({"key": key, "report": report}))
+    return report
+
+
+def _read(place: Path) -> dict[str, Any]:
+    try:
+        return json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not finished
+        return {}
+
+
+def _slug(name: str) -> str:
+    """A file name for a pair; a changed name gets its checksum, so that different names stay different."""
+    slug = re.sub(r"[^\w-]+", "_", name)[:100]
+    return slug if slug == name else f"{slug}-{zlib.crc32(name.encode()):08x}"
+
+
+def _write_table(results: Mapping[str, Mapping[str, Any]], place: Path) -> None:
+    rows = [{"name": name, **_flat(report)} for name, report in results.items()]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(place, text.getvalue())
+
+
+def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
+    """One cell for each value: a measure has two, of regions only the number counts."""
+    cells: dict[str, Any] = {}
+    for key, value in report.items():
+        if isinstance(value, dict) and "uncertainty" in value:
+            cells |= {key: value["value"], f"{key}_uncertainty": value["uncertainty"]}
+        elif isinstance(value, dict):
+            cells[key] = value["fingerprint"]
+        elif isinstance(value, list):
+            texts = [str(one) for one in value]
+            cells[key] = len(texts) if key == "regions" else "x".join(texts) if "size" in key else "; ".join(texts)
+        else:
+            cells[key] = value
+    return cells
+
+
+def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], output: Path) -> str:
+    """A self-contained page beside the panels; failed checks come first."""
+    rows: list[str] = []
+    for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"]):
+        slug, word = quote(_slug(name)), "passed" if report["passed"] else "failed"
+        image = f'<img src="panels/{slug}.jpg" alt="original and edited picture" loading="lazy">'
+        if (output / "pages" / f"{_slug(name)}.html").exists():
+            image = f'<a href="pages/{slug}.html">{image}</a>'
+        lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
+        small = "<br>".join(html.escape(line) for line in lines)
+        told = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
+        shares = "".join(
+            f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>" for key in ("inside", "outside")
+        )
+        rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{told}</td>{shares}</tr>')
+    rows += [
+        f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>not checked</b>: {html.escape(why)}</td></tr>'
+        for name, why in failed.items()
+    ]
+    passed = sum(report["passed"] for report in results.values())
+    head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>latentedit check</title><style>{_STYLE}</style>"
+        f"<h1>{passed} of {len(results) + len(failed)} passed</h1>"
+        f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div></html>\n"
+    )

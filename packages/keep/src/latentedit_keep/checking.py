@@ -1,0 +1,379 @@
+"""Did an edit happen, and what else changed? The measurements of `keep`, compared with limits."""
+
+import dataclasses
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from latentedit_keep.api import KeepResult, KeptPicture, PictureLike, keep, mask_plane, separate_changes
+from latentedit_keep.change import NOTHING, is_redrawn
+from latentedit_keep.console import Progress
+from latentedit_keep.errors import ConfigError
+from latentedit_keep.files import plain
+from latentedit_keep.pictures import read_pixels
+from latentedit_keep.warp import Mask, cv2, fitted, resized, scaling, warped
+
+Found = Literal["nothing", "local change", "all colours", "whole picture", "reframed", "different pictures"]
+Reason = Literal["no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
+
+MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the picture
+_MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
+_OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
+_EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
+_LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.0, 2.0  # calibrated: see docs/results/check.md
+_LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
+_MEAN_RADIUS = 0.38  # mean distance of a square's points from its centre, as a share of its side
+_UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
+_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
+_NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
+_AGAIN = "Edit once more with another instruction; if nothing changes again, use another editor."
+_STEPS = {
+    "passed": "Use the edited picture.",
+    "also": "Use {keep_all}: it puts the change alone on the original's pixels.",
+    "no edit": _AGAIN,
+    "reframed": _AGAIN,
+    "different pictures": "Check that the files belong together; if they do, edit again.",
+    "whole picture": "If that was the request, allow it with --max-outside 100%. Otherwise edit again.",
+    "changed outside": "Use {keep_some}: it keeps the original everywhere else.",
+    "size": "Use {keep_all}: the result has the original's size.",
+}
+_PANEL_SIDE_PX = 720
+_NUMBERED = 20  # regions with a number on the panel
+_GREEN, _RED, _BLUE = (40, 170, 80), (225, 50, 50), (60, 120, 230)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A measured value. Nine of ten errors are smaller than the uncertainty.
+
+    Args:
+        value: the best estimate.
+        uncertainty: in the unit of the value.
+    """
+
+    value: float
+    uncertainty: float
+
+    def text(self, digits: int = 2, factor: float = 1) -> str:
+        """Such as "4.18 ± 0.05"."""
+        return f"{factor * self.value:.{digits}f} ± {factor * self.uncertainty:.{digits}f}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A connected change of the picture's content.
+
+    Args:
+        number: the number that `keep --only` takes; 1 is the largest change.
+        box: left, top, right and bottom in pixels of the original.
+        share: share of the original's pixels, in [0, 1].
+        outside: share of the original's pixels that changed outside the mask; without a mask, all but the first region.
+    """
+
+    number: int
+    box: tuple[int, int, int, int]
+    share: float
+    outside: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The answer of a check. Lengths are in pixels of the original; shares are of its pixels, in [0, 1].
+
+    Args:
+        format: version of these fields; a change of their meaning increases it.
+        passed: whether the edit happened and every limit holds.
+        verdict: one sentence.
+        next_step: a suggestion, often a command.
+        reasons: why the check failed; empty if it passed.
+        found: what changed: "local change" has regions; "all colours" is a colour cast that looks intended.
+        inside: share that changed inside the mask; without a mask, the largest region.
+        outside: share that changed outside the mask; without a mask, all other regions.
+        mask_share: share inside the mask; null without a mask.
+        max_outside: the limit of `outside`; null if there is none.
+        regions: the separate changes, the largest first.
+        box_uncertainty_px: uncertainty of each side of a box.
+        right_px: shift of the picture's centre; null, like the next four, if the pictures could not be aligned.
+        down_px: likewise.
+        zoom: magnification beyond the change of size; 1 is none.
+        rotation_degrees: clockwise.
+        cast: mean change of all colours, in levels of 255.
+        size: width and height of the original in pixels.
+        edited_size: the same of the edited picture.
+        rest_db: PSNR of everything that was not found to have changed; null if it is identical, bit for bit.
+        also: what else the editor did: shift, zoom, rotation, cast, size, further regions.
+        doubts: what is uncertain, one clause each.
+        original: name and fingerprint.
+        edited: likewise.
+        mask: likewise; null without a mask.
+    """
+
+    format: Literal[1] = 1
+    passed: bool
+    verdict: str
+    next_step: str
+    reasons: tuple[Reason, ...]
+    found: Found
+    inside: Measure
+    outside: Measure
+    mask_share: float | None
+    max_outside: float | None
+    regions: tuple[Region, ...]
+    box_uncertainty_px: float
+    right_px: Measure | None
+    down_px: Measure | None
+    zoom: Measure | None
+    rotation_degrees: Measure | None
+    cast: Measure | None
+    size: tuple[int, int]
+    edited_size: tuple[int, int]
+    rest_db: float | None
+    also: tuple[str, ...]
+    doubts: tuple[str, ...]
+    original: KeptPicture
+    edited: KeptPicture
+    mask: KeptPicture | None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Plain values in the schema of docs/reference/check.schema.json."""
+        return plain(self)
+
+    def to_json(self) -> str:
+        """`values` in one line."""
+        return json.dumps(self.values, ensure_ascii=False, allow_nan=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CheckResult:
+    """A check and what it is based on.
+
+    Args:
+        report: the answer, as plain values.
+        kept: the result of `keep` without a mask: alignment, detected change, and the original with the change.
+        edit: where the edit changed the content, ``[height, width]`` of the original.
+        other: where else the content changed.
+        allowed: where it may change; None without a mask.
+    """
+
+    report: Report
+    kept: KeepResult
+    edit: Mask
+    other: Mask
+    allowed: Mask | None
+
+    def __repr__(self) -> str:
+        return f"<CheckResult {'passed' if self.report.passed else 'failed'}: {self.report.verdict}>"
+
+    @property
+    def panel(self) -> Image.Image:
+        """Original and aligned edited picture; outlines show the mask (blue), the edit (green) and the rest (red)."""
+        original, edited = self.kept.original, self.kept.edited
+        size = fitted(original.size, _PANEL_SIDE_PX)
+        left = resized(original.levels, size)
+        right = warped(edited.levels, self.kept.matrix @ scaling(size, original.size), size)
+        sides = [np.rint(side).clip(0, 255).astype(np.uint8) for side in (left, right)]
+        if self.allowed is not None:
+            _outline(sides[0], self.allowed, _BLUE)
+        if self.report.found in ("local change", "all colours"):
+            _outline(sides[1], self.edit, _GREEN)
+            _outline(sides[1], self.other, _RED)
+        sheet = Image.fromarray(np.hstack([sides[0], np.full((size[1], 8, 3), 255, np.uint8), sides[1]]))
+        draw, font, scale = ImageDraw.Draw(sheet), ImageFont.load_default(16), size[0] / original.size[0]
+        for region in self.report.regions[:_NUMBERED]:
+            place = (size[0] + 8 + scale * region.box[0] + 3, scale * region.box[1] + 1)
+            colour = _RED if region.outside > region.share / 2 else _GREEN
+            draw.text(place, str(region.number), colour, font, stroke_width=2, stroke_fill="white")
+        return sheet
+
+
+def check(
+    original: PictureLike,
+    edited: PictureLike,
+    *,
+    mask: PictureLike | None = None,
+    max_outside: float | None = None,
+    expect_size: bool = False,
+    progress: Progress | None = None,
+) -> CheckResult:
+    """Measure whether an edit happened and what else changed. Needs no model.
+
+    A shift, a zoom, a colour cast, another size and codec noise are measured, and do not count as changed pixels. The
+    check fails if nothing or the whole picture changed, or if a limit is exceeded.
+
+    Args:
+        original: 8 or 16 bits.
+        edited: the output of any editor, of any size.
+        mask: white where the picture may change, of the original's size. Without a mask, the largest change counts as
+            the edit and all others as outside.
+        max_outside: share of the original's pixels that may change outside, in [0, 1]. By default 0.001 with a mask and
+            no limit without one; 1 also allows a change of the whole picture.
+        expect_size: fail if the edited picture has another size.
+
+    Raises:
+        ImageError: a file is not a picture, or the mask does not fit the original.
+        ConfigError: ``max_outside`` is not in [0, 1].
+
+    Cost:
+        As `keep`: 1 to 8 s on one core.
+    """
+    if max_outside is not None and not 0 <= max_outside <= 1:
+        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
+    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
+    third = None if mask is None else read_pixels(mask, "the mask")
+    allowed = None if third is None else mask_plane(third, first.size) > 0.5
+    kept = keep(first, second, progress=progress)
+    found, change = _found(kept), kept.detected
+    changed = np.full(first.size[::-1], found in ("whole picture", "different pictures"))
+    numbers = np.zeros(changed.shape, dtype=np.int32)
+    regions = list[Region]()
+    if found in ("local change", "all colours") and change is not None:
+        changed = cv2.resize(change.mask, first.size, interpolation=cv2.INTER_LINEAR) > _OPAQUE
+        numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
+    inside = numbers == 1 if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
+    edit, other = changed & inside, changed & ~inside
+    if change is not None and found == "local change":
+        shares, outside = (
+            np.bincount(numbers[part], minlength=change.count + 1) / part.size for part in (changed, other)
+        )
+        for one in separate_changes(change, first.size):
+            share = float(shares[one.number])
+            regions.append(Region(number=one.number, box=one.box, share=share, outside=float(outside[one.number])))
+    report = Report(
+        found=found,
+        inside=_share(edit, kept),
+        outside=_share(other, kept),
+        mask_share=None if allowed is None else float(allowed.mean()),
+        max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
+        regions=tuple(region for region in regions if region.share),
+        box_uncertainty_px=_edge_px(kept),
+        **_alignment(kept),
+        size=first.size,
+        edited_size=second.size,
+        rest_db=plain(kept.outside_db_before),
+        doubts=kept.doubts,
+        original=kept.record.original,
+        edited=kept.record.edited,
+        mask=None if third is None else KeptPicture(name=third.name, fingerprint=third.fingerprint),
+        passed=False, verdict="", next_step="", reasons=(), also=(),
+    )  # fmt: skip
+    places = [None if one is None else one.path for one in (first, second, third)]
+    return CheckResult(
+        report=_judged(report, places, expect_size=expect_size), kept=kept, edit=edit, other=other, allowed=allowed
+    )
+
+
+def _found(kept: KeepResult) -> Found:
+    change = kept.detected
+    if kept.verdict == "different pictures":
+        return "different pictures"
+    if change is None or is_redrawn(change):
+        return "whole picture"
+    if kept.verdict.startswith("reframed"):
+        return "reframed"
+    if float(change.mask.mean()) >= NOTHING:
+        return "local change"
+    return "all colours" if kept.verdict.startswith("global") else "nothing"
+
+
+def _grown(mask: Mask, radius: float) -> Mask:
+    width = 2 * math.ceil(radius) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+
+
+def _edge_px(kept: KeepResult) -> float:
+    """Uncertainty of an outline in the original's pixels."""
+    step = 1.0 if kept.detected is None else max(kept.original.size) / max(kept.detected.mask.shape)
+    return _EDGE_PX * max(step, 1.0) + kept.uncertainty_px
+
+
+def _share(mask: Mask, kept: KeepResult) -> Measure:
+    """Share of the pixels; it is as uncertain as the outline."""
+    width = 2 * math.ceil(_edge_px(kept)) + 1
+    band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
+    return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(float(band), _LEAST_SHARE))
+
+
+def _alignment(kept: KeepResult) -> dict[str, Measure | None]:
+    """Frame and colours, each with its uncertainty."""
+    if kept.detected is None:
+        return dict.fromkeys(_ALIGNMENT)
+    off, cast = max(kept.uncertainty_px, _LEAST_PX), _CAST_FACTOR * kept.detected.tones.cast_uncertainty
+    spread = off / (_MEAN_RADIUS * min(kept.original.size))
+    values = (*kept.shift_px, kept.zoom, kept.rotation_degrees, kept.cast)
+    errors = (off, off, spread, math.degrees(spread), max(cast, _LEAST_CAST))
+    pairs = zip(_ALIGNMENT, values, errors, strict=True)
+    return {name: Measure(value=value, uncertainty=float(error)) for name, value, error in pairs}
+
+
+def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool) -> Report:
+    """The report with its verdict, its reasons and the next step."""
+    limit, outside, found = report.max_outside, report.outside, report.found
+    within, where = ("", "elsewhere") if report.mask is None else (" inside the mask", "outside the mask")
+    sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
+    cast = "" if report.cast is None else f"all colours changed by {report.cast.text(1)} of 255 levels"
+    reasons: dict[Reason, str] = {}
+    if found in ("whole picture", "all colours"):
+        verdict = cast if found == "all colours" else "the whole picture changed"
+        reasons = {} if limit == 1 else {"whole picture": verdict}
+    elif found in ("reframed", "different pictures"):
+        verdict = f"the picture was only {found}" if found == "reframed" else "the pictures have nothing in common"
+        reasons[found] = verdict
+    else:
+        verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
+        if report.inside.value < NOTHING:
+            reasons["no edit"] = f"nothing changed{within}"
+        if limit is not None and outside.value > limit:
+            reasons["changed outside"] = f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may"
+    if expect_size and report.size != report.edited_size:
+        reasons["size"] = f"the size is {sizes}"
+    near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
+    also = _also(report, where, sizes, cast)
+    names = (name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True))
+    original, edited, mask = names
+    keep_all = f"latentedit keep {original} {edited}"
+    keep_some = f"{keep_all} --only 1" if report.mask is None else f"{keep_all} --mask {mask}"
+    step = next(iter(reasons), "also" if also else "passed")
+    if step == "whole picture" and report.mask is not None:
+        step = "changed outside"
+    return dataclasses.replace(
+        report,
+        passed=not reasons,
+        verdict="; ".join(reasons.values()) or verdict,
+        reasons=tuple(reasons),
+        also=also,
+        doubts=(*report.doubts, *[f"what changed {where} is too close to the limit to be certain"][: int(near)]),
+        next_step=_STEPS[step].format(keep_all=keep_all, keep_some=keep_some),
+    )
+
+
+def _also(report: Report, where: str, sizes: str, cast: str) -> tuple[str, ...]:
+    """What else changed, as far as it can be seen and is certain."""
+    also: dict[str, bool] = {}
+    right, down, zoom, turn, tint = (getattr(report, name) for name in _ALIGNMENT)
+    if report.cast is not None:
+        shift, off = math.hypot(right.value, down.value), right.uncertainty
+        also[f"moved by {right.value:+.2f}, {down.value:+.2f} ± {off:.2f} px"] = shift > max(_UNSEEN["shift"], off)
+        also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
+        also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
+        also[cast] = tint.value > max(_UNSEEN["cast"], tint.uncertainty) and report.found != "all colours"
+    also[f"size {sizes}"] = report.size != report.edited_size
+    others = sum(region.outside > region.share / 2 for region in report.regions)
+    spread = f"{others} more place{'s' if others > 1 else ''}"
+    also[f"{report.outside.text(2, 100)} % of the picture {where}, in {spread}"] = others > 0
+    return tuple(text for text, holds in also.items() if holds)
+
+
+def _outline(pixels: NDArray[np.uint8], mask: Mask, colour: tuple[int, int, int]) -> None:
+    """Draw the outline of a mask of any size."""
+    small = cv2.resize(mask.astype(np.uint8), pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
+    outlines, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(pixels, outlines, -1, colour, 2)

@@ -1,0 +1,118 @@
+"""``check``: verdicts on pairs whose answer is known, exit codes, the schema, and many pairs."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from latentedit_keep import check_folder
+from latentedit_keep.checking import CheckResult, Report, check
+from tests.commands import Command, Refused
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+from tests.keep.test_api import edited, lit
+
+pytestmark = pytest.mark.slow
+
+WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)
+WHERE[48:92, 68:112] = 255
+SEPIA = np.rint((scene() @ (0.299, 0.587, 0.114))[..., None] * (1.1, 1, 0.75)).clip(0, 255).astype(np.uint8)
+RED = np.rint(scene() * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)
+CLOSER = moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE))
+
+
+as_image = Image.fromarray
+
+
+def checked(picture: np.ndarray, **options: Any) -> CheckResult:
+    return check(as_image(scene()), as_image(picture), **options)
+
+
+def test_an_edit_is_measured_and_limits_hold_where_it_may_be() -> None:
+    result = check(as_image(scene()), edited().resize((200, 200)), mask=as_image(WHERE), expect_size=True)
+    report = result.report
+    assert (report.passed, report.reasons, report.found) == (False, ("size",), "local change")
+    true = {"right_px": 2.4, "down_px": -1.3, "zoom": 1.01, "rotation_degrees": 0, "inside": math.pi * 18**2 / SIDE**2}
+    for name, value in true.items():
+        assert abs(getattr(report, name).value - value) <= getattr(report, name).uncertainty, name
+    assert report.outside.value < 0.001 == report.max_outside
+    assert {text.split()[0] for text in report.also} == {"moved", "zoomed", "all", "size"}
+    assert TypeAdapter(Report).validate_json(report.to_json()) == report
+    assert np.asarray(result.panel).shape == (SIDE, 2 * SIDE + 8, 3)
+    elsewhere = check(as_image(scene()), edited(), mask=as_image(np.roll(WHERE, 60, axis=1))).report
+    assert elsewhere.reasons == ("no edit", "changed outside")
+    assert elsewhere.regions[0].outside == pytest.approx(report.inside.value, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("picture", "found", "reasons", "allowed"),
+    [
+        (cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), "nothing", ("no edit",), False),
+        (scene(seed=8), "different pictures", ("different pictures",), False),
+        (CLOSER, "reframed", ("reframed",), False),
+        *((picture, "whole picture", ("whole picture",), True) for picture in (lit(), 255 - scene(), SEPIA)),
+        (RED, "all colours", ("whole picture",), True),
+    ],
+)
+def test_what_is_no_local_change_fails_unless_everything_may_change(
+    picture: np.ndarray, found: str, reasons: tuple[str, ...], allowed: bool
+) -> None:
+    report = checked(picture).report
+    assert (report.found, report.reasons) == (found, reasons)
+    assert checked(picture, max_outside=1.0).report.passed == allowed
+
+
+def test_without_a_mask_the_largest_change_is_the_edit() -> None:
+    two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
+    report = checked(two).report
+    assert (report.passed, len(report.regions), report.regions[0].outside) == (True, 2, 0)
+    assert report.outside.value == pytest.approx(math.pi * 12**2 / SIDE**2, rel=0.15)
+    assert checked(two, max_outside=0.01).report.reasons == ("changed outside",)
+
+
+def test_exit_codes_and_what_is_refused(tmp_path: Path, command: Command, refused: Refused) -> None:
+    first, second, mask = (tmp_path / f"{name}.png" for name in ("a", "b", "mask"))
+    for place, pixels in ((first, scene()), (second, with_object(scene())), (mask, WHERE)):
+        as_image(pixels).save(place)
+    done = command("check", first, second, "--mask", mask, "--json", "--panel", tmp_path / "p.png")
+    assert (done.code, json.loads(done.out)["passed"], (tmp_path / "p.png").exists()) == (0, True, True)
+    failed = command("check", first, first, "--max-outside", "0.1%")
+    assert (failed.code, "nothing changed" in failed.out) == (1, True)
+    for arguments, why in (
+        ([first, tmp_path / "none.png"], "no such file"),
+        ([first], "edited picture is missing"),
+        ([first, second, "--max-outside", "101%"], "takes a part"),
+        ([first, second, "--panel", second], "picture itself"),
+        ([tmp_path, first, "-o", tmp_path / "r"], "either all are folders"),
+    ):
+        assert why in refused("check", *arguments)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
+def test_many_pairs_continue_and_make_a_table_and_a_page(
+    workers: int, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, pixels in (("a", scene()), ("b", with_object(scene()))):
+        as_image(pixels).save(tmp_path / f"{name}.png")
+    (tmp_path / "bad.png").write_bytes(b"")
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("original,edited,name\na.png,b.png,<b>=1\na.png,a.png,\na.png,bad.png,\n", encoding="utf-8")
+    run = ("check", pairs, "-o", tmp_path / "r", "--workers", workers)
+    first = command(*run)
+    assert (first.code, first.err.startswith("bad: "), "1 of 2 passed" in first.out) == (1, True, True)
+    rows = list(csv.DictReader((tmp_path / "r" / "check.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["name"], row["passed"], row["regions"]) for row in rows] == [
+        ("<b>=1", "True", "1"),
+        ("a", "False", "0"),
+    ]
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert "<b>=1" not in page
+    assert page.count('href="pages/') == 2 == len(list((tmp_path / "r" / "pages").iterdir()))
+    only_bad = {"bad.png": check}
+    monkeypatch.setattr(check_folder, "check", lambda *pair, **rest: only_bad[pair[1].name](*pair, **rest))
+    assert command(*run, "--workers", 1).out == first.out
