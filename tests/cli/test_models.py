@@ -115,5 +115,5 @@ def test_floor_tells_and_stores_the_same(command: Command, ran: Ran, miniature: 
     stored = json.loads(file.read_text())
     assert [one["level"] for one in stored["levels"]] == [0, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.95]
     half = stored["levels"][4]["psnr_db"]["mean"]
-    assert f"level 0.5 cannot exceed {half:.1f} dB" in printed
+    assert f"from level 0.5, it cannot be expected to exceed {half:.1f} dB" in printed
     assert json.loads(command(*about, "--json").out)["levels"] == stored["levels"]

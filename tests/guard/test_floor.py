@@ -1,12 +1,11 @@
 """The model's floor against the closed form of Gaussian images, whose flow is affine."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 import torch
 
-from latentedit.guard.floor import LEVELS, model_floor, refinement_level
+from latentedit.guard.floor import model_floor
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
 
@@ -29,16 +28,14 @@ def test_the_floor_of_gaussian_images_is_the_closed_form() -> None:
         assert one.error["low"] < one.error["mean"] < one.error["high"]
 
 
-def test_it_costs_what_it_says_and_names_the_level_at_which_the_model_errs_as_little_as_the_codec() -> None:
+def test_it_costs_what_it_says_and_the_codec_counts_at_every_level() -> None:
     told: list[Any] = []
+    about: Any = {"captions": ["red"], "pictures": 10, "steps": 3, "levels": (0.1, 0.5)}
     model = ColourBackbone()
+    exact = model_floor(model, **about)
     model.decode = lambda z: 0.9 * z
     with model.count() as cost:
-        found = model_floor(model, captions=["red"], pictures=10, steps=9, progress=lambda *step: told.append(step))
-    assert cost.evaluations == 10 * (28 + 2 * 9 * len(LEVELS))
+        found = model_floor(model, progress=lambda *step: told.append(step), **about)
+    assert cost.evaluations == 10 * (28 + 2 * 3 * 2)
     assert told == [("floor", 8, 10), ("floor", 10, 10)]
-    errors = {one.level: one.error["mean"] / found[0].error["mean"] for one in found}
-    level = refinement_level(found)
-    assert level is not None
-    assert errors[level] <= 2 < min(error for above, error in errors.items() if above > level)
-    assert refinement_level([dataclasses.replace(found[0], error={"mean": 0.0}), *found[1:]]) is None
+    assert all(one.error["mean"] > other.error["mean"] for one, other in zip(found, exact, strict=True))

@@ -248,7 +248,7 @@ def floor(
         latentedit models floor portraits
         latentedit models floor models/my-model/ --captions captions.txt -o floor.json
     """
-    from latentedit.guard.floor import model_floor, refinement_level
+    from latentedit.guard.floor import model_floor
     from latentedit.models.registry import load
     from latentedit_keep.files import plain, write_text
 
@@ -258,18 +258,19 @@ def floor(
     model = load(name, device=device)
     with progress_bar(quiet=quiet or as_json) as progress:
         found = model_floor(model, captions=given, pictures=pictures, steps=steps, seed=seed, progress=progress)
-    level = refinement_level(found)
     about = {"name": name, "fingerprint": model.fingerprint, "pictures": pictures, "steps": steps, "seed": seed}
-    told = {**about, "levels": found, "refinement_level": level, "command": typed_command()}
+    told = {**about, "levels": found, "command": typed_command()}
     if output is not None:
         write_text(output, json.dumps(plain(told), indent=1) + "\n")
     if as_json:
         print_json(told)
     elif not quiet:
         print_rows([(f"level {one.level:g}" if one.level else "codec", one.text) for one in found])
-        half = min(found[1:], key=lambda one: abs(one.level - 0.5))
-        say(f"edits that restart from level {half.level:g} cannot exceed {half.psnr_db['mean']:.1f} dB on average")
-        say(f"highest level with at most twice the codec's error, to refine from: {level or 'none of these'}")
+        codec, half = found[0].psnr_db["mean"], min(found[1:], key=lambda one: abs(one.level - 0.5))
+        say(
+            f"where an edit is redrawn from level {half.level:g}, it cannot be expected to exceed "
+            f"{half.psnr_db['mean']:.1f} dB; the codec alone reaches {codec:.1f} dB"
+        )
 
 
 _UNUSED = "not used: the model comes with its own settings; use --prefer to prefer these"

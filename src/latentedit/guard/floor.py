@@ -94,12 +94,6 @@ def model_floor(
     return [FloorLevel(level=level, error=_estimate(error), psnr_db=_estimate(db)) for level, error, db in rows]
 
 
-def refinement_level(found: Sequence[FloorLevel]) -> float | None:
-    """The highest level whose error is at most twice the codec's, so that it costs about as much; None without any."""
-    codec, *others = found
-    return max((one.level for one in others if one.error["mean"] <= 2 * codec.error["mean"]), default=None)
-
-
 def _redrawn(model: Backbone, z: Tensor, noise: Tensor, text: Condition, level: float, steps: int) -> Tensor:
     """The mean of the two latents that the antithetic pair of noises leads to."""
     moved = (1 - level) * torch.cat([z, z]) + level * torch.cat([noise, -noise])
