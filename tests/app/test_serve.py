@@ -45,6 +45,12 @@ def status(url: str, content: bytes | None = None, opener: Any = None, **headers
         return error.code
 
 
+def test_a_strangers_name_for_this_machine_is_refused(server: tuple[str, Path]) -> None:
+    assert status(server[0], Host="evil.example:7860") == 400
+    assert status(server[0], Host="127.0.0.1") == 200
+    assert status(server[0], Host="localhost:1234") == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -87,12 +93,6 @@ def test_a_task_cannot_be_started_past_the_queue(server: tuple[str, Path]) -> No
         body = json.dumps({"fn_index": event, "data": [], "session_hash": "stranger"}).encode()
         assert status(address + "gradio_api/run/predict", body, Content_Type="application/json") == 404
     assert [event["api_visibility"] for event in events if event["api_visibility"] != "private"] == []
-
-
-def test_a_strangers_name_for_this_machine_is_refused(server: tuple[str, Path]) -> None:
-    assert status(server[0], Host="evil.example:7860") == 400
-    assert status(server[0], Host="127.0.0.1") == 200
-    assert status(server[0], Host="localhost:1234") == 200
 
 
 def test_other_machines_are_let_in_with_a_password_only() -> None:

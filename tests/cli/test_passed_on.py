@@ -24,6 +24,7 @@ ASKED: Told = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", 
 ASKED |= {"mask": Path("a mask.png"), "force": True, "refine": True, "complete": False, "auto_mask": False}
 USUAL = {"seed": 0, "mask": None, "force": False, "refine": False, "complete": True, "auto_mask": None, "method": None}
 THREE = "--remove a --add b --change 'c => d'"
+PREVIEW = "direction preview a.safetensors --on other.png"
 ALL = ("lerp", "slerp", "geodesic")
 TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 UNDO = "undo me.edited.png --direction a.safetensors"
@@ -40,7 +41,7 @@ PASSED: dict[str, dict[str, Told]] = {
     "editing.verbs:run": {
         f"sweep me.png {WORDS} {HOW}": ASKED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
         f"sweep me.png {WORDS} --arm text --strengths 0,1": {"settings": {"arm": "text"}, "strengths": (0, 1)},
-        "direction preview a.safetensors --on other.png --source-prompt hat --captioner c --strengths 0,1": Told(
+        f"{PREVIEW} -o p.html --source-prompt hat --captioner c --strengths 0,1": Told(
             source_prompt="hat", captioner="c", strengths=(0, 1)
         ),
     },

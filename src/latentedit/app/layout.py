@@ -59,7 +59,7 @@ class Layout:
         with gr.Blocks(title="latentedit", delete_cache=_CACHE_SECONDS, analytics_enabled=False) as self.blocks:
             self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=_close)
             gr.HTML("<h1>latentedit</h1><p>Describe a change to an image, then choose its strength.</p>")
-            self.message = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-message")
+            self.message = gr.HTML(js_on_load=_CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
             with gr.Row():
                 with gr.Column(scale=2):
@@ -73,7 +73,7 @@ class Layout:
                         self.model = gr.Dropdown(list(models), label="Model")
                         methods = [("default for the model", ""), *EDITORS.names()]
                         self.method = gr.Dropdown(methods, label="Method")
-                    self.working = gr.HTML(padding=False, elem_id="le-working")
+                    self.working = gr.HTML(elem_id="le-working")
                     self.cancel = gr.Button("Cancel", size="sm", elem_id="le-cancel")
                 with gr.Column(scale=3):
                     self._add_result()
@@ -81,10 +81,8 @@ class Layout:
     def _add_picture(self, examples: str) -> None:
         limit = f"Image (up to 20 MB and {MAX_PIXELS // 1_000_000} megapixels)"
         self.upload = gr.File(label=limit, file_types=["image"], height=180, elem_id="le-upload")
-        self.examples = gr.HTML(
-            examples, padding=False, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples)
-        )
-        self.preview = gr.HTML(padding=False, elem_id="le-preview")
+        self.examples = gr.HTML(examples, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples))
+        self.preview = gr.HTML(elem_id="le-preview")
         self.caption = gr.Textbox(
             label="Source caption",
             info="Written by the model's captioner. Correct any mistakes: the edit starts from this caption.",
@@ -115,18 +113,18 @@ class Layout:
         info = "High for large changes, low for details"
         self.level = gr.Slider(0.2, 0.95, value=0.85, step=0.05, label="Noise level", info=info)
         self.discover = gr.Button("Discover", variant="primary", elem_id="le-discover")
-        self.discovered = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-discovered", min_height=120)
+        self.discovered = gr.HTML(js_on_load=_CHOOSE, elem_id="le-discovered", min_height=120)
 
     def _add_result(self) -> None:
-        self.viewer = gr.HTML(EMPTY, padding=False, elem_id="le-result", min_height=240)
+        self.viewer = gr.HTML(EMPTY, elem_id="le-result", min_height=240)
         self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # set by the viewer, see _LISTEN
         with gr.Row():
             self.undo = _button("Undo", "le-undo")
             self.save_picture = _button("Save image", "le-save-picture")
             self.save_direction = _button("Save direction", "le-save-direction")
             self.save_record = _button("Save record", "le-save-record")
-        self.facts = gr.HTML(padding=False, elem_id="le-facts")
-        self.history = gr.HTML(padding=False, js_on_load=_CHOOSE, elem_id="le-history")
+        self.facts = gr.HTML(elem_id="le-facts")
+        self.history = gr.HTML(js_on_load=_CHOOSE, elem_id="le-history")
 
 
 def _close(visitor: object) -> None:
