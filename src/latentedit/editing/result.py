@@ -178,8 +178,10 @@ class EditResult:
     @property
     def measures(self) -> dict[str, Any]:
         """The measurements of one strength in the JSON file of an image."""
-        names = ("strength", "verdict", "knowledge", "effect", "cost", "notes")
-        return {name: getattr(self, name) for name in names}
+        names = ("strength", "verdict", "knowledge", "effect", "cost")
+        completed = () if self.completion is None else self.completion.notes  # a replay completes no captions
+        notes = [note for note in self.notes if note not in completed]
+        return {name: getattr(self, name) for name in names} | {"notes": notes}
 
     def _repr_html_(self) -> str:
         """The edit in the viewer, for notebooks."""
