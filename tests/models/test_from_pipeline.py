@@ -1,7 +1,7 @@
 """Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
 
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import accelerate
 import pytest
@@ -106,16 +106,7 @@ def small(kind: Any, **settings: Any) -> Any:
 
 
 class Mine(FluxPipeline):
-    """A user's class with one network more."""
-
-    _optional_components: ClassVar[list[str]] = [*FluxPipeline._optional_components, "judge"]
-
-    def __init__(
-        self, scheduler: Any, vae: Any, text_encoder: Any, tokenizer: Any, text_encoder_2: Any, tokenizer_2: Any,
-        transformer: Any, image_encoder: Any = None, feature_extractor: Any = None, judge: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(scheduler, vae, text_encoder, tokenizer, text_encoder_2, tokenizer_2, transformer)
-        self.register_modules(judge=judge)
+    """A user's class, which reads text in its own way."""
 
     def encode_prompt(self, *args: Any, **options: Any) -> Any:
         tokens, pooled, ids = super().encode_prompt(*args, **options)
@@ -135,7 +126,7 @@ def modular() -> Any:
         modular,
         lambda: rebuilt(FluxInpaintPipeline),
         lambda: rebuilt(FluxControlNetPipeline, controlnet=small(torch.nn.Linear, in_features=1, out_features=1)),
-        lambda: rebuilt(Mine, judge=flux().text_encoder),
+        lambda: rebuilt(Mine),
     ],
     ids=["mapping", "modular", "inpainting", "controlnet", "subclass"],
 )
@@ -149,7 +140,7 @@ def test_the_network_decides_whatever_holds_it(variant: Any, recwarn: pytest.War
     own = isinstance(pipeline, Mine)
     assert torch.equal(texts[0].tokens, (2 if own else 1) * texts[1].tokens)
     added = [str(one.message) for one in recwarn if "edits do not use" in str(one.message)]
-    extra = {"FluxControlNetPipeline": "controlnet", "Mine": "judge"}
+    extra = {"FluxControlNetPipeline": "controlnet"}
     kind = type(pipeline).__name__
     assert [kind in one and extra[kind] in one for one in added] == [True] * (kind in extra)
 
@@ -256,13 +247,11 @@ def test_a_flow_family_takes_any_scheduler_of_flows(build: Any, scheduler: Any) 
         le.from_pipeline(pipeline)
 
 
-@pytest.mark.parametrize("settings", [None, {"use_flow_sigmas": True}])
-def test_a_network_of_trained_betas_takes_no_levels_of_a_flow(settings: Any) -> None:
-    """Though a flow scheduler keeps the betas of the configuration that it was made from."""
-    pipeline, kinds = sd_pipeline(), (FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler)
-    pipeline.scheduler = cast("Any", kinds[settings is not None]).from_config(
-        pipeline.scheduler.config, **settings or {}
-    )
+def test_a_network_of_trained_betas_takes_no_levels_of_a_flow() -> None:
+    """Though the scheduler has the betas of the configuration that it was made from."""
+    pipeline = sd_pipeline()
+    solver: Any = cast("Any", UniPCMultistepScheduler)
+    pipeline.scheduler = solver.from_config(pipeline.scheduler.config, use_flow_sigmas=True)
     with pytest.raises(ModelError, match=r"Scheduler, which has no betas.*DDIMScheduler"):
         le.from_pipeline(pipeline)
 

@@ -148,7 +148,7 @@ class Backbone(abc.ABC):
         del parts
         stems = {name.removesuffix("Pipeline"): name for name in cls.pipelines}
         meant = [stem for stem in stems if any(kind.startswith(stem) for kind in kinds)]
-        return stems[max(meant, key=len)] if meant else cls.pipelines[0]
+        return stems[max(meant, key=len)] if meant else (cls.pipelines or kinds)[0]
 
     @property
     def fingerprint(self) -> str:

@@ -173,6 +173,7 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
         return read_json(file) if file.is_file() else {}
 
     adapter = backbone_class(
+        [str(index.get("_class_name"))],
         {part: [kind] for part, (_, kind) in present.items() if part != "scheduler" and not is_tokenizer(part)},
         configuration,
         subject=f"{path} contains a {index.get('_class_name')}",

@@ -11,11 +11,8 @@ from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
 
-_SILENT = frozenset({"safety_checker"})
-"""Networks of a pipeline that do not take part in the image."""
-
-
 _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
+"""How the names of networks begin that make images, or sound, of latents."""
 
 
 def components_of(pipeline: Any) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def components_of(pipeline: Any) -> dict[str, Any]:
         raise ModelError(
             f"a {kind} is one network of a pipeline. Give the pipeline, or a mapping of all its parts by name"
         )
-    if not hasattr(type(pipeline), "components"):
+    if not hasattr(pipeline, "components"):
         raise ModelError(
             f"a {kind} is no pipeline: it has no components. Give a pipeline of diffusers or a mapping of its parts; "
             "wrap any other model with latentedit.CallableBackbone"
@@ -69,15 +66,22 @@ def networks_of(components: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def backbone_class(
-    networks: Mapping[str, Sequence[str]], configuration: Callable[[str], Mapping[str, Any]], *, subject: str
+    kinds: Sequence[str],
+    networks: Mapping[str, Sequence[str]],
+    configuration: Callable[[str], Mapping[str, Any]],
+    *,
+    subject: str,
 ) -> Any:
-    """The class of the family whose denoiser is among some networks.
+    """The class of the family whose denoiser is among some networks, or the one registered for the pipeline itself.
 
     Args:
-        networks: class names of each network, the most special first.
+        kinds: names of the pipeline's class and its bases, the most special first.
+        networks: the same of each network.
         configuration: of a network by name.
         subject: begins the message of an error, "this is a KIND" or "PATH contains a KIND".
     """
+    if own := [kind for kind in kinds if kind in BACKBONES.points()]:
+        return BACKBONES.load(own[0])
     for part, names in networks.items():
         known = next((name for name in names if name in BACKBONES.points()), None)
         if known is not None:
@@ -97,7 +101,7 @@ def stock_of(adapter: Any, pipeline: Any, components: Mapping[str, Any]) -> Any:
     Warns of networks of a variant that are not used.
     """
     kind, names = type(pipeline).__name__, class_names(pipeline)
-    extra = [name for name in networks_of(components) if name not in {*adapter.parts, *_SILENT}]
+    extra = [name for name in networks_of(components) if name not in {*adapter.parts, "safety_checker"}]
     if others := [name for name in extra if name.startswith(_DECODERS)]:
         raise ModelError(
             f"this {kind} decodes by its {others[0]}, which the family of its denoiser has not. Use another"
@@ -106,8 +110,8 @@ def stock_of(adapter: Any, pipeline: Any, components: Mapping[str, Any]) -> Any:
     extra += ["perturbed attention"] if hasattr(pipeline, "set_pag_applied_layers") else []
     if extra:
         warnings.warn(f"edits do not use the {', '.join(extra)} of this {kind}", stacklevel=3)
-    stock = adapter.stock_class(names, components) if adapter.pipelines else ""
-    return pipeline if not stock or stock in names else pipeline_of(stock, components, config_of(pipeline))
+    stock = adapter.stock_class(names, components) if adapter.pipelines else names[0]
+    return pipeline if stock in names else pipeline_of(stock, components, config_of(pipeline))
 
 
 def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:

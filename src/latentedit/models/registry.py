@@ -29,6 +29,7 @@ from latentedit.models.network import NetworkBackbone
 from latentedit.models.pipelines import (
     backbone_class,
     check_parts,
+    class_names,
     components_of,
     config_of,
     networks_of,
@@ -169,7 +170,10 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     components = components_of(pipeline)
     kind = "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__
     adapter = backbone_class(
-        networks_of(components), lambda part: config_of(components[part]), subject=f"this is a {kind}"
+        class_names(pipeline),
+        networks_of(components),
+        lambda part: config_of(components[part]),
+        subject=f"this is a {kind}",
     )
     stock = stock_of(adapter, pipeline, components)
     check_parts(adapter, stock, kind)
