@@ -9,6 +9,17 @@ from latentedit_keep.files import plain, write_text
 from tools.running import ROOT
 
 PAGES = {"eim": EIM_PAPER, "riemannian": RIEMANNIAN, "unsupervised": UNSUPERVISED}
+_OURS = (
+    "Unless a claim says otherwise, the feature is the model's default site in full, not summed over space; there is "
+    "no text; the inversion goes to the level only; and the rank is the one after which the trained network's singular "
+    "values fall most. In the paper"
+)
+BEFORE = {
+    "eim": "",
+    "riemannian": f"{_OURS} the inversion goes to T and back down, the rank is 50, and the text is none or the edit's.",
+    "unsupervised": f"{_OURS} the feature is summed over space, the rank makes half of the sum of the squared singular "
+    "values, and curves have 30 segments, ours 5.",
+}
 STORED = ROOT / "results" / "claims"
 FIGURES = ROOT / "docs" / "pictures" / "results" / "claims"
 
@@ -33,7 +44,8 @@ def page(name: str, outdated: Sequence[str]) -> str:
     figures = {one.name: f"../pictures/results/claims/{one.name}.webp" for one in records}
     old = ", ".join(one.name for one in records if one.name in outdated)
     warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
-    return claims_page(f"Claims of the paper: {PAGES[name].partition(' (')[0]}", records, figures, before=warning)
+    before = "\n\n".join(filter(None, (BEFORE[name], warning)))
+    return claims_page(f"Claims of the paper: {PAGES[name].partition(' (')[0]}", records, figures, before=before)
 
 
 def outdated() -> list[str]:

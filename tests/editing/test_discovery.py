@@ -255,7 +255,7 @@ def test_it_makes_the_same_change_there(
     basis: LocalBasis, direction: Direction, other: JointLatent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is linear, so the true direction is the same at every picture: all of it, where the basis has it."""
-    basis = dataclasses.replace(basis, latent=other)
+    whole, basis = transport(direction, other), dataclasses.replace(basis, latent=other)
     asked: dict[str, object] = {}
 
     def known(latent: JointLatent, **wanted: object) -> object:
@@ -265,7 +265,6 @@ def test_it_makes_the_same_change_there(
 
     monkeypatch.setattr("latentedit.editing.discovery.local_basis", known)
     arrived = transport(direction, other, rank=2, seed=4)
-    whole = transport(direction, other)
     assert (len(whole.basis), whole.carried.captured) == (0, pytest.approx(1, abs=1e-5)), "by the full Jacobian"
     assert relative_error(whole.discovered.direction.z, arrived.discovered.direction.z) < 1e-3
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)

@@ -1,5 +1,6 @@
 """Spectra, frequencies, shared directions, distances and carried directions of models that are known."""
 
+import dataclasses
 import itertools
 import math
 
@@ -15,11 +16,12 @@ from latentedit.geometry.local_basis import LocalBasis
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.frequency import frequency
 from latentedit_bench.experiments.homogeneity import homogeneity
+from latentedit_bench.experiments.papers import samples_pooled
 from latentedit_bench.experiments.pictures import at_fitted_rank
 from latentedit_bench.experiments.samples import samples
 from latentedit_bench.experiments.spectrum import spectrum
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.subspaces import RANKS, captured, compared, gaps
+from latentedit_bench.experiments.subspaces import RANKS, captured, compared, fits, gaps
 from latentedit_bench.experiments.trajectory import trajectory
 from latentedit_bench.experiments.transport import transport
 from latentedit_bench.metrics.vectors import cosine
@@ -139,6 +141,19 @@ def test_gaps_are_those_of_the_spectrum() -> None:
     expected = [float(values[rank - 1] - values[rank]) for rank in (1, 2, 4)]
     assert [found[rank] for rank in (1, 2, 4)] == pytest.approx(expected, abs=2e-3)
     assert math.isnan(found[7]), "the next value is not known"
+
+
+def test_ranks_are_fitted_by_half_of_the_energy() -> None:
+    """Singular values of one Gaussian; all others, of variance 0.01, are estimated together and make 2 % of the sum."""
+    study = study_of(gaussian(torch.tensor([4.0, 3.9, 0.3]), torch.eye(12)[:3], (12,)), 1, levels=(0.5,), rank=2)
+    study = dataclasses.replace(study, ranks="energy")
+    squares = torch.tensor([0.5 * c / (0.25 * c + 0.25) for c in (4.0, 3.9, 0.3, *[0.01] * 9)]).square()
+    shares = squares.cumsum(0) / squares.sum()
+    found = fits(study, [study.basis(0, 0.5)])
+    assert list(found) == [1, 2]
+    assert list(found.values()) == pytest.approx([-abs(float(one) - 0.5) for one in shares[:2]], abs=0.05)
+    assert "feature" not in samples.plan, "plans from before there was a choice are still the same ones"
+    assert [samples_pooled.plan[name] for name in ("feature", "ranks")] == ["pooled", "energy"]
 
 
 def test_the_rank_is_fitted_to_the_trained_network_of_each_model() -> None:

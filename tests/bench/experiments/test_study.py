@@ -15,11 +15,13 @@ from latentedit.core.errors import ConfigError
 from latentedit.geometry.curves import slerp
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.subspaces import principal_angles
+from latentedit.latents.inversion import invert
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.noise import miniature_ddpm
+from latentedit.testing.tolerances import relative_error
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.pictures import untrained_twin
@@ -121,6 +123,18 @@ def test_an_untrained_network_is_looked_at_where_the_trained_one_went() -> None:
     assert looks.evaluations == found.evaluations - way.evaluations > 0
     assert found.latent.backbone is twin
     assert found.singular_values.tolist() == pytest.approx([0.4 / (0.16 + 0.36)] * 2), "of unit variance everywhere"
+
+
+def test_the_papers_go_up_to_the_top_and_back_down() -> None:
+    """By Euler steps of the same levels, written out."""
+    study = small_study(1)
+    latent, found = study.latents[0], dataclasses.replace(study, inversion="top").basis(0, 0.6).trace
+    trace = invert(latent, latent.path(study.steps, 1.0))
+    z, down = trace.top, [*(level for level in reversed(trace.levels) if level > 0.6), 0.6]
+    for s, after in itertools.pairwise(down):
+        z = z + (after - s) * latent.backbone.velocity(z, torch.tensor([s]).double(), latent.condition)
+    assert torch.allclose(found.top, z, atol=1e-12)
+    assert relative_error(found.top, study.basis(0, 0.6).trace.top) > 1e-3
 
 
 def flat() -> Backbone:

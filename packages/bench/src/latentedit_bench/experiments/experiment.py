@@ -118,7 +118,7 @@ class Experiment:
     @property
     def plan(self) -> Mapping[str, Any]:
         """Models, images, levels, seeds: plain values."""
-        late = {one.name for one in dataclasses.fields(self.on) if one.metadata == LATER}
+        late = {one.name for one in dataclasses.fields(self.on) if one.metadata.get("later")}
         same = {one.name for one in dataclasses.fields(self.on) if getattr(self.on, one.name) == one.default}
         about = {name: value for name, value in plain(self.on).items() if name not in late & same}
         return {**about, **plain(self.settings)}
@@ -133,9 +133,9 @@ class Experiment:
         settings = {name: changes.get(name, value) for name, value in self.settings.items()}
         return dataclasses.replace(self, on=on, settings=settings, changes={**self.changes, **changes})
 
-    def under(self, name: str, **changes: Any) -> "Experiment":
-        """The same claim with other sizes or settings, as another experiment."""
-        return dataclasses.replace(self.changed(**changes), name=name, minutes=0)
+    def under(self, name: str, how: str, **changes: Any) -> "Experiment":
+        """The same claim with other sizes or settings, as another experiment; how they differ is said in brackets."""
+        return dataclasses.replace(self.changed(**changes), name=name, says=f"{self.says} ({how})", minutes=0)
 
     def measure(self, unit: Unit, at: Context) -> list[Row]:
         """The rows of one unit."""

@@ -13,13 +13,14 @@ from latentedit_bench.experiments.samples import samples
 from latentedit_bench.experiments.spectrum import spectrum
 
 _FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "pictures": 8}
-_POOLED = {**_FRESH, "feature": "pooled", "ranks": "energy"}
-_ENDS = {"levels": (0.95, 0.3)}  # the levels at which claims are decided
+_ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which claims are decided
+_POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
+_WORDS, _AGAIN = "pooled feature", "full feature, the same images"
 
-samples_pooled = samples.under("geometry-samples-pooled", **_POOLED, **_ENDS)
-homogeneity_pooled = homogeneity.under("geometry-homogeneity-pooled", **_POOLED, **_ENDS)
-spectrum_pooled = spectrum.under("geometry-spectrum-pooled", **_POOLED, **_ENDS)
-curvedness_pooled = curvedness.under("geometry-curvedness-pooled", **_POOLED, segments=30, tangents=7)
-samples_fresh = samples.under("geometry-samples-fresh", **_FRESH, **_ENDS)
-homogeneity_fresh = homogeneity.under("geometry-homogeneity-fresh", **_FRESH, **_ENDS)
-spectrum_fresh = spectrum.under("geometry-spectrum-fresh", **_FRESH, **_ENDS)
+samples_pooled = samples.under("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED)
+samples_fresh = samples.under("geometry-samples-fresh", _AGAIN, **_ENDS)
+homogeneity_pooled = homogeneity.under("geometry-homogeneity-pooled", _WORDS, **_ENDS, **_POOLED)
+homogeneity_fresh = homogeneity.under("geometry-homogeneity-fresh", _AGAIN, **_ENDS)
+spectrum_pooled = spectrum.under("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED)
+spectrum_fresh = spectrum.under("geometry-spectrum-fresh", _AGAIN, **_ENDS)
+curvedness_pooled = curvedness.under("geometry-curvedness-pooled", _WORDS, **_FRESH, **_POOLED, segments=30, tangents=7)
