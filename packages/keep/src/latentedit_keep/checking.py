@@ -326,7 +326,8 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool)
         verdict = cast if found == "all colours" else "the whole picture changed"
         reasons = {} if limit == 1 else {"whole picture": verdict}
     elif found in ("reframed", "different pictures"):
-        verdict = f"the picture was only {found}" if found == "reframed" else "the pictures have nothing in common"
+        different = "the pictures cannot be aligned: they show different things or views"
+        verdict = "the picture was only reframed" if found == "reframed" else different
         reasons[found] = verdict
     else:
         verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
