@@ -115,7 +115,8 @@ def _listed(place: Path) -> dict[str, Pair]:
         rows: Any = list(csv.DictReader(io.StringIO(text))) if place.suffix.lower() == ".csv" else json.loads(text)
         pairs: dict[str, Pair] = {}
         for row in rows:
-            original, edited, mask = (row.get(key) or None for key in ("original", "edited", "mask"))
+            places: list[Any] = [row.get(key) or None for key in ("original", "edited", "mask")]
+            original, edited, mask = places
             name = str(row.get("name") or Path(edited).stem)
             if name in pairs:
                 raise ConfigError(f"{place}: two pairs are called {name!r}. Give them different names")

@@ -29,6 +29,7 @@ _OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp e
 _EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.0, 2.0  # calibrated: see docs/results/check.md
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
+_SPECK = 5e-5  # share below which a region is not listed
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its centre, as a share of its side
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
@@ -252,7 +253,7 @@ def check(
         outside=_share(other, kept),
         mask_share=None if allowed is None else float(allowed.mean()),
         max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
-        regions=tuple(region for region in regions if region.share),
+        regions=tuple(region for region in regions if region.share >= _SPECK),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
         size=first.size,
@@ -302,7 +303,7 @@ def _share(mask: Mask, kept: KeepResult) -> Measure:
     return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(float(band), _LEAST_SHARE))
 
 
-def _alignment(kept: KeepResult) -> dict[str, Measure | None]:
+def _alignment(kept: KeepResult) -> dict[str, Any]:
     """Frame and colours, each with its uncertainty."""
     if kept.detected is None:
         return dict.fromkeys(_ALIGNMENT)
@@ -325,7 +326,8 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool)
         verdict = cast if found == "all colours" else "the whole picture changed"
         reasons = {} if limit == 1 else {"whole picture": verdict}
     elif found in ("reframed", "different pictures"):
-        verdict = f"the picture was only {found}" if found == "reframed" else "the pictures have nothing in common"
+        different = "the pictures cannot be aligned: they show different things or views"
+        verdict = "the picture was only reframed" if found == "reframed" else different
         reasons[found] = verdict
     else:
         verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
@@ -368,7 +370,9 @@ def _also(report: Report, where: str, sizes: str, cast: str) -> tuple[str, ...]:
     also[f"size {sizes}"] = report.size != report.edited_size
     others = sum(region.outside > region.share / 2 for region in report.regions)
     spread = f"{others} more place{'s' if others > 1 else ''}"
-    also[f"{report.outside.text(2, 100)} % of the picture {where}, in {spread}"] = others > 0
+    also[f"{report.outside.text(2, 100)} % of the picture {where}, in {spread}"] = (
+        others > 0 and report.outside.value > report.outside.uncertainty
+    )
     return tuple(text for text, holds in also.items() if holds)
 
 
