@@ -1,9 +1,10 @@
-"""Vectors that match, and means of bases, subspaces and rotations, against scipy."""
+"""Vectors that match, and means of bases, subspaces and rotations, against pymanopt and scipy."""
 
 import itertools
 import math
 
 import numpy as np
+import pymanopt
 import pytest
 import scipy.linalg
 import torch
@@ -16,12 +17,13 @@ from latentedit.geometry.means import (
     aligned_basis,
     chordal_mean,
     chordal_rotation,
+    karcher_mean,
     karcher_rotation,
     match,
     matched_mean,
     unit_rows,
 )
-from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
+from latentedit.geometry.subspaces import exp_columns, geodesic_distance, log_columns, orthonormal_columns
 from tests.geometry.drawn import gaussian, rotation
 
 seeds = st.integers(0, 1000)
@@ -126,6 +128,21 @@ def small_turns(rank: int, count: int, size: float, seed: int = 0) -> list[torch
     return [torch.linalg.matrix_exp(sign * (half - half.T)) for half in halves for sign in (1, -1)]
 
 
+@pytest.mark.slow
+@given(seeds)
+def test_the_mean_of_two_spaces_is_the_middle_of_the_way(seed: int) -> None:
+    """Both means; gradients within 1e-10 put the Karcher mean within about as much. Angles here reach 1.3."""
+    a = gaussian(3, 2, 4, seed=seed)
+    b = a + 0.8 * gaussian(3, 2, 4, seed=seed + 2000)
+    start, end = orthonormal_columns(a), orthonormal_columns(b)
+    middle = exp_columns(start, 0.5 * log_columns(start, end)).T.reshape(a.shape)
+    found = karcher_mean([a, b])
+    assert found.converged
+    assert found.basis.shape == a.shape
+    assert geodesic_distance(found.basis, middle) < 1e-8
+    assert geodesic_distance(chordal_mean([a, b]), middle) < 1e-8
+
+
 def test_the_chordal_mean_is_the_top_of_the_sum_of_projectors() -> None:
     """Formed here, of 8 numbers a vector; also with more vectors in all than dimensions, and of vectors that repeat."""
     for count in (2, 5):
@@ -138,6 +155,47 @@ def test_the_chordal_mean_is_the_top_of_the_sum_of_projectors() -> None:
         assert torch.allclose(found.flatten(1) @ found.flatten(1).T, torch.eye(3, dtype=torch.float64), atol=1e-13)
         assert torch.allclose((found.flatten(1) @ total).norm(dim=1), torch.linalg.eigvalsh(total)[-3:].flip(0))
         assert bool((found.flatten(1).amax(1) == found.flatten(1).abs().amax(1)).all())
+
+
+def test_the_karcher_mean_is_where_pymanopt_ends() -> None:
+    """Its gradient, from its logarithms, vanishes there; its solver, from a sample, gets there and no lower."""
+    bases = near(rotation(9)[:2], 5, 0.35)
+    points = [orthonormal_columns(basis).numpy() for basis in bases]
+    found = karcher_mean(bases)
+    mean = orthonormal_columns(found.basis).numpy()
+    manifold = pymanopt.manifolds.Grassmann(9, 2)
+
+    @pymanopt.function.numpy(manifold)
+    def cost(x: np.ndarray) -> float:
+        return sum(manifold.dist(x, point) ** 2 for point in points) / (2 * len(points))
+
+    @pymanopt.function.numpy(manifold)
+    def gradient(x: np.ndarray) -> np.ndarray:
+        return -sum(manifold.log(x, point) for point in points) / len(points)
+
+    assert found.converged
+    assert found.gradient_norm <= 1e-10
+    assert np.linalg.norm(gradient(mean)) < 2e-10
+    problem = pymanopt.Problem(manifold, cost, riemannian_gradient=gradient)
+    solver = pymanopt.optimizers.ConjugateGradient(verbosity=0, min_gradient_norm=1e-8, max_iterations=100)
+    solved = solver.run(problem, initial_point=points[0])
+    assert cost(mean) <= solved.cost + 1e-12
+    # The cost curves about like 1 near its minimum: a gradient of 1e-6 at worst leaves a distance of that order.
+    assert geodesic_distance(found.basis, torch.from_numpy(solved.point.T.copy())) < 1e-5
+    # The chordal mean, from which it starts, is another subspace.
+    assert geodesic_distance(found.basis, chordal_mean(bases)) > 1e-4
+
+
+def test_one_space_is_its_own_mean_and_steps_can_run_out() -> None:
+    base = gaussian(3, 8)
+    alone = karcher_mean([base])
+    assert (alone.steps, alone.converged) == (0, True)
+    assert geodesic_distance(alone.basis, base) < 1e-13
+    assert geodesic_distance(karcher_mean([rotation(3), gaussian(3, 3)]).basis, rotation(3)) < 1e-13
+    bases = near(rotation(9)[:2], 5, 0.35)
+    stopped = karcher_mean(bases, most_steps=1)
+    assert (stopped.steps, stopped.converged) == (1, False)
+    assert 1e-10 < stopped.gradient_norm < karcher_mean(bases, most_steps=0).gradient_norm
 
 
 def test_the_chordal_mean_of_rotations_is_that_of_scipy() -> None:
@@ -190,12 +248,15 @@ def test_of_a_mirror_image_the_vector_that_fits_worst_is_turned() -> None:
 
 def test_what_has_no_mean_is_refused() -> None:
     turn = rotation(6)
-    with pytest.raises(ConfigError, match="no mean of rank 2"):
-        chordal_mean([turn[:2], turn[2:4]])
-    with pytest.raises(ConfigError, match="at least one basis"):
-        chordal_mean([])
-    with pytest.raises(ShapeError, match="one shape"):
-        chordal_mean([turn[:2], turn[:3]])
+    for mean in (chordal_mean, karcher_mean):
+        with pytest.raises(ConfigError, match="no mean of rank 2"):
+            mean([turn[:2], turn[2:4]])
+        with pytest.raises(ConfigError, match="at least one basis"):
+            mean([])
+        with pytest.raises(ShapeError, match="one shape"):
+            mean([turn[:2], turn[:3]])
+    with pytest.raises(ConfigError, match="pi / 2"):  # three lines, of which one is at a right angle to the others
+        karcher_mean([turn[:1], turn[:1], turn[1:2]])
     with pytest.raises(ConfigError, match="orthogonal to it"):
         aligned_basis(turn[:2], [turn[:2], turn[1:3]])
     with pytest.raises(ConfigError, match="at least one basis"):

@@ -1,14 +1,23 @@
-"""Angles between subspaces, their distances, and those of random ones, against known angles."""
+"""Angles between subspaces, and the manifold that these make, against known angles, pymanopt and scipy."""
 
 import math
 
+import numpy as np
+import pymanopt
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns, principal_angles, random_level
+from latentedit.geometry.subspaces import (
+    exp_columns,
+    geodesic_distance,
+    log_columns,
+    orthonormal_columns,
+    principal_angles,
+    random_level,
+)
 from tests.geometry.drawn import gaussian, rotation
 
 
@@ -38,6 +47,9 @@ def test_what_does_not_fit_is_refused() -> None:
     for bad in (gaussian(0, 4), gaussian(5, 4), torch.zeros(1, 4), torch.stack([vectors[0], 2 * vectors[0]])):
         with pytest.raises(ConfigError, match=r"a basis needs|linearly dependent"):
             principal_angles(bad, vectors)
+    turn = rotation(6)
+    with pytest.raises(ConfigError, match="pi / 2"):
+        log_columns(turn[:, :2], turn[:, [0, 3]])
     for rank in (5, 0):
         with pytest.raises(ConfigError, match=f"got {rank}"):
             random_level(4, rank)
@@ -84,8 +96,42 @@ def test_distances_of_spaces_at_known_angles(angles: list[float], seed: int) -> 
 
 
 def test_small_distances_and_angles_are_exact() -> None:
-    """By sines; cosines alone would give 0."""
+    """By sines; cosines alone would give 0. ``b = a + theta beyond`` up to theta^2, so the logarithm is ``b - a``."""
     assert geodesic_distance(*pair([1e-9, 2e-9, 2e-9], 40)) == pytest.approx(3e-9, rel=1e-5)
+    for scale in (1e-9, 1e-6):
+        a, b = (rows.T for rows in pair([scale, 2 * scale, 3 * scale], 10))
+        assert float((log_columns(a, b) - (b - a)).norm()) < 1e-5 * scale
+    whole = rotation(4, 1)
+    assert float(log_columns(whole, rotation(4)).norm()) < 1e-13  # a whole space has nowhere to go
+
+
+def test_distance_logarithm_and_exponential_are_those_of_pymanopt() -> None:
+    manifold = pymanopt.manifolds.Grassmann(9, 3)
+    for seed in range(5):
+        a, b = (orthonormal_columns(gaussian(3, 9, seed=2 * seed + index)) for index in range(2))
+        start, end = a.numpy(), b.numpy()
+        assert geodesic_distance(a.T, b.T) == pytest.approx(manifold.dist(start, end), abs=1e-7)
+        tangent = log_columns(a, b)
+        assert np.allclose(tangent.numpy(), manifold.log(start, end), atol=1e-9)
+        reached = torch.from_numpy(manifold.exp(start, 0.7 * tangent.numpy()))
+        assert geodesic_distance(exp_columns(a, 0.7 * tangent).T, reached.T) < 1e-12
+
+
+@pytest.mark.slow
+@given(st.lists(angle, min_size=1, max_size=3), seeds, st.floats(-0.5, 1.0))
+def test_a_geodesic_is_the_shortest_way_at_constant_speed(angles: list[float], seed: int, t: float) -> None:
+    """Up to an angle of pi / 2 from the start, within which no shorter way around exists: 0.5 backwards is enough."""
+    a, b = (rows.T for rows in pair(angles, 9, seed))
+    b = b @ rotation(len(angles), seed)
+    length, tangent = math.hypot(*angles), log_columns(a, b)
+    assert float(tangent.norm()) == pytest.approx(length, abs=1e-12)
+    assert float((a.T @ tangent).abs().max()) < 1e-14
+    point = exp_columns(a, t * tangent)
+    assert torch.allclose(point.T @ point, torch.eye(len(angles), dtype=torch.float64), atol=1e-13)
+    assert geodesic_distance(a.T, point.T) == pytest.approx(abs(t) * length, abs=1e-12)
+    if t >= 0:
+        assert geodesic_distance(point.T, b.T) == pytest.approx((1 - t) * length, abs=1e-12)
+    assert geodesic_distance(exp_columns(a, tangent).T, b.T) < 1e-12
 
 
 @pytest.mark.slow

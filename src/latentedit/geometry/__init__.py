@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from latentedit.geometry.curves import slerp as slerp
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.geometry.means import chordal_mean as chordal_mean
+    from latentedit.geometry.means import karcher_mean as karcher_mean
     from latentedit.geometry.paths import paths_between as paths_between
+    from latentedit.geometry.subspaces import exp_columns as exp_columns
     from latentedit.geometry.subspaces import geodesic_distance as geodesic_distance
+    from latentedit.geometry.subspaces import log_columns as log_columns
     from latentedit.geometry.subspaces import principal_angles as principal_angles
     from latentedit.geometry.subspaces import random_level as random_level
     from latentedit.geometry.transport import transported as transported

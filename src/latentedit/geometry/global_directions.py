@@ -17,13 +17,13 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.settings import check
 from latentedit.directions.direction import Direction
 from latentedit.geometry.local_basis import LocalBasis, direction_at
-from latentedit.geometry.means import aligned_basis, chordal_mean, match, matched_mean
+from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean, match, matched_mean
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
 from latentedit.geometry.transport import DAMPING, SAME_LEVEL, transported
 
-# The mean of subspaces by chordal distance, in the basis nearest to those of the samples; or that of vectors that are
-# matched one by one.
-Mean = Literal["chordal", "hungarian"]
+# The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
+# vectors that are matched one by one.
+Mean = Literal["frechet", "chordal", "hungarian"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,7 +96,7 @@ class GlobalDirections(MeanDirections):
         return dataclasses.replace(local, feature=result.u[0].to(basis.u), notes=notes)
 
 
-def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "chordal") -> GlobalDirections:
+def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
     """The changes of a feature that local bases share, one per picture, of one model, site, level, text and rank.
 
     Source:
@@ -118,7 +118,7 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "chordal") ->
     )
 
 
-def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "chordal") -> MeanDirections:
+def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDirections:
     """What several sets of linearly independent vectors, ``[r, *feature]`` each, have in common."""
     check(Mean, mean=mean)
     if len(sets) < 2:
@@ -152,8 +152,13 @@ def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature
     if mean == "hungarian":
         matched = matched_mean(sets)
         return matched.vectors, matched.converged
-    aligned = aligned_basis(chordal_mean(sets), sets)
-    return aligned.vectors, aligned.converged
+    if mean == "chordal":
+        span, converged = chordal_mean(sets), True
+    else:
+        karcher = karcher_mean(sets)
+        span, converged = karcher.basis, karcher.converged
+    aligned = aligned_basis(span, sets)
+    return aligned.vectors, converged and aligned.converged
 
 
 def _check_together(bases: Sequence[LocalBasis]) -> None:

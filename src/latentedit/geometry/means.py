@@ -1,7 +1,7 @@
 """Means of subspaces, rotations and vectors up to order and sign; the basis of a mean nearest to its samples."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import scipy.linalg
 import torch
@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.geometry.subspaces import orthonormal_columns
+from latentedit.geometry.subspaces import exp_columns, log_columns, orthonormal_columns
 
 _NO_GAP = 1e-10  # difference of two eigenvalues of the mean projector, at most 1 each, that is rounding
 _HALF_TURN = 1e-7  # how near, in radians, a rotation may come to pi, where its logarithm is not unique
@@ -18,10 +18,12 @@ _HALF_TURN = 1e-7  # how near, in radians, a rotation may come to pi, where its 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KarcherMean:
-    """The rotation with the least sum of squared geodesic distances to the given ones."""
+    """The subspace, or the rotation, with the least sum of squared geodesic distances to the given ones."""
 
-    basis: Float[Tensor, "r r"]  # in float64 on the CPU
-    converged: bool  # the mean of the logarithms there, the gradient, reached the tolerance
+    basis: Float[Tensor, "r *shape"]  # orthonormal, in float64 on the CPU; of a subspace only the span has a meaning
+    gradient_norm: float  # length of the mean of the logarithms at the mean, in radians; 0 at a Karcher mean
+    steps: int  # taken from the chordal mean
+    converged: bool  # the gradient reached the tolerance
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,6 +83,40 @@ def chordal_mean(bases: Sequence[Tensor]) -> Tensor:
     return _rows(span @ _chordal(coordinates), bases[0])
 
 
+def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_steps: int = 200) -> KarcherMean:
+    """The Karcher (Frechet) mean of subspaces, by steps along the mean of the logarithms from the chordal mean.
+
+    It is unique when all lie within a geodesic distance of pi / 4 of some subspace. Beyond that, the result is a
+    stationary point near the chordal mean, or has not converged.
+
+    Args:
+        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each.
+        tolerance: of the gradient's length, in radians.
+        most_steps: maximum number of steps.
+
+    Raises:
+        ShapeError: sets of different shapes or numbers of vectors.
+        ConfigError: no sets, dependent vectors, samples that share no subspace of rank r more than others, or a
+            principal angle of pi / 2 between a sample and the mean.
+
+    Cost:
+        QR of all ``N r`` vectors of n numbers at once, in float64: ``2 n (N r)^2`` operations and three times the
+        memory of the samples. The cost of a step does not depend on n: it works in the span of all samples, of
+        dimension ``N r`` at most.
+
+    Source:
+        Karcher 1977; Absil, Mahony & Sepulchre 2004, section 6; Afsari 2011 for uniqueness.
+    """
+    span, coordinates = _compressed(bases)
+
+    def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
+
+    start = _chordal(coordinates)
+    result = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
+    return dataclasses.replace(result, basis=_rows(span @ result.basis, bases[0]))
+
+
 def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> AlignedBasis:
     """The basis of a mean subspace that is the mean of the bases of its samples, whose order and signs do not matter.
 
@@ -114,12 +150,34 @@ def karcher_rotation(
     rotations: Float[Tensor, "n r r"], *, tolerance: float = 1e-10, most_steps: int = 200
 ) -> KarcherMean:
     """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4)."""
-    mean, steps = chordal_rotation(rotations), 0
-    gradient = _rotation_logarithms(mean, rotations).mean(0)
-    while float(gradient.norm()) > tolerance and steps < most_steps:
-        mean, steps = _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy()))), steps + 1
-        gradient = _rotation_logarithms(mean, rotations).mean(0)
-    return KarcherMean(basis=mean, converged=float(gradient.norm()) <= tolerance)
+
+    def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        return _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy())))
+
+    start = chordal_rotation(rotations)
+    return _descended(start, rotations, _rotation_logarithms, step, tolerance=tolerance, most_steps=most_steps)
+
+
+def _descended(
+    mean: Tensor,
+    samples: Tensor,
+    logarithms: Callable[[Tensor, Tensor], Tensor],
+    step: Callable[[Tensor, Tensor], Tensor],
+    *,
+    tolerance: float,
+    most_steps: int,
+) -> KarcherMean:
+    """Steps along the mean of the logarithms until it vanishes."""
+    logs, steps = logarithms(mean, samples), 0
+    while (length := float(logs.mean(0).norm())) > tolerance and steps < most_steps:
+        mean = step(mean, logs.mean(0))
+        logs, steps = logarithms(mean, samples), steps + 1
+    return KarcherMean(
+        basis=mean,
+        gradient_norm=length,
+        steps=steps,
+        converged=length <= tolerance,
+    )
 
 
 def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]) -> Matching:

@@ -1,4 +1,8 @@
-"""Subspaces, given by vectors that span them: angles and distances between them, and the distance of random ones."""
+"""Subspaces: angles and distances between them, geodesics, and the distance of random ones.
+
+A point of the Grassmann manifold is an r-dimensional subspace, given by r vectors that span it. A tangent at a subspace
+says for each vector of its orthonormal basis how it moves out of the subspace; its Frobenius norm is the length.
+"""
 
 import dataclasses
 
@@ -9,6 +13,8 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, check
+
+_RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
 
 
 def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> Float[Tensor, " k"]:
@@ -81,6 +87,57 @@ def geodesic_distance(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]
         Edelman, Arias & Smith 1998, section 4.3; Ye & Lim 2016 (arXiv 1407.0900) for different ranks.
     """
     return float(torch.linalg.vector_norm(principal_angles(a, b)))
+
+
+def log_columns(base: Float[Tensor, "n r"], point: Float[Tensor, "*b n r"]) -> Float[Tensor, "*b n r"]:
+    """The tangent at a subspace along which the shortest geodesic reaches another in unit time.
+
+    ``Q_p W - Q_b Q_b^T Q_p W = N`` with ``Q_b^T Q_p = P cos(theta) W^T``, and ``N theta / sin(theta) P^T``. The factor
+    ``theta / sin(theta)`` is a smooth function of the cosine at 1, so that small angles lose nothing.
+
+    Args:
+        base: orthonormal columns in float64.
+        point: orthonormal columns of one subspace or of several at once.
+
+    Returns:
+        How each column of the base moves, in radians: orthogonal to the base, with the geodesic distance as its
+        Frobenius norm.
+
+    Raises:
+        ConfigError: a principal angle of pi / 2, where the geodesic is not unique.
+
+    Source:
+        Absil, Mahony & Sepulchre 2004, section 3.8; the form that is smooth in the cosine is derived here.
+    """
+    left, cosines, right = torch.linalg.svd(base.T @ point)
+    if not float(cosines.min()) > _RIGHT_ANGLE:
+        raise ConfigError("the geodesic between the subspaces is not unique: a principal angle is pi / 2")
+    turned = point @ right.mT
+    cosines = cosines.clamp(max=1).unsqueeze(-2)
+    sines = ((1 - cosines) * (1 + cosines)).sqrt()
+    stretch = torch.where(sines > 0, cosines.acos() / sines, 1.0)
+    return (turned - base @ (base.T @ turned)) * stretch @ left.mT
+
+
+def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
+    """The subspace that a geodesic with a given start and velocity reaches in unit time.
+
+    ``Q_b V cos(S) V^T + U sin(S) V^T`` with ``tangent = U S V^T``.
+
+    Args:
+        base: orthonormal columns in float64.
+        tangent: orthogonal to them, as `log_columns` gives it.
+
+    Returns:
+        Orthonormal columns: those of the base carried along without turning inside the subspace.
+
+    Source:
+        Edelman, Arias & Smith 1998, theorem 2.3.
+    """
+    left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
+    columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
+    basis, triangle = torch.linalg.qr(columns)
+    return basis * triangle.diagonal().sign()
 
 
 def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) -> RandomLevel:
