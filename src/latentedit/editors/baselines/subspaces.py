@@ -216,8 +216,9 @@ def leading_span(edit: Edit, operator: BlockOperator, rank: int, row: int, *, pr
     """The ``rank`` leading right singular vectors of a map at one picture, as rows, by a fixed number of products.
 
     An editor states its cost before it starts, so `truncated_svd` goes on to the end of the products, whatever it has
-    reached; only where it has the whole space does it end before. At rank 5 on the bundled U-Net, 40 products leave
-    1.4 to 3.7 degrees to the true space. Rows that are mapped to zero are zeros.
+    reached; only where it has the whole space does it end before. At rank 5 on the bundled U-Net (two portraits, three
+    seeds), 40 products leave 0.3 to 5 degrees to the true space at level 0.85, but 3 to 82 at 0.7, where the next
+    singular value is nearly as large. Rows that are mapped to zero are zeros.
     """
     seed = edit.seed if isinstance(edit.seed, int) else edit.seed[row % len(edit.seed)]
     found = truncated_svd(
