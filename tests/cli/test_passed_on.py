@@ -54,7 +54,7 @@ PASSED: dict[str, dict[str, Told]] = {
         "discover me.png -o o --source-prompt hat --prompt cap --level 0.5 --rank 3 --site clean --seed 3": Told(
             site="clean", rank=3, level=0.5, prompt="cap", seed=3, captions=("hat",)
         ),
-        "discover me.png -o out": Told(site=None, rank=10, level=0.85, prompt=None, seed=0, captions=("",)),
+        "discover me.png -o out": Told(site=None, seed=0, captions=("",)),
     },
     "geometry.paths:paths_between": {
         "path me.png other.png -o s.png --source-prompt a --prompt b --method lerp --frames 5 --level 0.5": Told(
@@ -65,10 +65,8 @@ PASSED: dict[str, dict[str, Told]] = {
         ),
     },
     "editing.discovery:transport": {
-        f"{TRANSPORT} --source-prompt hat --rank 3 --plain --seed 3": Told(
-            rank=3, inverse=False, damping=0.1, seed=3, captions=("hat",)
-        ),
-        f"{TRANSPORT} --damping 0.5": {"rank": 20, "inverse": True, "damping": 0.5, "seed": 0, "captions": ("",)},
+        f"{TRANSPORT} --source-prompt hat --rank 3 --seed 3": Told(rank=3, seed=3, captions=("hat",)),
+        TRANSPORT: {"rank": None, "seed": 0, "captions": ("",)},
     },
     "editing.undo:undo_direction": {
         f"{UNDO} --strength 0.5 --no-auto-mask": {"strength": 0.5, "auto_mask": False},
