@@ -17,7 +17,7 @@ from latentedit.geometry.walks import LatentWalk
 class PaperSettings:
     """Settings of one paper.
 
-    The way up and down has no text in both, so encode with ``source_prompt=""`` or use ``latent.under("")``.
+    The way up and down has no text in both, so encode with ``source_prompt=""`` or use ``latent.with_prompt("")``.
 
     Args:
         basis: for `local_basis`.

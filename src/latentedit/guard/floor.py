@@ -18,7 +18,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import uniform_grid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import each_step, level_batch
+from latentedit.core.solvers import EulerSolver, sample
 from latentedit.guard.calibration import check_calibrable, default_captions
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.models.base import Backbone
@@ -97,10 +97,13 @@ def model_floor(
 def _redrawn(model: Backbone, z: Tensor, noise: Tensor, text: Condition, level: float, steps: int) -> Tensor:
     """The mean of the two latents that the antithetic pair of noises leads to."""
     moved = (1 - level) * torch.cat([z, z]) + level * torch.cat([noise, -noise])
-    for _, s, after in each_step(uniform_grid(steps, start=level).levels, name="redraw", progress=None):
-        at = level_batch(s, moved).clamp(model.capabilities.s_min, model.capabilities.s_max)
-        moved = moved + (after - s) * model.velocity(moved, at, text.repeat(2))
-    return moved.unflatten(0, (2, len(z))).mean(0)
+    pair, known = text.repeat(2), model.capabilities
+
+    def field(at: Tensor, s: Tensor) -> Tensor:
+        return model.velocity(at, s.clamp(known.s_min, known.s_max), pair)
+
+    final = sample(field, moved, uniform_grid(steps, start=level), EulerSolver()).final
+    return final.unflatten(0, (2, len(z))).mean(0)
 
 
 def _estimate(values: Float[Tensor, " b"]) -> dict[str, float]:

@@ -133,7 +133,7 @@ class Experiment:
         settings = {name: changes.get(name, value) for name, value in self.settings.items()}
         return dataclasses.replace(self, on=on, settings=settings, changes={**self.changes, **changes})
 
-    def under(self, name: str, how: str, **changes: Any) -> "Experiment":
+    def variant(self, name: str, how: str, **changes: Any) -> "Experiment":
         """The same claim with other sizes or settings, as another experiment; how they differ is said in brackets."""
         return dataclasses.replace(self.changed(**changes), name=name, says=f"{self.says} ({how})", minutes=0)
 

@@ -17,10 +17,12 @@ _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which
 _POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
 _WORDS, _AGAIN = "pooled feature", "full feature, the same images"
 
-samples_pooled = samples.under("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED)
-samples_fresh = samples.under("geometry-samples-fresh", _AGAIN, **_ENDS)
-homogeneity_pooled = homogeneity.under("geometry-homogeneity-pooled", _WORDS, **_ENDS, **_POOLED)
-homogeneity_fresh = homogeneity.under("geometry-homogeneity-fresh", _AGAIN, **_ENDS)
-spectrum_pooled = spectrum.under("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED)
-spectrum_fresh = spectrum.under("geometry-spectrum-fresh", _AGAIN, **_ENDS)
-curvedness_pooled = curvedness.under("geometry-curvedness-pooled", _WORDS, **_FRESH, **_POOLED, segments=30, tangents=7)
+samples_pooled = samples.variant("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED)
+samples_fresh = samples.variant("geometry-samples-fresh", _AGAIN, **_ENDS)
+homogeneity_pooled = homogeneity.variant("geometry-homogeneity-pooled", _WORDS, **_ENDS, **_POOLED)
+homogeneity_fresh = homogeneity.variant("geometry-homogeneity-fresh", _AGAIN, **_ENDS)
+spectrum_pooled = spectrum.variant("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED)
+spectrum_fresh = spectrum.variant("geometry-spectrum-fresh", _AGAIN, **_ENDS)
+curvedness_pooled = curvedness.variant(
+    "geometry-curvedness-pooled", _WORDS, **_FRESH, **_POOLED, segments=30, tangents=7
+)
