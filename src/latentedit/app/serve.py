@@ -42,7 +42,7 @@ def serving(
         stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), GRADIO_ALLOWED_PATHS="", NO_PROXY="*"))
         page = Page(models, folder)
         stack.callback(page.close)
-        page.blocks.queue(max_size=_MAX_WAITING, api_open=False)
+        page.blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=1, api_open=False)
         try:
             _, address, _ = page.blocks.launch(
                 server_name=host,
@@ -51,11 +51,14 @@ def serving(
                 share=False,
                 prevent_thread_lock=True,
                 quiet=True,
+                show_error=False,
                 max_file_size=_MAX_UPLOAD,
+                strict_cors=True,
                 footer_links=[],
+                mcp_server=False,  # otherwise the environment decides, as on the limit of concurrency
                 ssr_mode=False,
                 enable_monitoring=False,
-                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]},
+                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]},
                 theme=theme(),
                 head=HEAD,
                 css=style(),
