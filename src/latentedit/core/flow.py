@@ -100,20 +100,9 @@ def velocity_from_prediction(
     alpha: Float[Tensor, " b"],
     sigma: Float[Tensor, " b"],
 ) -> Float[Tensor, "b *latent"]:
-    """The velocity that a network's raw output stands for, by the table of this module.
+    """The velocity that a network's raw output stands for, by the table of this module, in the dtype of ``x_t``.
 
-    Args:
-        kind: what the network predicts.
-        output: its output.
-        x_t: the latents in the model's own coordinates, not z.
-        alpha: signal scale of each element; above 0 for "epsilon".
-        sigma: noise scale of each element; above 0 for "sample".
-
-    Returns:
-        v, in the dtype of ``x_t``.
-
-    Raises:
-        ConfigError: an unknown kind.
+    ``x_t`` are latents in the model's own coordinates; alpha is above 0 for "epsilon", sigma for "sample".
     """
     if kind not in _PREDICTIONS:
         raise ConfigError(f"there is no kind of prediction {kind!r}: {nearest(kind, _PREDICTIONS)}")
@@ -136,14 +125,7 @@ def _wide(value: Tensor) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LevelGrid:
-    """Levels that fall strictly from noise to data. Solvers walk them in either direction.
-
-    Args:
-        levels: at least two, each in [0, 1], strictly falling.
-
-    Raises:
-        CoordinateError: fewer than two levels, or levels that do not fall strictly within [0, 1].
-    """
+    """Two or more levels in [0, 1] that fall strictly from noise to data. Solvers walk them in either direction."""
 
     levels: tuple[float, ...]
 
@@ -162,11 +144,7 @@ class LevelGrid:
         return torch.tensor(self.levels, dtype=dtype)
 
     def below(self, level: float) -> "LevelGrid":
-        """The part of the grid from ``level`` down, which starts exactly at ``level`` (a shorter first step).
-
-        Raises:
-            CoordinateError: ``level`` is not above the last level.
-        """
+        """The part of the grid from ``level`` down, which starts exactly at ``level`` (a shorter first step)."""
         if level <= self.levels[-1]:
             raise CoordinateError(f"the level must lie above {self.levels[-1]:.4g}; got {level:.4g}")
         start = min(level, self.levels[0])

@@ -18,11 +18,8 @@ def exports(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package, from what it imports under ``if TYPE_CHECKING:``.
 
-    So type checkers and Python read one list of names. What is imported from a package there is a module of it.
-
-    Args:
-        package: its ``__name__``.
-        old: former names, not listed, each with the full name of its object; they give a FutureWarning.
+    So type checkers and Python read one list of names. What is imported from a package there is a module of it. ``old``
+    maps former names, which are not listed and give a FutureWarning, to the full names of their objects.
     """
     homes = _homes(Path(str(sys.modules[package].__file__)))
 

@@ -45,12 +45,7 @@ def _points(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """The entry points of one group.
-
-    Args:
-        group: of the entry points, such as "latentedit.editors".
-        kind: for messages, such as "editor".
-    """
+    """The entry points of one group such as "latentedit.editors"; their kind, "editor", is for messages."""
 
     group: str
     kind: str
@@ -136,11 +131,7 @@ EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        MissingDependencyError: with the command that installs it.
-    """
+    """Import an optional package, or raise a `MissingDependencyError` with the command that installs it."""
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -23,11 +23,7 @@ of which stay, and examining them again and again is a fifth of the import time.
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees; its peak grows by about 64 MiB at most.
-
-    Returns:
-        Whether it does; only glibc can.
-    """
+    """Let this process keep the memory that it frees, if it has glibc; its peak grows by about 64 MiB at most."""
     if platform.libc_ver()[0] != "glibc":
         return False
     parameters = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: _PAD_BYTES}
@@ -48,8 +44,7 @@ def leave_without_collecting() -> None:
 class SharedContext:
     """A process-wide setting that holds while any thread needs it, and is undone when the last one leaves.
 
-    Args:
-        begin: applies it, and returns the function that undoes it.
+    ``begin`` applies it, and returns the function that undoes it.
     """
 
     def __init__(self, begin: Callable[[], Callable[[], object]]) -> None:

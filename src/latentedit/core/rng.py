@@ -21,16 +21,9 @@ def item_seed(seed: int, item: str) -> int:
 
 
 def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
-    """A CPU generator of its own for one purpose and one index.
-
-    ``seed of the generator = blake2b(seed, purpose, index)``
+    """A CPU generator of its own for one purpose and one index: its seed is ``blake2b(seed, purpose, index)``.
 
     PyTorch's CPU generator keeps 32 bits of its seed: two different streams are equal with probability 2^-32.
-
-    Args:
-        seed: the user's random seed, any integer.
-        purpose: such as ``"hsds"``; different purposes are independent.
-        index: number of the draw within one purpose.
     """
     digest = hashlib.blake2b(repr((int(seed), str(purpose), int(index))).encode(), digest_size=4).digest()
     generator = torch.Generator(device="cpu")
@@ -53,14 +46,8 @@ def noise_like(
 ) -> Float[Tensor, "..."]:
     """Standard normal noise for each latent of a batch, in its dtype and on its device.
 
-    A picture's noise depends on its seed alone, not on the batch size or the other pictures.
-
-    Args:
-        z: latents.
-        seed: one for all, or one a latent.
-        purpose: see `stream`.
-        index: see `stream`.
-        count: number of noises a latent, as a leading axis; None is one noise without that axis.
+    A picture's noise depends on its seed alone, not on the batch size or the other pictures. ``count`` noises a latent
+    are a leading axis; None is one noise without that axis.
     """
     shape = z.shape[1:] if count is None else (count, *z.shape[1:])
     seeds = [seed] if isinstance(seed, int) else list(seed)

@@ -21,12 +21,8 @@ class DiscreteSchedule:
         2. ``level`` rises strictly with time.
         3. ``alpha_sigma(s)`` gives scales with ``sigma / (alpha + sigma) == s``.
 
-    Args:
-        log_snr: ``log(alpha^2 / sigma^2)`` of each trained time, float64 on the CPU, finite and strictly falling.
-
-    Raises:
-        CoordinateError: a table that does not fall strictly, or has fewer than two times. A schedule with zero terminal
-            SNR has no finite table; drop its last time.
+    ``log_snr`` is ``log(alpha^2 / sigma^2)`` of each trained time in float64 on the CPU, strictly falling. A schedule
+    with zero terminal SNR has no finite table; drop its last time.
     """
 
     log_snr: Float[Tensor, " n"]
@@ -99,16 +95,10 @@ class DiscreteSchedule:
         return alpha_sigma_from_level(s)
 
     def grid(self, steps: int) -> LevelGrid:
-        """Levels of equally spaced times from ``s_max`` down to ``s_min``.
+        """Levels of equally spaced times from ``s_max`` down to ``s_min``, in 1 to n - 1 steps.
 
         The network is defined at both ends, so the grid can be walked in either direction. The clean estimate
         ``x_hat = z - s v`` at the last level is what diffusers' last DDIM step returns.
-
-        Args:
-            steps: number of solver steps, 1 to n - 1.
-
-        Raises:
-            CoordinateError: more steps than trained times allow, or fewer than one.
         """
         if not 1 <= steps <= self.times - 1:
             raise CoordinateError(f"a schedule of {self.times} times takes 1 to {self.times - 1} steps; got {steps}")
@@ -117,11 +107,7 @@ class DiscreteSchedule:
 
 
 def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> DiscreteSchedule:
-    """The schedule ``alpha_t^2 = prod_{i <= t} (1 - beta_i)``, computed in float64 without cancellation.
-
-    Raises:
-        CoordinateError: a beta outside (0, 1).
-    """
+    """The schedule ``alpha_t^2 = prod_{i <= t} (1 - beta_i)``, computed in float64 without cancellation."""
     table = torch.as_tensor(betas, dtype=torch.float64)
     if not bool(((table > 0) & (table < 1)).all()):
         raise CoordinateError(f"betas must lie within (0, 1); got {table.min():.4g} to {table.max():.4g}")

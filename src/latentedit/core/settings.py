@@ -78,10 +78,7 @@ _PROBLEMS = {
 def settings(cls: type[Config]) -> type[Config]:
     """Make a frozen, keyword-only dataclass with slots whose values are checked against its annotations.
 
-    Constraints between fields are checked in ``__post_init__``, which may raise `ConfigError`.
-
-    Raises:
-        ConfigError: from the class's ``__init__``: a value outside its range or type, or an unknown name.
+    A value outside its range or type and an unknown name are a `ConfigError`, also those of ``__post_init__``.
     """
     made = pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=_CONFIG)(cls)
     validate: Any = made.__init__

@@ -46,10 +46,8 @@ class Solver(abc.ABC):
 class EulerSolver(Solver):
     """``z' = z + (s' - s) v(z, s)``; it never evaluates the velocity at ``s_next``.
 
-    Exact, over any interval, for data that is a single point.
-
-    Source:
-        In coordinates of alpha and sigma this is the deterministic DDIM step (Song et al. 2021, eq. 12, eta = 0).
+    Exact, over any interval, for data that is a single point. In coordinates of alpha and sigma this is the
+    deterministic DDIM step (Song et al. 2021, eq. 12, eta = 0).
     """
 
     order: ClassVar[int] = 1
@@ -63,10 +61,8 @@ class EulerSolver(Solver):
 class MidpointSolver(Solver):
     """``z' = z + (s' - s) v(z + (s' - s) / 2 v(z, s), (s + s') / 2)``; it never evaluates the velocity at ``s_next``.
 
-    On data of a single Gaussian it is of third order.
-
-    Source:
-        Equal to the second-order Taylor step of RF-Solver (Wang et al. 2024) with its finite-difference derivative.
+    On data of a single Gaussian it is of third order. Equal to the second-order Taylor step of RF-Solver (Wang et al.
+    2024) with its finite-difference derivative.
     """
 
     order: ClassVar[int] = 2
@@ -99,11 +95,7 @@ def integrate(
     *,
     progress: Progress | None = None,
 ) -> Trajectory:
-    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or strictly falling levels.
-
-    Cost:
-        ``solver.evaluations_per_step`` evaluations of the field a step.
-    """
+    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or strictly falling levels."""
     nodes = tuple(float(level) for level in levels)
     pairs = list(itertools.pairwise(nodes))
     if not nodes or not (all(a < b for a, b in pairs) or all(a > b for a, b in pairs)):
@@ -155,10 +147,8 @@ def stochastic_step(
     """The stochastic DDIM step, ``z' = (1 - s') x_hat + sqrt(s'^2 - eta^2 tau^2) e_hat + eta tau n``, downwards.
 
     With eta 0 (deterministic) it is the Euler step, bit for bit; eta 1 is ancestral sampling. For any eta, the marginal
-    of z' is that of the level where the estimates are exact. See `fresh_share` for tau.
-
-    Source:
-        Song et al. 2021 (arXiv 2010.02502), eq. 12 and 16, rewritten here.
+    of z' is that of the level where the estimates are exact. See `fresh_share` for tau. Song et al. 2021 (arXiv
+    2010.02502), eq. 12 and 16, rewritten here.
     """
     fresh = eta * fresh_share(s, s_next)
     kept = math.sqrt(max(0.0, s_next**2 - fresh**2)) if fresh else s_next

@@ -46,10 +46,8 @@ class Check:
 def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterator[Check]:
     """Draw an image, and check codec, inversion, guidance, derivative and an edit on it, one after the other.
 
-    What a model does not have (images, text, guidance) is not checked. Where drawing fails, nothing else is.
-
-    Cost:
-        About 60 evaluations and as many with guidance, at the preferred size of the model.
+    What a model does not have (images, text, guidance) is not checked. Where drawing fails, nothing else is. About 60
+    evaluations and as many with guidance, at the preferred size of the model.
     """
     trial = _Trial(model, progress)
     codec, edit = ([trial.codec], [trial.edit]) if model.capabilities.pixels else ([], [])

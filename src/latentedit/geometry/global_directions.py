@@ -99,9 +99,7 @@ class GlobalDirections(MeanDirections):
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
     """The changes of a feature that local bases share, one per picture, of one model, site, level, text and rank.
 
-    Source:
-        Park et al. 2023 (arXiv 2302.12469, 2307.12868), global directions; the mean "frechet" is that of Choi et al.,
-        ICLR 2023.
+    Park et al. 2023 (arXiv 2302.12469, 2307.12868); the mean "frechet" is that of Choi et al., ICLR 2023.
     """
     _check_together(bases)
     first, result = bases[0], mean_directions([basis.u for basis in bases], mean=mean)

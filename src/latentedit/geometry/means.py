@@ -122,10 +122,8 @@ def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> A
 
     Each basis is projected onto the mean and made orthonormal (the polar factor), which gives an orthogonal matrix;
     `matched_mean` gives these one order and one set of signs; the result is their Karcher mean. Where a matrix mirrors
-    the others, which no rotation undoes, the row that fits the mean of all worst changes its sign.
-
-    Source:
-        Choi et al., ICLR 2023 (Frechet mean of local bases of GANs), step 2; matching and mirror images are ours.
+    the others, which no rotation undoes, the row that fits the mean of all worst changes its sign. Choi et al., ICLR
+    2023 (Frechet mean of local bases of GANs), step 2; matching and mirror images are ours.
     """
     frame = orthonormal_columns(mean)
     projected = [_polar(orthonormal_columns(basis).T @ frame) for basis in _checked(bases, mean)]

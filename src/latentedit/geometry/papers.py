@@ -18,16 +18,11 @@ class PaperSettings:
     """Settings of one paper.
 
     The way up and down has no text in both, so encode with ``source_prompt=""`` or use ``latent.with_prompt("")``.
-
-    Args:
-        basis: for `local_basis`.
-        paths: for `paths_between`.
-        transport: for `latentedit.transport`.
     """
 
-    basis: Mapping[str, Any]
-    paths: Mapping[str, Any]
-    transport: Mapping[str, Any]
+    basis: Mapping[str, Any]  # of `local_basis`
+    paths: Mapping[str, Any]  # of `paths_between`
+    transport: Mapping[str, Any]  # of `latentedit.transport`
 
 
 PAPERS: Mapping[str, PaperSettings] = MappingProxyType(

@@ -153,16 +153,10 @@ def feature_of(direction: Direction) -> Float[Tensor, "*feature"]:
 
 
 def pulled_back(u: Float[Tensor, "k *feature"], jacobian: BlockOperator) -> Transported:
-    """Carry changes of the feature to a point by its full Jacobian; see the module.
+    """Carry changes of the feature to a point by its full Jacobian, for two products each; see the module.
 
     Its ``u`` are the changes that the displacements make there, ``J v``, and ``captured`` is their squared cosine with
     the original ones. Neither depends on any rank.
-
-    Raises:
-        ConfigError: a u that no displacement changes.
-
-    Cost:
-        Two products for each.
     """
     back = jacobian.rmatmat(u.to(jacobian.device, jacobian.dtype))
     length = torch.linalg.vector_norm(back.flatten(1), dim=1)

@@ -38,20 +38,12 @@ from latentedit.models.model_settings import (
 
 @settings
 class Batches:
-    """The images of a calibration.
-
-    Args:
-        pictures: how many.
-        steps: drawing steps of each.
-        batch: images per batch.
-        harmed: images per batch that are also corrupted, in each of the ways of `CORRUPTIONS`.
-        seed: random seed.
-    """
+    """The images of a calibration."""
 
     pictures: Count
-    steps: Count = 20
-    batch: Count
-    harmed: Natural
+    steps: Count = 20  # drawing steps of each
+    batch: Count  # images per batch
+    harmed: Natural  # images per batch that are also corrupted, in each of the ways of `CORRUPTIONS`
     seed: int
 
     @property
@@ -159,11 +151,7 @@ def calibrate_guard(
 def calibrate_no_change(
     model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None
 ) -> dict[str, float] | None:
-    """How far each wording of "no change" is from that, on one batch of images that the model draws itself.
-
-    Returns:
-        `encode.no_change_residuals`; None for a model that takes no instructions.
-    """
+    """`encode.no_change_residuals` on one batch of images that the model draws; None without instructions."""
     if not model.capabilities.references:
         return None
     how = Calibration() if how is None else how

@@ -57,22 +57,10 @@ def model_floor(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[FloorLevel]:
-    """Measure the floor at rising levels, that of the codec first.
+    """Measure the floor at rising levels, that of the codec first, on images that the model draws from captions.
 
-    Args:
-        model: with an image codec.
-        captions: to draw from; by default examples by its captioner, or general captions.
-        levels: in (0, 1]; those above the model's highest become it.
-        pictures: number of images.
-        steps: denoising steps from each level, evenly spaced, without guidance.
-        seed: random seed.
-        progress: called after each batch.
-
-    Raises:
-        ConfigError: a model without images or fingerprint.
-
-    Cost:
-        Drawing the images, and ``2 * steps * len(levels)`` evaluations for each.
+    Levels above the model's highest become it; ``steps`` are evenly spaced, without guidance. A model without images or
+    fingerprint is a `ConfigError`. It costs drawing the images, and ``2 * steps * len(levels)`` evaluations for each.
     """
     check_calibrable(model)
     texts, errors, relative = list(captions) or default_captions(model, pictures), list[Tensor](), list[Tensor]()

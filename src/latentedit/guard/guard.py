@@ -226,11 +226,7 @@ def check_familiarity(latent: JointLatent) -> JointLatent:
 
 
 def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
-    """As `check_familiarity`; an unknown image is refused, or with ``force`` let through with a warning.
-
-    Raises:
-        UnknownPictureError: an unknown image, with what to do about it.
-    """
+    """As `check_familiarity`; an unknown image is an `UnknownPictureError`, or with ``force`` a warning."""
     latent = check_familiarity(latent)
     for frame, familiarity in zip(latent.frames, latent.knowledge, strict=False):
         if familiarity.state != "unknown":

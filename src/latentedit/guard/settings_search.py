@@ -119,21 +119,13 @@ def losses_at(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Criteria:
-    """What the model and other edits say of edits; losses are relative to that of each image under its own text.
+    """What the model and other edits say of edits; losses are relative to that of each image under its own text."""
 
-    Args:
-        own: loss of the edit under the image's own text.
-        target: loss of the edit under the target text.
-        margin: 1 less the loss of the image under the target text; below 0 where its own text fits it better.
-        consensus: `consensus_distances` of the local changes.
-        full_consensus: the same of the full changes.
-    """
-
-    own: Float64[Tensor, "levels b"]
-    target: Float64[Tensor, "levels b"]
-    margin: Float64[Tensor, "levels b"]
-    consensus: Float64[Tensor, " b"]
-    full_consensus: Float64[Tensor, " b"]
+    own: Float64[Tensor, "levels b"]  # loss of the edit under the image's own text
+    target: Float64[Tensor, "levels b"]  # loss of the edit under the target text
+    margin: Float64[Tensor, "levels b"]  # 1 less the loss of the image under the target text; often negative
+    consensus: Float64[Tensor, " b"]  # `consensus_distances` of the local changes
+    full_consensus: Float64[Tensor, " b"]  # the same of the full changes
 
     @classmethod
     def of(

@@ -66,14 +66,9 @@ def invert(
 ) -> InversionTrace:
     """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
 
-    DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit.
-
-    Args:
-        latent: the pictures.
-        grid: its levels.
-        time: of the network in a step from s to s'. "end" is ``v(z, s')`` or, if the network predicts noise,
-            ``(e_hat - z) / (1 - s)`` with the noise estimate at the latents of s and the time of s'.
-        progress: counts the steps.
+    DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit. ``time`` is
+    that of the network in a step from s to s': "end" is ``v(z, s')`` or, if the network predicts noise,
+    ``(e_hat - z) / (1 - s)`` with the noise estimate at the latents of s and the time of s'.
     """
     capabilities, levels = latent.backbone.capabilities, grid.levels[::-1]
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)

@@ -28,24 +28,10 @@ class VelocityJacobian(LinearOperator):
     """``J_v = dv/dz`` of the velocity of a backbone, at given latents, levels and texts. It need not be symmetric.
 
     Forward mode and two reverse passes differentiate the network with the math attention kernel. ``rmatvec`` is one
-    reverse pass in every mode.
-
-    Args:
-        backbone: the model.
-        z: canonical latents.
-        s: level of each latent.
-        condition: one text a latent, or one for all.
-        mode: of `JacobianOperator`; None is forward mode where `Capabilities.derivatives` has "jvp", else finite
-            differences, which also replace forward mode if the first product shows it to be impossible; see `note`.
-        step: norm of the perturbation of one element in finite differences; None goes by `Backbone.compute_dtype`.
-
-    Raises:
-        ShapeError: levels or texts that do not match the batch.
-        ConfigError: an unknown mode, or a step that is not positive.
-        UnsupportedDerivativeError: a mode that the model lacks; ``rmatvec`` without "vjp".
-
-    Cost:
-        Two evaluations an element in every mode. A failed attempt at forward mode is not counted.
+    reverse pass in every mode. A product takes two evaluations an element in every mode; a failed attempt at forward
+    mode is not counted. ``mode`` None is forward mode where `Capabilities.derivatives` has "jvp", else finite
+    differences, which also replace forward mode if the first product shows it to be impossible; see `note`. Their
+    ``step`` is the norm of the perturbation of one element; None goes by `Backbone.compute_dtype`.
     """
 
     def __init__(
@@ -77,12 +63,7 @@ class VelocityJacobian(LinearOperator):
     def difference(
         self, u: Float[Tensor, "b *latent"], velocity: Float[Tensor, "b *latent"]
     ) -> Float[Tensor, "b *latent"]:
-        """``v(z + u) - v(z)``: ``J_v u`` to first order, for one evaluation an element.
-
-        Args:
-            u: displacements; the difference is not linear in them.
-            velocity: v(z).
-        """
+        """``v(z + u) - v(z)``, given v(z): ``J_v u`` to first order, for one evaluation an element; not linear in u."""
         parts = [slice(start, start + ROWS) for start in range(0, len(u), ROWS)]
         z, s, condition = self._z + u, self._s, self._condition
         return torch.cat([self._backbone.velocity(z[k], s[k], condition[k]) for k in parts]) - velocity
@@ -168,16 +149,7 @@ FEATURE_ROWS = 8
 class FeatureMap:
     """``f(z)``: the feature at a site, at one level under one text, perhaps pooled.
 
-    Args:
-        backbone: the model.
-        site: one of `Backbone.sites`.
-        level: s.
-        condition: one text.
-        pooling: "space" sums over the tokens of ``[b, tokens, width]`` or the pixels of ``[b, channels, h, w]``.
-
-    Raises:
-        ConfigError: an unknown site or pooling.
-        ShapeError: several texts.
+    "space" sums over the tokens of ``[b, tokens, width]`` or the pixels of ``[b, channels, h, w]``.
     """
 
     backbone: Backbone
@@ -197,11 +169,7 @@ class FeatureMap:
             raise ShapeError(f"the condition must be one text; got {len(self.condition)}")
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
-        """The feature of each latent; counted as in `Backbone.features`.
-
-        Raises:
-            ShapeError: pooling of a feature that has no space.
-        """
+        """The feature of each latent; counted as in `Backbone.features`."""
         s = torch.full((len(z),), self.level, dtype=z.dtype, device=z.device)
         feature = self.backbone.features(z, s, self.condition, self.site)
         if self.pooling == "space":
@@ -213,26 +181,12 @@ class FeatureMap:
 
 @final
 class FeatureJacobian(BlockOperator):
-    """``J = df/dz`` of a feature map at one latent, applied to many directions at once.
+    """``J = df/dz`` of a feature map at one latent, applied to many directions at once, ``rows`` per network call.
 
-    ``matmat`` has the modes of `Derivative`; ``rmatmat`` is one reverse pass in every mode.
-
-    Args:
-        feature: f.
-        z: one latent.
-        mode: None is forward mode where `Capabilities.derivatives` has "jvp", else two reverse passes, which also
-            replace forward mode if the first product shows it to be impossible; see `note`.
-        step: norm of the perturbation in finite differences, as in `VelocityJacobian`.
-        rows: most directions in one network call, which bounds memory.
-
-    Raises:
-        ShapeError: several latents.
-        ConfigError: an unknown mode, a step that is not positive, less than one row.
-        UnsupportedDerivativeError: a model without the derivatives that are needed, "vjp" always.
-        ModelError: features or products that are not finite.
-
-    Cost:
-        One evaluation to construct; two evaluations a row in ``matmat`` and ``rmatmat``.
+    ``matmat`` has the modes of `Derivative`; ``rmatmat`` is one reverse pass in every mode. ``mode`` None is forward
+    mode where `Capabilities.derivatives` has "jvp", else two reverse passes, which also replace forward mode if the
+    first product shows it to be impossible; see `note`. One evaluation to construct; two evaluations a row in either
+    product.
     """
 
     def __init__(

@@ -20,7 +20,8 @@ class GuidedField:
 
     Weight 1 is the conditional velocity, 0 the unconditional one. (Ho and Salimans' own weight is w - 1.) The map is
     affine at fixed z, so guiding v, e_hat or x_hat is the same. A network that takes the weight as an input is called
-    once.
+    once, as is any other at weight 1; otherwise a call takes two evaluations an element. Ho and Salimans 2022, eq. 6, in the
+    convention of Saharia et al. 2022 and diffusers.
 
     Args:
         backbone: the model.
@@ -29,16 +30,6 @@ class GuidedField:
         unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
         renormalised: give v_w the norm of v(z, s, c), as the stock pipelines of Qwen-Image (each token of 2 x 2
             latents) and Lumina 2 (each row of latents) do; then the field is no longer affine in w.
-
-    Raises:
-        ConfigError: a guidance weight that is not finite, or other than 1 for a network distilled to need none.
-        ShapeError: conditions of different shapes.
-
-    Cost:
-        A call takes one evaluation an element at weight 1 and where the weight is an input, otherwise two.
-
-    Source:
-        Ho and Salimans 2022, eq. 6, in the convention of Saharia et al. 2022 and diffusers.
     """
 
     backbone: Backbone
@@ -73,13 +64,7 @@ class GuidedField:
     def __call__(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: AttentionFeatures | None = None
     ) -> Float[Tensor, "b *latent"]:
-        """The guided velocity at canonical latents z and one level s an element.
-
-        Args:
-            z: latents.
-            s: levels.
-            given: queries, keys or values that replace those of both branches; see `Backbone.velocity_given`.
-        """
+        """The guided velocity, with ``given`` queries, keys or values in both branches (`Backbone.velocity_given`)."""
         if self.guidance == 1 or self.unconditional is None:
             return self._velocity(z, s, self.condition, given)
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])

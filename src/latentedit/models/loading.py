@@ -54,23 +54,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
-    """A model folder in the format of diffusers.
-
-    Args:
-        path: of the folder.
-        adapter: subclass of `Backbone` for its denoiser.
-        index: content of ``model_index.json``.
-        parts: library and class of each part that the adapter uses.
-        weights: weight files of each network; empty if only the index was read.
-        settings: content of ``latentedit.json``.
-    """
+    """A model folder in the format of diffusers."""
 
     path: Path
-    adapter: Any
-    index: Mapping[str, Any]
-    parts: Mapping[str, tuple[str, str]]
-    weights: Mapping[str, tuple[Path, ...]]
-    settings: Mapping[str, Any]
+    adapter: Any  # subclass of `Backbone` for its denoiser
+    index: Mapping[str, Any]  # content of ``model_index.json``
+    parts: Mapping[str, tuple[str, str]]  # library and class of each part that the adapter uses
+    weights: Mapping[str, tuple[Path, ...]]  # files of each network; empty if only the index was read
+    settings: Mapping[str, Any]  # content of ``latentedit.json``
 
     @property
     def pipeline(self) -> str:
@@ -126,16 +117,7 @@ class ModelFolder:
 
 
 def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
-    """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read.
-
-    Args:
-        path: of the folder.
-        text_encoders: "required" omits text encoders that the model can do without (SD3's T5).
-
-    Raises:
-        ConfigError: another value of ``text_encoders``.
-        ModelError: not a model folder, an unsupported pipeline, a missing or damaged part, or pickle weights.
-    """
+    """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read."""
     folder = read_index(path, text_encoders=text_encoders)
     for part in folder.parts:
         own = folder.part_folder(part)
@@ -246,10 +228,6 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
 
     Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
     them. Neither pickles nor parts that the adapter does not read are downloaded.
-
-    Args:
-        model_id: ``org/name``, or ``org/name@revision``.
-        text_encoders: "required" omits parts that the model can do without, such as SD3's T5.
     """
     name, _, revision = model_id.partition("@")
     folder = download(model_id, allow_patterns=CONFIGURATIONS)

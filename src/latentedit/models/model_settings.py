@@ -94,17 +94,11 @@ def change_json(path: Path, change: Mapping[str, object]) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """Decides which settings win for a model.
+    """Decides which settings win for a model."""
 
-    Args:
-        maker: content of ``latentedit.json``.
-        calibration: of the model; empty without one.
-        published: settings of editors, by name, that were published for the model's family.
-    """
-
-    maker: Mapping[str, Any]
-    calibration: Mapping[str, Any]
-    published: Mapping[str, Any]
+    maker: Mapping[str, Any]  # content of ``latentedit.json``
+    calibration: Mapping[str, Any]  # of the model; empty without one
+    published: Mapping[str, Any]  # of editors, by name, for the model's family
 
     @classmethod
     def of(cls, backbone: Backbone) -> Self:

@@ -16,11 +16,7 @@ _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
 
 
 def components_of(pipeline: Any) -> dict[str, Any]:
-    """The parts of a pipeline by name: those of its ``components``, or of a mapping; some may be None.
-
-    Raises:
-        ModelError: for what has no parts, with the call that takes it.
-    """
+    """The parts of a pipeline by name: those of its ``components``, or of a mapping; some may be None."""
     kind = type(pipeline).__name__
     if isinstance(pipeline, Mapping):
         return dict(pipeline)
@@ -74,11 +70,8 @@ def backbone_class(
 ) -> Any:
     """The class of the family whose denoiser is among some networks, or the one registered for the pipeline itself.
 
-    Args:
-        kinds: names of the pipeline's class and its bases, the most special first.
-        networks: the same of each network.
-        configuration: of a network by name.
-        subject: begins the message of an error, "this is a KIND" or "PATH contains a KIND".
+    ``kinds`` are the names of the pipeline's class and its bases, the most special first, and ``networks`` has the same
+    of each network. The subject begins the message of an error, "this is a KIND" or "PATH contains a KIND".
     """
     if own := [kind for kind in kinds if kind in BACKBONES.points()]:
         return BACKBONES.load(own[0])

@@ -42,17 +42,10 @@ _SMALL_BYTES = 2 * 2**30
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Device, dtype and storage of the networks.
+    """Device, dtype and storage of the networks; the VAE is in float32 or better.
 
-    Args:
-        device: on which they run.
-        dtype: in which they run; the VAE in float32 or better.
-        policy: which of them are on the device.
-        storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
-            ``dtype``.
-
-    Raises:
-        ConfigError: an unknown policy or a dtype that networks do not run in.
+    ``storage`` is the dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``;
+    None is ``dtype``.
     """
 
     device: torch.device
@@ -172,23 +165,14 @@ class PartNeeds:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNeeds:
-    """Memory that a model needs.
-
-    Args:
-        parts: its networks by name.
-        denoiser: name of the network that predicts.
-        half: the half precision that the family was published for.
-        side_px: side of the square image that the estimates hold for.
-        activations: numbers that the denoiser keeps in one guided call.
-        codec_activations: numbers that the VAE keeps for one image.
-    """
+    """Memory that a model needs."""
 
     parts: Mapping[str, PartNeeds]
-    denoiser: str
-    half: torch.dtype
-    side_px: int
-    activations: int
-    codec_activations: int
+    denoiser: str  # name of the network that predicts
+    half: torch.dtype  # the half precision that the family was published for
+    side_px: int  # of the square image that the estimates hold for
+    activations: int  # numbers that the denoiser keeps in one guided call
+    codec_activations: int  # numbers that the VAE keeps for one image
 
     @property
     def parameters(self) -> int:

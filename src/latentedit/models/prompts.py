@@ -79,11 +79,7 @@ class PromptBackbone(NetworkBackbone):
             return self._codec.decode(z)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where padding is masked.
-
-        Cost:
-            One forward pass of the text encoders a text; no network evaluation.
-        """
+        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window if masked."""
         if not texts:
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"

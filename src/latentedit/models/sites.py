@@ -28,17 +28,11 @@ AttentionFeatures = Mapping[str, Float[Tensor, "b *feature"]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Site:
-    """A module of a network whose output is a feature.
+    """A module of a network whose output is a feature."""
 
-    Args:
-        module: the module whose output it is; the network runs it once in a forward pass.
-        item: index in the module's tuple of outputs; None is the output itself.
-        image: position of the tokens of the image and its references in a sequence with text; None without text.
-    """
-
-    module: nn.Module
-    item: int | None = None
-    image: Literal["first", "last"] | None = None
+    module: nn.Module  # the network runs it once in a forward pass
+    item: int | None = None  # index in the module's tuple of outputs; None is the output itself
+    image: Literal["first", "last"] | None = None  # of the tokens of the image and references in a sequence with text
 
     def tokens(self, count: int) -> slice:
         """The image tokens in the sequence, given their number."""

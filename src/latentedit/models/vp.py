@@ -62,20 +62,12 @@ Network = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tens
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VPSchedule:
-    """The trained timesteps of a network, from the configuration of its scheduler.
-
-    Args:
-        prediction: what the network predicts.
-        table: levels of the trained times, without the last one where that is pure noise.
-        pure_noise: the last trained time is level 1.
-        few_step: the scheduler is one of distilled models.
-        scheduler: configuration of the `DDIMScheduler` that spaces the times.
-    """
+    """The trained timesteps of a network, from the configuration of its scheduler."""
 
     prediction: Prediction
-    table: DiscreteSchedule
-    pure_noise: bool
-    few_step: bool
+    table: DiscreteSchedule  # levels of the trained times, without the last one where that is pure noise
+    pure_noise: bool  # the last trained time is level 1
+    few_step: bool  # the scheduler is one of distilled models
     scheduler: Mapping[str, Any]
 
     @classmethod

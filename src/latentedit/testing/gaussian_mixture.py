@@ -23,15 +23,11 @@ EMPHASIS = 3.0
 
 
 class WordWeights:
-    """A vocabulary that turns texts into log-weights of components: the sum of the words' vectors.
+    """A vocabulary that turns texts into log-weights of components: the sum of the words' vectors, ``[k]`` each.
 
     Tokens are ``[b, 8, k]``, one vector a word, zero for unknown and missing words; the pooled part has width 0.
     The log-weights are ``log_softmax(prior + sum of tokens)``, so conditions form a vector space and the empty text
     gives the prior.
-
-    Args:
-        words: each word's vector of log-weights, ``[k]``.
-        prior: log-weights of the empty text, ``[k]``.
     """
 
     def __init__(self, words: Mapping[str, Float[Tensor, " k"]], prior: Float[Tensor, " k"]) -> None:
@@ -224,14 +220,7 @@ def example_mixture(
 ) -> GaussianMixtureBackbone:
     """A random mixture of moderate overlap: means of norm about sqrt(d), variances from ``narrowest`` to 1 above it.
 
-    Args:
-        dimension: d.
-        components: k, at most 26.
-        shared_covariance: all components have the covariance of the first.
-        narrowest: lowest variance along any axis. Solvers need some ``1 / sqrt(narrowest)`` more steps near the data.
-        seed: of means and covariances.
-        dtype: of the backbone.
-        latent: shape of one latent; None is ``(d,)``.
+    Solvers need some ``1 / sqrt(narrowest)`` more steps near the data.
     """
     generator = torch.Generator().manual_seed(seed)
     means = torch.randn(components, dimension, generator=generator, dtype=torch.float64)

@@ -116,25 +116,15 @@ class GaussianMixture:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MixturePosterior:
-    """The posterior of x and e, given z at level s.
-
-    Args:
-        mixture: the data.
-        z: latents, ``[b, d]``.
-        s: levels, ``[b]``.
-        log_joint: ``log p(k, z)``, ``[b, k]``.
-        weights: responsibilities ``p(k | z)``, ``[b, k]``.
-        spectrum: eigenvalues of every C_k, ``[b, k, d]``.
-        whitened: ``C_k^-1 d`` in the eigenvectors of Sigma_k, ``[b, k, d]``.
-    """
+    """The posterior of x and e, given z at level s."""
 
     mixture: GaussianMixture
     z: Float[Tensor, "b d"]
     s: Float[Tensor, " b"]
-    log_joint: Float[Tensor, "b k"]
-    weights: Float[Tensor, "b k"]
-    spectrum: Float[Tensor, "b k d"]
-    whitened: Float[Tensor, "b k d"]
+    log_joint: Float[Tensor, "b k"]  # ``log p(k, z)``
+    weights: Float[Tensor, "b k"]  # responsibilities ``p(k | z)``
+    spectrum: Float[Tensor, "b k d"]  # eigenvalues of every C_k
+    whitened: Float[Tensor, "b k d"]  # ``C_k^-1 d`` in the eigenvectors of Sigma_k
 
     @property
     def log_density(self) -> Float[Tensor, " b"]:

@@ -27,11 +27,7 @@ on processors without AVX-512 comes to 1.6e-5 at the last blocks of a network.""
 
 
 def tolerance(quantity: str, dtype: torch.dtype) -> float:
-    """The relative tolerance of a quantity; narrower dtypes than float32 get 32 times their machine epsilon.
-
-    Raises:
-        ConfigError: an unknown quantity, or one that is not tested in this dtype.
-    """
+    """The relative tolerance of a quantity; narrower dtypes than float32 get 32 times their machine epsilon."""
     if quantity not in TOLERANCES:
         raise ConfigError(f"there is no quantity {quantity!r}: {nearest(quantity, TOLERANCES)}")
     if dtype in (torch.bfloat16, torch.float16):

@@ -55,15 +55,7 @@ def read_json(
 
 
 def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
-    """The value of a JSON text in UTF-8.
-
-    Args:
-        text: the document.
-        allow_nan: accept NaN and Infinity, which Python writes.
-
-    Raises:
-        ValueError: anything that is not JSON; the message is one clause.
-    """
+    """The value of a JSON text in UTF-8, or a ValueError of one clause; with ``allow_nan`` also NaN and Infinity."""
     try:
         value: object = json.loads(text, parse_constant=None if allow_nan else _no_constant)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates pass as JSON, and cannot be printed

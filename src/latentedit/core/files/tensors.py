@@ -31,15 +31,7 @@ _QUOTED_LETTERS = 120  # of a file that an error message quotes
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Tensors and texts as safetensors bytes; equal content gives equal bytes.
-
-    Args:
-        tensors: by name, of float32, float16, bfloat16 or uint8, on any device; they may share memory.
-        metadata: texts by name.
-
-    Raises:
-        FileFormatError: what `unpack` would refuse, such as numbers that are not finite or more than `MAX_BYTES`.
-    """
+    """Tensors and texts as safetensors bytes, equal for equal content; refuses what `unpack` would refuse."""
     own = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     data = safetensors.torch.save(own)
     header: dict[str, Any] = json.loads(data[_PREFIX_BYTES : _header_end(data)])
@@ -52,16 +44,9 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
 
 
 def unpack(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors, on the CPU, and the metadata of untrusted safetensors bytes.
+    """The tensors, on the CPU, and the metadata of untrusted safetensors bytes; ``allowed`` are the names of tensors.
 
-    Args:
-        data: all of the file.
-        name: what an error calls it.
-        allowed: names that tensors may have; not all of them have to be there.
-
-    Raises:
-        FileFormatError: truncated, damaged, too large, other tensors or types, a header that contradicts itself or the
-            data, or numbers that are not finite. Nothing is allocated for what the header only claims.
+    Anything else is a `FileFormatError`, and nothing is allocated for what the header only claims.
     """
     end = _header_end(data)
     if len(data) > MAX_BYTES or min(end, len(data)) > MAX_HEADER_BYTES + _PREFIX_BYTES:

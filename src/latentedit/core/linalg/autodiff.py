@@ -43,18 +43,10 @@ class Derivative:
     Products are constants for autograd, and are computed whether or not the caller records gradients. A result that
     does not depend on x has the product zero.
 
-    Args:
-        function: f. It is given ``[k * b, *latent]``: k copies of the batch one after the other, each row near the
-            point of the same row. k is 2 in finite differences, else 1. It returns as many rows, of any shape.
-        point: x.
-        mode: see above.
-        step: h, the norm of the perturbation of one element. By default 0.1 a number (root mean square) in half
-            precision and below, 2.2e-4 in float32 and 1e-5 in float64.
-        precision: the coarsest dtype in which f computes, which the default step goes by; None is that of x.
-        name: of the function, for messages.
-
-    Raises:
-        ConfigError: an unknown mode, or a step that is not a positive number.
+    f is given ``[k * b, *latent]``, k copies of the batch one after the other, and returns as many rows of any shape; k
+    is 2 in finite differences, else 1. ``step`` is h, by default 0.1 a number (root mean square) in half precision,
+    2.2e-4 in float32 and 1e-5 in float64, and ``precision`` the coarsest dtype in which f computes, by default that of
+    x.
     """
 
     def __init__(

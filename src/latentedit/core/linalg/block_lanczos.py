@@ -43,24 +43,15 @@ class TruncatedSVD:
     Laws, up to the rounding of the products:
         1. ``A v[k] = singular_values[k] * u[k]``; rows of u and of v are orthonormal; values fall.
         2. The entry of ``v[k]`` of largest absolute value is positive.
-
-    Args:
-        u: left vectors; arbitrary where the singular value is 0.
-        singular_values: at least 0.
-        v: right vectors.
-        residuals: ``|A^T u - s v| / s_1`` of each.
-        iterations: times that the space grew.
-        products: rows multiplied by A or its transpose.
-        converged: the space of the right vectors is within the tolerance of that of A.
     """
 
-    u: Float[Tensor, "r *out"]
+    u: Float[Tensor, "r *out"]  # left vectors; arbitrary where the singular value is 0
     singular_values: Float[Tensor, " r"]
     v: Float[Tensor, "r *in"]
-    residuals: Float[Tensor, " r"]
-    iterations: int
-    products: int
-    converged: bool
+    residuals: Float[Tensor, " r"]  # ``|A^T u - s v| / s_1`` of each
+    iterations: int  # times that the space grew
+    products: int  # rows multiplied by A or its transpose
+    converged: bool  # the space of the right vectors is within the tolerance of that of A
 
 
 def truncated_svd(

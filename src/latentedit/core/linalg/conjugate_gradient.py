@@ -14,19 +14,12 @@ from latentedit.core.linalg.operator import LinearOperator
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """What conjugate gradients found for each element.
+    """What conjugate gradients found for each element."""
 
-    Args:
-        value: x, in the dtype of the right-hand side.
-        residual: ``|b - A x| / |b|`` as the recurrence has it; 0 where b is 0.
-        iterations: steps taken.
-        negative_curvature: the element stopped at a direction with ``p^T A p <= 0``.
-    """
-
-    value: Float[Tensor, "b *latent"]
-    residual: Float[Tensor, " b"]
+    value: Float[Tensor, "b *latent"]  # x, in the dtype of the right-hand side
+    residual: Float[Tensor, " b"]  # ``|b - A x| / |b|`` as the recurrence has it; 0 where b is 0
     iterations: Int[Tensor, " b"]
-    negative_curvature: Bool[Tensor, " b"]
+    negative_curvature: Bool[Tensor, " b"]  # stopped at a direction with ``p^T A p <= 0``
 
 
 def conjugate_gradient(

@@ -80,12 +80,6 @@ class BlockOperator(abc.ABC):
 
     It differs from `LinearOperator`, which has one square map for each element of a batch. Subclasses write the private
     hooks; the public methods check and count.
-
-    Args:
-        in_shape: of one vector that A is applied to.
-        out_shape: of one product.
-        dtype: of arguments and products.
-        device: of both.
     """
 
     def __init__(
@@ -103,29 +97,13 @@ class BlockOperator(abc.ABC):
         return min(math.prod(self.in_shape), math.prod(self.out_shape))
 
     def matmat(self, v: Float[Tensor, "k *in"]) -> Float[Tensor, "k *out"]:
-        """``A v`` of each row.
-
-        Raises:
-            ShapeError: rows of another shape than ``in_shape``.
-            ConfigError: of another dtype.
-            DeviceError: on another device.
-
-        Cost:
-            k products.
-        """
+        """``A v`` of each row."""
         _check(v, (len(v), *self.in_shape), self.dtype, self.device)
         self.products += len(v)
         return self._matmat(v)
 
     def rmatmat(self, u: Float[Tensor, "k *out"]) -> Float[Tensor, "k *in"]:
-        """``A^T u`` of each row.
-
-        Raises:
-            ShapeError: rows of another shape than ``out_shape``; and what `matmat` raises.
-
-        Cost:
-            k products.
-        """
+        """``A^T u`` of each row."""
         _check(u, (len(u), *self.out_shape), self.dtype, self.device)
         self.products += len(u)
         return self._rmatmat(u)

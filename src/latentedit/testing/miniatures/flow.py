@@ -82,12 +82,7 @@ def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) 
 
 @miniature
 def flux(*, guidance_embeds: bool = True, kontext: bool = False) -> Any:
-    """FLUX.1: one double and one single block.
-
-    Args:
-        guidance_embeds: the weight is an input, as in dev and Kontext; schnell has none.
-        kontext: the class that takes a reference picture.
-    """
+    """FLUX.1: one double and one single block; the guidance weight is an input, as in dev and Kontext, or not."""
     return (_diffusers.FluxKontextPipeline if kontext else _diffusers.FluxPipeline)(
         **clip_text(),
         **t5_text(suffix="_2"),
@@ -222,11 +217,9 @@ def ovis_image() -> Any:
 
 @miniature
 def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t: bool = False) -> Any:
-    """Qwen-Image and Qwen-Image-Edit: two blocks.
+    """Qwen-Image and Qwen-Image-Edit: two blocks, with references at time 0 as in Edit-2511, or not.
 
-    Args:
-        variant: from text, or an editing pipeline; the processor is the tokenizer alone, and reads no pictures.
-        zero_cond_t: references at time 0, as in Edit-2511.
+    The processor of the editing pipelines is the tokenizer alone, and reads no pictures.
     """
     kinds: Any = {
         "text": diffusers.QwenImagePipeline,

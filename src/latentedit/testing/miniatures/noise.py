@@ -88,12 +88,8 @@ def sdxl(
 ) -> Any:
     """Stable Diffusion XL: two sizes of blocks, pictures of 64 px, latents of 8 x 8.
 
-    Args:
-        scheduler: its class.
-        settings: of the scheduler, besides the betas.
-        force_zeros: guidance starts from zeros, and not from the empty text.
-        image_to_image: the class that starts from a picture.
-        statistics: the autoencoder's latents have a mean and a deviation a channel.
+    With ``force_zeros`` guidance starts from zeros, and not from the empty text; ``statistics`` gives the autoencoder's
+    latents a mean and a deviation a channel.
     """
     channels = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [0.8, 1.1, 0.9, 1.3]} if statistics else {}
     kind = _diffusers.StableDiffusionXLImg2ImgPipeline if image_to_image else _diffusers.StableDiffusionXLPipeline

@@ -72,11 +72,8 @@ def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
 def miniature(build: Callable[..., Any], *, order: Sequence[str] = ()) -> Callable[..., Any]:
     """A function that makes a pipeline with seeded weights, and takes another keyword, the ``seed`` (0 by default).
 
-    The networks are in evaluation mode, and the global random state is left as it was.
-
-    Args:
-        build: makes the pipeline.
-        order: names of the networks in the order in which their weights are drawn; sorted by default.
+    The networks are in evaluation mode, and the global random state is left as it was. ``order`` names the networks in
+    the order in which their weights are drawn, which is sorted by default.
     """
 
     @functools.wraps(build)
