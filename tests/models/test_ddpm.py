@@ -52,7 +52,7 @@ def ours(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
     grid = backbone.grid(steps)
     first = grid.levels[0]
     field = GuidedField(backbone=backbone, condition=backbone.embed([""]))
-    return sample(field, x_t * ((1 - first) ** 2 + first**2) ** 0.5, grid, EulerSolver()).final
+    return sample(field, x_t * ((1 - first) ** 2 + first**2) ** 0.5, grid, EulerSolver())
 
 
 @pytest.mark.parametrize(

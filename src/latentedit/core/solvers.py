@@ -1,7 +1,6 @@
 """Solvers of the flow dz/ds = v(z, s): single steps, and walks over a list of levels in either direction."""
 
 import abc
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -74,19 +73,6 @@ class MidpointSolver(Solver):
         return z + (s_next - s) * field(middle, level_batch(s + half, z))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trajectory:
-    """One batch of latents at each level of a walk, in the order walked."""
-
-    levels: tuple[float, ...]
-    states: tuple[Float[Tensor, "b *latent"], ...]
-
-    @property
-    def final(self) -> Float[Tensor, "b *latent"]:
-        """The latents at the end of the walk."""
-        return self.states[-1]
-
-
 def integrate(
     field: Field,
     z: Float[Tensor, "b *latent"],
@@ -94,21 +80,20 @@ def integrate(
     solver: Solver,
     *,
     progress: Progress | None = None,
-) -> Trajectory:
-    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or strictly falling levels."""
+) -> Float[Tensor, "b *latent"]:
+    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or falling levels to the last."""
     nodes = tuple(float(level) for level in levels)
     pairs = list(itertools.pairwise(nodes))
     if not nodes or not (all(a < b for a, b in pairs) or all(a > b for a, b in pairs)):
         raise CoordinateError(f"levels must strictly rise or strictly fall; got {nodes}")
-    states = [z]
     for _, s, s_next in each_step(nodes, name="integrate", progress=progress):
-        states.append(solver.step(field, states[-1], s, s_next))
-    return Trajectory(levels=nodes, states=tuple(states))
+        z = solver.step(field, z, s, s_next)
+    return z
 
 
 def sample(
     field: Field, z: Float[Tensor, "b *latent"], grid: LevelGrid, solver: Solver, *, progress: Progress | None = None
-) -> Trajectory:
+) -> Float[Tensor, "b *latent"]:
     """From latents at the grid's first level down to its last one.
 
     A grid whose last level is not 0 (variance-preserving models) ends in a latent that still has that much noise.

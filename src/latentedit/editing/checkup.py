@@ -88,7 +88,7 @@ class _Trial:
         start = model.draw_start((1, *model.latent_shape(self._side, self._side)), generator=stream(0, "checkup"))
         field = self._field(model.capabilities.guidance)
         self._grid = model.grid(STEPS, height_px=self._side, width_px=self._side)
-        self._z = integrate(field, start, self._grid.levels, EulerSolver(), progress=self._progress).states[-1]
+        self._z = integrate(field, start, self._grid.levels, EulerSolver(), progress=self._progress)
         if not bool(torch.isfinite(self._z).all()):
             raise ModelError(f"what {model.name} draws is not finite")
         return f"{self._side} x {self._side} px in {STEPS} steps", True, ""
@@ -104,8 +104,8 @@ class _Trial:
     def inversion(self) -> tuple[str, bool, str]:
         """The distance from the start after a way up to noise and down again."""
         field, solver = self._field(1.0), MidpointSolver()
-        up = integrate(field, self._z, self._grid.levels[::-1], solver, progress=self._progress).states[-1]
-        back = integrate(field, up, self._grid.levels, solver, progress=self._progress).states[-1]
+        up = integrate(field, self._z, self._grid.levels[::-1], solver, progress=self._progress)
+        back = integrate(field, up, self._grid.levels, solver, progress=self._progress)
         error = _relative(back, self._z)
         cure = f"Take more steps than {STEPS}, or load it in a wider dtype"
         return f"relative error {error:.2g} after {STEPS} steps", error <= MOST_INVERSION_ERROR, cure

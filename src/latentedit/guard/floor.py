@@ -90,7 +90,7 @@ def _redrawn(model: Backbone, z: Tensor, noise: Tensor, text: Condition, level: 
     def field(at: Tensor, s: Tensor) -> Tensor:
         return model.velocity(at, s.clamp(known.s_min, known.s_max), pair)
 
-    final = sample(field, moved, uniform_grid(steps, start=level), EulerSolver()).final
+    final = sample(field, moved, uniform_grid(steps, start=level), EulerSolver())
     return final.unflatten(0, (2, len(z))).mean(0)
 
 

@@ -40,7 +40,7 @@ def draw_pictures(
     noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=first + i) for i in range(len(captions))])
     grid = model.grid(steps)
     start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
-    final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver()).final
+    final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver())
     return model.decode(final).clamp(-1, 1)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
 from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError, nearest
-from latentedit.core.linalg.autodiff import Derivative, JacobianOperator, Mode
+from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
@@ -58,7 +58,7 @@ class VelocityJacobian(LinearOperator):
             raise UnsupportedDerivativeError(
                 f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
             )
-        self._blocks = self._make_blocks(self.mode)
+        self._derivative(slice(0, 1), nullcontext)
 
     def difference(
         self, u: Float[Tensor, "b *latent"], velocity: Float[Tensor, "b *latent"]
@@ -71,52 +71,41 @@ class VelocityJacobian(LinearOperator):
     def _matvec(self, u: Tensor) -> Tensor:
         if self.mode == "forward" and self._may_fall_back:
             try:
-                return self._apply(self._blocks, JacobianOperator.matvec, u)
+                return self._apply(Derivative.forward, u, differentiable_attention)
             except UnsupportedDerivativeError as error:
                 self.note = fallback_note(self._backbone, error, "central differences")
             self.mode = "finite_difference"
-            self._blocks = self._make_blocks(self.mode)
-        return self._apply(self._blocks, JacobianOperator.matvec, u)
+        fused = self.mode == "finite_difference"
+        return self._apply(Derivative.forward, u, nullcontext if fused else differentiable_attention)
 
     def _rmatvec(self, u: Tensor) -> Tensor:
         if "vjp" not in self._backbone.capabilities.derivatives:
             raise UnsupportedDerivativeError(
                 f"{self._backbone.name} has no reverse-mode derivatives, so its Jacobian has no transpose. Use matvec"
             )
-        return self._apply(self._make_blocks("double_backward", nullcontext), JacobianOperator.rmatvec, u)
+        return self._apply(Derivative.reverse, u, nullcontext)
 
     def _apply(
-        self, blocks: list[JacobianOperator], product: Callable[[JacobianOperator, Tensor], Tensor], u: Tensor
+        self,
+        product: Callable[[Derivative, Tensor], Tensor],
+        u: Tensor,
+        attention: Callable[[], AbstractContextManager[None]],
     ) -> Tensor:
+        parts = [slice(start, start + ROWS) for start in range(0, len(u), ROWS)]
         with spending(self._backbone, 2 * len(u)):
-            return torch.cat([product(block, part) for block, part in zip(blocks, u.split(ROWS), strict=True)])
+            return torch.cat([product(self._derivative(rows, attention), u[rows]) for rows in parts])
 
-    def _make_blocks(
-        self, mode: Mode, attention: Callable[[], AbstractContextManager[None]] | None = None
-    ) -> list[JacobianOperator]:
-        """One Jacobian for each network call; attention is fused in finite differences unless it is given."""
-        chosen = attention or (nullcontext if mode == "finite_difference" else differentiable_attention)
-        return [
-            JacobianOperator(
-                self._field(slice(start, start + ROWS), chosen),
-                self._z[start : start + ROWS],
-                mode=mode,
-                step=self._step,
-                precision=self._backbone.compute_dtype,
-                name=self._backbone.name,
-            )
-            for start in range(0, len(self._z), ROWS)
-        ]
-
-    def _field(self, rows: slice, attention: Callable[[], AbstractContextManager[None]]) -> Callable[[Tensor], Tensor]:
-        s, condition = self._s[rows], self._condition[rows]
+    def _derivative(self, rows: slice, attention: Callable[[], AbstractContextManager[None]]) -> Derivative:
+        """The derivative at the latents of one network call."""
+        backbone, s, condition = self._backbone, self._s[rows], self._condition[rows]
 
         def velocity(z: Tensor) -> Tensor:
             copies = len(z) // len(s)
             with attention():
-                return self._backbone.velocity(z, s.repeat(copies), condition.repeat(copies))
+                return backbone.velocity(z, s.repeat(copies), condition.repeat(copies))
 
-        return velocity
+        precision, name = backbone.compute_dtype, backbone.name
+        return Derivative(velocity, self._z[rows], mode=self.mode, step=self._step, precision=precision, name=name)
 
 
 def fallback_note(backbone: Backbone, error: UnsupportedDerivativeError, used: str) -> str:

@@ -20,8 +20,8 @@ class GuidedField:
 
     Weight 1 is the conditional velocity, 0 the unconditional one. (Ho and Salimans' own weight is w - 1.) The map is
     affine at fixed z, so guiding v, e_hat or x_hat is the same. A network that takes the weight as an input is called
-    once, as is any other at weight 1; otherwise a call takes two evaluations an element. Ho and Salimans 2022, eq. 6, in the
-    convention of Saharia et al. 2022 and diffusers.
+    once, as is any other at weight 1; otherwise a call takes two evaluations an element. Ho and Salimans 2022, eq. 6,
+    in the convention of Saharia et al. 2022 and diffusers.
 
     Args:
         backbone: the model.

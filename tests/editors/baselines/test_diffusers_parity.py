@@ -132,7 +132,7 @@ def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, step
     first = grid.levels[0]
     start = draw(carried.shape, seed=3, purpose="start") * ((1 - first) ** 2 + first**2) ** 0.5
     with torch.no_grad():
-        return sample(guided, start, grid, EulerSolver()).final
+        return sample(guided, start, grid, EulerSolver())
 
 
 @pytest.mark.nightly

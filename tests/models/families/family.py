@@ -143,7 +143,7 @@ class FamilyContract(BackboneContract, PipelineContract):
         condition = backbone.embed([CAPTION])
         field = GuidedField(backbone=backbone, condition=condition, guidance=weight, renormalised=renormalised)
         grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-        return sample(field, self.first_latents(z, grid), grid, EulerSolver()).final
+        return sample(field, self.first_latents(z, grid), grid, EulerSolver())
 
     def first_latents(self, z: Tensor, grid: LevelGrid) -> Tensor:
         del grid
@@ -286,7 +286,7 @@ def sampled_beside(
     other = dataclasses.replace(condition, reference=reference[::-1] if reference[1:] else (z,))
     assert relative_error(backbone.velocity(z, s, other), backbone.velocity(z, s, condition)) > 1e-3
     grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-    return sample(field, z, grid, EulerSolver()).final
+    return sample(field, z, grid, EulerSolver())
 
 
 class Variants(FamilyContract):

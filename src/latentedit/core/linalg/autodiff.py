@@ -13,7 +13,6 @@ from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError, UnsupportedDerivativeError, nearest
 from latentedit.core.flow import per_element
-from latentedit.core.linalg.operator import LinearOperator
 
 Mode = Literal["forward", "double_backward", "finite_difference"]
 """How a Jacobian-vector product is computed."""
@@ -138,49 +137,3 @@ class Derivative:
             raise UnsupportedDerivativeError(
                 f"{self._name} has no {kind} derivatives ({reason}). Use mode='finite_difference'"
             ) from error
-
-
-@final
-class JacobianOperator(LinearOperator):
-    """The `Derivative` of a function from latents to latents as an operator.
-
-    ``J^T u`` is one reverse pass in the modes "forward" and "double_backward"; finite differences have no transpose.
-
-    Args:
-        function: f, as in `Derivative`; each row of its result has the shape of a latent.
-        point: x.
-        mode: as in `Derivative`.
-        step: likewise.
-        precision: likewise.
-        name: of the function, for messages.
-
-    Raises:
-        ConfigError: an unknown mode, or a step that is not a positive number.
-
-    Cost:
-        That of `Derivative`.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Tensor], Tensor],
-        point: Float[Tensor, "b *latent"],
-        *,
-        mode: Mode,
-        step: float | None = None,
-        precision: torch.dtype | None = None,
-        name: str = "the function",
-    ) -> None:
-        super().__init__(shape=point.shape, dtype=point.dtype, device=point.device)
-        self._derivative = Derivative(function, point, mode=mode, step=step, precision=precision, name=name)
-        self._mode: Mode = mode
-
-    def _matvec(self, u: Tensor) -> Tensor:
-        return self._derivative.forward(u)
-
-    def _rmatvec(self, u: Tensor) -> Tensor:
-        if self._mode == "finite_difference":
-            raise UnsupportedDerivativeError(
-                "finite differences give a Jacobian no transpose. Use mode='forward' or mode='double_backward'"
-            )
-        return self._derivative.reverse(u)

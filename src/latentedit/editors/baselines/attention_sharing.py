@@ -108,7 +108,7 @@ class RFSolver(ValueSharing):
         return [(step, half) for step in range(steps) for half in (0, 1)]
 
     def _walk(self, field: Field, z: Latents, levels: Sequence[float], progress: Progress | None) -> Latents:
-        return integrate(field, z, levels, MidpointSolver(), progress=progress).final
+        return integrate(field, z, levels, MidpointSolver(), progress=progress)
 
 
 @settings

@@ -51,7 +51,7 @@ class Inversion(PathEditor):
 
     def _move(self, edit: Edit) -> Latents:
         trace, field = edit.ddim_inversion(self._path(edit.latent), self.time), edit.field(edit.text, self.guidance)
-        return integrate(field, trace.top, trace.levels[::-1], EulerSolver(), progress=edit.progress).final
+        return integrate(field, trace.top, trace.levels[::-1], EulerSolver(), progress=edit.progress)
 
 
 @settings

@@ -65,7 +65,7 @@ class SDEdit(Baseline):
     def _move(self, edit: Edit) -> Latents:
         grid = edit.latent.path(self.steps, self._start(edit.latent, edit.strength))
         field, z = edit.field(edit.target, self.guidance), edit.noised(grid.levels[0])
-        return sample(field, z, grid, EulerSolver(), progress=edit.progress).final
+        return sample(field, z, grid, EulerSolver(), progress=edit.progress)
 
 
 @settings

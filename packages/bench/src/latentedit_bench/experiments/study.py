@@ -192,7 +192,7 @@ class Study:
         trace = invert(latent, latent.path(self.steps, level if self.inversion == "level" else 1.0))
         down = [one for one in reversed(trace.levels) if one > level]
         field = GuidedField(backbone=latent.backbone, condition=latent.condition)
-        return integrate(field, trace.top, [*down, self._cut(level)], EulerSolver()).states[-1]
+        return integrate(field, trace.top, [*down, self._cut(level)], EulerSolver())
 
     def _cut(self, level: float) -> float:
         """Not above the model's highest."""
