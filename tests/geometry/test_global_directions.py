@@ -132,9 +132,9 @@ def test_what_does_not_belong_together_is_refused(bases: list[LocalBasis]) -> No
     found = global_directions(bases)
     for there, index, words in (
         (bases[0], 2, "the last is 1"),
-        (lower, 0, r"at the site 'mid' and level 0\.3, the directions at .* and 0\.6"),
-        (elsewhere, 0, "the directions at 'mid'"),
-        (foreign, 0, "the directions of 'network'"),
+        (lower, 0, r"different levels, 0\.6 and 0\.3"),
+        (elsewhere, 0, "different sites, 'mid'"),
+        (foreign, 0, "different models"),
     ):
         with pytest.raises(ConfigError, match=words):
             found.local(there, index)

@@ -132,9 +132,9 @@ def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
 
 def test_another_level_is_refused(model: NetworkBackbone, here: LocalBasis) -> None:
     lower = basis_of(network_picture(model, 1), level=0.3)
-    with pytest.raises(ConfigError, match=r"at level 0\.3, the direction at 0\.6\. Take the basis with level=0\.6"):
+    with pytest.raises(ConfigError, match=r"level 0\.3, the direction 0\.6\. Take the basis with level=0\.6"):
         transport(here.direction(0), lower)
-    with pytest.raises(ConfigError, match=r"at level 0\.6, the direction at 0\.3"):
+    with pytest.raises(ConfigError, match=r"level 0\.6, the direction 0\.3"):
         transport(lower.direction(0), here)
     nearly = dataclasses.replace(here.direction(0), level=LEVEL + 5e-7)
     assert transport(nearly, here, full=False).captured == pytest.approx(1)
@@ -156,7 +156,7 @@ def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
     outside = torch.linalg.svd(jacobian(there))[0][:, -1]
     for changes, basis, words in (
         ({"model_fingerprint": "other"}, there, "found in another model"),
-        ({}, elsewhere, r"site 'clean', the direction at 'mid'\. Take the basis with site='mid'"),
+        ({}, elsewhere, r"site 'clean', the direction 'mid'\. Take the basis with site='mid'"),
         ({"feature": torch.eye(3)}, there, r"shape \[9\], the direction of \[3, 3\]"),
         ({"settings": {"site": "mid", "pooling": "space"}}, there, r"pooling 'none', the direction 'space'"),
         ({"feature": outside}, there, "nothing"),

@@ -82,10 +82,13 @@ class Editor(abc.ABC):
     localizes: ClassVar[bool] = False
     """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
 
+    loses_equal_texts: ClassVar[bool] = False
+    """Equal source and target texts change the picture, whatever the settings."""
+
     @property
     def keeps_equal_texts(self) -> bool:
-        """Whether equal source and target texts change nothing, with these settings; by default they do not."""
-        return True
+        """Whether equal source and target texts change nothing, with these settings."""
+        return not self.loses_equal_texts
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
         """The editor for pictures with these captions and targets; itself, unless it reads more than conditions."""

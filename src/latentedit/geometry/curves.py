@@ -132,8 +132,6 @@ def semantic_lengths(bases: Sequence[Float[Tensor, "r *feature"]]) -> Float[Tens
 
     Their sum is the semantic path length. It grows with the number of segments, so compare curves of equally many.
     """
-    if len(bases) < 2:
-        raise ShapeError(f"a curve needs two tangent spaces or more; got {len(bases)}")
     return torch.tensor([geodesic_distance(a, b) for a, b in pairwise(bases)], dtype=torch.float64)
 
 

@@ -5,9 +5,8 @@ changes of the feature, and a picture's own basis gives the displacement of its 
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -65,17 +64,8 @@ class GlobalDirections(MeanDirections):
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"there is no direction {index}: the last is {len(self) - 1}")
-        backbone = basis.latent.backbone
-        if backbone.fingerprint != self.model_fingerprint:
-            raise ConfigError(
-                f"the basis is of the model {backbone.name!r} ({backbone.fingerprint}), the directions of "
-                f"{self.model_name!r} ({self.model_fingerprint}). Use one model for both"
-            )
-        if basis.site != self.site or abs(basis.level - self.level) > SAME_LEVEL:
-            raise ConfigError(
-                f"the basis is at the site {basis.site!r} and level {basis.level:g}, the directions at {self.site!r} "
-                f"and {self.level:g}. Take it there"
-            )
+        own = {"model": self.model_fingerprint, "site": self.site, "level": self.level}
+        _check_same(own, _origin(basis), "directions and basis")
         result = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
         settings = {
             "site": self.site,
@@ -101,7 +91,9 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") ->
 
     Park et al. 2023 (arXiv 2302.12469, 2307.12868); the mean "frechet" is that of Choi et al., ICLR 2023.
     """
-    _check_together(bases)
+    for basis in bases[1:]:
+        together = {"text": bases[0].prompt, "rank": len(bases[0])} | _origin(bases[0])
+        _check_same(together, {"text": basis.prompt, "rank": len(basis)} | _origin(basis), "bases")
     first, result = bases[0], mean_directions([basis.u for basis in bases], mean=mean)
     return GlobalDirections(
         **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)},
@@ -159,19 +151,12 @@ def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature
     return aligned.vectors, converged and aligned.converged
 
 
-def _check_together(bases: Sequence[LocalBasis]) -> None:
-    """Refuse bases of different models, sites, texts, ranks or levels."""
-    first = bases[0]
-    for basis in bases:
-        for what, expected, value in (
-            ("model", first.latent.backbone.fingerprint, basis.latent.backbone.fingerprint),
-            ("site", first.site, basis.site),
-            ("text", first.prompt, basis.prompt),
-            ("rank", len(first), len(basis)),
-        ):
-            if expected != value:
-                raise ConfigError(
-                    f"the bases have different {what}s, {expected!r} and {value!r}; take all with the same {what}"
-                )
-        if not math.isclose(first.level, basis.level, abs_tol=SAME_LEVEL):
-            raise ConfigError(f"the bases have different levels, {first.level:g} and {basis.level:g}; take all at one")
+def _origin(basis: LocalBasis) -> dict[str, Any]:
+    return {"model": basis.latent.backbone.fingerprint, "site": basis.site, "level": basis.level}
+
+
+def _check_same(some: Mapping[str, Any], others: Mapping[str, Any], whose: str) -> None:
+    for what, value in some.items():
+        other = others[what]
+        if value != other and not (what == "level" and abs(value - other) <= SAME_LEVEL):
+            raise ConfigError(f"{whose} have different {what}s, {value!r} and {other!r}. Take all with the same {what}")

@@ -13,6 +13,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.geometry.subspaces import exp_columns, log_columns, orthonormal_columns
 
 _NO_GAP = 1e-10  # difference of two eigenvalues of the mean projector, at most 1 each, that is rounding
+_TOLERANCE, _MOST_STEPS = 1e-10, 200  # length of the gradient of a Karcher mean in radians; steps of its search
 _HALF_TURN = 1e-7  # how near, in radians, a rotation may come to pi, where its logarithm is not unique
 
 
@@ -83,7 +84,7 @@ def chordal_mean(bases: Sequence[Tensor]) -> Tensor:
     return _rows(span @ _chordal(coordinates), bases[0])
 
 
-def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_steps: int = 200) -> KarcherMean:
+def karcher_mean(bases: Sequence[Tensor], *, most_steps: int = _MOST_STEPS) -> KarcherMean:
     """The Karcher (Frechet) mean of subspaces, by steps along the mean of the logarithms from the chordal mean.
 
     It is unique when all lie within a geodesic distance of pi / 4 of some subspace. Beyond that, the result is a
@@ -91,7 +92,6 @@ def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_step
 
     Args:
         bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each.
-        tolerance: of the gradient's length, in radians.
         most_steps: maximum number of steps.
 
     Raises:
@@ -112,8 +112,7 @@ def karcher_mean(bases: Sequence[Tensor], *, tolerance: float = 1e-10, most_step
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
         return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
 
-    start = _chordal(coordinates)
-    result = _descended(start, coordinates, log_columns, step, tolerance=tolerance, most_steps=most_steps)
+    result = _descended(_chordal(coordinates), coordinates, log_columns, step, most_steps)
     return dataclasses.replace(result, basis=_rows(span @ result.basis, bases[0]))
 
 
@@ -144,16 +143,13 @@ def chordal_rotation(rotations: Float[Tensor, "n r r"]) -> Float[Tensor, "r r"]:
     return _polar(rotations.mean(0))
 
 
-def karcher_rotation(
-    rotations: Float[Tensor, "n r r"], *, tolerance: float = 1e-10, most_steps: int = 200
-) -> KarcherMean:
+def karcher_rotation(rotations: Float[Tensor, "n r r"]) -> KarcherMean:
     """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4)."""
 
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
         return _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy())))
 
-    start = chordal_rotation(rotations)
-    return _descended(start, rotations, _rotation_logarithms, step, tolerance=tolerance, most_steps=most_steps)
+    return _descended(chordal_rotation(rotations), rotations, _rotation_logarithms, step, _MOST_STEPS)
 
 
 def _descended(
@@ -161,21 +157,14 @@ def _descended(
     samples: Tensor,
     logarithms: Callable[[Tensor, Tensor], Tensor],
     step: Callable[[Tensor, Tensor], Tensor],
-    *,
-    tolerance: float,
     most_steps: int,
 ) -> KarcherMean:
     """Steps along the mean of the logarithms until it vanishes."""
     logs, steps = logarithms(mean, samples), 0
-    while (length := float(logs.mean(0).norm())) > tolerance and steps < most_steps:
+    while (length := float(logs.mean(0).norm())) > _TOLERANCE and steps < most_steps:
         mean = step(mean, logs.mean(0))
         logs, steps = logarithms(mean, samples), steps + 1
-    return KarcherMean(
-        basis=mean,
-        gradient_norm=length,
-        steps=steps,
-        converged=length <= tolerance,
-    )
+    return KarcherMean(basis=mean, gradient_norm=length, steps=steps, converged=length <= _TOLERANCE)
 
 
 def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]) -> Matching:

@@ -86,22 +86,13 @@ def transport(
     """
     feature = feature_of(direction)
     direction.check_model(basis.latent.backbone.name, basis.latent.backbone.fingerprint)
-    site = direction.settings["site"]
-    if site != basis.site:
-        raise ConfigError(
-            f"the basis is at the site {basis.site!r}, the direction at {site!r}. Take the basis with site={site!r}"
-        )
-    pooling = direction.settings.get("pooling", "none")
-    if pooling != basis.pooling:
-        raise ConfigError(
-            f"the basis has pooling {basis.pooling!r}, the direction {pooling!r}. "
-            f"Take the basis with pooling={pooling!r}"
-        )
-    if abs(direction.level - basis.level) > SAME_LEVEL:
-        raise ConfigError(
-            f"the basis is at level {basis.level:g}, the direction at {direction.level:g}. "
-            f"Take the basis with level={direction.level:g}"
-        )
+    level = basis.level if abs(direction.level - basis.level) <= SAME_LEVEL else direction.level
+    wanted = {"site": direction.settings["site"], "pooling": direction.settings.get("pooling", "none"), "level": level}
+    for name, own in wanted.items():
+        if own != (other := getattr(basis, name)):
+            raise ConfigError(
+                f"the basis has the {name} {other!r}, the direction {own!r}. Take the basis with {name}={own!r}"
+            )
     jacobian = basis.jacobian if full else None
     shape = basis.u.shape[1:] if jacobian is None else jacobian.out_shape
     if feature.shape != shape:

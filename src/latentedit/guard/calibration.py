@@ -185,12 +185,9 @@ def keep_calibration(
     Raises:
         OutputError: the file cannot be written.
     """
-    given = {GUARD: guard, SETTINGS: settings}
-    parts: dict[str, Any] = {name: to_plain(part) for name, part in given.items() if part is not None}
-    if no_change is not None:
-        parts[NO_CHANGE] = dict(no_change)
-    if floor is not None:
-        parts[FLOOR] = dict(floor)
+    given = {GUARD: guard and to_plain(guard), SETTINGS: settings and to_plain(settings)}
+    given |= {NO_CHANGE: no_change and dict(no_change), FLOOR: floor and dict(floor)}
+    parts = {name: part for name, part in given.items() if part is not None}
     if folder is None:
         return store_calibration(model.fingerprint, parts)
     file = folder / SETTINGS_FILE

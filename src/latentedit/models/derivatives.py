@@ -114,12 +114,12 @@ def fallback_note(backbone: Backbone, error: UnsupportedDerivativeError, used: s
     return f"forward-mode derivatives of {backbone.name} are not available ({reason}); used {used}"
 
 
-def denoiser_jacobian(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
+def denoiser_jacobian(jacobian: LinearOperator, s: float) -> Affine:
     """``D = dx_hat/dz = I - s J_v``, the Jacobian of the clean estimate ``x_hat = z - s v``, from J_v at level s."""
     return Affine(jacobian, -s, 1.0)
 
 
-def curvature(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
+def curvature(jacobian: LinearOperator, s: float) -> Affine:
     """``s^2 H = I - (1 - s) D = s (I + (1 - s) J_v)`` with H the Hessian of ``-log p_s(z)``, from J_v at level s.
 
     Eigenvalues: 1 where the data determine a direction, towards 0 where they leave it free, below 0 between modes.

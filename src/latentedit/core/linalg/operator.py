@@ -128,30 +128,17 @@ def _check(u: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.
 
 @final
 class Affine(LinearOperator):
-    """``scale * A + shift * I``, with numbers for all elements or one an element."""
+    """``scale * A + shift * I``."""
 
-    def __init__(
-        self, operator: LinearOperator, scale: float | Float[Tensor, " b"], shift: float | Float[Tensor, " b"]
-    ) -> None:
+    def __init__(self, operator: LinearOperator, scale: float, shift: float) -> None:
         super().__init__(shape=operator.shape, dtype=operator.dtype, device=operator.device)
-        self._operator = operator
-        self._scale = self._column(scale)
-        self._shift = self._column(shift)
+        self._operator, self._scale, self._shift = operator, scale, shift
 
     def _matvec(self, u: Tensor) -> Tensor:
         return self._scale * self._operator.matvec(u) + self._shift * u
 
     def _rmatvec(self, u: Tensor) -> Tensor:
         return self._scale * self._operator.rmatvec(u) + self._shift * u
-
-    def _column(self, number: float | Tensor) -> float | Tensor:
-        if not isinstance(number, Tensor):
-            return number
-        if tuple(number.shape) != self.shape[:1]:
-            raise ShapeError(
-                f"a scale or a shift must be one number an element, [{self.shape[0]}]; got {list(number.shape)}"
-            )
-        return number.to(self.dtype).reshape(-1, *[1] * (len(self.shape) - 1))
 
 
 @final
@@ -160,13 +147,8 @@ class Mean(LinearOperator):
 
     def __init__(self, operator: LinearOperator, groups: int) -> None:
         rows, *latent = operator.shape
-        if groups < 1:
-            raise ConfigError(f"groups must be at least 1; got {groups}")
-        if rows % groups:
-            raise ShapeError(f"{rows} rows do not make {groups} groups of one size. Give a multiple of {groups}")
         super().__init__(shape=(rows // groups, *latent), dtype=operator.dtype, device=operator.device)
-        self._operator = operator
-        self._groups = groups
+        self._operator, self._groups = operator, groups
 
     def _matvec(self, u: Tensor) -> Tensor:
         return self._average(self._operator.matvec(self._spread(u)))
@@ -186,13 +168,8 @@ class Product(LinearOperator):
     """``A B``: first B, then A."""
 
     def __init__(self, after: LinearOperator, before: LinearOperator) -> None:
-        if after.shape != before.shape:
-            raise ShapeError(
-                f"operators of different shapes cannot be composed; got {list(after.shape)} and {list(before.shape)}"
-            )
         super().__init__(shape=after.shape, dtype=after.dtype, device=after.device)
-        self._after = after
-        self._before = before
+        self._after, self._before = after, before
 
     def _matvec(self, u: Tensor) -> Tensor:
         return self._after.matvec(self._before.matvec(u))

@@ -40,11 +40,7 @@ class ValueSharing(PathEditor):
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The way down misses the picture by the solver's error."""
-        return False
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
 
     def _move(self, edit: Edit) -> Latents:
         levels = self._path(edit.latent).levels
@@ -161,11 +157,7 @@ class MutualAttention(PathEditor):
     under: Under = "source"  # the picture's text, on both ways
     time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise
     nudge: Positive = 1.0  # factor of the clean latent before it is inverted
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The way down misses the picture by the solver's error."""
-        return False
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
 
     def _cost(self, k: int) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``, and one of the picture in each step that attends to it."""

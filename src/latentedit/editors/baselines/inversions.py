@@ -35,15 +35,11 @@ class Inversion(PathEditor):
     """
 
     name: ClassVar[str] = "inversion"
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
 
     level: Level = 1.0
     guidance: Guidance = 1.0
     time: End | None = None
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The way down misses the picture by the solver's error."""
-        return False
 
     def _cost(self, k: int) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
@@ -190,17 +186,13 @@ class UniEdit(PathEditor):
     """
 
     name: ClassVar[str] = "uni-edit"
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
 
     level: Level = 0.6
     steps: Count = 15
     weight: Weight = 5.0
     under: Under = "empty"
     patch: Count = 1
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The way down misses the picture by the solver's error."""
-        return False
 
     def _cost(self, k: int) -> int:
         """``3 k + 1``: one per step and one at first on the way up, two per step down."""

@@ -36,15 +36,11 @@ class SDEdit(Baseline):
     """
 
     name: ClassVar[str] = "sdedit"
+    loses_equal_texts: ClassVar[bool] = True  # noise replaces what the caption does not say
 
     level: Level = 0.7
     steps: Count = 28
     guidance: Guidance = 3.0
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Noise replaces what the caption does not say."""
-        return False
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
@@ -93,16 +89,12 @@ class VeloEdit(PathEditor):
     """
 
     name: ClassVar[str] = "veloedit"
+    loses_equal_texts: ClassVar[bool] = True  # noise replaces what the text does not say
 
     level: Level = 1.0
     guidance: Guidance = 1.0
     threshold: Share = 0.8
     until: Share = 0.84
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Noise replaces what the text does not say."""
-        return False
 
     def _cost(self, k: int) -> int:
         """``k``, or ``2 k`` if guided."""

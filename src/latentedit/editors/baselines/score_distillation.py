@@ -37,16 +37,12 @@ class SDS(Baseline):
     """
 
     name: ClassVar[str] = "sds"
+    loses_equal_texts: ClassVar[bool] = True  # the source text plays no part
 
     levels: Levels = (0.95, 0.05)
     steps: Count = 28
     step_size: Positive = 0.1
     guidance: Guidance = 2.0
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The source text plays no part."""
-        return False
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``steps``, twice that if guided."""
