@@ -16,7 +16,7 @@ from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.linalg.autodiff import Derivative
 from latentedit.core.rng import draw, seeded
 from latentedit.models.attention import differentiable_attention, uncompiled
-from latentedit.models.sites import Site, giving, keeping, projections, read, shifted
+from latentedit.models.sites import Site, giving, keeping, projections, read
 
 
 class Pair(nn.Module):
@@ -59,9 +59,9 @@ def test_the_pass_stops_at_the_site_and_leaves_no_hook() -> None:
 def test_a_shift_moves_one_output_and_leaves_no_hook() -> None:
     network = Network()
     plain, shift = network(X), torch.tensor([[0.5, 2.0]])
-    with shifted(Site(module=network.pair, item=1), "pair", shift):
+    with giving({"pair": Site(module=network.pair, item=1)}, {"pair": shift}, added=True):
         assert torch.equal(network(X), (1 - 2 * X - shift).relu())
-    with shifted(Site(module=network.last), "last", shift.double()):
+    with giving({"last": Site(module=network.last)}, {"last": shift.double()}, added=True):
         moved = network(X)
     assert torch.equal(moved, plain + shift)
     assert moved.dtype == plain.dtype
@@ -79,9 +79,15 @@ def test_errors_pass_and_leave_no_hook() -> None:
         read(Site(module=network.pair), "pair", fails)
     with pytest.raises(ModelError, match=r"'unused'.*another site"):
         read(Site(module=network.unused), "unused", lambda: network(X))
-    with pytest.raises(ModelError, match="'unused'"), shifted(Site(module=network.unused), "unused", X):
+    with (
+        pytest.raises(ModelError, match="'unused'"),
+        giving({"unused": Site(module=network.unused)}, {"unused": X}, added=True),
+    ):
         network(X)
-    with pytest.raises((ShapeError, TypeError)), shifted(Site(module=network.last), "last", torch.zeros(1, 3)):
+    with (
+        pytest.raises((ShapeError, TypeError)),
+        giving({"last": Site(module=network.last)}, {"last": torch.zeros(1, 3)}, added=True),
+    ):
         network(X)
     assert hooks(network) == 0
 
@@ -124,7 +130,8 @@ def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
         network(X)
     with pytest.raises(ModelError, match="'last' more than once"), keeping({"last": sites["last"]}):
         network(network(X))
-    with pytest.raises((ShapeError, TypeError)), giving({"last": sites["last"]}, {"last": torch.zeros(1, 3)}):
+    last = {"last": Site(module=network.last)}
+    with pytest.raises((ShapeError, TypeError)), giving(last, {"last": torch.zeros(1, 3)}, added=True):
         network(X)
     with pytest.raises(KeyError), keeping(sites):
         raise KeyError("inside")
@@ -151,7 +158,7 @@ def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
     compiled = build(network, backend=kernels)
     site, plain = Site(module=network.block), compiled(X)
     moved = network.last(network.block(X) + U)
-    with shifted(site, "block", U):
+    with giving({"block": site}, {"block": U}, added=True):
         assert torch.equal(compiled(X), moved), "the shift was left out"
     assert torch.equal(compiled(X), plain)
     assert torch.equal(read(site, "block", lambda: compiled(X)), network.block(X))
@@ -204,7 +211,7 @@ def test_a_pass_that_is_read_or_changed_is_this_threads_alone() -> None:
         network(X)
 
     assert torch.equal(read(site, "first", forward), X.relu())
-    with shifted(site, "first", shift):
+    with giving({"first": site}, {"first": shift}, added=True):
         seen.append(elsewhere(lambda: network(X)))
         assert torch.equal(network(X), X.relu() + shift)
     with giving({"first": site}, {"first": shift}):

@@ -25,7 +25,6 @@ from latentedit.models.sites import (
     keeping,
     projections,
     read,
-    shifted,
 )
 
 GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
@@ -139,11 +138,9 @@ class Backbone(abc.ABC):
 
     @classmethod
     def stock_class(cls, kinds: Sequence[str], parts: Mapping[str, Any]) -> str:
-        """Which of `pipelines` is meant by a pipeline class and its bases, such as FluxKontext by FluxKontextInpaint.
+        """Which of `pipelines` is meant by the names of a class and its bases, or by the parts that the pipeline has.
 
-        Args:
-            kinds: names of the class and its bases.
-            parts: what the pipeline has, where its class says nothing.
+        FluxKontext is meant by FluxKontextInpaint.
         """
         del parts
         stems = {name.removesuffix("Pipeline"): name for name in cls.pipelines}
@@ -224,14 +221,12 @@ class Backbone(abc.ABC):
             ShapeError: levels or conditions that do not match the batch.
             DeviceError: tensors on another device than the network.
             CoordinateError: a level outside the range.
-            torch.OutOfMemoryError: the device has too little memory for one of them; a batch for which it has too
-                little goes in parts.
+            torch.OutOfMemoryError: too little memory for one of them; a larger batch goes in parts.
 
         Cost:
             One evaluation an element.
         """
         condition = self._checked(z, s, condition)
-        spend(self, len(z))
         return self._velocity_in_parts(z, s, condition)
 
     def _velocity_in_parts(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
@@ -286,17 +281,15 @@ class Backbone(abc.ABC):
             ConfigError: an unknown site, with the nearest names; and what `velocity` raises.
 
         Cost:
-            Counts one evaluation an element. At a site inside the network the forward pass stops once it is reached,
-            so the count is an upper bound there. "picture" decodes as well.
+            Counts one evaluation an element, although the forward pass stops at the site. "picture" decodes as well.
         """
         self._check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
-        spend(self, len(z))
         own = self._sites()
         if site in own:
+            tokens = self._image_tokens(z, condition)
 
             def feature(rows: slice | Tensor) -> Tensor:
-                tokens = self._image_tokens(z, condition)
                 return read(own[site], site, lambda: self._velocity(z[rows], s[rows], condition[rows]), tokens)
 
             return self._by_call(condition, feature).to(z.dtype)
@@ -330,13 +323,12 @@ class Backbone(abc.ABC):
         """
         own = self._sites()
         self._check_name("site", site, own)
-        condition = self._checked(z, s, condition)
         if len(shift) != len(z):
             raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
-        spend(self, len(z))
+        condition = self._checked(z, s, condition)
 
         def velocity(rows: slice | Tensor) -> Tensor:
-            with shifted(own[site], site, shift[rows], self._image_tokens(z, condition)):
+            with giving({site: own[site]}, {site: shift[rows]}, self._image_tokens(z, condition), added=True):
                 return self._velocity(z[rows], s[rows], condition[rows])
 
         return self._by_call(condition, velocity)
@@ -367,7 +359,6 @@ class Backbone(abc.ABC):
         """
         sites = self._projections(names)
         condition = self._checked(z, s, condition)
-        spend(self, len(z))
         parts: list[dict[str, Tensor]] = []
 
         def kept(rows: slice | Tensor) -> Tensor:
@@ -397,7 +388,6 @@ class Backbone(abc.ABC):
         """
         sites = self._projections(list(given))
         condition = self._checked(z, s, condition)
-        spend(self, len(z))
 
         def velocity(rows: slice | Tensor) -> Tensor:
             part = {name: feature[rows] for name, feature in given.items()}
@@ -446,7 +436,7 @@ class Backbone(abc.ABC):
             raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
-        """One text for each latent, after the checks of `velocity`."""
+        """One text for each latent, after the checks of `velocity`; counts an evaluation of each."""
         if s.shape != (len(z),):
             raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         if z.device.type != self.device.type or s.device != z.device:
@@ -456,17 +446,18 @@ class Backbone(abc.ABC):
             raise CoordinateError(
                 f"levels s must lie in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
             )
-        return condition.expand(len(z))
+        condition = condition.expand(len(z))
+        spend(self, len(z))
+        return condition
 
     @abc.abstractmethod
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as conditions; the empty text is the unconditional one."""
 
     def null(self, like: Condition) -> Condition:
-        """The unconditional text, from which guidance starts, in the length and kind of a condition.
+        """The unconditional text, from which guidance starts: one element, or one for each with reference images.
 
-        It has the number of tokens, the reference images and the embedded guidance of the condition; one element, or
-        one for each if there are reference images.
+        It has the number of tokens, the reference images and the embedded guidance of the condition.
 
         Raises:
             ShapeError: a model that embeds the empty text to another number of tokens.

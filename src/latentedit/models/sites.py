@@ -97,22 +97,6 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
     raise ModelError(f"the network does not run its module {name!r}. Choose another site")
 
 
-@contextmanager
-def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: int = 0) -> Generator[None]:
-    """Inside the context, one forward pass adds a shift to its feature at the site, in that dtype."""
-
-    def move(_name: str, _site: Site, output: Any) -> Any:
-        feature = _feature(site, output, tokens)
-        if shift.shape != feature.shape:
-            raise ShapeError(
-                f"the shift does not fit the feature {name!r}, {list(feature.shape)}; got {list(shift.shape)}"
-            )
-        return _replaced(site, output, feature + shift.to(feature.dtype), tokens)
-
-    with _hooked({name: site}, move):
-        yield
-
-
 def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
     """Sites of the queries, keys and values of attention layers: "block.3" has "block.3.key" and so on."""
     return {
@@ -135,14 +119,16 @@ def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, T
 
 
 @contextmanager
-def giving(sites: Mapping[str, Site], features: AttentionFeatures, tokens: int = 0) -> Generator[None]:
-    """Inside the context, one forward pass continues from given features at sites, in the dtype of its own."""
+def giving(
+    sites: Mapping[str, Site], features: AttentionFeatures, tokens: int = 0, *, added: bool = False
+) -> Generator[None]:
+    """Inside the context, one forward pass continues from given features at sites, or from its own and these added."""
 
     def give(name: str, site: Site, output: Any) -> Any:
         own, feature = _feature(site, output, tokens), features[name]
         if feature.shape != own.shape:
             raise ShapeError(f"what is given at {name!r} is not {list(own.shape)}; got {list(feature.shape)}")
-        return _replaced(site, output, feature.to(own), tokens)
+        return _replaced(site, output, own + feature.to(own.dtype) if added else feature.to(own), tokens)
 
     with _hooked(sites, give):
         yield
