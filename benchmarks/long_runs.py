@@ -32,7 +32,7 @@ from matplotlib import figure
 from PIL import Image
 
 from latentedit.cli.main import run as command_line
-from latentedit.core.files.tensors import pack
+from latentedit.core.files import pack
 from latentedit.editing.outputs import write_together
 from latentedit.models import registry
 from latentedit.testing.miniatures.flow import miniature_sd3

@@ -18,7 +18,7 @@ from torch import Tensor
 import latentedit
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files.tensors import pack
+from latentedit.core.files import pack
 from latentedit.core.rng import stream
 from latentedit.directions.direction import (
     MAX_PREVIEW_BYTES,

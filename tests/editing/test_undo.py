@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
-from latentedit.core.files.tensors import pack, unpack
+from latentedit.core.files import pack, unpack
 from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
 from latentedit.editing.outputs import difference, same_picture, undo_stored

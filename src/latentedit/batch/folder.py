@@ -25,7 +25,7 @@ import pydantic
 
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.reading import read_object
+from latentedit.core.files import read_object
 from latentedit.core.progress import Progress
 from latentedit_keep.files import check_place, make_folder, plain, read_bytes, write_text, written_beside
 

@@ -20,8 +20,7 @@ from torch import Tensor
 from latentedit._version import __version__
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files.reading import read_object
-from latentedit.core.files.tensors import pack, read_tensor_file
+from latentedit.core.files import pack, read_object, read_tensor_file
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault

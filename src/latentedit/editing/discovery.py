@@ -22,7 +22,7 @@ from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files.reading import read_json
+from latentedit.core.files import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction

@@ -12,8 +12,7 @@ import torch
 from PIL import Image, ImageChops
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files.reading import read_json
-from latentedit.core.files.tensors import pack, unpack
+from latentedit.core.files import pack, read_json, unpack
 from latentedit.display.page import is_page
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import RunRecord

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.reading import read_object
+from latentedit.core.files import read_object
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.latents.pictures import Picture

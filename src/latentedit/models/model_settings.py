@@ -20,7 +20,7 @@ import pydantic
 from pydantic import Field
 
 from latentedit.core.errors import FileFormatError, ModelError
-from latentedit.core.files.reading import user_folder
+from latentedit.core.files import user_folder
 from latentedit.models.base import Backbone
 from latentedit.models.weights import read_json
 from latentedit_keep.files import make_folder, user_path, write_text

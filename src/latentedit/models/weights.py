@@ -12,8 +12,8 @@ from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from latentedit.core import files as reading
 from latentedit.core.errors import ModelError
-from latentedit.core.files import reading
 from latentedit_keep import files
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})

@@ -16,7 +16,7 @@ from typing import Any
 from latentedit._version import __version__
 from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
-from latentedit.core.files.tensors import read_object
+from latentedit.core.files import read_object
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.decisions import Claim

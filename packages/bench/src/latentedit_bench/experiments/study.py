@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.tensors import pack, read_tensor_file
+from latentedit.core.files import pack, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, integrate

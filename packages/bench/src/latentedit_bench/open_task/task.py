@@ -18,7 +18,7 @@ from PIL import Image
 
 from latentedit.batch.folder import faults_of
 from latentedit.core.errors import ConfigError, OutputError, to_install
-from latentedit.core.files.reading import read_json
+from latentedit.core.files import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
 from latentedit.latents.captions.change import changed_phrases

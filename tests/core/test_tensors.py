@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from latentedit.core import files as tensor_file
 from latentedit.core.errors import FileFormatError
-from latentedit.core.files import tensors as tensor_file
-from latentedit.core.files.tensors import MAX_BYTES, MAX_HEADER_BYTES, pack, read_tensor_file, unpack
+from latentedit.core.files import MAX_BYTES, MAX_HEADER_BYTES, pack, read_tensor_file, unpack
 
 NAMES = ("z", "tokens", "pooled", "preview")
 TWO: dict[str, Any] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files.reading import read_json, read_object, read_text, user_folder
+from latentedit.core.files import read_json, read_object, read_text, user_folder
 from latentedit_keep.files import open_file, read_bytes, user_path
 
 
