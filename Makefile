@@ -142,8 +142,6 @@ docs: $(STAMP)
 
 docs-text: $(STAMP)
 	$(BIN)/python -m tools.reference
-	$(BIN)/python -m tools.methods
-	$(BIN)/python -m tools.claims
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)

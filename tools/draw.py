@@ -18,7 +18,7 @@ from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.render import render
-from tools.pictures import PICTURES
+from tools.pages import PICTURES
 
 
 def strip() -> None:

@@ -15,22 +15,28 @@ Figures that another machine prints otherwise (seconds, bytes, rates) are left a
 
 import argparse
 import concurrent.futures
+import functools
 import hashlib
+import io
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from tools import running
-from tools.blocks import Block, parsed
-from tools.pictures import collect
-from tools.running import ROOT, BlockError
+from tools.running import ROOT, Block, BlockError, parsed
 
 MARK = re.compile(r"<!-- ran:(?: ([0-9a-f]+))? -->")
 MINIATURES = "<!-- with miniatures -->"
+PICTURES = ROOT / "docs" / "pictures"
+MOST_BYTES = 400_000
+_SHOWN = re.compile(r"[(\"](?:\.\./)*pictures/([\w./-]+)[)\"]")
 
 _MACHINE = re.compile(
     r"\b[\d.,]+ ?(?:h|min|ms|s|kB|MB|GB|KiB|MiB|GiB)\b"  # times and sizes
@@ -65,11 +71,7 @@ def main() -> int:
 
 
 def pages(names: list[str]) -> list[Path]:
-    """The pages with the mark, all or those of these names.
-
-    Raises:
-        SystemExit: a name that no page has.
-    """
+    """The pages with the mark, all or those of these names."""
     marked = [path for path in sorted(ROOT.glob("docs/**/*.md")) if MARK.search(path.read_text(encoding="utf-8"))]
     known = {path.relative_to(ROOT / "docs").with_suffix("").as_posix(): path for path in marked}
     if not set(names) <= known.keys():
@@ -82,14 +84,34 @@ def run(path: Path, page: str, *, figures: bool = False) -> str:
     parts, name, scope = parsed(page), path.relative_to(ROOT), {"__name__": "__main__"}
     with running.scratch(path) as folder:
         if MINIATURES in page:
-            from tools.miniatures import stand_in  # noqa: PLC0415 (imports diffusers)
-
-            stand_in()
+            _stand_in()
         for place, part in enumerate(parts):
             if isinstance(part, Block):
                 _run_block(parts, place, name, scope, figures=figures)
         collect(page, path.stem, folder)
     return MARK.sub(f"<!-- ran: {digest(parts)} -->", "".join(map(str, parts)))
+
+
+def _stand_in() -> None:
+    """From now on, in this process, pipelines are miniatures that stay where they are, and edits take two steps."""
+    import diffusers  # noqa: PLC0415 (slow, and needed by few pages)
+
+    import latentedit as le  # noqa: PLC0415
+    from latentedit.testing.miniatures import flow, noise  # noqa: PLC0415
+
+    library: Any = diffusers
+    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
+    for pipeline, build in {
+        library.FluxPipeline: flow.flux,
+        library.Flux2KleinPipeline: flow.flux2_klein,
+        library.QwenImagePipeline: flow.qwen_image,
+        library.StableDiffusionXLPipeline: noise.sdxl,
+    }.items():
+        pipeline.from_pretrained = lambda *_, build=build, **__: build()
+        pipeline.to = lambda self, *_, **__: self
+    editors = {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}}
+    settings: Any = {"sizes": [64, 64, 96], "editors": editors}
+    vars(le)["from_pipeline"] = functools.partial(le.from_pipeline, settings=settings)
 
 
 def digest(parts: list[str | Block]) -> str:
@@ -125,6 +147,49 @@ def _kept(old: list[str], new: list[str], *, figures: bool) -> list[str]:
     """The old lines where the new ones differ by the machine's figures only."""
     masked, before = ([_MACHINE.sub("#", line) for line in lines] for lines in (new, old))
     return old if not figures and masked == before else new
+
+
+def shown(page: str) -> list[Path]:
+    """What a page refers to below ``docs/pictures``."""
+    return [Path(place) for place in dict.fromkeys(_SHOWN.findall(page))]
+
+
+def collect(page: str, name: str, scratch: Path) -> None:
+    """Copy what a page shows from ``pictures/NAME/``, and what was drawn anew in ``results/``, where it has changed."""
+    for place in shown(page):
+        wanted = {name: scratch / Path(*place.parts[1:]), "results": ROOT / place}.get(place.parts[0])
+        if wanted is not None:
+            made = next((one for one in (wanted, wanted.with_suffix(".png")) if one.exists()), None)
+            if made is not None:
+                _copy(made, PICTURES / place)
+            elif place.parts[0] == name:
+                raise FileNotFoundError(f"no command made {wanted}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A PNG becomes what the target is; a picture of the same pixels stays as it is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix != ".png":
+        shutil.copy(source, target)
+    elif not target.exists() or _pixels(target.read_bytes()) != _pixels(_encoded(source, target.suffix)):
+        target.write_bytes(_encoded(source, target.suffix))
+    if target.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{target} takes {target.stat().st_size} bytes; {MOST_BYTES} are allowed")
+
+
+def _encoded(source: Path, suffix: str) -> bytes:
+    """The smallest of the ways to write it: plots are smaller, and sharper, without loss."""
+    found: list[bytes] = []
+    for way in ({"quality": 88}, {"lossless": True}) if suffix == ".webp" else ({"optimize": True},):
+        stream = io.BytesIO()
+        Image.open(source).convert("RGB").save(stream, suffix.removeprefix("."), **way)
+        found.append(stream.getvalue())
+    return min(found, key=len)
+
+
+def _pixels(encoded: bytes) -> tuple[tuple[int, int], bytes]:
+    picture = Image.open(io.BytesIO(encoded)).convert("RGB")
+    return picture.size, picture.tobytes()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Writes the reference of the commands, and the changelog as a page: ``python -m tools.reference``.
+"""Writes pages from declarations: ``python -m tools.reference``.
 
-``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples, and
-``docs/reference/check.schema.json`` from the fields of a check's report.
+``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
+``docs/reference/check.schema.json`` from the fields of a check's report, the formulas of `eim` and the table on
+``docs/methods.md`` from the editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from
+``results/claims``, and the plots there move to it.
 """
 
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,39 @@ from typing import Any
 import typer
 from pydantic import TypeAdapter
 
+import latentedit
 from latentedit.cli.main import EXAMPLES, kind
-from latentedit.core.plugins import COMMANDS
+from latentedit.core.plugins import COMMANDS, EDITORS
+from latentedit.editors.base import editor_class, make_editor
+from latentedit.latents.joint import JointLatent
+from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
+from latentedit_bench.experiments.page import claims_page
+from latentedit_bench.experiments.run import read_records
 from latentedit_keep.checking import Measure, Region, Report
-from latentedit_keep.files import write_text
+from latentedit_keep.files import plain, write_text
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"
+METHODS = DOCS / "methods.md"
+
+_MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
+_FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
+_ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
+
+PAPERS = {"eim": EIM_PAPER, "riemannian": RIEMANNIAN, "unsupervised": UNSUPERVISED}
+_OURS = (
+    "Unless a claim says otherwise, the feature is the model's default site in full, not summed over space; there is "
+    "no text; the inversion goes to the level only; and the rank is the one after which the trained network's singular "
+    "values fall most. In the paper"
+)
+BEFORE = {
+    "eim": "",
+    "riemannian": f"{_OURS} the inversion goes to T and back down, the rank is 50, and the text is none or the edit's.",
+    "unsupervised": f"{_OURS} the feature is summed over space, the rank makes half of the sum of the squared singular "
+    "values, and curves have 30 segments, ours 5.",
+}
+STORED = ROOT / "results" / "claims"
+FIGURES = DOCS / "pictures" / "results" / "claims"
 
 _MODEL = "Model"
 """The panel of options that every command which loads a model takes."""
@@ -35,8 +64,10 @@ what it writes: [files](files.md).
 
 
 def main() -> None:
-    """Write all pages of the reference that have changed."""
-    for path, text in reference().items():
+    """Write all pages that have changed, and move the figures of papers."""
+    for figure in STORED.glob("*.webp"):
+        figure.replace(FIGURES / figure.name)
+    for path, text in {**reference(), **results()}.items():
         if path.read_text(encoding="utf-8") != text:
             write_text(path, text)
             print(f"{path.relative_to(ROOT)}: written")
@@ -51,6 +82,13 @@ def reference() -> dict[Path, str]:
         folder / "check.schema.json": check_schema(),
         DOCS / "changelog.md": changes,
     }
+
+
+def results() -> dict[Path, str]:
+    """The pages of papers, and that of methods, which take some seconds."""
+    old = outdated()
+    pages = {DOCS / "results" / f"{name}.md": paper_page(name, old) for name in PAPERS}
+    return {**pages, METHODS: methods_page(METHODS.read_text(encoding="utf-8"))}
 
 
 def check_schema() -> str:
@@ -158,6 +196,46 @@ def _row(parameter: Any) -> str:
 
 def _cell(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def methods_page(page: str) -> str:
+    """The page with the table between its marks: costs are those of the settings stored for the bundled model."""
+    latent = latentedit.encode(latentedit.load("portraits"), DOCS / "pictures" / "me.png")
+    head = "| method | what it does | papers | evaluations | identity |"
+    rows = [head, f"|{' --- |' * 5}", *(_method_row(name, latent) for name in EDITORS.names())]
+    block = (inspect.getdoc(editor_class("eim")) or "").split("::\n\n")[1].split("\n\n")[0]
+    page = _FORMULAS.sub(lambda _: f"```text\n{textwrap.dedent(block)}\n```\n", page)
+    return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
+
+
+def _method_row(name: str, latent: JointLatent) -> str:
+    editor = make_editor(name, latent.backbone)
+    about = " ".join((inspect.getdoc(type(editor)) or "").split("\n\n")[0].split()).rstrip(".")
+    entries = _ENTRY.findall((DOCS / "citations.bib").read_text(encoding="utf-8"))
+    papers = [arxiv for arxiv, names in entries if name in names.split(", ")]
+    links = ", ".join(f"[{arxiv}](https://arxiv.org/abs/{arxiv})" for arxiv in papers)
+    same = "yes" if editor.keeps_equal_texts else "no"
+    return f"| `{name}` | {about} | {links} | {editor.evaluations(latent)} | {same} |"
+
+
+def paper_page(name: str, outdated: Sequence[str]) -> str:
+    """A page as the site has it, with a warning of outdated experiments."""
+    records = [one for one in read_records(STORED) if one.paper == PAPERS[name]]
+    figures = {one.name: f"../pictures/results/claims/{one.name}.webp" for one in records}
+    old = ", ".join(one.name for one in records if one.name in outdated)
+    warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
+    before = "\n\n".join(filter(None, (BEFORE[name], warning)))
+    return claims_page(f"Claims of the paper: {PAPERS[name].partition(' (')[0]}", records, figures, before=before)
+
+
+def outdated() -> list[str]:
+    """Experiments that were measured by another plan than theirs of today, or on other weights."""
+    names: list[str] = []
+    for record in read_records(STORED):
+        experiment = make_experiment(record.name)
+        if record.plan != plain(experiment.plan) or record.changed_weights(experiment):
+            names.append(record.name)
+    return names
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Runs the blocks of one page in a scratch folder: commands by bash, Python in this process."""
+"""A Markdown page as text and blocks, which run in a scratch folder: commands by bash, Python in this process."""
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import os
@@ -12,8 +13,6 @@ import traceback
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
-
-from tools.blocks import Block
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = ("me.png", "you.png", "portraits")
@@ -39,6 +38,53 @@ ENVIRONMENT = {
     "PYTHONPATH": INSTALLED,
 }
 
+_FENCED = re.compile(r"^(`{3,})(\w*)(?: ([^\n]*))?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+_TITLE = re.compile(r'title="([^"]*)"')
+
+
+@dataclasses.dataclass(slots=True)
+class Block:
+    """A fenced block."""
+
+    language: str
+    attributes: str  # what follows the language, such as ``title="output"``
+    lines: list[str]
+    number: int = 0  # of its first line within the page, from 1
+
+    @property
+    def title(self) -> str:
+        """What is written over the block, or nothing."""
+        found = _TITLE.search(self.attributes)
+        return found[1] if found else ""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the title is a file's name."""
+        return bool(re.fullmatch(r"[\w./-]+\.\w+", self.title))
+
+    @property
+    def text(self) -> str:
+        """What stands between the fences."""
+        return "\n".join(self.lines)
+
+    def __str__(self) -> str:
+        opening = " ".join(filter(None, (f"```{self.language}", self.attributes)))
+        return "\n".join([opening, *self.lines, "```"])
+
+
+def parsed(page: str) -> list[str | Block]:
+    """Text and blocks in order, which joined give the page.
+
+    Blocks with a longer fence, with no language, or not at the beginning of a line, are text.
+    """
+    parts, done = list[str | Block](), 0
+    for found in _FENCED.finditer(page):
+        if found[1] == "```" and found[2]:
+            number = page.count("\n", 0, found.start()) + 2
+            parts += [page[done : found.start()], Block(found[2], found[3] or "", found[4].splitlines(), number)]
+            done = found.end()
+    return [*parts, page[done:]]
+
 
 class BlockError(Exception):
     """A block did not do what it should: the page, the line, and what came."""
@@ -52,10 +98,7 @@ def scratch(page: Path) -> Generator[Path]:
     folder.mkdir(parents=True)
     for name in GIVEN:
         source = ROOT / "docs" / "pictures" / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name)
-        else:
-            shutil.copy(source, folder / name)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "examples").symlink_to(ROOT / "examples")
     path = sys.path[:]
     sys.path[:0] = [str(folder), str(folder / INSTALLED)]
@@ -67,22 +110,12 @@ def scratch(page: Path) -> Generator[Path]:
 
 
 def console(block: Block, page: Path) -> list[str]:
-    """The lines of a block with what its commands print now.
-
-    Raises:
-        BlockError: a command that does not end with 0, or with N where its line ends with ``# exit N``.
-    """
+    """The lines of a block with what its commands print now; they end with 0, or as ``# exit N`` says."""
     lines: list[str] = []
     for number, command in commands(block):
         wanted = re.search(r"# exit (\d+)$", command)
-        done = subprocess.run(
-            ["bash", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        streams: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(["bash", "-c", command], **streams, text=True, check=False)
         if done.returncode != (int(wanted[1]) if wanted else 0):
             raise BlockError(f"{page}:{number}: exit {done.returncode} of: {command}\n{done.stdout}")
         if lines:
@@ -92,11 +125,7 @@ def console(block: Block, page: Path) -> list[str]:
 
 
 def python(block: Block, page: Path, scope: dict[str, Any]) -> list[str]:
-    """What a block prints.
-
-    Raises:
-        BlockError: what it raises.
-    """
+    """What a block prints, or a `BlockError` for what it raises."""
     printed = io.StringIO()
     importlib.invalidate_caches()  # a command may have installed a package
     try:

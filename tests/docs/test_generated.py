@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from tools import claims, marked_numbers, methods
-from tools.reference import DOCS, described, reference
+from tools import marked_numbers, reference
+from tools.reference import DOCS, described
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments import experiment
@@ -31,30 +31,30 @@ def changed(pages: dict[Path, str]) -> list[Path]:
 
 def test_pages_are_what_their_generators_write() -> None:
     """Where this fails: make docs-text."""
-    assert changed(reference()) == []
+    assert changed(reference.reference()) == []
     numbers = {page: page.read_text(encoding="utf-8") for page in marked_numbers.pages()}
-    assert changed({page: marked_numbers.filled(text, claims.ROOT / "results") for page, text in numbers.items()}) == []
+    assert (
+        changed({page: marked_numbers.filled(text, reference.ROOT / "results") for page, text in numbers.items()}) == []
+    )
 
 
 @pytest.mark.nightly
 def test_results_and_methods_are_what_their_generators_write() -> None:
     """Where this fails: make docs-text."""
-    old = claims.outdated()
-    assert changed({DOCS / "results" / f"{name}.md": claims.page(name, old) for name in claims.PAGES}) == []
-    assert changed({methods.PAGE: methods.filled(methods.PAGE.read_text(encoding="utf-8"))}) == []
+    assert changed(reference.results()) == []
 
 
 def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = read_records(claims.STORED)
+    records = read_records(reference.STORED)
     same = [dataclasses.replace(one, weights={}, plan=plain(make_experiment(one.name).plan)) for one in records]
-    monkeypatch.setattr(claims, "read_records", lambda _: same)
-    assert claims.outdated() == []
+    monkeypatch.setattr(reference, "read_records", lambda _: same)
+    assert reference.outdated() == []
     same[0] = dataclasses.replace(same[0], plan={**same[0].plan, "seed": 1})
-    assert claims.outdated() == [same[0].name]
-    monkeypatch.setattr(claims, "read_records", lambda _: records)
+    assert reference.outdated() == [same[0].name]
+    monkeypatch.setattr(reference, "read_records", lambda _: records)
     monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: f"{name}, trained on")
     monkeypatch.setattr(Experiment, "plan", property(lambda one: next(r.plan for r in records if r.name == one.name)))
-    assert claims.outdated() == [one.name for one in records if one.weights] != []
+    assert reference.outdated() == [one.name for one in records if one.weights] != []
 
 
 def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:

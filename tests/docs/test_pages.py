@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tools import pages, pictures, running
-from tools.blocks import Block, parsed
+from tools import pages, running
 from tools.pages import MARK, digest
-from tools.running import BlockError
+from tools.running import Block, BlockError, parsed
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
@@ -31,18 +30,18 @@ def test_files_and_pictures_on_pages_are_those_of_the_repository() -> None:
     blocks = [part for text in texts for part in parsed(text) if isinstance(part, Block)]
     files = [part for part in blocks if (ROOT / part.title).is_file()]
     assert [one.title for one in files if one.text.rstrip() != (ROOT / one.title).read_text("utf-8").rstrip()] == []
-    shown = {place for text in texts for place in pictures.shown(text)}
-    assert [place for place in sorted(shown) if not (pictures.PICTURES / place).is_file()] == []
-    kept = [path for path in pictures.PICTURES.rglob("*") if path.is_file()]
-    assert max(path.stat().st_size for path in kept) <= pictures.MOST_BYTES
+    shown = {place for text in texts for place in pages.shown(text)}
+    assert [place for place in sorted(shown) if not (pages.PICTURES / place).is_file()] == []
+    kept = [path for path in pages.PICTURES.rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in kept) <= pages.MOST_BYTES
     assert sum(path.stat().st_size for path in kept) < 4e6
 
 
 def run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A page after its blocks were run, in a repository of its own."""
-    for module in (pages, running, pictures):
+    for module in (pages, running):
         monkeypatch.setattr(module, "ROOT", tmp_path, raising=False)
-    monkeypatch.setattr(pictures, "PICTURES", tmp_path / "docs" / "pictures")
+    monkeypatch.setattr(pages, "PICTURES", tmp_path / "docs" / "pictures")
     monkeypatch.setattr(running, "GIVEN", ())
     path = tmp_path / "docs" / "page.md"
     path.parent.mkdir(exist_ok=True)
