@@ -28,8 +28,7 @@ def discover(
     source_prompt: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
     level: Annotated[
-        float | None,
-        typer.Option("--level", help="Noise level: large changes near 1, details near 0. Default: 0.85."),
+        float | None, typer.Option("--level", help="Noise level: large changes near 1, details near 0. Default: 0.85.")
     ] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Number of directions. Default: 10.")] = None,
     site: Site = None,

@@ -136,8 +136,7 @@ Changes = Annotated[
     ),
 ]
 Adds = Annotated[
-    list[str] | None,
-    option(CHANGE, "--add", help='Add something: --add glasses is --change "=> glasses". Repeatable.'),
+    list[str] | None, option(CHANGE, "--add", help='Add something: --add glasses is --change "=> glasses". Repeatable.')
 ]
 Removes = Annotated[
     list[str] | None,
@@ -190,8 +189,7 @@ Refine = Annotated[
     ),
 ]
 Complete = Annotated[
-    bool,
-    option(CAPTION, "--complete/--no-complete", help="Complete partial captions from the image. Default: yes."),
+    bool, option(CAPTION, "--complete/--no-complete", help="Complete partial captions from the image. Default: yes.")
 ]
 Combine = Annotated[
     str,

@@ -38,8 +38,7 @@ def path(
         options.option(options.CAPTION, "--source-prompt", help="Caption of A. Default: written by the captioner."),
     ] = None,
     prompt: Annotated[
-        str | None,
-        options.option(options.CAPTION, "--prompt", help="Caption of B. Default: written by the captioner."),
+        str | None, options.option(options.CAPTION, "--prompt", help="Caption of B. Default: written by the captioner.")
     ] = None,
     *,
     choice: ModelChoice,

@@ -28,10 +28,7 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
         ("settings", _items(direction.settings)),
         ("model", f"{direction.model_name} ({direction.model_fingerprint})"),
         ("direction", direction.fingerprint),
-        (
-            "found on",
-            _count(len(direction.pictures), "picture") if direction.pictures else "unnamed pictures",
-        ),
+        ("found on", _count(len(direction.pictures), "picture") if direction.pictures else "unnamed pictures"),
         ("licence", direction.licence or "none given"),
         ("size", _size(direction)),
         ("preview", f"PNG, {len(direction.preview) / 1000:.1f} kB" if direction.preview else ""),

@@ -117,11 +117,7 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         equal_effect = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
         cost = spent()
     return Discovery(
-        basis=basis,
-        directions=directions,
-        equal_length=equal_length,
-        equal_effect=equal_effect,
-        cost=cost,
+        basis=basis, directions=directions, equal_length=equal_length, equal_effect=equal_effect, cost=cost
     )
 
 

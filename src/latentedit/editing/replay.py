@@ -121,12 +121,7 @@ def _again(
     elif record.instructed:
         target = {"instruction": (record.target_caption,)}
     request = EditRequest(
-        method=editor,
-        combine=record.mixing,
-        auto_mask=record.local,
-        refine=record.refined,
-        seed=record.seed,
-        **target,
+        method=editor, combine=record.mixing, auto_mask=record.local, refine=record.refined, seed=record.seed, **target
     )
     return [row[0] for row in Session(latent).run(request, record.strengths, progress=progress)]
 

@@ -227,12 +227,7 @@ def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD | LocalBasis, seed: int
 
 
 def direction_at(
-    latent: JointLatent,
-    v: Float[Tensor, "#b *latent"],
-    *,
-    level: float,
-    method: str,
-    settings: Mapping[str, Any],
+    latent: JointLatent, v: Float[Tensor, "#b *latent"], *, level: float, method: str, settings: Mapping[str, Any]
 ) -> Direction:
     """A displacement of latents at a level, one for all pictures or one each, as a direction that moves no text.
 

@@ -180,11 +180,7 @@ def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]
     cosines = unit_rows(reference).flatten(1) @ unit_rows(basis).flatten(1).T
     order = torch.as_tensor(linear_sum_assignment((1 - cosines.abs()).numpy())[1])
     chosen = cosines[torch.arange(len(order)), order]
-    return Matching(
-        order=order,
-        signs=torch.where(chosen < 0, -1.0, 1.0).double(),
-        cosines=chosen.abs().clamp(max=1),
-    )
+    return Matching(order=order, signs=torch.where(chosen < 0, -1.0, 1.0).double(), cosines=chosen.abs().clamp(max=1))
 
 
 def matched_mean(bases: Sequence[Tensor], *, rounds: int = 10) -> MatchedMean:

@@ -34,9 +34,7 @@ PAPERS: Mapping[str, PaperSettings] = MappingProxyType(
         ),
         # t = 0.7 T on the schedule of Stable Diffusion; the scripts edit along the first two vectors
         "2307.12868": PaperSettings(
-            basis={"level": 0.858, "rank": 2, "prompt": "", "steps": 100},
-            paths={},
-            transport={"rank": 50},
+            basis={"level": 0.858, "rank": 2, "prompt": "", "steps": 100}, paths={}, transport={"rank": 50}
         ),
     }
 )

@@ -60,13 +60,7 @@ class Carried:
     chance: float  # that share for a random change of the feature: of a basis, its rank over the feature's size
 
 
-def transport(
-    direction: Direction,
-    basis: LocalBasis,
-    *,
-    full: bool = True,
-    step: float | None = None,
-) -> Carried:
+def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, step: float | None = None) -> Carried:
     """Carry a direction to the picture of a local basis.
 
     Args:

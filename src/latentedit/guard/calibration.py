@@ -111,11 +111,7 @@ class CalibratedSettings:
 
 @torch.no_grad()
 def calibrate_guard(
-    model: Backbone,
-    *,
-    captions: Sequence[str] = (),
-    how: Calibration | None = None,
-    progress: Progress | None = None,
+    model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None, progress: Progress | None = None
 ) -> Guard:
     """Find the thresholds of a model's guard on images that it draws itself.
 

@@ -282,13 +282,7 @@ def calibrate_settings(
 
 
 def _batch(
-    positions: range,
-    *,
-    model: Backbone,
-    texts: list[str],
-    pictures: Sequence[PictureLike],
-    labelled: bool,
-    how: Search,
+    positions: range, *, model: Backbone, texts: list[str], pictures: Sequence[PictureLike], labelled: bool, how: Search
 ) -> tuple[JointLatent, Condition]:
     """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts."""
     rows = [position % len(texts) for position in positions]

@@ -16,16 +16,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import LevelGrid, clean_estimate
-from latentedit.models.sites import (
-    GENERAL,
-    PICTURE,
-    AttentionFeatures,
-    Site,
-    giving,
-    keeping,
-    projections,
-    read,
-)
+from latentedit.models.sites import GENERAL, PICTURE, AttentionFeatures, Site, giving, keeping, projections, read
 
 GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.metrics.spatial_frequency import centroid, white_centroid
+from latentedit_bench.metrics.vectors import centroid, white_centroid
 
 
 def wave(height: int, width: int, ky: int, kx: int, phase: float = 0.4) -> torch.Tensor:

@@ -14,15 +14,12 @@ from latentedit.core.rng import stream
 from latentedit.geometry.global_directions import mean_directions
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.experiments.frequency import frequency
-from latentedit_bench.experiments.homogeneity import homogeneity
+from latentedit_bench.experiments.distances import samples, trajectory
 from latentedit_bench.experiments.papers import samples_pooled
 from latentedit_bench.experiments.pictures import at_fitted_rank
-from latentedit_bench.experiments.samples import samples
-from latentedit_bench.experiments.spectrum import spectrum
+from latentedit_bench.experiments.spectrum import frequency, homogeneity, spectrum
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import RANKS, captured, compared, fits, gaps
-from latentedit_bench.experiments.trajectory import trajectory
 from latentedit_bench.experiments.transport import transport
 from latentedit_bench.metrics.vectors import cosine
 from tests.bench.experiments.gaussians import gaussian, study_of

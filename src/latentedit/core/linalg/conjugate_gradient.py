@@ -87,10 +87,7 @@ def _solve(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tole
         active = active & ~(square <= enough)
         direction = torch.where(active, residual + square / before * direction, direction)
     return Solution(
-        value=value,
-        residual=square.sqrt()[:, 0],
-        iterations=steps[:, 0],
-        negative_curvature=negative[:, 0],
+        value=value, residual=square.sqrt()[:, 0], iterations=steps[:, 0], negative_curvature=negative[:, 0]
     )
 
 

@@ -27,8 +27,7 @@ World = Annotated[
     ),
 ]
 Size = Annotated[
-    int | None,
-    typer.Option("--size", help=f"Side of its images, in pixels; default: {_SIZE}.", rich_help_panel=_OPEN),
+    int | None, typer.Option("--size", help=f"Side of its images, in pixels; default: {_SIZE}.", rich_help_panel=_OPEN)
 ]
 Keep = Annotated[
     bool,

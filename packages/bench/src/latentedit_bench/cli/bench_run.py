@@ -38,8 +38,7 @@ def run(
     output: Annotated[Path, goes_to("The folder of the run; a stopped run continues.")] = Path("out/benchmark/run"),
     method: Methods = None,
     settings: Annotated[
-        Path | None,
-        typer.Option("--settings", help="A file from `bench tune`; default: the model's own settings."),
+        Path | None, typer.Option("--settings", help="A file from `bench tune`; default: the model's own settings.")
     ] = None,
     items: Items = None,
     skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out this many items first.")] = 0,
@@ -85,13 +84,7 @@ def run(
         chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
-        data=lasting(place),
-        split=split,
-        captions=captions,
-        items=items,
-        skip=skip,
-        pictures=pictures,
-        model=choice,
+        data=lasting(place), split=split, captions=captions, items=items, skip=skip, pictures=pictures, model=choice
     )
     _run(plan, output, request, choice, executor, as_json=as_json, quiet=quiet)
 

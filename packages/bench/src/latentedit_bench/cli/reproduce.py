@@ -21,9 +21,7 @@ def reproduce(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Claims to measure; without any, list them.",
-            metavar="CLAIM...",
-            autocompletion=EXPERIMENTS.complete,
+            help="Claims to measure; without any, list them.", metavar="CLAIM...", autocompletion=EXPERIMENTS.complete
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Measure all claims.")] = False,

@@ -8,8 +8,8 @@ from latentedit_bench.domains.base import attribute_areas, coarseness
 from latentedit_bench.experiments.declare import RIEMANNIAN, Less, Lines, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import captioned
 from latentedit_bench.experiments.signed_edits import random_units, signed_edits
-from latentedit_bench.metrics.spatial_frequency import centroid
 from latentedit_bench.metrics.statistics import FEWEST, Table
+from latentedit_bench.metrics.vectors import centroid
 
 _COARSE = Number(
     says="area of the attributes that change, at the highest noise level minus at the lowest one at which changes are "

@@ -7,10 +7,9 @@ the curves of 2302.12469 have 30 segments. Everything else is as in the experime
 from typing import Any
 
 from latentedit_bench.experiments.curvedness import curvedness
+from latentedit_bench.experiments.distances import samples
 from latentedit_bench.experiments.experiment import MODELS
-from latentedit_bench.experiments.homogeneity import homogeneity
-from latentedit_bench.experiments.samples import samples
-from latentedit_bench.experiments.spectrum import spectrum
+from latentedit_bench.experiments.spectrum import homogeneity, spectrum
 
 _FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "pictures": 8}
 _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which claims are decided

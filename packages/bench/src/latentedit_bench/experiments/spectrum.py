@@ -1,4 +1,4 @@
-"""The singular spectrum of the Jacobian from latent to feature, over levels: how fast it falls, how many count."""
+"""Local bases over levels: the spectrum of the Jacobian, how fine the vectors are, and whether pictures share them."""
 
 import math
 
@@ -6,7 +6,13 @@ import numpy as np
 import torch
 
 from latentedit.core.rng import stream
-from latentedit_bench.experiments.declare import TWIN, UNSUPERVISED, Lines, Number, Pictures, Rows, Study, experiment
+from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.experiment import RIEMANNIAN, UNSUPERVISED, Rows, experiment
+from latentedit_bench.experiments.pictures import TWIN, Pictures, at_fitted_rank
+from latentedit_bench.experiments.plots import Lines
+from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.subspaces import captured, coordinates, fits
+from latentedit_bench.metrics.vectors import centroid, white_centroid
 
 
 @experiment(
@@ -43,3 +49,71 @@ def spectrum(study: Study, level: float, picture: int, *, probes: int = 8) -> Ro
     random = 2 * math.log10(sides[0] * sides[1] / sum(sides))
     for index, share in enumerate((s / s[0]).tolist(), start=1):
         yield {"index": index, "share": share, "log_stable_rank": 2 * math.log10(norm / float(s[0])), "random": random}
+
+
+_GROWTH = Number(
+    says="growth of the mean frequency of the basis from the highest to the lowest level",
+    of="centroid",
+    unit="of Nyquist",
+    over="rise",
+    less=(TWIN,),
+)
+
+
+@experiment(
+    "geometry-frequency",
+    paper=RIEMANNIAN,
+    says="as the noise level falls, the local basis moves from low to high spatial frequencies",
+    on=Pictures(),
+    decides=_GROWTH,
+    tells=(_GROWTH.at("the same growth of the latent itself", of="latent_centroid", less=(), network="trained"),),
+    plots=(Lines(y="centroid", label="mean frequency / Nyquist", null="white"),),
+    prepare=at_fitted_rank,
+    minutes=12,
+)
+def frequency(study: Study, level: float, picture: int) -> Rows:
+    """The mean frequency of a vector is weighted by power.
+
+    Only as many vectors are averaged as the spectrum supports: up to the rank after which the trained network's
+    singular values drop most. White noise is the random level. Vectors that merely follow the content of the latent
+    would have its frequency.
+    """
+    basis = study.basis(picture, level)
+    middles, latent = centroid(basis.v).tolist(), float(centroid(basis.trace.top))
+    white = white_centroid(*basis.v.shape[-2:])
+    for rank, fit in fits(study, [basis]).items():
+        mean = float(np.mean(middles[:rank]))
+        yield {"rank": rank, "fit": fit, "centroid": mean, "latent_centroid": latent, "white": white}
+
+
+@experiment(
+    "geometry-homogeneity",
+    paper=UNSUPERVISED,
+    says="near pure noise directions agree across samples, so global directions exist; they agree less later",
+    on=Pictures(),
+    prepare=at_fitted_rank,
+    decides=Number(
+        says="energy of a global direction in an image's tangent space at the highest level minus at the lowest",
+        of="captured",
+        unit="%",
+        over="fall",
+        less=(TWIN,),
+    ),
+    plots=(Lines(y="captured", label="energy of a global direction in a tangent space", null="random"),),
+    minutes=14,
+)
+def homogeneity(study: Study, level: float) -> Rows:
+    """Global directions are the basis within the chordal mean of the feature tangent spaces of all other images.
+
+    The mean never includes the image that it is compared with. The rank is the one after which the trained network's
+    singular values drop most. Random subspaces of the same dimensions are the random level.
+    """
+    bases = [study.basis(picture, level) for picture in range(len(study))]
+    draws = [stream(study.seed, "homogeneity null", index) for index in range(len(bases))]
+    sizes = [one.u.flatten(1).shape for one in bases]
+    drawn = [torch.randn(size, generator=g, dtype=torch.float64) for size, g in zip(sizes, draws, strict=True)]
+    sets, null = coordinates([one.u for one in bases]), coordinates([torch.linalg.qr(one.T)[0].T for one in drawn])
+    for rank, fit in fits(study, bases).items():
+        for picture in range(len(study)):
+            found, random = (captured([one[:rank] for one in some], picture) for some in (sets, null))
+            yield {"picture": picture, "rank": rank, "fit": fit, "captured": found, "random": random}

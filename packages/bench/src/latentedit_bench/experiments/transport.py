@@ -13,9 +13,7 @@ from latentedit_bench.metrics.vectors import cosine
 _VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `CHANGED`
 
 _PIXELS = Number(
-    says="cosine between the pixel changes at source and target",
-    of="pixels",
-    less=(Less("kind", "carried", "random"),),
+    says="cosine between the pixel changes at source and target", of="pixels", less=(Less("kind", "carried", "random"),)
 )
 
 

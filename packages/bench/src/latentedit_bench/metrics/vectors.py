@@ -1,8 +1,14 @@
-"""Angles between vectors, and the number of dimensions that they take."""
+"""Angles between vectors, the number of dimensions that they take, and the mean spatial frequency of images.
+
+A coefficient of the two-dimensional Fourier transform with ``kx`` and ``ky`` cycles an image has the frequency
+``2 sqrt((ky / h)^2 + (kx / w)^2)`` in units of Nyquist, half a cycle a pixel; corners of the spectrum reach sqrt(2).
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from latentedit.core.errors import ConfigError
 
 
 def cosine(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> float | None:
@@ -33,3 +39,24 @@ def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
     trace_squared = 2 * square + (count**2 - 3 * count + 1) * trace**2 - fourth
     square_traced = (count - 1) * (count - 2) * square + trace**2 - fourth
     return float(trace_squared / square_traced)
+
+
+def centroid(v: Float[Tensor, "k c h w"]) -> Float[Tensor, " k"]:
+    """Mean frequency of each vector, weighted by power over all channels; after Park et al. 2023, arXiv 2307.12868."""
+    if not bool(v.isfinite().all()):
+        raise ConfigError("a vector holds values that are not finite. Leave it out")
+    power = torch.fft.fft2(v.detach().cpu().double(), norm="ortho").abs().square().sum(1)
+    total = power.sum((1, 2))
+    if not bool((total > 0).all()):
+        raise ConfigError("a vector is zero, and has no frequency. Leave it out")
+    return (power * _frequencies(*v.shape[2:])).sum((1, 2)) / total
+
+
+def white_centroid(height: int, width: int) -> float:
+    """The centroid of a flat spectrum; for large pictures ``(sqrt(2) + log(1 + sqrt(2))) / 3 = 0.7652``."""
+    return float(_frequencies(height, width).mean())
+
+
+def _frequencies(height: int, width: int) -> Float[Tensor, "h w"]:
+    rows, columns = (2 * torch.fft.fftfreq(side, dtype=torch.float64) for side in (height, width))
+    return torch.hypot(rows.unsqueeze(1), columns.unsqueeze(0))
