@@ -1,7 +1,8 @@
 """The claims of arXiv 2302.12469 and 2307.12868 on fresh images, with the papers' own feature and with the full one.
 
 The papers' feature is the bottleneck summed over space, at the rank whose squared singular values make half of the sum;
-the curves of 2302.12469 have 30 segments. Everything else is as in the experiment of that name.
+the curves of 2302.12469 have 30 segments. 2307.12868 inverts to the top and comes back to the level, and looks under no
+text or under that of the edit. Everything else is as in the experiment of that name.
 """
 
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.distances import samples
 from latentedit_bench.experiments.experiment import MODELS
-from latentedit_bench.experiments.spectrum import homogeneity, spectrum
+from latentedit_bench.experiments.spectrum import frequency, homogeneity, spectrum
 
 _FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "pictures": 8}
 _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which claims are decided
 _POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
+_TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # those with text
 _WORDS, _AGAIN = "pooled feature", "full feature, the same images"
+_TOP, _OWN, _EDIT = "inverted to the top and back", "under the image's own caption", "under the caption of an edit"
 
 samples_pooled = samples.variant("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED)
 samples_fresh = samples.variant("geometry-samples-fresh", _AGAIN, **_ENDS)
@@ -25,3 +28,11 @@ spectrum_fresh = spectrum.variant("geometry-spectrum-fresh", _AGAIN, **_ENDS)
 curvedness_pooled = curvedness.variant(
     "geometry-curvedness-pooled", _WORDS, **_FRESH, **_POOLED, segments=30, tangents=7
 )
+
+samples_top = samples.variant("geometry-samples-top", _TOP, **_TEXTS, inversion="top")
+samples_own = samples.variant("geometry-samples-own", _OWN, **_TEXTS, prompt="own")
+samples_edit = samples.variant("geometry-samples-edit", _EDIT, **_TEXTS, prompt="edit")
+frequency_fresh = frequency.variant("geometry-frequency-fresh", _AGAIN, **_ENDS)
+frequency_top = frequency.variant("geometry-frequency-top", _TOP, **_TEXTS, inversion="top")
+frequency_own = frequency.variant("geometry-frequency-own", _OWN, **_TEXTS, prompt="own")
+frequency_edit = frequency.variant("geometry-frequency-edit", _EDIT, **_TEXTS, prompt="edit")

@@ -86,19 +86,23 @@ def frequency(study: Study, level: float, picture: int) -> Rows:
         yield {"rank": rank, "fit": fit, "centroid": mean, "latent_centroid": latent, "white": white}
 
 
+_ENERGY = Number(
+    says="energy of a global direction in an image's tangent space at the highest level minus at the lowest",
+    of="captured",
+    unit="%",
+    over="fall",
+    less=(TWIN,),
+)
+
+
 @experiment(
     "geometry-homogeneity",
     paper=UNSUPERVISED,
     says="near pure noise directions agree across samples, so global directions exist; they agree less later",
     on=Pictures(),
     prepare=at_fitted_rank,
-    decides=Number(
-        says="energy of a global direction in an image's tangent space at the highest level minus at the lowest",
-        of="captured",
-        unit="%",
-        over="fall",
-        less=(TWIN,),
-    ),
+    decides=_ENERGY,
+    tells=(_ENERGY.at("energy of a global direction in an image's tangent space at level 0.95", over="mean", level=0.95),),
     plots=(Lines(y="captured", label="energy of a global direction in a tangent space", null="random"),),
     minutes=14,
 )
