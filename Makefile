@@ -142,6 +142,7 @@ docs: $(STAMP)
 
 docs-text: $(STAMP)
 	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.hardware
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tools import hardware
 
+from latentedit.editors.eim import EIM
 from latentedit.models.loading import CONFIGURATIONS
 from latentedit.testing.miniatures.flow import flux
 from tests.commands import Command
 
 LOADED = ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]
-NOT_LOADED = ["text_encoder", "text_encoder_2", "transformer", "vae", "activations", "fits"]
+PLACES = ["GPU", "GPU, --placement model", "GPU, --placement groups", "CPU"]
+NOT_LOADED = ["text_encoder", "text_encoder_2", "transformer", "vae", "activations", *PLACES, "fits", "command"]
+KLEIN = "black-forest-labs/FLUX.2-klein-4B"
 
 
 def checks(command: Command, *words: object, code: int = 0) -> dict[str, Any]:
@@ -97,6 +102,40 @@ def test_a_model_that_does_not_fit_is_not_loaded(
     facts = checks(command, "--model", light, "--device", "cpu", code=1)
     assert facts["fits"] is None
     assert list(facts["checks"])[-1] == "fits"
+
+
+def test_a_known_model_is_answered_for_offline(
+    command: Command, unloaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the command for this machine: exact weights, else rounded ones, and smaller models where none fits."""
+    monkeypatch.setattr("latentedit.models.registry.download", lambda *_, **__: pytest.fail("a download"))
+    sizes = {"cpu": 64e9, "cuda": 24e9}
+    monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda device: int(sizes[device.type]))
+    monkeypatch.setattr("latentedit.models.placement.existing_device", torch.device)
+    gpu = ("--model", KLEIN, "--device", "cuda")
+    facts = checks(command, *gpu)
+    assert facts["fits"] == {"dtype": "bfloat16", "placement": "resident"}
+    memory = facts["checks"]["GPU"]["bytes"]
+    assert memory["bfloat16"] - memory["fp8 storage"] == facts["checks"]["transformer"]["parameters"]
+    assert facts["checks"]["command"]["found"].endswith(f"{KLEIN} --device cuda --dtype bfloat16 --placement resident")
+    cost = facts["checks"]["cost of an edit"]
+    assert cost["evaluations"]["eim"] == EIM().search.evaluations(guided=1)
+    assert cost["generation"] == 4
+    sizes["cuda"] = 21e9
+    dev = checks(command, "--model", "black-forest-labs/FLUX.1-Kontext-dev", "--device", "cuda")
+    assert dev["fits"] == {"dtype": "bfloat16", "placement": "model", "storage": "fp8"}
+    assert dev["checks"]["command"]["found"].endswith("--storage fp8")
+    sizes["cpu"] = 15e9  # through which the weights pass
+    found = checks(command, *gpu, code=1)["checks"]
+    small = ["stabilityai/stable-diffusion-xl-base-1.0", "stable-diffusion-v1-5/stable-diffusion-v1-5"]
+    assert found["fits"]["smaller"] == small
+
+
+@pytest.mark.parametrize("name", [KLEIN, "stabilityai/stable-diffusion-xl-base-1.0"])
+def test_known_sizes_are_those_of_the_networks(name: str) -> None:
+    stored = json.loads(hardware.DATA.read_text(encoding="utf-8"))
+    assert list(stored) == list(hardware.MODELS)
+    assert json.loads(json.dumps(hardware.entry(hardware.MODELS[name]))) == stored[name]
 
 
 def test_a_model_that_does_not_load_is_a_finding(command: Command, light: Path) -> None:

@@ -33,6 +33,7 @@ def completed(*words: str) -> Callable[[str], list[str]]:
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 PLACEMENTS = ("resident", "model", "groups")
+STORAGES = ("fp8",)
 TEXT_ENCODERS = ("all", "required")
 COMBINATIONS = ("sum", "inverse", "projection")
 ARMS = ("image", "text", "joint")
@@ -87,6 +88,15 @@ PlacementPolicy = Annotated[
             "Offloading: resident (none), model (each network is moved to the device when it runs) or groups (layer "
             "by layer: least memory, slowest). Default: resident."
         ),
+    ),
+]
+Storage = Annotated[
+    str | None,
+    option(
+        MODEL,
+        "--storage",
+        words=STORAGES,
+        help="fp8: store the layers of the denoiser in 8 bits, half the memory; they are rounded. Default: as --dtype.",
     ),
 ]
 TextEncoders = Annotated[
@@ -295,7 +305,7 @@ def _check_count(count: int) -> None:
         raise ConfigError(f"--strengths takes 2 to {MAX_STRENGTHS} strengths; got {count}. {_EXAMPLES}")
 
 
-_VALUES = {"dtype": DTYPES, "placement": PLACEMENTS, "text_encoders": TEXT_ENCODERS}
+_VALUES = {"dtype": DTYPES, "placement": PLACEMENTS, "storage": STORAGES, "text_encoders": TEXT_ENCODERS}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +320,7 @@ class ModelChoice:
     device: Device = None
     dtype: Dtype = None
     placement: PlacementPolicy = None
+    storage: Storage = None
     text_encoders: TextEncoders = None
     revision: Revision = None
     lora: Lora = None

@@ -13,6 +13,7 @@ from torch import nn
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
+from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
     TextEncoders,
@@ -43,6 +44,7 @@ from latentedit.models.placement import (
     existing_device,
     model_needs,
     parse_dtype,
+    parse_storage,
     place,
     suited_dtype,
     warn_of_slow_dtype,
@@ -69,7 +71,7 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | str = "auto",
     placement: Policy = "resident",
-    storage: torch.dtype | None = None,
+    storage: torch.dtype | str | None = None,
     text_encoders: TextEncoders = "all",
     revision: str | None = None,
     lora: Sequence[str | Path | tuple[str | Path, float]] = (),
@@ -84,8 +86,8 @@ def load(
             precision of the family (bfloat16; float16 for U-Nets). Coordinates are float32 or better in any case.
         placement: "resident": all networks are on the device. "model": only the network in use, the others in
             memory (needs accelerate). "groups": the same layer by layer: least memory, slowest.
-        storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
-            ``dtype``.
+        storage: dtype in which the denoiser's layers are kept between calls: "fp8", which is ``torch.float8_e4m3fn``,
+            or another; None is ``dtype``.
         text_encoders: "required" leaves out those that the model can do without, such as SD3's T5, by far its largest
             part.
         revision: of a hub id, as ``@revision`` says it: a branch, tag or commit.
@@ -104,7 +106,7 @@ def load(
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
-    put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=storage)
+    put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
     scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
@@ -116,7 +118,8 @@ def load(
         backbone: Backbone = folder.adapter(
             pipeline,
             name=name,
-            fingerprint=fingerprint({**folder.weights, **scaled}),
+            # Rounded weights are others: theirs is the one of a live pipeline with the same storage.
+            fingerprint="" if put.storage is not None else fingerprint({**folder.weights, **scaled}),
             settings=folder.settings,
             device=chosen,
         )
@@ -125,7 +128,12 @@ def load(
 
 
 def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision: str | None = None) -> ModelNeeds:
-    """What a model needs, before any of it is loaded; of a hub id only the configurations are downloaded."""
+    """What a model needs, before any of it is loaded.
+
+    Of a hub id only the configurations are downloaded, and nothing of `known_models`.
+    """
+    if text_encoders == "all" and (known := known_models().get(f"{_pinned(model, revision)}")):
+        return known.needs
     _, path = locate(_pinned(model, revision), functools.partial(download, allow_patterns=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 

@@ -1,0 +1,80 @@
+"""Sizes of the networks of much used models: what they need is answered without their files, and without a network.
+
+``known_models.json`` is written by ``python -m tools.hardware`` from the published configurations that it lists.
+"""
+
+import dataclasses
+import functools
+import importlib.resources
+import json
+from collections.abc import Mapping
+
+import torch
+
+from latentedit.core.flow import LevelGrid, shifted_grid
+from latentedit.core.schedule import scaled_linear_schedule
+from latentedit.models.base import Capabilities, GuidanceKind
+from latentedit.models.placement import ModelNeeds, PartNeeds
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel:
+    """A published model: what it needs, and how it generates.
+
+    Args:
+        name: hub id.
+        alike: hub ids of models with networks of the same sizes.
+        needs: its memory.
+        network: class of the denoiser.
+        steps: denoising steps of a generation, as its makers recommend.
+        guidance: weight of the guidance in a generation.
+        guidance_kind: how the weight acts.
+        shift: of the levels at the preferred size; 0 for noise-predicting U-Nets.
+        instructed: it follows instructions, with the image as a reference.
+        source: of the configurations.
+    """
+
+    name: str
+    alike: tuple[str, ...]
+    needs: ModelNeeds
+    network: str
+    steps: int
+    guidance: float
+    guidance_kind: GuidanceKind
+    shift: float
+    instructed: bool
+    source: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its backbone can do, as far as the cost of an edit depends on it."""
+        side = self.needs.side_px
+        return Capabilities(
+            guidance=self.guidance,
+            guidance_kind=self.guidance_kind,
+            sizes=(side // 4, side, side),
+            predicts_noise=not self.shift,
+        )
+
+    def grid(self, steps: int) -> LevelGrid:
+        """The levels of its stock sampler, nearly."""
+        return shifted_grid(steps, self.shift) if self.shift else scaled_linear_schedule().grid(steps)
+
+    @property
+    def generation(self) -> int:
+        """Network evaluations of one image."""
+        return self.steps * self.capabilities.branches(self.guidance)
+
+
+@functools.cache
+def known_models() -> Mapping[str, KnownModel]:
+    """The shipped models by hub id, those with networks of the same sizes included."""
+    file = importlib.resources.files("latentedit.models").joinpath("known_models.json")
+    found: dict[str, KnownModel] = {}
+    for name, about in json.loads(file.read_text(encoding="utf-8")).items():
+        needs = dict(about.pop("needs"))
+        parts = {part: PartNeeds(**sizes) for part, sizes in needs.pop("parts").items()}
+        needs = ModelNeeds(parts=parts, half=getattr(torch, needs.pop("half")), **needs)
+        model = KnownModel(name=name, needs=needs, alike=tuple(about.pop("alike")), **about)
+        found |= dict.fromkeys((name, *model.alike), model)
+    return found

@@ -1,0 +1,103 @@
+"""Blocks of modular pipelines: an edit by the pipeline's own networks, `keep` after an editor, saved and loaded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.modular_pipelines import (
+    Flux2AutoBlocks,
+    Flux2KleinAutoBlocks,
+    FluxAutoBlocks,
+    ModularPipeline,
+    ModularPipelineBlocks,
+    StableDiffusionXLAutoBlocks,
+)
+from PIL import Image
+
+import latentedit as le
+from latentedit.blocks import Keep, SemanticEdit, appended, instead
+from latentedit.core.errors import ConfigError
+from latentedit.testing.miniatures import flow, noise
+
+SETTINGS = {"sizes": [64, 64, 96]}
+CAPTIONS = {"source_prompt": "a face", "target_prompt": "a face with glasses"}
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+HOSTS: dict[Any, Callable[[], Any]] = {
+    FluxAutoBlocks: flow.flux,
+    Flux2AutoBlocks: flow.flux2_dev,
+    Flux2KleinAutoBlocks: lambda: flow.flux2_klein(distilled=True),
+    StableDiffusionXLAutoBlocks: noise.sdxl,
+}
+
+
+def filled(blocks: Any, make: Callable[[], Any]) -> Any:
+    """A modular pipeline with the parts of a miniature."""
+    pipeline = blocks.init_pipeline()
+    parts = {name: part for name, part in make().components.items() if part is not None}
+    pipeline.update_components(**{name: part for name, part in parts.items() if name in pipeline.component_names})
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_edit_is_that_of_the_stock_pipeline(host: Any, tmp_path: Path) -> None:
+    """Bit for bit; to a level after the pipeline and its blocks were saved and loaded."""
+    pipeline = filled(instead(host, edit=SemanticEdit, keep=Keep)(), HOSTS[host])
+    pipeline.update_components(edit_settings=SETTINGS)
+    call = {"image": PHOTO, **CAPTIONS, "edit_method": "flowedit", "edit_seed": 1}
+    state = pipeline(**call)
+    stock = le.from_pipeline(HOSTS[host](), settings=SETTINGS)
+    prompts = {"source_prompt": CAPTIONS["source_prompt"], "prompt": CAPTIONS["target_prompt"]}
+    expected = le.edit(stock, PHOTO, **prompts, method="flowedit", seed=1)
+    (result,) = state.edit_results
+    assert np.array_equal(result.image, expected.image)
+    assert result.record.model.fingerprint == expected.record.model.fingerprint
+    assert np.array_equal(pipeline(**call | {"edit_strength": 0.0}).edit_results[0].image, PHOTO)
+    kept, mask = np.asarray(state.images[0]), np.asarray(state.keep_masks[0])
+    assert np.array_equal(kept[mask == 0], np.asarray(PHOTO)[mask == 0])
+    pipeline.save_pretrained(str(tmp_path), overwrite_modular_index=True)
+    pipeline.blocks.save_pretrained(tmp_path)
+    again = ModularPipeline.from_pretrained(str(tmp_path), trust_remote_code=True)
+    again.load_components()
+    assert type(again) is type(pipeline)
+    found = np.asarray(again(**call).edit_results[0].image, dtype=int)
+    assert np.abs(found - np.asarray(result.image)).max() <= 1, "weights lie elsewhere in memory: other rounding"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_steps_follow_the_blocks_of_an_editor(host: Any, tmp_path: Path) -> None:
+    """`Keep` takes what the editor made of the source; the blocks alone, saved and loaded, are the same."""
+    kind, call = appended(host, keep=Keep), {"image": PHOTO, "prompt": "a face", "num_inference_steps": 4}
+    call |= {"height": 64, "width": 64, "strength": 0.5}
+    plain, kept = (filled(blocks, HOSTS[host]) for blocks in (host(), kind()))
+    call = {name: value for name, value in call.items() if name in plain.blocks.input_names}
+    edited = plain(**call, generator=torch.Generator().manual_seed(0)).images[0]
+    state = kept(**call, generator=torch.Generator().manual_seed(0))
+    expected = le.keep(PHOTO, edited)
+    assert state.keep_reports == [expected.measures]
+    assert np.array_equal(state.images[0], expected.image)
+    kind().save_pretrained(tmp_path)
+    loaded = ModularPipelineBlocks.from_pretrained(str(tmp_path), trust_remote_code=True)
+    assert [type(block) for block in loaded.sub_blocks.values()] == [type(block) for block in kind().sub_blocks.values()]
+
+
+def test_a_generated_image_is_edited() -> None:
+    pipeline = filled(appended(FluxAutoBlocks, edit=SemanticEdit)(), flow.flux)
+    pipeline.update_components(edit_settings=SETTINGS)
+    size = {"height": 64, "width": 64, "num_inference_steps": 1, "generator": torch.Generator().manual_seed(0)}
+    state = pipeline(prompt="a face", target_prompt=CAPTIONS["target_prompt"], edit_method="flowedit", **size)
+    (result,) = state.edit_results
+    assert (result.caption, result.source.size) == ("a face", (64, 64))
+    assert not np.array_equal(result.source, result.image)
+    assert np.array_equal(state.images[0], result.image)
+
+
+def test_what_cannot_be_edited_is_refused() -> None:
+    pipeline = filled(instead(FluxAutoBlocks, keep=Keep)(), flow.flux)
+    with pytest.raises(ConfigError, match="images is one PIL image"):
+        pipeline(image=PHOTO)
+    with pytest.raises(ConfigError, match="2 source images do not fit 3"):
+        pipeline(image=[PHOTO] * 2, images=[PHOTO] * 3)
