@@ -372,6 +372,9 @@ class Session:
         """One record per image; `measured` adds strength and evaluations."""
         latent = self.latent
         auto_mask = localizes(editor, latent.backbone) if request.auto_mask is None else request.auto_mask
+        by_image = isinstance(editor, EIM) and editor.arm == "image"
+        refined = request.refine and (by_image or not isinstance(editor, EIM))
+        mapped = latent.backbone.capabilities.flow_map and (refined or (editor.steps_by_map and not by_image))
         return [
             RunRecord(
                 method=editor.name,
@@ -388,7 +391,8 @@ class Session:
                 directions=tuple(directions[index]) if directions else (),
                 mixing=check_combine(request.combine),
                 local=auto_mask,
-                refined=request.refine and (not isinstance(editor, EIM) or editor.arm == "image"),
+                refined=refined,
+                stepped="flow map" if mapped else "velocity",
                 calibrated=calibrated,
                 evaluations=0,
                 before=latent.provenance,

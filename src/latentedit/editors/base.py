@@ -82,6 +82,9 @@ class Editor(abc.ABC):
     localizes: ClassVar[bool] = False
     """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
 
+    steps_by_map: ClassVar[bool] = False
+    """Its steps are those of the flow map, where the model is one (`Capabilities.flow_map`); else by the velocity."""
+
     @property
     def keeps_equal_texts(self) -> bool:
         """Whether equal source and target texts change nothing, with these settings; by default they do not."""

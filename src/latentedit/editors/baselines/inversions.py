@@ -35,6 +35,7 @@ class Inversion(PathEditor):
     """
 
     name: ClassVar[str] = "inversion"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     guidance: Guidance = 1.0
@@ -69,6 +70,7 @@ class AlignedInversion(PathEditor):
     """
 
     name: ClassVar[str] = "aligned-inversion"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     guidance: Guidance = 1.0
