@@ -81,7 +81,9 @@ def test_steps_follow_the_blocks_of_an_editor(host: Any, tmp_path: Path) -> None
     assert np.array_equal(state.images[0], expected.image)
     kind().save_pretrained(tmp_path)
     loaded = ModularPipelineBlocks.from_pretrained(str(tmp_path), trust_remote_code=True)
-    assert [type(block) for block in loaded.sub_blocks.values()] == [type(block) for block in kind().sub_blocks.values()]
+    assert [type(block) for block in loaded.sub_blocks.values()] == [
+        type(block) for block in kind().sub_blocks.values()
+    ]
 
 
 def test_a_generated_image_is_edited() -> None:

@@ -154,7 +154,9 @@ class Keep(_Installed):
         given = self.get_block_state(state)
         edited, sources = _pictures(given.images, "images"), _pictures(given.image, "image")
         if len(sources) not in (1, len(edited)):
-            raise ConfigError(f"{len(sources)} source images do not fit {len(edited)} edited ones. Give one, or one each")
+            raise ConfigError(
+                f"{len(sources)} source images do not fit {len(edited)} edited ones. Give one, or one each"
+            )
         sources = sources * (len(edited) // len(sources))
         kept = [
             keep(source, picture, mask=given.mask_image, strength=given.keep_strength)

@@ -15,14 +15,14 @@ from latentedit.core.errors import ShapeError
 class Condition:
     """Embedded text: tokens and pooled part go together through sums, multiples and interpolation.
 
-    Mask, reference and guidance are not vectors. A result has those of its operands.
+    Mask, reference, guidance and arrival are not vectors. A result has those of its operands.
 
     Laws (up to rounding):
         1. ``a + b == b + a``, ``(a + b) + c == a + (b + c)``.
         2. ``k * (a + b) == k * a + k * b``.
         3. ``a.lerp(b, 0) == a`` and ``a.lerp(b, 1) == b``, both bit for bit, with their masks.
         4. The mask of ``a + b`` has the tokens of both: where one text is shorter, its token is the zero vector there.
-           Reference and guidance are those of both, or of the one that has any; two different ones are refused.
+           The other parts are those of both, or of the one that has any; two different ones are refused.
 
     Args:
         tokens: one vector a token, ``[b, tokens, width]``.
@@ -30,6 +30,7 @@ class Condition:
         mask: true at the tokens that the network attends to, ``[b, tokens]``; None is all of them.
         reference: clean latents of reference pictures for the network, ``[b, *latent]`` each; None without any.
         guidance: the weight that a guidance-distilled network takes as an input; None for all other networks.
+        arrival: the level at which a step of a flow map arrives; None asks for the velocity.
 
     Raises:
         ShapeError: parts of different batches.
@@ -40,6 +41,7 @@ class Condition:
     mask: Bool[Tensor, "b n"] | None = None
     reference: tuple[Tensor, ...] | None = None
     guidance: float | None = None
+    arrival: float | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3 or self.pooled.ndim != 2 or len(self.tokens) != len(self.pooled):
@@ -116,8 +118,8 @@ class Condition:
             raise ShapeError(
                 "some texts have reference pictures and others none, or not as many. Give each the same number"
             )
-        if len({condition.guidance for condition in conditions}) != 1:
-            raise ShapeError("texts of different embedded guidance cannot go through the network together")
+        if len({(condition.guidance, condition.arrival) for condition in conditions}) != 1:
+            raise ShapeError("texts of different embedded guidance or arrival cannot go through the network together")
         masks = [
             condition.mask
             if condition.mask is not None
@@ -130,6 +132,7 @@ class Condition:
             mask=None if all(condition.mask is None for condition in conditions) else torch.cat(masks),
             reference=None if first.reference is None else tuple(map(torch.cat, zip(*references, strict=True))),
             guidance=first.guidance,
+            arrival=first.arrival,
         )
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Condition":
@@ -155,6 +158,7 @@ class Condition:
             mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
             reference=_common("reference pictures", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),
+            arrival=_common("levels of arrival", self.arrival, other.arrival),
         )
 
 

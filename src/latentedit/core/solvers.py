@@ -17,6 +17,15 @@ Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor
 """A velocity field ``(z, s) -> v`` with one level an element: a `GuidedField`, or any function of that form."""
 
 
+def heading(field: Field, s_next: float) -> Field:
+    """The field for a step that ends at a level: ``u(z, s, s_next)`` of a flow map, of all other fields the velocity.
+
+    Every path that an editor, an inversion or the sampler walks asks here what to step with.
+    """
+    towards = getattr(field, "towards", None)
+    return field if towards is None else towards(s_next)
+
+
 class Solver(abc.ABC):
     """One step of the flow ``dz/ds = v(z, s)``.
 
@@ -45,15 +54,15 @@ class Solver(abc.ABC):
 class EulerSolver(Solver):
     """``z' = z + (s' - s) v(z, s)``; it never evaluates the velocity at ``s_next``.
 
-    Exact, over any interval, for data that is a single point. In coordinates of alpha and sigma this is the
-    deterministic DDIM step (Song et al. 2021, eq. 12, eta = 0).
+    Exact, over any interval, for data that is a single point, and for flow maps (`heading`). In coordinates of alpha
+    and sigma this is the deterministic DDIM step (Song et al. 2021, eq. 12, eta = 0).
     """
 
     order: ClassVar[int] = 1
     evaluations_per_step: ClassVar[int] = 1
 
     def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
-        return z + (s_next - s) * field(z, level_batch(s, z))
+        return z + (s_next - s) * heading(field, s_next)(z, level_batch(s, z))
 
 
 @final

@@ -371,6 +371,9 @@ class Session:
         """One record per image; `measured` adds strength and evaluations."""
         latent = self.latent
         auto_mask = localizes(editor, latent.backbone) if request.auto_mask is None else request.auto_mask
+        refined = _refines(request, editor)
+        by_image = isinstance(editor, EIM) and editor.arm == "image"  # its search takes clean estimates, no steps
+        mapped = latent.backbone.capabilities.flow_map and (refined or (editor.steps_by_map and not by_image))
         return [
             RunRecord(
                 method=editor.name,
@@ -387,7 +390,8 @@ class Session:
                 directions=tuple(directions[index]) if directions else (),
                 mixing=check_combine(request.combine),
                 local=auto_mask,
-                refined=_refines(request, editor),
+                refined=refined,
+                stepped="flow map" if mapped else "velocity",
                 calibrated=calibrated,
                 evaluations=0,
                 before=latent.provenance,

@@ -85,6 +85,9 @@ class Editor(abc.ABC):
     loses_equal_texts: ClassVar[bool] = False
     """Equal source and target texts change the picture, whatever the settings."""
 
+    steps_by_map: ClassVar[bool] = False
+    """Its steps are those of the flow map, where the model is one (`Capabilities.flow_map`); else by the velocity."""
+
     @property
     def keeps_equal_texts(self) -> bool:
         """Whether equal source and target texts change nothing, with these settings."""

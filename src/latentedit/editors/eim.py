@@ -270,6 +270,7 @@ class EIM(Editor):
 
     name: ClassVar[str] = "eim"
     localizes: ClassVar[bool] = True
+    steps_by_map: ClassVar[bool] = True
 
     search: HSDS = dataclasses.field(default_factory=HSDS)
     arm: Arm = "image"

@@ -16,7 +16,7 @@ from latentedit.core.solvers import Field, each_step
 from latentedit.editors.base import Editor, unit_guidance
 from latentedit.latents.inversion import End, InversionTrace, invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField, unguided
+from latentedit.models.guidance import GuidedField, arriving, unguided
 
 Item = TypeVar("Item")
 
@@ -52,6 +52,11 @@ class Edit:
         backbone = self.latent.backbone
         return unguided(backbone, self.latent.condition), unguided(backbone, self.target)
 
+    def texts_towards(self, level: float) -> tuple[Condition, Condition]:
+        """`texts` for a step that ends at a level, see `arriving`."""
+        source, target = (arriving(self.latent.backbone, text, level) for text in self.texts)
+        return source, target
+
     def under(self, text: Under) -> JointLatent:
         """The pictures under the text of an inversion."""
         return self.latent.with_prompt("") if text == "empty" else self.latent
@@ -83,6 +88,8 @@ class Edit:
         """
         field = GuidedField(backbone=self.latent.backbone, condition=condition, guidance=guidance)
         low, high = self.latent.backbone.capabilities.s_min, self.latent.backbone.capabilities.s_max
+        if (low, high) == (0, 1):
+            return field
         return lambda z, s: field(z, s.clamp(low, high))
 
     def two_fields(

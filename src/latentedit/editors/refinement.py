@@ -22,6 +22,7 @@ from latentedit.directions.direction import Direction
 from latentedit.directions.identification import change_share
 from latentedit.editors.base import StrengthResult
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import arriving
 
 _NOISES = 2  # an antithetic pair, whose errors of odd order cancel
 
@@ -85,7 +86,8 @@ class Refinement:
             z = torch.where(hold, z, (1 - s) * x + s * noise)
             flat = z.flatten(0, 1)
             s_batch = level_batch(s, flat).clamp(known.s_min, known.s_max)
-            z = z + (after - s) * backbone.velocity(flat, s_batch, text).unflatten(0, z.shape[:2])
+            v = backbone.velocity(flat, s_batch, arriving(backbone, text, after))
+            z = z + (after - s) * v.unflatten(0, z.shape[:2])
         refined = change.clone()
         refined[chosen] = d + change_share(d, self.core) * (z.mean(0) - x - d)
         return refined

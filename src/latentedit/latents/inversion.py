@@ -25,7 +25,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.solvers import each_step
+from latentedit.core.solvers import each_step, heading
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -79,7 +79,7 @@ def invert(
             there = math.hypot(1 - at, at) / math.hypot(1 - s, s) * z
             velocities.append((there + (1 - at) * field(there, level_batch(at, z)) - z) / (1 - s))
         else:
-            velocities.append(field(z, level_batch(at, z)))
+            velocities.append(heading(field, s_next)(z, level_batch(at, z)))
         states.append(z + (s_next - s) * velocities[-1])
     return InversionTrace(levels=levels, states=tuple(states), velocities=tuple(velocities))
 
@@ -117,5 +117,6 @@ def replay(
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
-        delta = delta + (s_next - s) * (field(trace.states[index] + delta, levels) - trace.velocities[index])
+        step = heading(field, s)(trace.states[index] + delta, levels)  # as on the way up, which ended at s
+        delta = delta + (s_next - s) * (step - trace.velocities[index])
     return trace.states[0] + delta

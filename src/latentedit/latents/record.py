@@ -115,6 +115,7 @@ class RunRecord(_Record):
         mixing: how they were combined.
         local: the change was kept to where it is strong.
         refined: the core of the change was redrawn (`editors.refinement`).
+        stepped: by what the path was stepped: the velocity, or the flow map of a model that is one.
         calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
         before: the edit whose latent this one went on from; None where it started from an image.
@@ -137,6 +138,7 @@ class RunRecord(_Record):
     mixing: Mixing = "sum"
     local: bool = True
     refined: bool = False
+    stepped: Literal["velocity", "flow map"] = "velocity"
     calibrated: bool = False
     evaluations: float
     before: "RunRecord | None" = None

@@ -42,6 +42,10 @@ class Capabilities:
         references: largest number of reference images of an instruction-tuned model, according to its makers; 0 for
             models that take captions only.
         predicts_noise: the network predicts the noise of variance-preserving latents.
+        flow_map: the network was distilled to a flow map ``u(z, s, s')`` of few steps: ``z + (s' - s) u`` is an exact
+            step from s to s', and the velocity is u at s' = s. `Backbone.velocity` gives u where the condition has an
+            ``arrival``. How accurate the velocity of such a network is, and a step towards noise, for which it was
+            not distilled, is unknown until tested with real weights.
     """
 
     s_min: float = 0.0
@@ -56,6 +60,7 @@ class Capabilities:
     sizes: tuple[int, int, int] = (1, 1, 1)
     references: int = 0
     predicts_noise: bool = False
+    flow_map: bool = False
 
     def branches(self, guidance: float) -> int:
         """Evaluations of a guided velocity: one at weight 1 and for networks with a single branch, else two."""
@@ -460,7 +465,7 @@ class Backbone(abc.ABC):
                 f"{list(null.pooled.shape)}, this condition {list(like.tokens.shape)} and {list(like.pooled.shape)}. "
                 "Embed the text with this model"
             )
-        return dataclasses.replace(null, reference=like.reference, guidance=like.guidance)
+        return dataclasses.replace(null, reference=like.reference, guidance=like.guidance, arrival=like.arrival)
 
     def _null(self, like: Condition) -> Condition:
         """The unconditional text, one for all: the empty text, unless a model has another."""

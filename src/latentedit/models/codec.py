@@ -2,7 +2,8 @@
 
 What differs is confined here: whether there is a posterior (AutoencoderKL) or none (AutoencoderDC, AutoencoderTiny),
 one mean and scale or one a channel (Qwen-Image, Wan), statistics of 2 x 2 patches (FLUX.2), an axis of frames
-(autoencoders made for video). Latents of the package are ``[b, c, h, w]`` at the autoencoder's own resolution.
+(autoencoders made for video), an alpha channel (Qwen-Image 2.1), which is 1 and is dropped. Latents of the package are
+``[b, c, h, w]`` at the autoencoder's own resolution.
 """
 
 import contextlib
@@ -40,9 +41,9 @@ class Codec:
     def __init__(self, vae: Any, dtype: torch.dtype) -> None:
         config = vae.config
         colours = config.get("in_channels") or config.get("input_channels") or COLOURS
-        if colours != COLOURS:
+        if colours not in (COLOURS, COLOURS + 1):
             raise ModelError(f"the autoencoder is for images of {colours} channels. Use a model of RGB images")
-        self._vae, self._dtype = vae, dtype
+        self._vae, self._dtype, self._alpha = vae, dtype, colours > COLOURS
         self._patched = hasattr(vae, "bn")
         self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")
         self.channels = int(config.get("latent_channels", 0) or config["z_dim"])
@@ -74,6 +75,7 @@ class Codec:
             return torch.cat([self._picture(latent.to(dtype)) for latent in latents.split(1)]).to(self._dtype)
 
     def _mode(self, picture: Tensor) -> Tensor:
+        picture = functional.pad(picture, (0, 0, 0, 0, 0, 1), value=1.0) if self._alpha else picture
         output = self._vae.encode(picture[:, :, None] if self._frames else picture)
         if hasattr(output, "latent_dist"):
             mode: Tensor = output.latent_dist.mode()
@@ -83,7 +85,7 @@ class Codec:
 
     def _picture(self, latent: Tensor) -> Tensor:
         picture: Tensor = self._vae.decode(latent[:, :, None] if self._frames else latent, return_dict=False)[0]
-        return picture[:, :, 0] if self._frames else picture
+        return (picture[:, :, 0] if self._frames else picture)[:, :COLOURS]
 
     def _statistics(self, like: Tensor) -> tuple[Any, Any]:
         """Mean and scale, on the device and in the dtype of some latents."""

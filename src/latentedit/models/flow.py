@@ -69,6 +69,7 @@ class FlowBackbone(PromptBackbone):
             size_multiple=self._multiple,
             sizes=self._sizes(trained, max(trained, largest)),
             references=self._most_references(),
+            flow_map=self._is_flow_map(),
         )
         self._largest_px = self._largest_side()
         if self._largest_px is not None and self.capabilities.sizes[2] > self._largest_px:
@@ -103,6 +104,10 @@ class FlowBackbone(PromptBackbone):
 
     def _is_distilled(self) -> bool:
         """Whether the network was distilled to need no guidance."""
+        return False
+
+    def _is_flow_map(self) -> bool:
+        """Whether the network takes the level of arrival, `Condition.arrival`."""
         return False
 
     def _largest_side(self) -> int | None:

@@ -77,10 +77,23 @@ class GuidedField:
             guided = _rows_with_norm_of(conditional, guided) if by_row else _with_norm_of(conditional, guided)
         return guided.to(v.dtype)
 
+    def towards(self, level: float) -> "GuidedField":
+        """The field of steps that end at a level, where the backbone is a flow map; else itself."""
+        if not self.backbone.capabilities.flow_map:
+            return self
+        null = None if self.unconditional is None else arriving(self.backbone, self.unconditional, level)
+        condition = arriving(self.backbone, self.condition, level)
+        return dataclasses.replace(self, condition=condition, unconditional=null)
+
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition, given: AttentionFeatures | None) -> Tensor:
         if given is None:
             return self.backbone.velocity(z, s, condition)
         return self.backbone.velocity_given(z, s, condition, given)
+
+
+def arriving(backbone: Backbone, condition: Condition, level: float) -> Condition:
+    """The condition for a step that ends at a level, where the backbone is a flow map; else itself."""
+    return dataclasses.replace(condition, arrival=level) if backbone.capabilities.flow_map else condition
 
 
 def unguided(backbone: Backbone, condition: Condition) -> Condition:

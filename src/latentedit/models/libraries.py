@@ -28,6 +28,11 @@ def library_class(library: str, name: str) -> Any:
 def pipeline_of(kind: str, components: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """A pipeline of a class around the parts of another one, with its settings; nothing is copied or changed."""
     build = library_class("diffusers", kind)
+    if hasattr(build, "update_components"):  # a modular one, which takes its parts later
+        with quiet_libraries():
+            modular = build()
+            modular.update_components(**{name: part for name, part in components.items() if part is not None})
+        return modular
     parameters = inspect.signature(build.__init__).parameters
     given = {**components, "scheduler": None}  # whose configuration some constructors rewrite
     settings = {name: config[name] for name in parameters if name in config and name not in given}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, LatentEditError, ModelError
 from latentedit.core.plugins import require
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.weights import (
@@ -43,7 +43,7 @@ TextEncoders = Literal["all", "required"]
 
 _AGAIN = "Download or copy the folder again"
 
-CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
+CONFIGURATIONS = ("model_index.json", "modular_model_index.json", "latentedit.json", "config.json", "*/config.json")
 """Files that say which family a model is of, what it needs, and which other files it has: a few kilobytes."""
 
 _OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -84,14 +84,21 @@ class ModelFolder:
         with quiet_libraries(), warnings.catch_warnings():
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
-            kind = library_class("diffusers", self.adapter.stock_class([self.pipeline], self.index))
+            name = self.adapter.stock_class([self.pipeline], self.index)
+            kind = library_class("diffusers", name)
             given = self._unused_parts(kind)
             if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
                 own = variant if any(f".{variant}." in file.name for file in self.weights["vae"]) else None
                 vae = library_class(*self.parts["vae"])
                 folder = self.part_folder("vae")
                 given["vae"] = vae.from_pretrained(folder, torch_dtype=wide, **options | {"variant": own})
-            pipeline = kind.from_pretrained(self.path, torch_dtype=dtype, **options, **given)
+            if (self.path / "model_index.json").exists():
+                pipeline = kind.from_pretrained(self.path, torch_dtype=dtype, **options, **given)
+            else:
+                made = {
+                    part: self._part(part, torch_dtype=dtype, **options) for part in self.parts if part not in given
+                }
+                pipeline = pipeline_of(name, {**made, **given}, self.index)
         for part in self.networks:
             network: nn.Module = getattr(pipeline, part)
             if missing := unstored(network, self.weights[part]):
@@ -100,6 +107,11 @@ class ModelFolder:
                     f"the tensor {missing[0]} is missing in {files}, with {len(missing) - 1} more. {_AGAIN}"
                 )
         return pipeline
+
+    def _part(self, part: str, **options: Any) -> Any:
+        """One part of a modular pipeline, whose index may name places elsewhere."""
+        own = options if is_network(part) else {"local_files_only": True}
+        return library_class(*self.parts[part]).from_pretrained(self.part_folder(part), **own)
 
     def _unused_parts(self, kind: Any) -> dict[str, Any]:
         """None for each part of a pipeline class that is absent or not used, as ``from_pretrained`` takes it."""
@@ -142,12 +154,14 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
         raise ConfigError(f"text_encoders is 'all' or 'required'; got {text_encoders!r}")
     if not path.is_dir():
         raise ModelError(f"there is no model folder at {path}. Check the path")
-    if not (path / "model_index.json").exists():
+    found = [path / name for name in ("model_index.json", "modular_model_index.json") if (path / name).exists()]
+    if not found:
         raise ModelError(
             f"{path} has no model_index.json, so it is not a diffusers model. "
             "Give the folder that save_pretrained of a pipeline wrote"
         )
-    index = read_json(path / "model_index.json")
+    modular = found[0].name.startswith("modular")  # where a part is a library, a class and a place
+    index = {name: part[:2] if isinstance(part, list) else part for name, part in read_json(found[0]).items()}
     present = {part: (str(entry[0]), str(entry[1])) for part, entry in index.items() if _is_part(entry)}
 
     def configuration(part: str) -> Mapping[str, Any]:
@@ -162,11 +176,11 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     )
     optional = adapter.optional_parts
     for part in ("scheduler", *adapter.parts):
-        if part not in present and part not in optional:
-            raise ModelError(f"{path / 'model_index.json'} lists no {part}. {_AGAIN}")
+        if part not in present and part not in optional and not (modular and part == "scheduler"):
+            raise ModelError(f"{found[0]} lists no {part}. {_AGAIN}")
         if is_network(part) and part in present and present[part][0] not in STEMS:
             raise ModelError(
-                f"the {part} in {path / 'model_index.json'} is a class of {present[part][0]!r}. "
+                f"the {part} in {found[0]} is a class of {present[part][0]!r}. "
                 "Only diffusers and transformers are supported"
             )
     names = [part for part in (*adapter.parts, "scheduler") if text_encoders == "all" or part not in optional]

@@ -99,7 +99,8 @@ def stock_of(adapter: Any, pipeline: Any, components: Mapping[str, Any]) -> Any:
         raise ModelError(
             f"this {kind} decodes by its {others[0]}, which the family of its denoiser has not. Use another"
         )
-    extra += [name for name in ("guider",) if components.get(name) is not None]
+    guider = components.get("guider")
+    extra += [] if guider is None or class_names(guider)[0] == "ClassifierFreeGuidance" else ["guider"]
     extra += ["perturbed attention"] if hasattr(pipeline, "set_pag_applied_layers") else []
     if extra:
         warnings.warn(f"edits do not use the {', '.join(extra)} of this {kind}", stacklevel=3)

@@ -61,7 +61,8 @@ class PromptBackbone(NetworkBackbone):
 
     def _check_fit(self, *, text: int, channels: int) -> None:
         """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
-        encoder = getattr(self.pipeline, self.tokenizer.replace("tokenizer", "text_encoder"))
+        part = self.tokenizer.replace("processor", "tokenizer").replace("tokenizer", "text_encoder")
+        encoder = getattr(self.pipeline, part)
         check_sizes("text width", text, self.text_layers * int(encoder.config.get_text_config().hidden_size))
         check_sizes(LATENT_CHANNELS, channels, self._codec.channels)
 
@@ -111,7 +112,11 @@ class PromptBackbone(NetworkBackbone):
         for part, network in self._networks.items():
             if not part.startswith("text_encoder"):
                 continue
-            encoder, tokenizer = cast("Any", network), getattr(self.pipeline, part.replace("text_encoder", "tokenizer"))
+            own = part.replace("text_encoder", "tokenizer")
+            encoder, tokenizer = (
+                cast("Any", network),
+                getattr(self.pipeline, own if own in self.parts else self.tokenizer),
+            )
             words, rows = getattr(tokenizer, "tokenizer", tokenizer), len(encoder.get_input_embeddings().weight)
             if (most := max([*words(text, verbose=False).input_ids, words.pad_token_id or 0])) >= rows:
                 raise ModelError(

@@ -12,6 +12,7 @@ from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import arriving
 
 Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the picture's own
 
@@ -41,6 +42,7 @@ class FreeSliders(PathEditor):
     """
 
     name: ClassVar[str] = "freesliders"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 0.7
     scale: Guidance = 2.0
@@ -67,10 +69,9 @@ class FreeSliders(PathEditor):
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
         """The displacement at the end of the way down, at a share of the scale: one for all, or one per picture."""
         backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
-        source, target = edit.texts
         factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
-            z = trace.states[index] + delta
+            z, (source, target) = trace.states[index] + delta, edit.texts_towards(s)
             plain = backbone.velocity(z, at, source)
             steered = factor * (backbone.velocity(z, at, target) - plain)
             delta = delta + (s_next - s) * (plain - trace.velocities[index] + steered)
@@ -103,6 +104,7 @@ class AsymmetricEdit(PathEditor):
     """
 
     name: ClassVar[str] = "asyrp"
+    steps_by_map: ClassVar[bool] = True
 
     scale: Scale = 0.3
     until: Share = 0.3
@@ -122,10 +124,9 @@ class AsymmetricEdit(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         trace = edit.invert(self._path(edit.latent))
         backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
-        source, target = edit.texts
         delta = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
-            z = trace.states[index] + delta
+            z, (source, target) = trace.states[index] + delta, edit.texts_towards(s)
             v = backbone.velocity(z, at, source)
             delta = delta + (s_next - s) * (v - trace.velocities[index])
             if s <= self.until:
@@ -166,6 +167,7 @@ class SEGA(PathEditor):
     """
 
     name: ClassVar[str] = "sega"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     scale: Guidance = 5.0
@@ -201,14 +203,13 @@ class SEGA(PathEditor):
 
     def _move(self, edit: Edit) -> Latents:
         trace, backbone, scale = edit.invert(self._path(edit.latent)), edit.latent.backbone, edit.strength * self.scale
-        source, concept = edit.texts
-        null = backbone.null(source) if self.reference == "null" else None
+        null = backbone.null(edit.texts[0]) if self.reference == "null" else None
         steps = len(trace.velocities)
         guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, progress=edit.progress):
-            y = trace.states[index] + delta
+            y, (source, concept) = trace.states[index] + delta, edit.texts_towards(s)
             base = backbone.velocity(y, at, source)
-            reference = base if null is None else backbone.velocity(y, at, null)
+            reference = base if null is None else backbone.velocity(y, at, arriving(backbone, null, s))
             psi = scale * (1 - s_next) * (backbone.velocity(y, at, concept) - reference)
             added, momentum = guidance.step(steps - 1 - index, psi, momentum)
             # a change of the noise estimate by G changes the velocity by G / (1 - s)

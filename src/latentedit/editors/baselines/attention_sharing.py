@@ -176,7 +176,7 @@ class MutualAttention(PathEditor):
             levels, given = level_batch(s, z), None
             if index >= first:
                 _, given = backbone.velocity_keeping(trace.states[-1 - index], levels, source, names)
-            z = z + (s_next - s) * field(z, levels, given=given)
+            z = z + (s_next - s) * field.towards(s_next)(z, levels, given=given)
         return z
 
     @abc.abstractmethod
@@ -210,6 +210,7 @@ class MasaCtrl(MutualAttention):
     """
 
     name: ClassVar[str] = "masactrl"
+    steps_by_map: ClassVar[bool] = True
 
     start: Share = 0.08
     first_layer: Share = 0.625
@@ -242,6 +243,7 @@ class StableFlow(MutualAttention):
     """
 
     name: ClassVar[str] = "stable-flow"
+    steps_by_map: ClassVar[bool] = True
 
     layers: Annotated[tuple[int, ...], Constraint(min_length=1)] = (0, 1, -2, -1)
     nudge: Positive = 1.15

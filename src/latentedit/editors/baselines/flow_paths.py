@@ -9,11 +9,12 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.settings import Count, Guidance, Level, Positive, Share, Weight, settings
+from latentedit.core.solvers import heading
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
 from latentedit.latents.joint import JointLatent
 
-# Called as `difference(a, b, levels)` with the noised picture, the noised edit and their levels.
-Difference = Callable[[Latents, Latents, LevelBatch], Latents]
+# Called as `difference(a, b, levels, arrival)` with the noised picture, the noised edit, their levels and the next one.
+Difference = Callable[[Latents, Latents, LevelBatch, float], Latents]
 
 
 def follow_difference(
@@ -32,7 +33,7 @@ def follow_difference(
         noise = edit.noise("flowedit", index=index, count=noises)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         b = a + delta.repeat(noises, *[1] * (x.ndim - 1))
-        dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, len(x))).mean(0)
+        dv = difference(a, b, level_batch(s, a), s_next).unflatten(0, (noises, len(x))).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - delta)
         delta = delta + (s_next - s) * weight * dv + back
     return x + delta
@@ -51,9 +52,10 @@ def fidelity_and_steering(
     source, target = edit.two_fields(source_guidance, target_guidance, times=times)
     reference = dataclasses.replace(target, condition=edit.latent.condition.repeat(times))
 
-    def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
-        held = reference(b, levels)
-        return (held - source(a, levels)) + weight * (target(b, levels) - held)
+    def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
+        at_a, at_b, held_at_b = (heading(field, arrival) for field in (source, target, reference))
+        held = held_at_b(b, levels)
+        return (held - at_a(a, levels)) + weight * (at_b(b, levels) - held)
 
     return difference
 
@@ -76,6 +78,7 @@ class FlowEdit(PathEditor):
     """
 
     name: ClassVar[str] = "flowedit"
+    steps_by_map: ClassVar[bool] = True
 
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
@@ -93,8 +96,8 @@ class FlowEdit(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=self.noises)
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
-            return target(b, levels) - source(a, levels)
+        def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
+            return heading(target, arrival)(b, levels) - heading(source, arrival)(a, levels)
 
         grid = self._path(edit.latent)
         return follow_difference(edit, grid, difference, noises=self.noises, weight=edit.strength)
@@ -122,6 +125,7 @@ class DVRF(FlowEdit):
     """
 
     name: ClassVar[str] = "dvrf"
+    steps_by_map: ClassVar[bool] = False
 
     level: Level = 1.0
     shift: tuple[Share, Share] = (0.0, 1.0)
@@ -161,6 +165,7 @@ class FlowSlider(PathEditor):
     """
 
     name: ClassVar[str] = "flowslider"
+    steps_by_map: ClassVar[bool] = True
 
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 1.0
@@ -201,6 +206,7 @@ class FlowAlign(PathEditor):
     """
 
     name: ClassVar[str] = "flowalign"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     guidance: Guidance = 7.0
@@ -269,7 +275,7 @@ class SteeringFields(PathEditor):
         empty = edit.latent.backbone.null(source).expand(len(edit.latent))
         share = edit.strength / self._scale(edit.strength)
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+        def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
             base = velocity(b, levels, empty)
             steering = self.attract * (velocity(b, levels, target) - base)
             if self.repel:

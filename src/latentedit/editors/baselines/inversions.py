@@ -36,6 +36,7 @@ class Inversion(PathEditor):
 
     name: ClassVar[str] = "inversion"
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     guidance: Guidance = 1.0
@@ -65,6 +66,7 @@ class AlignedInversion(PathEditor):
     """
 
     name: ClassVar[str] = "aligned-inversion"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     guidance: Guidance = 1.0

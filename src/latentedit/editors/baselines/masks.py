@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
+from latentedit.core.solvers import EulerSolver
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End
 
@@ -37,6 +38,7 @@ class DiffEdit(PathEditor):
     """
 
     name: ClassVar[str] = "diffedit"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 0.8
     guidance: Guidance = 2.0
@@ -55,8 +57,7 @@ class DiffEdit(PathEditor):
         trace = edit.ddim_inversion(self._path(edit.latent), self.time, edit.under(self.under))
         field, z = edit.field(edit.text, self.guidance), trace.top
         for index, s, s_next in edit.steps(trace.levels[::-1]):
-            z = z + (s_next - s) * field(z, level_batch(s, z))
-            z = torch.where(mask, z, trace.states[-2 - index])
+            z = torch.where(mask, EulerSolver().step(field, z, s, s_next), trace.states[-2 - index])
         return z
 
 

@@ -89,7 +89,7 @@ def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
     delta, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
-        delta = maps.mean(index, delta, difference(a, a + delta, level_batch(s, a).clamp_min(lowest)))
+        delta = maps.mean(index, delta, difference(a, a + delta, level_batch(s, a).clamp_min(lowest), s))
     return edit.x + delta
 
 
@@ -136,7 +136,7 @@ class EditFriendlyDDPM(PathEditor):
     def _move(self, edit: Edit) -> Latents:
         source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+        def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
             ahead = target_field(b, levels)
             if edit.strength == 1:
                 return ahead - source_field(a, levels)
@@ -188,7 +188,7 @@ class LEDITS(PathEditor):
         backbone, (source, target) = edit.latent.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch) -> Latents:
+        def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
             base = velocity(b, levels, text)
             psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
             return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)

@@ -13,11 +13,12 @@ from latentedit.core.flow import level_batch, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, heading, sample
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.kit import Baseline, Edit, Latents, PathEditor, branches
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import arriving
 
 
 @settings
@@ -37,6 +38,7 @@ class SDEdit(Baseline):
 
     name: ClassVar[str] = "sdedit"
     loses_equal_texts: ClassVar[bool] = True  # noise replaces what the caption does not say
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 0.7
     steps: Count = 28
@@ -90,6 +92,7 @@ class VeloEdit(PathEditor):
 
     name: ClassVar[str] = "veloedit"
     loses_equal_texts: ClassVar[bool] = True  # noise replaces what the text does not say
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     guidance: Guidance = 1.0
@@ -104,7 +107,7 @@ class VeloEdit(PathEditor):
         levels = self._path(edit.latent).levels
         field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
-            velocity = field(z, level_batch(s, z))
+            velocity = heading(field, s_next)(z, level_batch(s, z))
             if s > self.until:
                 back = (z - edit.x) / s
                 away = velocity - back
@@ -132,6 +135,7 @@ class TextSteering(PathEditor):
     """
 
     name: ClassVar[str] = "text-steering"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 0.8
     guidance: Guidance = 1.0
@@ -145,9 +149,8 @@ class TextSteering(PathEditor):
         plain, steered = (edit.field(text, self.guidance) for text in (edit.latent.condition, edit.text))
         source = target = edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
-            at = level_batch(s, source)
-            source = source + (s_next - s) * plain(source, at)
-            target = target + (s_next - s) * steered(target, at)
+            source = EulerSolver().step(plain, source, s, s_next)
+            target = EulerSolver().step(steered, target, s, s_next)
         return edit.x + (target - source)
 
 
@@ -178,6 +181,7 @@ class VelocitySteering(PathEditor):
     """
 
     name: ClassVar[str] = "velocity-steering"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 1.0
     scale: Guidance = 1.0
@@ -232,10 +236,11 @@ class VelocitySteering(PathEditor):
             z = start
             for _, s, s_next in edit.steps(levels):
                 at = level_batch(min(max(s, low), high), z)
-                velocity = backbone.velocity(z, at, edit.latent.condition)
+                own, target = (arriving(backbone, text, s_next) for text in (edit.latent.condition, edit.target))
+                velocity = backbone.velocity(z, at, own)
                 if share is not None:
                     factor = per_element((self.scale * share).to(z), z)
-                    velocity = velocity + factor * (backbone.velocity(z, at, edit.target) - velocity)
+                    velocity = velocity + factor * (backbone.velocity(z, at, target) - velocity)
                 z = z + (s_next - s) * velocity
             return z
 

@@ -54,6 +54,7 @@ class Pullback(PathEditor):
     """
 
     name: ClassVar[str] = "pullback"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 0.7
     rank: Count = 5
@@ -125,6 +126,7 @@ class LOCO(PathEditor):
     """
 
     name: ClassVar[str] = "loco"
+    steps_by_map: ClassVar[bool] = True
 
     level: Level = 0.7
     scale: Scale = 3.0

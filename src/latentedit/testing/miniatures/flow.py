@@ -15,12 +15,14 @@ from latentedit.testing.miniatures.parts import (
     WORDS,
     autoencoder_kl,
     autoencoder_qwen,
+    autoencoder_qwen21,
     clip_text,
     gemma2_text,
     glm_text,
     miniature,
     mistral3_text,
     qwen3_text,
+    qwen3_vl_processed,
     qwen_vl_text,
     saved,
     t5_text,
@@ -245,6 +247,50 @@ def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t
             use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),
     )
+
+
+@miniature
+def qwen_image21(*, turbo: bool = False) -> Any:
+    """Qwen-Image 2.1, or Turbo with levels of its own: two blocks, 16 px a latent."""
+    encoder, processor = qwen3_vl_processed(16)
+    return diffusers.QwenImage21Pipeline(
+        text_encoder=encoder,
+        processor=processor,
+        vae=autoencoder_qwen21(4),
+        transformer=diffusers.QwenImage21Transformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            context_in_dim=16,
+            axes_dims_rope=(4, 4, 8),
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9),
+        sample_sigmas=[1.0, 0.9, 0.7, 0.4] if turbo else None,
+    )
+
+
+@miniature
+def flux3(*, distilled: bool = False) -> Any:
+    """FLUX.3, a modular pipeline, or the flow map that is distilled from it: one separate and one joint block."""
+    kind: Any = diffusers.Flux3DistilledModularPipeline if distilled else diffusers.Flux3ModularPipeline
+    encoder, processor = qwen3_vl_processed(4, layers=33)  # the outputs of every fourth layer are read
+    pipeline = kind()
+    parts = _flux2_parts(guidance_embeds=False)
+    pipeline.update_components(
+        text_encoder=encoder,
+        tokenizer=processor,
+        vae=parts["vae"],
+        transformer=diffusers.Flux3Transformer2DModel(
+            **{**_SINGLE_AND_DOUBLE, "cond_in_channels": 16},
+            joint_attention_dim=8 * 4,
+            timestep_channels=16,
+            axes_dims_rope=(4, 4, 4, 4),
+            flow_map=distilled,
+        ),
+    )
+    return pipeline
 
 
 @miniature

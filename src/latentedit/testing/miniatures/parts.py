@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderTiny
+import transformers
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderTiny
 from torch import nn
 from transformers import (
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -19,6 +21,7 @@ from transformers import (
     GemmaTokenizer,
     GlmConfig,
     GlmModel,
+    LlavaProcessor,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     PreTrainedTokenizerFast,
@@ -47,6 +50,9 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """The turns of Qwen's chats, without tools and thoughts."""
+
+CONTENT = "message['content'] if message['content'] is string else message['content'][0]['text']"
+"""A message's text, or that of its first part."""
 
 MISTRAL_CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% set mark = 'INST' if message['role'] == 'user' else "
@@ -194,11 +200,11 @@ def qwen3_text(width: int = 16, *, layers: int = 2, kind: Any = Qwen3Model) -> d
     return {"tokenizer": tokenizer, "text_encoder": kind(config)}
 
 
-def qwen_vl_text(kind: Any, config: Any, width: int = 16) -> dict[str, Any]:
+def qwen_vl_text(kind: Any, config: Any, width: int = 16, *, layers: int = 2) -> dict[str, Any]:
     """Qwen2's tokenizer and a Qwen-VL model of a class and its configuration class, with a tiny vision encoder."""
     tokenizer = qwen_tokenizer(("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"))
     text = {
-        **_language_model(tokenizer, width),
+        **_language_model(tokenizer, width, layers=layers),
         "rope_scaling": {"type": "default", "mrope_section": [1, 1, 2]},
         "bos_token_id": None,
         "eos_token_id": None,
@@ -278,6 +284,27 @@ def autoencoder_qwen(channels: int) -> Any:
         base_dim=4,
         z_dim=channels,
         dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[0.3 * index - 0.5 for index in range(channels)],
+        latents_std=[0.5 + 0.4 * index for index in range(channels)],
+    )
+
+
+def qwen3_vl_processed(width: int, *, layers: int = 2) -> tuple[Any, Any]:
+    """Qwen3-VL, and a processor of text; Qwen's own reads pictures too, and needs torchvision."""
+    kinds: Any = transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig
+    text = qwen_vl_text(*kinds, width, layers=layers)
+    chat = CHAT_TEMPLATE.replace("message['content']", CONTENT)
+    return text["text_encoder"], LlavaProcessor(CLIPImageProcessor(), text["tokenizer"], chat_template=chat)
+
+
+def autoencoder_qwen21(channels: int) -> Any:
+    """Qwen-Image 2.1's autoencoder of images with alpha, 16 px a latent."""
+    return AutoencoderKLQwenImage21(
+        base_dim=4,
+        decoder_base_dim=4,
+        z_dim=channels,
+        dim_mult=[1, 1, 1, 1, 1],
         num_res_blocks=1,
         latents_mean=[0.3 * index - 0.5 for index in range(channels)],
         latents_std=[0.5 + 0.4 * index for index in range(channels)],

@@ -102,7 +102,9 @@ _ENERGY = Number(
     on=Pictures(),
     prepare=at_fitted_rank,
     decides=_ENERGY,
-    tells=(_ENERGY.at("energy of a global direction in an image's tangent space at level 0.95", over="mean", level=0.95),),
+    tells=(
+        _ENERGY.at("energy of a global direction in an image's tangent space at level 0.95", over="mean", level=0.95),
+    ),
     plots=(Lines(y="captured", label="energy of a global direction in a tangent space", null="random"),),
     minutes=14,
 )

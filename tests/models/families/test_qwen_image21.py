@@ -1,0 +1,104 @@
+"""Qwen-Image 2.1 and Turbo against their stock pipelines, the modular one too."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from torch import Tensor
+
+import latentedit as le
+from latentedit.core.rng import draw
+from latentedit.testing.miniatures.flow import qwen_image21
+from latentedit.testing.tolerances import relative_error
+from tests.models.families.family import (
+    CAPTION,
+    PARITY,
+    SETTINGS,
+    Distilled,
+    Variants,
+    asked,
+    configured,
+    noise_picture,
+    other_width,
+    sampled_beside,
+)
+
+
+class TestQwenImage21(Variants):
+    make = qwen_image21
+    half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours, as of Qwen-Image
+    guidance = (1.0, "cfg")
+    room = 1024 - 19  # the chat around the prompt
+    misfits = (
+        other_width("context_in_dim"),
+        ("latent channels of the denoiser is 8, .* 4", configured("transformer", in_channels=8)),
+    )
+
+    def stock_arguments(self, weight: float) -> dict[str, Any]:
+        return {"true_cfg_scale": weight, "negative_prompt": ""}
+
+    def stock_latents(self, z: Tensor) -> Tensor:
+        return z.flatten(2).transpose(1, 2)
+
+    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        return output.transpose(1, 2).unflatten(2, tuple(like.shape[-2:]))
+
+
+class TestQwenImage21Turbo(Distilled, TestQwenImage21):
+    make = functools.partial(qwen_image21, turbo=True)
+
+    def test_levels_are_the_pipelines(self, pipeline: Any, backbone: Any) -> None:
+        """For as many steps; for others, between them."""
+        assert backbone._unshifted(4) == pipeline.config.sample_sigmas
+        assert backbone._unshifted(8)[::2] == pytest.approx(pipeline.config.sample_sigmas)
+        assert sorted(backbone._unshifted(8), reverse=True) == backbone._unshifted(8)
+
+
+def test_a_modular_pipeline_samples_alike() -> None:
+    """The modular form, around the same parts, is the same model."""
+    pipeline = qwen_image21()
+    modular: Any = diffusers.QwenImage21ModularPipeline()
+    modular.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
+    z, s = draw((1, 4, 4, 4), seed=0, purpose="family"), torch.tensor([0.5])
+    first, second = (le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, modular))
+    assert torch.equal(*(model.velocity(z, s, model.embed([CAPTION])) for model in (first, second)))
+    known = {**asked((64, 64)), "output_type": "pt"}
+    stock = modular(prompt=CAPTION, latents=TestQwenImage21().stock_latents(z), output="latents", **known)
+    ours = TestQwenImage21().ours(second, second.capabilities.guidance, (64, 64), z)
+    assert relative_error(ours, TestQwenImage21().own_latents(stock, z)) <= PARITY
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pictures of different shapes in the places of the user's turn, with the texts as they are read here."""
+    pipeline = qwen_image21()
+    backbone: Any = le.from_pipeline(qwen_image21(), settings=SETTINGS)
+    images = [noise_picture(64, 64), noise_picture(32, 128)]
+    pixels = [pipeline.image_processor.preprocess(image, image.height, image.width) for image in images]
+    reference = tuple(backbone.encode(torch.as_tensor(one)) for one in pixels)
+    condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
+    read, turn = pipeline.encode_prompt, backbone._turn[0]
+
+    def with_places(prompt: str, image: Any, **_: Any) -> tuple[Tensor, None, Tensor]:
+        tokens, _mask, is_image = read(prompt)
+        places = sum(one.width * one.height // 32**2 for one in image)
+        split = [tokens[:, :turn], tokens.new_zeros(1, places, tokens.shape[-1]), tokens[:, turn:]]
+        shown = [is_image[:, :turn], is_image.new_ones(1, places), is_image[:, turn:]]
+        return torch.cat(split, 1), None, torch.cat(shown, 1)
+
+    monkeypatch.setattr(pipeline, "encode_prompt", with_places)
+    z = draw((1, *backbone.latent_shape(64, 96)), seed=4, purpose="start")
+    stock = pipeline(
+        CAPTION,
+        image=images,
+        negative_prompt="",
+        true_cfg_scale=weight,
+        latents=TestQwenImage21().stock_latents(z),
+        output_resolution=64,
+        **asked((64, 96)),
+    ).images
+    ours = sampled_beside(backbone, condition, z, weight, (64, 96))
+    assert relative_error(ours, TestQwenImage21().own_latents(stock, z)) <= PARITY
