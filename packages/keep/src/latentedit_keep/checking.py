@@ -66,8 +66,9 @@ class Measure:
     uncertainty: float
 
     def text(self, digits: int = 2, factor: float = 1) -> str:
-        """Such as "4.18 ± 0.05"."""
-        return f"{factor * self.value:.{digits}f} ± {factor * self.uncertainty:.{digits}f}"
+        """Such as "4.18 ± 0.05"; the uncertainty is rounded up."""
+        off = math.ceil(factor * self.uncertainty * 10**digits - 1e-6) / 10**digits
+        return f"{factor * self.value:.{digits}f} ± {off:.{digits}f}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
