@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
 from latentedit.editing.outputs import read_record
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import grey
+from tests.keep.pairs import cast, scene, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -138,3 +141,17 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     assert guest.page.evaluate("window.hacked") is None
     assert guest.viewer.locator("body").evaluate("() => window.hacked") is None
     assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0
+
+
+def test_any_editors_image_is_checked_and_kept(guest: Visitor, tmp_path: Path) -> None:
+    guest.page.get_by_role("tab", name="Check an edit").click()
+    for role, pixels in (("original", scene()), ("edited", with_object(cast(scene())))):
+        file: Any = {"name": f"<b>{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
+        guest.page.locator(f"#le-{role} input[type=file]").set_input_files(file)
+        guest.page.wait_for_selector(f"#le-{role}-preview img")
+    expect(guest.page.locator("#le-check-facts")).to_contain_text("all colours changed", timeout=PATIENCE_MS)
+    expect(guest.viewer.locator("body")).to_contain_text("kept")
+    saved = guest.downloads("save-kept", tmp_path)
+    kept, original = np.asarray(Image.open(saved)), scene()
+    assert 0.02 < (kept != original).any(axis=2).mean() < 0.2
+    assert guest.complaints == []

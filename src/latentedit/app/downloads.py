@@ -9,6 +9,7 @@ from pathlib import Path
 from latentedit.directions.direction import ENDING, Direction, save_direction
 from latentedit.editing.result import EditResult
 from latentedit.latents.pictures import Picture
+from latentedit_keep.api import KeepResult
 from latentedit_keep.files import plain
 from latentedit_keep.pictures import save_image
 
@@ -33,6 +34,14 @@ def picture_file(picture: Picture, result: EditResult | None) -> Download:
             save_image(picture.image, file)
         else:
             result.save(file)
+        return Download(name=name, kind="image/png", content=file.read_bytes())
+
+
+def kept_file(result: KeepResult) -> Download:
+    """The original with the edit alone, as PNG with its record."""
+    name = f"{plain_name(Path(result.original.name).stem)}.kept.png"
+    with tempfile.TemporaryDirectory() as folder:
+        result.save(file := Path(folder, name))
         return Download(name=name, kind="image/png", content=file.read_bytes())
 
 

@@ -12,7 +12,9 @@ from latentedit.app.visitor import Edit, Entry
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
+from latentedit_keep.checking import CheckResult
 from latentedit_keep.colour import shown
+from latentedit_keep.pictures import PixelPicture
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
@@ -48,12 +50,19 @@ def frame(page: str) -> str:
 
 def preview(entry: Entry) -> str:
     """The current image with its notes."""
-    width, height = entry.picture.size
-    url = data_url(entry.picture.image, longest_px=_PREVIEW_PX)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in entry.notes)
-    alt = escape(entry.caption or "current image")
+    return _figure(entry.picture.image, entry.caption or "current image", entry.notes)
+
+
+def photograph(picture: PixelPicture) -> str:
+    """An image of a pair with its notes."""
+    return _figure(picture.image, picture.name, picture.info.get("notes", ()))
+
+
+def _figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
+    url, (width, height) = data_url(image, longest_px=_PREVIEW_PX), image.size
     about = f"<figcaption>{width} x {height} px</figcaption>"
-    return f'<figure class="le-preview"><img src="{url}" alt="{alt}">{about}</figure><ul class="le-notes">{notes}</ul>'
+    figure = f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>'
+    return figure + f'<ul class="le-notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
 
 
 def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
@@ -81,8 +90,20 @@ def facts(edit: Edit) -> str:
     rows = [("verdict", last.verdict.text), ("strength", strengths), ("cost", spent)]
     notes = dict.fromkeys(note for result in edit.results for note in result.notes)
     rows += [("note", note) for note in notes]
+    return _table(rows) + _cross_talk(last, list(edit.directions))
+
+
+def checked(result: CheckResult) -> str:
+    """What changed, what else changed, and what is uncertain."""
+    report = result.report
+    rows = [("what changed", report.verdict)]
+    rows += [("what else changed", text) for text in report.also or ("nothing that could be measured",)]
+    return _table([*rows, *(("note", doubt) for doubt in report.doubts)])
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
     cells = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{_plain(text)}</td></tr>" for name, text in rows)
-    return f'<table class="le-facts">{cells}</table>{_cross_talk(last, list(edit.directions))}'
+    return f'<table class="le-facts">{cells}</table>'
 
 
 def discovered(discovery: Discovery) -> str:

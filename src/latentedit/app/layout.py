@@ -10,6 +10,7 @@ from latentedit.core.plugins import EDITORS
 
 _STATE_SECONDS = 3600  # an unused session is forgotten after this time
 _CACHE_SECONDS = (600, 3600)  # interval and age at which gradio deletes its files, see `Blocks.delete_cache`
+_PHOTOGRAPHS = ["image", ".heic", ".heif"]
 _MAX_LETTERS = 2000  # of a caption or a change
 
 # A click on one of several buttons sends its index.
@@ -61,25 +62,28 @@ class Layout:
             gr.HTML("<h1>latentedit</h1><p>Describe a change to an image, then choose its strength.</p>")
             self.message = gr.HTML(js_on_load=_CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
-            with gr.Row():
-                with gr.Column(scale=2):
-                    self._add_picture(examples)
-                    with gr.Tabs() as self.tabs:
-                        with gr.Tab("Change", id="change"):
-                            self._add_change()
-                        with gr.Tab("Discover", id="discover"):
-                            self._add_discover()
-                    with gr.Accordion("Model and method", open=False):
-                        self.model = gr.Dropdown(list(models), label="Model")
-                        methods = [("default for the model", ""), *EDITORS.names()]
-                        self.method = gr.Dropdown(methods, label="Method")
-                    self.working = gr.HTML(elem_id="le-working")
-                    self.cancel = gr.Button("Cancel", size="sm", elem_id="le-cancel")
-                with gr.Column(scale=3):
-                    self._add_result()
+            with gr.Tabs():
+                with gr.Tab("Edit"), gr.Row():
+                    with gr.Column(scale=2):
+                        self._add_picture(examples)
+                        with gr.Tabs() as self.tabs:
+                            with gr.Tab("Change", id="change"):
+                                self._add_change()
+                            with gr.Tab("Discover", id="discover"):
+                                self._add_discover()
+                        with gr.Accordion("Model and method", open=False):
+                            self.model = gr.Dropdown(list(models), label="Model")
+                            methods = [("default for the model", ""), *EDITORS.names()]
+                            self.method = gr.Dropdown(methods, label="Method")
+                        self.working = gr.HTML(elem_id="le-working")
+                        self.cancel = gr.Button("Cancel", size="sm", elem_id="le-cancel")
+                    with gr.Column(scale=3):
+                        self._add_result()
+                with gr.Tab("Check an edit"):
+                    self._add_check()
 
     def _add_picture(self, examples: str) -> None:
-        limit = f"Image (up to 20 MB and {MAX_PIXELS // 1_000_000} megapixels)"
+        limit = f"Image (up to {MAX_PIXELS // 1_000_000} megapixels)"
         self.upload = gr.File(label=limit, file_types=["image"], height=180, elem_id="le-upload")
         self.examples = gr.HTML(examples, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples))
         self.preview = gr.HTML(elem_id="le-preview")
@@ -125,6 +129,21 @@ class Layout:
             self.save_record = _button("Save record", "le-save-record")
         self.facts = gr.HTML(elem_id="le-facts")
         self.history = gr.HTML(js_on_load=_CHOOSE, elem_id="le-history")
+
+    def _add_check(self) -> None:
+        gr.HTML(
+            "<p>Drop an image and what any editor made of it, to see what changed and what else changed. The result "
+            "has the edit alone, on the original's own pixels. No model is used.</p>"
+        )
+        with gr.Row():
+            self.pair: dict[str, tuple[gr.File, gr.HTML]] = {}
+            for role, label in (("original", "Original"), ("edited", "Edited image")):
+                with gr.Column():
+                    zone = gr.File(label=label, file_types=_PHOTOGRAPHS, height=140, elem_id=f"le-{role}")
+                    self.pair[role] = zone, gr.HTML(elem_id=f"le-{role}-preview")
+        self.checked = gr.HTML(elem_id="le-checked", min_height=110)
+        self.save_kept = _button("Save result", "le-save-kept")
+        self.check_facts = gr.HTML(elem_id="le-check-facts")
 
 
 def _close(visitor: object) -> None:

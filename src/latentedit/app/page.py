@@ -43,6 +43,7 @@ _DOWNLOAD = """
 }
 """
 
+_QUALITY = 90  # WebP quality of a checked pair in the viewer; the saved result is exact
 _GONE = "this session has expired. Reload the page and upload the image again"
 
 
@@ -94,11 +95,16 @@ class Page:
             (at.save_picture, lambda visitor, strength: [visitor.picture_file(strength)]),
             (at.save_direction, lambda visitor, _: visitor.direction_files()),
             (at.save_record, lambda visitor, strength: [visitor.record_file(strength)]),
+            (at.save_kept, lambda visitor, _: [visitor.kept_file()]),
         ):
             shown = [at.visitor, at.message, at.files, at.history]
             saved = button.click(functools.partial(self._save, save), [at.visitor, at.strength], shown, **task)
             saved.then(None, [at.files], [at.files], js=_DOWNLOAD, **quick)
             tasks.append(saved)
+        for role, (zone, preview) in at.pair.items():
+            shown = [at.visitor, at.message, zone, preview, at.checked, at.check_facts]
+            drop = functools.partial(self._drop, role)
+            tasks.append(zone.upload(drop, [at.visitor, zone], shown, **task, show_progress_on=[at.checked]))
         at.cancel.click(self._cancel, [at.visitor], [at.message], cancels=tasks, **quick)
         at.history.click(self._go_to, [at.visitor], screen, **quick)
         changed = [at.visitor, at.message, at.tabs, *at.texts]
@@ -153,6 +159,26 @@ class Page:
             visitor.edit(edits, model=model, method=method or None, caption=source, force=force, progress=report)
 
         return self._do(visitor, edit)
+
+    def _drop(self, role: str, visitor: _Visitor, path: str | None, progress: gr.Progress = _PROGRESS) -> _Update:
+        """Take one image of a pair, and check the pair once both are there."""
+        zone, preview = self._at.pair[role]
+        if path is None:
+            return {zone: None}
+
+        def drop(visitor: VisitorSession) -> _Update:
+            try:
+                picture = visitor.drop(role, Path(path))
+            finally:
+                self._read_upload(Path(path))
+            result, shown = visitor.check_pair(progress=_report(progress)), fragments.photograph(picture)
+            if result is None:
+                return {preview: shown}
+            page = dataclasses.replace(result.kept.view(), quality=_QUALITY, saves=False)
+            frame = fragments.frame(page.html)
+            return {preview: shown, self._at.checked: frame, self._at.check_facts: fragments.checked(result)}
+
+        return {**self._try(visitor, drop), zone: None}
 
     def _undo(self, visitor: _Visitor, model: str, progress: gr.Progress = _PROGRESS) -> _Update:
         return self._do(visitor, lambda session: session.undo(model=model, progress=_report(progress)))

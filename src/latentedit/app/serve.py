@@ -16,7 +16,7 @@ from latentedit.app.page import Page
 from latentedit.core.errors import ConfigError
 
 _MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
-_MAX_UPLOAD = "20mb"
+_MAX_UPLOAD = "100mb"  # PNGs of phones have 12 to 50 megapixels
 
 
 @contextlib.contextmanager

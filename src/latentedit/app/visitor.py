@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from latentedit.app.downloads import Download, direction_files, picture_file, plain_name, record_file
+from latentedit.app.downloads import Download, direction_files, kept_file, picture_file, plain_name, record_file
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
@@ -24,7 +24,8 @@ from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
-from latentedit_keep.pictures import read_chunks
+from latentedit_keep.checking import CheckResult, check
+from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
@@ -91,6 +92,8 @@ class VisitorSession:
         self.current: Entry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
+        self.pair: dict[str, PixelPicture] = {}  # "original" and "edited" of a check
+        self.checked: CheckResult | None = None
         self._session: tuple[Picture, str, str, Session] | None = None
         self._stops = 0  # number of calls of `stop`
         self._closed = False
@@ -106,6 +109,33 @@ class VisitorSession:
         self.stop()
         self.entries, self.current, self._session = [], None, None
         self.directions, self.discovered = {}, []
+        self.pair, self.checked = {}, None
+
+    def drop(self, role: str, path: Path) -> PixelPicture:
+        """Read one image of a pair, "original" or "edited"."""
+        self.pair[role] = dataclasses.replace(read_pixels(path), path=Path(path.name))
+        return self.pair[role]
+
+    def check_pair(self, *, progress: Progress | None = None) -> CheckResult | None:
+        """Check the pair, or return None if one of its images is missing. Needs no model."""
+        if len(self.pair) < 2:
+            return None
+        check_stopped = self._stop_check()
+
+        def report(what: str, done: int, total: int) -> None:
+            check_stopped()
+            if progress is not None:
+                progress(what, done, total)
+
+        with self.models.working:
+            self.checked = check(**self.pair, progress=report)
+        return self.checked
+
+    def kept_file(self) -> Download:
+        """The original with the edit alone, as PNG with its record."""
+        if self.checked is None:
+            raise ConfigError("there is no result to save. Drop an original and an edited image first")
+        return kept_file(self.checked.kept)
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> Entry:
         """Open the content of a file, caption it, and start a new history."""
@@ -247,26 +277,31 @@ class VisitorSession:
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
+        check_stopped = self._stop_check()
+        with self.models.working:
+            check_stopped()
+            backbone = self.models.get(model)
+            with backbone.count() as count:
+
+                def report(what: str, done: int, total: int) -> None:
+                    check_stopped()
+                    if progress is not None:
+                        progress(f"{what}, {count.evaluations} evaluations", done, total)
+
+                yield backbone, report
+            check_stopped()
+
+    def _stop_check(self) -> Callable[[], None]:
+        """A function that raises a `StoppedError` once `stop` or `close` was called."""
         stops = self._stops
 
-        def check() -> None:
+        def check_stopped() -> None:
             if self._closed:
                 raise StoppedError("the page was closed")
             if self._stops != stops:
                 raise StoppedError(STOPPED)
 
-        with self.models.working:
-            check()
-            backbone = self.models.get(model)
-            with backbone.count() as count:
-
-                def report(what: str, done: int, total: int) -> None:
-                    check()
-                    if progress is not None:
-                        progress(f"{what}, {count.evaluations} evaluations", done, total)
-
-                yield backbone, report
-            check()
+        return check_stopped
 
     def _plan(
         self, session: Session, changes: Sequence[Change], method: str | None, report: Progress

@@ -147,12 +147,13 @@ class View:
         (source, *layers), made = layers_of(images, quality=self.quality)
         exact = made["size"] == self.source.size and self.quality is None and not converted
         profile = None if converted else self.source.info.get("icc_profile")
+        notes = [note if self.saves else note.replace("Shown and saved", "Shown") for note in made["notes"]]
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
         return {
             "title": self.title,
             "name": _NOT_IN_NAMES.sub("_", self.name).strip("._") or "image",
             **made,
-            "notes": [*made["notes"], *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
+            "notes": [*notes, *([_CONVERTED] if converted else [_PROFILED] if profile else [])],
             "captions": words if self.caption or self.target_caption else [],
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep import warp
-from latentedit_keep.detection import components, detect, rim
+from latentedit_keep.detection import components, contrasts, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
 from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
@@ -51,6 +51,7 @@ class Change:
     mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
+    contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
     unchanged_share: float  # of the part that the edited picture shows
     unchanged_detail: float  # the same share of the original's fine detail
     residual: float  # robust deviation of the unchanged part at a coarse scale, in levels
@@ -97,6 +98,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         mask=mask,
         numbers=numbers,
         count=count,
+        contrasts=contrasts(*alike, inside, mask, numbers),
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,

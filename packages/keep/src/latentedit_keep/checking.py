@@ -26,8 +26,11 @@ Reason = Literal["no edit", "changed outside", "size", "whole picture", "reframe
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the picture
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 _OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
+_VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 _EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
-_LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.0, 2.0  # calibrated: see docs/results/check.md
+# Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
+_LEAST_PX, _LEAST_CAST, _CAST_FACTOR, _OUTLINE_FACTOR, _FAINT_FACTOR = 0.05, 1.6, 3.2, 2.0, 1.0
+_CERTAIN = 3.0  # contrast from which a change is counted; on calibration pairs noise reached 2.5, changes 3.9 and more
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 _SPECK = 5e-5  # share below which a region is not listed
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its centre, as a share of its side
@@ -52,7 +55,7 @@ _GREEN, _RED, _BLUE = (40, 170, 80), (225, 50, 50), (60, 120, 230)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A measured value. Nine of ten errors are smaller than the uncertainty.
+    """A measured value. Nineteen of twenty errors are smaller than the uncertainty.
 
     Args:
         value: the best estimate.
@@ -63,8 +66,9 @@ class Measure:
     uncertainty: float
 
     def text(self, digits: int = 2, factor: float = 1) -> str:
-        """Such as "4.18 ± 0.05"."""
-        return f"{factor * self.value:.{digits}f} ± {factor * self.uncertainty:.{digits}f}"
+        """Such as "4.18 ± 0.05"; the uncertainty is rounded up."""
+        off = math.ceil(factor * self.uncertainty * 10**digits - 1e-6) / 10**digits
+        return f"{factor * self.value:.{digits}f} ± {off:.{digits}f}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,26 +235,33 @@ def check(
     third = None if mask is None else read_pixels(mask, "the mask")
     allowed = None if third is None else mask_plane(third, first.size) > 0.5
     kept = keep(first, second, progress=progress)
-    found, change = _found(kept), kept.detected
+    change = kept.detected
+    certain = np.zeros(1, dtype=bool) if change is None else change.contrasts >= _CERTAIN
+    found = _found(kept, certain)
     changed = np.full(first.size[::-1], found in ("whole picture", "different pictures"))
-    numbers = np.zeros(changed.shape, dtype=np.int32)
+    faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
     regions = list[Region]()
     if found in ("local change", "all colours") and change is not None:
-        changed = cv2.resize(change.mask, first.size, interpolation=cv2.INTER_LINEAR) > _OPAQUE
+        opacity = cv2.resize(change.mask * certain[change.numbers], first.size, interpolation=cv2.INTER_LINEAR)
+        changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
-    inside = numbers == 1 if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
+    inside = (
+        numbers == certain.argmax() if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
+    )
     edit, other = changed & inside, changed & ~inside
     if change is not None and found == "local change":
         shares, outside = (
             np.bincount(numbers[part], minlength=change.count + 1) / part.size for part in (changed, other)
         )
         for one in separate_changes(change, first.size):
+            if not certain[one.number]:
+                continue
             share = float(shares[one.number])
             regions.append(Region(number=one.number, box=one.box, share=share, outside=float(outside[one.number])))
     report = Report(
         found=found,
-        inside=_share(edit, kept),
-        outside=_share(other, kept),
+        inside=_share(edit, faint & inside, kept),
+        outside=_share(other, faint & ~inside, kept),
         mask_share=None if allowed is None else float(allowed.mean()),
         max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
         regions=tuple(region for region in regions if region.share >= _SPECK),
@@ -259,7 +270,7 @@ def check(
         size=first.size,
         edited_size=second.size,
         rest_db=plain(kept.outside_db_before),
-        doubts=kept.doubts,
+        doubts=(*kept.doubts, *_faint(kept, certain)),
         original=kept.record.original,
         edited=kept.record.edited,
         mask=None if third is None else KeptPicture(name=third.name, fingerprint=third.fingerprint),
@@ -267,11 +278,15 @@ def check(
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
     return CheckResult(
-        report=_judged(report, places, expect_size=expect_size), kept=kept, edit=edit, other=other, allowed=allowed
+        report=_judged(report, places, expect_size=expect_size, some=not certain[1:].all()),
+        kept=kept,
+        edit=edit,
+        other=other,
+        allowed=allowed,
     )
 
 
-def _found(kept: KeepResult) -> Found:
+def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
     change = kept.detected
     if kept.verdict == "different pictures":
         return "different pictures"
@@ -279,9 +294,16 @@ def _found(kept: KeepResult) -> Found:
         return "whole picture"
     if kept.verdict.startswith("reframed"):
         return "reframed"
-    if float(change.mask.mean()) >= NOTHING:
+    if float((change.mask * certain[change.numbers]).mean()) >= NOTHING:
         return "local change"
     return "all colours" if kept.verdict.startswith("global") else "nothing"
+
+
+def _faint(kept: KeepResult, certain: NDArray[np.bool_]) -> tuple[str, ...]:
+    """A doubt on the changes that are not counted, if there are any."""
+    count = len(certain) - 1 - int(certain.sum())
+    text = f"{count} faint difference{'s' if count > 1 else ''} not counted: noise elsewhere is about as strong"
+    return (text,) if count and kept.verdict in ("kept", "nothing changed") else ()
 
 
 def _grown(mask: Mask, radius: float) -> Mask:
@@ -296,11 +318,12 @@ def _edge_px(kept: KeepResult) -> float:
     return _EDGE_PX * max(step, 1.0) + kept.uncertainty_px
 
 
-def _share(mask: Mask, kept: KeepResult) -> Measure:
-    """Share of the pixels; it is as uncertain as the outline."""
+def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
+    """Share of the pixels; it is as uncertain as the outline, and as what is too faint to be counted."""
     width = 2 * math.ceil(_edge_px(kept)) + 1
     band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
-    return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(float(band), _LEAST_SHARE))
+    off = _OUTLINE_FACTOR * float(band) + _FAINT_FACTOR * float(faint.mean())
+    return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(off, _LEAST_SHARE))
 
 
 def _alignment(kept: KeepResult) -> dict[str, Any]:
@@ -315,8 +338,8 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     return {name: Measure(value=value, uncertainty=float(error)) for name, value, error in pairs}
 
 
-def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool) -> Report:
-    """The report with its verdict, its reasons and the next step."""
+def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, some: bool) -> Report:
+    """The report with its verdict, its reasons and the next step; with ``some``, not all changes are certain."""
     limit, outside, found = report.max_outside, report.outside, report.found
     within, where = ("", "elsewhere") if report.mask is None else (" inside the mask", "outside the mask")
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
@@ -342,7 +365,10 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool)
     names = (name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True))
     original, edited, mask = names
     keep_all = f"latentedit keep {original} {edited}"
-    keep_some = f"{keep_all} --only 1" if report.mask is None else f"{keep_all} --mask {mask}"
+    first = report.regions[0].number if report.regions else 1
+    keep_some = f"{keep_all} --only {first}" if report.mask is None else f"{keep_all} --mask {mask}"
+    if some and report.regions:
+        keep_all += f" --only {','.join(str(region.number) for region in report.regions)}"
     step = next(iter(reasons), "also" if also else "passed")
     if step == "whole picture" and report.mask is not None:
         step = "changed outside"

@@ -1,4 +1,4 @@
-"""The program ``latentedit``: all commands if the library is installed, else ``check`` and ``keep`` alone."""
+"""The program ``latentedit``: all commands if the library is installed, else ``check``, ``keep`` and ``mcp`` alone."""
 
 import importlib.util
 import sys
@@ -11,6 +11,7 @@ from latentedit_keep.check_command import check
 from latentedit_keep.command import keep
 from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
 from latentedit_keep.errors import LatentEditError, to_install
+from latentedit_keep.mcp_command import mcp
 
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
@@ -18,6 +19,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickExce
 app = typer.Typer(name="latentedit", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("check")(check)
 app.command("keep")(keep)
+app.command("mcp")(mcp)
 
 
 @app.callback(epilog=f"For all other commands install the library. {to_install('latentedit')}")

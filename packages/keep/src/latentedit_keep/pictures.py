@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import hashlib
+import importlib
+import importlib.util
 import io
 import os
 import re
@@ -24,8 +26,17 @@ from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
+
+def _heif() -> tuple[str, ...]:
+    """The format of phones, if its decoder is installed."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return ()
+    importlib.import_module("pillow_heif").register_heif_opener()
+    return ("HEIF",)
+
+
 # JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
-READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", *_heif())
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
