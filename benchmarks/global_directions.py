@@ -41,9 +41,10 @@ def main() -> None:
         found[name] = {"captured": shared.captured.mean(0).tolist()}
         for kind, u in (("global", shared.u), ("random", random)):
             names, rows = zip(*(_applied(model, basis, u) for basis in bases[61]), strict=True)
-            found[name][kind] = [_agreement([one[index] for one in names]) for index in range(RANK)]
+            each = [_agreement([one[index] for one in names]) for index in range(RANK)]
+            found[name][kind] = {"most": max(one["portraits"] for one in each), "directions": each}
             if kind == "global":
-                sheet = _sheet([[row[index] for row in rows] for index in range(RANK)], found[name][kind])
+                sheet = _sheet([[row[index] for row in rows] for index in range(RANK)], each)
                 sheet.save(ROOT / "docs" / "pictures" / "results" / f"global-directions-{name}.webp", quality=85)
     write_text(ROOT / "results" / "global-directions.json", json.dumps(found, indent=1) + "\n")
 
