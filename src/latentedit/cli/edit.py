@@ -4,10 +4,10 @@ import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from latentedit.cli import options
-from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strength, refuse
+from latentedit.cli.options import MANY, OUTPUT, ModelChoice, Report, chooses_model, option, parse_strength, refuse
 from latentedit.cli.results import open_checked, replay_command, result_json, result_rows
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
@@ -32,20 +32,13 @@ def edit(
     choice: ModelChoice,
     output: options.Output = None,
     sheet: Annotated[
-        Path | None,
-        options.option(
-            options.OUTPUT, "--sheet", help="Also write a sheet: source, result and difference side by side."
-        ),
+        Path | None, option(OUTPUT, "--sheet", help="Also write a sheet: source, result and difference side by side.")
     ] = None,
     view: Annotated[
-        Path | None,
-        options.option(
-            options.OUTPUT, "--view", help="Also write an HTML page with a slider, a wipe and the difference."
-        ),
+        Path | None, option(OUTPUT, "--view", help="Also write an HTML page with a slider, a wipe and the difference.")
     ] = None,
     batch: Annotated[
-        int | None,
-        options.option(options.MANY, "--batch", min=1, help="Batch size; reduced when memory runs out. Default: 8."),
+        int | None, option(MANY, "--batch", min=1, help="Batch size; reduced when memory runs out. Default: 8.")
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
@@ -86,9 +79,8 @@ def edit(
     origin = "instructed" if result.record.instructed else read if request.source_prompt is None else "given"
     files = {"picture": picture, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
-    again = replay_command(
-        output, picture=picture, choice=choice, mask=mask, directions=directions, references=references
-    )
+    used: dict[str, Any] = {"mask": mask, "directions": directions, "references": references}
+    again = replay_command(output, picture=picture, choice=choice, **used)
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
     report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)
 
@@ -149,13 +141,8 @@ def edit_many(
     verdicts, failures = Counter[str](row["verdict"] for row in rows), run.failures()
     counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
-    facts = {
-        "folder": run.path,
-        "pictures": sum(map(len, work.batches.values())),
-        "edited": len(rows),
-        "verdicts": verdicts,
-        "failures": failures,
-    }
+    facts = {"folder": run.path, "pictures": sum(map(len, work.batches.values())), "edited": len(rows)}
+    facts |= {"verdicts": verdicts, "failures": failures}
     where = f"{edited}, {len(failures)} failed; rows in {run.path / TABLE}"
     report.result(facts, f"{source} -> {run.path / PICTURES}: {where}")
     finish(run)
@@ -187,12 +174,8 @@ def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, unique_names
     from latentedit.batch.manifest import EditRow, load_manifest
 
-    texts = {"--prompt": request.prompt, "--change": request.change, "--direction": request.direction}
-    texts |= {
-        "--instruction": request.instruction,
-        "--source-prompt": request.source_prompt,
-        "--captioner": request.captioner,
-    }
+    names = ("prompt", "change", "direction", "instruction", "source_prompt", "captioner")
+    texts = {f"--{name.replace('_', '-')}": getattr(request, name) for name in names}
     refuse("a manifest says of each picture what it shows and what it should show", texts)
     rows = load_manifest(source, EditRow)
     if any(row.mask for row in rows):

@@ -12,13 +12,11 @@ is none. `HSDS` uses it in two ways, both derived here:
 - *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
   back to what it is in the picture.
 - *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
-  the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what is replaced (the
-  outline of a mouth, for instance): the part along the displacement. So the squared share of that part is subtracted
-  there. No text describes the part across it: a caption that omits much leaves much of the picture there, and it stays.
+  the old one left unexplained of the picture. The part of q along the displacement belongs to what is replaced (the
+  outline of a mouth, for instance), so the squared share of it is subtracted. No text describes the part across it.
 
-`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel: moving a
-latent changes every pixel a little, for the codec spreads what it decodes and a direction is never quite clean. It does
-not depend on the strength.
+`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel, for the codec
+spreads what it decodes and a direction is never quite clean. It does not depend on the strength.
 """
 
 from collections.abc import Sequence

@@ -81,14 +81,8 @@ class LocalBasis:
     @property
     def jacobian(self) -> FeatureJacobian:
         """J; to make it costs one evaluation."""
-        feature = FeatureMap(
-            backbone=self.latent.backbone,
-            site=self.site,
-            level=self.level,
-            condition=self.condition,
-            pooling=self.pooling,
-        )
-        return FeatureJacobian(feature, self.trace.top)
+        point: dict[str, Any] = {name: getattr(self, name) for name in ("site", "level", "condition", "pooling")}
+        return FeatureJacobian(FeatureMap(backbone=self.latent.backbone, **point), self.trace.top)
 
     def energy(self) -> Float[Tensor, " r"]:
         """The share of the first 1, 2, ... squared singular values in the sum of all, in float64 on the CPU.

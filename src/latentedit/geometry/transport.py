@@ -11,9 +11,6 @@ A few leading directions of J_1 hold little of a change that was found elsewhere
 is projected onto what they can change, the span of U_1, and pulled back with or without the singular values:
 
     u' = U_1 U_1^T u        v' = V_1 S_1^-1 U_1^T u,  so  J_1 v' = u',        or  v' = V_1 U_1^T u
-
-Signs of the basis' pairs (u, v) cancel; in the paper's public code those of u and v may disagree, which turns parts of
-v' around.
 """
 
 import dataclasses
