@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from latentedit.cli.edit import cross_talk_rows, replay_command, result_json, result_rows, table_rows
 from latentedit.cli.options import ModelChoice
-from latentedit.cli.results import cross_talk_rows, replay_command, result_json, result_rows, table_rows
 from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli import options
+from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
-from latentedit.cli.results import check_written, recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
 

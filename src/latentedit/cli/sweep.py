@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from latentedit.cli import options
+from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import CHANGE, ModelChoice, Report, chooses_model, option, parse_strengths
-from latentedit.cli.results import completed_rows, open_checked
 from latentedit_keep.files import named_beside
 
 _ARM = "Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model."

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
+from latentedit.cli.edit import recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
-from latentedit.cli.results import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
 

@@ -34,17 +34,9 @@ from latentedit.core.linalg.operator import Affine, Mean
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
+from latentedit.directions import hsds
 from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import (
-    HSDS,
-    Distillation,
-    Filtered,
-    Residuals,
-    apply_filter,
-    check_finite,
-    gamma_family,
-    solve,
-)
+from latentedit.directions.hsds import HSDS, Residuals
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, curvature
 
@@ -99,7 +91,7 @@ def identify(
             f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
         )
     target = target.expand(len(latent))
-    distillation = Distillation(
+    distillation = hsds.Distillation(
         latent=latent,
         target=target,
         preserve=tuple(text.expand(len(latent)) for text in preserve),
@@ -122,7 +114,7 @@ def identify(
         filtered = _filtered(residual, residuals, jacobian, config, level, gamma)
         fell_back |= filtered.fell_back
         d = _projected(filtered.value, residuals, jacobian, config, level)
-        check_finite(d, "displacement", latent.backbone.name, level)
+        hsds.check_finite(d, "displacement", latent.backbone.name, level)
         if index and config.keep:  # what hardly changes goes back to the picture
             d = change_share(moved, config.keep) * (moved + d) - moved
         moved = moved + step * d
@@ -155,13 +147,13 @@ def _filtered(
     config: HSDS,
     level: float,
     gamma: float,
-) -> Filtered:
+) -> hsds.Filtered:
     """The residual weighted by the Hessian, by the settings for this level."""
     if jacobian is not None and config.one_sided and gamma != 0:
-        return gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        return hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
-    return apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
+    return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
 
 
 def _one_sided(
@@ -183,7 +175,7 @@ def _projected(
     if jacobian is None or config.projection == "null-space":
         return project(filtered, kept, kept)
     metric = Affine(Mean(curvature(jacobian, level), len(residuals.residual)), 1.0, config.damping)
-    raised = [solve(metric, column, iterations=config.iterations).value for column in kept]
+    raised = [hsds.solve(metric, column, iterations=config.iterations).value for column in kept]
     return project(filtered, kept, torch.stack(raised))
 
 

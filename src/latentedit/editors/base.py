@@ -110,10 +110,8 @@ class Editor(abc.ABC):
     ) -> list[StrengthResult]:
         """One result per strength; as `_edit`, which it calls for each."""
         return [
-            StrengthResult(
-                z=self._edit(latent, target, strength=strength, seed=seed, progress=progress), strength=strength
-            )
-            for strength in strengths
+            StrengthResult(z=self._edit(latent, target, strength=one, seed=seed, progress=progress), strength=one)
+            for one in strengths
         ]
 
     def edit(
