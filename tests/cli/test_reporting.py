@@ -3,20 +3,17 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
+from latentedit.cli.edit import replay_command, result_json, result_rows
 from latentedit.cli.options import ModelChoice
-from latentedit.cli.results import cross_talk_rows, replay_command, result_json, result_rows, table_rows
 from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.latents.encode import encode
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
-from tests.guard.unknown import UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +40,6 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
     assert "hair" not in rows(dataclasses.replace(result, effect=read))["effect"], "half a change is not read"
 
 
-@pytest.mark.parametrize(
-    ("origin", "state", "expected"),
-    [
-        ("given", "unknown", "grey (given)"),
-        ("captioned", "known", "grey (captioned; correct it with --source-prompt)"),
-        (
-            "captioned",
-            "unknown",
-            "grey (captioned, by a captioner not trained on such images; correct it with --source-prompt)",
-        ),
-        ("not needed", "known", "grey (not needed)"),
-    ],
-)
-def test_where_a_caption_comes_from(result: EditResult, origin: Any, state: Any, expected: str) -> None:
-    doubted = dataclasses.replace(result, knowledge=dataclasses.replace(UNKNOWN, state=state))
-    told = dict(result_rows(doubted, effect=result.effect, origin=origin, sheet=None, again=""))
-    assert told["caption"] == expected
-    assert ("picture" in told, "sheet" in told) == (state == "unknown", False)
-
-
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
     latent = encode(ColourBackbone(), grey(), source_prompt="grey")
     found = manipulate(latent, [identify(latent, prompt=to) for to in ("red", "blue")], strength=[0.5, -0.3])
@@ -70,14 +47,6 @@ def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
     assert found.cross_talk is not None
     assert result_json(found, effect=found.effect)["cross_talk"] == found.cross_talk.tolist()
     assert rows(found)["cross-talk"].endswith("1, 2")
-
-
-def test_cross_talk_is_a_table_with_names() -> None:
-    talk = torch.tensor([[1.0, -0.25], [0.5, 1.0]], dtype=torch.float64)
-    assert cross_talk_rows(None) == []
-    _, *body = cross_talk_rows(talk, ["a hat", "a very long name of a direction"])
-    assert [text for _, text in body] == [f"{'a hat':<24} +1.000 -0.250", "a very long name of a di +0.500 +1.000"]
-    assert body == table_rows(talk, ["a hat", "a very long name of a direction"])
 
 
 def test_the_replay_command_names_what_it_needs(bundled: Path, tmp_path: Path) -> None:

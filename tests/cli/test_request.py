@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.cli.edit import recorded_model
 from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
-from latentedit.cli.results import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
 from latentedit_keep.files import named_beside

@@ -54,22 +54,6 @@ def test_row_1_level_scales_and_log_snr_agree(level: float) -> None:
     assert float(s) == pytest.approx(1 / (1 + math.exp(float(log_snr) / 2)), rel=1e-12)
 
 
-def test_latents_of_the_forward_process_are_the_same_in_both_coordinates() -> None:
-    alpha, sigma = angles()
-    x, e = noise("x"), noise("e")
-    x_t = alpha[:, None, None] * x + sigma[:, None, None] * e
-    s = level_from_alpha_sigma(alpha, sigma)[:, None, None]
-    assert relative_error(coordinates.model_from_canonical((1 - s) * x + s * e, alpha, sigma), x_t) <= 1e-13
-
-
-def test_estimates_are_the_clean_latent_and_the_noise() -> None:
-    x, e = noise("x"), noise("e")
-    s = torch.linspace(0.02, 0.98, 6, dtype=torch.float64)
-    z, v = x + s[:, None, None] * (e - x), e - x
-    assert relative_error(coordinates.clean_estimate(z, s, v), x) <= 1e-13
-    assert relative_error(coordinates.noise_estimate(z, s, v), e) <= 1e-13
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_row_3_prediction_becomes_velocity_and_back(kind: Prediction, dtype: torch.dtype) -> None:
@@ -87,14 +71,6 @@ def test_row_3_prediction_becomes_velocity_and_back(kind: Prediction, dtype: tor
     others = [name for name in KINDS if name != kind]
     wrong = [coordinates.velocity_from_prediction(name, outputs[kind], x_t, alpha, sigma) for name in others]
     assert all(relative_error(other, e - x) > 0.1 for other in wrong)
-
-
-def test_v_prediction_needs_no_variance_preserving_scales() -> None:
-    alpha, sigma = (2 * part for part in angles())
-    x, e = noise("x"), noise("e")
-    a, b = alpha[:, None, None], sigma[:, None, None]
-    v = coordinates.velocity_from_prediction("v_prediction", a * e - b * x, a * x + b * e, alpha, sigma)
-    assert relative_error(v, e - x) <= 1e-12
 
 
 def test_half_precision_is_computed_in_float32_and_returned_as_it_came() -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from typing import Any
 
-import pytest
 import torch
 
 from latentedit.core.condition import Condition
@@ -33,20 +32,6 @@ def test_sizes_and_what_is_not_known() -> None:
     assert "; one for each of 2 pictures; 74.2 kB" in rows["size"]
     assert 4 * (2 * 16 * 64 + 64 * 256 + 128) == 74_240
     assert set(dict(describe(example()))) - set(rows) == {"settings", "preview", "note"}
-
-
-@pytest.mark.parametrize(
-    ("sources", "targets", "told"),
-    [
-        (("a man, a hat",), ("a man",), "a hat =>"),
-        (("a man",), ("a man",), "nothing"),
-        (("a man, a hat", "a cat, a hat"), ("a man", "a cat"), "a hat =>"),
-        (tuple("abcd"), tuple(f"{name}, {name} hat" for name in "abcd"), "=> a hat; => b hat; => c hat; and 1 more"),
-        (("a", "b"), ("", "b, x"), "=> x"),
-    ],
-)
-def test_changes_in_words(sources: tuple[str, ...], targets: tuple[str, ...], told: str) -> None:
-    assert row("change", source_captions=sources, target_captions=targets) == told
 
 
 def test_settings_can_be_printed_and_asked_for_again() -> None:

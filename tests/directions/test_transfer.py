@@ -144,17 +144,6 @@ def test_words_that_do_not_apply_keep_the_text_as_it_was(model: Backbone) -> Non
         assert equal(back.condition, -1.0 * direction.condition)
 
 
-def test_it_can_be_transferred_again(model: Backbone) -> None:
-    """Back under its own captions too."""
-    direction = found(model, [CAT], ["a cat with fur, hat"])
-    moved = transferred(direction, pictures(model, "a dog with hat, smile"))
-    direction_back = -found(model, [CAT], [frown(CAT)])  # it starts from what was reached
-    assert transferred(direction_back, pictures(model, frown(DOG), DOG)).target_captions == (DOG, "")
-    home = transferred(moved, pictures(model, CAT))
-    assert home.target_captions == direction.target_captions
-    assert equal(home.condition, direction.condition)
-
-
 def test_what_does_not_fit_is_refused(model: Backbone) -> None:
     direction = found(model, [CAT, DOG], [frown(CAT), frown(DOG)])
     for captions in ((DOG,), (CAT, DOG, CAT)):

@@ -1,6 +1,5 @@
 """On all sheets pictures stand in their places, labels below theirs, and text stays within its width."""
 
-import itertools
 import json
 import math
 from pathlib import Path
@@ -55,28 +54,6 @@ def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
     assert found[box[1] : box[1] + box[3], box[0] : box[0] + box[2]].all(), "a panel is one whole rectangle"
     assert found.sum() == box[2] * box[3]
     return box
-
-
-@pytest.mark.parametrize(("title", "beside", "label"), itertools.product(["", "t", "t " * 99], ["", "eim"], ["", "l"]))
-def test_margins_and_gaps(title: str, beside: str, label: str) -> None:
-    """32 and 12 px. A line of text is 1.5 times as high as its font: 39 px the title, 24 px the others."""
-    images = series(7)[0]
-    told = {"title": title, "lines": ["from", "to"] if title else [], "row_texts": [beside] * 3 if beside else []}
-    sheet = pixels(draw_grid(images, [label] * 7 if label else [], columns=3, panel_px=130, **told))
-    top, left = 32 + (39 + 2 * 24 + 12 if title else 1), 32 + (288 if beside else 0)
-    row = 130 + (12 + 24 if label else 0) + 12
-    width = left + 3 * (130 + 12) - 12 + 32
-    assert sheet.shape == (top + 3 * row - 12 + 32, max(width, 576 + 64 if title else 0), 3)
-    blank = np.full_like(sheet, 255)
-    for index, image in enumerate(images):
-        y, x = top + index // 3 * row, left + index % 3 * (130 + 12)
-        blank[y - 1 : y + 131, x - 1 : x + 131] = (214, 217, 221)
-        blank[y : y + 130, x : x + 130] = image.getpixel((0, 0))
-    ys, xs = np.nonzero((sheet != blank).any(axis=2))
-    words = [(y, x) for y, x in zip(ys, xs, strict=True) if y < top or x < left or (y - top) % row >= 130]
-    assert len(words) == len(ys), "text alone is elsewhere"
-    assert {(y - top) // row for y, x in words if y >= top and x < left} == (set(range(3)) if beside else set())
-    assert any(y < top for y, _ in words) == bool(title)
 
 
 def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:

@@ -142,9 +142,9 @@ def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -
 def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""
     latent = le.encode(model, picture())
-    found = no_change_residuals(model, latent.z, seed=3)
+    found = no_change_residuals(model, latent.z)
     assert list(found) == list(WORDINGS)
-    noise, z = draw((len(LEVELS), *latent.z.shape), seed=3, purpose="no change"), latent.z
+    noise, z = draw((len(LEVELS), *latent.z.shape), seed=0, purpose="no change"), latent.z
     moved = (
         model.velocity((1 - s) * z + s * e, torch.tensor([s]), latent.condition)
         for s, e in zip(LEVELS, noise, strict=True)

@@ -141,7 +141,7 @@ def record(colours: ColourBackbone) -> RunRecord:
         ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels must be a list"),
         ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit' cannot move along directions"),
         ({"method": "eimm"}, {}, {}, "did you mean 'eim'"),
-        ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings that its search does not accept"),
+        ({}, {"settings": {"levels": [{}, {}]}}, {}, "unknown settings"),
     ],
 )
 def test_records_that_do_not_fit_or_make_no_sense_are_refused(

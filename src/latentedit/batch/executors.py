@@ -27,12 +27,7 @@ Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
 
 
 class Work(Protocol):
-    """A plan, divided into units; it can be pickled.
-
-    Laws:
-        1. ``units`` depends on the plan only.
-        2. The rows of a unit depend on its task only: not on the worker, the other units or their order.
-    """
+    """A plan, divided into units; it can be pickled. The rows of a unit depend on its task only, not on the worker."""
 
     @property
     def spec(self) -> Mapping[str, Any]:

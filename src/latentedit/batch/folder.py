@@ -39,7 +39,7 @@ _LONGEST_NAME_BYTES = 180  # file systems allow 255, with endings
 _UNPORTABLE = frozenset('\\/:*?"<>|%')  # not allowed in file names on some systems, and the escape character
 
 UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # cannot lead to another folder
-Row = Mapping[str, Any]  # one result as plain values; None if not measured
+Row = Mapping[str, Any]  # plain values: one result, None if not measured, or what a run does
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +103,7 @@ class RunFolder:
     manifest: Manifest
 
     @staticmethod
-    def start(
-        path: Path,
-        spec: Mapping[str, Any],
-        *,
-        kind: str,
-        units: Sequence[str],
-        command: str,
-        request: Mapping[str, Any],
-    ) -> "RunFolder":
+    def start(path: Path, spec: Row, *, kind: str, units: Sequence[str], command: str, request: Row) -> "RunFolder":
         """Start a run, or resume it with the same plan; units may be added or removed."""
         make_folder(path)
         plan = plain({"latentedit": __version__, **spec})  # rows may differ between versions

@@ -1,13 +1,13 @@
 """``latentedit direction``: direction files. Heavy imports are inside the commands."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentedit.cli import options
+from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
-from latentedit.cli.results import check_written, cross_talk_rows, table_rows
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
 from latentedit_keep.console import print_json, print_rows, progress_bar, say
@@ -58,21 +58,10 @@ def make(
     opened = [Picture.open(picture) for picture in pictures]
     check_direction_output(output)
     with report.progress() as progress:
-        latent = encode(
-            choice.load(),
-            opened,
-            source_prompt=request.source_prompt,
-            captioner=request.captioner,
-            instructed=request.instructed,
-            references=request.references,
-        )
-        direction = Session(latent).identify(
-            prompt=request.prompt,
-            change=request.change or None,
-            instruction=request.instruction or None,
-            seed=seed,
-            progress=progress,
-        )
+        names = ("source_prompt", "captioner", "instructed", "references")
+        latent = encode(choice.load(), opened, **{name: getattr(request, name) for name in names})
+        texts: dict[str, Any] = {name: getattr(request, name) or None for name in ("prompt", "change", "instruction")}
+        direction = Session(latent).identify(**texts, seed=seed, progress=progress)
         direction = calibrate_direction(latent, direction, licence=licence, progress=progress)
     save_direction(direction, output)
     _print(direction, output, report)
@@ -124,10 +113,8 @@ def preview(
 
     direction = load_direction(file)
     if on is None:
-        refuse(
-            "use these with --on",
-            {"--strengths": strengths, "--source-prompt": source_prompt, "--captioner": captioner},
-        )
+        unused = {"--strengths": strengths, "--source-prompt": source_prompt, "--captioner": captioner}
+        refuse("use these with --on", unused)
         check_output(output)
         if output.suffix.lower() != ".png":
             raise OutputError(f"the stored preview is a PNG; got {output.name!r}. Use a name ending in .png")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Preserved = Annotated[
     str | None, typer.Option("--source-prompt", help="Caption of what should stay. Without it, anything may change.")
 ]
+_PAPER = "Settings of a paper, 2302.12469 or 2307.12868, but for options given."
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
 
 
@@ -32,10 +33,7 @@ def discover(
     ] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Number of directions. Default: 10.")] = None,
     site: Site = None,
-    settings_of: Annotated[
-        str | None,
-        typer.Option("--settings-of", help="Settings of a paper, 2302.12469 or 2307.12868, but for options given."),
-    ] = None,
+    settings_of: Annotated[str | None, typer.Option("--settings-of", help=_PAPER)] = None,
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,

@@ -1,14 +1,15 @@
-"""``latentedit edit``: edit an image, a folder or a manifest. Heavy imports are inside the command."""
+"""``latentedit edit``, and checks and reports of results for all commands. Heavy imports are inside the functions."""
 
 import dataclasses
 import os
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from latentedit.cli import options
-from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strength, refuse
-from latentedit.cli.results import open_checked, replay_command, result_json, result_rows
+from latentedit.cli.options import MANY, OUTPUT, ModelChoice, Report, chooses_model, option, parse_strength, refuse
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
@@ -16,10 +17,18 @@ from latentedit_keep.console import typed_command
 from latentedit_keep.files import named_beside, user_path
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
     from latentedit.batch.edits import EditJob
+    from latentedit.editing.result import EditResult, Effect
+    from latentedit.latents.encode import PictureLike
+    from latentedit.latents.pictures import MaskLike, Picture
+    from latentedit.latents.record import RunRecord
 
 _BATCH = 8  # default number of images edited together
 _MANIFESTS = (".csv", ".json", ".yaml", ".yml")
+_FACTS = ("method", "strength", "verdict", "knowledge", "cost", "notes", "record")
 
 
 @chooses_model
@@ -32,20 +41,13 @@ def edit(
     choice: ModelChoice,
     output: options.Output = None,
     sheet: Annotated[
-        Path | None,
-        options.option(
-            options.OUTPUT, "--sheet", help="Also write a sheet: source, result and difference side by side."
-        ),
+        Path | None, option(OUTPUT, "--sheet", help="Also write a sheet: source, result and difference side by side.")
     ] = None,
     view: Annotated[
-        Path | None,
-        options.option(
-            options.OUTPUT, "--view", help="Also write an HTML page with a slider, a wipe and the difference."
-        ),
+        Path | None, option(OUTPUT, "--view", help="Also write an HTML page with a slider, a wipe and the difference.")
     ] = None,
     batch: Annotated[
-        int | None,
-        options.option(options.MANY, "--batch", min=1, help="Batch size; reduced when memory runs out. Default: 8."),
+        int | None, option(MANY, "--batch", min=1, help="Batch size; reduced when memory runs out. Default: 8.")
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
@@ -86,9 +88,8 @@ def edit(
     origin = "instructed" if result.record.instructed else read if request.source_prompt is None else "given"
     files = {"picture": picture, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
-    again = replay_command(
-        output, picture=picture, choice=choice, mask=mask, directions=directions, references=references
-    )
+    used: dict[str, Any] = {"mask": mask, "directions": directions, "references": references}
+    again = replay_command(output, picture=picture, choice=choice, **used)
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
     report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)
 
@@ -149,13 +150,8 @@ def edit_many(
     verdicts, failures = Counter[str](row["verdict"] for row in rows), run.failures()
     counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
-    facts = {
-        "folder": run.path,
-        "pictures": sum(map(len, work.batches.values())),
-        "edited": len(rows),
-        "verdicts": verdicts,
-        "failures": failures,
-    }
+    facts = {"folder": run.path, "pictures": sum(map(len, work.batches.values())), "edited": len(rows)}
+    facts |= {"verdicts": verdicts, "failures": failures}
     where = f"{edited}, {len(failures)} failed; rows in {run.path / TABLE}"
     report.result(facts, f"{source} -> {run.path / PICTURES}: {where}")
     finish(run)
@@ -187,12 +183,8 @@ def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, unique_names
     from latentedit.batch.manifest import EditRow, load_manifest
 
-    texts = {"--prompt": request.prompt, "--change": request.change, "--direction": request.direction}
-    texts |= {
-        "--instruction": request.instruction,
-        "--source-prompt": request.source_prompt,
-        "--captioner": request.captioner,
-    }
+    names = ("prompt", "change", "direction", "instruction", "source_prompt", "captioner")
+    texts = {f"--{name.replace('_', '-')}": getattr(request, name) for name in names}
     refuse("a manifest says of each picture what it shows and what it should show", texts)
     rows = load_manifest(source, EditRow)
     if any(row.mask for row in rows):
@@ -201,3 +193,170 @@ def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
         EditJob(id=row.id, path=row.picture, name=name, caption=row.source_caption, target=row.target_caption)
         for row, name in zip(rows, unique_names(row.id for row in rows), strict=True)
     ]
+
+
+def result_rows(
+    result: "EditResult",
+    *,
+    effect: "Effect",
+    origin: Literal["captioned", "given", "instructed", "not needed"],
+    sheet: Path | None,
+    view: Path | None = None,
+    again: str,
+) -> list[tuple[str, str]]:
+    """Labels and texts that describe an edit, with the effect measured on the written file."""
+    cost, knowledge = result.cost, result.knowledge
+    size, changes = effect.size_text, result.read_changes
+    if changes is not None:
+        size = f"{', '.join(changes) or 'no attribute changed'}; {size}"
+    remedy = "" if effect.rest_psnr_db == result.effect.rest_psnr_db else " (JPEG; write a .png to keep it identical)"
+    doubtful = knowledge is not None and knowledge.state != "known"
+    how_captioned: str = origin
+    if origin == "captioned":
+        unsuited = ", by a captioner not trained on such images" if doubtful else ""
+        how_captioned = f"captioned{unsuited}; correct it with --source-prompt"
+    elif completed_rows(result):
+        how_captioned = f"{origin}, completed"
+    strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
+    guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
+    spent = f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}"
+    rows = [
+        *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
+        ("caption", f"{result.caption or 'none'} ({how_captioned})"),
+        ("target", result.target_caption or "no caption"),
+        *completed_rows(result),
+        ("method", f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"),
+        ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
+        ("effect", size),
+        *cross_talk_rows(result.cross_talk),
+        ("cost", f"{spent}, {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"),
+    ]
+    rows += [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
+    return [*rows, ("again", again)]
+
+
+def completed_rows(result: "EditResult") -> list[tuple[str, str]]:
+    """What the captioner added to the captions."""
+    added = () if result.completion is None else result.completion.added
+    return [("completed", f"from the image: {', '.join(added)}")] if added else []
+
+
+def replay_command(
+    output: Path,
+    *,
+    picture: Path,
+    choice: ModelChoice,
+    mask: "MaskLike | None" = None,
+    directions: Sequence[object] = (),
+    references: Sequence[object] = (),
+) -> str:
+    """The command that reproduces a file; an original next to it and a bundled model need no option."""
+    from latentedit.models.registry import bundled_names
+
+    apart = picture.resolve().parent != output.resolve().parent
+    files = {
+        "--picture": [picture] if apart else [],
+        "--direction": directions,
+        "--mask": [] if mask is None else [mask],
+        "--reference": references,
+    }
+    options = [word for name, paths in files.items() for path in paths for word in (name, str(path))]
+    model = None if choice.name in bundled_names() else choice.model
+    options += dataclasses.replace(choice, model=model, device=None, dtype=None).arguments()
+    return shlex.join(["latentedit", "replay", str(output), *options])
+
+
+def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict[str, Any]:
+    """The report as JSON."""
+    talk = result.cross_talk
+    return {
+        **about,
+        "caption": result.caption,
+        "target": result.target_caption,
+        "completion": result.completion,
+        "effect": effect,
+        "cross_talk": None if talk is None else talk.tolist(),
+        **{name: getattr(result, name) for name in _FACTS},
+    }
+
+
+def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """One row per direction: how much of every other change comes with it."""
+    if talk is None:
+        return []
+    labels = list(names) or [str(index + 1) for index in range(len(talk))]
+    rows = [("cross-talk", "share of each column's change that comes with each row: " + ", ".join(labels))]
+    return rows + table_rows(talk, labels)
+
+
+def table_rows(table: "Float[Tensor, 'k k']", labels: Sequence[str]) -> list[tuple[str, str]]:
+    """A matrix with a label before each row."""
+    return [
+        ("", f"{label:<24.24} " + " ".join(f"{value:+.3f}" for value in row))
+        for label, row in zip(labels, table.tolist(), strict=True)
+    ]
+
+
+def open_checked(
+    picture: Path,
+    *,
+    output: Path,
+    sheet: Path | None = None,
+    view: Path | None = None,
+    mask: "MaskLike | None" = None,
+    references: "Sequence[PictureLike]" = (),
+    sweep: bool = False,
+) -> "Picture":
+    """Open the image, after checking that every other input can be read and every output written."""
+    from latentedit.display.page import check_page
+    from latentedit.latents.pictures import Picture, open_mask
+
+    opened = Picture.open(picture)
+    if mask is not None:
+        open_mask(mask, opened.size)
+    others = [item for item in references if isinstance(item, Path)]
+    for other in others:
+        Picture.open(other)
+    read = [picture, *others, *([mask] if isinstance(mask, Path) else [])]
+    check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
+    if sheet is not None:
+        check_written(sheet, inputs=read)
+    if view is not None:
+        for source in read:
+            check_page(view, source=source)
+    if sheet is not None and _files(output) & _files(sheet):
+        raise OutputError(
+            f"--output and --sheet, or their JSON files, would be the same file; got {sheet} for the second. Choose "
+            "another --sheet"
+        )
+    return opened
+
+
+def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
+    """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
+    from latentedit.display.page import check_page
+    from latentedit.editing.outputs import check_json_path
+    from latentedit.latents.pictures import check_output
+
+    for source in inputs:
+        if sweep:
+            check_page(output, source=source, sheets=True)
+        else:
+            check_output(output, source=source, transparent=transparent)
+    check_json_path(output)
+
+
+def _files(output: Path) -> set[Path]:
+    """An output and its JSON file."""
+    from latentedit.editing.outputs import json_path
+
+    return {output.resolve(), json_path(output).resolve()}
+
+
+def recorded_model(record: "RunRecord", choice: ModelChoice) -> ModelChoice:
+    """The chosen model, or the record's if it is bundled: a file must not trigger a download."""
+    from latentedit.models.registry import bundled_names
+
+    if choice.model is None and record.model.name not in bundled_names():
+        raise ConfigError(f"the record names {record.model.name!r}, which is not a bundled model. Give it with --model")
+    return choice if choice.model is not None else dataclasses.replace(choice, model=record.model.name)

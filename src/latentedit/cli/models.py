@@ -31,12 +31,10 @@ def _named(text: str) -> Any:
 
 Name = Annotated[str, _named("A bundled model or a folder.")]
 AnyName = Annotated[str, _named("A bundled model, a folder or a hub id.")]
-Captions = Annotated[
-    Path | None,
-    typer.Option(
-        "--captions", help="A text file with one caption per line. Default: captions that suit the model's captioner."
-    ),
-]
+_CAPTIONS = "A text file with one caption per line. Default: captions that suit the model's captioner."
+Captions = Annotated[Path | None, typer.Option("--captions", help=_CAPTIONS)]
+_PICTURES = "A folder of images to search settings on. Default: images sampled from the model."
+_IN_FOLDER = "Store the calibration in the model's folder, to share it, instead of for yourself."
 
 
 @app.command("list")
@@ -160,21 +158,11 @@ def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = Fal
 def calibrate(
     name: AnyName,
     captions: Captions = None,
-    pictures: Annotated[
-        Path | None,
-        typer.Option(
-            "--pictures", help="A folder of images to search settings on. Default: images sampled from the model."
-        ),
-    ] = None,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help=_PICTURES)] = None,
     prefer: Annotated[
         bool, typer.Option("--prefer", help="Prefer these settings to those that come with the model.")
     ] = False,
-    in_folder: Annotated[
-        bool,
-        typer.Option(
-            "--in-folder", help="Store the calibration in the model's folder, to share it, instead of for yourself."
-        ),
-    ] = False,
+    in_folder: Annotated[bool, typer.Option("--in-folder", help=_IN_FOLDER)] = False,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

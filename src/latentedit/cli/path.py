@@ -7,12 +7,15 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.discover import Site
-from latentedit.cli.options import ModelChoice, Report, chooses_model
+from latentedit.cli.options import CAPTION, ModelChoice, Report, chooses_model, option
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
     from latentedit.geometry.paths import PathsBetween
+
+_METHODS = ("all", "geodesic", "lerp", "slerp")
+_METHOD = "lerp, slerp, geodesic (shortest in feature space) or all."
 
 
 @chooses_model
@@ -20,25 +23,16 @@ def path(
     first: Annotated[Path, options.argument("The first image.", "A")],
     second: Annotated[Path, options.argument("The last image.", "B")],
     output: Annotated[Path, options.output("Output file: FILE.png.")],
-    method: Annotated[
-        str,
-        options.option(
-            None,
-            "--method",
-            words=("all", "geodesic", "lerp", "slerp"),
-            help="lerp, slerp, geodesic (shortest in feature space) or all.",
-        ),
-    ] = "all",
+    method: Annotated[str, option(None, "--method", words=_METHODS, help=_METHOD)] = "all",
     frames: Annotated[int, typer.Option("--frames", help="Images per path, including both ends.")] = 7,
     level: Annotated[float, typer.Option("--level", help="Noise level at which to interpolate.")] = 0.85,
     site: Site = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the tangent spaces used for curvature.")] = 10,
     source_prompt: Annotated[
-        str | None,
-        options.option(options.CAPTION, "--source-prompt", help="Caption of A. Default: written by the captioner."),
+        str | None, option(CAPTION, "--source-prompt", help="Caption of A. Default: written by the captioner.")
     ] = None,
     prompt: Annotated[
-        str | None, options.option(options.CAPTION, "--prompt", help="Caption of B. Default: written by the captioner.")
+        str | None, option(CAPTION, "--prompt", help="Caption of B. Default: written by the captioner.")
     ] = None,
     *,
     choice: ModelChoice,

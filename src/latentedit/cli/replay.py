@@ -2,18 +2,21 @@
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentedit.cli import options
+from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
-from latentedit.cli.results import check_written, recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
+
+_EDITED = "For a result of keep: the editor's image. Default: searched next to the result."
+_REFERENCE = "A reference image, in order. Default: searched next to the result. Repeatable."
 
 
 @chooses_model
@@ -25,19 +28,9 @@ def replay(
     direction: Annotated[
         list[Path] | None, typer.Option("--direction", help="A direction file that was applied. Repeatable.")
     ] = None,
-    edited: Annotated[
-        Path | None,
-        typer.Option(
-            "--edited", help="For a result of keep: the editor's image. Default: searched next to the result."
-        ),
-    ] = None,
+    edited: Annotated[Path | None, typer.Option("--edited", help=_EDITED)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--reference", help="A reference image, in order. Default: searched next to the result. Repeatable."
-        ),
-    ] = None,
+    reference: Annotated[list[Path] | None, typer.Option("--reference", help=_REFERENCE)] = None,
     *,
     choice: ModelChoice,
     output: options.Output = None,
@@ -76,10 +69,9 @@ def replay(
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
+    used: dict[str, Any] = {"directions": directions, "mask": mask, "references": references}
     with report.progress() as progress:
-        made = replay_record(
-            record, backbone, source, directions=directions, mask=mask, references=references, progress=progress
-        )
+        made = replay_record(record, backbone, source, **used, progress=progress)
     if record.output == "sweep":
         write_sweep(made, output)
     elif record.output == "sheet":

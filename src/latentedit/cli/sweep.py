@@ -2,12 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from latentedit.cli import options
-from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
-from latentedit.cli.results import completed_rows, open_checked
+from latentedit.cli.edit import completed_rows, open_checked
+from latentedit.cli.options import CHANGE, ModelChoice, Report, chooses_model, option, parse_strengths
 from latentedit_keep.files import named_beside
+
+_ARM = "Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model."
 
 
 @chooses_model
@@ -17,19 +19,9 @@ def sweep(
     request: options.Edit,
     strengths: Annotated[
         str,
-        options.option(
-            options.CHANGE, "--strengths", help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1."
-        ),
+        option(CHANGE, "--strengths", help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1."),
     ] = "0:1:6",
-    arm: Annotated[
-        str | None,
-        options.option(
-            options.CHANGE,
-            "--arm",
-            words=options.ARMS,
-            help="Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model.",
-        ),
-    ] = None,
+    arm: Annotated[str | None, option(CHANGE, "--arm", words=options.ARMS, help=_ARM)] = None,
     choice: ModelChoice,
     output: Annotated[Path | None, options.output("A sheet (.png, .jpg) or a page with a slider (.html).")] = None,
     report: Report,
@@ -64,19 +56,10 @@ def sweep(
     write_sweep(results, output)
     report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)))
     first, fields = results[0], ("strength", "verdict", "knowledge", "effect")
-    facts = {
-        "picture": picture,
-        "output": output,
-        "seed": request.seed,
-        "directions": directions,
-        "caption": first.caption,
-        "target": first.target_caption,
-        "method": first.method,
-        "strengths": [{name: getattr(result, name) for name in fields} for result in results],
-        "cost": first.cost,
-        "completion": first.completion,
-        "record": first.record,
-    }
+    facts: dict[str, Any] = {"picture": picture, "output": output, "seed": request.seed, "directions": directions}
+    facts |= {"caption": first.caption, "target": first.target_caption, "method": first.method}
+    facts["strengths"] = [{name: getattr(result, name) for name in fields} for result in results]
+    facts |= {"cost": first.cost, "completion": first.completion, "record": first.record}
     evaluations, seconds = (len(results) * spent for spent in (first.cost.evaluations, first.cost.seconds))
     rows = [
         ("caption", first.caption or "none"),

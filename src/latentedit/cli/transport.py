@@ -22,10 +22,7 @@ def transport(
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     source_prompt: Preserved = None,
     rank: Annotated[
-        int | None,
-        typer.Option(
-            "--rank", min=1, help="By a local basis of this rank. Default: by the full Jacobian.", show_default=False
-        ),
+        int | None, typer.Option("--rank", min=1, help="By a local basis of this rank. Default: by the full Jacobian.")
     ] = None,
     *,
     choice: ModelChoice,
@@ -47,38 +44,23 @@ def transport(
     from latentedit.latents.pictures import Picture
 
     feature_of(load_direction(file))
-    opened = Picture.open(target)
+    opened, caption = Picture.open(target), source_prompt or ""
     check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")
     with report.progress() as progress:
         backbone = choice.load()
-        direction = load_direction(file, model=backbone)
-        result = transport(
-            direction,
-            encode(backbone, opened, source_prompt=source_prompt or ""),
-            rank=rank,
-            seed=seed,
-            progress=progress,
-        )
+        direction, latent = load_direction(file, model=backbone), encode(backbone, opened, source_prompt=caption)
+        result = transport(direction, latent, rank=rank, seed=seed, progress=progress)
     probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
     save_direction(transported, output)
     report.warn(transported.notes)
     name_before, meaning = _name(direction), probe.meaning
-    facts = {
-        "direction": file,
-        "picture": target,
-        "output": output,
-        "captured": carried.captured,
-        "chance": carried.chance,
-        "name_before": name_before,
-        **{name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")},
-        "length": probe.length,
-        "effect": probe.effect,
-        "fingerprint": transported.fingerprint,
-        "settings": dict(transported.settings),
-        "converged": result.basis.converged,
-    }
+    facts = {"direction": file, "picture": target, "output": output, "name_before": name_before}
+    facts |= {"captured": carried.captured, "chance": carried.chance, "length": probe.length, "effect": probe.effect}
+    facts |= {name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")}
+    facts |= {"fingerprint": transported.fingerprint, "settings": dict(transported.settings)}
+    facts["converged"] = result.basis.converged
     captured, chance = (f"{100 * share:.2g} %" for share in (carried.captured, carried.chance))
     rows = [
         ("transported to", basis_text(result.basis)),

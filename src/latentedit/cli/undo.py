@@ -6,31 +6,23 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
+from latentedit.cli.edit import recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
-from latentedit.cli.results import recorded_model
 from latentedit.core.errors import ConfigError
 from latentedit_keep.files import named_beside
+
+_DIRECTION = "The direction file; required unless the PNG is unchanged since it was written."
+_AUTO_MASK = "Whether the edit was restricted to an automatic mask. Default: as for the model."
 
 
 @chooses_model
 def undo(
     picture: Annotated[Path, options.argument("An image that latentedit edited.", "PICTURE")],
-    direction: Annotated[
-        Path | None,
-        typer.Option(
-            "--direction", help="The direction file; required unless the PNG is unchanged since it was written."
-        ),
-    ] = None,
+    direction: Annotated[Path | None, typer.Option("--direction", help=_DIRECTION)] = None,
     strength: Annotated[
         float | None, typer.Option("--strength", help="Strength of that direction. Default: 1.")
     ] = None,
-    auto_mask: Annotated[
-        bool | None,
-        typer.Option(
-            "--auto-mask/--no-auto-mask",
-            help="Whether the edit was restricted to an automatic mask. Default: as for the model.",
-        ),
-    ] = None,
+    auto_mask: Annotated[bool | None, typer.Option("--auto-mask/--no-auto-mask", help=_AUTO_MASK)] = None,
     *,
     choice: ModelChoice,
     output: options.Output = None,
@@ -66,9 +58,8 @@ def undo(
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
         loaded = load_direction(direction, model=backbone)
-        image = undo_direction(
-            backbone, opened, loaded, strength=1.0 if strength is None else strength, auto_mask=auto_mask
-        )
+        degree = 1.0 if strength is None else strength
+        image = undo_direction(backbone, opened, loaded, strength=degree, auto_mask=auto_mask)
     save_image(image, output)
     how = "file" if direction is None else "direction"
     same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint

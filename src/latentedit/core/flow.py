@@ -14,8 +14,6 @@ Nothing is lost: every map below is exact and, at the levels where it is defined
     "sample"        x                  (x_t - (alpha + sigma) out) / sigma                                    sigma > 0
     "flow"          e - x              out            (flow_matching counts time as 1 - s; its velocity is -v)
 
-Limits of the coordinates:
-
 (a) A VP model never reaches s = 0 or s = 1. Linear betas (1e-4 to 0.02, 1000 steps) give s in [0.0099, 0.9937],
     scaled-linear betas (8.5e-4 to 0.012) only [0.028, 0.936]. So sampling starts at ``s_max`` with standard deviation
     ``1 / (alpha + sigma)`` (0.938 for scaled-linear), not with N(0, I) at 1.

@@ -12,11 +12,9 @@ different things have C near the identity. Three ways to combine them, all linea
   and which has as much of its own as before.
 - *projection*: each direction loses what lies along those before it (Gram and Schmidt); the first stays whole.
 
-Text displacements are mixed by the same numbers, so that a direction stays one thing. Derived here.
-
-Transfer takes the displacement of the clean latent as it is. That of the text cannot be, for tokens have other
-positions in another caption. So the change from the direction's source caption to its target caption is made in the
-caption of the new picture, and embedded there. Derived here.
+Text displacements are mixed by the same numbers. Transfer takes the displacement of the clean latent as it is; that of
+the text cannot be, for tokens have other positions in another caption, so the direction's change of words is made in
+the caption of the new picture, and embedded there. Derived here.
 """
 
 import dataclasses
@@ -224,16 +222,11 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
         for caption, source, target in zip(latent.captions, sources, targets, strict=True)
     ]
     stored = direction.condition.expand(count)
-    texts = text_direction(
-        backbone, latent.captions, [new or old for new, old in zip(made, latent.captions, strict=True)]
-    )
-    rows = [texts[index : index + 1] if new else stored[index : index + 1] for index, new in enumerate(made)]
-    return dataclasses.replace(
-        direction,
-        condition=Condition.cat(rows),
-        source_captions=latent.captions,
-        target_captions=tuple(new or "" for new in made),
-    )
+    targets = [new or old for new, old in zip(made, latent.captions, strict=True)]
+    texts = text_direction(backbone, latent.captions, targets)
+    rows = Condition.cat([(texts if new else stored)[index : index + 1] for index, new in enumerate(made)])
+    new = tuple(text or "" for text in made)
+    return dataclasses.replace(direction, condition=rows, source_captions=latent.captions, target_captions=new)
 
 
 def changed_by(model: Backbone, caption: str, source: str, target: str) -> str | None:

@@ -25,27 +25,23 @@ With ``x_s = (1-s) x + s e`` and ``y_s = (1-s) y + s e`` (one noise for both, y 
 
 All are displacements of the clean latent, not velocities and not scores.
 
-The mixed residual puts the derivative along the text, ``g = (d x_hat / dc) n``, in the place of the difference that
-delta denoising takes: ``r_dds = [x_hat(y_s, c1) - x_hat(y_s, c0)] + x_hat(y_s, c0) - x_hat(x_s, c0) - (y - x)``, and g
-is the first order of the bracket. The remaining terms pull back by ``s^2 H (y - x)`` to first order, so the search has
-a fixed point where delta denoising has one, and the same one if x_hat is affine in the text. Without them, every step
-would add g again. At ``y = x`` they vanish, and the first step needs no source branch; later, the mean of the two
-perturbed estimates stands for ``x_hat(y_s, c0)``, with an error of the order of h^2, as the difference itself has.
+The mixed residual has the derivative along the text, ``g = (d x_hat / dc) n``, in the place of delta denoising's
+difference ``x_hat(y_s, c1) - x_hat(y_s, c0)``, of which it is the first order. The other terms pull back by
+``s^2 H (y - x)`` to first order: without them, every step would add g again. At ``y = x`` they vanish, and the first
+step needs no source branch; later, the mean of the two perturbed estimates stands for ``x_hat(y_s, c0)``, with an error
+of the order of h^2, as the difference itself has.
 
-Filters: four ways to weight a residual by the curvature of the source text.
-
-With ``A = s^2 H = I - (1 - s) D`` under the source text and its eigenvalues h <= 1, a residual r becomes
+Filters: four ways to weight a residual by the curvature A of the source text, whose eigenvalues are h <= 1:
 
     gamma                  r + gamma (I - A) r             weight 1 + gamma (1 - h)
     newton                 (A + mu I)^-1 r                 weight 1 / (h + mu)
     levenberg-marquardt    (A^2 + mu^2 I)^-1 A r           weight h / (h^2 + mu^2)
     neumann                sum_{k <= K} (I - A)^k r        weight (1 - (1 - h)^(K+1)) / h
 
-A falls to 0 and below where the source text leaves things free: Newton magnifies those directions, gamma = -1 (which
-is A r, the filter that the gradient of a score residual has) shrinks them, and Levenberg-Marquardt does either on the
-two sides of mu. The systems are solved by truncated conjugate gradients, with r and A averaged over the shared noises
-first; the gamma family is linear and takes each noise's own A. A is taken to be symmetric, which that of a trained
-network is only roughly. All of it is our derivation.
+A falls to 0 and below where the source text leaves things free: Newton magnifies those directions, gamma = -1 shrinks
+them, and Levenberg-Marquardt does either on the two sides of mu. The systems are solved by truncated conjugate
+gradients, with r and A averaged over the shared noises first; the gamma family is linear and takes each noise's own A.
+A is taken to be symmetric, which that of a trained network is only roughly.
 """
 
 import dataclasses

@@ -12,13 +12,11 @@ is none. `HSDS` uses it in two ways, both derived here:
 - *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
   back to what it is in the picture.
 - *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
-  the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what is replaced (the
-  outline of a mouth, for instance): the part along the displacement. So the squared share of that part is subtracted
-  there. No text describes the part across it: a caption that omits much leaves much of the picture there, and it stays.
+  the old one left unexplained of the picture. The part of q along the displacement belongs to what is replaced (the
+  outline of a mouth, for instance), so the squared share of it is subtracted. No text describes the part across it.
 
-`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel: moving a
-latent changes every pixel a little, for the codec spreads what it decodes and a direction is never quite clean. It does
-not depend on the strength.
+`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel, for the codec
+spreads what it decodes and a direction is never quite clean. It does not depend on the strength.
 """
 
 from collections.abc import Sequence
@@ -36,17 +34,9 @@ from latentedit.core.linalg.operator import Affine, Mean
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
+from latentedit.directions import hsds
 from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import (
-    HSDS,
-    Distillation,
-    Filtered,
-    Residuals,
-    apply_filter,
-    check_finite,
-    gamma_family,
-    solve,
-)
+from latentedit.directions.hsds import HSDS, Residuals
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, curvature
 
@@ -101,7 +91,7 @@ def identify(
             f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
         )
     target = target.expand(len(latent))
-    distillation = Distillation(
+    distillation = hsds.Distillation(
         latent=latent,
         target=target,
         preserve=tuple(text.expand(len(latent)) for text in preserve),
@@ -124,7 +114,7 @@ def identify(
         filtered = _filtered(residual, residuals, jacobian, config, level, gamma)
         fell_back |= filtered.fell_back
         d = _projected(filtered.value, residuals, jacobian, config, level)
-        check_finite(d, "displacement", latent.backbone.name, level)
+        hsds.check_finite(d, "displacement", latent.backbone.name, level)
         if index and config.keep:  # what hardly changes goes back to the picture
             d = change_share(moved, config.keep) * (moved + d) - moved
         moved = moved + step * d
@@ -157,13 +147,13 @@ def _filtered(
     config: HSDS,
     level: float,
     gamma: float,
-) -> Filtered:
+) -> hsds.Filtered:
     """The residual weighted by the Hessian, by the settings for this level."""
     if jacobian is not None and config.one_sided and gamma != 0:
-        return gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        return hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
-    return apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
+    return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
 
 
 def _one_sided(
@@ -185,7 +175,7 @@ def _projected(
     if jacobian is None or config.projection == "null-space":
         return project(filtered, kept, kept)
     metric = Affine(Mean(curvature(jacobian, level), len(residuals.residual)), 1.0, config.damping)
-    raised = [solve(metric, column, iterations=config.iterations).value for column in kept]
+    raised = [hsds.solve(metric, column, iterations=config.iterations).value for column in kept]
     return project(filtered, kept, torch.stack(raised))
 
 

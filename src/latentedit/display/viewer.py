@@ -230,10 +230,7 @@ def _frame_data(frame: Frame, layer: Mapping[str, Any], *, exact: bool) -> dict[
     content = {"record": frame.record, "results": [frame.measures] if frame.measures else []}
     return {
         **layer,
-        "strength": frame.strength,
-        "verdict": frame.verdict,
-        "reason": frame.reason,
-        "lines": frame.lines,
+        **{name: getattr(frame, name) for name in ("strength", "verdict", "reason", "lines")},
         "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
         "chunks": _record_chunks(frame) if exact else [],
     }

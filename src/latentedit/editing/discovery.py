@@ -106,19 +106,13 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
     backbone = basis.latent.backbone
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
     with metered(backbone) as spent:
-        directions = discover_along(
-            basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
-        )
+        found = discover_along(basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress)
         controls, what = _random_directions(basis), "random directions"
-        lengths = torch.tensor(
-            [direction.probe.length for direction in directions[: len(controls)]], dtype=torch.float64
-        )
-        equal_length = probe_directions(walk, controls, lengths, what=what)
-        equal_effect = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
+        lengths = torch.tensor([one.probe.length for one in found[: len(controls)]], dtype=torch.float64)
+        same = probe_directions(walk, controls, lengths, what=what)
+        longer = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
         cost = spent()
-    return Discovery(
-        basis=basis, directions=directions, equal_length=equal_length, equal_effect=equal_effect, cost=cost
-    )
+    return Discovery(basis=basis, directions=found, equal_length=same, equal_effect=longer, cost=cost)
 
 
 @torch.no_grad()
@@ -255,25 +249,18 @@ def _finished(
     x, (before, after) = basis.latent.z, (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
-    measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
-    scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
+    by_scale = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
+    scales, effects = zip(*sorted(zip((*SCALES, 0.0), by_scale, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
     nothing = 1 / Judge.of(basis.latent.backbone).damage
     lowest, highest = (
         float(curve.effect(undamaged_scale(SCALES, damage, sign=sign, nothing=nothing))) for sign in (-1, 1)
     )
+    measured: dict[str, Any] = {"scales": scales, "effects": effects, "lowest": lowest, "highest": highest}
     finished = dataclasses.replace(
         direction,
         settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
-        calibration=Calibration(
-            arm="joint",
-            level=basis.level,
-            steps=basis.steps,
-            scales=scales,
-            effects=effects,
-            lowest=lowest,
-            highest=highest,
-        ),
+        calibration=Calibration(arm="joint", level=basis.level, steps=basis.steps, **measured),
         preview=preview_of(to_images(strip)),
     )
     return DiscoveredDirection(direction=finished, probe=probe)

@@ -211,9 +211,7 @@ class Session:
         request.check_target()
         latent = self.latent
         if not latent.frames:
-            raise ConfigError(
-                "these latents have no pictures to apply a change to. Use the `edit` of an editor instead"
-            )
+            raise ConfigError("these latents have no pictures to change. Use the `edit` of an editor instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
         with metered(latent.backbone) as spent:
             moves = any(request.strength if strengths is None else strengths)
@@ -297,9 +295,7 @@ class Session:
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
         texts = f"{self.latent.captions[0]!r} and {targets[0]!r}"
-        return ConfigError(
-            f"the source and target captions mean the same to this model: {texts}. Name what should change"
-        )
+        return ConfigError(f"source and target captions mean the same to this model: {texts}. Name what should change")
 
     def _identify_each(
         self, request: EditRequest, editor: EIM, progress: Progress | None, *, swept: bool
@@ -401,7 +397,13 @@ class Session:
 
     def _direction_record(self, direction: Direction, part: Direction, share: float, index: int) -> DirectionRecord:
         row = direction.row(index)
-        own = self._can_identify_again(row, index)
+        own = (  # it was identified on this very image, as encoded here, from its caption to another one
+            row.method in (SEARCHED, TEXT_ALONE)
+            and row.settings.get("projection", "none") == "none"
+            and row.pictures == (self._pictures[index],)
+            and row.source_captions == (self.latent.captions[index],)
+            and any(row.target_captions)
+        )
         return DirectionRecord(
             fingerprint=row.fingerprint,
             method=direction.method,
@@ -409,16 +411,6 @@ class Session:
             strength=share,
             target_caption=row.target_captions[0] if own else _target_of(part, index),
             given=not own,
-        )
-
-    def _can_identify_again(self, direction: Direction, index: int) -> bool:
-        """Whether it was identified on this very image, as encoded here, from its caption to another one."""
-        return (
-            direction.method in (SEARCHED, TEXT_ALONE)
-            and direction.settings.get("projection", "none") == "none"
-            and direction.pictures == (self._pictures[index],)
-            and direction.source_captions == (self.latent.captions[index],)
-            and any(direction.target_captions)
         )
 
     @functools.cached_property
@@ -451,9 +443,7 @@ def search_of(settings: Mapping[str, Any]) -> HSDS:
     try:
         return from_plain(HSDS, {name: value for name, value in settings.items() if name != "seed"})
     except (ConfigError, TypeError, KeyError, IndexError) as error:
-        raise ConfigError(
-            f"the direction has settings that its search does not accept: {error}. Identify it again"
-        ) from error
+        raise ConfigError(f"the search of the direction has unknown settings: {error}. Identify it again") from error
 
 
 def seed_of(settings: Mapping[str, Any]) -> int:
@@ -467,8 +457,7 @@ def seed_of(settings: Mapping[str, Any]) -> int:
 def _refines(request: EditRequest, editor: Editor) -> bool:
     """Whether the change is refined: by default only what was measured to gain, searches in the image part."""
     if isinstance(editor, EIM):
-        default = not request.loaded
-        return editor.arm == "image" and (default if request.refine is None else request.refine)
+        return editor.arm == "image" and (not request.loaded if request.refine is None else request.refine)
     return bool(request.refine)
 
 

@@ -20,17 +20,9 @@ from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, Sw
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Arm
 from latentedit.guard.guard import guarded
+from latentedit.latents import encode as encoding
 from latentedit.latents.captions.base import Captioner
-from latentedit.latents.encode import (
-    ChangeLike,
-    PictureLike,
-    broadcast_texts,
-    captioner_for,
-    complete_captions,
-    encode_frames,
-    fit_all,
-    open_picture,
-)
+from latentedit.latents.encode import ChangeLike, PictureLike
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Mixing
@@ -199,11 +191,17 @@ def run(
     check_model(model)
     request.check_target()
     request = read_directions(request, model)
-    opened = [open_picture(picture) for picture in pictures]
-    captions = None if request.source_prompt is None else broadcast_texts(request.source_prompt, len(opened), "caption")
-    targets = None if request.prompt is None else broadcast_texts(request.prompt, len(opened), "target caption")
-    frames = fit_all(model, opened, mask=request.mask)
-    unread = not request.instructed and request.captioner is None and captioner_for(model) is None
+    opened = [encoding.open_picture(picture) for picture in pictures]
+    captions = (
+        None
+        if request.source_prompt is None
+        else encoding.broadcast_texts(request.source_prompt, len(opened), "caption")
+    )
+    targets = (
+        None if request.prompt is None else encoding.broadcast_texts(request.prompt, len(opened), "target caption")
+    )
+    frames = encoding.fit_all(model, opened, mask=request.mask)
+    unread = not request.instructed and request.captioner is None and encoding.captioner_for(model) is None
     if captions is None and unread and is_unconditional(request.loaded):
         captions = ("",) * len(opened)
     singly, groups = composes(request, model), dict[Any, list[int]]()
@@ -215,18 +213,12 @@ def run(
         sources, prompts = (None if texts is None else [texts[i] for i in group] for texts in (captions, targets))
         completions = ()
         if request.complete and not request.instructed:
-            completions = complete_captions(model, some, sources, prompts, request.captioner)
+            completions = encoding.complete_captions(model, some, sources, prompts, request.captioner)
         if completions:
             sources = [completion.source for completion in completions]
             prompts = prompts and [completion.target for completion in completions]
-        latent = encode_frames(
-            model,
-            some,
-            source_prompt=sources,
-            captioner=request.captioner,
-            instructed=request.instructed,
-            references=request.references,
-        )
+        how: dict[str, Any] = {name: getattr(request, name) for name in ("captioner", "instructed", "references")}
+        latent = encoding.encode_frames(model, some, source_prompt=sources, **how)
         latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
         own = dataclasses.replace(request, prompt=None if prompts is None else tuple(prompts))
         rows = Session(latent).run(own, strengths, progress=progress)

@@ -109,20 +109,12 @@ class Editor(abc.ABC):
         raise NotImplementedError(f"the editor {self.name!r} has neither _edit nor _edit_all")
 
     def _edit_all(
-        self,
-        latent: JointLatent,
-        target: Condition,
-        strengths: Sequence[float],
-        *,
-        seed: Seed,
-        progress: Progress | None,
+        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
     ) -> list[StrengthResult]:
         """One result per strength; as `_edit`, which it calls for each."""
         return [
-            StrengthResult(
-                z=self._edit(latent, target, strength=strength, seed=seed, progress=progress), strength=strength
-            )
-            for strength in strengths
+            StrengthResult(z=self._edit(latent, target, strength=one, seed=seed, progress=progress), strength=one)
+            for one in strengths
         ]
 
     def edit(
@@ -156,7 +148,7 @@ class Editor(abc.ABC):
             check_strength(strength)
         target = target.expand(len(latent))
         moving = [float(strength) for strength in strengths if strength != 0]
-        results = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
+        results = iter(self._edit_all(latent, target, moving, seed, progress) if moving else ())
         return [
             next(results) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
             for strength in strengths

@@ -314,13 +314,7 @@ class EIM(Editor):
         return {name: value for name, value in self.to_dict().items() if name != "search"}
 
     def _edit_all(
-        self,
-        latent: JointLatent,
-        target: Condition,
-        strengths: Sequence[float],
-        *,
-        seed: Seed,
-        progress: Progress | None,
+        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
     ) -> list[StrengthResult]:
         direction = self.direction(latent, target, seed=seed, progress=progress)
         return self.slider(latent, direction, seed=seed, progress=progress).edit(strengths)

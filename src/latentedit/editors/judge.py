@@ -7,20 +7,16 @@ small where z is likely under c. From the losses under the source text c0 and th
     share       = (margin(z) - margin(x)) / (-2 margin(x))               0 for the picture x, about 1 for a full change
     residual    = min(loss(z, c0), loss(z, c1)) / loss(x, c0)            about 1 on the manifold, more off it
 
-with one set of noises for every picture and text, in antithetic pairs. Derived here; the margin is that of diffusion
-classifiers (Li et al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of
-the source.
+with one set of noises for all, in antithetic pairs. Derived here; the margin is that of diffusion classifiers (Li et
+al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of the source.
 
 An instruction-tuned model has the picture x as its reference image, and denoises x almost exactly: right answers would
 have residuals of 5 to 50. So z is its own reference, under the instruction to change nothing: ``residual =
 loss(z, c0, reference z) / loss(x, c0, reference x)``.
 
-The share measures the effect of every method. Verdicts report it within [0, 1]: below 0.05 the change is not done, from
-0.75 on it is done, and between them it is partly done.
-
-Where the target text is the source text, as it is for directions without words, there is no margin and no share. Then
-a picture counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of
-about 1) and is not damaged.
+Verdicts report the share within [0, 1]: below 0.05 the change is not done, from 0.75 on it is done, and between them
+partly. Without a target text there is no share: a picture counts as changed where its clean latent, of variance 1,
+moved by 0.05 or more (root mean square) and is not damaged.
 """
 
 import dataclasses

@@ -67,19 +67,9 @@ class GlobalDirections(MeanDirections):
         own = {"model": self.model_fingerprint, "site": self.site, "level": self.level}
         _check_same(own, _origin(basis), "directions and basis")
         result = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
-        settings = {
-            "site": self.site,
-            "index": index,
-            "mean": self.mean,
-            "rank": len(self),
-            "samples": len(self.spread),
-            "captured": float(result.captured[0]),
-            "damping": damping,
-            "seed": self.seed,
-            "prompt": basis.prompt,
-            "step": step,
-            "steps": basis.steps,
-        }
+        settings: dict[str, Any] = {"site": self.site, "index": index, "mean": self.mean, "rank": len(self)}
+        settings |= {"samples": len(self.spread), "captured": float(result.captured[0]), "damping": damping}
+        settings |= {"seed": self.seed, "prompt": basis.prompt, "step": step, "steps": basis.steps}
         unit = (step * result.v).to(basis.v)
         local = direction_at(basis.latent, unit, level=basis.level, method="global", settings=settings)
         notes = tuple(dict.fromkeys((*self.notes, *basis.notes)))

@@ -81,14 +81,8 @@ class LocalBasis:
     @property
     def jacobian(self) -> FeatureJacobian:
         """J; to make it costs one evaluation."""
-        feature = FeatureMap(
-            backbone=self.latent.backbone,
-            site=self.site,
-            level=self.level,
-            condition=self.condition,
-            pooling=self.pooling,
-        )
-        return FeatureJacobian(feature, self.trace.top)
+        point: dict[str, Any] = {name: getattr(self, name) for name in ("site", "level", "condition", "pooling")}
+        return FeatureJacobian(FeatureMap(backbone=self.latent.backbone, **point), self.trace.top)
 
     def energy(self) -> Float[Tensor, " r"]:
         """The share of the first 1, 2, ... squared singular values in the sum of all, in float64 on the CPU.
@@ -118,17 +112,9 @@ class LocalBasis:
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"the basis has no vector {index}: the last is {len(self) - 1}")
-        settings = {
-            "site": self.site,
-            "pooling": self.pooling,
-            "index": index,
-            "rank": len(self),
-            "seed": self.seed,
-            "prompt": self.prompt,
-            "singular_value": float(self.singular_values[index]),
-            "step": step,
-            "steps": self.steps,
-        }
+        settings: dict[str, Any] = {"site": self.site, "pooling": self.pooling, "index": index, "rank": len(self)}
+        settings |= {"seed": self.seed, "prompt": self.prompt}
+        settings |= {"singular_value": float(self.singular_values[index]), "step": step, "steps": self.steps}
         unit = self.v[index : index + 1]
         result = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
         return dataclasses.replace(result, feature=self.u[index], notes=self.notes)
@@ -201,18 +187,14 @@ def local_basis(
         short = f"{rank} directions have {float(shares[-1]):.0%} of the energy; a higher rank would have more"
         note = "; ".join(filter(None, (note, short if count > rank else "")))
         found |= {name: found[name][:count] for name in ("u", "singular_values", "v", "residuals")}
+    found |= {"condition": condition, "steps": steps, "seed": seed, "pooling": pooling, "note": note}
     return LocalBasis(
         latent=latent,
         trace=trace,
         site=where,
         level=trace.levels[-1],
         prompt=latent.captions[0] if prompt is None else prompt,
-        condition=condition,
-        steps=steps,
-        seed=seed,
         evaluations=cost.evaluations,
-        pooling=pooling,
-        note=note,
         **found,
     )
 

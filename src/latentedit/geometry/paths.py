@@ -9,7 +9,7 @@ every curve are the pictures' own latents.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -126,27 +126,15 @@ def paths_between(
         raise ConfigError(SAME_TWICE)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
-    feature = FeatureMap(
-        backbone=backbone, site=where, level=grid.levels[0], condition=backbone.embed([""]), pooling=pooling
-    )
+    condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
+    feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
-        spaces = _Spaces(
-            feature=feature, rank=rank, seed=seed, total=len(methods) * (frames - 2) + 2, progress=progress
-        )
+        spaces = _Spaces(feature=feature, rank=rank, seed=seed, total=total, progress=progress)
         paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
-    return PathsBetween(
-        latent=latent,
-        trace=trace,
-        site=where,
-        level=trace.levels[-1],
-        rank=rank,
-        steps=steps,
-        seed=seed,
-        random=random_level(spaces.numbers, rank, seed=seed),
-        paths=paths,
-        evaluations=cost.evaluations,
-    )
+    how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
+    random = random_level(spaces.numbers, rank, seed=seed)
+    return PathsBetween(latent=latent, trace=trace, random=random, paths=paths, evaluations=cost.evaluations, **how)
 
 
 def check_methods(methods: Sequence[str], frames: int) -> None:

@@ -11,13 +11,11 @@ A few leading directions of J_1 hold little of a change that was found elsewhere
 is projected onto what they can change, the span of U_1, and pulled back with or without the singular values:
 
     u' = U_1 U_1^T u        v' = V_1 S_1^-1 U_1^T u,  so  J_1 v' = u',        or  v' = V_1 U_1^T u
-
-Signs of the basis' pairs (u, v) cancel; in the paper's public code those of u and v may disagree, which turns parts of
-v' around.
 """
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -103,27 +101,14 @@ def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, ste
         chance = float(result.captured[1:].mean())
     captured = float(result.captured[0])
     length = float(direction.length[0]) * clean_share(direction.level) if step is None else step
-    settings = {
-        "from": direction.fingerprint,
-        "captured": captured,
-        "full": full,
-        "site": basis.site,
-        "pooling": basis.pooling,
-        "rank": None if full else len(basis),
-        "seed": basis.seed,
-        "prompt": basis.prompt,
-        "step": length,
-        "steps": basis.steps,
-    }
-    carried = direction_at(
-        basis.latent, (length * result.v[:1]).to(basis.v), level=basis.level, method="transport", settings=settings
-    )
+    settings: dict[str, Any] = {"from": direction.fingerprint, "captured": captured, "full": full}
+    settings |= {"site": basis.site, "pooling": basis.pooling, "rank": None if full else len(basis)}
+    settings |= {"seed": basis.seed, "prompt": basis.prompt, "step": length, "steps": basis.steps}
+    unit = (length * result.v[:1]).to(basis.v)
+    carried = direction_at(basis.latent, unit, level=basis.level, method="transport", settings=settings)
     notes = tuple(dict.fromkeys((*direction.notes, *basis.notes)))
-    return Carried(
-        direction=dataclasses.replace(carried, feature=result.u[0].to(basis.v), notes=notes),
-        captured=captured,
-        chance=chance,
-    )
+    carried = dataclasses.replace(carried, feature=result.u[0].to(basis.v), notes=notes)
+    return Carried(direction=carried, captured=captured, chance=chance)
 
 
 def feature_of(direction: Direction) -> Float[Tensor, "*feature"]:

@@ -21,19 +21,8 @@ from latentedit.editors.judge import Judge
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import captioner_for, no_change_residuals
+from latentedit.models import model_settings
 from latentedit.models.base import Backbone
-from latentedit.models.model_settings import (
-    CALIBRATION,
-    FLOOR,
-    GUARD,
-    NO_CHANGE,
-    SETTINGS,
-    SETTINGS_FILE,
-    calibration_of,
-    read_settings,
-    store_calibration,
-    write_settings,
-)
 
 
 @settings
@@ -94,7 +83,7 @@ class CalibratedSettings:
         Raises:
             FileFormatError, ConfigError: a damaged calibration.
         """
-        stored = calibration_of(backbone).get(SETTINGS)
+        stored = model_settings.calibration_of(backbone).get(model_settings.SETTINGS)
         return None if stored is None else from_plain(cls, stored)
 
     @property
@@ -139,7 +128,7 @@ def calibrate_guard(
         for name, corruption in CORRUPTIONS.items():
             corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), batch[: how.harmed]))
         if progress is not None:
-            progress(GUARD, number, len(how.batches))
+            progress(model_settings.GUARD, number, len(how.batches))
     return Guard.from_losses(torch.cat(own, dim=1), {name: torch.cat(rows, dim=1) for name, rows in corrupted.items()})
 
 
@@ -181,15 +170,17 @@ def keep_calibration(
     Raises:
         OutputError: the file cannot be written.
     """
-    given = {GUARD: guard and to_plain(guard), SETTINGS: settings and to_plain(settings)}
-    given |= {NO_CHANGE: no_change and dict(no_change), FLOOR: floor and dict(floor)}
+    given = {model_settings.GUARD: guard and to_plain(guard), model_settings.SETTINGS: settings and to_plain(settings)}
+    given |= {model_settings.NO_CHANGE: no_change and dict(no_change), model_settings.FLOOR: floor and dict(floor)}
     parts = {name: part for name, part in given.items() if part is not None}
     if folder is None:
-        return store_calibration(model.fingerprint, parts)
-    file = folder / SETTINGS_FILE
-    stored = read_settings(folder).get(CALIBRATION, {}) if file.is_file() else {}
+        return model_settings.store_calibration(model.fingerprint, parts)
+    file = folder / model_settings.SETTINGS_FILE
+    stored = model_settings.read_settings(folder).get(model_settings.CALIBRATION, {}) if file.is_file() else {}
     same = stored if stored.get("fingerprint") == model.fingerprint else {}
-    write_settings(folder, {CALIBRATION: {**same, "fingerprint": model.fingerprint, **parts}})
+    model_settings.write_settings(
+        folder, {model_settings.CALIBRATION: {**same, "fingerprint": model.fingerprint, **parts}}
+    )
     return file
 
 

@@ -9,10 +9,8 @@ text (`latents.joint`), x is the image under its own text c0, and z an edit towa
     share       |1 - share of the verdict| (`judge`)      distance of the visible change from the wanted one
     consensus   |change - median of the changes by other settings| of pixels, relative to the median of all
 
-each a mean over `LEVELS`, or over pixels; lower is better. Agreement between seeds, there and back again, success by an
-attribute reader, the verdict's share itself and the change outside do not choose settings: edits that do nothing, or
-too much, are best by them. The value of each was measured with ground truth
-(``results/acceptance/truth-free.json``). The edits by the best settings then decide
+each a mean over `LEVELS`, or over pixels; lower is better. Other criteria do not choose settings: edits that do
+nothing, or too much, are best by them (``results/acceptance/truth-free.json``). The edits by the best settings decide
 
     local       whether changes restricted to where they are strong are nearer to the consensus
     level       of verdicts: where the shares of the change that the model sees differ least
@@ -55,6 +53,7 @@ from latentedit.latents.joint import JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
 
+Losses = Float64[Tensor, "levels 2 b"]
 LEVELS = (0.5, 0.65, 0.8, 0.9)  # noise levels of the criteria
 RESIDUAL, SHARE, CONSENSUS = "residual", "share", "consensus"  # the criteria, as a calibration file names them
 NOT_LOCAL = "consensus, not local"
@@ -63,16 +62,8 @@ NOT_LOCAL = "consensus, not local"
 _FAINT = 0.01  # margins of less than this share of the loss say that the model hardly tells the texts apart
 _SIDE = 128  # longest side in pixels at which changes are compared
 
-USUAL: Mapping[str, Any] = {
-    "levels": (0.99, 0.0),
-    "shift": 2.5,
-    "steps": 7,
-    "step_size": None,
-    "noises": 2,
-    "antithetic": True,
-    "keep": 0.002,
-    "release": 0.3,
-}
+_PARTS = {"noises": 2, "antithetic": True, "keep": 0.002, "release": 0.3}
+USUAL: Mapping[str, Any] = {"levels": (0.99, 0.0), "shift": 2.5, "steps": 7, "step_size": None, **_PARTS}
 """The search that the others vary. It was found on the bundled portraits, with right answers."""
 
 AROUND: Mapping[str, Mapping[str, Any]] = {
@@ -130,8 +121,8 @@ class Criteria:
     @classmethod
     def of(
         cls,
-        before: Float64[Tensor, "levels 2 b"],
-        after: Float64[Tensor, "levels 2 b"],
+        before: Losses,
+        after: Losses,
         *,
         consensus: Float64[Tensor, " b"],
         full_consensus: Float64[Tensor, " b"],
@@ -336,12 +327,7 @@ def _exchange(caption: str, others: Sequence[str], number: int) -> str:
 
 
 def evaluate(
-    latent: JointLatent,
-    target: Condition,
-    decoded: Float[Tensor, "b 3 h w"],
-    before: Float64[Tensor, "levels 2 b"],
-    *,
-    seed: int,
+    latent: JointLatent, target: Condition, decoded: Float[Tensor, "b 3 h w"], before: Losses, *, seed: int
 ) -> dict[str, Criteria]:
     """The criteria of a batch's edits by every candidate; ``before``: `losses_at` of the images."""
     model, texts = latent.backbone, (latent.condition, target)
@@ -360,7 +346,7 @@ def evaluate(
 
 
 def _corrupted_losses(
-    latent: JointLatent, decoded: Float[Tensor, "n 3 h w"], before: Float64[Tensor, "levels 2 b"], *, seed: int
+    latent: JointLatent, decoded: Float[Tensor, "n 3 h w"], before: Losses, *, seed: int
 ) -> Float64[Tensor, "levels m"]:
     """Losses of the first images after each corruption under their own text, relative to those of the images."""
     some, results = slice(0, len(decoded)), list[Tensor]()

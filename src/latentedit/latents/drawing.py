@@ -13,6 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
 from latentedit.core.solvers import EulerSolver, sample
+from latentedit.latents.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import read_settings, write_settings
@@ -79,5 +80,4 @@ def verify(folder: Path) -> list[str]:
 
 
 def _sampled(model: Backbone, caption: str) -> np.ndarray:
-    pixels = draw_pictures(model, [caption])[0]
-    return pixels.add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.asarray(to_images(draw_pictures(model, [caption]))[0])

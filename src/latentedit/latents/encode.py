@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,7 @@ from latentedit.models.model_settings import NO_CHANGE, calibration_of
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
 # The first, SliderEdit's, is the default without a measurement.
-WORDINGS = ("keep the image the same", "change nothing", "do not change the picture", "")
+WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 
@@ -67,14 +68,8 @@ def encode(
     images = [image] if isinstance(image, PictureLike) else list(image)
     if not images:
         raise ConfigError("there is no picture to encode")
-    return encode_frames(
-        model,
-        fit_all(model, images, mask=mask),
-        source_prompt=source_prompt,
-        captioner=captioner,
-        instructed=instructed,
-        references=references,
-    )
+    how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
+    return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
 
 
 @torch.no_grad()
@@ -288,22 +283,17 @@ def no_change(model: Backbone) -> str:
 
 
 @torch.no_grad()
-def no_change_residuals(
-    model: Backbone, z: Float[Tensor, "b *latent"], wordings: Sequence[str] = WORDINGS, *, seed: int = 0
-) -> dict[str, float]:
-    """How far each wording is from "no change" on clean latents x, by an evaluation per picture, level and wording.
+def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[str, float]:
+    """How far each of `WORDINGS` is from "no change" on clean latents x, by an evaluation per picture and level.
 
     A flow model with x as its reference and an instruction to change nothing ought to lead any noised picture
-    ``z = (1 - s) x + s e`` straight back to x, with the velocity ``e - x``. The residual
-
-        residual(i) = mean |v(z, s | x, i) - (e - x)|^2        over levels s and noises e
-
-    is 0 for such an instruction i, in units of the latent's variance. Derived here; the target velocity is SliderEdit's
-    (arXiv 2511.09715), which trains a model towards it.
+    ``z = (1 - s) x + s e`` straight back to x. The residual ``mean |v(z, s | x, i) - (e - x)|^2`` over levels and
+    noises is 0 for such an instruction i, in units of the latent's variance. Derived here; the target velocity is that
+    of SliderEdit (arXiv 2511.09715), which trains a model towards it.
     """
     check_instructs(model)
-    noise = draw((len(LEVELS), *z.shape), seed=seed, purpose="no change").to(z)
-    residuals = dict.fromkeys(wordings, 0.0)
+    noise = draw((len(LEVELS), *z.shape), seed=0, purpose="no change").to(z)
+    residuals = dict.fromkeys(WORDINGS, 0.0)
     for wording in residuals:
         condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
         for level, e in zip(LEVELS, noise, strict=True):
@@ -324,8 +314,8 @@ def check_instructs(model: Backbone) -> None:
 def text_direction(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
     """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
 
-    So ``embed(source) + 1.0 * n`` is the embedding of the target caption as `align_captions` orders it, up to rounding,
-    and n is exactly zero where the two captions are equal.
+    So ``embed(source) + n`` is the embedding of the target caption as `align_captions` orders it, up to rounding, and n
+    is exactly zero where the two captions are equal.
 
     Args:
         backbone: whose text encoders are used.
@@ -356,8 +346,6 @@ def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_cap
 
 def embed_targets(latent: JointLatent, targets: Sequence[str]) -> Condition:
     """Target captions, aligned and embedded; of instructed latents, instructions embedded with their references."""
-    return (
-        latent.embed_with_references(targets)
-        if latent.instructed
-        else embed_aligned(latent.backbone, latent.captions, targets)
-    )
+    if latent.instructed:
+        return latent.embed_with_references(targets)
+    return embed_aligned(latent.backbone, latent.captions, targets)

@@ -5,11 +5,9 @@
 - Sampler: deterministic DDIM (Song et al. 2021, eta = 0), which is Euler's method in flow coordinates. Of any scheduler
   in a folder, only the betas, the prediction type and the timestep spacing matter.
 - Grid: the timesteps of `DDIMScheduler`, then level 0, so the last step goes to the clean estimate x_hat, as DDIM does
-  with ``set_alpha_to_one``. Without that, the stock sampler stops at the level of timestep 0 and returns
-  ``alpha_0 x_hat + sigma_0 e_hat`` of the same evaluation (sigma_0 is 0.03 in Stable Diffusion).
-- The stock DDIM steps from t to ``t - n // steps`` and then evaluates the network at the next timestep of its list.
-  The two are equal with "leading" spacing, and with "trailing" if ``steps`` divides n; otherwise (and always with
-  "linspace") it uses latents of one level for those of another. Here a step ends at the level of the next timestep.
+  with ``set_alpha_to_one``; without that, the stock sampler stops at the level of timestep 0.
+- A step ends at the level of the next timestep. The stock DDIM steps from t to ``t - n // steps`` instead, which is the
+  same with "leading" spacing, and with "trailing" if ``steps`` divides n.
 - Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: with them there is no flow.
 - Distilled few-step models (SDXL Turbo and Lightning, SD Turbo) have the same shapes as their teachers and are
   recognised by the scheduler of their folder: Euler, ancestral or not, with "trailing" spacing. If they do not predict

@@ -15,11 +15,8 @@ from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
-TEXT_TOKENS = 8
-"""Most words of a text."""
-
-EMPHASIS = 3.0
-"""Added by a word to the log-weight of its component."""
+TEXT_TOKENS = 8  # most words of a text
+EMPHASIS = 3.0  # added by a word to the log-weight of its component
 
 
 class WordWeights:
@@ -31,8 +28,6 @@ class WordWeights:
     """
 
     def __init__(self, words: Mapping[str, Float[Tensor, " k"]], prior: Float[Tensor, " k"]) -> None:
-        if any(vector.shape != prior.shape for vector in words.values()):
-            raise ShapeError(f"a word does not have {len(prior)} numbers. Give one a component")
         self.words = {word: vector.to(prior) for word, vector in words.items()}
         self.prior = prior
 

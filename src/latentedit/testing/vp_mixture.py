@@ -72,13 +72,8 @@ class VariancePreservingMixture(WordMixtureBackbone):
         r = torch.softmax(self.weights.log_weights(condition) - quadratic / 2, dim=1)[..., None]
         epsilon = (r * b * solved).sum(1)
         x = (r * (self.mixture.means + a * torch.einsum("kij,bkj->bki", self.mixture.covariances, solved))).sum(1)
-        outputs = {
-            "epsilon": epsilon,
-            "sample": x,
-            "v_prediction": alpha[:, None] * epsilon - sigma[:, None] * x,
-            "flow": epsilon - x,
-        }
-        return outputs[self.prediction]
+        v = alpha[:, None] * epsilon - sigma[:, None] * x
+        return {"epsilon": epsilon, "sample": x, "v_prediction": v, "flow": epsilon - x}[self.prediction]
 
     def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         alpha, sigma = self.schedule.alpha_sigma(s)

@@ -225,7 +225,7 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
         path.write_text("{}")
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="another"):
-        write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), command="")
+        write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), gain=1.0, command="")
     with pytest.raises(ConfigError, match="another model"):
         tuned_methods(path, other)
     assert path.read_bytes() == before

@@ -57,11 +57,7 @@ def measured() -> dict[str, Any]:
         point = BACKBONES.points()[type(pipeline.components[kind.denoiser]).__name__]
         family = table.setdefault(
             f"{point.module}.{point.attr}",
-            {
-                "half": str(kind.half).removeprefix("torch."),
-                "published": [],
-                "members": [],
-            },
+            {"half": str(kind.half).removeprefix("torch."), "published": [], "members": []},
         )
         family["published"] = sorted({*family["published"], *kind.published})
         family["members"].append(

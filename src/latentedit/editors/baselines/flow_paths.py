@@ -147,7 +147,7 @@ class DVRF(FlowEdit):
 
 
 @settings
-class FlowSlider(PathEditor):
+class FlowSlider(FlowEdit):
     """FlowSlider: FlowEdit's difference of velocities in two parts, of which the strength scales only the second.
 
     ``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x, with
@@ -167,14 +167,7 @@ class FlowSlider(PathEditor):
     name: ClassVar[str] = "flowslider"
     steps_by_map: ClassVar[bool] = True
 
-    source_guidance: Guidance = 1.0
     target_guidance: Guidance = 1.0
-    noises: Count = 1
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """With equal weights the branches are the same call."""
-        return self.source_guidance == self.target_guidance
 
     def _cost(self, k: int) -> int:
         """``k * noises * (source + 2 target)``, each branch 2 if guided."""

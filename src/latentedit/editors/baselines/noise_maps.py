@@ -13,9 +13,6 @@ takes the place of its fresh noise. An edit makes the same steps with the same r
 in which r_k has dropped out. This form is used: where the two velocities are equal it leaves exactly the picture,
 which ``mu + r`` would miss by its rounding. The last step goes to the picture itself, at level 0, where a step has no
 fresh noise; so r is kept as a displacement and never divided by the share of it.
-
-With ``u = d / (1 - s)`` and the difference of noise estimates ``de``, the step is that of delta denoising,
-``u' = u - (r^2 - r'^2) / r de`` with the ratio ``r = s / (1 - s)`` before and ``r'`` after.
 """
 
 import dataclasses

@@ -202,13 +202,7 @@ class VelocitySteering(PathEditor):
         return (*below, *shares, *beyond)
 
     def _edit_all(
-        self,
-        latent: JointLatent,
-        target: Condition,
-        strengths: Sequence[float],
-        *,
-        seed: Seed,
-        progress: Progress | None,
+        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
     ) -> list[StrengthResult]:
         edit = Edit(name=self.name, latent=latent, target=target, strength=1.0, seed=seed, progress=progress)
         change = self._change(edit)

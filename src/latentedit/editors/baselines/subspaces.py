@@ -76,17 +76,9 @@ class Pullback(PathEditor):
         spans = torch.stack([self._span(edit, site, top, level, row) for row in range(len(latent))])
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         v = of_length(projected(spans, change), length)
-        amount = torch.full_like(length, edit.strength * self.scale)
+        size, text = torch.full_like(length, edit.strength * self.scale), edit.texts[1]
         guided = noise_guided(
-            backbone,
-            top,
-            level,
-            edit.texts[1],
-            v,
-            amount,
-            repeats=self.repeats,
-            probe=self.probe,
-            progress=edit.progress,
+            backbone, top, level, text, v, size, repeats=self.repeats, probe=self.probe, progress=edit.progress
         )
         still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
         offset = torch.where(still, torch.zeros_like(v), guided - top)

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -210,17 +210,10 @@ def _run(
 
     if executor.ray is None and executor.workers is None:
         executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
+    how: dict[str, Any] = {"command": typed_command(), "request": request.model_dump(), "pictures": request.pictures}
+    load = dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load
     with progress_bar(quiet=quiet or as_json) as progress:
-        rows = run_plan(
-            plan,
-            output,
-            command=typed_command(),
-            request=request.model_dump(),
-            pictures=request.pictures,
-            load=dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load,
-            executor=executor,
-            progress=progress,
-        )
+        rows = run_plan(plan, output, load=load, executor=executor, progress=progress, **how)
     write_sheet(plan, output)
     ranked, opened = is_ranked(rows), RunFolder.read(output)
     comparisons = write_results(output, rows) if ranked else []

@@ -213,7 +213,7 @@ class _Maker:
         self,
         kind: str,
         number: int,
-        shown: tuple[Scene, Scene],
+        shown: Sequence[Scene],
         about: Mapping[str, str],
         texts: tuple[str, str],
         suffix: str = "",

@@ -1,11 +1,13 @@
 """Is the degree of an edit gradual where its text moves linearly? And is its effect a straight line, which is more?"""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import settings, to_plain
 from latentedit.editors import SDEdit
 from latentedit.editors.base import StrengthResult
@@ -31,9 +33,10 @@ class Scaled(EIM):
         return EIM.evaluations(self, latent, strength=float(strength != 0))
 
     def _edit_all(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], **searching: Any
+        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
     ) -> list[StrengthResult]:
-        slider = self.slider(latent, self.direction(latent, target, **searching), **searching)
+        direction = self.direction(latent, target, seed=seed, progress=progress)
+        slider = self.slider(latent, direction, seed=seed, progress=progress)
         moved = slider.move(torch.tensor(strengths, dtype=torch.float64)[:, None].expand(-1, len(latent)))
         return [StrengthResult(z=z, strength=strength) for z, strength in zip(moved, strengths, strict=True)]
 

@@ -85,17 +85,8 @@ class Study:
         if len(sizes) > 1:
             shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
             raise ConfigError(f"the images have several sizes; their latents are {shown}. Crop the images to one shape")
-        return Study(
-            backbone=backbone,
-            latents=latents,
-            levels=found,
-            rank=rank,
-            site=where,
-            steps=steps,
-            seed=seed,
-            folder=folder,
-            **settings,
-        )
+        settings |= {"rank": rank, "steps": steps, "seed": seed, "folder": folder}
+        return Study(backbone=backbone, latents=latents, levels=found, site=where, **settings)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -105,10 +96,7 @@ class Study:
             "model_fingerprint": self.backbone.fingerprint,
             "pictures": [_identity(latent) for latent in self.latents],
             "levels": list(self.levels),
-            "rank": self.rank,
-            "site": self.site,
-            "steps": self.steps,
-            "seed": self.seed,
+            **{name: getattr(self, name) for name in ("rank", "site", "steps", "seed")},
             "dtype": dtype_name(self.backbone.network_dtype),
         }
 
@@ -137,14 +125,11 @@ class Study:
         on = latent.z.device
         fields: dict[str, Any] = {name: int(counts[name]) for name in _COUNTS}
         fields |= {name: tensors[name].to(on) for name in _TENSORS}
+        fields |= {"site": self.site, "level": self._cut(level), "prompt": prompt, "steps": self.steps}
         return LocalBasis(
             latent=latent,
             trace=InversionTrace(levels=(self._cut(level),), states=(tensors["top"].to(on),), velocities=()),
-            site=self.site,
-            level=self._cut(level),
-            prompt=prompt,
             condition=self.backbone.embed([prompt]),
-            steps=self.steps,
             seed=self.seed + picture,
             converged=counts["converged"] == "yes",
             pooling=self.pooling,

@@ -137,12 +137,7 @@ def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(
-    batch: Prepared,
-    method: str,
-    strength: float,
-    seed: int,
-    columns: Mapping[str, Float[Tensor, " b"]],
-    about: Mapping[str, float],
+    batch: Prepared, method: str, strength: float, seed: int, columns: Mapping[str, Tensor], about: Mapping[str, float]
 ) -> list[Row]:
     return [
         {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "change": item.change}

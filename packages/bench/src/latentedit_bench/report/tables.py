@@ -42,7 +42,7 @@ class Grid:
     marked: str = ""  # name of the row that stands out
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Section:
     """A table with its heading."""
 
@@ -93,12 +93,9 @@ def sections(found: Summaries) -> Iterator[Section]:
             grid=comparison_grid(found),
         )
     if found.apart:
-        yield Section(
-            key="apart",
-            title="Editors that are not text editors in their papers",
-            says="Requesting a change by text is our addition, and says little about the papers.",
-            grid=ranking_grid(found, found.apart),
-        )
+        title = "Editors that are not text editors in their papers"
+        says = "Requesting a change by text is our addition, and says little about the papers."
+        yield Section("apart", title, says, ranking_grid(found, found.apart))
     if found.curves is not None:
         yield Section(
             key="curves",
@@ -107,12 +104,8 @@ def sections(found: Summaries) -> Iterator[Section]:
             "what we chose for most methods, so this is not a ranking.",
             grid=_wide(found.curves, order, ours, measure=_OF_CURVES),
         )
-    yield Section(
-        key="kinds",
-        title="Error above the codec's by kind of change",
-        says="",
-        grid=_wide(found.kinds, order, ours, column="kind"),
-    )
+    grid = _wide(found.kinds, order, ours, column="kind")
+    yield Section("kinds", "Error above the codec's by kind of change", "", grid)
     if len(found.attributes):
         yield Section(
             key="attributes",
@@ -122,12 +115,8 @@ def sections(found: Summaries) -> Iterator[Section]:
             grid=_wide(found.attributes, order, ours, column="attribute"),
         )
     if len(found.still):
-        yield Section(
-            key="still",
-            title="Where the image is the right answer: how far it moves (RMS, white is 1)",
-            says="",
-            grid=_wide(found.still, [*order, *found.apart], ours, column="kind"),
-        )
+        grid = _wide(found.still, [*order, *found.apart], ours, column="kind")
+        yield Section("still", "Where the image is the right answer: how far it moves (RMS, white is 1)", "", grid)
     table = found.strengths.assign(
         column=[f"{_AT_STRENGTHS.get(m, m)} at {s:g}" for m, s in found.strengths[["measure", "strength"]].to_numpy()],
         place=found.strengths["measure"].map({name: place for place, name in enumerate(_AT_STRENGTHS)}),

@@ -124,13 +124,8 @@ def _space(name: str, editor: str, method: Mapping[str, Any], *, local: bool) ->
     published = expand({key: value for key, value in method.get("published", {}).items() if key != "of"})[0]
     if published and published not in candidates:
         candidates.append(published)
-    return SearchSpace(
-        name=name,
-        editor=method.get("editor", editor),
-        candidates=tuple(candidates),
-        budget=method.get("budget", BUDGET),
-        local=local,
-    )
+    editor, budget = method.get("editor", editor), method.get("budget", BUDGET)
+    return SearchSpace(name=name, editor=editor, candidates=tuple(candidates), budget=budget, local=local)
 
 
 _TABLE: Mapping[str, Any] = yaml.safe_load(

@@ -191,14 +191,7 @@ def score(rows: Sequence[Row]) -> float:
 
 
 def write_tuning(
-    path: Path,
-    model: Backbone,
-    dataset: Dataset,
-    space: SearchSpace,
-    tried: Sequence[Tried],
-    *,
-    gain: float = 1.0,
-    command: str,
+    path: Path, model: Backbone, data: Dataset, space: SearchSpace, tried: Sequence[Tried], *, gain: float, command: str
 ) -> None:
     """Add one method's candidates and gain to the file of all; what it knows of the others stays.
 
@@ -207,14 +200,12 @@ def write_tuning(
     new: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "methods": {}}
     known = _read_tuning(path, model, "Move it away") if path.exists() else new
     known["methods"][space.name] = {
-        "editor": space.editor,
-        "local": space.local,
-        "budget": space.budget,
+        **{name: getattr(space, name) for name in ("editor", "local", "budget")},
         "gain": gain,
         "best": tried[0].settings,
         "edges": sorted(edges(tried[0].settings, [one.settings for one in tried])),
         "tried": [dataclasses.asdict(one) for one in tried],
-        "data": _about(dataset),
+        "data": _about(data),
         "command": command,
         "latentedit": __version__,
     }
