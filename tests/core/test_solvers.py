@@ -1,5 +1,6 @@
 """Laws of every solver, rows 15 to 20 on mixtures, sampling and inversion, and the stochastic step against DDIM."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, level_batch, shifted_grid, uniform_grid
 from latentedit.core.rng import draw
@@ -263,6 +265,23 @@ def test_row_15_flow_map_of_one_gaussian(start: float, end: float) -> None:
     got = rk4(only(backbone, 1), starts(), start, end, 128)
     assert relative_error(got, expected) <= tolerance("flow_map", torch.float64)
     assert relative_error(got, backbone.flow_map(starts(), start, end, 0)) > 1e-2
+
+
+def test_euler_steps_by_a_flow_map_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two steps, in either direction; the midpoint rule takes the velocity."""
+    backbone, plain = example_mixture(narrowest=0.3), example_mixture(narrowest=0.3)
+
+    def mapped(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        if condition.arrival is None:
+            return plain._velocity(z, s, condition)
+        return (plain.flow_map(z, float(s[0]), condition.arrival, 1) - z) / (condition.arrival - s[:, None])
+
+    monkeypatch.setattr(backbone, "_velocity", mapped)
+    backbone.capabilities = dataclasses.replace(plain.capabilities, flow_map=True)
+    for levels in ((1.0, 0.6, 0.0), (0.0, 0.6, 1.0)):
+        expected = plain.flow_map(starts(), levels[0], levels[-1], 1)
+        assert relative_error(integrate(only(backbone, 1), starts(), levels, EulerSolver()).final, expected) <= 1e-9
+        assert relative_error(integrate(only(backbone, 1), starts(), levels, MidpointSolver()).final, expected) > 1e-3
 
 
 @pytest.mark.slow

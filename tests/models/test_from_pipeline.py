@@ -65,6 +65,10 @@ def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     assert plain.fingerprint not in ("", known)
     changed = [FluxPipeline.from_pretrained(tmp_path, torch_dtype=dtype) for _ in range(5)]
     assert le.from_pipeline(changed[0]).fingerprint == known
+    files, single = {"config": str(tmp_path), "subfolder": "transformer", "torch_dtype": dtype}, changed[0]
+    one = tmp_path / "transformer/diffusion_pytorch_model.safetensors"
+    single.transformer = cast("Any", FluxTransformer2DModel).from_single_file(str(one), **files)
+    assert le.from_pipeline(single).fingerprint == known
     changed[1].transformer.proj_out.bias.data[0] += 1
     with seeded(0):
         changed[2].transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))

@@ -88,7 +88,9 @@ def backbone_class(
             adapter = BACKBONES.load(known).of(configuration(part))
             if adapter.denoiser == part:
                 return adapter
-    listed = ", ".join(f"{part} {names[0]}" for part, names in networks.items()) or "none"
+    if not networks:
+        raise ModelError(f"{subject} without any network. Load its parts; a modular pipeline's load_components does")
+    listed = ", ".join(f"{part} {names[0]}" for part, names in networks.items())
     raise ModelError(
         f"{subject}, which is not supported: none of its networks is the denoiser of a known family ({listed}). "
         "See: latentedit models families; wrap any other model with latentedit.CallableBackbone"
