@@ -257,6 +257,26 @@ def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t
 
 
 @miniature
+def ernie_image() -> Any:
+    """ERNIE-Image: two blocks, and no model that rewrites prompts."""
+    return _diffusers.ErnieImagePipeline(
+        **mistral3_text(16, layers=2, kind=transformers.Mistral3Model),
+        vae=_flux2_parts(guidance_embeds=False)["vae"],
+        transformer=diffusers.ErnieImageTransformer2DModel(
+            hidden_size=32,
+            num_attention_heads=2,
+            num_layers=2,
+            ffn_hidden_size=32,
+            in_channels=16,
+            out_channels=16,
+            text_in_dim=16,
+            rope_axes_dim=(4, 4, 8),
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
+@miniature
 def qwen_image21(*, turbo: bool = False) -> Any:
     """Qwen-Image 2.1, or Turbo with levels of its own: two blocks, 16 px a latent."""
     encoder, processor = qwen3_vl_processed(16)

@@ -225,11 +225,13 @@ def qwen_vl_text(kind: Any, config: Any, width: int = 16, *, layers: int = 2) ->
     return {"tokenizer": tokenizer, "text_encoder": kind(config(text_config=text, vision_config=vision))}
 
 
-def mistral3_text(width: int = 16) -> dict[str, Any]:
+def mistral3_text(
+    width: int = 16, *, layers: int = MISTRAL_LAYERS, kind: Any = Mistral3ForConditionalGeneration
+) -> Any:
     """A tokenizer with Mistral Small 3's chat, and the model with its vision encoder."""
     marks = ("<s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
     tokenizer = qwen_tokenizer(marks, chat_template=MISTRAL_CHAT_TEMPLATE)
-    text = {"model_type": "mistral", **_language_model(tokenizer, width, layers=MISTRAL_LAYERS, head=4)}
+    text = {"model_type": "mistral", **_language_model(tokenizer, width, layers=layers, head=4)}
     vision = {
         "model_type": "pixtral",
         "hidden_size": 8,
@@ -239,8 +241,7 @@ def mistral3_text(width: int = 16) -> dict[str, Any]:
         "image_size": 16,
         "patch_size": 8,
     }
-    encoder = Mistral3ForConditionalGeneration(Mistral3Config(text_config=text, vision_config=vision))
-    return {"tokenizer": tokenizer, "text_encoder": encoder}
+    return {"tokenizer": tokenizer, "text_encoder": kind(Mistral3Config(text_config=text, vision_config=vision))}
 
 
 def gemma_tokenizer(words: Iterable[str] = WORDS) -> Any:
