@@ -27,6 +27,7 @@ MINIATURES: dict[str, Callable[[], Any]] = {
     "AuraFlowTransformer2DModel": flow.auraflow,
     "ChromaTransformer2DModel": flow.chroma,
     "CogView4Transformer2DModel": flow.cogview4,
+    "CosmosTransformer3DModel": flow.anima,
     "ErnieImageTransformer2DModel": flow.ernie_image,
     "Flux2Transformer2DModel": flow.flux2_klein,
     "Flux3Transformer2DModel": flow.flux3,
@@ -63,9 +64,14 @@ OTHER: dict[str, str] = {
     r"LDM3D": "its autoencoder has depth as a further channel",
     r"^LDM": "its text encoder or its autoencoder (vqvae) is of another kind",
     r"KarrasVe|ScoreSdeVe|^ConsistencyModel": "variance-exploding or a consistency model: its scheduler has no betas",
+    r"^Cosmos": "its text is T5's alone, and Anima's, of the same network, Qwen3's with a conditioner",
     r"QwenImageLayered": "made for images in layers (use_additional_t_cond)",
 }  # fmt: skip
 """Classes whose published networks have the class of a supported one, and another configuration."""
+
+
+LAYERS = ("text_encoder_select_layers",)
+"""Settings by which miniatures have fewer layers than the published models."""
 
 
 def network_of(kind: Any) -> str | None:
@@ -83,9 +89,11 @@ def network_of(kind: Any) -> str | None:
 def built(kind: Any, network: str) -> Any:
     """A pipeline of a class around a miniature; what the miniature has not is a small network without a meaning."""
     if issubclass(kind, diffusers.ModularPipeline):
-        made = MINIATURES[network]() if "Flux3Dist" not in kind.__name__ else flow.flux3(distilled=True)
+        special = {"Flux3Dist": lambda: flow.flux3(distilled=True), "ImageEdit": lambda: flow.qwen_image("plus")}
+        made = next((make for name, make in special.items() if name in kind.__name__), MINIATURES[network])()
         modular: Any = kind()
         modular.update_components(**{name: part for name, part in made.components.items() if part is not None})
+        modular.register_to_config(**{name: made.config[name] for name in LAYERS if name in made.config})
         return modular
     taken = inspect.signature(kind.__init__).parameters
     if network == "UNet2DModel":

@@ -246,7 +246,7 @@ def is_network(part: str) -> bool:
 
 def is_tokenizer(part: str) -> bool:
     """Whether a part is a tokenizer or a processor of images and text."""
-    return part.startswith(("tokenizer", "processor"))
+    return "tokenizer" in part or part.startswith("processor")
 
 
 def _configuration_file(part: str) -> str:

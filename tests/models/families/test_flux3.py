@@ -24,15 +24,16 @@ from tests.models.families.family import (
     PARITY,
     SETTINGS,
     Distilled,
+    Modular,
     Variants,
-    asked,
     noise_picture,
     other_width,
     sampled_beside,
+    sampled_by_blocks,
 )
 
 
-class TestFlux3(Variants):
+class TestFlux3(Modular, Variants):
     make = flux3
     guidance = (3.5, "cfg")
     room = 800 - 6  # the beginning of the chat
@@ -45,30 +46,9 @@ class TestFlux3(Variants):
         del like
         return unpatchify(output)
 
-    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        if (guider := getattr(pipeline, "guider", None)) is not None:
-            guider.guidance_scale = weight
-        return sampled(pipeline, z, size, self.stock_latents(z.clone()), **settings)
-
-
-def sampled(pipeline: Any, z: Tensor, size: tuple[int, int], latents: Tensor, **settings: Any) -> Any:
-    """What the blocks behind the prompt upsampler make."""
-    kind = type(pipeline._blocks)
-    blocks = kind()
-    blocks.sub_blocks.pop("prompt_upsampler", None)
-    runner = blocks.init_pipeline()
-    runner.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
-    known = {**asked(size), "prompt": CAPTION, "latents": latents, **settings}
-    output_type = known.pop("output_type")
-    runner.set_progress_bar_config(disable=True)
-    if output_type == "latent":
-        return runner(output="latents", **known)
-    return runner(output="images", output_type=output_type, **known)
-
 
 class TestFlux3Klein(Distilled, TestFlux3):
     make = functools.partial(flux3, distilled=True)
-    kind_at_one = "none"
 
 
 @pytest.mark.parametrize("distilled", [False, True])
@@ -77,13 +57,13 @@ def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> 
     pipeline = flux3(distilled=distilled)
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
     images, size, weight = [noise_picture(64, 96), noise_picture(80, 64)], (64, 96), 1.0 if distilled else 3.0
-    pixels = [torch.as_tensor(np.asarray(image)).permute(2, 0, 1)[None] / 127.5 - 1 for image in images]
+    pixels = [torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 127.5 - 1 for image in images]
     reference = tuple(map(backbone.encode, pixels))
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
     z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
     if not distilled:
         pipeline.guider.guidance_scale = weight
-    stock = sampled(pipeline, z, size, patchify(z), image=images)
+    stock = sampled_by_blocks(pipeline, size, patchify(z), image=images)
     assert relative_error(sampled_beside(backbone, condition, z, weight, size), unpatchify(stock)) <= PARITY
     site = backbone.features(z, torch.tensor([0.5]), condition, "single.0.image")
     assert site.shape[1] == sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))

@@ -257,6 +257,45 @@ def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t
 
 
 @miniature
+def anima(*, padding_mask: bool = False) -> Any:
+    """Anima, a modular pipeline: two blocks.
+
+    Args:
+        padding_mask: the network takes a mask of the picture, as the published one does, and torchvision resizes it.
+    """
+    pipeline: Any = diffusers.AnimaModularPipeline()
+    t5_tokenizer = t5_text()["tokenizer"]
+    pipeline.update_components(
+        **qwen3_text(),
+        t5_tokenizer=t5_tokenizer,
+        text_conditioner=_diffusers.AnimaTextConditioner(
+            source_dim=16,
+            target_dim=16,
+            model_dim=16,
+            num_layers=1,
+            num_attention_heads=2,
+            target_vocab_size=len(t5_tokenizer),
+        ),
+        vae=autoencoder_qwen(4),
+        transformer=diffusers.CosmosTransformer3DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            num_layers=2,
+            text_embed_dim=16,
+            adaln_lora_dim=8,
+            max_size=(4, 32, 32),
+            rope_scale=(1.0, 1.0, 1.0),
+            concat_padding_mask=padding_mask,
+            extra_pos_embed_type=None,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    return pipeline
+
+
+@miniature
 def ernie_image() -> Any:
     """ERNIE-Image: two blocks, and no model that rewrites prompts."""
     return _diffusers.ErnieImagePipeline(
