@@ -201,7 +201,8 @@ def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:
     It is looked for where the pipeline and its networks say that they come from: some may be of a single file.
     """
     own, *parts = (getattr(config_of(one), "_name_or_path", None) for one in (pipeline, *networks.values()))
-    for folder in dict.fromkeys([*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])]):
+    folders = [*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])]
+    for folder in dict[Path, None].fromkeys(folders):
         with contextlib.suppress(ModelError):
             weights = open_folder(folder).weights
             if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):

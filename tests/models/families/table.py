@@ -10,7 +10,7 @@ from typing import Any
 
 import latentedit as le
 from latentedit.core.plugins import BACKBONES
-from latentedit.models.families import UNTRIED, Family, families
+from latentedit.models.families import FLOW_MAPS, UNTRIED, Family, families
 from tests.models.families.family import SETTINGS, FamilyContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
@@ -80,7 +80,14 @@ def measured() -> dict[str, Any]:
 
 def page(found: list[Family], measured: dict[str, Any]) -> str:
     """The page, in Markdown."""
-    lines = ["# Families of models", "", f"{UNTRIED} Written by `python -m tests.models.families.table`.", ""]
+    lines = [
+        "# Families of models",
+        "",
+        f"{UNTRIED} Written by `python -m tests.models.families.table`.",
+        "",
+        FLOW_MAPS,
+        "",
+    ]
     lines += ["| family | networks | sides | half precision | published settings | licence of the weights |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
     nothing: dict[str, Any] = {"half": "", "published": [], "members": []}

@@ -15,6 +15,7 @@ import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.editors import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VelocitySteering, VeloEdit
 from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
 from latentedit.models.codec import patchify, unpatchify
 from latentedit.testing.miniatures.flow import flux3, qwen_image21
 from latentedit.testing.tolerances import relative_error
@@ -86,7 +87,8 @@ def test_paths_step_by_the_flow_map() -> None:
         SDEdit(level=1.0, steps=3, guidance=1.0): falling,
         FlowEdit(level=1.0, steps=3, target_guidance=1.0): [step for step in falling for _ in range(2)],
         Inversion(steps=3): [step[::-1] for step in falling[::-1]] + falling,
-        AlignedInversion(steps=3): [step[::-1] for step in falling[::-1]] + [step[::-1] for step in falling],
+        AlignedInversion(steps=3): [step[::-1] for step in falling[::-1] + falling],
+        EIM(arm="text", level=1.0, steps=3): [step[::-1] for step in falling[::-1] + falling],
         RFSolver(steps=3): [],
     }
     for method, steps in methods.items():

@@ -4,7 +4,7 @@ import functools
 import string
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -296,10 +296,13 @@ def autoencoder_qwen(channels: int) -> Any:
 
 def qwen3_vl_processed(width: int, *, layers: int = 2) -> tuple[Any, Any]:
     """Qwen3-VL, and a processor of text; Qwen's own reads pictures too, and needs torchvision."""
-    kinds: Any = transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig
+    kinds, processor = (
+        (transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig),
+        cast("Any", LlavaProcessor),
+    )
     text = qwen_vl_text(*kinds, width, layers=layers)
     chat = CHAT_TEMPLATE.replace("message['content']", CONTENT)
-    return text["text_encoder"], LlavaProcessor(CLIPImageProcessor(), text["tokenizer"], chat_template=chat)
+    return text["text_encoder"], processor(CLIPImageProcessor(), text["tokenizer"], chat_template=chat)
 
 
 def autoencoder_qwen21(channels: int) -> Any:
