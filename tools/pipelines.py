@@ -28,7 +28,6 @@ MINIATURES: dict[str, Callable[[], Any]] = {
     "ChromaTransformer2DModel": flow.chroma,
     "CogView4Transformer2DModel": flow.cogview4,
     "CosmosTransformer3DModel": flow.anima,
-    "ErnieImageTransformer2DModel": flow.ernie_image,
     "Flux2Transformer2DModel": flow.flux2_klein,
     "Flux3Transformer2DModel": flow.flux3,
     "FluxTransformer2DModel": flow.flux,

@@ -24,14 +24,7 @@ from latentedit.models.sites import Blocks
 class AnimaBackbone(FlowBackbone):
     """Anima: ``v(z, s, c) = transformer(z, s, text)``."""
 
-    parts: ClassVar[tuple[str, ...]] = (
-        "tokenizer",
-        "text_encoder",
-        "t5_tokenizer",
-        "text_conditioner",
-        "transformer",
-        "vae",
-    )
+    parts: ClassVar[tuple[str, ...]] = (*FlowBackbone.parts, "t5_tokenizer", "text_conditioner")
     pipelines: ClassVar[tuple[str, ...]] = ("AnimaModularPipeline",)
     text_field: ClassVar[str] = "text_embed_dim"
     clock: ClassVar[Clock] = "level"

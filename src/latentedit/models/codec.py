@@ -44,7 +44,7 @@ class Codec:
         if colours not in (COLOURS, COLOURS + 1):
             raise ModelError(f"the autoencoder is for images of {colours} channels. Use a model of RGB images")
         self._vae, self._dtype, self._alpha = vae, dtype, colours > COLOURS
-        self._patched, self.epsilon = hasattr(vae, "bn"), config.get("batch_norm_eps")
+        self._patched = hasattr(vae, "bn")
         self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")
         self.channels = int(config.get("latent_channels", 0) or config["z_dim"])
         self.scale_px = scale_px(config)
@@ -90,9 +90,9 @@ class Codec:
     def _statistics(self, like: Tensor) -> tuple[Any, Any]:
         """Mean and scale, on the device and in the dtype of some latents."""
         if self._patched:
-            norm = self._vae.bn
+            norm, epsilon = self._vae.bn, self._vae.config.batch_norm_eps
             mean, variance = (part.to(like).reshape(1, -1, 1, 1) for part in (norm.running_mean, norm.running_var))
-            return mean, (variance + self.epsilon).rsqrt()
+            return mean, (variance + epsilon).rsqrt()
         if isinstance(self._mean, Tensor):
             return self._mean.to(like), self._scale.to(like) if isinstance(self._scale, Tensor) else self._scale
         return self._mean, self._scale

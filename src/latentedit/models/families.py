@@ -21,7 +21,6 @@ _FAMILIES = {
     "ChromaBackbone": ("Chroma", "Apache-2.0", 16),
     "CogView4Backbone": ("CogView4", "Apache-2.0", 16),
     "DDPMBackbone": ("DDPM in pixels", "see the model's card", 0),
-    "ErnieImageBackbone": ("ERNIE-Image", "see the model's card", 16),
     "FluxBackbone": ("FLUX.1", "schnell Apache-2.0; dev and Kontext non-commercial", 16),
     "Flux2Backbone": ("FLUX.2", "klein 4B Apache-2.0; klein 9B and dev non-commercial", 16),
     "Flux3Backbone": ("FLUX.3", "FLUX Kommunity", 16),

@@ -1,4 +1,4 @@
-"""Families of rectified flows: Anima, AuraFlow, CogView4, ERNIE-Image, Lumina-Image 2.0, Z-Image."""
+"""Families of rectified flows: Anima, AuraFlow, CogView4, Lumina-Image 2.0, Z-Image."""
 
 import functools
 from types import SimpleNamespace
@@ -13,9 +13,8 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.solvers import EulerSolver, sample
-from latentedit.models.codec import patchify, unpatchify
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.flow import anima, auraflow, cogview4, ernie_image, lumina2, zimage
+from latentedit.testing.miniatures.flow import anima, auraflow, cogview4, lumina2, zimage
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import (
     CAPTION,
@@ -86,20 +85,6 @@ class TestCogView4(FamilyContract):
         for steps in (50, 100):
             expected = np.linspace(1000, 1.0, steps).astype(np.int64) / 1000
             assert backbone._unshifted(steps) == expected.tolist()
-
-
-class TestErnieImage(FamilyContract):
-    make = ernie_image
-    guidance = (4.0, "cfg")
-    room = 512
-    misfits = (other_width("text_in_dim"),)
-
-    def stock_latents(self, z: Tensor) -> Tensor:
-        return patchify(z)
-
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
-        del like
-        return unpatchify(output)
 
 
 class TestLumina2(FamilyContract):

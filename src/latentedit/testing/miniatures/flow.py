@@ -15,7 +15,6 @@ from latentedit.testing.miniatures.parts import (
     WORDS,
     autoencoder_kl,
     autoencoder_qwen,
-    autoencoder_qwen21,
     clip_text,
     gemma2_text,
     glm_text,
@@ -258,13 +257,8 @@ def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t
 
 @miniature
 def anima(*, padding_mask: bool = False) -> Any:
-    """Anima, a modular pipeline: two blocks.
-
-    Args:
-        padding_mask: the network takes a mask of the picture, as the published one does, and torchvision resizes it.
-    """
-    pipeline: Any = diffusers.AnimaModularPipeline()
-    t5_tokenizer = t5_text()["tokenizer"]
+    """Anima, a modular pipeline: two blocks, with or without the published one's mask, which torchvision resizes."""
+    pipeline, t5_tokenizer = _diffusers.AnimaModularPipeline(), t5_text()["tokenizer"]
     pipeline.update_components(
         **qwen3_text(),
         t5_tokenizer=t5_tokenizer,
@@ -296,33 +290,13 @@ def anima(*, padding_mask: bool = False) -> Any:
 
 
 @miniature
-def ernie_image() -> Any:
-    """ERNIE-Image: two blocks, and no model that rewrites prompts."""
-    return _diffusers.ErnieImagePipeline(
-        **mistral3_text(16, layers=2, kind=transformers.Mistral3Model),
-        vae=_flux2_parts(guidance_embeds=False)["vae"],
-        transformer=diffusers.ErnieImageTransformer2DModel(
-            hidden_size=32,
-            num_attention_heads=2,
-            num_layers=2,
-            ffn_hidden_size=32,
-            in_channels=16,
-            out_channels=16,
-            text_in_dim=16,
-            rope_axes_dim=(4, 4, 8),
-        ),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    )
-
-
-@miniature
 def qwen_image21(*, turbo: bool = False) -> Any:
     """Qwen-Image 2.1, or Turbo with levels of its own: two blocks, 16 px a latent."""
     encoder, processor = qwen3_vl_processed(16)
     return diffusers.QwenImage21Pipeline(
         text_encoder=encoder,
         processor=processor,
-        vae=autoencoder_qwen21(4),
+        vae=autoencoder_qwen(4, kind=diffusers.AutoencoderKLQwenImage21, stages=5, decoder_base_dim=4),
         transformer=diffusers.QwenImage21Transformer2DModel(
             in_channels=4,
             out_channels=4,
@@ -343,11 +317,10 @@ def flux3(*, distilled: bool = False) -> Any:
     kind: Any = diffusers.Flux3DistilledModularPipeline if distilled else diffusers.Flux3ModularPipeline
     encoder, processor = qwen3_vl_processed(4, layers=33)  # the outputs of every fourth layer are read
     pipeline = kind()
-    parts = _flux2_parts(guidance_embeds=False)
     pipeline.update_components(
         text_encoder=encoder,
         tokenizer=processor,
-        vae=parts["vae"],
+        vae=_flux2_parts(guidance_embeds=False)["vae"],
         transformer=diffusers.Flux3Transformer2DModel(
             **{**_SINGLE_AND_DOUBLE, "cond_in_channels": 16},
             joint_attention_dim=8 * 4,

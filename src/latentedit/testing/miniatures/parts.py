@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 import transformers
-from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderTiny
 from torch import nn
 from transformers import (
     CLIPImageProcessor,
@@ -46,13 +46,11 @@ T5_WIDTH = 16
 SYMBOLS = [*string.ascii_letters, *string.digits, *",.:;-'\"()<>|_/!?"]
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% set content = message['content'] %}"
+    "{{ content if content is string else content[0]['text'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """The turns of Qwen's chats, without tools and thoughts."""
-
-CONTENT = "message['content'] if message['content'] is string else message['content'][0]['text']"
-"""A message's text, or that of its first part."""
 
 MISTRAL_CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% set mark = 'INST' if message['role'] == 'user' else "
@@ -225,13 +223,11 @@ def qwen_vl_text(kind: Any, config: Any, width: int = 16, *, layers: int = 2) ->
     return {"tokenizer": tokenizer, "text_encoder": kind(config(text_config=text, vision_config=vision))}
 
 
-def mistral3_text(
-    width: int = 16, *, layers: int = MISTRAL_LAYERS, kind: Any = Mistral3ForConditionalGeneration
-) -> Any:
+def mistral3_text(width: int = 16) -> dict[str, Any]:
     """A tokenizer with Mistral Small 3's chat, and the model with its vision encoder."""
     marks = ("<s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
     tokenizer = qwen_tokenizer(marks, chat_template=MISTRAL_CHAT_TEMPLATE)
-    text = {"model_type": "mistral", **_language_model(tokenizer, width, layers=layers, head=4)}
+    text = {"model_type": "mistral", **_language_model(tokenizer, width, layers=MISTRAL_LAYERS, head=4)}
     vision = {
         "model_type": "pixtral",
         "hidden_size": 8,
@@ -241,7 +237,8 @@ def mistral3_text(
         "image_size": 16,
         "patch_size": 8,
     }
-    return {"tokenizer": tokenizer, "text_encoder": kind(Mistral3Config(text_config=text, vision_config=vision))}
+    encoder = Mistral3ForConditionalGeneration(Mistral3Config(text_config=text, vision_config=vision))
+    return {"tokenizer": tokenizer, "text_encoder": encoder}
 
 
 def gemma_tokenizer(words: Iterable[str] = WORDS) -> Any:
@@ -282,15 +279,16 @@ def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any)
     )
 
 
-def autoencoder_qwen(channels: int) -> Any:
-    """Qwen-Image's autoencoder for video, 8 px a latent, with statistics of its own for each channel."""
-    return AutoencoderKLQwenImage(
+def autoencoder_qwen(channels: int, *, kind: Any = AutoencoderKLQwenImage, stages: int = 4, **settings: Any) -> Any:
+    """Qwen-Image's autoencoder for video, 8 px a latent, or 2.1's, with statistics of its own for each channel."""
+    return kind(
         base_dim=4,
         z_dim=channels,
-        dim_mult=[1, 1, 1, 1],
+        dim_mult=[1] * stages,
         num_res_blocks=1,
         latents_mean=[0.3 * index - 0.5 for index in range(channels)],
         latents_std=[0.5 + 0.4 * index for index in range(channels)],
+        **settings,
     )
 
 
@@ -301,21 +299,7 @@ def qwen3_vl_processed(width: int, *, layers: int = 2) -> tuple[Any, Any]:
         cast("Any", LlavaProcessor),
     )
     text = qwen_vl_text(*kinds, width, layers=layers)
-    chat = CHAT_TEMPLATE.replace("message['content']", CONTENT)
-    return text["text_encoder"], processor(CLIPImageProcessor(), text["tokenizer"], chat_template=chat)
-
-
-def autoencoder_qwen21(channels: int) -> Any:
-    """Qwen-Image 2.1's autoencoder of images with alpha, 16 px a latent."""
-    return AutoencoderKLQwenImage21(
-        base_dim=4,
-        decoder_base_dim=4,
-        z_dim=channels,
-        dim_mult=[1, 1, 1, 1, 1],
-        num_res_blocks=1,
-        latents_mean=[0.3 * index - 0.5 for index in range(channels)],
-        latents_std=[0.5 + 0.4 * index for index in range(channels)],
-    )
+    return text["text_encoder"], processor(CLIPImageProcessor(), text["tokenizer"], chat_template=CHAT_TEMPLATE)
 
 
 def autoencoder_tiny(channels: int) -> Any:
