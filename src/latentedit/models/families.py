@@ -9,12 +9,6 @@ UNTRIED = (
     "are as known in November 2026, some from memory: the model's card decides."
 )
 
-FLOW_MAPS = (
-    "Klein, the distilled FLUX.3, is a flow map: samplers, inversions and editors that walk a path step with it, and "
-    "records say so (`stepped`); everything else reads its velocity, the map at equal levels. How accurate that "
-    "velocity is, and a step towards noise, is unknown until tested with real weights."
-)
-
 _FAMILIES = {
     "AnimaBackbone": ("Anima", "see the model's card", 16),
     "AuraFlowBackbone": ("AuraFlow", "Apache-2.0", 16),

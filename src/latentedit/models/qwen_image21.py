@@ -77,8 +77,7 @@ class QwenImage21Backbone(FlowBackbone):
         return super()._mu(config, tokens * PATCH**2, steps)
 
     def _image_tokens(self, z: Tensor, condition: Condition) -> int:
-        """The image's alone, as the text comes between the references and it."""
-        del condition
+        del condition  # whose references are not the image's neighbours: the text is between them
         return z.shape[-2] * z.shape[-1]
 
     def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:

@@ -196,13 +196,9 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
 
 def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:
-    """The fingerprint of the folder that holds a pipeline's weights; empty if there is none, or they differ by now.
-
-    It is looked for where the pipeline and its networks say that they come from: some may be of a single file.
-    """
+    """The fingerprint of the folder that a pipeline or a part comes from, if that holds all weights; else empty."""
     own, *parts = (getattr(config_of(one), "_name_or_path", None) for one in (pipeline, *networks.values()))
-    folders = [*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])]
-    for folder in dict[Path, None].fromkeys(folders):
+    for folder in {*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])}:
         with contextlib.suppress(ModelError):
             weights = open_folder(folder).weights
             if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):

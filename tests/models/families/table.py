@@ -10,10 +10,16 @@ from typing import Any
 
 import latentedit as le
 from latentedit.core.plugins import BACKBONES
-from latentedit.models.families import FLOW_MAPS, UNTRIED, Family, families
+from latentedit.models.families import UNTRIED, Family, families
 from tests.models.families.family import SETTINGS, FamilyContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+
+FLOW_MAPS = (
+    "Klein, the distilled FLUX.3, is a flow map: samplers, inversions and editors that walk a path step with it, and "
+    "records say so (`stepped`); everything else reads its velocity, the map at equal levels. How accurate that "
+    "velocity is, and a step towards noise, is unknown until tested with real weights."
+)
 
 CHECKS = {  # what is said to be tested, by the test that does it
     "parity": "test_sampling_equals_the_stock_pipeline",
