@@ -27,13 +27,16 @@ MINIATURES: dict[str, Callable[[], Any]] = {
     "AuraFlowTransformer2DModel": flow.auraflow,
     "ChromaTransformer2DModel": flow.chroma,
     "CogView4Transformer2DModel": flow.cogview4,
+    "CosmosTransformer3DModel": flow.anima,
     "Flux2Transformer2DModel": flow.flux2_klein,
+    "Flux3Transformer2DModel": flow.flux3,
     "FluxTransformer2DModel": flow.flux,
     "Krea2Transformer2DModel": flow.krea2,
     "LongCatImageTransformer2DModel": flow.longcat_image,
     "Lumina2Transformer2DModel": flow.lumina2,
     "OvisImageTransformer2DModel": flow.ovis_image,
     "PixArtTransformer2DModel": noise.pixart,
+    "QwenImage21Transformer2DModel": flow.qwen_image21,
     "QwenImageTransformer2DModel": flow.qwen_image,
     "SD3Transformer2DModel": lambda: flow.sd3_pipeline(t5=True),
     "SanaTransformer2DModel": flow.sana,
@@ -45,7 +48,7 @@ MINIATURES: dict[str, Callable[[], Any]] = {
 NO_IMAGE = re.compile(
     r"Video|Animate|Audio|Music|I2V|T2V|TI2V|ToWorld|AceStep|Allegro|AnyFlow|CogVideo|ConsisID|Cosmos(?!2TextToImage)"
     r"|Dance|DiffusionGemma|Helios|I2VGen|LLaDA|LTX|Latte|Lucy|Mochi|RFD|SanaWM|ShapE|SkyReels|Wan|PIA|Prior|Marigold"
-    r"|Upsample|Kandinsky6|ChronoEdit|^DiffusionPipeline$"
+    r"|Upsample|Kandinsky6|ChronoEdit|^DiffusionPipeline$|^ModularPipeline$"
 )
 """Video, sound, text, proteins, depth, shapes, embeddings of images; and the base class."""
 
@@ -60,13 +63,23 @@ OTHER: dict[str, str] = {
     r"LDM3D": "its autoencoder has depth as a further channel",
     r"^LDM": "its text encoder or its autoencoder (vqvae) is of another kind",
     r"KarrasVe|ScoreSdeVe|^ConsistencyModel": "variance-exploding or a consistency model: its scheduler has no betas",
+    r"^Cosmos": "its text is T5's alone, and Anima's, of the same network, Qwen3's with a conditioner",
     r"QwenImageLayered": "made for images in layers (use_additional_t_cond)",
 }  # fmt: skip
 """Classes whose published networks have the class of a supported one, and another configuration."""
 
 
+LAYERS = ("text_encoder_select_layers",)
+"""Settings by which miniatures have fewer layers than the published models."""
+
+
 def network_of(kind: Any) -> str | None:
-    """The supported network that the constructor of a pipeline names."""
+    """The supported network that the constructor of a pipeline names, or the blocks of a modular one."""
+    if issubclass(kind, diffusers.ModularPipeline):
+        blocks: Any = getattr(diffusers, str(kind.default_blocks_name), None)
+        parts = blocks().expected_components if blocks is not None else []
+        networks = {getattr(part.type_hint, "__name__", "") for part in parts if part.name in ("transformer", "unet")}
+        return next((known for known in MINIATURES if known in networks), None)
     taken = inspect.signature(kind.__init__).parameters
     named = " ".join(str(taken[name].annotation) for name in ("transformer", "unet") if name in taken)
     return next((known for known in MINIATURES if re.search(rf"\b{known}\b", named)), None)
@@ -74,6 +87,13 @@ def network_of(kind: Any) -> str | None:
 
 def built(kind: Any, network: str) -> Any:
     """A pipeline of a class around a miniature; what the miniature has not is a small network without a meaning."""
+    if issubclass(kind, diffusers.ModularPipeline):
+        special = {"Flux3Dist": lambda: flow.flux3(distilled=True), "ImageEdit": lambda: flow.qwen_image("plus")}
+        made = next((make for name, make in special.items() if name in kind.__name__), MINIATURES[network])()
+        modular: Any = kind()
+        modular.update_components(**{name: part for name, part in made.components.items() if part is not None})
+        modular.register_to_config(**{name: made.config[name] for name in LAYERS if name in made.config})
+        return modular
     taken = inspect.signature(kind.__init__).parameters
     if network == "UNet2DModel":
         blocks: Any = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
@@ -123,7 +143,8 @@ def page() -> str:
     rows, counts = list[str](), [0, 0, 0]
     for name in sorted(dir(diffusers)):
         kind: Any = getattr(diffusers, name)
-        if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)) or NO_IMAGE.search(name):
+        pipelines = (diffusers.DiffusionPipeline, diffusers.ModularPipeline)
+        if not (isinstance(kind, type) and issubclass(kind, pipelines)) or NO_IMAGE.search(name):
             continue
         network = network_of(kind)
         other = next((reason for pattern, reason in OTHER.items() if re.search(pattern, name)), None)
@@ -143,7 +164,7 @@ def page() -> str:
         f"All {counts[2]} classes of diffusers {diffusers.__version__} that make images; {counts[0]} have published "
         f"networks of a supported family, of which {counts[1]} work: each was built around a miniature with random "
         "weights, and `from_pipeline` gave a velocity. Reasons of the others were read from their sources. Subclasses, "
-        "community pipelines, modular pipelines and mappings of parts work like these: the network decides. Written by "
+        "community pipelines and mappings of parts work like these: the network decides. Written by "
         "`python tools/pipelines.py`."
     )
     head = ["# Pipelines of diffusers", "", about, "", "| pipeline | network | result |", "| --- | --- | --- |"]

@@ -1,5 +1,6 @@
 """Laws of every solver, convergence on mixtures, sampling and inversion, and the stochastic step against DDIM."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import level_batch, shifted_grid, uniform_grid
 from latentedit.core.rng import draw
@@ -232,3 +234,20 @@ def test_a_walk_is_its_single_steps() -> None:
 def test_levels_that_turn_back_are_refused(levels: tuple[float, ...]) -> None:
     with pytest.raises(CoordinateError):
         integrate(only(example_mixture(), 0), starts(), levels, EulerSolver())
+
+
+def test_euler_steps_by_a_flow_map_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two steps, in either direction; the midpoint rule takes the velocity."""
+    backbone, plain = example_mixture(narrowest=0.3), example_mixture(narrowest=0.3)
+
+    def mapped(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        if condition.arrival is None:
+            return plain.velocity(z, s, condition)
+        return (plain.flow_map(z, float(s[0]), condition.arrival, 1) - z) / (condition.arrival - s[:, None])
+
+    monkeypatch.setattr(backbone, "_velocity", mapped)
+    backbone.capabilities = dataclasses.replace(plain.capabilities, flow_map=True)
+    for levels in ((1.0, 0.6, 0.0), (0.0, 0.6, 1.0)):
+        expected = plain.flow_map(starts(), levels[0], levels[-1], 1)
+        assert relative_error(integrate(only(backbone, 1), starts(), levels, EulerSolver()), expected) <= 1e-9
+        assert relative_error(integrate(only(backbone, 1), starts(), levels, MidpointSolver()), expected) > 1e-3

@@ -133,7 +133,7 @@ def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -
     assert np.array_equal(np.asarray(again.image), np.asarray(shown.image))
     with pytest.raises(ConfigError, match="need an instruction"):
         le.edit(model, picture(), change="a wall => a door", source_prompt="a wall", references=[other])
-    with pytest.raises(ConfigError, match="got 0, and not those"):
+    with pytest.raises(ConfigError, match="got 0 others"):
         replay(shown.record, model, picture())
 
 

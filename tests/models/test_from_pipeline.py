@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import accelerate
+import diffusers
 import pytest
 import torch
 import transformers
@@ -27,7 +28,17 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.rng import seeded
 from latentedit.editors import FlowEdit
-from latentedit.testing.miniatures.flow import auraflow, cogview4, flux, sana, sd3_pipeline
+from latentedit.testing.miniatures.flow import (
+    auraflow,
+    cogview4,
+    flux,
+    flux2_klein,
+    krea2,
+    qwen_image,
+    qwen_image21,
+    sana,
+    sd3_pipeline,
+)
 from latentedit.testing.miniatures.noise import sd_pipeline
 from tests.models.families.family import SETTINGS, noise_picture
 
@@ -65,6 +76,10 @@ def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     assert plain.fingerprint not in ("", known)
     changed = [FluxPipeline.from_pretrained(tmp_path, torch_dtype=dtype) for _ in range(5)]
     assert le.from_pipeline(changed[0]).fingerprint == known
+    files, single = {"config": str(tmp_path), "subfolder": "transformer", "torch_dtype": dtype}, changed[0]
+    one = tmp_path / "transformer/diffusion_pytorch_model.safetensors"
+    single.transformer = cast("Any", FluxTransformer2DModel).from_single_file(str(one), **files)
+    assert le.from_pipeline(single).fingerprint == known
     changed[1].transformer.proj_out.bias.data[0] += 1
     with seeded(0):
         changed[2].transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
@@ -146,8 +161,31 @@ def test_the_network_decides_whatever_holds_it(variant: Any, recwarn: pytest.War
 
 
 @pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("Krea2TurboModularPipeline", lambda: krea2(turbo=True)),
+        ("Flux2KleinModularPipeline", lambda: flux2_klein(distilled=True)),
+        ("QwenImageEditPlusModularPipeline", lambda: qwen_image("plus")),
+        ("QwenImage21TurboModularPipeline", lambda: qwen_image21(turbo=True)),
+    ],
+)
+def test_a_modular_pipeline_is_the_model_of_its_kind(kind: str, made: Any) -> None:
+    """A distilled one without guidance, and an edit model that has a processor alone."""
+    pipeline, stock = getattr(diffusers, kind)(), made()
+    taken = set(pipeline.blocks.component_names)
+    pipeline.update_components(**{name: part for name, part in stock.components.items() if name in taken and part})
+    settings = ("text_encoder_select_layers", "sample_sigmas")
+    pipeline.register_to_config(**{name: stock.config[name] for name in settings if name in stock.config})
+    first, second = (le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, stock))
+    assert first.capabilities.guidance_kind == second.capabilities.guidance_kind
+    z, s = torch.ones(1, *first.latent_shape(64, 64)), torch.tensor([0.5])
+    assert torch.equal(*(model.velocity(z, s, model.embed(["a face"])) for model in (first, second)))
+
+
+@pytest.mark.parametrize(
     ("pipeline", "message"),
     [
+        (diffusers.Flux3ModularPipeline, "without any network. Load its parts"),
         (lambda: spoilt(denoiser={"encoder_hid_proj": torch.nn.Identity()}), r"pipeline\.unload_ip_adapter\(\)"),
         (wide, "channels of the denoiser is 8, of the other parts 4.*Fill.*Use the text-to-image model"),
         (lambda: {"transformer": torch.nn.Identity()}, r"not supported.*\(transformer Identity\).*CallableBackbone"),

@@ -38,8 +38,10 @@ def test_every_family_says_what_it_is_made_of() -> None:
         assert hasattr(diffusers, network)
         adapter = BACKBONES.load(network)
         for pipeline in adapter.pipelines:
-            taken = inspect.signature(getattr(diffusers, pipeline).__init__).parameters
-            assert taken.keys() >= {*adapter.parts, adapter.denoiser, "scheduler"}
+            kind = getattr(diffusers, pipeline)
+            modular = getattr(diffusers, kind.default_blocks_name)() if hasattr(kind, "default_blocks_name") else None
+            taken = modular.component_names if modular else inspect.signature(kind.__init__).parameters
+            assert {*taken} >= {*adapter.parts, adapter.denoiser, "scheduler"}
         assert set(adapter.parts) >= {adapter.denoiser, *adapter.optional_parts}
 
 

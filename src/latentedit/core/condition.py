@@ -119,7 +119,7 @@ class Condition:
                 "some texts have reference pictures and others none, or not as many. Give each the same number"
             )
         if len({(condition.guidance, condition.arrival) for condition in conditions}) != 1:
-            raise ShapeError("texts of different embedded guidance or arrival cannot go through the network together")
+            raise ShapeError("texts of different guidance or arrival cannot go through the network together")
         masks = [
             condition.mask
             if condition.mask is not None

@@ -18,12 +18,8 @@ Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor
 
 
 def heading(field: Field, s_next: float) -> Field:
-    """The field for a step that ends at a level: ``u(z, s, s_next)`` of a flow map, of all other fields the velocity.
-
-    Every path that an editor, an inversion or the sampler walks asks here what to step with.
-    """
-    towards = getattr(field, "towards", None)
-    return field if towards is None else towards(s_next)
+    """What a path steps with to a level: ``u(z, s, s_next)`` of a flow map, of all other fields the velocity."""
+    return field.towards(s_next) if hasattr(field, "towards") else field  # type: ignore[attr-defined]
 
 
 class Solver(abc.ABC):

@@ -54,8 +54,8 @@ class Edit:
 
     def texts_towards(self, level: float) -> tuple[Condition, Condition]:
         """`texts` for a step that ends at a level, see `arriving`."""
-        source, target = (arriving(self.latent.backbone, text, level) for text in self.texts)
-        return source, target
+        backbone, (source, target) = self.latent.backbone, self.texts
+        return arriving(backbone, source, level), arriving(backbone, target, level)
 
     def under(self, text: Under) -> JointLatent:
         """The pictures under the text of an inversion."""

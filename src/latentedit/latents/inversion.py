@@ -117,6 +117,6 @@ def replay(
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
-        step = heading(field, s)(trace.states[index] + delta, levels)  # as on the way up, which ended at s
-        delta = delta + (s_next - s) * (step - trace.velocities[index])
+        again = heading(field, s)(trace.states[index] + delta, levels)  # as on the way up, which ended at s
+        delta = delta + (s_next - s) * (again - trace.velocities[index])
     return trace.states[0] + delta

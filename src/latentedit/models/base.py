@@ -42,10 +42,9 @@ class Capabilities:
         references: largest number of reference images of an instruction-tuned model, according to its makers; 0 for
             models that take captions only.
         predicts_noise: the network predicts the noise of variance-preserving latents.
-        flow_map: the network was distilled to a flow map ``u(z, s, s')`` of few steps: ``z + (s' - s) u`` is an exact
-            step from s to s', and the velocity is u at s' = s. `Backbone.velocity` gives u where the condition has an
-            ``arrival``. How accurate the velocity of such a network is, and a step towards noise, for which it was
-            not distilled, is unknown until tested with real weights.
+        flow_map: the network was distilled to a flow map ``u(z, s, s')``: ``z + (s' - s) u`` is an exact step from s to
+            s', and the velocity is u at s' = s. `Backbone.velocity` gives u where the condition has an ``arrival``. How
+            accurate its velocity is, and a step towards noise, is unknown until tested with real weights.
     """
 
     s_min: float = 0.0

@@ -10,6 +10,7 @@ UNTRIED = (
 )
 
 _FAMILIES = {
+    "AnimaBackbone": ("Anima", "see the model's card", 16),
     "AuraFlowBackbone": ("AuraFlow", "Apache-2.0", 16),
     "ChromaBackbone": ("Chroma", "Apache-2.0", 16),
     "CogView4Backbone": ("CogView4", "Apache-2.0", 16),

@@ -108,7 +108,7 @@ class FlowBackbone(PromptBackbone):
 
     def _is_flow_map(self) -> bool:
         """Whether the network takes the level of arrival, `Condition.arrival`."""
-        return False
+        return bool(self._network.config.get("flow_map"))
 
     def _largest_side(self) -> int | None:
         """Largest side in pixels that the network has positions for; None without a limit."""

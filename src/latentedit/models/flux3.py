@@ -14,12 +14,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import Size
-from latentedit.models.flow import PackedFlowBackbone, positions
-from latentedit.models.flux import TEXT_MARK
+from latentedit.models.flow import FlowBackbone, positions
+from latentedit.models.flux import Flux2Backbone
 from latentedit.models.libraries import library_class
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Blocks
@@ -28,7 +29,7 @@ GRID_STEP = 0.5
 """Distance between image tokens on the axes of rows and columns."""
 
 
-class Flux3Backbone(PackedFlowBackbone):
+class Flux3Backbone(Flux2Backbone):
     """FLUX.3: ``v(z, s, c) = transformer(tokens of z, s, text)``, with reference images as inputs of their own.
 
     The text is eight layers of Qwen3-VL, concatenated, of a chat padded to a multiple of 80 tokens. The default
@@ -38,7 +39,6 @@ class Flux3Backbone(PackedFlowBackbone):
 
     pipelines: ClassVar[tuple[str, ...]] = ("Flux3ModularPipeline", "Flux3DistilledModularPipeline")
     text_layers: ClassVar[int] = 8
-    chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 3.5
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
     window: int = 800
@@ -47,59 +47,43 @@ class Flux3Backbone(PackedFlowBackbone):
     )
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
-        weight, kind = super()._default_guidance()
-        guider = getattr(self.pipeline, "guider", None)
-        return (float(getattr(guider, "guidance_scale", weight)) if kind == "cfg" else weight), kind
+        weight, kind = FlowBackbone._default_guidance(self)
+        return float(getattr(self.pipeline.guider, "guidance_scale", weight) if kind == "cfg" else weight), kind
 
     def _is_distilled(self) -> bool:
         return self._is_flow_map()
 
-    def _is_flow_map(self) -> bool:
-        return bool(self._network.config.flow_map)
-
-    def _most_references(self) -> int:
-        return 10
-
     @functools.cached_property
     def stock(self) -> Any:
         """The text encoder's block of the stock pipeline."""
-        block = library_class("diffusers", "Flux3AutoBlocks")().sub_blocks["text_encoder"]
-        text = block.init_pipeline()
+        text = library_class("diffusers", "Flux3AutoBlocks")().sub_blocks["text_encoder"].init_pipeline()
         text.update_components(text_encoder=self.pipeline.text_encoder, tokenizer=self.pipeline.tokenizer)
         return text
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         return self.stock(prompt=text, max_sequence_length=self.window, output="prompt_embeds"), None, None
 
-    def _prefix_tokens(self, text: str) -> int:
-        """The beginning of the chat."""
-        del text
-        chat = self.pipeline.tokenizer.apply_chat_template([{"role": "user", "content": TEXT_MARK}], tokenize=False)
-        return len(self._words(chat.partition(TEXT_MARK)[0]).input_ids)
-
     def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
-        count = sizes[0][0] * sizes[0][1]
+        count, places = sizes[0][0] * sizes[0][1], _positions(sizes, tokens.device)
         words = torch.zeros(condition.tokens.shape[1], 4, device=tokens.device)
         words[:, 3] = torch.arange(len(words), device=tokens.device)
         given: dict[str, Any] = {}
         if sizes[1:]:
-            ids = [_positions(size, -1 - index, tokens.device) for index, size in enumerate(sizes[1:])]
-            given = {"image_cond_hidden_states": tokens[:, count:], "image_cond_ids": torch.cat(ids)}
+            given = {"image_cond_hidden_states": tokens[:, count:], "image_cond_ids": places[count:]}
         if self.capabilities.flow_map:
             given["target_timestep"] = time if condition.arrival is None else torch.full_like(time, condition.arrival)
         return self._network(
             hidden_states=tokens[:, :count],
             encoder_hidden_states=condition.tokens,
             timestep=time,
-            img_ids=_positions(sizes[0], 0, tokens.device),
+            img_ids=places[:count],
             txt_ids=words,
             return_dict=False,
             **given,
         )[0]
 
 
-def _positions(size: Size, last: int, device: torch.device) -> Float[Tensor, "n 4"]:
-    """Rotary positions ``(0, row / 2, column / 2, last)``, where references count down from -1."""
-    ids = GRID_STEP * positions(size, first=0, axes=4, device=device)
-    ids[:, 3] = last
-    return ids
+def _positions(sizes: list[Size], device: torch.device) -> Float[Tensor, "n 4"]:
+    """Rotary positions ``(0, row / 2, column / 2, -i)`` of picture i; 0 is the image."""
+    ids = [GRID_STEP * positions(size, first=0, axes=4, device=device) for size in sizes]
+    return torch.cat([functional.pad(one[:, :3], (0, 1), value=-i) for i, one in enumerate(ids)])

@@ -81,9 +81,8 @@ class GuidedField:
         """The field of steps that end at a level, where the backbone is a flow map; else itself."""
         if not self.backbone.capabilities.flow_map:
             return self
-        null = None if self.unconditional is None else arriving(self.backbone, self.unconditional, level)
-        condition = arriving(self.backbone, self.condition, level)
-        return dataclasses.replace(self, condition=condition, unconditional=null)
+        texts = (text and arriving(self.backbone, text, level) for text in (self.condition, self.unconditional))
+        return dataclasses.replace(self, **dict(zip(("condition", "unconditional"), texts, strict=True)))
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition, given: AttentionFeatures | None) -> Tensor:
         if given is None:

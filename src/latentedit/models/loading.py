@@ -94,11 +94,11 @@ class ModelFolder:
                 given["vae"] = vae.from_pretrained(folder, torch_dtype=wide, **options | {"variant": own})
             if (self.path / "model_index.json").exists():
                 pipeline = kind.from_pretrained(self.path, torch_dtype=dtype, **options, **given)
-            else:
-                made = {
-                    part: self._part(part, torch_dtype=dtype, **options) for part in self.parts if part not in given
-                }
-                pipeline = pipeline_of(name, {**made, **given}, self.index)
+            else:  # a modular one, whose index may name places elsewhere
+                for part in self.parts.keys() - given.keys():
+                    own = {"torch_dtype": dtype, **options} if is_network(part) else {}
+                    given[part] = library_class(*self.parts[part]).from_pretrained(self.part_folder(part), **own)
+                pipeline = pipeline_of(name, given, self.index)
         for part in self.networks:
             network: nn.Module = getattr(pipeline, part)
             if missing := unstored(network, self.weights[part]):
@@ -107,11 +107,6 @@ class ModelFolder:
                     f"the tensor {missing[0]} is missing in {files}, with {len(missing) - 1} more. {_AGAIN}"
                 )
         return pipeline
-
-    def _part(self, part: str, **options: Any) -> Any:
-        """One part of a modular pipeline, whose index may name places elsewhere."""
-        own = options if is_network(part) else {"local_files_only": True}
-        return library_class(*self.parts[part]).from_pretrained(self.part_folder(part), **own)
 
     def _unused_parts(self, kind: Any) -> dict[str, Any]:
         """None for each part of a pipeline class that is absent or not used, as ``from_pretrained`` takes it."""
@@ -228,7 +223,7 @@ def is_network(part: str) -> bool:
 
 def is_tokenizer(part: str) -> bool:
     """Whether a part is a tokenizer or a processor of images and text."""
-    return part.startswith(("tokenizer", "processor"))
+    return "tokenizer" in part or part.startswith("processor")
 
 
 def _configuration_file(part: str) -> str:

@@ -81,7 +81,9 @@ def backbone_class(
             adapter = BACKBONES.load(known).of(configuration(part))
             if adapter.denoiser == part:
                 return adapter
-    listed = ", ".join(f"{part} {names[0]}" for part, names in networks.items()) or "none"
+    if not networks:
+        raise ModelError(f"{subject} without any network. Load its parts; a modular pipeline's load_components does")
+    listed = ", ".join(f"{part} {names[0]}" for part, names in networks.items())
     raise ModelError(
         f"{subject}, which is not supported: none of its networks is the denoiser of a known family ({listed}). "
         "See: latentedit models families; wrap any other model with latentedit.CallableBackbone"
@@ -105,7 +107,14 @@ def stock_of(adapter: Any, pipeline: Any, components: Mapping[str, Any]) -> Any:
     if extra:
         warnings.warn(f"edits do not use the {', '.join(extra)} of this {kind}", stacklevel=3)
     stock = adapter.stock_class(names, components) if adapter.pipelines else names[0]
-    return pipeline if stock in names else pipeline_of(stock, components, config_of(pipeline))
+    if stock in names:
+        return pipeline
+    given, config = dict(components), config_of(pipeline)
+    if "tokenizer" in adapter.parts and (processor := given.get("processor")) is not None:
+        given.setdefault("tokenizer", getattr(processor, "tokenizer", processor))
+    if any("Turbo" in name for name in names):  # which the configuration of a modular one does not say
+        config = {**config, "is_distilled": True}
+    return pipeline_of(stock, given, config)
 
 
 def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:

@@ -61,8 +61,7 @@ class PromptBackbone(NetworkBackbone):
 
     def _check_fit(self, *, text: int, channels: int) -> None:
         """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""
-        part = self.tokenizer.replace("processor", "tokenizer").replace("tokenizer", "text_encoder")
-        encoder = getattr(self.pipeline, part)
+        encoder = getattr(self.pipeline, re.sub("tokenizer|processor", "text_encoder", self.tokenizer))
         check_sizes("text width", text, self.text_layers * int(encoder.config.get_text_config().hidden_size))
         check_sizes(LATENT_CHANNELS, channels, self._codec.channels)
 
@@ -113,11 +112,11 @@ class PromptBackbone(NetworkBackbone):
             if not part.startswith("text_encoder"):
                 continue
             own = part.replace("text_encoder", "tokenizer")
-            encoder, tokenizer = (
-                cast("Any", network),
-                getattr(self.pipeline, own if own in self.parts else self.tokenizer),
+            tokenizer = getattr(self.pipeline, own if own in self.parts else self.tokenizer)
+            words, rows = (
+                getattr(tokenizer, "tokenizer", tokenizer),
+                len(cast("Any", network).get_input_embeddings().weight),
             )
-            words, rows = getattr(tokenizer, "tokenizer", tokenizer), len(encoder.get_input_embeddings().weight)
             if (most := max([*words(text, verbose=False).input_ids, words.pad_token_id or 0])) >= rows:
                 raise ModelError(
                     f"a tokenizer of {self.name} gives the id {most}, beyond the {rows} rows of its {part}. Use the "

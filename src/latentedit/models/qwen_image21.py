@@ -55,17 +55,15 @@ class QwenImage21Backbone(FlowBackbone):
 
     @functools.cached_property
     def _turn(self) -> tuple[int, int]:
-        """Numbers of tokens before and after the prompt, without those that are left out."""
-        counts = [len(self._words(part).input_ids) for part in self.stock.prompt_template_t2i.split("{}")]
-        return counts[0] - self.stock._drop_idx, counts[1]  # the attribute is as old as the class
+        """Numbers of tokens before and after the prompt, without those of the system's turn."""
+        before, after = (len(self._words(part).input_ids) for part in self.stock.prompt_template_t2i.split("{}"))
+        return before - self.stock._drop_idx, after
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
-        """A text that is too long loses its end, and keeps the end of the chat."""
         room, ids = self.window - sum(self._turn), self._words(text).input_ids
         return super()._encode_prompt(text if len(ids) <= room else self._words.decode(ids[:room]))
 
     def _prefix_tokens(self, text: str) -> int:
-        """The chat around it."""
         del text
         return sum(self._turn)
 
@@ -76,12 +74,10 @@ class QwenImage21Backbone(FlowBackbone):
         return np.interp(np.linspace(0, len(own), steps + 1)[:-1], range(len(own) + 1), [*own, 0.0]).tolist()
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
-        """By the number of latents."""
         return super()._mu(config, tokens * PATCH**2, steps)
 
     def _image_tokens(self, z: Tensor, condition: Condition) -> int:
-        """The image's alone, as the text comes between the references and it."""
-        del condition
+        del condition  # whose references are not the image's neighbours: the text is between them
         return z.shape[-2] * z.shape[-1]
 
     def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
@@ -91,8 +87,8 @@ class QwenImage21Backbone(FlowBackbone):
         before, after = condition.tokens.tensor_split([self._turn[0]], dim=1)
         places = before.new_zeros(len(z), sum(shown), before.shape[-1])
         words = torch.cat([before, places, after], dim=1)
-        is_image = torch.zeros(len(z), words.shape[1] + own, dtype=torch.bool, device=z.device)
-        is_image[:, words.shape[1] :] = is_image[:, before.shape[1] : before.shape[1] + sum(shown)] = True
+        is_image = torch.ones(len(z), words.shape[1] + own, dtype=torch.bool, device=z.device)
+        is_image[:, : before.shape[1]] = is_image[:, before.shape[1] + sum(shown) : words.shape[1]] = False
         output = self._network(
             hidden_states=torch.cat([latents.flatten(2).transpose(1, 2) for latents in pictures], dim=1),
             encoder_hidden_states=words,

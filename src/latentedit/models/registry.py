@@ -190,7 +190,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         backbone = adapter(
             stock,
             name=name or str(config_of(pipeline).get("_name_or_path") or kind),
-            fingerprint=_folder_fingerprint(networks, adapter.denoiser) or live_fingerprint(networks),
+            fingerprint=_folder_fingerprint(pipeline, networks),
             settings=settings,
             device=getattr(stock, "_execution_device", None),
         )
@@ -198,17 +198,20 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
+    elif not backbone.fingerprint:
+        backbone.fingerprint = live_fingerprint(networks)
     return backbone
 
 
-def _folder_fingerprint(networks: Mapping[str, Any], denoiser: str) -> str | None:
-    """The fingerprint of the folder that a pipeline was loaded from; None if its weights differ by now."""
-    own = config_of(networks[denoiser]).get("_name_or_path")
-    with contextlib.suppress(ModelError):
-        weights = open_folder(Path(own).parent).weights if own else {}
-        if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
-            return fingerprint({part: weights[part] for part in networks})
-    return None
+def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:
+    """The fingerprint of the folder that a pipeline or a part comes from, if that holds all weights; else empty."""
+    own, *parts = (getattr(config_of(one), "_name_or_path", None) for one in (pipeline, *networks.values()))
+    for folder in {*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])}:
+        with contextlib.suppress(ModelError):
+            weights = open_folder(folder).weights
+            if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
+                return fingerprint({part: weights[part] for part in networks})
+    return ""
 
 
 def _pinned(model: str | Path, revision: str | None) -> str | Path:

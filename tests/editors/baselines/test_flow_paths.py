@@ -30,12 +30,12 @@ EXACT = 1e-12
 def test_constant_differences(places: JointLatent) -> None:
     """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
     c, k = 1.5, 2.0
-    found = follow_difference(edit_of(places), GRID, lambda a, b, s: c - k * (b - a), noises=3)
+    found = follow_difference(edit_of(places), GRID, lambda a, b, s, _: c - k * (b - a), noises=3)
     factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
     assert relative_error(found - places.z, torch.full_like(places.z, (1 - factor) * c / k)) < EXACT
     for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
         found = follow_difference(
-            edit_of(places), grid, lambda a, b, s: torch.ones_like(a), noises=1, weight=-2.0, pull=1.0
+            edit_of(places), grid, lambda a, b, s, _: torch.ones_like(a), noises=1, weight=-2.0, pull=1.0
         )
         assert relative_error(found, places.z - 2 * left) < EXACT
 
@@ -44,7 +44,7 @@ def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLaten
     """Each picture gets the mean over its own rows: ``(1 - s) x + s mean(e)``, with the noises of the step."""
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def difference(a: Tensor, b: Tensor, s: Tensor) -> Tensor:
+    def difference(a: Tensor, b: Tensor, s: Tensor, _: float) -> Tensor:
         seen.append((a, s))
         return a
 

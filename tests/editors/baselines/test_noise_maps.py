@@ -32,7 +32,7 @@ def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> N
     assert grid.levels[-1] > 0
     assert maps.states[-1] is latent.z
 
-    def difference(a: Tensor, b: Tensor, levels: Tensor) -> Tensor:
+    def difference(a: Tensor, b: Tensor, levels: Tensor, _: float) -> Tensor:
         asked.append(levels)
         return b - a
 

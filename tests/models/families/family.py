@@ -261,6 +261,28 @@ class Distilled(FamilyContract):
     kind_at_one = "none"
 
 
+class Modular(FamilyContract):
+    """Families whose stock pipelines are modular."""
+
+    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+        if (guider := getattr(pipeline, "guider", None)) is not None:
+            guider.guidance_scale = weight
+        return sampled_by_blocks(pipeline, size, self.stock_latents(z.clone()), **settings)
+
+
+def sampled_by_blocks(pipeline: Any, size: tuple[int, int], latents: Tensor, **settings: Any) -> Any:
+    """What the blocks of a modular pipeline make, without those that rewrite the prompt."""
+    blocks = type(pipeline.blocks)()
+    blocks.sub_blocks.pop("prompt_upsampler", None)
+    runner = blocks.init_pipeline()
+    runner.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
+    runner.set_progress_bar_config(disable=True)
+    known = {**asked(size), "prompt": CAPTION, "latents": latents, **settings}
+    if known["output_type"] == "latent":
+        return runner(output="latents", **{**known, "output_type": "pt"})
+    return runner(output="images", **known)
+
+
 class VPContract(FamilyContract):
     """Families with trained times, whose samplers start below pure noise: parity with DDIM."""
 

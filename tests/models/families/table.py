@@ -15,6 +15,12 @@ from tests.models.families.family import SETTINGS, FamilyContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
+FLOW_MAPS = (
+    "Klein, the distilled FLUX.3, is a flow map: samplers, inversions and editors that walk a path step with it, and "
+    "records say so (`stepped`); everything else reads its velocity, the map at equal levels. How accurate that "
+    "velocity is, and a step towards noise, is unknown until tested with real weights."
+)
+
 CHECKS = {  # what is said to be tested, by the test that does it
     "parity": "test_sampling_equals_the_stock_pipeline",
     "pictures": "test_pictures_equal_the_stock_pipelines",
@@ -76,7 +82,14 @@ def measured() -> dict[str, Any]:
 
 def page(found: list[Family], measured: dict[str, Any]) -> str:
     """The page, in Markdown."""
-    lines = ["# Families of models", "", f"{UNTRIED} Written by `python -m tests.models.families.table`.", ""]
+    lines = [
+        "# Families of models",
+        "",
+        f"{UNTRIED} Written by `python -m tests.models.families.table`.",
+        "",
+        FLOW_MAPS,
+        "",
+    ]
     lines += ["| family | networks | sides | half precision | published settings | licence of the weights |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
     nothing: dict[str, Any] = {"half": "", "published": [], "members": []}

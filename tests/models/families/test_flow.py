@@ -1,29 +1,62 @@
-"""Families of rectified flows: AuraFlow, CogView4, Lumina-Image 2.0, Z-Image."""
+"""Families of rectified flows: Anima, AuraFlow, CogView4, Lumina-Image 2.0, Z-Image."""
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.transformers import transformer_cosmos
+from torch import Tensor
 
 import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.flow import auraflow, cogview4, lumina2, zimage
+from latentedit.testing.miniatures.flow import anima, auraflow, cogview4, lumina2, zimage
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import (
     CAPTION,
     NO_CHAT,
     OTHER_CHANNELS,
     PARITY,
+    SETTINGS,
     STEPS,
     Distilled,
     FamilyContract,
+    Modular,
+    configured,
     other_width,
     refuse_words_beyond,
 )
+
+
+class TestAnima(Modular):
+    make = anima
+    guidance = (4.0, "cfg")
+    misfits = (
+        ("text width of the denoiser is 24, .* 16", configured("transformer", text_embed_dim=24)),
+        ("latent channels of the denoiser is 8, .* 4", configured("transformer", in_channels=8)),
+    )
+
+    def stock_latents(self, z: Tensor) -> Tensor:
+        return z[:, :, None]
+
+    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        return output.reshape(like.shape)
+
+    def test_the_mask_of_padding_is_empty(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in the stock pipeline; torchvision, which resizes it, may be missing here."""
+        functional = SimpleNamespace(resize=lambda mask, size, **_: torch.nn.functional.interpolate(mask, size))
+        modes = SimpleNamespace(NEAREST="nearest")
+        known = SimpleNamespace(functional=functional, InterpolationMode=modes)
+        monkeypatch.setattr(transformer_cosmos, "transforms", known, raising=False)
+        pipeline = anima(padding_mask=True)
+        model = le.from_pipeline(pipeline, settings=SETTINGS)
+        z = self.start(model, (64, 96))
+        stock = self.own_latents(self.stock_picture(pipeline, 3.0, (64, 96), z), z)
+        assert relative_error(self.ours(model, 3.0, (64, 96), z), stock) <= PARITY
 
 
 class TestAuraFlow(FamilyContract):

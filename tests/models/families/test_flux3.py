@@ -1,23 +1,40 @@
 """FLUX.3 and its distilled flow map against their stock pipelines, which are modular."""
 
+import dataclasses
 import functools
+import itertools
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
 from torch import Tensor
 
+import latentedit as le
+from latentedit.core.rng import draw
+from latentedit.editors import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VelocitySteering, VeloEdit
+from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
 from latentedit.models.codec import patchify, unpatchify
-from latentedit.testing.miniatures.flow import flux3
+from latentedit.testing.miniatures.flow import flux3, qwen_image21
+from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import (
     CAPTION,
     NO_CHAT,
+    PARITY,
+    SETTINGS,
     Distilled,
+    Modular,
     Variants,
-    asked,
+    noise_picture,
     other_width,
+    sampled_beside,
+    sampled_by_blocks,
 )
 
 
-class TestFlux3(Variants):
+class TestFlux3(Modular, Variants):
     make = flux3
     guidance = (3.5, "cfg")
     room = 800 - 6  # the beginning of the chat
@@ -30,27 +47,67 @@ class TestFlux3(Variants):
         del like
         return unpatchify(output)
 
-    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        if (guider := getattr(pipeline, "guider", None)) is not None:
-            guider.guidance_scale = weight
-        return sampled(pipeline, z, size, self.stock_latents(z.clone()), **settings)
-
-
-def sampled(pipeline: Any, z: Tensor, size: tuple[int, int], latents: Tensor, **settings: Any) -> Any:
-    """What the blocks behind the prompt upsampler make."""
-    kind = type(pipeline._blocks)
-    blocks = kind()
-    blocks.sub_blocks.pop("prompt_upsampler", None)
-    runner = blocks.init_pipeline()
-    runner.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
-    known = {**asked(size), "prompt": CAPTION, "latents": latents, **settings}
-    output_type = known.pop("output_type")
-    runner.set_progress_bar_config(disable=True)
-    if output_type == "latent":
-        return runner(output="latents", **known)
-    return runner(output="images", output_type=output_type, **known)
-
 
 class TestFlux3Klein(Distilled, TestFlux3):
     make = functools.partial(flux3, distilled=True)
-    kind_at_one = "none"
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> None:
+    """Two pictures of different sizes, as inputs of their own."""
+    pipeline = flux3(distilled=distilled)
+    backbone = le.from_pipeline(pipeline, settings=SETTINGS)
+    images, size, weight = [noise_picture(64, 96), noise_picture(80, 64)], (64, 96), 1.0 if distilled else 3.0
+    pixels = [torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 127.5 - 1 for image in images]
+    reference = tuple(map(backbone.encode, pixels))
+    condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
+    z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
+    if not distilled:
+        pipeline.guider.guidance_scale = weight
+    stock = sampled_by_blocks(pipeline, size, patchify(z), image=images)
+    assert relative_error(sampled_beside(backbone, condition, z, weight, size), unpatchify(stock)) <= PARITY
+    site = backbone.features(z, torch.tensor([0.5]), condition, "single.0.image")
+    assert site.shape[1] == sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
+
+
+def test_paths_step_by_the_flow_map() -> None:
+    """With the level of arrival, and not otherwise; the record says which."""
+    pipeline = flux3(distilled=True)
+    backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
+    arrivals: list[tuple[float, float]] = []
+
+    def seen(_module: Any, _arguments: Any, given: dict[str, Any]) -> None:
+        arrivals.append((round(float(given["timestep"][0]), 3), round(float(given["target_timestep"][0]), 3)))
+
+    pipeline.transformer.register_forward_pre_hook(seen, with_kwargs=True)
+    picture, grid = noise_picture(64, 64), backbone.grid(3, height_px=64, width_px=64)
+    falling = [(round(s, 3), round(s_next, 3)) for s, s_next in itertools.pairwise(grid.levels)]
+    methods: dict[Editor, list[tuple[float, float]]] = {
+        VeloEdit(steps=3): falling,
+        SDEdit(level=1.0, steps=3, guidance=1.0): falling,
+        FlowEdit(level=1.0, steps=3, target_guidance=1.0): [step for step in falling for _ in range(2)],
+        Inversion(steps=3): [step[::-1] for step in falling[::-1]] + falling,
+        AlignedInversion(steps=3): [step[::-1] for step in falling[::-1] + falling],
+        EIM(arm="text", level=1.0, steps=3): [step[::-1] for step in falling[::-1] + falling],
+        RFSolver(steps=3): [],
+    }
+    for method, steps in methods.items():
+        arrivals.clear()
+        result = le.edit(backbone, picture, source_prompt="a face", prompt="a beard", method=method, force=True)
+        assert arrivals[: len(steps)] == steps, method.name
+        assert all((s == arrival) != bool(steps) for s, arrival in arrivals[: len(steps) or None]), method.name
+        assert result.record.stepped == ("flow map" if steps else "velocity"), method.name
+
+
+@pytest.mark.parametrize("make", [flux3, qwen_image21])
+def test_instructions_have_a_strength_and_an_undo(make: Any, tmp_path: Path) -> None:
+    """The picture is a reference; half the strength changes less; the file gives the picture back."""
+    backbone = le.from_pipeline(make(), settings=SETTINGS)
+    picture = noise_picture(64, 64)
+    edit = functools.partial(le.edit, backbone, picture, instruction="add a beard", force=True)
+    results = [edit(method=VelocitySteering(steps=3, probes=1), strength=strength) for strength in (0.0, 0.5, 1.0)]
+    change = [float(np.abs(np.asarray(one.latent.z) - np.asarray(results[0].latent.z)).mean()) for one in results]
+    assert change[0] == 0 < change[1] < change[2]
+    assert results[2].record.instructed
+    results[2].save(tmp_path / "edited.png")
+    assert le.undo(tmp_path / "edited.png").tobytes() == picture.tobytes()

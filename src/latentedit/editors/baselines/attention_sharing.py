@@ -152,6 +152,7 @@ class MutualAttention(PathEditor):
     network whose attention cannot be reached is refused. Subclasses write `_layers`.
     """
 
+    steps_by_map: ClassVar[bool] = True
     level: Level = 1.0  # how far up; 1 is the full path
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     under: Under = "source"  # the picture's text, on both ways
@@ -210,7 +211,6 @@ class MasaCtrl(MutualAttention):
     """
 
     name: ClassVar[str] = "masactrl"
-    steps_by_map: ClassVar[bool] = True
 
     start: Share = 0.08
     first_layer: Share = 0.625
@@ -243,7 +243,6 @@ class StableFlow(MutualAttention):
     """
 
     name: ClassVar[str] = "stable-flow"
-    steps_by_map: ClassVar[bool] = True
 
     layers: Annotated[tuple[int, ...], Constraint(min_length=1)] = (0, 1, -2, -1)
     nudge: Positive = 1.15

@@ -15,7 +15,6 @@ from latentedit.testing.miniatures.parts import (
     WORDS,
     autoencoder_kl,
     autoencoder_qwen,
-    autoencoder_qwen21,
     clip_text,
     gemma2_text,
     glm_text,
@@ -250,13 +249,47 @@ def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t
 
 
 @miniature
+def anima(*, padding_mask: bool = False) -> Any:
+    """Anima, a modular pipeline: two blocks, with or without the published one's mask, which torchvision resizes."""
+    pipeline, t5_tokenizer = _diffusers.AnimaModularPipeline(), t5_text()["tokenizer"]
+    pipeline.update_components(
+        **qwen3_text(),
+        t5_tokenizer=t5_tokenizer,
+        text_conditioner=_diffusers.AnimaTextConditioner(
+            source_dim=16,
+            target_dim=16,
+            model_dim=16,
+            num_layers=1,
+            num_attention_heads=2,
+            target_vocab_size=len(t5_tokenizer),
+        ),
+        vae=autoencoder_qwen(4),
+        transformer=diffusers.CosmosTransformer3DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            num_layers=2,
+            text_embed_dim=16,
+            adaln_lora_dim=8,
+            max_size=(4, 32, 32),
+            rope_scale=(1.0, 1.0, 1.0),
+            concat_padding_mask=padding_mask,
+            extra_pos_embed_type=None,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    return pipeline
+
+
+@miniature
 def qwen_image21(*, turbo: bool = False) -> Any:
     """Qwen-Image 2.1, or Turbo with levels of its own: two blocks, 16 px a latent."""
     encoder, processor = qwen3_vl_processed(16)
     return diffusers.QwenImage21Pipeline(
         text_encoder=encoder,
         processor=processor,
-        vae=autoencoder_qwen21(4),
+        vae=autoencoder_qwen(4, kind=diffusers.AutoencoderKLQwenImage21, stages=5, decoder_base_dim=4),
         transformer=diffusers.QwenImage21Transformer2DModel(
             in_channels=4,
             out_channels=4,
@@ -277,11 +310,10 @@ def flux3(*, distilled: bool = False) -> Any:
     kind: Any = diffusers.Flux3DistilledModularPipeline if distilled else diffusers.Flux3ModularPipeline
     encoder, processor = qwen3_vl_processed(4, layers=33)  # the outputs of every fourth layer are read
     pipeline = kind()
-    parts = _flux2_parts(guidance_embeds=False)
     pipeline.update_components(
         text_encoder=encoder,
         tokenizer=processor,
-        vae=parts["vae"],
+        vae=_flux2_parts(guidance_embeds=False)["vae"],
         transformer=diffusers.Flux3Transformer2DModel(
             **{**_SINGLE_AND_DOUBLE, "cond_in_channels": 16},
             joint_attention_dim=8 * 4,

@@ -4,11 +4,11 @@ import functools
 import string
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
-from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderKLQwenImage21, AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderTiny
 from torch import nn
 from transformers import (
     CLIPImageProcessor,
@@ -46,13 +46,11 @@ T5_WIDTH = 16
 SYMBOLS = [*string.ascii_letters, *string.digits, *",.:;-'\"()<>|_/!?"]
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% set content = message['content'] %}"
+    "{{ content if content is string else content[0]['text'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """The turns of Qwen's chats, without tools and thoughts."""
-
-CONTENT = "message['content'] if message['content'] is string else message['content'][0]['text']"
-"""A message's text, or that of its first part."""
 
 MISTRAL_CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% set mark = 'INST' if message['role'] == 'user' else "
@@ -278,37 +276,27 @@ def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any)
     )
 
 
-def autoencoder_qwen(channels: int) -> Any:
-    """Qwen-Image's autoencoder for video, 8 px a latent, with statistics of its own for each channel."""
-    return AutoencoderKLQwenImage(
+def autoencoder_qwen(channels: int, *, kind: Any = AutoencoderKLQwenImage, stages: int = 4, **settings: Any) -> Any:
+    """Qwen-Image's autoencoder for video, 8 px a latent, or 2.1's, with statistics of its own for each channel."""
+    return kind(
         base_dim=4,
         z_dim=channels,
-        dim_mult=[1, 1, 1, 1],
+        dim_mult=[1] * stages,
         num_res_blocks=1,
         latents_mean=[0.3 * index - 0.5 for index in range(channels)],
         latents_std=[0.5 + 0.4 * index for index in range(channels)],
+        **settings,
     )
 
 
 def qwen3_vl_processed(width: int, *, layers: int = 2) -> tuple[Any, Any]:
     """Qwen3-VL, and a processor of text; Qwen's own reads pictures too, and needs torchvision."""
-    kinds: Any = transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig
-    text = qwen_vl_text(*kinds, width, layers=layers)
-    chat = CHAT_TEMPLATE.replace("message['content']", CONTENT)
-    return text["text_encoder"], LlavaProcessor(CLIPImageProcessor(), text["tokenizer"], chat_template=chat)
-
-
-def autoencoder_qwen21(channels: int) -> Any:
-    """Qwen-Image 2.1's autoencoder of images with alpha, 16 px a latent."""
-    return AutoencoderKLQwenImage21(
-        base_dim=4,
-        decoder_base_dim=4,
-        z_dim=channels,
-        dim_mult=[1, 1, 1, 1, 1],
-        num_res_blocks=1,
-        latents_mean=[0.3 * index - 0.5 for index in range(channels)],
-        latents_std=[0.5 + 0.4 * index for index in range(channels)],
+    kinds, processor = (
+        (transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig),
+        cast("Any", LlavaProcessor),
     )
+    text = qwen_vl_text(*kinds, width, layers=layers)
+    return text["text_encoder"], processor(CLIPImageProcessor(), text["tokenizer"], chat_template=CHAT_TEMPLATE)
 
 
 def autoencoder_tiny(channels: int) -> Any:
