@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import diffusers
+from diffusers.modular_pipelines import ModularPipeline, ModularPipelineBlocks
 from PIL import Image
 
 import latentedit as le
@@ -26,4 +27,17 @@ def stand_in() -> None:
         pipeline.from_pretrained = lambda *_, build=build, **__: build()
         pipeline.to = lambda self, *_, **__: self
     library: Any = le
-    library.from_pipeline = functools.partial(le.from_pipeline, settings={"sizes": [64, 64, 96], "editors": EDITORS})
+    settings = {"sizes": [64, 64, 96], "editors": EDITORS}
+    library.from_pipeline = functools.partial(le.from_pipeline, settings=settings)
+    make = ModularPipelineBlocks.init_pipeline
+
+    def modular(blocks: Any, *_: Any, **__: Any) -> Any:
+        pipeline: Any = make(blocks)
+        parts = {name: part for name, part in flux2_klein(distilled=True).components.items() if part is not None}
+        more = {"edit_settings": settings} if "edit_settings" in pipeline.config else {}
+        pipeline.update_components(**parts, **more)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    ModularPipelineBlocks.init_pipeline = modular
+    ModularPipeline.load_components = lambda *_, **__: None

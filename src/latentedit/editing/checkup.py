@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -85,7 +86,7 @@ def edit_costs(model: KnownModel) -> dict[str, int]:
     """Network evaluations of an edit of one image at strength 1, by method, without the verdict; the default first."""
     point = torch.zeros(1, 1)
     text = Condition(tokens=point[:, None], pooled=point)
-    backbone = CallableBackbone(
+    backbone: Any = CallableBackbone(
         lambda *_: point,
         embed=lambda _: text,
         latent_shape=lambda *_: (1,),

@@ -198,6 +198,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
+        backbone.limit_derivatives()
     return backbone
 
 
