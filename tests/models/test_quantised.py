@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 import latentedit as le
-from latentedit.core.errors import ConfigError, UnsupportedDerivativeError
+from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativeError
 from latentedit.core.rng import draw
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.registry import load
@@ -108,3 +109,25 @@ def test_storage_in_eight_bits_by_name(tmp_path: Path) -> None:
     assert model.fingerprint == le.from_pipeline(live).fingerprint
     with pytest.raises(ConfigError, match="layers are not stored in 'fp9'"):
         load(folder, device="cpu", storage="fp9")
+
+
+def test_a_single_file_replaces_the_denoiser(tmp_path: Path) -> None:
+    """Offline; the folder needs no weights for it. A file of another network is refused."""
+    folder, file = tmp_path / "model", tmp_path / "tuned.safetensors"
+    pipeline = flux()
+    pipeline.save_pretrained(folder)
+    (weights,) = (folder / "transformer").glob("*.safetensors")
+    tuned = {name: 1.5 * tensor for name, tensor in load_file(weights).items()}
+    save_file(tuned, file)
+    before = load(folder, device="cpu")
+    weights.unlink()
+    model: Any = load(folder, device="cpu", denoiser=file)
+    assert model.fingerprint != before.fingerprint
+    loaded = model.pipeline.transformer.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tuned.items())
+    tuned.pop(next(iter(tuned)))
+    save_file(tuned, file)
+    with pytest.raises(ModelError):
+        load(folder, device="cpu", denoiser=file)
+    with pytest.raises(ModelError, match=r"no weight file NAME.safetensors or NAME.gguf"):
+        load(folder, device="cpu", denoiser=tmp_path / "absent.gguf")
