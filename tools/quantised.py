@@ -144,8 +144,9 @@ HEAD = """\
 `latentedit.from_pipeline` takes a pipeline with quantised weights as it is, and `latentedit.load(..., storage="fp8")`,
 or `--storage fp8`, stores the layers of the denoiser in 8 bits. `latentedit.load(folder, denoiser="FILE.gguf")`, or
 `--denoiser FILE.gguf`, takes the denoiser from a single file, offline: GGUF (needs gguf and accelerate), which stays
-quantised, or safetensors, in any format that diffusers converts; the other networks are those of the folder. Written by `python -m tools.quantised`: a miniature of
-FLUX.1 with random weights, on a processor, {versions}.
+quantised, or safetensors, in any format that diffusers converts; the other networks are those of the folder.
+
+Written by `python -m tools.quantised`: a miniature of FLUX.1 with random weights, on a processor, {versions}.
 
 *Edit*: PSNR in dB between the edits of the quantised and of the plain pipeline, by `flowedit` from one seed. *Default*:
 how products with the Jacobian of the velocity are computed where no mode is named. The errors are those against the

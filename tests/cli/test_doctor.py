@@ -11,6 +11,7 @@ import torch
 from tools import hardware
 
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import Refinement
 from latentedit.models.loading import CONFIGURATIONS
 from latentedit.testing.miniatures.flow import flux
 from tests.commands import Command
@@ -119,7 +120,7 @@ def test_a_known_model_is_answered_for_offline(
     assert memory["bfloat16"] - memory["fp8 storage"] == facts["checks"]["transformer"]["parameters"]
     assert facts["checks"]["command"]["found"].endswith(f"{KLEIN} --device cuda --dtype bfloat16 --placement resident")
     cost = facts["checks"]["cost of an edit"]
-    assert cost["evaluations"]["eim"] == EIM().search.evaluations(guided=1)
+    assert cost["evaluations"]["eim"] == EIM().search.evaluations(guided=1) + Refinement().evaluations
     assert cost["generation"] == 4
     sizes["cuda"] = 21e9
     dev = checks(command, "--model", "black-forest-labs/FLUX.1-Kontext-dev", "--device", "cuda")
