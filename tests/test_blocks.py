@@ -22,6 +22,8 @@ from latentedit.blocks import Keep, SemanticEdit, appended, instead
 from latentedit.core.errors import ConfigError
 from latentedit.testing.miniatures import flow, noise
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"sizes": [64, 64, 96]}
 CAPTIONS = {"source_prompt": "a face", "target_prompt": "a face with glasses"}
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))

@@ -29,7 +29,8 @@ def stand_in() -> None:
     library: Any = le
     settings = {"sizes": [64, 64, 96], "editors": EDITORS}
     library.from_pipeline = functools.partial(le.from_pipeline, settings=settings)
-    make = ModularPipelineBlocks.init_pipeline
+    blocks_class: Any = ModularPipelineBlocks
+    make = blocks_class.init_pipeline
 
     def modular(blocks: Any, *_: Any, **__: Any) -> Any:
         pipeline: Any = make(blocks)
@@ -39,5 +40,5 @@ def stand_in() -> None:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    ModularPipelineBlocks.init_pipeline = modular
+    blocks_class.init_pipeline = modular
     ModularPipeline.load_components = lambda *_, **__: None
