@@ -39,7 +39,7 @@ _INPUTS = {
 class _Installed(ModularPipelineBlocks):
     """Blocks whose code is this module, wherever they are saved."""
 
-    def save_config(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002
+    def save_config(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write ``modular_config.json`` for ``save_pretrained``, and ``blocks.py``, the code that it names."""
         make_folder(Path(save_directory))
         write_text(Path(save_directory) / "blocks.py", self._code())
@@ -95,7 +95,7 @@ class SemanticEdit(_Installed):
 
     def __call__(self, components: Any, state: Any) -> tuple[Any, Any]:
         """Edit the images of a state."""
-        given = self.get_block_state(state)
+        given: Any = self.get_block_state(state)
         pictures = _pictures(given.images if given.images is not None else given.image, "image")
         source = given.source_prompt if given.source_prompt is not None else given.prompt
         model = from_pipeline(components, settings=components.config.get("edit_settings"))
@@ -151,7 +151,7 @@ class Keep(_Installed):
 
     def __call__(self, components: Any, state: Any) -> tuple[Any, Any]:
         """Keep the changes of a state's images."""
-        given = self.get_block_state(state)
+        given: Any = self.get_block_state(state)
         edited, sources = _pictures(given.images, "images"), _pictures(given.image, "image")
         if len(sources) not in (1, len(edited)):
             raise ConfigError(
@@ -214,7 +214,7 @@ def appended(host: Any, /, **steps: Any) -> Any:
 
 
 def instead(host: Any, /, **steps: Any) -> Any:
-    """A class of blocks that runs only steps of this module, with the components of a modular pipeline; see `appended`."""
+    """A class of blocks that runs only steps of this module, with the components of a pipeline; see `appended`."""
     blocks = {"block_classes": [*steps.values()], "block_names": [*steps]}
     return _made("instead", (_Alone,), host, steps, blocks)
 

@@ -11,6 +11,7 @@ import torch
 from tools import hardware
 
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import Refinement
 from latentedit.models.loading import CONFIGURATIONS
 from latentedit.testing.miniatures.flow import flux
 from tests.commands import Command
@@ -95,9 +96,10 @@ def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, m
     assert found["vae"]["bytes"]["bfloat16"] == found["vae"]["bytes"]["float32"] == 4 * found["vae"]["parameters"]
 
 
-def test_a_model_that_does_not_fit_is_not_loaded(
-    command: Command, light: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_does_not_load_or_fit_is_a_finding(
+    command: Command, light: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert list(checks(command, "--model", light, "--device", "cpu", code=1)["checks"])[-1] == "load"
     monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda device: 1000)
     facts = checks(command, "--model", light, "--device", "cpu", code=1)
     assert facts["fits"] is None
@@ -119,7 +121,7 @@ def test_a_known_model_is_answered_for_offline(
     assert memory["bfloat16"] - memory["fp8 storage"] == facts["checks"]["transformer"]["parameters"]
     assert facts["checks"]["command"]["found"].endswith(f"{KLEIN} --device cuda --dtype bfloat16 --placement resident")
     cost = facts["checks"]["cost of an edit"]
-    assert cost["evaluations"]["eim"] == EIM().search.evaluations(guided=1)
+    assert cost["evaluations"]["eim"] == EIM().search.evaluations(guided=1) + Refinement().evaluations
     assert cost["generation"] == 4
     sizes["cuda"] = 21e9
     dev = checks(command, "--model", "black-forest-labs/FLUX.1-Kontext-dev", "--device", "cuda")
@@ -136,8 +138,3 @@ def test_known_sizes_are_those_of_the_networks(name: str) -> None:
     stored = json.loads(hardware.DATA.read_text(encoding="utf-8"))
     assert list(stored) == list(hardware.MODELS)
     assert json.loads(json.dumps(hardware.entry(hardware.MODELS[name]))) == stored[name]
-
-
-def test_a_model_that_does_not_load_is_a_finding(command: Command, light: Path) -> None:
-    found = checks(command, "--model", light, "--device", "cpu", code=1)["checks"]
-    assert list(found)[-1] == "load"

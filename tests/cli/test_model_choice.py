@@ -13,7 +13,17 @@ from latentedit.cli.options import DTYPES, ModelChoice, chooses_model
 from latentedit.models.placement import POLICIES, parse_dtype
 from tests.commands import Command
 
-OPTIONS = {"--model", "--device", "--dtype", "--placement", "--storage", "--text-encoders", "--revision", "--lora"}
+OPTIONS = {
+    "--model",
+    "--device",
+    "--dtype",
+    "--placement",
+    "--storage",
+    "--text-encoders",
+    "--revision",
+    "--lora",
+    "--denoiser",
+}
 
 
 LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport", "undo")

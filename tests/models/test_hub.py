@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import download, download_model
 from latentedit.models.registry import load
 from tests.models.folders import change_json
@@ -153,13 +153,6 @@ def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkey
         with pytest.raises(ModelError, match=advice) as caught:
             way()
         assert "\n" not in str(caught.value)
-
-
-def test_a_class_that_is_not_there_is_named() -> None:
-    with pytest.raises(ModelError, match="no class Nothing"):
-        library_class("diffusers", "Nothing")
-    with pytest.raises(ModelError, match="'os'"):
-        library_class("os", "system")
 
 
 def test_libraries_are_quiet_until_the_last_thread_leaves() -> None:

@@ -61,6 +61,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (index(text_encoder_2=[None, None]), "lists no text_encoder_2"),
     (index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),
     (index(vae=["os", "AutoencoderKL"]), "the vae in .* is a class of 'os'"),
+    (index(vae=["diffusers", "Nothing"]), "has no class .Nothing"),
     (lambda f: shutil.rmtree(f / "vae"), r"vae.config\.json"),
     (missing(TRANSFORMER), "no weights"),
     (missing("vae/config.json"), r"vae.config\.json"),

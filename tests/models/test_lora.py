@@ -1,6 +1,5 @@
 """LoRA files, against the stock pipeline with the same file; files of other bases refused by name."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import latentedit as le
-from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
+from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
 from latentedit.testing.miniatures.flow import flux
@@ -122,10 +121,3 @@ def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
     for scale in ("nan", "inf"):
         with pytest.raises(ConfigError, match=f"the scale of a LoRA is a finite number; got {scale} "):
             le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float(scale))])
-
-
-def test_without_peft_it_says_what_to_install(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = saved_lora(flux, tmp_path / "a.safetensors", 1)
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[lora\]'"):
-        le.load(folder, device="cpu", lora=[file])

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
 from latentedit.testing.miniatures.flow import flux
@@ -54,11 +53,6 @@ def test_a_loaded_model_computes_as_the_live_pipeline(
     v = velocity(loaded)
     assert relative_error(v, velocity(live)) <= 1e-5  # memory is aligned otherwise
     assert (relative_error(v, velocity(le.from_pipeline(flux()))) <= 1e-5) == is_plain
-
-
-def test_a_placement_that_is_none_is_refused(folder: Path) -> None:
-    with pytest.raises((ConfigError, TypeError), match=r"'modell'"):  # jaxtyping, where it is on, sees it first
-        le.load(folder, device="cpu", placement="modell")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -148,7 +148,7 @@ def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool | None, q
         yield _row("fits", text, ok=False, cure=cure, smaller=smaller)
         return
     storage = None if suited.storage is None else "fp8"
-    chosen = {"dtype": dtype_name(suited.dtype), "placement": suited.policy}
+    chosen: dict[str, Any] = {"dtype": dtype_name(suited.dtype), "placement": suited.policy}
     chosen |= {} if storage is None else {"storage": storage}
     about["fits"] = chosen
     how = " and ".join(f"{name}={value!r}" for name, value in chosen.items())
@@ -169,7 +169,7 @@ def _placement_rows(needs: "ModelNeeds") -> Iterator[_Row]:
 
     half, fp8 = dtype_name(needs.half), torch.float8_e4m3fn
     for device, policy in (*(("cuda", policy) for policy in POLICIES), ("cpu", "resident")):
-        own = {"device": torch.device(device), "policy": policy}
+        own: dict[str, Any] = {"device": torch.device(device), "policy": policy}
         sizes = {
             "float32": needs.total_bytes(Placement(dtype=torch.float32, **own)),
             half: needs.total_bytes(Placement(dtype=needs.half, **own)),

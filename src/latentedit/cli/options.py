@@ -116,6 +116,14 @@ Lora = Annotated[
         help="A LoRA in a safetensors file: FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
     ),
 ]
+Denoiser = Annotated[
+    Path | None,
+    option(
+        MODEL,
+        "--denoiser",
+        help="A single file (.safetensors or .gguf) with weights of the denoiser, in place of those of --model.",
+    ),
+]
 Revision = Annotated[str | None, option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
 Method = Annotated[
     str | None,
@@ -324,6 +332,7 @@ class ModelChoice:
     text_encoders: TextEncoders = None
     revision: Revision = None
     lora: Lora = None
+    denoiser: Denoiser = None
 
     def __post_init__(self) -> None:
         for name, allowed in _VALUES.items():

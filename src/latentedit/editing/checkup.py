@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,9 +18,12 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
+from latentedit.editing.request import EditRequest
+from latentedit.editing.session import refines
 from latentedit.editors.base import UNTUNED, make_editor, stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.eim import EIM
+from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -80,10 +84,13 @@ def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterato
 
 
 def edit_costs(model: KnownModel) -> dict[str, int]:
-    """Network evaluations of an edit of one image at strength 1, by method, without the verdict; the default first."""
+    """Network evaluations of an edit of one image at strength 1, by method, without the verdict; the default first.
+
+    Refinement by default counts.
+    """
     point = torch.zeros(1, 1)
     text = Condition(tokens=point[:, None], pooled=point)
-    backbone = CallableBackbone(
+    backbone: Any = CallableBackbone(
         lambda *_: point,
         embed=lambda _: text,
         latent_shape=lambda *_: (1,),
@@ -94,7 +101,11 @@ def edit_costs(model: KnownModel) -> dict[str, int]:
         backbone.published = BACKBONES.load(model.network).published
     latent = JointLatent(backbone=backbone, z=point, condition=text, captions=("",))
     methods = (EIM.name, UNTUNED) if model.instructed else (UNTUNED, EIM.name)
-    return {method: make_editor(method, backbone).evaluations(latent) for method in methods}
+    editors = {method: make_editor(method, backbone) for method in methods}
+    return {
+        method: editor.evaluations(latent) + refines(EditRequest(), editor) * Refinement().evaluations
+        for method, editor in editors.items()
+    }
 
 
 class _Trial:

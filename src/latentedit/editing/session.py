@@ -234,7 +234,7 @@ class Session:
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
-        refine = _refines(request, editor) and any(strength > 0 for strength in strengths)
+        refine = refines(request, editor) and any(strength > 0 for strength in strengths)
         more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
         steps = editor.edit(latent, target, [*strengths, *more], seed=request.seed, progress=progress)
         if refine:
@@ -312,7 +312,7 @@ class Session:
             targets = target_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
-            if _refines(request, editor):
+            if refines(request, editor):
                 direction = refined_direction(direction, self.latent, target, seed=request.seed)
             if swept and direction.moves_nothing:
                 raise self._no_change(targets)
@@ -367,7 +367,7 @@ class Session:
         """One record per image; `measured` adds strength and evaluations."""
         latent = self.latent
         auto_mask = localizes(editor, latent.backbone) if request.auto_mask is None else request.auto_mask
-        refined = _refines(request, editor)
+        refined = refines(request, editor)
         by_image = isinstance(editor, EIM) and editor.arm == "image"  # its search takes clean estimates, no steps
         mapped = latent.backbone.capabilities.flow_map and (refined or (editor.steps_by_map and not by_image))
         return [
@@ -454,7 +454,7 @@ def seed_of(settings: Mapping[str, Any]) -> int:
     return seed
 
 
-def _refines(request: EditRequest, editor: Editor) -> bool:
+def refines(request: EditRequest, editor: Editor) -> bool:
     """Whether the change is refined: by default only what was measured to gain, searches in the image part."""
     if isinstance(editor, EIM):
         return editor.arm == "image" and (not request.loaded if request.refine is None else request.refine)

@@ -6,6 +6,7 @@ brings its own adapters.
 
 import contextlib
 import dataclasses
+import importlib.util
 import inspect
 import re
 import warnings
@@ -16,7 +17,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError, LatentEditError, ModelError
+from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
@@ -31,6 +32,9 @@ from latentedit.models.weights import (
     weight_files,
 )
 from latentedit_keep.files import user_path
+
+GGUF = ".gguf"
+"""Suffix of files with quantised weights."""
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
@@ -77,8 +81,13 @@ class ModelFolder:
         """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
         return _part_folder(self.path, part)
 
-    def load(self, dtype: torch.dtype = torch.float32) -> Any:
-        """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks."""
+    def load(self, dtype: torch.dtype = torch.float32, *, denoiser: Path | None = None) -> Any:
+        """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks.
+
+        Args:
+            dtype: of the other networks.
+            denoiser: a single file with the denoiser's weights.
+        """
         variant = pipeline_variant(self.weight_folders())
         options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
         with quiet_libraries(), warnings.catch_warnings():
@@ -92,6 +101,8 @@ class ModelFolder:
                 vae = library_class(*self.parts["vae"])
                 folder = self.part_folder("vae")
                 given["vae"] = vae.from_pretrained(folder, torch_dtype=wide, **options | {"variant": own})
+            if denoiser is not None:
+                given[self.adapter.denoiser] = self._from_single_file(denoiser, dtype)
             if (self.path / "model_index.json").exists():
                 pipeline = kind.from_pretrained(self.path, torch_dtype=dtype, **options, **given)
             else:  # a modular one, whose index may name places elsewhere
@@ -100,6 +111,8 @@ class ModelFolder:
                     given[part] = library_class(*self.parts[part]).from_pretrained(self.part_folder(part), **own)
                 pipeline = pipeline_of(name, given, self.index)
         for part in self.networks:
+            if self.weights[part] == (denoiser,):
+                continue  # in other names; diffusers checks that none is missing
             network: nn.Module = getattr(pipeline, part)
             if missing := unstored(network, self.weights[part]):
                 files = ", ".join(map(str, self.weights[part]))
@@ -107,6 +120,19 @@ class ModelFolder:
                     f"the tensor {missing[0]} is missing in {files}, with {len(missing) - 1} more. {_AGAIN}"
                 )
         return pipeline
+
+    def _from_single_file(self, file: Path, dtype: torch.dtype) -> Any:
+        """The denoiser with the weights of a file of any format that diffusers converts; GGUF stays quantised."""
+        part = self.adapter.denoiser
+        kind, options = library_class(*self.parts[part]), dict[str, Any]()
+        if not hasattr(kind, "from_single_file"):
+            raise ModelError(f"diffusers loads no single files into a {kind.__name__}. Use a folder of save_pretrained")
+        if file.suffix == GGUF:
+            if importlib.util.find_spec("gguf") is None:
+                raise MissingDependencyError(f"GGUF files need the package gguf. {to_install('gguf', 'accelerate')}")
+            options["quantization_config"] = library_class("diffusers", "GGUFQuantizationConfig")(compute_dtype=dtype)
+        config = str(self.part_folder(part))
+        return kind.from_single_file(str(file), config=config, torch_dtype=dtype, local_files_only=True, **options)
 
     def _unused_parts(self, kind: Any) -> dict[str, Any]:
         """None for each part of a pipeline class that is absent or not used, as ``from_pretrained`` takes it."""
@@ -123,8 +149,11 @@ class ModelFolder:
         return [(self.part_folder(part), STEMS[self.parts[part][0]]) for part in self.networks]
 
 
-def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
-    """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read."""
+def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Path | None = None) -> ModelFolder:
+    """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read.
+
+    ``denoiser`` is a single file with the denoiser's weights, which the folder need not have.
+    """
     folder = read_index(path, text_encoders=text_encoders)
     for part in folder.parts:
         own = folder.part_folder(part)
@@ -134,12 +163,13 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFold
             raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
     variant = pipeline_variant(folder.weight_folders())
     weights = {
-        part: weight_files(own, stem, variant)
+        part: (denoiser,) if denoiser and part == folder.adapter.denoiser else weight_files(own, stem, variant)
         for part, (own, stem) in zip(folder.networks, folder.weight_folders(), strict=True)
     }
     for files in weights.values():
         for file in files:
-            tensor_shapes(file)
+            if file.suffix != GGUF:
+                tensor_shapes(file)
     return dataclasses.replace(folder, weights=weights)
 
 
@@ -232,7 +262,7 @@ def _configuration_file(part: str) -> str:
     return "scheduler_config.json" if part == "scheduler" else "config.json"
 
 
-def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Path:
+def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denoiser: bool = True) -> Path:
     """The snapshot folder of a diffusers model, downloaded unless it is cached; all files are of one commit.
 
     Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
@@ -240,7 +270,8 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Pat
     """
     name, _, revision = model_id.partition("@")
     folder = download(model_id, allow_patterns=CONFIGURATIONS)
-    parts = read_index(folder, text_encoders=text_encoders).parts
+    index = read_index(folder, text_encoders=text_encoders)
+    parts = {part: kind for part, kind in index.parts.items() if denoiser or part != index.adapter.denoiser}
     pinned = f"{name}@{commit_of(folder) or revision}".removesuffix("@")
     patterns = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
     folder = download(pinned, allow_patterns=patterns)
@@ -315,6 +346,16 @@ class LoraFile:
         if self.path.suffix != ".safetensors" or not self.path.is_file():
             raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
         tensor_shapes(self.path)
+
+
+def single_file(given: str | Path | None) -> Path | None:
+    """A file with the weights of one network, which must exist."""
+    if given is None:
+        return None
+    path = user_path(given, error=ModelError)
+    if path.suffix not in (".safetensors", GGUF) or not path.is_file():
+        raise ModelError(f"{path} is no weight file NAME.safetensors or NAME.gguf. Check the path")
+    return path
 
 
 def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> tuple[LoraFile, ...]:

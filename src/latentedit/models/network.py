@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import dataclasses
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -18,7 +19,10 @@ from latentedit.models.model_settings import check_settings
 from latentedit.models.pipelines import offloaded, part_of
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
-from latentedit.models.weights import WatchedWeights
+from latentedit.models.weights import WatchedWeights, quantisers
+
+_FORWARD_MODE = frozenset({"diffusers", "torchao"})
+"""Packages whose quantised layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao."""
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -144,6 +148,17 @@ class NetworkBackbone(Backbone):
         self._check_condition(condition)
         with self._at_work(), self._graph(z, condition.tokens, condition.pooled):
             return self._network_velocity(z, s, condition)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """That of the network; bfloat16 for quantised weights, as some of their layers round what they are given."""
+        return torch.bfloat16 if quantisers(self._network) else super().compute_dtype
+
+    def limit_derivatives(self) -> None:
+        """Leave out forward mode where layers may drop tangents silently, as those of bitsandbytes do on processors."""
+        if quantisers(self._network) - _FORWARD_MODE:
+            able = self.capabilities.derivatives - {"jvp"}
+            self.capabilities = dataclasses.replace(self.capabilities, derivatives=able)
 
     @abc.abstractmethod
     def _network_velocity(

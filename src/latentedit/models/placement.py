@@ -23,7 +23,7 @@ from latentedit.core.errors import ConfigError, DeviceError, ModelError, nearest
 from latentedit.core.plugins import require
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.loading import ModelFolder, explaining
+from latentedit.models.loading import GGUF, ModelFolder, explaining
 from latentedit.models.weights import read_json, tensor_shapes
 
 Policy = Literal["resident", "model", "groups"]
@@ -305,7 +305,7 @@ def gigabytes(count: int) -> str:
 
 def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a network's tensors, from its files or its configuration."""
-    if part in folder.weights:
+    if part in folder.weights and all(file.suffix != GGUF for file in folder.weights[part]):
         return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
     library, name = folder.parts[part]
     kind, own = library_class(library, name), folder.part_folder(part)

@@ -16,6 +16,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
+    GGUF,
     TextEncoders,
     commit_of,
     download,
@@ -25,6 +26,7 @@ from latentedit.models.loading import (
     merge_loras,
     open_folder,
     read_index,
+    single_file,
 )
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.pipelines import (
@@ -75,6 +77,7 @@ def load(
     text_encoders: TextEncoders = "all",
     revision: str | None = None,
     lora: Sequence[str | Path | tuple[str | Path, float]] = (),
+    denoiser: str | Path | None = None,
 ) -> Backbone:
     """Load a model.
 
@@ -92,6 +95,8 @@ def load(
             part.
         revision: of a hub id, as ``@revision`` says it: a branch, tag or commit.
         lora: safetensors files of LoRAs, or pairs of file and scale, merged into the weights (needs peft).
+        denoiser: a single file (.safetensors, or .gguf, which needs gguf and accelerate) with other weights of the
+            denoiser, in any format that diffusers converts; from a whole checkpoint, the denoiser alone is taken.
 
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
@@ -100,30 +105,35 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    name, path = locate(_pinned(model, revision), functools.partial(download_model, text_encoders=text_encoders))
+    single = single_file(denoiser)
+    fetch = functools.partial(download_model, text_encoders=text_encoders, denoiser=single is None)
+    name, path = locate(_pinned(model, revision), fetch)
     loras, chosen = lora_files(lora), existing_device(device)
-    folder = open_folder(path, text_encoders=text_encoders)
+    folder = open_folder(path, text_encoders=text_encoders, denoiser=single)
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
+    # Rounded weights have the fingerprint of a live pipeline that has rounded them alike.
+    rounded = put.storage is not None or (single is not None and single.suffix == GGUF)
     scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
     with explaining(path, f"a {folder.pipeline}"):
-        pipeline = folder.load(put.dtype)
+        pipeline = folder.load(put.dtype, denoiser=single)
         merge_loras(pipeline, loras)
         place(pipeline.components, put, denoiser=folder.adapter.denoiser)
         check_parts(folder.adapter, pipeline, folder.pipeline)
         backbone: Backbone = folder.adapter(
             pipeline,
             name=name,
-            # Rounded weights are others: theirs is the one of a live pipeline with the same storage.
-            fingerprint="" if put.storage is not None else fingerprint({**folder.weights, **scaled}),
+            fingerprint="" if rounded else fingerprint({**folder.weights, **scaled}),
             settings=folder.settings,
             device=chosen,
         )
     backbone.revision = commit_of(path.resolve())
+    if isinstance(backbone, NetworkBackbone):
+        backbone.limit_derivatives()
     return backbone
 
 
@@ -198,6 +208,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
+        backbone.limit_derivatives()
     elif not backbone.fingerprint:
         backbone.fingerprint = live_fingerprint(networks)
     return backbone
@@ -233,8 +244,8 @@ def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> 
         return path.resolve().name, path
     if path.exists():
         raise ModelError(
-            f"{path} is a file, and no model folder. Give the folder that holds model_index.json; a single-file "
-            "checkpoint is loaded by from_single_file of its diffusers pipeline, which latentedit.from_pipeline takes"
+            f"{path} is a file, and no model folder. Give the folder that holds model_index.json, or a hub id; the "
+            "weights of a single file replace those of its denoiser: latentedit.load(folder, denoiser=file)"
         )
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
         return model, fetch(model)

@@ -197,7 +197,7 @@ class VPBackbone(NetworkBackbone):
     @property
     def compute_dtype(self) -> torch.dtype:
         """The dtype of the network: these networks compute in float64 throughout if they have that dtype."""
-        return self.network_dtype
+        return self.network_dtype if self.network_dtype == torch.float64 else super().compute_dtype
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""

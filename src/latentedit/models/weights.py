@@ -139,6 +139,8 @@ def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
     total = hashlib.sha256()
     for part in sorted(networks):
         state = networks[part].state_dict()
+        # The scales of a layer of bitsandbytes: its first call on a processor writes them in another form.
+        state = {name: state[name] for name in state if ".weight." not in name}
         for plain, name in sorted((name.replace(_COMPILED, ""), name) for name in state):
             shape, samples = _sampled(_at_hand(networks[part], name, state[name]))
             total.update(f"{part} {plain} {shape}".encode() + samples)
@@ -191,13 +193,30 @@ def _is_plain(tensor: Tensor) -> bool:
     return dense and not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
 
 
+def quantisers(network: nn.Module) -> set[str]:
+    """Packages whose layers or tensors hold weights of a network in another form than floating-point numbers."""
+    found = set[str]()
+    for layer in network.modules():
+        for kept in vars(layer)["_parameters"].values():
+            if kept is not None and (type(kept) not in (Tensor, nn.Parameter) or not kept.is_floating_point()):
+                kind = type(kept) if type(layer).__module__.startswith("torch.") else type(layer)
+                found.add(kind.__module__.partition(".")[0])
+    return found
+
+
 def _adapter(module: nn.Module) -> list[object]:
     """State of the adapters of a layer."""
     return [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
 
 
 def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> tuple[tuple[int, ...], bytes]:
-    """Shape and at most 64 numbers, as loading in a dtype leaves them, rounded to bfloat16; none of a meta tensor."""
+    """Shape and at most 64 numbers, as loading in a dtype leaves them, rounded to bfloat16; none of a meta tensor.
+
+    Of a quantised tensor that is made of others (torchao), the numbers of these.
+    """
+    inside: Any = getattr(tensor, "__tensor_flatten__", None)
+    if inside is not None:
+        return tuple(tensor.shape), b"".join(_sampled(getattr(tensor, name), dtype)[1] for name in inside()[0])
     if tensor.is_meta or not tensor.numel():
         return tuple(tensor.shape), b""
     flat = tensor.detach().reshape(-1)
