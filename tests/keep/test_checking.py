@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from latentedit_keep import check_folder
+from latentedit_keep import check_folder, checking
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -73,6 +73,13 @@ def test_without_a_mask_the_largest_change_is_the_edit() -> None:
     assert (report.passed, len(report.regions), report.regions[0].outside) == (True, 2, 0)
     assert report.outside.value == pytest.approx(math.pi * 12**2 / SIDE**2, rel=0.15)
     assert checked(two, max_outside=0.01).report.reasons == ("changed outside",)
+
+
+def test_changes_that_noise_explains_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_CERTAIN", 1e9)
+    report = checked(with_object(scene())).report
+    assert (report.found, report.reasons, report.regions) == ("nothing", ("no edit",), ())
+    assert any("not counted" in doubt for doubt in report.doubts)
 
 
 def test_exit_codes_and_what_is_refused(tmp_path: Path, command: Command, refused: Refused) -> None:

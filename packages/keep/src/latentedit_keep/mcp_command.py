@@ -16,14 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.errors import (
-    ConfigError,
-    FileFormatError,
-    LatentEditError,
-    MissingDependencyError,
-    OutputError,
-    to_install,
-)
+from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, MissingDependencyError, to_install
 
 _PANEL_SIDE_PX = 1024  # of the picture in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
@@ -280,5 +273,5 @@ def _new(output: Path | None, source: Path, ending: str) -> Path:
 
     output = named_beside(source, ending) if output is None else output
     if output.exists():
-        raise OutputError(f"{output} exists. Choose another `output`")
+        raise ConfigError(f"{output} exists. Choose another `output`")
     return output
