@@ -128,7 +128,7 @@ class VisitorSession:
                 progress(what, done, total)
 
         with self.models.working:
-            self.checked = check(**self.pair, progress=report)
+            self.checked = check(self.pair["original"], self.pair["edited"], progress=report)
         return self.checked
 
     def kept_file(self) -> Download:
