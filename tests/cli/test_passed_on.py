@@ -22,7 +22,7 @@ Told = dict[str, Any]
 
 ASKED: Told = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3}
 ASKED |= {"mask": Path("a mask.png"), "force": True, "refine": True, "complete": False, "auto_mask": False}
-USUAL = {"seed": 0, "mask": None, "force": False, "refine": False, "complete": True, "auto_mask": None, "method": None}
+USUAL = {"seed": 0, "mask": None, "force": False, "refine": None, "complete": True, "auto_mask": None, "method": None}
 THREE = "--remove a --add b --change 'c => d'"
 PREVIEW = "direction preview a.safetensors --on other.png"
 ALL = ("lerp", "slerp", "geodesic")

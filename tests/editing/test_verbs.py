@@ -472,6 +472,10 @@ def test_a_refined_edit_is_recorded_and_made_again(
     assert (plain.record.refined, refined.record.refined) == (False, True)
     assert refined.record.evaluations > plain.record.evaluations
     assert not same_picture(plain.image, refined.image)
+    usual = edit(colours, noisy(), **words)
+    assert usual.record == (refined if way == "eim" else plain).record
+    moved = manipulate(encode(colours, noisy()), identify(encode(colours, noisy()), prompt="green"))
+    assert not moved.record.refined
     (again,) = replay(refined.record, colours, noisy())
     assert again.record == refined.record
     assert same_picture(again.image, refined.image)

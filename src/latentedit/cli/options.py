@@ -182,8 +182,12 @@ AutoMask = Annotated[
     ),
 ]
 Refine = Annotated[
-    bool,
-    option(CHANGE, "--refine", help="Redraw the core of the change under the target caption; costs 6 evaluations."),
+    bool | None,
+    option(
+        CHANGE,
+        "--refine/--no-refine",
+        help="Redraw the core of the change under the target caption; costs 6 evaluations. Default: yes with eim.",
+    ),
 ]
 Complete = Annotated[
     bool,
@@ -369,7 +373,7 @@ def edit_request(
     mask: Mask = None,
     method: Method = None,
     auto_mask: AutoMask = None,
-    refine: Refine = False,
+    refine: Refine = None,
     complete: Complete = True,
     seed: Seed = 0,
     force: Force = False,

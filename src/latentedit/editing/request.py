@@ -43,7 +43,8 @@ class EditRequest:
             `directions.composition`.
         auto_mask: restrict the edit to an automatic soft mask; by default as stored for the model
             (`editors.base.localizes`).
-        refine: redraw the core of the change under the target caption (`editors.refinement`); not of given directions.
+        refine: redraw the core of the change under the target caption (`editors.refinement`); by default yes for
+            changes that `eim` searches in the image part. Given directions are applied as they are.
         seed: random seed.
         settings: of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
         force: edit images that are out of distribution for the model, with a warning; otherwise they are refused.
@@ -68,7 +69,7 @@ class EditRequest:
     method: "str | Editor | None" = None
     combine: str = "sum"
     auto_mask: bool | None = None
-    refine: bool = False
+    refine: bool | None = None
     seed: int = 0
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     force: bool = True

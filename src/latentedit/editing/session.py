@@ -54,7 +54,6 @@ class MoveOptions(TypedDict, total=False, extra_items=Any):
 
     combine: Mixing
     auto_mask: bool | None
-    refine: bool
 
 
 class SweepOptions(_TargetOptions, total=False, extra_items=Any):
@@ -63,7 +62,7 @@ class SweepOptions(_TargetOptions, total=False, extra_items=Any):
     method: str | Editor | None
     combine: Mixing
     auto_mask: bool | None
-    refine: bool
+    refine: bool | None
 
 
 class Session:
@@ -237,7 +236,7 @@ class Session:
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
-        refine = request.refine and any(strength > 0 for strength in strengths)
+        refine = _refines(request, editor) and any(strength > 0 for strength in strengths)
         more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
         steps = editor.edit(latent, target, [*strengths, *more], seed=request.seed, progress=progress)
         if refine:
@@ -317,7 +316,7 @@ class Session:
             targets = target_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
-            if editor.arm == "image" and request.refine:
+            if _refines(request, editor):
                 direction = refined_direction(direction, self.latent, target, seed=request.seed)
             if swept and direction.moves_nothing:
                 raise self._no_change(targets)
@@ -388,7 +387,7 @@ class Session:
                 directions=tuple(directions[index]) if directions else (),
                 mixing=check_combine(request.combine),
                 local=auto_mask,
-                refined=request.refine and (not isinstance(editor, EIM) or editor.arm == "image"),
+                refined=_refines(request, editor),
                 calibrated=calibrated,
                 evaluations=0,
                 before=latent.provenance,
@@ -459,6 +458,14 @@ def seed_of(settings: Mapping[str, Any]) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"the seed of the direction must be an integer; got {seed!r}. Identify it again")
     return seed
+
+
+def _refines(request: EditRequest, editor: Editor) -> bool:
+    """Whether the change is refined: by default only what was measured to gain, searches in the image part."""
+    if isinstance(editor, EIM):
+        default = not request.loaded
+        return editor.arm == "image" and (default if request.refine is None else request.refine)
+    return bool(request.refine)
 
 
 def _broadcast(strength: Sequence[float], count: int) -> list[float]:

@@ -99,7 +99,7 @@ class _EditOptions(TypedDict, total=False, extra_items=Any):
     combine: Mixing
     complete: bool
     auto_mask: bool | None
-    refine: bool
+    refine: bool | None
     seed: int
     force: bool
 
