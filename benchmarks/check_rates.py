@@ -141,9 +141,9 @@ def error_of(measure: Measure | None, value: float) -> list[float] | None:
 def summary(rows: Any) -> dict[str, Any]:
     """Rates with exact 95 % intervals (Clopper and Pearson) over pairs."""
     same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
-    same = same.assign(wrong=~same["found"].isin(["nothing", "all colours"]))
+    same = same.assign(wrong=~same["found"].isin(["nothing", "faint change", "all colours"]))
     missed = changed["found"].isin(["nothing", "all colours", "reframed"]) | (changed["covered"] == 0)
-    masked = rows.assign(wrong=[set(reasons) - {"no edit"} != set() for reasons in rows["masked"]])
+    masked = rows.assign(wrong=[bool(set(reasons) - {"no edit", "unsure"}) for reasons in rows["masked"]])
     unseen = changed.assign(wrong=["no edit" in reasons for reasons in changed["masked"]])
     changed = changed.assign(wrong=missed, size=changed["true"].map(size_of), half=missed | (changed["covered"] < 0.5))
     names = ("codec", "cast", "moved", "resized", "profile", "side")
@@ -156,7 +156,9 @@ def summary(rows: Any) -> dict[str, Any]:
         "overall": [
             {"name": "false alarms", **rate(same["wrong"])},
             {"name": "false alarms, not painted anew", **rate(same["wrong"][~same["codec"].isin(REPAINTS)])},
+            {"name": "unchanged, unsure", **rate(same["found"] == "faint change")},
             {"name": "misses", **rate(changed["wrong"])},
+            {"name": "changed, unsure", **rate(changed["found"] == "faint change")},
             {"name": "less than half of the change found", **rate(changed["half"])},
             {"name": "local change called whole picture", **rate(changed["found"] == "whole picture")},
             {"name": "with a mask, unchanged: change outside", **rate(masked["wrong"][same.index])},

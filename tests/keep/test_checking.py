@@ -1,6 +1,7 @@
 """``check``: verdicts on pairs whose answer is known, exit codes, the schema, and many pairs."""
 
 import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -75,11 +76,24 @@ def test_without_a_mask_the_largest_change_is_the_edit() -> None:
     assert checked(two, max_outside=0.01).report.reasons == ("changed outside",)
 
 
+def check_two(monkeypatch: pytest.MonkeyPatch) -> Report:
+    """A disc, and another of a contrast below the threshold."""
+    pixels = with_object(with_object(scene()), (30, 120), 12)
+    kept = checking.keep(as_image(scene()), as_image(pixels))
+    assert kept.detected is not None
+    faint = dataclasses.replace(kept.detected, contrasts=np.array([0, 20.0, 2.0]))
+    monkeypatch.setattr(checking, "_CERTAIN", 3.0)
+    monkeypatch.setattr(checking, "keep", lambda *_, **__: dataclasses.replace(kept, detected=faint))
+    return checked(pixels).report
+
+
 def test_changes_that_noise_explains_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "_CERTAIN", 1e9)
     report = checked(with_object(scene())).report
-    assert (report.found, report.reasons, report.regions) == ("nothing", ("no edit",), ())
-    assert any("not counted" in doubt for doubt in report.doubts)
+    assert (report.found, report.reasons, report.passed, len(report.regions)) == ("faint change", ("unsure",), False, 1)
+    two = check_two(monkeypatch)
+    assert (two.found, two.passed, len(two.regions)) == ("local change", True, 1)
+    assert any("1 faint difference not counted" in doubt for doubt in two.doubts)
 
 
 def test_exit_codes_and_what_is_refused(tmp_path: Path, command: Command, refused: Refused) -> None:

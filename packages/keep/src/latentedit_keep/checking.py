@@ -20,8 +20,10 @@ from latentedit_keep.files import plain
 from latentedit_keep.pictures import read_pixels
 from latentedit_keep.warp import Mask, cv2, fitted, resized, scaling, warped
 
-Found = Literal["nothing", "local change", "all colours", "whole picture", "reframed", "different pictures"]
-Reason = Literal["no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
+Found = Literal[
+    "nothing", "faint change", "local change", "all colours", "whole picture", "reframed", "different pictures"
+]
+Reason = Literal["unsure", "no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
 
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the picture
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
@@ -41,6 +43,7 @@ _AGAIN = "Edit once more with another instruction; if nothing changes again, use
 _STEPS = {
     "passed": "Use the edited picture.",
     "also": "Use {keep_all}: it puts the change alone on the original's pixels.",
+    "unsure": "Look at the picture that --panel writes: is the edit in it?",
     "no edit": _AGAIN,
     "reframed": _AGAIN,
     "different pictures": "Check that the files belong together; if they do, edit again.",
@@ -98,7 +101,8 @@ class Report:
         verdict: one sentence.
         next_step: a suggestion, often a command.
         reasons: why the check failed; empty if it passed.
-        found: what changed: "local change" has regions; "all colours" is a colour cast that looks intended.
+        found: what changed: "local change" has regions; those of a "faint change" may be noise; "all colours" is a
+            colour cast that looks intended.
         inside: share that changed inside the mask; without a mask, the largest region.
         outside: share that changed outside the mask; without a mask, all other regions.
         mask_share: share inside the mask; null without a mask.
@@ -187,7 +191,7 @@ class CheckResult:
         sides = [np.rint(side).clip(0, 255).astype(np.uint8) for side in (left, right)]
         if self.allowed is not None:
             _outline(sides[0], self.allowed, _BLUE)
-        if self.report.found in ("local change", "all colours"):
+        if self.report.found in ("local change", "faint change", "all colours"):
             _outline(sides[1], self.edit, _GREEN)
             _outline(sides[1], self.other, _RED)
         sheet = Image.fromarray(np.hstack([sides[0], np.full((size[1], 8, 3), 255, np.uint8), sides[1]]))
@@ -238,10 +242,12 @@ def check(
     change = kept.detected
     certain = np.zeros(1, dtype=bool) if change is None else change.contrasts >= _CERTAIN
     found = _found(kept, certain)
+    if found == "faint change":
+        certain = np.arange(len(certain)) > 0
     changed = np.full(first.size[::-1], found in ("whole picture", "different pictures"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
     regions = list[Region]()
-    if found in ("local change", "all colours") and change is not None:
+    if found in ("local change", "faint change", "all colours") and change is not None:
         opacity = cv2.resize(change.mask * certain[change.numbers], first.size, interpolation=cv2.INTER_LINEAR)
         changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
@@ -249,7 +255,7 @@ def check(
         numbers == certain.argmax() if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
     )
     edit, other = changed & inside, changed & ~inside
-    if change is not None and found == "local change":
+    if change is not None and found in ("local change", "faint change"):
         shares, outside = (
             np.bincount(numbers[part], minlength=change.count + 1) / part.size for part in (changed, other)
         )
@@ -296,7 +302,9 @@ def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
         return "reframed"
     if float((change.mask * certain[change.numbers]).mean()) >= NOTHING:
         return "local change"
-    return "all colours" if kept.verdict.startswith("global") else "nothing"
+    if kept.verdict.startswith("global"):
+        return "all colours"
+    return "faint change" if float(change.mask.mean()) >= NOTHING else "nothing"
 
 
 def _faint(kept: KeepResult, certain: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -354,9 +362,11 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
         reasons[found] = verdict
     else:
         verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
-        if report.inside.value < NOTHING:
+        if found == "faint change":
+            reasons["unsure"] = "what differs is no stronger than the noise elsewhere"
+        elif report.inside.value < NOTHING:
             reasons["no edit"] = f"nothing changed{within}"
-        if limit is not None and outside.value > limit:
+        if limit is not None and outside.value > limit and found != "faint change":
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may"
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"

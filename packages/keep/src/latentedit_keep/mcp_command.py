@@ -38,6 +38,7 @@ def mcp(
 
     Examples:
         latentedit mcp --root ~/pictures
+        latentedit mcp --root . --seconds 60
     """
     if not root.is_dir():
         raise ConfigError(f"the root folder {root} does not exist. Create it, or name another with --root")
@@ -52,7 +53,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from mcp.server import MCPServer
-    from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
+    from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 
     server, one_at_a_time = MCPServer("latentedit", instructions=_INSTRUCTIONS, log_level="WARNING"), threading.Lock()
     folder = root.resolve()
