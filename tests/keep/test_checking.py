@@ -96,12 +96,17 @@ def test_changes_that_noise_explains_are_not_counted(monkeypatch: pytest.MonkeyP
     assert any("1 faint difference not counted" in doubt for doubt in two.doubts)
 
 
-def test_exit_codes_and_what_is_refused(tmp_path: Path, command: Command, refused: Refused) -> None:
+def test_exit_codes_and_what_is_refused(
+    tmp_path: Path, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, mask = (tmp_path / f"{name}.png" for name in ("a", "b", "mask"))
     for place, pixels in ((first, scene()), (second, with_object(scene())), (mask, WHERE)):
         as_image(pixels).save(place)
     done = command("check", first, second, "--mask", mask, "--json", "--panel", tmp_path / "p.png")
     assert (done.code, json.loads(done.out)["passed"], (tmp_path / "p.png").exists()) == (0, True, True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "_CERTAIN", 1e9)
+        assert command("check", first, second).code == 3
     failed = command("check", first, first, "--max-outside", "0.1%")
     assert (failed.code, "nothing changed" in failed.out) == (1, True)
     for arguments, why in (

@@ -43,7 +43,7 @@ _AGAIN = "Edit once more with another instruction; if nothing changes again, use
 _STEPS = {
     "passed": "Use the edited picture.",
     "also": "Use {keep_all}: it puts the change alone on the original's pixels.",
-    "unsure": "Look at the picture that --panel writes: is the edit in it?",
+    "unsure": "Look at the panel: is the edit in it?",
     "no edit": _AGAIN,
     "reframed": _AGAIN,
     "different pictures": "Check that the files belong together; if they do, edit again.",

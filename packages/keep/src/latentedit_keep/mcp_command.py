@@ -22,8 +22,9 @@ _PANEL_SIDE_PX = 1024  # of the picture in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
 _INSTRUCTIONS = (
     "Call check_edit after an image editor, with a mask if the user said where the image may change. If something "
-    "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If nothing changed, edit "
-    "again once at most, then ask the user. Paths are relative to the root folder."
+    "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is "
+    "unsure, look at its picture. If nothing changed, edit again once at most, then ask the user. Paths are relative "
+    "to the root folder."
 )
 _TOLD = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
 
