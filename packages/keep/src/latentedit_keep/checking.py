@@ -239,8 +239,7 @@ def check(
     third = None if mask is None else read_pixels(mask, "the mask")
     allowed = None if third is None else mask_plane(third, first.size) > 0.5
     kept = keep(first, second, progress=progress)
-    change = kept.detected
-    certain = np.zeros(1, dtype=bool) if change is None else change.contrasts >= _CERTAIN
+    change, certain = kept.detected, _certain(kept)
     found = _found(kept, certain)
     if found == "faint change":
         certain = np.arange(len(certain)) > 0
@@ -290,6 +289,19 @@ def check(
         other=other,
         allowed=allowed,
     )
+
+
+def _certain(kept: KeepResult) -> NDArray[np.bool_]:
+    """Which changes, by number, are more than noise. Of those less than twice as strong, the share must be certain."""
+    change = kept.detected
+    if change is None:
+        return np.zeros(1, dtype=bool)
+    certain = change.contrasts >= _CERTAIN
+    for number in np.flatnonzero(certain & (change.contrasts < 2 * _CERTAIN)):
+        opacity = cv2.resize(change.mask * (change.numbers == number), kept.original.size)
+        share = _share(opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE), kept)
+        certain[number] = share.value > share.uncertainty
+    return certain
 
 
 def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
