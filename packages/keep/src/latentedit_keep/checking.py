@@ -31,7 +31,7 @@ _OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp e
 _VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 _EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
-_LEAST_PX, _LEAST_CAST, _CAST_FACTOR, _OUTLINE_FACTOR, _FAINT_FACTOR = 0.05, 1.6, 3.2, 2.0, 1.0
+_LEAST_PX, _LEAST_CAST, _CAST_FACTOR, _OUTLINE_FACTOR = 0.05, 1.6, 3.2, 2.0
 _CERTAIN = 3.0  # contrast from which a change is counted; on calibration pairs noise reached 2.5, changes 3.9 and more
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 _SPECK = 5e-5  # share below which a region is not listed
@@ -250,17 +250,14 @@ def check(
         opacity = cv2.resize(change.mask * certain[change.numbers], first.size, interpolation=cv2.INTER_LINEAR)
         changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
-    inside = (
-        numbers == certain.argmax() if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
-    )
+    margin = _MARGIN * max(first.size) + _edge_px(kept)
+    inside = numbers == certain.argmax() if allowed is None else _grown(allowed, margin)
     edit, other = changed & inside, changed & ~inside
     if change is not None and found in ("local change", "faint change"):
         shares, outside = (
             np.bincount(numbers[part], minlength=change.count + 1) / part.size for part in (changed, other)
         )
-        for one in separate_changes(change, first.size):
-            if not certain[one.number]:
-                continue
+        for one in (one for one in separate_changes(change, first.size) if certain[one.number]):
             share = float(shares[one.number])
             regions.append(Region(number=one.number, box=one.box, share=share, outside=float(outside[one.number])))
     report = Report(
@@ -282,13 +279,8 @@ def check(
         passed=False, verdict="", next_step="", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    return CheckResult(
-        report=_judged(report, places, expect_size=expect_size, some=not certain[1:].all()),
-        kept=kept,
-        edit=edit,
-        other=other,
-        allowed=allowed,
-    )
+    report = _judged(report, places, expect_size=expect_size, some=not certain[1:].all())
+    return CheckResult(report=report, kept=kept, edit=edit, other=other, allowed=allowed)
 
 
 def _certain(kept: KeepResult) -> NDArray[np.bool_]:
@@ -342,7 +334,7 @@ def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
     """Share of the pixels; it is as uncertain as the outline, and as what is too faint to be counted."""
     width = 2 * math.ceil(_edge_px(kept)) + 1
     band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
-    off = _OUTLINE_FACTOR * float(band) + _FAINT_FACTOR * float(faint.mean())
+    off = _OUTLINE_FACTOR * float(band) + float(faint.mean())
     return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(off, _LEAST_SHARE))
 
 
@@ -376,9 +368,10 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
         verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
         if found == "faint change":
             reasons["unsure"] = "what differs is no stronger than the noise elsewhere"
+            limit = None
         elif report.inside.value < NOTHING:
             reasons["no edit"] = f"nothing changed{within}"
-        if limit is not None and outside.value > limit and found != "faint change":
+        if limit is not None and outside.value > limit:
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may"
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
