@@ -17,7 +17,7 @@ import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
-TOOLS = ("dev", "docs", "photographs")  # extras with programs and files that are used and not imported
+TOOLS = ("dev", "docs", "heic", "photographs")  # extras with programs and files that are used and not imported
 
 UNDER_ANOTHER_NAME = {
     "markdown-it-py": "markdown_it",

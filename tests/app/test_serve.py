@@ -79,7 +79,7 @@ def test_an_upload_stays_in_the_pages_folder_and_within_its_limit(server: tuple[
         (place,) = json.loads(answer.read())
     assert Path(place).is_relative_to(uploads)
     assert Path(place).is_file()
-    too_long = body + b"0" * 21_000_000 + f"\r\n--{edge}--\r\n".encode()
+    too_long = body + b"0" * 106_000_000 + f"\r\n--{edge}--\r\n".encode()
     assert status(address + "gradio_api/upload", too_long, Content_Type=kind) == 413
 
 

@@ -1,6 +1,7 @@
 """``check``: verdicts on pairs whose answer is known, exit codes, the schema, and many pairs."""
 
 import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from latentedit_keep import check_folder
+from latentedit_keep import check_folder, checking
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -75,12 +76,37 @@ def test_without_a_mask_the_largest_change_is_the_edit() -> None:
     assert checked(two, max_outside=0.01).report.reasons == ("changed outside",)
 
 
-def test_exit_codes_and_what_is_refused(tmp_path: Path, command: Command, refused: Refused) -> None:
+def check_two(monkeypatch: pytest.MonkeyPatch) -> Report:
+    """A disc, and another of a contrast below the threshold."""
+    pixels = with_object(with_object(scene()), (30, 120), 12)
+    kept = checking.keep(as_image(scene()), as_image(pixels))
+    assert kept.detected is not None
+    faint = dataclasses.replace(kept.detected, contrasts=np.array([0, 20.0, 2.0]))
+    monkeypatch.setattr(checking, "_CERTAIN", 3.0)
+    monkeypatch.setattr(checking, "keep", lambda *_, **__: dataclasses.replace(kept, detected=faint))
+    return checked(pixels).report
+
+
+def test_changes_that_noise_explains_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_CERTAIN", 1e9)
+    report = checked(with_object(scene())).report
+    assert (report.found, report.reasons, report.passed, len(report.regions)) == ("faint change", ("unsure",), False, 1)
+    two = check_two(monkeypatch)
+    assert (two.found, two.passed, len(two.regions)) == ("local change", True, 1)
+    assert any("1 faint difference not counted" in doubt for doubt in two.doubts)
+
+
+def test_exit_codes_and_what_is_refused(
+    tmp_path: Path, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, mask = (tmp_path / f"{name}.png" for name in ("a", "b", "mask"))
     for place, pixels in ((first, scene()), (second, with_object(scene())), (mask, WHERE)):
         as_image(pixels).save(place)
     done = command("check", first, second, "--mask", mask, "--json", "--panel", tmp_path / "p.png")
     assert (done.code, json.loads(done.out)["passed"], (tmp_path / "p.png").exists()) == (0, True, True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "_CERTAIN", 1e9)
+        assert command("check", first, second).code == 3
     failed = command("check", first, first, "--max-outside", "0.1%")
     assert (failed.code, "nothing changed" in failed.out) == (1, True)
     for arguments, why in (

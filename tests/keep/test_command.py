@@ -114,7 +114,5 @@ def test_it_is_made_again_from_its_record(
     assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
     said = refused("replay", kept, "-o", tmp_path / "b.png", "--picture", pair[0], "--edited", pair[0])
     assert "the edited picture is not the one of the record: it was edited.png" in said
-    assert "--reference cannot be used here: the result is one of keep" in refused(
-        "replay", kept, "--reference", pair[0]
-    )
+    assert "--reference cannot be used here" in refused("replay", kept, "--reference", pair[0])
     assert "k.png is a result of latentedit keep" in refused("undo", kept)

@@ -6,7 +6,9 @@ import pytest
 
 from latentedit_keep import detection
 from latentedit_keep.change import judge
-from tests.keep.pairs import SIDE, with_object
+from latentedit_keep.detection import contrasts
+from latentedit_keep.warp import smoothed
+from tests.keep.pairs import SIDE, scene, with_object
 from tests.keep.test_change import found
 
 pytestmark = pytest.mark.slow
@@ -77,3 +79,18 @@ def test_a_picture_of_little_but_grain_is_kept_although_the_grain_is_lost() -> N
     change = found(original, edited)
     assert change.registration.agreement < 0.5
     assert judge(change) == "kept"
+
+
+def test_contrasts_tell_a_change_from_noise_that_is_strong_in_places() -> None:
+    waves = smoothed(np.random.default_rng(0).normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), 3.0)
+    original, mask = scene().astype(np.float32), np.zeros((SIDE, SIDE), dtype=np.float32)
+    numbers = np.zeros(mask.shape, dtype=np.int32)
+    strongest = np.unravel_index(np.abs(waves).max(axis=2).argmax(), mask.shape)
+    edited = original + waves
+    for number, (row, column) in enumerate([(40, 100), strongest], start=1):
+        place = np.s_[max(row - 6, 0) : row + 7, max(column - 6, 0) : column + 7]
+        mask[place], numbers[place] = 1, number
+    edited[34:47, 94:107] += 60
+    found = contrasts(original, edited, np.ones(mask.shape, dtype=bool), mask, numbers)
+    assert found[1] > 3 > found[2] > 0.5
+    assert contrasts(original, original, np.ones(mask.shape, dtype=bool), mask, numbers).max() == 0

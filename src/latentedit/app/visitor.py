@@ -120,15 +120,9 @@ class VisitorSession:
         """Check the pair, or return None if one of its images is missing. Needs no model."""
         if len(self.pair) < 2:
             return None
-        check_stopped = self._stop_check()
-
-        def report(what: str, done: int, total: int) -> None:
-            check_stopped()
-            if progress is not None:
-                progress(what, done, total)
-
+        report = self._reporting(progress)
         with self.models.working:
-            self.checked = check(**self.pair, progress=report)
+            self.checked = check(self.pair["original"], self.pair["edited"], progress=report)
         return self.checked
 
     def kept_file(self) -> Download:
@@ -277,31 +271,27 @@ class VisitorSession:
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
-        check_stopped = self._stop_check()
+        report = self._reporting(progress)
         with self.models.working:
-            check_stopped()
+            report("", 0, 0)
             backbone = self.models.get(model)
             with backbone.count() as count:
+                yield backbone, lambda what, *steps: report(f"{what}, {count.evaluations} evaluations", *steps)
+            report("", 0, 0)
 
-                def report(what: str, done: int, total: int) -> None:
-                    check_stopped()
-                    if progress is not None:
-                        progress(f"{what}, {count.evaluations} evaluations", done, total)
-
-                yield backbone, report
-            check_stopped()
-
-    def _stop_check(self) -> Callable[[], None]:
-        """A function that raises a `StoppedError` once `stop` or `close` was called."""
+    def _reporting(self, progress: Progress | None) -> Progress:
+        """A callback that raises a `StoppedError` once `stop` or `close` was called; no steps are not reported."""
         stops = self._stops
 
-        def check_stopped() -> None:
+        def report(what: str, done: int, total: int) -> None:
             if self._closed:
                 raise StoppedError("the page was closed")
             if self._stops != stops:
                 raise StoppedError(STOPPED)
+            if progress is not None and total:
+                progress(what, done, total)
 
-        return check_stopped
+        return report
 
     def _plan(
         self, session: Session, changes: Sequence[Change], method: str | None, report: Progress

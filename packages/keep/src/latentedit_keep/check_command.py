@@ -38,9 +38,10 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Check whether an edit happened and what else changed. Needs no model. Exit code 0: passed, 1: failed.
+    """Check whether an edit happened and what else changed. Needs no model.
 
-    Without a mask, the largest change counts as the edit and all others as outside.
+    Exit codes: 0 passed, 1 failed, 3 unsure. Without a mask, the largest change counts as the edit and all others as
+    outside.
 
     Examples:
         latentedit check photo.jpg edited.png
@@ -85,7 +86,7 @@ def check(
         print_json(result.report.values)
     elif not quiet:
         _print(result.report)
-    raise typer.Exit(int(not result.report.passed))
+    raise typer.Exit(3 if result.report.reasons == ("unsure",) else int(not result.report.passed))
 
 
 def _share(text: str) -> float:

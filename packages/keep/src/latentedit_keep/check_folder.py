@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import quote
 
 from latentedit_keep.checking import check
-from latentedit_keep.command import pictures_by_name
+from latentedit_keep.command import paired, pictures_by_name
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, OutputError
 from latentedit_keep.files import make_folder, read_bytes, write_text
@@ -100,12 +100,8 @@ def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict
         return _listed(original), {}
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
         raise ConfigError(f"either all are folders or none is; got {original}, {edited} and {mask}")
-    first, second = pictures_by_name(original), pictures_by_name(edited)
-    masks = {} if mask is None else pictures_by_name(mask)
-    pairs: dict[str, Pair] = {name: (first[name], second[name], masks.get(name)) for name in first if name in second}
-    if not pairs:
-        raise ConfigError(f"no picture of {original} has one of the same name in {edited}. Rename them alike")
-    return pairs, {name: f"no picture of this name in {edited}" for name in first if name not in second}
+    (pairs, failed), masks = paired(original, edited), {} if mask is None else pictures_by_name(mask)
+    return {name: (*pair, masks.get(name)) for name, pair in pairs.items()}, failed
 
 
 def _listed(place: Path) -> dict[str, Pair]:

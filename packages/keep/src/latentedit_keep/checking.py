@@ -20,8 +20,10 @@ from latentedit_keep.files import plain
 from latentedit_keep.pictures import read_pixels
 from latentedit_keep.warp import Mask, cv2, fitted, resized, scaling, warped
 
-Found = Literal["nothing", "local change", "all colours", "whole picture", "reframed", "different pictures"]
-Reason = Literal["no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
+Found = Literal[
+    "nothing", "faint change", "local change", "all colours", "whole picture", "reframed", "different pictures"
+]
+Reason = Literal["unsure", "no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
 
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the picture
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
@@ -29,7 +31,7 @@ _OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp e
 _VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 _EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
-_LEAST_PX, _LEAST_CAST, _CAST_FACTOR, _OUTLINE_FACTOR, _FAINT_FACTOR = 0.05, 1.6, 3.2, 2.0, 1.0
+_LEAST_PX, _LEAST_CAST, _CAST_FACTOR, _OUTLINE_FACTOR = 0.05, 1.6, 3.2, 2.0
 _CERTAIN = 3.0  # contrast from which a change is counted; on calibration pairs noise reached 2.5, changes 3.9 and more
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 _SPECK = 5e-5  # share below which a region is not listed
@@ -41,6 +43,7 @@ _AGAIN = "Edit once more with another instruction; if nothing changes again, use
 _STEPS = {
     "passed": "Use the edited picture.",
     "also": "Use {keep_all}: it puts the change alone on the original's pixels.",
+    "unsure": "Look at the panel: is the edit in it?",
     "no edit": _AGAIN,
     "reframed": _AGAIN,
     "different pictures": "Check that the files belong together; if they do, edit again.",
@@ -98,7 +101,8 @@ class Report:
         verdict: one sentence.
         next_step: a suggestion, often a command.
         reasons: why the check failed; empty if it passed.
-        found: what changed: "local change" has regions; "all colours" is a colour cast that looks intended.
+        found: what changed: "local change" has regions; those of a "faint change" may be noise; "all colours" is a
+            colour cast that looks intended.
         inside: share that changed inside the mask; without a mask, the largest region.
         outside: share that changed outside the mask; without a mask, all other regions.
         mask_share: share inside the mask; null without a mask.
@@ -187,7 +191,7 @@ class CheckResult:
         sides = [np.rint(side).clip(0, 255).astype(np.uint8) for side in (left, right)]
         if self.allowed is not None:
             _outline(sides[0], self.allowed, _BLUE)
-        if self.report.found in ("local change", "all colours"):
+        if self.report.found in ("local change", "faint change", "all colours"):
             _outline(sides[1], self.edit, _GREEN)
             _outline(sides[1], self.other, _RED)
         sheet = Image.fromarray(np.hstack([sides[0], np.full((size[1], 8, 3), 255, np.uint8), sides[1]]))
@@ -235,27 +239,25 @@ def check(
     third = None if mask is None else read_pixels(mask, "the mask")
     allowed = None if third is None else mask_plane(third, first.size) > 0.5
     kept = keep(first, second, progress=progress)
-    change = kept.detected
-    certain = np.zeros(1, dtype=bool) if change is None else change.contrasts >= _CERTAIN
+    change, certain = kept.detected, _certain(kept)
     found = _found(kept, certain)
+    if found == "faint change":
+        certain = np.arange(len(certain)) > 0
     changed = np.full(first.size[::-1], found in ("whole picture", "different pictures"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
     regions = list[Region]()
-    if found in ("local change", "all colours") and change is not None:
+    if found in ("local change", "faint change", "all colours") and change is not None:
         opacity = cv2.resize(change.mask * certain[change.numbers], first.size, interpolation=cv2.INTER_LINEAR)
         changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
-    inside = (
-        numbers == certain.argmax() if allowed is None else _grown(allowed, _MARGIN * max(first.size) + _edge_px(kept))
-    )
+    margin = _MARGIN * max(first.size) + _edge_px(kept)
+    inside = numbers == certain.argmax() if allowed is None else _grown(allowed, margin)
     edit, other = changed & inside, changed & ~inside
-    if change is not None and found == "local change":
+    if change is not None and found in ("local change", "faint change"):
         shares, outside = (
             np.bincount(numbers[part], minlength=change.count + 1) / part.size for part in (changed, other)
         )
-        for one in separate_changes(change, first.size):
-            if not certain[one.number]:
-                continue
+        for one in (one for one in separate_changes(change, first.size) if certain[one.number]):
             share = float(shares[one.number])
             regions.append(Region(number=one.number, box=one.box, share=share, outside=float(outside[one.number])))
     report = Report(
@@ -277,13 +279,21 @@ def check(
         passed=False, verdict="", next_step="", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    return CheckResult(
-        report=_judged(report, places, expect_size=expect_size, some=not certain[1:].all()),
-        kept=kept,
-        edit=edit,
-        other=other,
-        allowed=allowed,
-    )
+    report = _judged(report, places, expect_size=expect_size, some=not certain[1:].all())
+    return CheckResult(report=report, kept=kept, edit=edit, other=other, allowed=allowed)
+
+
+def _certain(kept: KeepResult) -> NDArray[np.bool_]:
+    """Which changes, by number, are more than noise. Of those less than twice as strong, the share must be certain."""
+    change = kept.detected
+    if change is None:
+        return np.zeros(1, dtype=bool)
+    certain = change.contrasts >= _CERTAIN
+    for number in np.flatnonzero(certain & (change.contrasts < 2 * _CERTAIN)):
+        opacity = cv2.resize(change.mask * (change.numbers == number), kept.original.size)
+        share = _share(opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE), kept)
+        certain[number] = share.value > share.uncertainty
+    return certain
 
 
 def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
@@ -296,7 +306,9 @@ def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
         return "reframed"
     if float((change.mask * certain[change.numbers]).mean()) >= NOTHING:
         return "local change"
-    return "all colours" if kept.verdict.startswith("global") else "nothing"
+    if kept.verdict.startswith("global"):
+        return "all colours"
+    return "faint change" if float(change.mask.mean()) >= NOTHING else "nothing"
 
 
 def _faint(kept: KeepResult, certain: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -322,7 +334,7 @@ def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
     """Share of the pixels; it is as uncertain as the outline, and as what is too faint to be counted."""
     width = 2 * math.ceil(_edge_px(kept)) + 1
     band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
-    off = _OUTLINE_FACTOR * float(band) + _FAINT_FACTOR * float(faint.mean())
+    off = _OUTLINE_FACTOR * float(band) + float(faint.mean())
     return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(off, _LEAST_SHARE))
 
 
@@ -354,7 +366,10 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
         reasons[found] = verdict
     else:
         verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
-        if report.inside.value < NOTHING:
+        if found == "faint change":
+            reasons["unsure"] = "what differs is no stronger than the noise elsewhere"
+            limit = None
+        elif report.inside.value < NOTHING:
             reasons["no edit"] = f"nothing changed{within}"
         if limit is not None and outside.value > limit:
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may"

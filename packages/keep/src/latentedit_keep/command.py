@@ -110,17 +110,12 @@ def _keep_folder(
         raise ConfigError("a folder needs a folder for the results. Name one with -o")
     if output.resolve() in (originals.resolve(), edited.resolve()):
         raise OutputError(f"the folder {output} holds the pictures themselves. Choose another name")
-    first, second = pictures_by_name(originals), pictures_by_name(edited)
-    pairs = [name for name in first if name in second]
-    if not pairs:
-        raise ConfigError(f"no picture of {originals} has one of the same name in {edited}. Rename them alike")
+    (pairs, failed), done = paired(originals, edited), list[dict[str, Any]]()
     make_folder(output)
-    done: list[dict[str, Any]] = []
-    failed: dict[str, str] = {name: f"no picture of this name in {edited}" for name in first if name not in second}
     with progress_bar(quiet=quiet or as_json) as progress:
-        for at, name in enumerate(pairs, start=1):
+        for at, (name, pair) in enumerate(pairs.items(), start=1):
             try:
-                done.append(_keep_one(first[name], second[name], output / f"{name}.png", strength=strength))
+                done.append(_keep_one(*pair, output / f"{name}.png", strength=strength))
                 if not (as_json or quiet):
                     _print(done[-1])
             except LatentEditError as error:
@@ -133,6 +128,15 @@ def _keep_folder(
         complain(f"{name}: {why}")
     if failed or any(one["verdict"] == "different pictures" for one in done):
         raise typer.Exit(1)
+
+
+def paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
+    """Pictures of two folders with the same name, and why others of the first are left out."""
+    first, second = pictures_by_name(originals), pictures_by_name(edited)
+    pairs = {name: (first[name], second[name]) for name in first if name in second}
+    if not pairs:
+        raise ConfigError(f"no picture of {originals} has one of the same name in {edited}. Rename them alike")
+    return pairs, {name: f"no picture of this name in {edited}" for name in first if name not in second}
 
 
 def pictures_by_name(folder: Path) -> dict[str, Path]:

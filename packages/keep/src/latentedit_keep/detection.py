@@ -52,6 +52,7 @@ _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pix
 _LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many certain pixels suffice alone
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
+_UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -265,28 +266,33 @@ def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
 def contrasts(original: Picture, edited: Picture, inside: Mask, mask: Picture, numbers: NDArray[np.int32]) -> Picture:
     """Strength of each separate change by its number, in multiples of the strongest noise elsewhere.
 
-    Both are differences averaged over the change's width. Noise that happens to be strong in a place reaches 2, so
-    that it says whether a change can be told from the damage that the editor does everywhere.
+    Differences are averaged over the change's width, with their signs for a new colour, and without for a new pattern.
+    Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be told from the damage
+    that the editor does everywhere.
     """
     difference, sure, unchanged = _opponent(edited - original), (mask > 0.5) & inside, inside & (numbers == 0)
+    power = _energy(smoothed(difference, 1.0))
     depth = cv2.distanceTransform(np.pad(sure, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     widths = np.zeros(int(numbers.max()) + 1)
     np.maximum.at(widths, numbers[sure], depth[sure])
     octaves, found = np.rint(np.log2(np.maximum(widths / 2, 1))).astype(int), np.zeros(len(widths), dtype=np.float32)
     for octave in set(octaves[1:].tolist()):
         size = tuple(max(1, side >> octave) for side in inside.shape[::-1])
-        weights, means = list[Picture](), list[Picture]()
-        for part in (inside, unchanged):
-            weight, mean = (
-                smoothed(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), 1.0)
-                for plane in (part.astype(np.float32), difference * part[..., None])
+
+        def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Picture, Mask]:
+            planes = part.astype(np.float32), difference * part[..., None], power * part
+            weight, signed, unsigned = (
+                smoothed(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), 1.0) for plane in planes
             )
-            weights.append(weight)
-            means.append(np.sqrt(_energy(mean)) / np.maximum(weight, 0.25))
-        elsewhere = means[1][weights[1] > 0.5]
-        usual = max(float(np.quantile(elsewhere, _STRONGEST)) if elsewhere.size else 0.0, _FLOORS[-1])
+            most = np.maximum(weight, 0.25)
+            return np.dstack([np.sqrt(_energy(signed)) / most, np.sqrt(unsigned / most)]), weight > 0.5
+
+        (here, _), (there, enough) = averaged(inside), averaged(unchanged)
+        usual = np.quantile(there[enough], _STRONGEST, axis=0) if enough.any() else np.zeros(2)
+        usual = np.maximum(usual, _FLOORS[-1])
         labels = cv2.resize(numbers * sure, size, interpolation=cv2.INTER_NEAREST)
         for number in np.flatnonzero(octaves == octave):
-            values = means[0][labels == number]
-            found[number] = float(np.quantile(values, 0.9)) / usual if number and values.size else 0.0
+            values = here[labels == number]
+            if number and len(values):
+                found[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
     return found

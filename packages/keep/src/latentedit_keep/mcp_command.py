@@ -16,21 +16,15 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.errors import (
-    ConfigError,
-    FileFormatError,
-    LatentEditError,
-    MissingDependencyError,
-    OutputError,
-    to_install,
-)
+from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, MissingDependencyError, to_install
 
 _PANEL_SIDE_PX = 1024  # of the picture in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
 _INSTRUCTIONS = (
     "Call check_edit after an image editor, with a mask if the user said where the image may change. If something "
-    "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If nothing changed, edit "
-    "again once at most, then ask the user. Paths are relative to the root folder."
+    "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is "
+    "unsure, look at its picture. If nothing changed, edit again once at most, then ask the user. Paths are relative "
+    "to the root folder."
 )
 _TOLD = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
 
@@ -45,6 +39,7 @@ def mcp(
 
     Examples:
         latentedit mcp --root ~/pictures
+        latentedit mcp --root . --seconds 60
     """
     if not root.is_dir():
         raise ConfigError(f"the root folder {root} does not exist. Create it, or name another with --root")
@@ -59,7 +54,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from mcp.server import MCPServer
-    from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
+    from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 
     server, one_at_a_time = MCPServer("latentedit", instructions=_INSTRUCTIONS, log_level="WARNING"), threading.Lock()
     folder = root.resolve()
@@ -280,5 +275,5 @@ def _new(output: Path | None, source: Path, ending: str) -> Path:
 
     output = named_beside(source, ending) if output is None else output
     if output.exists():
-        raise OutputError(f"{output} exists. Choose another `output`")
+        raise ConfigError(f"{output} exists. Choose another `output`")
     return output
