@@ -409,9 +409,9 @@ HEAD = """\
 # Hardware requirements
 
 What the most used models need, before any of them is downloaded. **Everything here is computed from the published
-configurations, nothing was timed or measured**: weights are exact, activations are estimates for one image of the
-preferred size. Written by `python -m tools.hardware`; `latentedit doctor --model NAME` compares the same figures with
-your machine, offline, and prints the command to use.
+configurations, nothing was timed or measured**: the weights follow from them, activations are estimates for one image
+of the preferred size. Written by `python -m tools.hardware`; `latentedit doctor --model NAME` compares the same figures
+with your machine, offline, and prints the command to use.
 
 GB (10^9 bytes). *Parameters*: denoiser + text encoders and autoencoder, in 10^9. *GPU*: all networks resident; only
 the one in use (`--placement model`); the same with the denoiser's layers stored in 8 bits (`--storage fp8`); layer by
