@@ -48,7 +48,8 @@ class Flux3Backbone(Flux2Backbone):
 
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         weight, kind = FlowBackbone._default_guidance(self)
-        return float(getattr(self.pipeline.guider, "guidance_scale", weight) if kind == "cfg" else weight), kind
+        guider = getattr(self.pipeline, "guider", None)
+        return float(getattr(guider, "guidance_scale", weight) if kind == "cfg" else weight), kind
 
     def _is_distilled(self) -> bool:
         return self._is_flow_map()
