@@ -111,7 +111,8 @@ def _stand_in() -> None:
         pipeline.to = lambda self, *_, **__: self
     editors = {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}}
     settings: Any = {"sizes": [64, 64, 96], "editors": editors}
-    vars(le)["from_pipeline"] = functools.partial(le.from_pipeline, settings=settings)
+    package: Any = le
+    package.from_pipeline = functools.partial(le.from_pipeline, settings=settings)
 
 
 def digest(parts: list[str | Block]) -> str:
