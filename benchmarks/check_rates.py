@@ -143,7 +143,7 @@ def summary(rows: Any) -> dict[str, Any]:
     same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
     same = same.assign(wrong=~same["found"].isin(["nothing", "faint change", "all colours"]))
     missed = changed["found"].isin(["nothing", "all colours", "reframed"]) | (changed["covered"] == 0)
-    masked = rows.assign(wrong=[bool(set(reasons) - {"no edit", "unsure"}) for reasons in rows["masked"]])
+    masked = rows.assign(wrong=["changed outside" in reasons for reasons in rows["masked"]])
     unseen = changed.assign(wrong=["no edit" in reasons for reasons in changed["masked"]])
     changed = changed.assign(wrong=missed, size=changed["true"].map(size_of), half=missed | (changed["covered"] < 0.5))
     names = ("codec", "cast", "moved", "resized", "profile", "side")
