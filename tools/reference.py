@@ -221,7 +221,8 @@ def _method_row(name: str, latent: JointLatent) -> str:
 def paper_page(name: str, outdated: Sequence[str]) -> str:
     """A page as the site has it, with a warning of outdated experiments."""
     records = [one for one in read_records(STORED) if one.paper == PAPERS[name]]
-    figures = {one.name: f"../pictures/results/claims/{one.name}.webp" for one in records}
+    drawn = {one.name: f"{one.name}.webp" for one in records}
+    figures = {one: f"../pictures/results/claims/{file}" for one, file in drawn.items() if (FIGURES / file).exists()}
     old = ", ".join(one.name for one in records if one.name in outdated)
     warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
     before = "\n\n".join(filter(None, (BEFORE[name], warning)))
