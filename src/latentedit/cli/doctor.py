@@ -220,7 +220,9 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
         if part != needs.denoiser:
             del sizes["fp8 storage"]
         listed = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
-        text = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {listed}"
+        million = network.parameters / 1e6
+        count = f"{million:.4g} M" if million < 1000 else f"{million / 1000:.4g} B"
+        text = f"{network.kind}, {count} parameters: {listed}"
         yield _row(part, text, parameters=network.parameters, bytes=sizes)
     size = needs.activation_bytes(placement)
     text = f"about {gigabytes(size)} in {dtype_name(placement.dtype)} for an image of {needs.side_px} px"
