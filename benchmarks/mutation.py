@@ -49,6 +49,7 @@ SWAPS |= {"Is": "IsNot", "IsNot": "Is", "And": "Or", "Or": "And", "Add": "Sub", 
 SWAPS |= {"Div": "Mult", "Pow": "Mult", "FloorDiv": "Mult", "Mod": "Mult", "MatMult": "Mult"}
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum", "maximum": "minimum"}
 UNTESTED = frozenset(("strict", "help", "label", "name", "title", "encoding", "stacklevel", "message", "device"))
+UNTESTED |= {"description"}
 NO_CODE = frozenset(("annotation", "returns", "decorator_list", "bases"))
 
 
