@@ -34,6 +34,8 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
     assert (found["target"], found["sheet"], found["again"]) == ("red", "s.png", "latentedit replay x")
     assert found["method"] == "eim, strength 0.50"
     assert all(number in found["cost"] for number in ("48", "8", "1.2 s", "250 MB"))
+    guarded = dataclasses.replace(result, cost=dataclasses.replace(result.cost, guard_evaluations=7.0))
+    assert ("7 " in found["cost"], "7 " in rows(guarded)["cost"]) == (False, True)
     before = {"hair": "black", "mouth": "smile"}
     read = dataclasses.replace(result.effect, read_before=before, read_after=before | {"hair": "red"})
     assert "hair black -> red" in rows(dataclasses.replace(result, effect=read, strength=1.0))["effect"]
