@@ -172,8 +172,8 @@ class Published:
 
     parts: Mapping[str, Part]
     steps: int
-    guidance: float
-    guidance_kind: str
+    guidance: float = 1.0
+    guidance_kind: str = "none"
     shift: float
     source: str
     alike: tuple[str, ...] = ()
@@ -235,8 +235,6 @@ MODELS = {
             "vae": diffusers("AutoencoderKLFlux2"),
         },
         steps=4,
-        guidance=1.0,
-        guidance_kind="none",
         shift=flux2_shift(4096, 28),
         instructed=True,
         source=f"{_SCRIPT}; huggingface.co/Qwen/Qwen3-4B",
@@ -248,8 +246,6 @@ MODELS = {
             "vae": diffusers("AutoencoderKLFlux2"),
         },
         steps=4,
-        guidance=1.0,
-        guidance_kind="none",
         shift=flux2_shift(4096, 28),
         instructed=True,
         source=f"{_SCRIPT}; huggingface.co/Qwen/Qwen3-8B",
@@ -261,8 +257,6 @@ MODELS = {
             "vae": diffusers("AutoencoderKLFlux2"),
         },
         steps=16,
-        guidance=1.0,
-        guidance_kind="none",
         shift=6.93,
         instructed=True,
         source=f"{_DEFAULTS.format('its classes')}; {_VL.format(4)}",
@@ -270,8 +264,6 @@ MODELS = {
     "Tongyi-MAI/Z-Image-Turbo": Published(
         parts={"text_encoder": QWEN3_4B, "transformer": diffusers("ZImageTransformer2DModel"), "vae": KL_16},
         steps=9,
-        guidance=1.0,
-        guidance_kind="none",
         shift=3.0,
         source=f"{_DEFAULTS.format('its class')}; huggingface.co/Qwen/Qwen3-4B",
     ),
@@ -290,15 +282,12 @@ MODELS = {
         source="copies of its configurations, such as huggingface.co/reshamgaire/flux-dev-orignal",
     ),
     "krea/Krea-2-Turbo": Published(
-        alike=(),
         parts={
             "text_encoder": QWEN3_VL_4B,
             "transformer": diffusers("Krea2Transformer2DModel"),
             "vae": diffusers("AutoencoderKLQwenImage"),
         },
         steps=8,
-        guidance=1.0,
-        guidance_kind="none",
         shift=dynamic_shift(4096, low=0.5, high=1.15, most=6400),
         source=f"{_DEFAULTS.format('its class')}; {_VL.format(4)}",
     ),

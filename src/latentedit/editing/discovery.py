@@ -249,18 +249,25 @@ def _finished(
     x, (before, after) = basis.latent.z, (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
-    by_scale = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
-    scales, effects = zip(*sorted(zip((*SCALES, 0.0), by_scale, strict=True)), strict=True)
+    measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
+    scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
     nothing = 1 / Judge.of(basis.latent.backbone).damage
     lowest, highest = (
         float(curve.effect(undamaged_scale(SCALES, damage, sign=sign, nothing=nothing))) for sign in (-1, 1)
     )
-    measured: dict[str, Any] = {"scales": scales, "effects": effects, "lowest": lowest, "highest": highest}
     finished = dataclasses.replace(
         direction,
         settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
-        calibration=Calibration(arm="joint", level=basis.level, steps=basis.steps, **measured),
+        calibration=Calibration(
+            arm="joint",
+            level=basis.level,
+            steps=basis.steps,
+            scales=scales,
+            effects=effects,
+            lowest=lowest,
+            highest=highest,
+        ),
         preview=preview_of(to_images(strip)),
     )
     return DiscoveredDirection(direction=finished, probe=probe)

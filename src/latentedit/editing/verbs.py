@@ -217,8 +217,14 @@ def run(
         if completions:
             sources = [completion.source for completion in completions]
             prompts = prompts and [completion.target for completion in completions]
-        how: dict[str, Any] = {name: getattr(request, name) for name in ("captioner", "instructed", "references")}
-        latent = encoding.encode_frames(model, some, source_prompt=sources, **how)
+        latent = encoding.encode_frames(
+            model,
+            some,
+            source_prompt=sources,
+            captioner=request.captioner,
+            instructed=request.instructed,
+            references=request.references,
+        )
         latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
         own = dataclasses.replace(request, prompt=None if prompts is None else tuple(prompts))
         rows = Session(latent).run(own, strengths, progress=progress)
