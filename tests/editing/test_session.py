@@ -21,7 +21,7 @@ from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.judge import Judge
-from latentedit.geometry.local_basis import random_direction
+from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
@@ -190,8 +190,9 @@ def way(latent: JointLatent, directions: Sequence[Direction], **said: Any) -> tu
     return editor.arm, editor.level, editor.steps
 
 
-def at_level(latent: JointLatent, index: int = 0, **settings: Any) -> Direction:
-    return random_direction(latent, **{"level": 0.6, "steps": 5, "step": 3.0, "seed": 1, "index": index, **settings})
+def at_level(latent: JointLatent, index: int = 0, *, level: float = 0.6, steps: int = 5) -> Direction:
+    drawn = random_units(latent, 1, seed=1, first=index)
+    return direction_at(latent, 3 * drawn, level=level, method="random", settings={"steps": steps})
 
 
 def test_how_directions_move_pictures(colours: ColourBackbone, latent: JointLatent, red: Direction) -> None:

@@ -16,7 +16,7 @@ from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from tests.directions.networks import NetworkBackbone, network_picture
 
 LEVEL, STEPS = 0.6, 4
-MEANS: tuple[Mean, ...] = ("frechet", "chordal", "hungarian")
+MEANS: tuple[Mean, ...] = ("frechet", "hungarian")
 
 
 def basis_of(model: NetworkBackbone, seed: int, *, rank: int = 2, level: float = LEVEL, prompt: str = "") -> LocalBasis:
@@ -70,7 +70,6 @@ def test_of_pictures(bases: list[LocalBasis]) -> None:
     captured, cosines = agreement(found.u, [shear @ basis.u for basis in bases])
     assert torch.allclose(captured, exact, atol=1e-6), "energy in a space does not depend on its basis"
     assert bool((cosines[0] ** 2 <= captured[0] + 1e-12).all())
-    assert (found.mean, found.site, found.level, found.prompt) == ("frechet", "mid", LEVEL, "")
     assert found.notes == ()
     loose = dataclasses.replace(found, converged=False)
     assert "not converged" in loose.notes[0]

@@ -16,7 +16,7 @@ from latentedit.directions.composition import compose
 from latentedit.directions.direction import clean_share, lives_at_level
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_direction
+from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_units
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
@@ -196,14 +196,12 @@ def test_what_moves_no_text_and_names_steps_lives_at_its_level(mixed: JointLaten
     assert not lives_at_level(dataclasses.replace(worded, source_captions=(), target_captions=()))
 
 
-def test_random_directions_are_as_long_as_asked_and_of_their_seed(mixed: JointLatent) -> None:
-    found = random_direction(mixed, level=0.6, steps=7, step=0.3, seed=2)
-    assert float(found.length) == pytest.approx(0.3 / 0.4, rel=1e-6)
-    assert (len(found), found.method, found.level, found.settings["steps"]) == (1, "random", 0.6, 7)
-    assert torch.equal(found.z, random_direction(mixed, level=0.6, step=0.3, seed=2).z)
-    for other in ({"seed": 3}, {"seed": 2, "index": 1}):
-        assert abs(float((random_direction(mixed, level=0.6, step=0.3, **other).z * found.z).sum())) < 0.5
-    many = torch.cat([random_direction(mixed, level=0.6, seed=0, index=index).z for index in range(300)]) * 0.4
+def test_random_directions_are_units_of_their_own(mixed: JointLatent) -> None:
+    found = random_units(mixed, 2, seed=2)
+    assert torch.allclose(found.norm(dim=1), torch.ones(2, dtype=found.dtype))
+    assert torch.equal(found[1:], random_units(mixed, 1, seed=2, first=1))
+    assert all(abs(float(found[0] @ other)) < 0.9 for other in (found[1], random_units(mixed, 1, seed=3)[0]))
+    many = random_units(mixed, 300, seed=0)
     spread = many.T @ many / len(many) * 6  # the identity, for directions that prefer none
     assert float((spread - torch.eye(6)).abs().max()) < 0.35  # 4 standard deviations of 1.1 / sqrt(300) at most
 

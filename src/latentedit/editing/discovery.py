@@ -31,7 +31,7 @@ from latentedit.display.sheet import draw_grid
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, measure_effect
-from latentedit.geometry.local_basis import LocalBasis, local_basis, random_direction
+from latentedit.geometry.local_basis import LocalBasis, local_basis, random_units
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport as transport_unit
@@ -107,7 +107,8 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
     with metered(backbone) as spent:
         found = discover_along(basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress)
-        controls, what = _random_directions(basis), "random directions"
+        controls = random_units(basis.latent, min(CONTROLS, len(basis)), seed=basis.seed)
+        what = "random directions"
         lengths = torch.tensor([one.probe.length for one in found[: len(controls)]], dtype=torch.float64)
         same = probe_directions(walk, controls, lengths, what=what)
         longer = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
@@ -219,15 +220,6 @@ def probability_reader(backbone: Backbone) -> ProbabilityReader | None:
     """The model's captioner, if it gives probabilities."""
     captioner = captioner_for(backbone)
     return captioner if isinstance(captioner, ProbabilityReader) else None
-
-
-def _random_directions(basis: LocalBasis) -> Float[Tensor, "n *latent"]:
-    """Of unit length, at the level of the basis."""
-    drawn = [
-        random_direction(basis.latent, level=basis.level, steps=basis.steps, seed=basis.seed, index=index).z
-        for index in range(min(CONTROLS, len(basis)))
-    ]
-    return torch.cat(drawn) * clean_share(basis.level)
 
 
 def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[float]]:

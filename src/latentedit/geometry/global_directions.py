@@ -15,14 +15,14 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.settings import check
 from latentedit.directions.direction import Direction
-from latentedit.geometry.local_basis import LocalBasis, direction_at
-from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean, match, matched_mean
+from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
 from latentedit.geometry.transport import DAMPING, SAME_LEVEL, transported
 
-# The mean of subspaces by geodesic or by chordal distance, in the basis nearest to those of the samples; or that of
-# vectors that are matched one by one.
-Mean = Literal["frechet", "chordal", "hungarian"]
+# The mean of subspaces by geodesic distance, in the basis nearest to those of the samples; or that of vectors that are
+# matched one by one.
+Mean = Literal["frechet", "hungarian"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,13 +41,7 @@ class GlobalDirections(MeanDirections):
     """Changes of a feature that several pictures share, at one site and level; the samples are their local bases."""
 
     mean: Mean
-    site: str
-    level: float
-    prompt: str
-    seed: int
-    model_name: str
-    model_fingerprint: str
-    pictures: tuple[str, ...]
+    first: LocalBasis  # of the samples, which share its model, site, level and text
 
     def __len__(self) -> int:
         return len(self.u)
@@ -64,16 +58,11 @@ class GlobalDirections(MeanDirections):
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"there is no direction {index}: the last is {len(self) - 1}")
-        own = {"model": self.model_fingerprint, "site": self.site, "level": self.level}
-        _check_same(own, _origin(basis), "directions and basis")
+        _check_same(_origin(self.first), _origin(basis), "directions and basis")
         result = transported(self.u[index : index + 1], basis.u, basis.singular_values, basis.v, damping=damping)
-        settings: dict[str, Any] = {"site": self.site, "index": index, "mean": self.mean, "rank": len(self)}
-        settings |= {"samples": len(self.spread), "captured": float(result.captured[0]), "damping": damping}
-        settings |= {"seed": self.seed, "prompt": basis.prompt, "step": step, "steps": basis.steps}
-        unit = (step * result.v).to(basis.v)
-        local = direction_at(basis.latent, unit, level=basis.level, method="global", settings=settings)
-        notes = tuple(dict.fromkeys((*self.notes, *basis.notes)))
-        return dataclasses.replace(local, feature=result.u[0].to(basis.u), notes=notes)
+        settings = {"index": index, "mean": self.mean, "rank": len(self), "samples": len(self.spread)}
+        settings |= {"captured": float(result.captured[0]), "damping": damping, "seed": self.first.seed}
+        return basis.direction_along(result.v[0], result.u[0], settings, step=step, method="global", notes=self.notes)
 
 
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
@@ -84,18 +73,9 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") ->
     for basis in bases[1:]:
         together = {"text": bases[0].prompt, "rank": len(bases[0])} | _origin(bases[0])
         _check_same(together, {"text": basis.prompt, "rank": len(basis)} | _origin(basis), "bases")
-    first, result = bases[0], mean_directions([basis.u for basis in bases], mean=mean)
-    return GlobalDirections(
-        **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)},
-        mean=mean,
-        site=first.site,
-        level=first.level,
-        prompt=first.prompt,
-        seed=first.seed,
-        model_name=first.latent.backbone.name,
-        model_fingerprint=first.latent.backbone.fingerprint,
-        pictures=tuple(frame.picture.fingerprint for basis in bases for frame in basis.latent.frames),
-    )
+    result = mean_directions([basis.u for basis in bases], mean=mean)
+    shared = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    return GlobalDirections(**shared, mean=mean, first=bases[0])
 
 
 def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDirections:
@@ -132,13 +112,9 @@ def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature
     if mean == "hungarian":
         matched = matched_mean(sets)
         return matched.vectors, matched.converged
-    if mean == "chordal":
-        span, converged = chordal_mean(sets), True
-    else:
-        karcher = karcher_mean(sets)
-        span, converged = karcher.basis, karcher.converged
-    aligned = aligned_basis(span, sets)
-    return aligned.vectors, converged and aligned.converged
+    karcher = karcher_mean(sets)
+    aligned = aligned_basis(karcher.basis, sets)
+    return aligned.vectors, karcher.converged and aligned.converged
 
 
 def _origin(basis: LocalBasis) -> dict[str, Any]:

@@ -6,7 +6,7 @@ at the level is v itself.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Level, Natural, check
 from latentedit.directions.direction import Direction, clean_share
+from latentedit.geometry.means import unit_rows
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
@@ -112,12 +113,25 @@ class LocalBasis:
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"the basis has no vector {index}: the last is {len(self) - 1}")
-        settings: dict[str, Any] = {"site": self.site, "pooling": self.pooling, "index": index, "rank": len(self)}
-        settings |= {"seed": self.seed, "prompt": self.prompt}
-        settings |= {"singular_value": float(self.singular_values[index]), "step": step, "steps": self.steps}
-        unit = self.v[index : index + 1]
-        result = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
-        return dataclasses.replace(result, feature=self.u[index], notes=self.notes)
+        settings = {"index": index, "singular_value": float(self.singular_values[index])}
+        return self.direction_along(self.v[index], self.u[index], settings, step=step, method="pullback")
+
+    def direction_along(
+        self,
+        v: Float[Tensor, "*latent"],
+        feature: Float[Tensor, "*feature"],
+        settings: Mapping[str, Any],
+        *,
+        step: float,
+        method: str,
+        notes: Sequence[str] = (),
+    ) -> Direction:
+        """A displacement of unit length at this point, with the change of the feature that it makes, as a direction."""
+        about = {name: getattr(self, name) for name in ("site", "pooling", "seed", "prompt", "steps")}
+        about |= {"rank": len(self), "step": step, **settings}
+        result = direction_at(self.latent, (step * v[None]).to(self.v), level=self.level, method=method, settings=about)
+        said = tuple(dict.fromkeys((*notes, *self.notes)))
+        return dataclasses.replace(result, feature=feature.to(self.v), notes=said)
 
 
 @torch.no_grad()
@@ -235,11 +249,7 @@ def direction_at(
     )
 
 
-def random_direction(
-    latent: JointLatent, *, level: float, steps: int = 28, step: float = 1.0, seed: int, index: int = 0
-) -> Direction:
-    """A Gaussian direction of length ``step`` at its level, one for all pictures: the control of those found."""
-    noise = draw(latent.z.shape[1:], seed=seed, purpose="random direction", index=index).to(torch.float64)
-    v = (step * noise / torch.linalg.vector_norm(noise)).to(latent.z.device, latent.z.dtype)
-    settings = {"steps": steps, "step": step, "seed": seed, "index": index}
-    return direction_at(latent, v[None], level=level, method="random", settings=settings)
+def random_units(latent: JointLatent, count: int, *, seed: int, first: int = 0) -> Float[Tensor, "k *latent"]:
+    """Gaussian directions of unit length at any level: the control of those found."""
+    drawn = [draw(latent.z.shape[1:], seed=seed, purpose="random direction", index=first + k) for k in range(count)]
+    return unit_rows(torch.stack(drawn)).to(latent.z)

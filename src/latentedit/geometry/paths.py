@@ -7,8 +7,7 @@ every curve are the pictures' own latents.
 """
 
 import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import torch
@@ -130,10 +129,11 @@ def paths_between(
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
-        spaces = _Spaces(feature=feature, rank=rank, seed=seed, total=total, progress=progress)
+        said = None if progress is None else lambda done: progress("tangent spaces", done, total)
+        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=said)
         paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
     how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
-    random = random_level(spaces.numbers, rank, seed=seed)
+    random = random_level(spaces.ends[0].u[0].numel(), rank, seed=seed)
     return PathsBetween(latent=latent, trace=trace, random=random, paths=paths, evaluations=cost.evaluations, **how)
 
 
@@ -147,7 +147,12 @@ def check_methods(methods: Sequence[str], frames: int) -> None:
 
 
 def _path(
-    method: str, latent: JointLatent, trace: InversionTrace, spaces: "_Spaces", frames: int, progress: Progress | None
+    method: str,
+    latent: JointLatent,
+    trace: InversionTrace,
+    spaces: "TangentSpaces",
+    frames: int,
+    progress: Progress | None,
 ) -> LatentPath:
     """One curve, measured and returned to clean latents."""
     weights, feature = torch.linspace(0, 1, frames, dtype=torch.float64), spaces.feature
@@ -171,36 +176,44 @@ def _path(
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)
-class _Spaces:
-    """Tangent spaces along curves; those at the ends, which all curves share, are computed once."""
+class TangentSpaces:
+    """Tangent spaces of a feature along curves with the same ends; those at the ends are computed once."""
 
     feature: FeatureMap
     rank: int
-    seed: int
-    total: int
-    progress: Progress | None
+    draws: tuple[Any, ...]  # arguments of `stream` for the start of each search
+    tolerance_degrees: float = 0.25  # see `truncated_svd`
+    most_products: int | None = None  # of a search, see `truncated_svd`
+    progress: Callable[[int], None] | None = None  # called with the number of spaces found
     ends: list[TruncatedSVD] = dataclasses.field(default_factory=list[TruncatedSVD])
-    numbers: int = 0  # of the feature
     done: int = 0
-    note: str = ""
+    note: str = ""  # of the Jacobians
 
     def along(self, points: Float[Tensor, "l *latent"]) -> list[TruncatedSVD]:
-        first = self.ends[0] if self.ends else self._at(points[0], None)
+        """The spaces at the points of a curve."""
+        first = self.ends[0] if self.ends else self.at(points[0], None)
         bases = [first]
         for point in points[1:-1]:
-            bases.append(self._at(point, bases[-1]))
-        last = self.ends[1] if self.ends else self._at(points[-1], bases[-1])
+            bases.append(self.at(point, bases[-1]))
+        last = self.ends[1] if self.ends else self.at(points[-1], bases[-1])
         self.ends = [first, last]
         return [*bases, last]
 
-    def _at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
-        jacobian = FeatureJacobian(self.feature, point[None])
-        self.numbers, start = math.prod(jacobian.out_shape), None if before is None else before.v
-        result = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
+    def at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
+        """The space at a point, searched from the one before it."""
+        jacobian, start = FeatureJacobian(self.feature, point[None]), None if before is None else before.v
+        result = truncated_svd(
+            jacobian,
+            self.rank,
+            generator=stream(*self.draws),
+            tolerance_degrees=self.tolerance_degrees,
+            most_products=self.most_products,
+            start=start,
+        )
         self.note = jacobian.note
         self.done += 1
         if self.progress is not None:
-            self.progress("tangent spaces", self.done, self.total)
+            self.progress(self.done)
         return result
 
 

@@ -15,7 +15,6 @@ is projected onto what they can change, the span of U_1, and pulled back with or
 
 import dataclasses
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,7 +25,7 @@ from latentedit.core.flow import per_element
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
 from latentedit.directions.direction import Direction, clean_share
-from latentedit.geometry.local_basis import LocalBasis, direction_at
+from latentedit.geometry.local_basis import LocalBasis
 
 # Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
 # out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,
@@ -101,13 +100,11 @@ def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, ste
         chance = float(result.captured[1:].mean())
     captured = float(result.captured[0])
     length = float(direction.length[0]) * clean_share(direction.level) if step is None else step
-    settings: dict[str, Any] = {"from": direction.fingerprint, "captured": captured, "full": full}
-    settings |= {"site": basis.site, "pooling": basis.pooling, "rank": None if full else len(basis)}
-    settings |= {"seed": basis.seed, "prompt": basis.prompt, "step": length, "steps": basis.steps}
-    unit = (length * result.v[:1]).to(basis.v)
-    carried = direction_at(basis.latent, unit, level=basis.level, method="transport", settings=settings)
-    notes = tuple(dict.fromkeys((*direction.notes, *basis.notes)))
-    carried = dataclasses.replace(carried, feature=result.u[0].to(basis.v), notes=notes)
+    settings = {"from": direction.fingerprint, "captured": captured, "full": full}
+    settings |= {"rank": None} if full else {}
+    carried = basis.direction_along(
+        result.v[0], result.u[0], settings, step=length, method="transport", notes=direction.notes
+    )
     return Carried(direction=carried, captured=captured, chance=chance)
 
 

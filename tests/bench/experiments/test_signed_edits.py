@@ -14,7 +14,7 @@ from latentedit_bench.domains.base import CHANGED, coarseness, distance_to_rende
 from latentedit_bench.experiments import edits as module
 from latentedit_bench.experiments.edits import _where_read, edits
 from latentedit_bench.experiments.guidance import guidance
-from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.transport import changed_share
 from latentedit_portraits.attributes import draw_split
@@ -67,15 +67,6 @@ def test_an_edit_is_seen_where_one_attribute_changes() -> None:
     assert not SignedEdit(effect=0.4, change=moved, shifts={"a": 0.9 * some["a"]}).seen
     assert SignedEdit(effect=0.4, change=moved, shifts={}).seen
     assert not SignedEdit(effect=0.4, change=still, shifts={}).seen
-
-
-def test_random_directions_are_units_of_their_own() -> None:
-    basis = known_basis(ColourBackbone())
-    first, again, others = (random_units(basis, 2, seed=1, first=first) for first in (0, 0, 2))
-    assert torch.equal(first, again)
-    assert torch.allclose(first.flatten(1).norm(dim=1), torch.ones(2))
-    every = torch.cat([first, others]).flatten(1)
-    assert float((every @ every.T - torch.eye(4)).abs().max()) < 0.5  # 192 numbers: cosines are 0.07 or so
 
 
 AREAS = {"background": 0.5, "hair": 0.3, "mouth": 0.02}

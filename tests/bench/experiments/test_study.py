@@ -4,14 +4,13 @@ import dataclasses
 import itertools
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.curves import slerp
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.subspaces import principal_angles
@@ -25,7 +24,7 @@ from latentedit.testing.tolerances import relative_error
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.pictures import untrained_twin
-from latentedit_bench.experiments.shooting import Shot, TangentBasis, shoot
+from latentedit_bench.experiments.shooting import Shot, shoot
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of
 from tests.geometry.drawn import sphere
@@ -47,24 +46,6 @@ def test_pictures_are_looked_at_under_no_text_at_the_models_levels(backbone: Bac
     assert study.levels == (backbone.grid(28).levels[0], 0.6, 0.3)
     assert [latent.captions for latent in study.latents] == [("",), ("",)]
     assert study.site == backbone.default_site
-    assert len(set(study.settings["pictures"])) == 2
-
-
-@pytest.mark.parametrize(
-    ("count", "change", "expected"),
-    [
-        *((2, {"levels": levels}, "the levels are") for levels in ((), (0.5, 0.0), (1.5,))),
-        (2, {"site": "mids"}, "did you mean 'mid'"),
-        (3, {}, "several sizes"),
-    ],
-)
-def test_what_cannot_be_studied_is_refused(
-    backbone: Backbone, count: int, change: dict[str, Any], expected: str
-) -> None:
-    side, multiple = backbone.capabilities.sizes[1], backbone.capabilities.size_multiple
-    pictures = [*pictures_of(backbone), Image.new("RGB", (2 * side, side + multiple))]
-    with pytest.raises(ConfigError, match=expected):
-        Study.of(backbone, pictures[:count], **change)
 
 
 @pytest.mark.slow
@@ -171,12 +152,17 @@ def test_a_twin_is_the_same_network_with_other_weights(name: str) -> None:
 START = torch.tensor([0.2, -0.3], dtype=torch.float64)
 
 
-def sphere_basis(z: Tensor, _before: TangentBasis | None = None) -> TangentBasis:
+def triplets(u: Tensor, values: Tensor, v: Tensor) -> TruncatedSVD:
+    none = torch.zeros(len(values))
+    return TruncatedSVD(u=u, singular_values=values, v=v, residuals=none, iterations=0, products=0, converged=True)
+
+
+def sphere_basis(z: Tensor, _before: TruncatedSVD | None = None) -> TruncatedSVD:
     """From the whole Jacobian of the chart stretched along one axis, so that its singular values differ."""
     jacobian = torch.autograd.functional.jacobian(lambda one: sphere(stretched(one)), z)
     assert isinstance(jacobian, Tensor)
     u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
-    return TangentBasis(u=u.T, singular_values=s, v=vh)
+    return triplets(u.T, s, vh)
 
 
 def stretched(z: Tensor) -> Tensor:
@@ -210,12 +196,12 @@ def test_it_follows_a_great_circle_to_first_order() -> None:
 
 def test_signs_of_the_bases_do_not_matter() -> None:
     """A search for singular vectors may give any; it receives the basis before."""
-    before: list[TangentBasis | None] = []
+    before: list[TruncatedSVD | None] = []
 
-    def flipping(z: Tensor, last: TangentBasis | None) -> TangentBasis:
+    def flipping(z: Tensor, last: TruncatedSVD | None) -> TruncatedSVD:
         before.append(last)
         found, sign = sphere_basis(z, last), (-1) ** len(before)
-        return TangentBasis(u=sign * found.u, singular_values=found.singular_values, v=sign * found.v)
+        return dataclasses.replace(found, u=sign * found.u, v=sign * found.v)
 
     u = sphere_basis(START).u[0]
     plain, flipped = (shoot(basis_at, START, u, step=0.05, segments=6) for basis_at in (sphere_basis, flipping))
@@ -226,7 +212,7 @@ def test_signs_of_the_bases_do_not_matter() -> None:
 def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_circle() -> None:
     """Along one direction of a linear map: the angle from the start is the sum of the steps' own."""
     eye = torch.eye(4, dtype=torch.float64)
-    flat = TangentBasis(u=eye, singular_values=torch.ones(4, dtype=torch.float64), v=eye)
+    flat = triplets(eye, torch.ones(4, dtype=torch.float64), eye)
     start, step, radius = 2 * eye[0] + eye[2], 0.3, 5**0.5
     shot = shoot(lambda z, before: flat, start, eye[1], step=step, segments=3, on_shell=True)
     assert shot.points.norm(dim=1).tolist() == pytest.approx([radius] * 4)
@@ -235,22 +221,6 @@ def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_ci
     assert angles == pytest.approx([count * angles[1] for count in range(4)], abs=1e-7)
     plain = shoot(lambda z, before: flat, start, eye[1], step=step, segments=3)
     assert float(plain.points[-1].norm()) > radius + 0.1, "else the test would see nothing"
-
-
-NORMAL = sphere(stretched(START[None]))[0]
-
-
-@pytest.mark.parametrize(
-    ("step", "segments", "u", "said"),
-    [
-        *((step, 1, sphere_basis(START).u[0], "goes nowhere") for step in (0.0, math.nan, math.inf)),
-        (1.0, 0, sphere_basis(START).u[0], "no curve"),
-        (1.0, 1, NORMAL, "nothing"),
-    ],
-)
-def test_curves_that_go_nowhere_are_refused(step: float, segments: int, u: Tensor, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        shoot(sphere_basis, START, u, step=step, segments=segments)
 
 
 def looked(study: Study, picture: int = 0) -> dict[tuple[str, str], Row]:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
 from latentedit.geometry.transport import DAMPING
 from latentedit_bench.experiments.declare import UNSUPERVISED, Dots, Less, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import TWIN
-from latentedit_bench.experiments.shooting import TangentBasis, shoot
-from latentedit_bench.experiments.study import TangentSpaces
+from latentedit_bench.experiments.shooting import shoot
 
 _SLERP = Number(
     says="semantic length between two noisy images",
@@ -58,13 +58,13 @@ def curvedness(
         return
     trained = study.trained is None
     for ends in ("pair", "shot") if trained else ("pair",):
-        place = TangentSpaces(study, level, rank=tangents, index=picture)
-        a, curves, bases = study.noised(picture, level), dict[str, Tensor](), dict[str, Sequence[TangentBasis]]()
+        place = study.tangent_spaces(level, tangents, picture)
+        a, curves, bases = study.noised(picture, level), dict[str, Tensor](), dict[str, Sequence[TruncatedSVD]]()
         if ends == "pair":
             b = study.noised(picture + 1, level)
         else:
-            first, length = place.basis_at(a, None), step * float(torch.linalg.vector_norm(a))
-            shot = shoot(place.basis_at, a, first.u[0], step=length, segments=segments, damping=DAMPING, on_shell=True)
+            first, length = place.at(a, None), step * float(torch.linalg.vector_norm(a))
+            shot = shoot(place.at, a, first.u[0], step=length, segments=segments, damping=DAMPING, on_shell=True)
             curves["shooting"], bases["shooting"], b = shot.points, shot.bases, shot.points[-1]
         for method, way in (("lerp", lerp), ("slerp", slerp)):
             curves[method] = way(a, b, torch.linspace(0, 1, segments + 1, dtype=torch.float64))

@@ -4,10 +4,11 @@ import math
 
 import torch
 
+from latentedit.geometry.local_basis import random_units
 from latentedit_bench.domains.base import attribute_areas, coarseness
 from latentedit_bench.experiments.declare import RIEMANNIAN, Less, Lines, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import captioned
-from latentedit_bench.experiments.signed_edits import random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.statistics import FEWEST, Table
 from latentedit_bench.metrics.vectors import centroid
 
@@ -64,8 +65,8 @@ def edits(study: Study, level: float, picture: int) -> Rows:
     at the lowest levels are not comparable.
     """
     basis = study.walkable(study.basis(picture, level))
-    control = random_units(basis, 1, seed=study.seed, first=picture)
-    found = signed_edits(basis, torch.cat([basis.v[:1], control.to(basis.v)]))
+    control = random_units(basis.latent, 1, seed=study.seed, first=picture)
+    found = signed_edits(basis, torch.cat([basis.v[:1], control]))
     areas = attribute_areas(captioned(study))
     for kind, edit in zip(("basis", "random"), found, strict=True):
         change = edit.change.flatten(0, 1)[None]

@@ -2,11 +2,12 @@
 
 import torch
 
+from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.walks import LatentWalk
 from latentedit_bench.domains.base import distance_to_render, domain
 from latentedit_bench.experiments.declare import RIEMANNIAN, Less, Lines, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import captioned
-from latentedit_bench.experiments.signed_edits import random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import signed_edits
 
 _OFF = Number(
     says="distance of the edited image to the render of what is read in it (RMS over pixels)",
@@ -34,7 +35,7 @@ def guidance(study: Study, level: float, picture: int, *, effect: float = 0.4, r
     length tried reaches it, and edits count with the effect that they reached.
     """
     basis, world = study.walkable(study.basis(picture, level)), domain(captioned(study))
-    control = random_units(basis, 1, seed=study.seed, first=picture).to(basis.v)
+    control = random_units(basis.latent, 1, seed=study.seed, first=picture)
     added, random = signed_edits(basis, torch.cat([basis.v[:1], control]), effect=effect)
     walk = LatentWalk(move="guidance", repeats=repeats)
     (guided,) = signed_edits(basis, basis.v[:1], effect=effect, move=walk)

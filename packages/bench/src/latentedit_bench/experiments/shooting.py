@@ -1,27 +1,16 @@
 """Geodesic shooting: following a change of the feature through a curved latent space, step by step."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.transport import transported
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TangentBasis:
-    """Singular triplets of the derivative of a feature at a point: ``J v[i] = singular_values[i] * u[i]``."""
-
-    u: Float[Tensor, "r *feature"]  # orthonormal changes of the feature
-    singular_values: Float[Tensor, " r"]  # falling, at least 0
-    v: Float[Tensor, "r *latent"]  # orthonormal displacements of the latent
-
-
-BasisAt = Callable[[Tensor, TangentBasis | None], TangentBasis]  # the basis at a point, by the one before it
+BasisAt = Callable[[Tensor, TruncatedSVD | None], TruncatedSVD]  # the basis at a point, by the one before it
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,7 +18,7 @@ class Shot:
     """Where shooting went."""
 
     points: Float[Tensor, "l *latent"]  # of the latent, the start first
-    bases: tuple[TangentBasis, ...]  # at each point
+    bases: tuple[TruncatedSVD, ...]  # at each point
 
 
 def shoot(
@@ -50,10 +39,6 @@ def shoot(
     ``v <- V U^T u``: the inverse, its damping and the shell are ours. With or without the inverse, four steps that went
     8 ended 0.57 apart.
     """
-    if not (math.isfinite(step) and step):
-        raise ConfigError(f"a step of {step} goes nowhere. Give a number other than 0")
-    if segments < 1:
-        raise ConfigError(f"{segments} segments are no curve. Give 1 or more")
     points, bases = [start], [basis_at(start, None)]
     for segment in range(segments + 1):
         basis = bases[-1]

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.directions.direction import clean_share
 from latentedit.editing.discovery import probability_reader
-from latentedit.geometry.local_basis import LocalBasis, random_direction
+from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.naming import FLOOR
 from latentedit.geometry.walks import EFFECT, LatentWalk, Walk, effect_of, step_lengths
 
@@ -69,12 +68,3 @@ def signed_edits(
             shifts = {name: (p[1:] - p[:1]).cpu().double() for name, p in read.items()}
         found.append(SignedEdit(effect=reached, change=change.cpu(), shifts=shifts))
     return found
-
-
-def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) -> Float[Tensor, "k *latent"]:
-    """Random directions of unit length at a picture's level: the control."""
-    drawn = [
-        random_direction(basis.latent, level=basis.level, steps=basis.steps, seed=seed, index=first + index).z
-        for index in range(count)
-    ]
-    return torch.cat(drawn) * clean_share(basis.level)

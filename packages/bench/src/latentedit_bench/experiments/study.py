@@ -3,19 +3,19 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
 from latentedit.core.files import pack, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.paths import TangentSpaces
 from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
@@ -23,7 +23,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
 from latentedit.models.guidance import GuidedField
 from latentedit.models.placement import dtype_name
-from latentedit_bench.experiments.shooting import TangentBasis
 from latentedit_keep.files import written_beside
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)  # from almost noise to almost the picture
@@ -62,43 +61,19 @@ class Study:
     @staticmethod
     def of(
         backbone: Backbone,  # the model
-        pictures: Sequence[PictureLike],  # files or open pictures
+        pictures: Sequence[PictureLike],  # files or open pictures of one size
         *,
         levels: Sequence[float] = LEVELS,  # in (0, 1], those above the model's highest become it
-        rank: int = 10,  # of the local bases
         site: str | None = None,  # None is the model's own choice
         steps: int = 28,  # as in the class
-        seed: int = 0,
-        folder: Path | None = None,
         **settings: Any,  # other fields of the class
     ) -> "Study":
         """Encode pictures one by one, for a study of them."""
         top = backbone.grid(steps).levels[0]
         found = tuple(sorted({min(float(level), top) for level in levels}, reverse=True))
-        if not found or found[-1] <= 0 or max(levels) > 1:
-            shown = ", ".join(f"{level:g}" for level in levels) or "none"
-            raise ConfigError(f"the levels are {shown}. Give some in (0, 1]")
         where = backbone.default_site if site is None else site
-        FeatureMap(backbone=backbone, site=where, level=found[0], condition=backbone.embed([""]))  # refuses others
         latents = tuple(encode(backbone, picture, source_prompt="") for picture in pictures)
-        sizes = {tuple(latent.z.shape[1:]) for latent in latents}
-        if len(sizes) > 1:
-            shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
-            raise ConfigError(f"the images have several sizes; their latents are {shown}. Crop the images to one shape")
-        settings |= {"rank": rank, "steps": steps, "seed": seed, "folder": folder}
-        return Study(backbone=backbone, latents=latents, levels=found, site=where, **settings)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Everything on which a measured row depends."""
-        return {
-            "model": self.backbone.name,
-            "model_fingerprint": self.backbone.fingerprint,
-            "pictures": [_identity(latent) for latent in self.latents],
-            "levels": list(self.levels),
-            **{name: getattr(self, name) for name in ("rank", "site", "steps", "seed")},
-            "dtype": dtype_name(self.backbone.network_dtype),
-        }
+        return Study(backbone=backbone, latents=latents, levels=found, site=where, steps=steps, **settings)
 
     def untrained(self, twin: Backbone) -> "Study":
         """The study of another network at the same latents: those to which this one carries the pictures."""
@@ -112,7 +87,7 @@ class Study:
         """
         if prompt is None:
             prompt = self.texts[picture] if self.texts else ""
-        place = self._place(self.settings["pictures"][picture], level, prompt, self.rank, self.seed + picture)
+        place = self._place(_identity(self.latents[picture]), level, prompt, self.rank, self.seed + picture)
         latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
         if place is not None and place.is_file():
             tensors, counts = read_tensor_file(place, allowed=(*_TENSORS, "top"))
@@ -146,22 +121,35 @@ class Study:
         x = self.latents[picture].z[0]
         return (1 - level) * x + level * draw(x.shape, seed=self.seed, purpose="curvedness", index=picture).to(x)
 
-    @torch.no_grad()
-    def _search(self, picture: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """A basis as it is stored: tensors, and words."""
-        latent = self.latents[picture] if self.trained is None else self.trained.latents[picture]
-        with latent.backbone.count() as way:
-            z = self._carried(latent, level)
-        feature = FeatureMap(
+    def feature(self, level: float, prompt: str = "") -> FeatureMap:
+        """The feature at a level."""
+        return FeatureMap(
             backbone=self.backbone,
             site=self.site,
             level=self._cut(level),
             condition=self.backbone.embed([prompt]),
             pooling=self.pooling,
         )
+
+    def tangent_spaces(self, level: float, rank: int, picture: int) -> TangentSpaces:
+        """Of the feature at a level, searched with draws of their own of each picture."""
+        return TangentSpaces(
+            feature=self.feature(level),
+            rank=rank,
+            draws=(self.seed, "curvedness bases", picture),
+            tolerance_degrees=_DEGREES,
+            most_products=_OF_TANGENTS,
+        )
+
+    @torch.no_grad()
+    def _search(self, picture: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """A basis as it is stored: tensors, and words."""
+        latent = self.latents[picture] if self.trained is None else self.trained.latents[picture]
+        with latent.backbone.count() as way:
+            z = self._carried(latent, level)
         with self.backbone.count() as cost:
             found = truncated_svd(
-                FeatureJacobian(feature, z),
+                FeatureJacobian(self.feature(level, prompt), z),
                 self.rank,
                 generator=stream(self.seed, "local basis", picture),
                 tolerance_degrees=_DEGREES,
@@ -186,40 +174,10 @@ class Study:
     def _place(self, *which: Any) -> Path | None:
         if self.folder is None:
             return None
-        about = [self.settings[name] for name in ("model_fingerprint", "site", "steps", "dtype")]
+        about = [self.backbone.fingerprint, self.site, self.steps, dtype_name(self.backbone.network_dtype)]
         about += [self.pooling, self.inversion]
         digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.safetensors"
-
-
-class TangentSpaces:
-    """A feature map at one level under no text, with a tangent space at any latent."""
-
-    def __init__(self, study: Study, level: float, *, rank: int, index: int) -> None:
-        self.rank, self._draws = rank, (study.seed, "curvedness bases", index)
-        condition = study.backbone.embed([""])
-        self.feature = FeatureMap(
-            backbone=study.backbone, site=study.site, level=level, condition=condition, pooling=study.pooling
-        )
-
-    def basis_at(self, z: Tensor, before: TangentBasis | None) -> TangentBasis:
-        """The tangent space at a latent, searched from the one before it."""
-        found = truncated_svd(
-            FeatureJacobian(self.feature, z[None]),
-            self.rank,
-            generator=stream(*self._draws),
-            tolerance_degrees=_DEGREES,
-            most_products=_OF_TANGENTS,
-            start=None if before is None else before.v,
-        )
-        return TangentBasis(u=found.u, singular_values=found.singular_values, v=found.v)
-
-    def along(self, points: Tensor) -> list[TangentBasis]:
-        """The tangent spaces at the points of a curve."""
-        found: list[TangentBasis] = []
-        for point in points:
-            found.append(self.basis_at(point, found[-1] if found else None))
-        return found
 
 
 def _identity(latent: JointLatent) -> str:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.geometry.global_directions import agreement, mean_directions
+from latentedit.geometry.global_directions import agreement
 from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.means import chordal_mean
 from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
 from latentedit_bench.experiments.decisions import Number
 from latentedit_bench.experiments.pictures import TWIN
@@ -69,10 +70,10 @@ def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
 
 
 def captured(sets: Sequence[Tensor], picture: int) -> float | None:
-    """Of the others' global directions, the mean share that lies in one set; None where the others have no mean."""
+    """The mean share of the others' chordal mean that lies in one set; None where the others have no mean."""
     others = [*sets[:picture], *sets[picture + 1 :]]
     try:
-        return float(agreement(mean_directions(others, mean="chordal").u, [sets[picture]])[0].mean())
+        return float(agreement(chordal_mean(others), [sets[picture]])[0].mean())
     except ConfigError:  # spaces that are too far apart
         return None
 

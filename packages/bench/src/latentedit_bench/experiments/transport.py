@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.transport import pulled_back
 from latentedit_bench.domains.base import CHANGED
 from latentedit_bench.experiments.declare import RIEMANNIAN, Dots, Less, Number, Pictures, Rows, Study, experiment
-from latentedit_bench.experiments.signed_edits import random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.vectors import cosine
 
 _VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `CHANGED`
@@ -44,9 +45,9 @@ def transport(study: Study, level: float, picture: int, *, effect: float = 0.6) 
     target = (picture + 1) % len(study)
     here, there = (study.walkable(study.basis(one, level)) for one in (picture, target))
     carried = pulled_back(here.u[:1], there.jacobian).v.to(there.v)
-    control = random_units(there, 1, seed=study.seed, first=picture)
+    control = random_units(there.latent, 1, seed=study.seed, first=picture)
     (own,) = signed_edits(here, here.v[:1], effect=effect)
-    units = torch.cat([carried, control.to(there.v), here.v[:1]])
+    units = torch.cat([carried, control, here.v[:1]])
     visible = changed_share(own.change) >= _VISIBLE
     found = signed_edits(there, units, effect=effect)
     for kind, edit in zip(("carried", "random", "the source's own"), found, strict=True):
