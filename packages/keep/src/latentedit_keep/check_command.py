@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,6 +50,8 @@ def check(
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
     """
+    from latentedit_keep.checking import check as measure
+    from latentedit_keep.checking import outcome
     from latentedit_keep.pictures import check_output, save_image
 
     limit, many = None if max_outside is None else _share(max_outside), original.is_dir()
@@ -63,30 +65,34 @@ def check(
         options = {"max_outside": limit, "expect_size": expect_size}
         with progress_bar(quiet=quiet or as_json) as progress:
             told = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
+        words = {name: outcome(report) for name, report in told["results"].items()}
         if as_json:
             print_json(told)
         elif not quiet:
-            _print_many(told["results"], output)
+            for name, word in words.items():
+                say(f"{word}  {name}: {told['results'][name]['verdict']}")
+            passed = list(words.values()).count("passed")
+            say(f"{passed} of {len(words)} passed; see {output / 'index.html'} and {output / 'check.csv'}")
         for name, why in told["failed"].items():
             complain(f"{name}: {why}")
-        raise typer.Exit(int(bool(told["failed"]) or not all(report["passed"] for report in told["results"].values())))
+        found = {*words.values(), *("failed" for _ in told["failed"])}
+        raise typer.Exit(1 if "failed" in found else 3 if "unsure" in found else 0)
     if edited is None or output is not None or workers is not None:
         wrong = "the edited picture is missing" if edited is None else "--output and --workers are for many pairs"
         raise ConfigError(f"{wrong}. Name an original and an edited picture")
-    from latentedit_keep.checking import check as measure
-
     if panel is not None:
         for source in (original, edited, *([] if mask is None else [mask])):
             check_output(panel, source=source)
     with progress_bar(quiet=quiet or as_json) as progress:
         result = measure(original, edited, mask=mask, max_outside=limit, expect_size=expect_size, progress=progress)
+    word = outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)
     if as_json:
         print_json(result.report.values)
     elif not quiet:
-        _print(result.report)
-    raise typer.Exit(3 if result.report.reasons == ("unsure",) else int(not result.report.passed))
+        _print(word, result.report)
+    raise typer.Exit({"passed": 0, "failed": 1, "unsure": 3}[word])
 
 
 def _share(text: str) -> float:
@@ -97,8 +103,8 @@ def _share(text: str) -> float:
     return share
 
 
-def _print(report: "Report") -> None:
-    rows = [("passed" if report.passed else "failed", report.verdict), *(("also", text) for text in report.also)]
+def _print(word: str, report: "Report") -> None:
+    rows = [(word, report.verdict), *(("also", text) for text in report.also)]
     for region in report.regions[:9]:
         left, top, right, bottom = region.box
         outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
@@ -107,10 +113,3 @@ def _print(report: "Report") -> None:
     rest = "identical" if report.rest_db is None else f"{report.rest_db:.1f} dB"
     print_rows([*rows, ("the rest", f"{rest} in the edited picture"), ("next", report.next_step)])
     warn(report.doubts)
-
-
-def _print_many(results: dict[str, Any], output: Path) -> None:
-    for name, report in results.items():
-        say(f"{'passed' if report['passed'] else 'failed'}  {name}: {report['verdict']}")
-    passed = sum(report["passed"] for report in results.values())
-    say(f"{passed} of {len(results)} passed; see {output / 'index.html'} and {output / 'check.csv'}")

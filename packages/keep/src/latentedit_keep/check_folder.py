@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from latentedit_keep.checking import check
+from latentedit_keep.checking import check, outcome
 from latentedit_keep.command import paired, pictures_by_name
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, OutputError
@@ -40,10 +40,10 @@ _QUALITY = 88  # WebP quality of the viewer's pictures
 _STYLE = (
     "body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#1c1e21;background:#fff}img{width:22rem;max-width:60vw}"
     "table{border-collapse:collapse}td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;text-align:left;"
-    "vertical-align:top}div{overflow-x:auto}.passed b{color:#1a7f37}.failed b{color:#c62828}small{opacity:.75}"
-    "@media(prefers-color-scheme:dark){body{background:#17191c;color:#e6e6e6}a{color:#8ab4f8}"
-    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}}@media(max-width:700px){tr{display:block;padding:.6rem 0}"
-    "td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
+    "vertical-align:top}div{overflow-x:auto}.passed b{color:#1a7f37}.failed b{color:#c62828}.unsure b{color:#8a6100}"
+    "small{opacity:.75}@media(prefers-color-scheme:dark){body{background:#17191c;color:#e6e6e6}a{color:#8ab4f8}"
+    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}.unsure b{color:#e3b341}}@media(max-width:700px){tr{display:block;"
+    "padding:.6rem 0}td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
 )
 
 Pair = tuple[Path, Path, Path | None]  # original, edited picture, mask
@@ -216,7 +216,7 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], o
     """A self-contained page beside the panels; failed checks come first."""
     rows: list[str] = []
     for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"]):
-        slug, word = quote(_slug(name)), "passed" if report["passed"] else "failed"
+        slug, word = quote(_slug(name)), outcome(report)
         image = f'<img src="panels/{slug}.jpg" alt="original and edited picture" loading="lazy">'
         if (output / "pages" / f"{_slug(name)}.html").exists():
             image = f'<a href="pages/{slug}.html">{image}</a>'

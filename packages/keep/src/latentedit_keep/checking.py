@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,7 +179,7 @@ class CheckResult:
     allowed: Mask | None
 
     def __repr__(self) -> str:
-        return f"<CheckResult {'passed' if self.report.passed else 'failed'}: {self.report.verdict}>"
+        return f"<CheckResult {outcome(self.report.values)}: {self.report.verdict}>"
 
     @property
     def panel(self) -> Image.Image:
@@ -201,6 +201,13 @@ class CheckResult:
             colour = _RED if region.outside > region.share / 2 else _GREEN
             draw.text(place, str(region.number), colour, font, stroke_width=2, stroke_fill="white")
         return sheet
+
+
+def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure"]:
+    """The verdict of `Report.values` in one word."""
+    if report["passed"]:
+        return "passed"
+    return "unsure" if list(report["reasons"]) == ["unsure"] else "failed"
 
 
 def check(

@@ -14,6 +14,7 @@ from latentedit_bench.experiments.spectrum import frequency, homogeneity, spectr
 
 _FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "pictures": 8}
 _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which claims are decided
+_CURVES: dict[str, Any] = {**_FRESH, "pictures": 12, "segments": 30}  # six pairs: fewer give no interval
 _POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
 _TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # those with text
 _WORDS, _AGAIN = "pooled feature", "full feature, the same images"
@@ -25,9 +26,8 @@ homogeneity_pooled = homogeneity.variant("geometry-homogeneity-pooled", _WORDS, 
 homogeneity_fresh = homogeneity.variant("geometry-homogeneity-fresh", _AGAIN, **_ENDS)
 spectrum_pooled = spectrum.variant("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED)
 spectrum_fresh = spectrum.variant("geometry-spectrum-fresh", _AGAIN, **_ENDS)
-curvedness_pooled = curvedness.variant(
-    "geometry-curvedness-pooled", _WORDS, **_FRESH, **_POOLED, segments=30, tangents=7
-)
+curvedness_pooled = curvedness.variant("geometry-curvedness-pooled", _WORDS, **_CURVES, **_POOLED, tangents=7)
+curvedness_fresh = curvedness.variant("geometry-curvedness-fresh", _AGAIN, **_CURVES)
 
 samples_top = samples.variant("geometry-samples-top", _TOP, **_TEXTS, inversion="top")
 samples_own = samples.variant("geometry-samples-own", _OWN, **_TEXTS, prompt="own")
