@@ -26,6 +26,7 @@ from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.pictures import untrained_twin
 from latentedit_bench.experiments.shooting import Shot, shoot
 from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.subspaces import fitted_rank
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of
 from tests.geometry.drawn import sphere
 
@@ -254,6 +255,17 @@ def test_nothing_turns_in_a_flat_space_and_an_untrained_network_has_lines_and_ar
     assert rows["pair", "geodesic"]["feature"] == pytest.approx(1, abs=1e-3)
     assert list(looked(study.untrained(backbone))) == [("pair", "lerp"), ("pair", "slerp")]
     assert looked(study, 1) == looked(study, 2) == {}, "pairs share no picture, and the last one has no other"
+
+
+def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_network() -> None:
+    """One variance of nine makes most of it; of eight equal ones, four make half."""
+    one = gaussian(torch.tensor([9.0]), torch.eye(8)[:1], (8,))
+    study = dataclasses.replace(study_of(one, 2, levels=(0.6,), rank=4), ranks="energy")
+    equal = gaussian(torch.ones(8), torch.eye(8), (8,))
+    assert [fitted_rank(some, 0.6) for some in (study, study.untrained(equal))] == [1, 1]
+    assert fitted_rank(dataclasses.replace(study, backbone=equal), 0.6) == 4
+    by_rule, by_hand = (list(curvedness.look(study, 0.6, 0, segments=2, tangents=rank)) for rank in (None, 1))
+    assert by_rule == by_hand
 
 
 def test_lengths_in_a_curved_space_are_those_of_the_whole_jacobian() -> None:

@@ -11,6 +11,7 @@ from latentedit.geometry.transport import DAMPING
 from latentedit_bench.experiments.declare import UNSUPERVISED, Dots, Less, Number, Pictures, Rows, Study, experiment
 from latentedit_bench.experiments.pictures import TWIN
 from latentedit_bench.experiments.shooting import shoot
+from latentedit_bench.experiments.subspaces import fitted_rank
 
 _SLERP = Number(
     says="semantic length between two noisy images",
@@ -44,7 +45,7 @@ def curvedness(
     picture: int,
     *,
     segments: int = 5,
-    tangents: int = 2,
+    tangents: int | None = 2,
     step: float = 0.05,
     descents: int = 20,
 ) -> Rows:
@@ -53,12 +54,13 @@ def curvedness(
     Pairs share no image. Each end has noise of its own, ``(1 - s) x + s e``, so that ends near pure noise are nearly
     orthogonal, as the paper's are. A shot follows the first direction of a tangent space on the shell of latents. The
     search for the energy geodesic starts from the better of lerp and slerp, so it is shorter almost by construction.
+    Without a number of tangents, spaces have the rank that fits the trained network best.
     """
     if picture % 2 or picture + 1 == len(study):
         return
-    trained = study.trained is None
+    trained, rank = study.trained is None, fitted_rank(study, level) if tangents is None else tangents
     for ends in ("pair", "shot") if trained else ("pair",):
-        place = study.tangent_spaces(level, tangents, picture)
+        place = study.tangent_spaces(level, rank, picture)
         a, curves, bases = study.noised(picture, level), dict[str, Tensor](), dict[str, Sequence[TruncatedSVD]]()
         if ends == "pair":
             b = study.noised(picture + 1, level)

@@ -26,7 +26,7 @@ homogeneity_pooled = homogeneity.variant("geometry-homogeneity-pooled", _WORDS, 
 homogeneity_fresh = homogeneity.variant("geometry-homogeneity-fresh", _AGAIN, **_ENDS)
 spectrum_pooled = spectrum.variant("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED)
 spectrum_fresh = spectrum.variant("geometry-spectrum-fresh", _AGAIN, **_ENDS)
-curvedness_pooled = curvedness.variant("geometry-curvedness-pooled", _WORDS, **_CURVES, **_POOLED, tangents=7)
+curvedness_pooled = curvedness.variant("geometry-curvedness-pooled", _WORDS, **_CURVES, **_POOLED, tangents=None)
 curvedness_fresh = curvedness.variant("geometry-curvedness-fresh", _AGAIN, **_CURVES)
 
 samples_top = samples.variant("geometry-samples-top", _TOP, **_TEXTS, inversion="top")

@@ -49,6 +49,13 @@ def fits(study: Study, bases: Sequence[LocalBasis]) -> dict[int, float]:
     return {r: -abs(shares[r - 1] - 0.5) for r in ranks_of(len(shares))}
 
 
+def fitted_rank(study: Study, level: float) -> int:
+    """The rank that fits all pictures best at a level; that of the trained network where the study is of its twin."""
+    study = study.trained or study
+    found = fits(study, [study.basis(picture, level) for picture in range(len(study))])
+    return max(found, key=lambda rank: found[rank])
+
+
 def compared(study: Study, bases: Sequence[LocalBasis]) -> Iterator[tuple[int, int, dict[str, float | int]]]:
     """Of all pairs of feature tangent spaces, for each rank: two indices, and columns of a row.
 
