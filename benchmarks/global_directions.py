@@ -35,7 +35,8 @@ def main() -> None:
     for name in ("portraits", "portraits-unet"):
         model = le.load(name)
         draws = {seed: PORTRAITS.pictures(name, count, seed) or [] for count, seed in ((16, 60), (8, 61))}
-        bases = {seed: [_basis(model, one) for one in pictures] for seed, pictures in draws.items()}
+        latents = {seed: [le.encode(model, one, source_prompt="") for one in drawn] for seed, drawn in draws.items()}
+        bases = {seed: [le.local_basis(one, **SETTINGS) for one in some] for seed, some in latents.items()}
         shared = global_directions(bases[60], mean="hungarian")
         random = torch.randn(shared.u.shape, generator=torch.Generator().manual_seed(60), dtype=torch.float64)
         found[name] = {"captured": shared.captured.mean(0).tolist()}
@@ -47,10 +48,6 @@ def main() -> None:
                 sheet = _sheet([[row[index] for row in rows] for index in range(RANK)], each)
                 sheet.save(ROOT / "docs" / "pictures" / "results" / f"global-directions-{name}.webp", quality=85)
     write_text(ROOT / "results" / "global-directions.json", json.dumps(found, indent=1) + "\n")
-
-
-def _basis(model: le.Backbone, picture: Image.Image) -> le.LocalBasis:
-    return le.local_basis(le.encode(model, picture, source_prompt=""), **SETTINGS)
 
 
 def _applied(model: le.Backbone, basis: le.LocalBasis, u: Tensor) -> tuple[list[str], list[Tensor]]:

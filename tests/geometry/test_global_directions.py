@@ -9,7 +9,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.directions.direction import load_direction, save_direction
-from latentedit.geometry.global_directions import Mean, agreement, global_directions, mean_directions
+from latentedit.geometry.global_directions import GlobalDirections, Mean, agreement, global_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap
@@ -34,12 +34,17 @@ def random_set(seed: int, rank: int = 3, size: int = 12) -> Tensor:
     return torch.linalg.qr(noise)[0].T
 
 
+def shared(bases: list[LocalBasis], sets: list[Tensor], mean: Mean) -> GlobalDirections:
+    """Of bases with these changes of the feature."""
+    return global_directions([dataclasses.replace(bases[0], u=one) for one in sets], mean=mean)
+
+
 @pytest.mark.parametrize("mean", MEANS)
-def test_the_mean_of_copies_is_the_copy(mean: Mean) -> None:
+def test_the_mean_of_copies_is_the_copy(bases: list[LocalBasis], mean: Mean) -> None:
     """Shuffled, with other signs and in two dimensions: what they share is found, and all of it."""
     one = random_set(0).reshape(3, 3, 4)
     shuffled = one[[2, 0, 1]] * torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64)[:, None, None]
-    found = mean_directions([one, shuffled, one.float()], mean=mean)
+    found = shared(bases, [one, shuffled, one.float()], mean)
     assert found.u.shape == (3, 3, 4)
     overlaps = (found.u.flatten(1) @ one.flatten(1).T).abs().max(1).values
     for ones in (overlaps, found.homogeneity, found.captured):
@@ -49,10 +54,10 @@ def test_the_mean_of_copies_is_the_copy(mean: Mean) -> None:
 
 
 @pytest.mark.parametrize("mean", MEANS)
-def test_the_mean_of_two_lines_halves_their_angle(mean: Mean) -> None:
+def test_the_mean_of_two_lines_halves_their_angle(bases: list[LocalBasis], mean: Mean) -> None:
     """Lines at 0 and at 0.8 rad have their mean at 0.4, from which each is 0.4 away."""
     lines = [torch.tensor([[math.cos(angle), math.sin(angle), 0]], dtype=torch.float64) for angle in (0.0, 0.8)]
-    found = mean_directions(lines, mean=mean)
+    found = shared(bases, lines, mean)
     assert abs(float(found.u[0] @ torch.tensor([math.cos(0.4), math.sin(0.4), 0]).double())) == pytest.approx(1)
     assert found.spread.tolist() == pytest.approx([0.4, 0.4])
     assert found.captured.flatten().tolist() == pytest.approx([math.cos(0.4) ** 2] * 2)
@@ -122,7 +127,7 @@ def test_what_does_not_belong_together_is_refused(bases: list[LocalBasis]) -> No
         (basis_of(model, 1, prompt="abc"), "different texts, '' and 'abc'"),
         (elsewhere, "different sites"),
         (foreign, "different models"),
-        (basis_of(narrow, 1), "differ in rank or feature"),
+        (basis_of(narrow, 1), "features of several shapes"),
     ):
         with pytest.raises((ConfigError, ShapeError), match=words):
             global_directions([bases[0], second])

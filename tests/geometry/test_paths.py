@@ -188,8 +188,6 @@ def test_what_is_no_pair_is_refused(reading: ColourBackbone) -> None:
     wide: Any = Image.fromarray(np.asarray(grey(size=(48, 16))))
     with pytest.raises(ConfigError, match=r"get different sizes, 8 x 8 and 12 x 4\. Crop one"):
         encode_pair(reading, [grey(size=(16, 16)), wide], [None, None])
-    with pytest.raises(ConfigError, match="the same one twice"):
-        encode_pair(reading, [grey(), grey()], [None, None])
 
 
 def test_settings_of_papers_are_arguments_of_our_functions() -> None:

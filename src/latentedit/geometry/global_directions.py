@@ -26,20 +26,14 @@ Mean = Literal["frechet", "hungarian"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MeanDirections:
-    """What sets of changes of a feature have in common, in float64 on the CPU."""
+class GlobalDirections:
+    """Changes of a feature that several pictures share, in float64 on the CPU; the samples are their local bases."""
 
     u: Float[Tensor, "r *feature"]  # of unit length, most shared first; orthogonal but for the mean "hungarian"
     captured: Float[Tensor, "n r"]  # share of each u in each sample's span; ``r / m`` for random spans of m numbers
     homogeneity: Float[Tensor, "n r"]  # ``|cos|`` of each u with the vector of each sample that is matched with it
     spread: Float[Tensor, " n"]  # geodesic distance of each sample's span from that of u, in radians
     converged: bool  # the mean reached its tolerance, or its last round of matching
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GlobalDirections(MeanDirections):
-    """Changes of a feature that several pictures share, at one site and level; the samples are their local bases."""
-
     mean: Mean
     first: LocalBasis  # of the samples, which share its model, site, level and text
 
@@ -70,31 +64,27 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") ->
 
     Park et al. 2023 (arXiv 2302.12469, 2307.12868); the mean "frechet" is that of Choi et al., ICLR 2023.
     """
+    check(Mean, mean=mean)
+    if len(bases) < 2:
+        raise ConfigError(f"global directions need at least two local bases; got {len(bases)}")
     for basis in bases[1:]:
         together = {"text": bases[0].prompt, "rank": len(bases[0])} | _origin(bases[0])
         _check_same(together, {"text": basis.prompt, "rank": len(basis)} | _origin(basis), "bases")
-    result = mean_directions([basis.u for basis in bases], mean=mean)
-    shared = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-    return GlobalDirections(**shared, mean=mean, first=bases[0])
-
-
-def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDirections:
-    """What several sets of linearly independent vectors, ``[r, *feature]`` each, have in common."""
-    check(Mean, mean=mean)
-    if len(sets) < 2:
-        raise ConfigError(f"global directions need at least two local bases; got {len(sets)}")
+    sets = [basis.u for basis in bases]
     if len({u.shape for u in sets}) > 1:
         shown = ", ".join(sorted({str(list(u.shape)) for u in sets}))
-        raise ShapeError(f"the sets differ in rank or feature; got {shown}. Use pictures of one size")
+        raise ShapeError(f"the bases have features of several shapes; got {shown}. Use pictures of one size")
     u, converged = _mean(sets, mean)
     captured, homogeneity = agreement(u, sets)
     order = captured.mean(0).argsort(descending=True, stable=True)
-    return MeanDirections(
+    return GlobalDirections(
         u=u[order],
         captured=captured[:, order],
         homogeneity=homogeneity[:, order],
         spread=torch.tensor([geodesic_distance(u, sample) for sample in sets], dtype=torch.float64),
         converged=converged,
+        mean=mean,
+        first=bases[0],
     )
 
 

@@ -34,7 +34,6 @@ Method = Literal["lerp", "slerp", "geodesic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 MOST_FRAMES = 50
-SAME_TWICE = "a path needs two different pictures; got the same one twice"
 _CURVE_NOT_CONVERGED = "the geodesic has not converged: a longer search might find a shorter curve"
 _BASIS_NOT_CONVERGED = "some tangent spaces have not converged; semantic lengths may be off by a few per cent"
 
@@ -77,104 +76,6 @@ class PathsBetween:
     evaluations: int
 
 
-@torch.no_grad()
-def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequence[str | None]) -> JointLatent:
-    """Encode two different pictures at one size; a caption of None is the captioner's, or no text without one."""
-    frames = fit_all(model, pictures)
-    first, second = (frame.pixels for frame in frames)
-    if first.shape != second.shape:
-        sizes = " and ".join(f"{pixels.shape[2]} x {pixels.shape[1]}" for pixels in (first, second))
-        raise ConfigError(f"the two pictures get different sizes, {sizes}. Crop one to the other's proportions")
-    if torch.equal(first, second):
-        raise ConfigError(SAME_TWICE)
-    captioner = captioner_for(model)
-    texts = tuple(
-        caption if caption is not None else "" if captioner is None else captioner.caption(frame.pixels[None])[0]
-        for frame, caption in zip(frames, captions, strict=True)
-    )
-    return encode_frames(model, frames, source_prompt=texts)
-
-
-@torch.no_grad()
-def paths_between(
-    latent: JointLatent,
-    *,
-    methods: Sequence[str] = METHODS,
-    frames: int = 7,
-    level: float = 0.85,
-    site: str | None = None,
-    rank: int = 10,
-    pooling: Pooling = "none",
-    steps: int = 28,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> PathsBetween:
-    """Draw curves at a level between two pictures, each under its own caption, and measure them.
-
-    ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
-    ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
-    costs two inversions; for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic,
-    which starts from slerp, up to 100 times the features of all points, forwards and backwards.
-    """
-    check_methods(methods, frames)
-    check(Level, level=level)
-    check(Count, rank=rank)
-    if len(latent) != 2:
-        raise ConfigError(f"a path needs two pictures; got {len(latent)}")
-    if torch.equal(latent.z[0], latent.z[1]):
-        raise ConfigError(SAME_TWICE)
-    backbone, grid = latent.backbone, latent.path(steps, level)
-    where = backbone.default_site if site is None else site
-    condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
-    feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
-    with backbone.count() as cost:
-        trace = invert(latent, grid, progress=progress)
-        said = None if progress is None else lambda done: progress("tangent spaces", done, total)
-        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=said)
-        paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
-    how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
-    random = random_level(spaces.ends[0].u[0].numel(), rank, seed=seed)
-    return PathsBetween(latent=latent, trace=trace, random=random, paths=paths, evaluations=cost.evaluations, **how)
-
-
-def check_methods(methods: Sequence[str], frames: int) -> None:
-    """Refuse unknown methods, no method, and numbers of frames outside 3 to 50."""
-    if not methods:
-        raise ConfigError(f"no method is given. Known: {', '.join(METHODS)}")
-    for method in methods:
-        check(Method, method=method)
-    check(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
-
-
-def _path(
-    method: str,
-    latent: JointLatent,
-    trace: InversionTrace,
-    spaces: "TangentSpaces",
-    frames: int,
-    progress: Progress | None,
-) -> LatentPath:
-    """One curve, measured and returned to clean latents."""
-    weights, feature = torch.linspace(0, 1, frames, dtype=torch.float64), spaces.feature
-    draw, notes = lerp if method == "lerp" else slerp, list[str]()
-    points = draw(trace.top[0], trace.top[1], weights)
-    if method == "geodesic":
-        result = shortest_curve(feature, points, progress=progress)
-        points = result.points
-        notes += [] if result.converged else [_CURVE_NOT_CONVERGED]
-    bases = spaces.along(points)
-    notes += [] if all(basis.converged for basis in bases) else [_BASIS_NOT_CONVERGED]
-    notes += [spaces.note] if spaces.note else []
-    return LatentPath(
-        method=METHODS[METHODS.index(method)],
-        points=points,
-        z=_returned(latent, trace, points, weights, progress),
-        speeds=speeds(torch.cat([feature(rows) for rows in points.split(FEATURE_ROWS)])),
-        turns=semantic_lengths([basis.u for basis in bases]),
-        notes=tuple(notes),
-    )
-
-
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)
 class TangentSpaces:
     """Tangent spaces of a feature along curves with the same ends; those at the ends are computed once."""
@@ -215,6 +116,102 @@ class TangentSpaces:
         if self.progress is not None:
             self.progress(self.done)
         return result
+
+
+@torch.no_grad()
+def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequence[str | None]) -> JointLatent:
+    """Encode two pictures at one size; a caption of None is the captioner's, or no text without one."""
+    frames = fit_all(model, pictures)
+    first, second = (frame.pixels for frame in frames)
+    if first.shape != second.shape:
+        sizes = " and ".join(f"{pixels.shape[2]} x {pixels.shape[1]}" for pixels in (first, second))
+        raise ConfigError(f"the two pictures get different sizes, {sizes}. Crop one to the other's proportions")
+    captioner = captioner_for(model)
+    texts = tuple(
+        caption if caption is not None else "" if captioner is None else captioner.caption(frame.pixels[None])[0]
+        for frame, caption in zip(frames, captions, strict=True)
+    )
+    return encode_frames(model, frames, source_prompt=texts)
+
+
+@torch.no_grad()
+def paths_between(
+    latent: JointLatent,
+    *,
+    methods: Sequence[str] = METHODS,
+    frames: int = 7,
+    level: float = 0.85,
+    site: str | None = None,
+    rank: int = 10,
+    pooling: Pooling = "none",
+    steps: int = 28,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PathsBetween:
+    """Draw curves at a level between two pictures, each under its own caption, and measure them.
+
+    ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
+    ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
+    costs two inversions; for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic,
+    which starts from slerp, up to 100 times the features of all points, forwards and backwards.
+    """
+    check_methods(methods, frames)
+    check(Level, level=level)
+    check(Count, rank=rank)
+    if len(latent) != 2:
+        raise ConfigError(f"a path needs two pictures; got {len(latent)}")
+    if torch.equal(latent.z[0], latent.z[1]):
+        raise ConfigError("a path needs two different pictures; got the same one twice")
+    backbone, grid = latent.backbone, latent.path(steps, level)
+    where = backbone.default_site if site is None else site
+    condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
+    feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
+    with backbone.count() as cost:
+        trace = invert(latent, grid, progress=progress)
+        said = None if progress is None else lambda done: progress("tangent spaces", done, total)
+        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=said)
+        paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
+    how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
+    random = random_level(spaces.ends[0].u[0].numel(), rank, seed=seed)
+    return PathsBetween(latent=latent, trace=trace, random=random, paths=paths, evaluations=cost.evaluations, **how)
+
+
+def check_methods(methods: Sequence[str], frames: int) -> None:
+    """Refuse unknown methods, no method, and numbers of frames outside 3 to 50."""
+    if not methods:
+        raise ConfigError(f"no method is given. Known: {', '.join(METHODS)}")
+    for method in methods:
+        check(Method, method=method)
+    check(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
+
+
+def _path(
+    method: str,
+    latent: JointLatent,
+    trace: InversionTrace,
+    spaces: TangentSpaces,
+    frames: int,
+    progress: Progress | None,
+) -> LatentPath:
+    """One curve, measured and returned to clean latents."""
+    weights, feature = torch.linspace(0, 1, frames, dtype=torch.float64), spaces.feature
+    draw, notes = lerp if method == "lerp" else slerp, list[str]()
+    points = draw(trace.top[0], trace.top[1], weights)
+    if method == "geodesic":
+        result = shortest_curve(feature, points, progress=progress)
+        points = result.points
+        notes += [] if result.converged else [_CURVE_NOT_CONVERGED]
+    bases = spaces.along(points)
+    notes += [] if all(basis.converged for basis in bases) else [_BASIS_NOT_CONVERGED]
+    notes += [spaces.note] if spaces.note else []
+    return LatentPath(
+        method=METHODS[METHODS.index(method)],
+        points=points,
+        z=_returned(latent, trace, points, weights, progress),
+        speeds=speeds(torch.cat([feature(rows) for rows in points.split(FEATURE_ROWS)])),
+        turns=semantic_lengths([basis.u for basis in bases]),
+        notes=tuple(notes),
+    )
 
 
 def _returned(

@@ -18,7 +18,7 @@ from latentedit_bench.experiments.papers import samples_pooled
 from latentedit_bench.experiments.pictures import at_fitted_rank
 from latentedit_bench.experiments.spectrum import frequency, homogeneity, spectrum
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.subspaces import RANKS, captured, compared, fits, gaps
+from latentedit_bench.experiments.subspaces import RANKS, captured, compared, fits
 from latentedit_bench.experiments.transport import transport
 from latentedit_bench.metrics.vectors import cosine
 from tests.bench.experiments.gaussians import gaussian, study_of
@@ -131,7 +131,7 @@ def test_gaps_are_those_of_the_spectrum() -> None:
     """Two large variances among eight: singular values (1 - s) c / ((1 - s)^2 c + s^2), by which the gaps are known."""
     backbone = gaussian(torch.tensor([4.0, 3.9, 0.3, 0.28, 0.26, 0.25, 0.24]), torch.eye(12)[:7], (12,))
     study = study_of(backbone, 2, levels=(0.5,), rank=7)
-    found = gaps([study.basis(picture, 0.5) for picture in range(2)])
+    found = fits(study, [study.basis(picture, 0.5) for picture in range(2)])
     assert tuple(found) == RANKS
     values = torch.tensor([0.5 * c / (0.25 * c + 0.25) for c in (4.0, 3.9, 0.3, 0.28, 0.26)]).log()
     expected = [float(values[rank - 1] - values[rank]) for rank in (1, 2, 4)]

@@ -20,6 +20,7 @@ _SLERP = Number(
     where={"ends": "pair"},
     less=(TWIN, Less("method", "lerp", "slerp")),
 )
+_CURVES = {"ends": "pair", "method": ("lerp", "slerp")}
 _LEAST = {"of": "feature", "unit": "% of lerp", "network": "trained", "less": (Less("method", "slerp", "geodesic"),)}
 _SHOT = {"ends": "shot", "network": "trained", "less": (Less("method", "slerp", "shooting"),)}
 
@@ -34,7 +35,7 @@ _SHOT = {"ends": "shot", "network": "trained", "less": (Less("method", "slerp", 
         _SLERP.at("length in feature space between two noisy images", **_LEAST),
         _SLERP.at("semantic length to the end of a shot", **_SHOT),
     ),
-    plots=(Dots(x="semantic", y="method", by="network", label="semantic length, rad", where={"ends": "pair"}),),
+    plots=(Dots(x="semantic", y="method", by="network", label="semantic length, rad", where=_CURVES),),
     quick={"pictures": 2, "levels": (0.95,), "segments": 2},
     minutes=28,
 )
@@ -66,8 +67,10 @@ def curvedness(
             b = study.noised(picture + 1, level)
         else:
             first, length = place.at(a, None), step * float(torch.linalg.vector_norm(a))
-            shot = shoot(place.at, a, first.u[0], step=length, segments=segments, damping=DAMPING, on_shell=True)
-            curves["shooting"], bases["shooting"], b = shot.points, shot.bases, shot.points[-1]
+            points, spaces = shoot(
+                place.at, a, first.u[0], step=length, segments=segments, damping=DAMPING, on_shell=True
+            )
+            curves["shooting"], bases["shooting"], b = points, spaces, points[-1]
         for method, way in (("lerp", lerp), ("slerp", slerp)):
             curves[method] = way(a, b, torch.linspace(0, 1, segments + 1, dtype=torch.float64))
             bases[method] = place.along(curves[method])

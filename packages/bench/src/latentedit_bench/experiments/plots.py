@@ -128,7 +128,7 @@ def draw(plots: Sequence[Plot], shown: Shown) -> Figure:
     """All panels in a row."""
     parts = [panel for plot in plots for panel in plot.panels(shown)]
     figure = new_figure(len(parts))
-    for axis, (_, drawn) in zip(panels(figure, [title for title, _ in parts])[0], parts, strict=True):
+    for axis, (_, drawn) in zip(panels(figure, [title for title, _ in parts]), parts, strict=True):
         drawn(axis)
     return figure
 
@@ -140,14 +140,14 @@ def new_figure(count: int = 1) -> Figure:
     return figure
 
 
-def panels(figure: Figure, names: Sequence[str]) -> list[list[Axes]]:
+def panels(figure: Figure, names: Sequence[str]) -> list[Axes]:
     """Axes in one row, each headed by its name."""
-    axes = figure.subplots(1, len(names), squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
+    axes = list(figure.subplots(1, len(names), squeeze=False)[0])
+    for axis, name in zip(axes, names, strict=True):
         axis.set_title(name, fontsize=10)
         axis.grid(color="#dddddd", linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-    return [list(row) for row in axes]
+    return axes
 
 
 def sides(rows: Table) -> list[Table]:

@@ -1,6 +1,5 @@
 """Geodesic shooting: following a change of the feature through a curved latent space, step by step."""
 
-import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -10,19 +9,9 @@ from torch import Tensor
 from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.transport import transported
 
-BasisAt = Callable[[Tensor, TruncatedSVD | None], TruncatedSVD]  # the basis at a point, by the one before it
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Shot:
-    """Where shooting went."""
-
-    points: Float[Tensor, "l *latent"]  # of the latent, the start first
-    bases: tuple[TruncatedSVD, ...]  # at each point
-
 
 def shoot(
-    basis_at: BasisAt,  # the tangent space at a point
+    basis_at: Callable[[Tensor, TruncatedSVD | None], TruncatedSVD],  # the space at a point, by the one before it
     start: Float[Tensor, "*latent"],  # one latent
     along: Float[Tensor, "*feature"],  # the change of the feature that is followed
     *,
@@ -30,8 +19,10 @@ def shoot(
     segments: int,  # how many steps
     damping: float = 0.0,  # see `transported`
     on_shell: bool = False,  # keep the length of the latent; the step is then that along the tangent
-) -> Shot:
+) -> tuple[Float[Tensor, "l *latent"], list[TruncatedSVD]]:
     """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
+
+    Returns the points, the start first, and the tangent space at each.
 
     ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalised.
     The curve follows a geodesic to first order in the step. On the shell, where latents near noise lie, the part of v
@@ -40,15 +31,13 @@ def shoot(
     8 ended 0.57 apart.
     """
     points, bases = [start], [basis_at(start, None)]
-    for segment in range(segments + 1):
+    for _ in range(segments):
         basis = bases[-1]
         heading = transported(along[None], basis.u, basis.singular_values, basis.v, damping=damping)
-        along = heading.u[0]
-        if segment < segments:
-            ahead = heading.v[0].to(start.device, start.dtype)
-            points.append(_on_shell(points[-1], ahead, step) if on_shell else points[-1] + step * ahead)
-            bases.append(basis_at(points[-1], basis))
-    return Shot(points=torch.stack(points), bases=tuple(bases))
+        along, ahead = heading.u[0], heading.v[0].to(start.device, start.dtype)
+        points.append(_on_shell(points[-1], ahead, step) if on_shell else points[-1] + step * ahead)
+        bases.append(basis_at(points[-1], basis))
+    return torch.stack(points), bases
 
 
 def _on_shell(z: Float[Tensor, "*latent"], ahead: Float[Tensor, "*latent"], step: float) -> Float[Tensor, "*latent"]:

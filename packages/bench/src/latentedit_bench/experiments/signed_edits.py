@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
 from latentedit.editing.discovery import probability_reader
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.naming import FLOOR
@@ -51,8 +50,6 @@ def signed_edits(
 ) -> list[SignedEdit]:
     """What directions do to a picture, each as long as it takes for the same effect."""
     latent, backbone = basis.latent, basis.latent.backbone
-    if not latent.frames:
-        raise ConfigError("the basis belongs to bare latents, without an image. Encode an image")
     walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
     lengths = step_lengths(walk, units, effect=effect)
     z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")

@@ -25,7 +25,6 @@ from latentedit.models.guidance import GuidedField
 from latentedit.models.placement import dtype_name
 from latentedit_keep.files import written_beside
 
-LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)  # from almost noise to almost the picture
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
 # The rank at which bases are compared: after which the trained network's singular values fall most, or at which their
 # squares are nearest to half of the sum of all, as in 2302.12469.
@@ -43,7 +42,7 @@ class Study:
 
     backbone: Backbone  # the model
     latents: tuple[JointLatent, ...]  # one a picture, each under no text
-    levels: tuple[float, ...] = LEVELS  # falling
+    levels: tuple[float, ...]  # falling
     rank: int = 10  # of the local bases
     site: str = ""  # the feature
     steps: int = 28  # of the model's whole grid
@@ -63,7 +62,7 @@ class Study:
         backbone: Backbone,  # the model
         pictures: Sequence[PictureLike],  # files or open pictures of one size
         *,
-        levels: Sequence[float] = LEVELS,  # in (0, 1], those above the model's highest become it
+        levels: Sequence[float],  # in (0, 1], those above the model's highest become it
         site: str | None = None,  # None is the model's own choice
         steps: int = 28,  # as in the class
         **settings: Any,  # other fields of the class
@@ -87,7 +86,7 @@ class Study:
         """
         if prompt is None:
             prompt = self.texts[picture] if self.texts else ""
-        place = self._place(_identity(self.latents[picture]), level, prompt, self.rank, self.seed + picture)
+        place = self._place(picture, level, prompt)
         latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
         if place is not None and place.is_file():
             tensors, counts = read_tensor_file(place, allowed=(*_TENSORS, "top"))
@@ -171,17 +170,11 @@ class Study:
         """Not above the model's highest."""
         return min(level, self.backbone.grid(self.steps).levels[0])
 
-    def _place(self, *which: Any) -> Path | None:
+    def _place(self, picture: int, level: float, prompt: str) -> Path | None:
+        """The file of a basis, named by all on which it depends."""
         if self.folder is None:
             return None
         about = [self.backbone.fingerprint, self.site, self.steps, dtype_name(self.backbone.network_dtype)]
-        about += [self.pooling, self.inversion]
-        digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
-        return self.folder / f"{digest}.safetensors"
-
-
-def _identity(latent: JointLatent) -> str:
-    """Which picture it is; of a bare latent, which numbers."""
-    if latent.frames:
-        return latent.frames[0].picture.fingerprint
-    return hashlib.sha256(latent.z.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+        about += [self.pooling, self.inversion, level, prompt, self.rank, self.seed + picture]
+        numbers = self.latents[picture].z.detach().cpu().contiguous().numpy().tobytes()
+        return self.folder / f"{hashlib.sha256(json.dumps(about).encode() + numbers).hexdigest()[:24]}.safetensors"

@@ -25,28 +25,18 @@ DISTANCE = Number(
 DISTANCES = Lines(y="distance", label="geodesic distance / largest possible", null="null")
 
 
-def ranks_of(rank: int) -> tuple[int, ...]:
-    """Those of `RANKS` that bases of a rank have."""
-    return tuple(one for one in RANKS if one <= rank)
-
-
-def gaps(bases: Sequence[LocalBasis]) -> dict[int, float]:
-    """Of each rank r the mean over bases of ``log(s_r / s_{r+1})``; nan where the next value is not known.
-
-    A subspace of rank r is as well defined as this is large: at 0 the r-th vector could be exchanged for the next.
-    """
-    logs = (
-        torch.stack([basis.singular_values.double().clamp_min(1e-30).log().cpu() for basis in bases]).mean(0).tolist()
-    )
-    return {r: logs[r - 1] - logs[r] if r < len(logs) else math.nan for r in ranks_of(len(logs))}
-
-
 def fits(study: Study, bases: Sequence[LocalBasis]) -> dict[int, float]:
-    """How well each rank fits the study's rule, larger being better: see `study.Ranks`."""
-    if study.ranks == "gap":
-        return gaps(bases)
-    shares = torch.stack([basis.energy() for basis in bases]).mean(0).tolist()
-    return {r: -abs(shares[r - 1] - 0.5) for r in ranks_of(len(shares))}
+    """How well each of `RANKS` fits the study's rule (`study.Ranks`), larger being better; nan where it is not known.
+
+    By the gap it is the mean of ``log(s_r / s_{r+1})``: at 0 the r-th vector could be exchanged for the next.
+    """
+    ranks = [rank for rank in RANKS if rank <= len(bases[0])]
+    if study.ranks == "energy":
+        shares = torch.stack([basis.energy() for basis in bases]).mean(0).tolist()
+        return {r: -abs(shares[r - 1] - 0.5) for r in ranks}
+    values = torch.stack([basis.singular_values.double().cpu() for basis in bases])
+    logs = values.clamp_min(1e-30).log().mean(0).tolist()
+    return {r: logs[r - 1] - logs[r] if r < len(logs) else math.nan for r in ranks}
 
 
 def fitted_rank(study: Study, level: float) -> int:

@@ -20,7 +20,7 @@ def write_curves(path: Path, found: Summaries) -> None:
     """The plots beside each other, as a PNG."""
     plots = _plots(found)
     figure = new_figure(len(plots))
-    axes = panels(figure, list(plots))[0]
+    axes = panels(figure, list(plots))
     figure.set_size_inches(6 * len(plots), max(4.5, 0.26 * len(found.order) + 1.2))
     for axis, (draw, _) in zip(axes, plots.values(), strict=True):
         draw(axis)
@@ -46,7 +46,7 @@ def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
     text = StringIO()
     with mpl.rc_context(settings):
         figure = new_figure(1)
-        axis = panels(figure, [""])[0][0]
+        axis = panels(figure, [""])[0]
         axis.grid(color=GREY, alpha=0.3)
         figure.set_size_inches(6.2, max(2.2, height))
         draw(axis)
