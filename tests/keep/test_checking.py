@@ -106,8 +106,11 @@ def test_exit_codes_and_what_is_refused(
     assert (done.code, json.loads(done.out)["passed"], (tmp_path / "p.png").exists()) == (0, True, True)
     with monkeypatch.context() as patch:
         patch.setattr(checking, "_CERTAIN", 1e9)
-        unsure = command("check", first, second)
-        assert (unsure.code, unsure.out.split()[0]) == (3, "unsure")
+        pairs = tmp_path / "pairs.csv"
+        pairs.write_text("original,edited\na.png,b.png\n")
+        for asked in ((first, second), (pairs, "-o", tmp_path / "r", "--workers", 1)):
+            unsure = command("check", *asked)
+            assert (unsure.code, unsure.out.split()[0]) == (3, "unsure")
     failed = command("check", first, first, "--max-outside", "0.1%")
     assert (failed.code, "nothing changed" in failed.out) == (1, True)
     for arguments, why in (
