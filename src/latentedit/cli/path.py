@@ -8,6 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.discover import Site
 from latentedit.cli.options import CAPTION, ModelChoice, Report, chooses_model, option
+from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def path(
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
     from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
-    from latentedit.geometry.paths import METHODS, check_methods, encode_pair, paths_between
+    from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
     from latentedit.latents.pictures import Picture, check_output, save_image
 
     check(Level, **{"--level": level})
@@ -57,6 +58,8 @@ def path(
     opened = [Picture.open(file) for file in (first, second)]
     for file in (first, second):
         check_output(output, source=file)
+    if opened[0].fingerprint == opened[1].fingerprint:
+        raise ConfigError(SAME_TWICE)
     with report.progress() as progress:
         backbone = choice.load()
         latent = encode_pair(backbone, opened, (source_prompt, prompt))

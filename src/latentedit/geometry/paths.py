@@ -34,6 +34,7 @@ Method = Literal["lerp", "slerp", "geodesic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 MOST_FRAMES = 50
+SAME_TWICE = "a path needs two different pictures; got the same one twice"
 _CURVE_NOT_CONVERGED = "the geodesic has not converged: a longer search might find a shorter curve"
 _BASIS_NOT_CONVERGED = "some tangent spaces have not converged; semantic lengths may be off by a few per cent"
 
@@ -161,7 +162,7 @@ def paths_between(
     if len(latent) != 2:
         raise ConfigError(f"a path needs two pictures; got {len(latent)}")
     if torch.equal(latent.z[0], latent.z[1]):
-        raise ConfigError("a path needs two different pictures; got the same one twice")
+        raise ConfigError(SAME_TWICE)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
