@@ -66,10 +66,8 @@ def curvedness(
         if ends == "pair":
             b = study.noised(picture + 1, level)
         else:
-            first, length = place.at(a, None), step * float(torch.linalg.vector_norm(a))
-            points, spaces = shoot(
-                place.at, a, first.u[0], step=length, segments=segments, damping=DAMPING, on_shell=True
-            )
+            length = step * float(torch.linalg.vector_norm(a))
+            points, spaces = shoot(place.at, a, step=length, segments=segments, damping=DAMPING, on_shell=True)
             curves["shooting"], bases["shooting"], b = points, spaces, points[-1]
         for method, way in (("lerp", lerp), ("slerp", slerp)):
             curves[method] = way(a, b, torch.linspace(0, 1, segments + 1, dtype=torch.float64))

@@ -13,7 +13,7 @@ from latentedit.geometry.transport import transported
 def shoot(
     basis_at: Callable[[Tensor, TruncatedSVD | None], TruncatedSVD],  # the space at a point, by the one before it
     start: Float[Tensor, "*latent"],  # one latent
-    along: Float[Tensor, "*feature"],  # the change of the feature that is followed
+    along: Float[Tensor, "*feature"] | None = None,  # the change of the feature that is followed; None is the first u
     *,
     step: float,  # length of each step of the latent; negative goes the other way
     segments: int,  # how many steps
@@ -31,6 +31,7 @@ def shoot(
     8 ended 0.57 apart.
     """
     points, bases = [start], [basis_at(start, None)]
+    along = bases[0].u[0] if along is None else along
     for _ in range(segments):
         basis = bases[-1]
         heading = transported(along[None], basis.u, basis.singular_values, basis.v, damping=damping)

@@ -39,9 +39,11 @@ def fits(study: Study, bases: Sequence[LocalBasis]) -> dict[int, float]:
     return {r: logs[r - 1] - logs[r] if r < len(logs) else math.nan for r in ranks}
 
 
+@functools.cache
 def fitted_rank(study: Study, level: float) -> int:
     """The rank that fits all pictures best at a level; that of the trained network where the study is of its twin."""
-    study = study.trained or study
+    if study.trained is not None:
+        return fitted_rank(study.trained, level)
     found = fits(study, [study.basis(picture, level) for picture in range(len(study))])
     return max(found, key=lambda rank: found[rank])
 
