@@ -35,6 +35,8 @@ TABLES: Mapping[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").r
 """Name of a table to the template of its rows."""
 
 _NUMBER = re.compile(r"<!--((?!table |/)[^>]+?)-->[^<]*<!--/-->")
+# A comment that begins a line ends the paragraph or list item before it.
+_BEGINS_LINE = re.compile(rf"(?<=[^\n|])\n *(?={_NUMBER.pattern})")
 _TABLE = re.compile(r"(<!--table ([^\n]+?)-->\n(?:\|[^\n]*\n){2}).*?<!--/table-->", re.DOTALL)
 
 
@@ -100,7 +102,7 @@ def filled(page: str, results: Path) -> str:
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
     try:
-        return _NUMBER.sub(number, _TABLE.sub(table, page))
+        return _NUMBER.sub(number, _TABLE.sub(table, _BEGINS_LINE.sub(" ", page)))
     except (OSError, LookupError) as error:
         raise ConfigError(f"the page marks what is not there: {error}") from error
 

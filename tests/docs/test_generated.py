@@ -61,9 +61,10 @@ def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None
     runs = [{"steps": 90, "seconds": 2, "fits": True, "gain": {"mean": 1, "low": 0.5, "high": 2}}, {"steps": 0}]
     (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))
     (tmp_path / "b.csv").write_text("method,measure,mean,low,high\ncodec alone,error,0.25,,\nflowedit,error,4,3,5")
-    page = """<!--a.json runs/0/gain | .1f dB interval-->?<!--/-->
-<!--a.json runs/0/steps over runs/0/seconds | .0f--><!--/-->
-<!--b.csv codec alone/error | .3f-->1<!--/-->
+    page = """* <!--a.json runs/0/gain | .1f dB interval-->?<!--/-->
+* <!--a.json runs/0/steps over runs/0/seconds | .0f--><!--/-->
+* <!--b.csv codec alone/error | .3f-->1<!--/-->
+
 <!--table a.json runs | {key} | {steps} | {fits} | {gain:.2f}-->
 | a | table | with | head |
 | --- | --- | --- | --- |
@@ -71,6 +72,8 @@ def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None
     told = page.replace("-->?<", "-->1.0 dB [0.5, 2.0]<").replace(".0f--><", ".0f-->45<").replace("-->1<", "-->0.250<")
     told = told.replace("<!--/table", "| 0 | 90 | holds | 1.00 |\n| 1 | 0 | | |\n<!--/table")
     assert marked_numbers.filled(page, tmp_path) == told
+    broken = "* in a list\n  <!--a.json runs/0/steps | d-->1<!--/-->, which a comment at the start of a line would end"
+    assert marked_numbers.filled(broken, tmp_path) == broken.replace("\n ", "").replace("->1<", "->90<")
     for mark in ("nothing.json | d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"):
         with pytest.raises(ConfigError, match="nothing"):
             marked_numbers.filled(f"<!--{mark}", tmp_path)
