@@ -24,7 +24,10 @@ _FREE = re.compile(  # licences under which what we give away may stand on a pac
 
 _STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)  # licences under which it may not
 
-_LOOKED_AT = {"resvg-py": "MIT, in its LICENSE file"}  # packages that say it in another way, and what they have
+_LOOKED_AT = {
+    "pi-heif": "BSD-3-Clause; its wheels contain libheif and libde265, shared libraries under the LGPL",
+    "resvg-py": "MIT, in its LICENSE file",
+}  # packages that say it in another way, and what they have
 
 
 def is_free(licence: str) -> bool:

@@ -1,6 +1,7 @@
 """Any editor's change on the original's own pixels: the promises to whoever calls it."""
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit_keep.api import KeepRecord, KeepResult, _bounds, keep, wrap_pipeline
+from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
+from latentedit_keep.masks import bounds_of
 from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
 from latentedit_keep.registration import Registration, register
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -24,6 +26,12 @@ def edited(picture: np.ndarray | None = None) -> Image.Image:
     """Moved, cast, and with a disc."""
     picture = with_object(scene()) if picture is None else picture
     return Image.fromarray(cast(moved(picture, similarity((2.4, -1.3), 1.01), (SIDE, SIDE))))
+
+
+def written_by_jpeg(picture: np.ndarray, quality: int = 88) -> Image.Image:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +89,10 @@ def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> No
 def test_a_global_change_stays_in_its_frame_where_alignment_may_err_by_more_than_it_moves(
     px: float, stays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def doubted(*pair: np.ndarray) -> Registration:
+    def doubted(*pair: Any) -> Registration:
         return dataclasses.replace(register(*pair), uncertainty_px=px)
 
-    monkeypatch.setattr("latentedit_keep.api.register", doubted)
+    monkeypatch.setattr("latentedit_keep.analysis.register", doubted)
     second = moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))
     found = keep(Image.fromarray(scene()), Image.fromarray(second))
     assert found.verdict == "global change: kept as a global change"
@@ -145,4 +153,4 @@ def test_strengths_and_masks_that_make_no_sense_are_refused() -> None:
         (0 * thin, (600, 500), "black everywhere"),
     ):
         with pytest.raises(ImageError, match=words):
-            _bounds(read_pixels(Image.fromarray(mask)), size)
+            bounds_of(read_pixels(Image.fromarray(mask)), size)

@@ -44,25 +44,25 @@ def test_sixteen_bits_are_kept() -> None:
     np.testing.assert_allclose(result[:, 32:], mixed, atol=1)
 
 
-def test_alpha_stays_and_what_is_transparent_is_not_touched() -> None:
-    alpha = np.full((64, 64, 1), 255, dtype=np.uint8)
-    alpha[:20] = 0
-    first = np.concatenate([scene(64, 1), alpha], axis=2)
-    result = composite(first, scene(64, 2), np.ones((64, 64), np.float32), matrix=EYE, tones=Tones.none())
-    np.testing.assert_array_equal(result[..., 3], first[..., 3])
-    np.testing.assert_array_equal(result[:20], first[:20])
-    np.testing.assert_array_equal(result[20:, :, :3], scene(64, 2)[20:])
-
-
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_what_is_half_transparent_looks_as_the_edit_does(depth: type) -> None:
-    top = np.iinfo(depth).max
-    first = np.full((16, 16, 4), (100 * top // 255,) * 3 + (top // 2,), dtype=depth)
-    second = np.full((16, 16, 3), (140, 190, 160), dtype=np.uint8)
-    result = composite(first, second, half(16), matrix=EYE, tones=Tones.none())
-    np.testing.assert_array_equal(result[..., 3], first[..., 3])
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+def test_alpha_is_blended_as_both_pictures_would_be_on_any_ground(depth: type, strength: float) -> None:
+    """Mixing two layers and then laying the result on a ground is mixing what they look like there."""
+    top, generator = np.iinfo(depth).max, np.random.default_rng(1)
+    first, second = (generator.integers(0, top, (16, 16, 4), endpoint=True).astype(depth) for _ in range(2))
+    result = composite(first, second, half(16), matrix=EYE, tones=Tones.none(), strength=strength)
     np.testing.assert_array_equal(result[:, :8], first[:, :8])
-    np.testing.assert_allclose(levels(result)[:, 8:], second[:, 8:], atol=0.5)
+    for ground in (0.0, 255.0):
+        here, there, found = (levels(one, None, ground)[:, 8:] for one in (first, second, result))
+        np.testing.assert_allclose(found, (1 - strength) * here + strength * there, atol=1.1)
+
+
+def test_an_opaque_original_gets_alpha_where_the_edit_has_it() -> None:
+    second = np.dstack([scene(64, 1), np.full((64, 64), 255, np.uint8)])
+    second[20:30] = 0
+    result = composite(scene(64, 1), second, np.ones((64, 64), np.float32), matrix=EYE, tones=Tones.none())
+    np.testing.assert_array_equal(result[..., 3], second[..., 3])
+    np.testing.assert_array_equal(result[30:, :, :3], scene(64, 1)[30:])
 
 
 def test_strips_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:

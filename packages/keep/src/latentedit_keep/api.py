@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.change import Change, Verdict, find_change, is_drawn_anew, is_unsure, judge, whole_structure
+from latentedit_keep.analysis import Analysis, analyze, transparency_changed
+from latentedit_keep.change import Change, Verdict
 from latentedit_keep.colour import profile_of
-from latentedit_keep.composite import composite, levels
+from latentedit_keep.composite import Pixels, composite, levels
 from latentedit_keep.console import Progress
-from latentedit_keep.errors import ConfigError, FileFormatError, ImageError, MissingDependencyError, to_install
-from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
-from latentedit_keep.registration import Registration, distance_px, find_drift, register, without_drift
+from latentedit_keep.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
+from latentedit_keep.exact import difference
+from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
+from latentedit_keep.pictures import PixelPicture, check_depth, check_output, keeps_alpha, read_pixels, save_image
+from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, resized
+from latentedit_keep.warp import Mask, Picture, cv2, resized
 
 PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
-_STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
-_SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
-_FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
-_PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
+INVERTED = "everything that changed lies where the mask is black: the mask may be inverted"
 _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
 
 
@@ -107,9 +108,13 @@ class KeepResult:
         shift_px: how far the editor moved the centre to the right and down, in the original's pixels.
         zoom: magnification beyond the change of size.
         rotation_degrees: clockwise.
+        turned: how the editor turned or mirrored the picture beyond that, in words; empty if it did not.
         uncertainty_px: likely error of the alignment.
         cast: mean change of all colours that was undone, in levels of 255.
         changed_share: share of the original's pixels that differ in the result.
+        became_transparent: share of the pixels whose alpha fell by a tenth or more.
+        became_opaque: share of those whose alpha rose.
+        least_px: side of the smallest change that is found for certain; 0 if all else is identical, None if unknown.
         changes: the separate changes, the largest first.
         outside_db_before: PSNR of the editor's picture against the original outside the mask.
         outside_db_after: the same of the result; infinite where it is identical.
@@ -126,9 +131,13 @@ class KeepResult:
     shift_px: tuple[float, float]
     zoom: float
     rotation_degrees: float
+    turned: str
     uncertainty_px: float
     cast: float
     changed_share: float
+    became_transparent: float
+    became_opaque: float
+    least_px: int | None
     changes: tuple[SeparateChange, ...]
     outside_db_before: float
     outside_db_after: float
@@ -148,14 +157,20 @@ class KeepResult:
     def measures(self) -> dict[str, Any]:
         """Verdict and measurements as plain values."""
         names = (
-            "verdict", "shift_px", "zoom", "rotation_degrees", "uncertainty_px", "cast", "changed_share", "changes",
-            "outside_db_before", "outside_db_after", "doubts",
+            "verdict", "shift_px", "zoom", "rotation_degrees", "turned", "uncertainty_px", "cast", "changed_share",
+            "became_transparent", "became_opaque", "least_px", "changes", "outside_db_before", "outside_db_after",
+            "doubts",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
     def save(self, path: str | Path) -> None:
-        """Write the result, or raise an `OutputError`; a PNG carries the record."""
-        save_image(self.kept, path, record=self.record.to_json())
+        """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white."""
+        kept = self.kept
+        if kept.pixels.shape[2] > self.original.pixels.shape[2] and not keeps_alpha(path):
+            lines = ", ".join(transparency_lines(self.became_transparent, 0))
+            warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
+            kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
+        save_image(kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as `save` wrote it to a file: JPEG changes all pixels a little."""
@@ -182,6 +197,7 @@ class KeepResult:
             f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
             f"colours changed by {self.cast:.1f} of 255 levels on average",
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
+            *transparency_lines(self.became_transparent, self.became_opaque),
             f"everything else: {after}{remedy}; in the editor's picture: {before}",
         )
 
@@ -221,42 +237,20 @@ def keep(
         raise ConfigError(f"the strength is from 0, the original, to 1, the whole change; got {strength:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
-    bounds = 1 if third is None else _bounds(third, first.size)
+    bounds, convention = (1, "") if third is None else bounds_of(third, first.size)
     report = progress or (lambda *_: None)
-    report(_STEPS, 0, 3)
-    under = _under_mask(first, second)
-    base = dataclasses.replace(first, pixels=first.pixels[..., :3]) if under else first
-    here, there = base.levels, second.levels
-    registration = register(here, there)
-    report(_STEPS, 1, 3)
-    change, frame, moved = None, registration, second.pixels
-    if is_unsure(registration, whole_structure(here, there, registration)):
-        verdict: Verdict = "different pictures"
-        if is_drawn_anew(here, there, registration.agreement):
-            verdict = "global change: kept as a global change"
-            frame = registration = registration.plain
-    else:
-        if drift := find_drift(here, there, registration):
-            flow, frame = drift
-            moved = without_drift(second.pixels, flow, registration)
-            there = dataclasses.replace(second, pixels=moved).levels
-        change = find_change(here, there, frame)
-        verdict = judge(change)
-        stretched = abs(np.divide(*np.diag(registration.plain.matrix)[:2]) - 1) >= 0.03
-        doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), first.size)
-        if verdict.startswith("global") and (doubtful or registration.outside_share > _STREAKS) and not stretched:
-            frame = registration = registration.plain  # nothing of the original is left to align with
-            moved = second.pixels
-    del here, there
-    report(_STEPS, 2, 3)
+    report(_STEPS, 0, 2)
+    found = analyze(first, second)
+    report(_STEPS, 1, 2)
+    change, registration, verdict = found.change, found.registration, found.verdict
     local = change if verdict == "kept" else None
-    weight, tones, changes = _what_to_keep(registration, local, verdict, only)
-    weight = weight * bounds
+    whole, tones, changes = _what_to_keep(registration, local, verdict, only)
+    weight = whole * bounds
     pixels = composite(
-        base.pixels,
-        moved,
+        found.original.pixels,
+        found.edited.pixels,
         weight,
-        matrix=frame.matrix,
+        matrix=found.frame.matrix,
         tones=tones,
         mismatch=None if local is None else local.mismatch,
         sharpening=0.0 if local is None else local.sharpening,
@@ -264,28 +258,35 @@ def keep(
         space=first.space,
         edited_space=second.space,
     )
-    if under:
-        pixels = np.dstack([pixels, first.pixels[..., 3]])
-    report(_STEPS, 3, 3)
-    outside, result = weight <= _SEEN, dataclasses.replace(first, pixels=pixels)
-    resized_edit = dataclasses.replace(second, pixels=resized(second.pixels, first.size))
+    if local is not None and local.exact:
+        pixels = np.where((weight * strength >= 1)[..., None], found.edited.pixels, pixels)
+    kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
+    report(_STEPS, 2, 2)
+    outside = weight <= SEEN
+    resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, first.size))
+    clear, opaque = transparency_changed(first, kept)
+    inverted = third is not None and looks_inverted(whole > 0.5, np.asarray(bounds) > 0)
     return KeepResult(
         original=first,
-        edited=second,
-        kept=result,
+        edited=found.upright if found.turned else second,
+        kept=kept,
         mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
         verdict=verdict,
         matrix=registration.matrix,
         shift_px=registration.shift_px,
         zoom=registration.zoom,
         rotation_degrees=registration.rotation_degrees,
+        turned=found.turned,
         uncertainty_px=registration.uncertainty_px,
         cast=0.0 if change is None else change.tones.cast,
-        changed_share=float((largest(cv2.absdiff(first.pixels, pixels)) > 0).mean()),
+        changed_share=float((difference(first.pixels, kept.pixels) > 0).mean()),
+        became_transparent=clear,
+        became_opaque=opaque,
+        least_px=None if change is None else change.least_px,
         changes=changes,
-        outside_db_before=_agreement_db(resized_edit, base, outside),
-        outside_db_after=_agreement_db(result, first, outside),
-        doubts=_doubts(first, second, change, verdict, under=under),
+        outside_db_before=_agreement_db(resized_edit, first, outside),
+        outside_db_after=_agreement_db(kept, first, outside),
+        doubts=_doubts(first, second, found, (convention, inverted)),
         record=KeepRecord(
             original=KeptPicture(name=first.name, fingerprint=first.fingerprint),
             edited=KeptPicture(name=second.name, fingerprint=second.fingerprint),
@@ -301,6 +302,14 @@ def keep(
         ),
         detected=change,
     )
+
+
+def _with_alpha(pixels: Pixels, first: PixelPicture, compared: Pixels) -> Pixels:
+    """The result with the channels that it needs: a mask in the original's alpha stays, and new alpha if it is used."""
+    if first.pixels.shape[2] == 3:
+        return pixels[..., :3] if pixels.shape[2] == 3 or pixels[..., 3].min() == np.iinfo(pixels.dtype).max else pixels
+    is_mask = compared.shape[2] == 3 and first.alpha is not None
+    return np.dstack([pixels[..., :3], first.pixels[..., 3]]) if is_mask or pixels.shape[2] == 3 else pixels
 
 
 def keep_again(
@@ -353,40 +362,26 @@ def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Seque
     check_depth(original, path)
 
 
-def mask_plane(mask: PixelPicture, size: tuple[int, int]) -> Picture:
-    """A mask's brightness times its alpha, in [0, 1]; an `ImageError` if it does not have the original's size."""
-    if mask.size != size:
-        name = f"the mask {mask.path}" if mask.path is not None else "the mask"
-        has, wanted = (f"{width}x{height}" for width, height in (mask.size, size))
-        raise ImageError(f"{name} has {has} pixels, the original {wanted}. Save it at the original's size")
-    plane = grey(levels(mask.pixels[..., :3])) / 255
-    if mask.pixels.shape[2] == 4:
-        plane *= mask.pixels[..., 3] / np.float32(np.iinfo(mask.pixels.dtype).max)
-    return plane
-
-
-def _bounds(mask: PixelPicture, size: tuple[int, int]) -> Picture:
-    """Upper bound of the opacity, from a mask's brightness and alpha. Its edges fade inwards: black stays black."""
-    name, plane = f"the mask {mask.path}" if mask.path is not None else "the mask", mask_plane(mask, size)
-    width = 2 * round(_FEATHER * min(size)) + 1
-    darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
-    soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
-    if soft.max() < _SEEN:
-        what = "the white parts of {} are only a few pixels wide" if plane.any() else "{} is black everywhere"
-        raise ImageError(f"{what.format(name)}, so nothing may be kept. Paint more of it white")
-    return np.where(plane >= _SEEN, soft, 0).astype(np.float32)
+def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
+    """What happened to alpha, in words."""
+    parts = {"transparent": transparent, "opaque": opaque}
+    return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)
 
 
 def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
     """The separate changes, the largest first, with boxes in a picture of this size."""
     changes = list[SeparateChange]()
     x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
-    for number in range(1, change.count + 1):
-        rows, columns = np.nonzero((change.numbers == number) & (change.mask > _SEEN))
-        share = float(change.mask[rows, columns].sum() / change.mask.size)
-        left, top = math.floor(columns.min() * x), math.floor(rows.min() * y)
-        right, bottom = math.ceil((columns.max() + 1) * x), math.ceil((rows.max() + 1) * y)
-        changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
+    rows, columns = np.nonzero(change.mask > SEEN)
+    order = np.argsort(change.numbers[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    ends = np.flatnonzero(np.diff(change.numbers[rows, columns])) + 1
+    for number, (down, across) in enumerate(zip(np.split(rows, ends), np.split(columns, ends), strict=True), start=1):
+        if change.count:
+            share = float(change.mask[down, across].sum() / change.mask.size)
+            left, top = math.floor(across.min() * x), math.floor(down.min() * y)
+            right, bottom = math.ceil((across.max() + 1) * x), math.ceil((down.max() + 1) * y)
+            changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
     return tuple(changes)
 
 
@@ -409,7 +404,7 @@ def _what_to_keep(
 def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) -> float:
     """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
     seen, wanted = picture.pixels, original.pixels
-    if seen.shape == wanted.shape and not largest(cv2.absdiff(seen, wanted))[outside].any():
+    if seen.dtype == wanted.dtype and not difference(wanted, seen)[outside].any():
         return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
@@ -418,34 +413,31 @@ def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) 
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
-    """Whether the original's alpha channel is a mask, as ComfyUI writes it: both pictures have content under it."""
-    if original.pixels.shape[2] == 3 or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
-        return False
-    clear = original.pixels[..., 3] == 0
-    under = dataclasses.replace(original, pixels=original.pixels[..., :3]).levels
-    there = resized(edited.levels, original.size)
-    return clear.any() and all(picture[clear].std(axis=0).max() > _PATTERN_LEVELS for picture in (under, there))
-
-
-def _doubts(
-    original: PixelPicture, edited: PixelPicture, change: Change | None, verdict: Verdict, *, under: bool
-) -> tuple[str, ...]:
+def _doubts(original: PixelPicture, edited: PixelPicture, found: Analysis, mask: tuple[str, bool]) -> tuple[str, ...]:
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
+    convention, inverted = mask
     doubts = {
         "the two pictures have different colour spaces: the change was converted to the original's": other,
-        "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it": under,
+        "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it": (
+            original.alpha is not None and found.original.alpha is None
+        ),
+        f"the editor turned the picture: {found.turned}; that was undone": bool(found.turned),
+        convention: bool(convention),
+        INVERTED: inverted,
     }
-    if change is not None:
-        registration, cast, is_kept = change.registration, change.tones.cast, verdict == "kept"
-        off, out, is_cast = registration.uncertainty_px, registration.outside_share, verdict == "nothing changed"
+    if (change := found.change) is not None:
+        registration, cast, is_kept = change.registration, change.tones.cast, found.verdict == "kept"
+        off, out, is_cast = registration.uncertainty_px, registration.outside_share, found.verdict == "nothing found"
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
             f"all colours changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
-            f"{change.count} separate changes: some may be damage by the editor": is_kept and change.count > _MANY,
+            f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_cast,
+            f"{change.count} separate changes: some may be damage by the editor": (
+                is_kept and change.count > _MANY and not change.exact
+            ),
             "less than half of the picture is unchanged, which makes colours and alignment less certain": (
-                is_kept and change.unchanged_share < 0.4
+                is_kept and change.unchanged_share < 0.4 and not change.exact
             ),
         }
     notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]

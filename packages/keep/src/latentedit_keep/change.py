@@ -1,6 +1,7 @@
 """Detection of an editor's change, in a loop over unchanged pixels, global corrections and residual; the verdict."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from latentedit_keep import warp
 from latentedit_keep.detection import components, contrasts, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
+from latentedit_keep.transparency import alpha_change
 from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
 
 WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger picture is enlarged
@@ -21,7 +23,8 @@ _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
 _STRANGERS = (0.1, 16)  # agreement and inliers below both of which pictures have nothing in common
 _REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the picture
 _REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
-NOTHING = 3e-4  # mean of the mask below which nothing was changed
+NOTHING = 3e-4  # mean of the mask below which nothing was found
+_CERTAIN_SIDE = 0.03  # side of the smallest change that is found for certain, as a share of the root of the area
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the picture was redrawn
@@ -33,7 +36,8 @@ _LAYOUT = (0.5, 0.4, 0.2)  # layout correlation of a redrawn picture, in general
 
 Verdict = Literal[
     "kept",
-    "nothing changed",
+    "identical",
+    "nothing found",
     "reframed: nothing to keep",
     "global change: kept as a global change",
     "different pictures",
@@ -45,31 +49,69 @@ class Change:
     """A detected change at the working size."""
 
     registration: Registration
-    tones: Tones  # from the edited picture's colours to the original's
-    mismatch: Picture  # local difference of the unchanged surroundings in levels, fading inside the change
-    sharpening: float  # matches the original's sharpness at its size
     mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
     unchanged_share: float  # of the part that the edited picture shows
     unchanged_detail: float  # the same share of the original's fine detail
-    residual: float  # robust deviation of the unchanged part at a coarse scale, in levels
-    structure: float  # median local correlation of the unchanged part, over windows with detail
-    lost_colours: bool  # the edited picture has shades of one colour only
+    tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited picture's colours to the original's
+    mismatch: Picture | None = None  # local difference of the unchanged surroundings in levels, fading in the change
+    sharpening: float = 0.0  # matches the original's sharpness at its size
+    residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
+    structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
+    lost_colours: bool = False  # the edited picture has shades of one colour only
+    exact: bool = False  # all that was not changed is the same bit for bit
+
+    @property
+    def least_share(self) -> float:
+        """Mean of the mask from which on something was changed: one pixel, or more than noise."""
+        return 0.5 / self.mask.size if self.exact else NOTHING
+
+    @property
+    def least_px(self) -> int:
+        """Side of the smallest change that is found for certain (nineteen of twenty), in the original's pixels."""
+        return 0 if self.exact else math.ceil(_CERTAIN_SIDE * math.sqrt(math.prod(self.registration.size)))
 
 
-def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
-    """Detect the change between two pictures of any sizes in [0, 255]; about 3 s on one core at any size."""
+def exact_found(differs: Mask) -> Change:
+    """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
+    mask, same = differs.astype(np.float32), 1 - float(differs.mean())
+    count, numbers = components(mask)
+    return Change(
+        registration=Registration.unmoved(differs.shape[1::-1], differs.shape[1::-1]),
+        mask=mask,
+        numbers=numbers,
+        count=count,
+        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
+        unchanged_share=same,
+        unchanged_detail=same,
+        exact=True,
+    )
+
+
+def find_change(
+    original: Picture, edited: Picture, registration: Registration, alphas: warp.Alphas = (None, None)
+) -> Change:
+    """Detect the change between two pictures of any sizes in [0, 255]; about 3 s on one core at any size.
+
+    A difference of alpha is a change, and colors are compared and fitted where the pictures are opaque.
+    """
     size, matrix = registration.scaled(WORKING_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
     # Along the edited picture's border, editors blend in invented content.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
+    shown, opaque, uncovered = inside, np.ones_like(inside), np.zeros_like(inside)
+    if any(alpha is not None for alpha in alphas):
+        first, second = opacities(alphas, matrix, size)
+        uncovered = alpha_change(first, second) & inside
+        opaque = np.minimum(first, second) >= warp.OPAQUE
+        inside = inside & ~uncovered & (np.maximum(first, second) > 0)
     small = warp.fitted(size, _GUESS_SIDE_PX)
-    tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside, small))
-    unchanged = inside & _nearest(guess, size)
+    tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside & opaque, small))
+    unchanged = inside & opaque & _nearest(guess, size)
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
     number = 0
     while True:
@@ -78,12 +120,16 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         blur = fit_blur(here, toned, unchanged)
         alike = matched(limited, toned, blur)
         evidence = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=number == 1)
-        surroundings = inside & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        surroundings = inside & opaque & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         if number == _ROUNDS or surroundings.sum() < 0.02 * surroundings.size:
             break
         unchanged, tones = surroundings, fit_tones(here, there, surroundings)
     mask = rim(evidence, inside, blur)
+    if uncovered.any():
+        mask = np.maximum(mask * shown, smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7))
     count, numbers = components(mask)
+    certain = contrasts(*alike, inside, mask, numbers)
+    certain[numbers[uncovered]] = np.inf
     luma = grey(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     unchanged, residual = inside & ~evidence.changed, float("inf")
@@ -93,12 +139,12 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     return Change(
         registration=registration,
         tones=tones,
-        mismatch=_mismatch(toned - limited, surroundings),
+        mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
         count=count,
-        contrasts=contrasts(*alike, inside, mask, numbers),
+        contrasts=certain,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
@@ -107,10 +153,21 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     )
 
 
-def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
+def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Picture, Picture]:
+    """Both planes of alpha in a frame, from 0 to 255."""
+    first, second = (None if alpha is None else alpha.astype(np.float32) for alpha in alphas)
+    whole = np.full(size[::-1], 255, dtype=np.float32)
+    here = whole if first is None else warp.resized(first, size)
+    return here, whole if second is None else warp.warped(second, matrix, size)
+
+
+def whole_structure(
+    original: Picture, edited: Picture, registration: Registration, alphas: warp.Alphas = (None, None)
+) -> float:
     """Absolute median local correlation of luma after alignment (a negative correlates as well)."""
     size, matrix = registration.scaled(_GUESS_SIDE_PX)
     inside = warp.depth_inside(matrix, size, registration.edited_size) >= 0
+    inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
     return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
 
 
@@ -172,7 +229,7 @@ def _layout(picture: Picture) -> Picture:
 def is_redrawn(change: Change) -> bool:
     """Whether the whole picture was changed, by more than a cast."""
     in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
-    return (
+    return not change.exact and (
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
@@ -186,8 +243,8 @@ def judge(change: Change) -> Verdict:
     found = change.registration
     if is_redrawn(change) or change.tones.cast > _GLOBAL_CAST:
         return "global change: kept as a global change"
-    if float(change.mask.mean()) >= NOTHING:
+    if float(change.mask.mean()) >= change.least_share:
         return "kept"
     if abs(found.zoom - 1) > _REFRAMED_ZOOM or found.outside_share > _REFRAMED_OUTSIDE:
         return "reframed: nothing to keep"
-    return "nothing changed"
+    return "identical" if change.exact else "nothing found"

@@ -12,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import KeepResult, KeptPicture, PictureLike, keep, mask_plane, separate_changes
+from latentedit_keep.api import (
+    INVERTED,
+    KeepResult,
+    KeptPicture,
+    PictureLike,
+    keep,
+    separate_changes,
+    transparency_lines,
+)  # fmt: skip
 from latentedit_keep.change import NOTHING, is_redrawn
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError
 from latentedit_keep.files import plain
+from latentedit_keep.masks import looks_inverted, mask_plane
 from latentedit_keep.pictures import read_pixels
 from latentedit_keep.warp import Mask, cv2, fitted, resized, scaling, warped
 
@@ -50,6 +59,7 @@ _STEPS = {
     "whole picture": "If that was the request, allow it with --max-outside 100%. Otherwise edit again.",
     "changed outside": "Use {keep_some}: it keeps the original everywhere else.",
     "size": "Use {keep_all}: the result has the original's size.",
+    "inverted": "Check which part of the mask may change: if it is the black part, invert the mask and check again.",
 }
 _PANEL_SIDE_PX = 720
 _NUMBERED = 20  # regions with a number on the panel
@@ -107,6 +117,9 @@ class Report:
         outside: share that changed outside the mask; without a mask, all other regions.
         mask_share: share inside the mask; null without a mask.
         max_outside: the limit of `outside`; null if there is none.
+        became_transparent: share whose alpha fell by a tenth or more; `became_opaque` whose alpha rose.
+        least_px: side of the smallest change that is found for certain, nineteen times of twenty; 0 if the pictures are
+            the same bit for bit elsewhere, null if they could not be compared.
         regions: the separate changes, the largest first.
         box_uncertainty_px: uncertainty of each side of a box.
         right_px: shift of the picture's centre; null, like the next four, if the pictures could not be aligned.
@@ -134,6 +147,9 @@ class Report:
     outside: Measure
     mask_share: float | None
     max_outside: float | None
+    became_transparent: float
+    became_opaque: float
+    least_px: int | None
     regions: tuple[Region, ...]
     box_uncertainty_px: float
     right_px: Measure | None
@@ -244,7 +260,8 @@ def check(
         raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
     third = None if mask is None else read_pixels(mask, "the mask")
-    allowed = None if third is None else mask_plane(third, first.size) > 0.5
+    plane, convention = (None, "") if third is None else mask_plane(third, first.size)
+    allowed = None if plane is None else plane > 0.5
     kept = keep(first, second, progress=progress)
     change, certain = kept.detected, _certain(kept)
     found = _found(kept, certain)
@@ -257,7 +274,7 @@ def check(
         opacity = cv2.resize(change.mask * certain[change.numbers], first.size, interpolation=cv2.INTER_LINEAR)
         changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
-    margin = _MARGIN * max(first.size) + _edge_px(kept)
+    margin = _noise(kept) * _MARGIN * max(first.size) + _edge_px(kept)
     inside = numbers == certain.argmax() if allowed is None else _grown(allowed, margin)
     edit, other = changed & inside, changed & ~inside
     if change is not None and found in ("local change", "faint change"):
@@ -267,26 +284,30 @@ def check(
         for one in (one for one in separate_changes(change, first.size) if certain[one.number]):
             share = float(shares[one.number])
             regions.append(Region(number=one.number, box=one.box, share=share, outside=float(outside[one.number])))
+    inverted = allowed is not None and looks_inverted(changed, allowed)
     report = Report(
         found=found,
         inside=_share(edit, faint & inside, kept),
         outside=_share(other, faint & ~inside, kept),
         mask_share=None if allowed is None else float(allowed.mean()),
         max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
-        regions=tuple(region for region in regions if region.share >= _SPECK),
+        became_transparent=kept.became_transparent,
+        became_opaque=kept.became_opaque,
+        least_px=kept.least_px,
+        regions=tuple(region for region in regions if region.share >= _noise(kept) * _SPECK),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
         size=first.size,
         edited_size=second.size,
         rest_db=plain(kept.outside_db_before),
-        doubts=(*kept.doubts, *_faint(kept, certain)),
+        doubts=(*kept.doubts, *_faint(kept, certain), *filter(None, [convention, INVERTED if inverted else ""])),
         original=kept.record.original,
         edited=kept.record.edited,
         mask=None if third is None else KeptPicture(name=third.name, fingerprint=third.fingerprint),
         passed=False, verdict="", next_step="", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    report = _judged(report, places, expect_size=expect_size, some=not certain[1:].all())
+    report = _judged(report, places, expect_size=expect_size, some=not certain[1:].all(), inverted=inverted)
     return CheckResult(report=report, kept=kept, edit=edit, other=other, allowed=allowed)
 
 
@@ -311,18 +332,23 @@ def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
         return "whole picture"
     if kept.verdict.startswith("reframed"):
         return "reframed"
-    if float((change.mask * certain[change.numbers]).mean()) >= NOTHING:
+    if float((change.mask * certain[change.numbers]).mean()) >= change.least_share:
         return "local change"
     if kept.verdict.startswith("global"):
         return "all colours"
-    return "faint change" if float(change.mask.mean()) >= NOTHING else "nothing"
+    return "faint change" if float(change.mask.mean()) >= change.least_share else "nothing"
 
 
 def _faint(kept: KeepResult, certain: NDArray[np.bool_]) -> tuple[str, ...]:
     """A doubt on the changes that are not counted, if there are any."""
     count = len(certain) - 1 - int(certain.sum())
     text = f"{count} faint difference{'s' if count > 1 else ''} not counted: noise elsewhere is about as strong"
-    return (text,) if count and kept.verdict in ("kept", "nothing changed") else ()
+    return (text,) if count and kept.verdict in ("kept", "nothing found") else ()
+
+
+def _noise(kept: KeepResult) -> int:
+    """What uncertainties are multiplied by: 0 if all that was not changed is the same bit for bit, otherwise 1."""
+    return 0 if kept.least_px == 0 else 1
 
 
 def _grown(mask: Mask, radius: float) -> Mask:
@@ -334,7 +360,7 @@ def _grown(mask: Mask, radius: float) -> Mask:
 def _edge_px(kept: KeepResult) -> float:
     """Uncertainty of an outline in the original's pixels."""
     step = 1.0 if kept.detected is None else max(kept.original.size) / max(kept.detected.mask.shape)
-    return _EDGE_PX * max(step, 1.0) + kept.uncertainty_px
+    return _noise(kept) * _EDGE_PX * max(step, 1.0) + kept.uncertainty_px
 
 
 def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
@@ -342,7 +368,7 @@ def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
     width = 2 * math.ceil(_edge_px(kept)) + 1
     band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
     off = _OUTLINE_FACTOR * float(band) + float(faint.mean())
-    return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else max(off, _LEAST_SHARE))
+    return Measure(value=float(mask.mean()), uncertainty=0.0 if mask.all() else _noise(kept) * max(off, _LEAST_SHARE))
 
 
 def _alignment(kept: KeepResult) -> dict[str, Any]:
@@ -354,10 +380,10 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     values = (*kept.shift_px, kept.zoom, kept.rotation_degrees, kept.cast)
     errors = (off, off, spread, math.degrees(spread), max(cast, _LEAST_CAST))
     pairs = zip(_ALIGNMENT, values, errors, strict=True)
-    return {name: Measure(value=value, uncertainty=float(error)) for name, value, error in pairs}
+    return {name: Measure(value=value, uncertainty=_noise(kept) * float(error)) for name, value, error in pairs}
 
 
-def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, some: bool) -> Report:
+def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, some: bool, inverted: bool) -> Report:
     """The report with its verdict, its reasons and the next step; with ``some``, not all changes are certain."""
     limit, outside, found = report.max_outside, report.outside, report.found
     within, where = ("", "elsewhere") if report.mask is None else (" inside the mask", "outside the mask")
@@ -376,8 +402,9 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
         if found == "faint change":
             reasons["unsure"] = "what differs is no stronger than the noise elsewhere"
             limit = None
-        elif report.inside.value < NOTHING:
-            reasons["no edit"] = f"nothing changed{within}"
+        elif report.inside.value < NOTHING * bool(report.least_px) or not report.inside.value:
+            least = f"nothing larger than {report.least_px} px" if report.least_px else "no pixel"
+            reasons["no edit"] = f"{least} changed{within}" if within or report.least_px else "the images are identical"
         if limit is not None and outside.value > limit:
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may"
     if expect_size and report.size != report.edited_size:
@@ -394,6 +421,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     step = next(iter(reasons), "also" if also else "passed")
     if step == "whole picture" and report.mask is not None:
         step = "changed outside"
+    step = "inverted" if inverted else step
     return dataclasses.replace(
         report,
         passed=not reasons,
@@ -415,6 +443,7 @@ def _also(report: Report, where: str, sizes: str, cast: str) -> tuple[str, ...]:
         also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
         also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
         also[cast] = tint.value > max(_UNSEEN["cast"], tint.uncertainty) and report.found != "all colours"
+    also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
     also[f"size {sizes}"] = report.size != report.edited_size
     others = sum(region.outside > region.share / 2 for region in report.regions)
     spread = f"{others} more place{'s' if others > 1 else ''}"

@@ -8,16 +8,16 @@ import typer
 
 from latentedit_keep.console import complain, print_json, print_rows, progress_bar, say, warn
 from latentedit_keep.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.files import named_beside
+from latentedit_keep.files import free_name, named_beside
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 _EDITED = "The output of an editor, of any size; or a folder of pictures with the same names."
-_OUTPUT = "Output file; next to the original by default."
+_OUTPUT = "Output file; by default a new one next to the original."
 _MASK = "White where a change may be kept; of the original's size."
 _ONLY = "Numbers of the separate changes to keep, such as 1,3."
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm")
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
 
 def keep(
@@ -48,7 +48,7 @@ def keep(
                 raise ConfigError(f"{name} is for a single picture; got a folder. Name one picture")
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
-    output = output if output is not None else named_beside(original, "kept.png")
+    output = output if output is not None else free_name(named_beside(original, "kept.png"))
     options: dict[str, Any] = {"mask": mask, "strength": strength, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
         told = _keep_one(original, edited, output, view=view, progress=progress, **options)
@@ -78,12 +78,18 @@ def _keep_one(
         if view.resolve() in {place.resolve() for place in (output, *read)}:
             raise OutputError(f"the page {view} is one of the pictures. Choose another name")
         check_place(view)
-    result = api.keep(first, edited, mask=mask, **options)
+    result, replaced = api.keep(first, edited, mask=mask, **options), output.exists()
     result.save(output)
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
-    files: dict[str, Any] = {"original": original, "edited": edited, "output": output, "view": view}
+    files: dict[str, Any] = {
+        "original": original,
+        "edited": edited,
+        "output": output,
+        "view": view,
+        "replaced": replaced,
+    }
     return {**files, **result.measures, "lines": result.lines}
 
 
@@ -95,7 +101,7 @@ def _print(told: dict[str, Any]) -> None:
         where = f"{100 * one.share:.2f} % of the picture, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
     print_rows(rows if told["view"] is None else [*rows, ("view", str(told["view"]))])
-    warn(told["doubts"])
+    warn([*told["doubts"], *[f"{told['output']} was there before and was replaced"][: int(told["replaced"])]])
 
 
 def _keep_folder(

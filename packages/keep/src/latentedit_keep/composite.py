@@ -16,15 +16,20 @@ _SHOWN = (-128.0, 383.0)  # domain of the tone curves
 _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
 
 
-def levels(pixels: Pixels, space: Space | None = None) -> Picture:
-    """Colours in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on white."""
+def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Picture:
+    """Colours in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
     colours = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
     if space is None and pixels.dtype != np.uint8:
         colours /= np.float32(np.iinfo(pixels.dtype).max / 255)
     if pixels.shape[2] == 3:
         return colours
     alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-    return colours * alpha + np.float32(255) * (1 - alpha)
+    return colours * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
+
+
+def opacity_of(pixels: Pixels) -> Picture | None:
+    """Alpha in [0, 1], ``[height, width]``; None without."""
+    return None if pixels.shape[2] == 3 else pixels[..., 3] / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def composite(
@@ -40,7 +45,12 @@ def composite(
     space: Space | None = None,
     edited_space: Space | None = None,
 ) -> Pixels:
-    """Blend the edited picture, corrected by what is given, into the original by a mask in [0, 1]; keep alpha."""
+    """Blend the edited picture with its alpha, corrected by what is given, into the original by a mask in [0, 1].
+
+    The result has an alpha channel if one of the two has.
+    """
+    if edited.shape[2] > original.shape[2]:
+        original = np.dstack([original, np.full_like(original[..., 0], np.iinfo(original.dtype).max)])
     seen = mask * np.float32(strength) > _LEAST
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     if not len(rows):
@@ -50,40 +60,50 @@ def composite(
     for top in range(int(rows[0]), int(rows[-1]) + 1, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
-        cut = _cut(edited, matrix, around, edited_space)
+        cut, opacity = _cut(edited, matrix, around, edited_space)
         beyond = cut - cut.clip(*_SHOWN)  # colours outside sRGB, where the curves are not defined
-        moved = sharpened(tones.apply(cut - beyond) + beyond, sharpening)
+        moved = sharpened(tones.corrected(cut - beyond) + beyond, sharpening)
         if mismatch is not None:
             corner = np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
             there = scaling(result.shape[1::-1], mismatch.shape[1::-1]) @ corner
             moved -= warped(mismatch, there, moved.shape[1::-1])
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
-        _put(result[place], moved[inner], mask[place] * np.float32(strength), space)
+        new = None if opacity is None else opacity[inner]
+        _put(result[place], moved[inner], new, mask[place] * np.float32(strength), space)
     return result
 
 
-def _put(pixels: Pixels, moved: Picture, weight: Picture, space: Space | None) -> None:
+def _put(pixels: Pixels, moved: Picture, opacity: Picture | None, weight: Picture, space: Space | None) -> None:
     top, touched = np.iinfo(pixels.dtype).max, weight > _LEAST
     if space is None:  # other spaces are clipped to their own gamut
         moved = moved.clip(0, 255)
-    if pixels.shape[2] == 4:
-        touched &= pixels[..., 3] > 0
-        alpha = np.maximum(pixels[..., 3:], 1) / np.float32(top)
-        moved = (moved - np.float32(255) * (1 - alpha)) / alpha  # undo the white background
-    own = pixels[..., :3]
+    own, old = pixels[..., :3], opacity_of(pixels)
+    if old is not None:
+        new = np.float32(1) if opacity is None else opacity
+        total = old * (1 - weight) + new * weight
+        np.copyto(pixels[..., 3], np.rint(top * total).astype(pixels.dtype), where=touched)
+        weight = np.where((old > 0) & (total > 0), weight * new / np.maximum(total, 1e-6), 1)
     change = put_on(own, moved, space) * (weight * np.float32(top / 255))[..., None]
     np.copyto(own, np.rint(own + change).clip(0, top).astype(own.dtype), where=touched[..., None])
 
 
-def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> Picture:
-    """A part of the edited picture in the original's frame; only the pixels needed are converted."""
+def _cut(
+    edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None
+) -> tuple[Picture, Picture | None]:
+    """A part of the edited picture in the original's frame, and its alpha; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
     there, size = (matrix @ corners)[:2], np.array(edited.shape[1::-1])
     reach = _REACH_PX * max(1, round(float(np.abs(matrix[:2, :2]).max())))
     left, top = (there.min(axis=1).astype(int) - reach - 1).clip(0, size - 1)
     right, bottom = (there.max(axis=1).astype(int) + reach + 2).clip((left + 1, top + 1), size)
-    part = levels(edited[top:bottom, left:right], space)
+    part = edited[top:bottom, left:right]
+    alpha, shown = opacity_of(part), levels(part, space, 0)
     inner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
     outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
-    return warped(part, inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start))
+    there, size = inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start)
+    colours = warped(shown, there, size)
+    if alpha is None:
+        return colours, None
+    opacity = warped(alpha, there, size).clip(0, 1)
+    return colours / np.maximum(opacity, _LEAST)[..., None], opacity

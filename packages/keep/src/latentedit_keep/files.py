@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import itertools
 import math
 import os
 import secrets
@@ -92,6 +93,12 @@ def named_beside(path: Path, ending: str) -> Path:
     if len(whole) > _LONGEST_NAME_BYTES:
         name = f"{whole[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}-{zlib.crc32(whole):08x}"
     return path.parent / f"{name}.{ending}"
+
+
+def free_name(path: Path) -> Path:
+    """The path, or where that exists the first of ``name-2.png``, ``name-3.png``, ... that does not."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return path if not os.path.lexists(path) else next(other for other in numbered if not os.path.lexists(other))
 
 
 @contextlib.contextmanager

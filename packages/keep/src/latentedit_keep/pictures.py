@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
-import importlib.util
 import io
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
@@ -26,17 +26,10 @@ from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
-
-def _heif() -> tuple[str, ...]:
-    """The format of phones, if its decoder is installed."""
-    if importlib.util.find_spec("pillow_heif") is None:
-        return ()
-    importlib.import_module("pillow_heif").register_heif_opener()
-    return ("HEIF",)
-
+importlib.import_module("pi_heif").register_heif_opener()  # photographs of phones; it has no types
 
 # JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
-READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", *_heif())
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF")
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
@@ -99,8 +92,19 @@ class PixelPicture:
     @property
     def levels(self) -> colour.Levels:
         """Colours in sRGB in [0, 255] with transparent parts on white, ``[height, width, 3]``."""
-        found = levels(self.pixels, self.space)
+        return self.on(255.0)
+
+    def on(self, ground: Any) -> colour.Levels:
+        """`levels` with transparent parts on another ground, of one or three levels."""
+        found = levels(self.pixels, self.space, ground)
         return found if self.space is None else np.clip(found, 0, 255, out=found)
+
+    @property
+    def alpha(self) -> NDArray[np.uint8] | None:
+        """Alpha in 8 bits, ``[height, width]``; None if the picture is opaque."""
+        if self.pixels.shape[2] == 3 or self.pixels[..., 3].min() == np.iinfo(self.pixels.dtype).max:
+            return None
+        return cv2.convertScaleAbs(self.pixels[..., 3], alpha=1.0 if self.pixels.dtype == np.uint8 else 1 / 257)
 
     @property
     def image(self) -> Image.Image:
@@ -407,6 +411,11 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
     """Raise an `OutputError` if a picture cannot be written, or would overwrite its source."""
     _format_of(Path(path), transparent=transparent)
     check_place(path, source=source)
+
+
+def keeps_alpha(path: str | Path) -> bool:
+    """Whether the format of a file name has transparency."""
+    return WRITABLE.get(Path(path).suffix.lower()) not in _WITHOUT_ALPHA
 
 
 def _format_of(path: Path, *, transparent: bool) -> str:

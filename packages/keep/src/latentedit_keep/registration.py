@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep import warp
-from latentedit_keep.warp import Matrix, Picture, Size, cv2, grey, smoothed
+from latentedit_keep.warp import OPAQUE, Alphas, Matrix, Picture, Size, cv2, grey, smoothed
 
 _WORKING_SIDE_PX = 1024  # pictures are registered at this longer side at most; a larger one finds no better matrix
 _NORMALISING_SIGMA_PX = 8.0
@@ -32,6 +32,9 @@ _GAIN = 0.25  # of the tiles that do not agree, so many must agree behind it, or
 _LITTLE_PX = 0.3
 _LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
 
+_TURNED_SIDE_PX = 256  # of the thumbnails that are turned
+_TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same picture; others reach .15
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
@@ -43,6 +46,12 @@ class Registration:
     uncertainty_px: float  # how far off the matrix may be, in the original's pixels (nine of ten are closer)
     size: Size
     edited_size: Size
+
+    @classmethod
+    def unmoved(cls, size: Size, edited_size: Size) -> "Registration":
+        """That of an editor that at most resized the picture, for certain."""
+        matrix = warp.scaling(size, edited_size)
+        return cls(matrix=matrix, agreement=1.0, inliers=0, uncertainty_px=0.0, size=size, edited_size=edited_size)
 
     @property
     def resized(self) -> Matrix:
@@ -85,27 +94,37 @@ class Registration:
         return float((depth < -1).mean())
 
 
-def register(original: Picture, edited: Picture) -> Registration:
-    """Find the affine map between two pictures of any sizes, of which one may be a negative; about 0.5 s."""
-    found = _registered(original, edited)
+def register(original: Picture, edited: Picture, alphas: Alphas = (None, None)) -> Registration:
+    """Find the affine map between two pictures of any sizes, of which one may be a negative; about 0.5 s.
+
+    Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque picture.
+    """
+    found = _registered(original, edited, alphas)
     if found.agreement >= _LITTLE:
         return found
-    negative = _registered(original, 255 - edited)
+    negative = _registered(original, 255 - edited, alphas)
     return negative if negative.agreement > found.agreement else found
 
 
-def _registered(original: Picture, edited: Picture) -> Registration:
+def _registered(original: Picture, edited: Picture, alphas: Alphas, side: int = _WORKING_SIDE_PX) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
-    working = warp.fitted(size, _WORKING_SIDE_PX, 8)
+    working = warp.fitted(size, side, 8)
     fixed, moving = grey(warp.resized(original, working)), grey(warp.resized(edited, working))
-    normal = (normalised(fixed), normalised(moving))
-    features, inliers = _from_features(fixed, moving)
+    shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
+    normal = (_shown(normalised(fixed), shown[0]), _shown(normalised(moving), shown[1]))
+    if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
+        return Registration.unmoved(size, edited_size)
+    features, inliers = _from_features(fixed, moving, shown)
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
     shifted = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
 
     def agreement_of(matrix: Matrix) -> float:
-        return tile_agreement(normal[0], *_aligned(normal[1], matrix, normal[0].shape))
+        plane, inside = _aligned(normal[1], matrix, normal[0].shape)
+        if shown[1] is None:
+            return tile_agreement(normal[0], plane, inside)
+        inside &= _aligned(shown[1], matrix, inside.shape)[0] > 0.5
+        return tile_agreement(normal[0], plane, inside, shown=float(shown[1].mean()))
 
     starts = [np.eye(3), shifted, *_from_crops(size, edited_size, working), *features]
     start_agreement, _, start = max((agreement_of(one), -at, one) for at, one in enumerate(starts))
@@ -123,6 +142,27 @@ def _registered(original: Picture, edited: Picture) -> Registration:
     )
 
 
+def _shown(plane: Picture, part: Picture | None) -> Picture:
+    return plane if part is None else plane * part
+
+
+def find_turn(original: Picture, edited: Picture) -> tuple[int, bool] | None:
+    """Quarter turns counter-clockwise, and a mirror, that turn the edited picture as the original is; about 2 s."""
+    small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
+    turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
+
+    def agreement_of(turn: tuple[int, bool]) -> float:
+        return _registered(small[0], turned(small[1], *turn), (None, None), _TURNED_SIDE_PX).agreement
+
+    agreements = [agreement_of(turn) for turn in turns]
+    return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
+
+
+def turned(picture: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
+    """The picture turned counter-clockwise, then mirrored left to right."""
+    return np.ascontiguousarray(np.rot90(picture, quarters)[:, :: -1 if mirrored else 1])
+
+
 def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     """Mean distance between the images of a grid of pixels under two matrices."""
     x, y = np.meshgrid(np.linspace(0, size[0] - 1, 9), np.linspace(0, size[1] - 1, 9))
@@ -137,21 +177,23 @@ def normalised(plane: Picture) -> Picture:
     return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
 
 
-def _from_features(fixed: Picture, moving: Picture) -> tuple[list[Matrix], int]:
+def _from_features(fixed: Picture, moving: Picture, shown: Sequence[Picture | None]) -> tuple[list[Matrix], int]:
     """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
-    first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving)
+    first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving, shown)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
-    second = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, fixed, moving)
+    second = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, fixed, moving, shown)
     return [one for one, inliers in (first, second) if inliers > 3], max(first[1], second[1])
 
 
-def _matched(detector: Any, norm: int, fixed: Picture, moving: Picture) -> tuple[Matrix, int]:
+def _matched(
+    detector: Any, norm: int, fixed: Picture, moving: Picture, shown: Sequence[Picture | None]
+) -> tuple[Matrix, int]:
     found: list[Any] = []
-    for plane in (fixed, moving):
+    for plane, part in zip((fixed, moving), shown, strict=True):
         low, high = np.percentile(plane, (0.5, 99.5))
         stretched = np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
-        found.append(detector.detectAndCompute(stretched, None))
+        found.append(detector.detectAndCompute(stretched, None if part is None else part.astype(np.uint8)))
     (points, words), (other_points, other_words) = found
     known = words is not None and other_words is not None
     matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words) if known else ()
@@ -191,8 +233,10 @@ def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[P
     return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
-def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | None = None) -> float:
-    """Share of the textured tiles that correlate between two pictures in one frame."""
+def tile_agreement(
+    fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | None = None, *, shown: float = 1.0
+) -> float:
+    """Share of the textured tiles that correlate between two pictures in one frame, of which a share is ``shown``."""
     tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
     small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
     mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
@@ -202,10 +246,10 @@ def tile_agreement(fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | N
     if not textured.any():
         return 0.0
     correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
-    shown = True if inside is None else mean(inside.astype(np.float32)) > 0.9
-    share = (correlation > _TILE_AGREES)[textured & shown]
+    within = True if inside is None else mean(inside.astype(np.float32)) > 0.9
+    share = (correlation > _TILE_AGREES)[textured & within]
     # a matrix must not win by moving the picture out of the frame
-    return float(share.sum() / max(share.size, 0.5 * textured.sum()))
+    return float(share.sum() / max(share.size, 0.5 * shown * textured.sum(), 1))
 
 
 def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
@@ -286,4 +330,10 @@ def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Regi
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
     found = warp.places(registration.size, registration.matrix, wide)
-    return cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    if pixels.shape[2] == 4:  # colors are weighted by alpha, or those under transparent pixels would reach the edges
+        weighted = pixels[..., :3].astype(np.float32) * pixels[..., 3:].astype(np.float32) / 255
+        colors = cv2.remap(weighted, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        colors *= 255 / np.maximum(moved[..., 3:], 1, dtype=np.float32)
+        moved[..., :3] = np.rint(colors).clip(0, np.iinfo(moved.dtype).max)
+    return moved

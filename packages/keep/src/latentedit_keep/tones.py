@@ -20,6 +20,7 @@ _DRAWS = 400
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next where fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
 _CELL = 12.0  # side in levels; a cell's pixels have one say together, so a rare colour has as much
+_SMEARED = 0.1  # share of the detail by which codecs shift the colors of edges, so that flat parts decide
 _CELL_LEVELS = 0.7  # by which a cell may miss whatever its number of pixels: codecs shift colours by so much
 _SMOOTH_PX = 1.5
 _FLAT_LEVELS = 6.0  # detail that halves what a pixel says, for blur changes what is there
@@ -32,6 +33,7 @@ _NO_BETTER = 1.03  # times the misses of the fit: where colours as they are miss
 _COLOURFUL = 5.0  # levels by which colours of one brightness differ in a colourful picture
 _COLOURLESS = 0.3  # share of that which is left in a picture without colours
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
+_DOUBTS = 1.5  # standard deviations by which a correction must exceed its doubt
 _DARK = 4.0  # levels below which a curve goes straight on
 _ROUNDS = 3
 _BINS = 48
@@ -71,6 +73,12 @@ class Tones:
     def apply(self, picture: Picture) -> Picture:
         """The picture in the original's colours, not clipped; ``[height, width, 3]``."""
         return _looked_up(cv2.transform(picture, self.mixing.astype(np.float32)), self.curves)
+
+    def corrected(self, picture: Picture) -> Picture:
+        """`apply`, but where it is as uncertain as large, as for colors unlike all others, they stay as they are."""
+        change = self.apply(picture) - picture
+        doubts = _DOUBTS * self.doubt(picture) / np.maximum(largest(np.abs(change)), 1e-3)
+        return picture + change * np.maximum(1 - doubts**2, 0)[..., None]
 
     def doubt(self, picture: Picture) -> NDArray[np.floating[Any]]:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
@@ -125,7 +133,8 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     if unchanged.sum() < 200:
         return Tones.none()
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
+    detail = cv2.dilate(largest(np.abs(near - wide)), np.ones((5, 5), dtype=np.uint8))  # it is 0 in the middle of edges
+    flat = 1 / (1 + (detail[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
     step = max(1, len(here) // _SAMPLES)
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
@@ -136,7 +145,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     for _ in range(_ROUNDS):
         miss = (np.abs(here - _cast(parameters, there)[0]) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
-        cells = _cells(here, there, sound, weight)
+        cells = _cells(here, there, sound, weight, flat)
         parameters = _solved(parameters, cells)
     size = cells[0].size
     fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
@@ -237,7 +246,7 @@ def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
     return values, slopes
 
 
-def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
+def _cells(here: Values, there: Values, sound: Mask, weight: Values, flat: Values) -> Cells:
     """Mean colours and weights per cell of the original's colours (cells of the noisy edited ones would be biased)."""
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     _, cell = np.unique(place, return_inverse=True)
@@ -249,7 +258,8 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
     first, second = means(here), means(there)
     scatter = here - there - (first - second)[cell]
     noise = float(np.average((scatter**2).mean(axis=1), weights=weight))
-    says = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
+    smear = (_SMEARED * _FLAT_LEVELS) ** 2 * np.bincount(cell, weights=weight * (1 / flat - 1)) / total
+    says = 1 / np.sqrt(_CELL_LEVELS**2 + smear + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
     return first, second, says[:, None] * (means(sound) > 0.5)
 
 

@@ -14,6 +14,8 @@ Size = tuple[int, int]  # width and height in pixels
 Picture = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]  # 3 x 3, from centres of the original's pixels to those of the edited picture
+Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited picture; None if opaque
+OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
 _SHRINKS_BY_AREA = 1.5  # from this factor on a picture is area-averaged first; below, it is smoothed a little
 

@@ -40,7 +40,7 @@ SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
 
 VERDICTS = {  # kind of a case to the right verdict
     "local": "kept",
-    "unchanged": "nothing changed",
+    "unchanged": "nothing found",
     "reframed": "reframed: nothing to keep",
     "global": "global change: kept as a global change",
     "different": "different pictures",

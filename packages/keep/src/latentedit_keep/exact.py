@@ -1,0 +1,113 @@
+"""The exact path: pictures that are the same bit for bit but for the change, as retouching and paste-back make them.
+
+Nothing has to be aligned, corrected or told from noise there: the change is every pixel that differs.
+"""
+
+import numpy as np
+
+from latentedit_keep.composite import Pixels
+from latentedit_keep.warp import Mask, Picture, cv2, grey, largest
+
+_CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
+_FEW = 8  # corners below which a picture has no structure, so that all of its pixels are compared
+_AROUND = np.ones((7, 7), dtype=np.uint8)  # a corner counts as equal if all of this window is
+_LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few equal; chance and codecs leave none
+_FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
+_SPREAD = 0.5  # of the picture's width or height, over which equal corners lie: a watermark alone is equal too
+_NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
+_SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
+_MOST_SPECKS = (0.02, 1e-3)  # share of what differs, and of the picture, from which on specks are noise
+_WINDOW = np.ones((3, 3), dtype=np.uint8)
+
+
+def at_depth(edited: Pixels, original: Pixels) -> Pixels:
+    """The edited pixels at the original's bit depth: what an equal value was rounded from, or cut from, is equal."""
+    if edited.dtype == original.dtype:
+        return edited
+    channels = min(edited.shape[2], original.shape[2])
+    first, second = original[..., :channels], edited[..., :channels]
+    deep, flat = (first, second) if original.dtype == np.uint16 else (second, first)
+    same = (flat == deep >> 8) | (flat == (deep.astype(np.uint32) + 128) // 257)
+    found = edited.astype(np.uint16) * 257 if original.dtype == np.uint16 else _eight_bits(edited)
+    np.copyto(found[..., :channels], first, where=same)
+    return found
+
+
+def _eight_bits(pixels: Pixels) -> Pixels:
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
+    """Every pixel that differs to the eye, or None if the pictures are not known to be the same elsewhere.
+
+    They are if structure that is the same bit for bit is spread over the picture. What is transparent in both is equal.
+
+    Args:
+        original: ``[height, width, 3 or 4]``.
+        edited: of the same size and bit depth.
+    """
+    amount = difference(original, edited)
+    differs = amount > 0
+    if not differs.any():
+        return differs
+    points, equal = _structure(original), ~differs
+    if equal.mean() < _LEAST_EQUAL:
+        return None
+    same = points & (cv2.erode((equal | _same_shapes(original, edited)).astype(np.uint8), _AROUND) > 0)
+    if same.sum() < _LEAST_EQUAL * points.sum() or not same.any():
+        return None
+    spread = any(_span(same, axis) >= _SPREAD * _span(points, axis) for axis in (0, 1))
+    return differs if spread and not _is_noisy(differs, amount) else None
+
+
+def _span(mask: Mask, axis: int) -> int:
+    """Length along an axis over which a mask has points."""
+    return int(np.ptp(np.flatnonzero(mask.any(axis=axis))))
+
+
+def difference(original: Pixels, edited: Pixels) -> Picture:
+    """By how many levels of 255 two pictures of one size and depth differ to the eye, ``[height, width]``."""
+    amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
+    top = np.iinfo(original.dtype).max
+    if max(original.shape[2], edited.shape[2]) == 4:
+        first, second = (
+            one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)
+        )
+        amount = np.where(np.maximum(first, second) > 0, np.maximum(amount, cv2.absdiff(first, second)), 0)
+    return amount * np.float32(255 / top)
+
+
+def _structure(original: Pixels) -> Mask:
+    """Corners and texture, which change if a picture moves; all pixels of a picture without any."""
+    eight_bits = original[..., :3] if original.dtype == np.uint8 else (original[..., :3] >> 8).astype(np.uint8)
+    luma = grey(eight_bits.astype(np.float32))
+    corners = cv2.cornerMinEigenVal(luma, 5) > _CORNER
+    if original.shape[2] == 4:  # outlines are equal in all edits of a cut-out
+        corners &= cv2.erode(original[..., 3], _AROUND) == np.iinfo(original.dtype).max
+    return corners if corners.sum() >= _FEW else np.ones_like(corners)
+
+
+def _same_shapes(original: Pixels, edited: Pixels) -> Mask:
+    """Flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored."""
+    first, second = (_equals_next(one) for one in (original, edited))
+    flat = cv2.blur(first.mean(axis=0, dtype=np.float32), (7, 7)) > _FLAT
+    return (first == second).all(axis=0) & flat
+
+
+def _equals_next(pixels: Pixels) -> Mask:
+    """Whether each pixel equals the one to its right, and the one below; ``[2, height, width]``."""
+    found = np.ones((2, *pixels.shape[:2]), dtype=bool)
+    found[0, :, :-1] = largest(cv2.absdiff(pixels[:, 1:], pixels[:, :-1])) == 0
+    found[1, :-1] = largest(cv2.absdiff(pixels[1:], pixels[:-1])) == 0
+    return found
+
+
+def _is_noisy(differs: Mask, amount: Picture) -> bool:
+    """Whether too much of what differs is faint specks."""
+    count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW), connectivity=8)
+    sizes, strong, solid = (
+        np.bincount(labels[part], minlength=count)
+        for part in (differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0)
+    )
+    specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
+    return bool(specks > max(_MOST_SPECKS[0] * sizes.sum(), _MOST_SPECKS[1] * differs.size))

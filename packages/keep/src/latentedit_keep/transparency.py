@@ -1,0 +1,74 @@
+"""Alpha is content: where it differs, and what an opaque edit says of a transparent original."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.composite import Pixels
+from latentedit_keep.warp import Mask, Picture, cv2, largest
+
+WHITE = np.full(3, 255.0, dtype=np.float32)
+_SEEN = 24  # difference of 8-bit alpha from which on it changed
+_FAINT = 6  # the same next to such a place, where a soft edge belongs to the change
+_WINDOW = np.ones((3, 3), dtype=np.uint8)
+_GROUND_LEVELS = 12.0  # within which a color is the ground's: codecs and casts move it
+_ROUNDED = 1.0  # levels by which rounding changes a color that is laid on a ground
+_REACH = np.ones((5, 5), dtype=np.uint8)
+
+
+def alpha_change(original: Picture, edited: Picture) -> Mask:
+    """Where two planes of alpha in one frame differ by more than a shift of one pixel explains."""
+    low, high = cv2.erode(original, _WINDOW), cv2.dilate(original, _WINDOW)
+    sure = np.maximum(low - edited, edited - high) > _SEEN
+    near = cv2.dilate(sure.astype(np.uint8), _REACH) > 0
+    return near & (np.abs(original - edited) > _FAINT)
+
+
+def ground_of(original: NDArray[np.uint8], edited: Picture) -> tuple[Picture, float]:
+    """The color on which an opaque edit shows the transparent parts of its original, and the share of them that has it.
+
+    It is white, black, or the most frequent color of the border.
+
+    Args:
+        original: alpha.
+        edited: colors in [0, 255], of any size.
+    """
+    clear = cv2.resize(original, edited.shape[1::-1], interpolation=cv2.INTER_NEAREST) == 0
+    border = np.concatenate([edited[0], edited[-1], edited[:, 0], edited[:, -1]])
+    cells, counts = np.unique(border // 8, axis=0, return_counts=True)
+    usual = np.median(border[(border // 8 == cells[counts.argmax()]).all(axis=1)], axis=0)
+    grounds = [WHITE, 0 * WHITE, usual.astype(np.float32)]
+    misses = (largest(np.abs(edited - ground))[clear] for ground in grounds)
+    agreeing = [float((miss < _GROUND_LEVELS).mean()) if miss.size else 0.0 for miss in misses]
+    return grounds[int(np.argmax(agreeing))], max(agreeing)
+
+
+def without_ground(original: Pixels, laid: Picture, edited: Pixels, shown: Picture, ground: Picture) -> Pixels:
+    """An opaque edit of a transparent original with the alpha that it would have without its ground.
+
+    The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
+    which is opaque. All else has the original's alpha.
+
+    Args:
+        original: with alpha.
+        laid: its colors on the ground, in [0, 255].
+        edited: without alpha, in the original's frame and at its size and bit depth.
+        shown: its colors in [0, 255].
+        ground: the color.
+    """
+    top = np.iinfo(original.dtype).max
+    alpha = original[..., 3]
+    like = largest(np.abs(shown - ground)) < _GROUND_LEVELS
+    paint = cv2.morphologyEx(((alpha == 0) & ~like).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
+    erased = like & (largest(np.abs(laid - ground)) > 2 * _GROUND_LEVELS)
+    empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW)
+    _, labels = cv2.connectedComponents(empty, connectivity=8)
+    erased &= np.isin(labels, np.unique(labels[like & (alpha == 0)]))
+    found = np.where((cv2.dilate(paint, _REACH) > 0) & ~like, top, alpha)
+    found[erased] = 0
+    opacity = np.maximum(found, 1)[..., None] / np.float32(top)
+    under = ground * np.float32(top / 255) * (1 - opacity)
+    colors = np.rint((edited - under) / opacity).clip(0, top).astype(original.dtype)
+    colors = np.where((opacity < 1), colors, edited)
+    same = (found == alpha) & (alpha < top) & (largest(np.abs(laid - shown)) <= _ROUNDED)
+    colors[same] = original[same, :3]
+    return np.dstack([colors, found.astype(original.dtype)])

@@ -1,0 +1,107 @@
+"""Pictures that are the same bit for bit but for the change."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from latentedit_keep.api import keep
+from latentedit_keep.checking import check
+from latentedit_keep.exact import at_depth, exact_change
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+from tests.keep.test_api import written_by_jpeg
+
+
+def page(ground: int, card: int = 240) -> np.ndarray:
+    """Text in boxes, as a screenshot has it."""
+    image = Image.new("RGB", (320, 240), (ground,) * 3)
+    draw = ImageDraw.Draw(image)
+    for top in range(20, 220, 45):
+        draw.rectangle((30, top, 290, top + 30), fill=(card,) * 3)
+        draw.rectangle((40, top + 10, 150, top + 16), fill=(40,) * 3)
+    return np.asarray(image)
+
+
+def speck(picture: np.ndarray, levels: int = 1) -> np.ndarray:
+    """One pixel is a little brighter."""
+    edited = picture.copy()
+    edited[50, 60] += levels
+    return edited
+
+
+def sprite() -> np.ndarray:
+    return np.kron(np.random.default_rng(4).integers(0, 2, (8, 8, 1)), np.ones((4, 4, 3))).astype(np.uint8) * 90 + 60
+
+
+def repainted() -> np.ndarray:
+    edited = sprite()
+    edited[4:7, 10:21] = (200, 40, 60)
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("original", "edited"),
+    [
+        (scene(), speck(scene())),
+        (page(26), page(0)),
+        (page(26), page(27)),
+        (page(26), page(26, card=235)),
+        (sprite(), repainted()),
+        (np.full((60, 90, 3), 128, np.uint8), speck(np.full((60, 90, 3), 128, np.uint8), 90)),
+        (scene(), with_object(scene(), radius=70)),
+    ],
+    ids=["one pixel", "a new ground", "by one level", "new cards", "pixel art", "a flat picture", "most of it"],
+)
+@pytest.mark.slow
+def test_every_pixel_that_differs_is_the_change_and_nothing_is_uncertain(
+    original: np.ndarray, edited: np.ndarray
+) -> None:
+    first, second = Image.fromarray(original), Image.fromarray(edited)
+    found, report = keep(first, second), check(first, second).report
+    np.testing.assert_array_equal(found.kept.pixels, edited)
+    assert (found.verdict, found.zoom, report.found) == ("kept", 1, "local change")
+    share = (original != edited).any(axis=2).mean()
+    assert report.inside.value + report.outside.value == pytest.approx(share) == found.changed_share
+    assert {report.inside.uncertainty, report.cast and report.cast.uncertainty, report.box_uncertainty_px} == {0}
+    assert report.least_px == 0
+
+
+def test_equal_pictures_are_called_identical_and_noisy_ones_are_not() -> None:
+    image = Image.fromarray(scene())
+    assert keep(image, image).verdict == "identical"
+    noisy = check(image, written_by_jpeg(scene())).report
+    assert (noisy.found, noisy.passed) == ("nothing", False)
+    assert noisy.least_px is not None
+    assert noisy.least_px > 0
+    assert f"larger than {noisy.least_px} px" in noisy.verdict
+
+
+def badge(picture: np.ndarray) -> np.ndarray:
+    """What a service stamps on everything."""
+    stamped = picture.copy()
+    stamped[-30:, -30:] = scene(30, seed=9)
+    return stamped
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        cast(scene()),
+        moved(scene(), similarity((1.0, 0.0)), (SIDE, SIDE)),
+        np.asarray(written_by_jpeg(scene())),
+        (scene() + np.random.default_rng(0).integers(0, 2, scene().shape)).astype(np.uint8),
+        scene(seed=8),
+    ],
+    ids=["cast", "moved by a pixel", "jpeg", "noise", "another"],
+)
+def test_other_pictures_take_the_way_over_registration(edited: np.ndarray) -> None:
+    assert exact_change(scene(), edited) is None
+    assert exact_change(badge(scene()), badge(edited)) is None
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_pixels_of_another_depth_are_equal_if_they_were_rounded_or_cut_from_the_same(cut: bool) -> None:
+    deep = np.random.default_rng(1).integers(0, 65536, (40, 50, 3)).astype(np.uint16)
+    flat = (deep >> 8 if cut else (deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    np.testing.assert_array_equal(at_depth(flat, deep), deep)
+    np.testing.assert_array_equal(at_depth(deep, flat), flat)
+    assert (at_depth(flat + 3, deep) != deep).all()

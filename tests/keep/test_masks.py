@@ -1,0 +1,70 @@
+"""What masks of other people's tools mean."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit_keep.api import keep
+from latentedit_keep.checking import check
+from latentedit_keep.errors import ImageError
+from latentedit_keep.masks import mask_plane
+from latentedit_keep.pictures import read_pixels
+from latentedit_keep.warp import smoothed
+from tests.keep.pairs import SIDE, scene, with_object
+
+WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)
+WHERE[48:92, 68:112] = 255
+BLACK = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def layer(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return np.dstack([np.broadcast_to(colors, (*alpha.shape, 3)), alpha]).astype(np.uint8)
+
+
+BLURRED = np.rint(smoothed(WHERE.astype(np.float32), 4.0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("mask", "named"),
+    [
+        (WHERE, ""),
+        (BLURRED, ""),
+        (layer(BLACK + 255, WHERE), ""),
+        (layer(BLACK + 255, BLURRED), ""),
+        (layer(scene(), 255 - WHERE), "hole"),
+        (layer(BLACK, 255 - WHERE), "hole"),
+        (layer(BLACK + 255, 255 - WHERE), "hole"),
+        (WHERE // 255, "two levels"),
+        (np.where(WHERE[..., None] > 0, (255, 0, 0), BLACK).astype(np.uint8), "two levels"),
+    ],
+    ids=[
+        "white", "blurred", "white on a clear layer", "soft paint on a clear layer", "hole in a photograph",
+        "hole in black", "hole in white", "classes 0 and 1", "red",
+    ],
+)  # fmt: skip
+def test_a_convention_is_recognized_and_named(mask: np.ndarray, named: str) -> None:
+    plane, convention = mask_plane(read_pixels(Image.fromarray(mask)), (SIDE, SIDE))
+    assert (plane[60:80, 80:100] > 0.5).all()
+    assert plane[:30].max() < 0.1
+    assert named in convention
+    assert bool(named) == bool(convention)
+
+
+@pytest.mark.parametrize(
+    "picture", [scene(), scene()[..., 0], np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)]
+)
+def test_a_picture_is_no_mask(picture: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="picture, not black and white"):
+        mask_plane(read_pixels(Image.fromarray(picture)), (SIDE, SIDE))
+
+
+@pytest.mark.slow
+def test_a_mask_that_is_painted_the_other_way_round_is_named() -> None:
+    pair, mask = (Image.fromarray(scene()), Image.fromarray(with_object(scene()))), Image.fromarray(255 - WHERE)
+    report = check(*pair, mask=mask).report
+    assert report.reasons == ("no edit", "changed outside")
+    assert "invert" in report.next_step
+    kept = keep(*pair, mask=mask)
+    np.testing.assert_array_equal(kept.kept.pixels, scene())
+    assert [doubt for doubt in kept.doubts if "inverted" in doubt]
+    assert not [doubt for doubt in keep(*pair, mask=Image.fromarray(WHERE)).doubts if "inverted" in doubt]

@@ -1,0 +1,212 @@
+"""Alpha is content: every kind of file, and paint and holes on every kind of picture."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from latentedit_keep.api import keep
+from latentedit_keep.checking import check
+from latentedit_keep.pictures import read_pixels
+from tests.keep.pairs import SIDE, moved, scene, similarity
+from tests.keep.test_api import written_by_jpeg
+
+pytestmark = pytest.mark.slow
+
+Y, X = np.mgrid[:SIDE, :SIDE]
+RED = (200, 40, 60)
+
+
+def sticker() -> np.ndarray:
+    """A picture cut out by an antialiased outline, with nothing under the transparent part."""
+    alpha = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    cv2.ellipse(alpha, (80, 90), (55, 60), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    return np.dstack([np.where(alpha[..., None] > 0, scene(), 0), alpha]).astype(np.uint8)
+
+
+def on(picture: np.ndarray, ground: tuple[int, int, int]) -> Image.Image:
+    image = Image.new("RGB", (SIDE, SIDE), ground)
+    image.paste(Image.fromarray(picture), (0, 0), Image.fromarray(picture))
+    return image
+
+
+def with_hat(picture: np.ndarray) -> np.ndarray:
+    """It covers the outline at the top."""
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).rectangle((50, 8, 110, 45), fill=(*RED, 255))
+    return np.array(image)
+
+
+KINDS = {"gray": 1, "rgb": 3, "rgba": 4}
+
+
+def write(path: Path, picture: np.ndarray, *, depth: int, channels: int) -> Path:
+    """A file as other programs write it."""
+    pixels = picture if depth == 8 else picture.astype(np.uint16) * 257
+    if channels == 1:
+        pixels = pixels[..., 1]
+    elif channels == 4:
+        pixels = np.dstack([pixels, np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max)]).astype(pixels.dtype)
+    orders = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    order = orders[channels]
+    assert cv2.imwrite(str(path), pixels if order is None else cv2.cvtColor(pixels, order))
+    return path
+
+
+@pytest.mark.parametrize("depths", [(8, 8), (8, 16), (16, 8), (16, 16)], ids=str)
+@pytest.mark.parametrize("kinds", [(one, other) for one in KINDS for other in KINDS], ids="-".join)
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_every_depth_and_kind_works_with_every_other(
+    depths: tuple[int, int], kinds: tuple[str, str], ending: str, tmp_path: Path
+) -> None:
+    gray = np.repeat(scene()[..., 1:2], 3, axis=2)
+    edited = gray.copy()
+    edited[60:90, 70:100] = 250
+    pair = [
+        write(tmp_path / f"{name}.{ending}", picture, depth=depth, channels=KINDS[kind])
+        for name, picture, depth, kind in zip("oe", (gray, edited), depths, kinds, strict=True)
+    ]
+    found = keep(*pair)
+    first = read_pixels(pair[0])
+    assert (found.verdict, found.kept.pixels.dtype, found.kept.pixels.shape) == (
+        "kept",
+        first.pixels.dtype,
+        first.pixels.shape,
+    )
+    changed = (edited != gray).any(axis=2)
+    np.testing.assert_array_equal(found.kept.pixels[~changed], first.pixels[~changed])
+    np.testing.assert_array_equal(found.kept.image.convert("RGB"), edited)
+    assert check(*pair).report.found == "local change"
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_paint_and_holes_beyond_an_outline_are_kept_with_their_alpha(noisy: bool, deep: bool) -> None:
+    edited = with_hat(sticker())
+    edited[100:130, 70:100] = 0
+    second = edited.copy()
+    if noisy:
+        second[..., :3] = np.asarray(written_by_jpeg(edited[..., :3]))
+    original = Image.fromarray(sticker())
+    found = keep(original, Image.fromarray(second))
+    assert found.verdict == "kept"
+    np.testing.assert_allclose(found.kept.pixels[..., 3].astype(int), edited[..., 3], atol=8 if noisy else 0)
+    assert np.abs(found.kept.pixels[15:40, 60:100].astype(int) - (*RED, 255)).mean() < 5
+    assert found.became_transparent == pytest.approx(900 / SIDE**2, rel=0.1)
+    assert found.became_opaque > 0.01
+    assert any("became transparent" in line for line in found.lines)
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255), (0, 0, 0), (90, 140, 60)], ids=str)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_an_opaque_edit_is_compared_on_the_ground_that_it_has(ground: tuple[int, int, int], noisy: bool) -> None:
+    edited = with_hat(sticker())
+    cv2.circle(edited, (80, 110), 14, (*RED, 255), -1)
+    edited[85:100, 10:40] = 0  # a part of the outline is gone
+    second = on(edited, ground)
+    found = keep(Image.fromarray(sticker()), written_by_jpeg(np.asarray(second)) if noisy else second)
+    assert found.verdict == "kept"
+    kept = found.kept.pixels
+    assert (kept[15:40, 60:100, 3] == 255).all()
+    assert np.abs(kept[15:40, 60:100, :3].astype(int) - RED).mean() < 6
+    assert np.abs(kept[105:115, 75:85, :3].astype(int) - RED).mean() < 6
+    assert kept[88:97, 12:36, 3].mean() < 10
+    corner = np.s_[:6]
+    np.testing.assert_array_equal(kept[corner], sticker()[corner])
+
+
+def test_a_removed_background_is_a_local_change_also_in_another_frame() -> None:
+    cut = np.dstack([scene(), sticker()[..., 3]])
+    report = check(Image.fromarray(scene()), Image.fromarray(cut)).report
+    assert report.found == "local change"
+    assert report.became_transparent == pytest.approx((sticker()[..., 3] < 230).mean(), abs=0.02)
+    other = moved(cut, similarity((3.0, -2.0), 1.02), (SIDE, SIDE))
+    there = keep(Image.fromarray(scene()), Image.fromarray(other))
+    assert there.verdict == "kept"
+    np.testing.assert_allclose(there.shift_px, (3.0, -2.0), atol=0.2)
+    assert there.became_transparent == pytest.approx(report.became_transparent, abs=0.08), (
+        "less what lies outside of the frame"
+    )
+    inside = cv2.erode(sticker()[..., 3], np.ones((9, 9), np.uint8)) == 255
+    assert (there.kept.pixels[inside][:, :3] == scene()[inside]).mean() > 0.97
+
+
+def test_a_format_without_alpha_says_that_holes_are_white(tmp_path: Path) -> None:
+    cut = np.dstack([scene(), sticker()[..., 3]])
+    found = keep(Image.fromarray(scene()), Image.fromarray(cut))
+    with pytest.warns(UserWarning, match="became transparent.*white"):
+        found.save(tmp_path / "kept.jpg")
+    assert np.asarray(Image.open(tmp_path / "kept.jpg"))[:5, :5].min() > 250
+    found.save(tmp_path / "kept.png")
+    assert np.asarray(Image.open(tmp_path / "kept.png"))[:5, :5, 3].max() == 0
+
+
+def written(pixels: np.ndarray, kind: str) -> Image.Image:
+    """Through a codec."""
+    if kind == "copy":
+        return Image.fromarray(pixels)
+    file = io.BytesIO()
+    image = Image.fromarray(pixels)
+    image.save(file, kind, quality=90)
+    return Image.open(file)
+
+
+def drawn_original(kind: str, seed: int) -> np.ndarray:
+    """A photograph-like picture, boxes on a ground, or one color."""
+    generator = np.random.default_rng(seed)
+    if kind == "photograph":
+        return scene(seed=seed)
+    picture = np.full((SIDE, SIDE, 3), generator.integers(0, 256, 3), dtype=np.uint8)
+    for left, top, width, height in generator.integers(10, 90, (6, 4)) if kind == "graphic" else ():
+        picture[top : top + height, left : left + width] = generator.integers(0, 256, 3)
+    return picture
+
+
+@settings(max_examples=500 if settings.default.max_examples > 25 else 25)
+@given(data=st.data())
+def test_any_shape_that_is_painted_or_erased_is_found_and_kept(data: Any) -> None:
+    seed, side = data.draw(st.integers(0, 10_000), "seed"), data.draw(st.integers(20, 44), "side")
+    left, top = (data.draw(st.integers(4, SIDE - 4 - side), name) for name in ("left", "top"))
+    kind = data.draw(st.sampled_from(["copy", "WEBP", "JPEG"]), "codec")
+    is_cut = data.draw(st.booleans(), "cut out")
+    erased = kind != "JPEG" and data.draw(st.booleans(), "erased")
+    draw = data.draw(st.sampled_from(["rectangle", "ellipse"]), "shape")
+    original = drawn_original(data.draw(st.sampled_from(["photograph", "graphic", "flat"]), "original"), seed)
+    if is_cut:
+        original = np.dstack([original, sticker()[..., 3]])
+    shape = Image.new("L", (SIDE, SIDE))
+    getattr(ImageDraw.Draw(shape), draw)((left, top, left + side, top + side), fill=255)
+    inside = np.asarray(shape) > 0
+    usual = original[inside][:, :3].mean(axis=0)
+    paint = np.where(usual > 127, usual - 110, usual + 110).astype(np.uint8)
+    edited = original.copy() if original.shape[2] == 4 else np.dstack([original, np.full((SIDE, SIDE), 255, np.uint8)])
+    edited[inside] = 0 if erased else (*paint, 255)
+    if kind == "JPEG":
+        second = written(np.asarray(on(edited, (255, 255, 255))), kind)
+    else:
+        second = written(edited if erased or is_cut else edited[..., :3].copy(), kind)
+    visible = inside & ((edited[..., 3] > 0) | (original[..., 3] > 0 if is_cut else True))
+    if visible.sum() < 200:
+        return
+    found = keep(Image.fromarray(original), second)
+    kept = (
+        found.kept.pixels
+        if found.kept.pixels.shape[2] == 4
+        else np.dstack([found.kept.pixels, 255 * np.ones_like(inside)])
+    )
+    shown, wanted = (
+        one[..., :3] * (one[..., 3:] / 255) + 255 - one[..., 3:] for one in (kept.astype(float), edited.astype(float))
+    )
+    core = cv2.erode(visible.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    far = cv2.dilate(inside.astype(np.uint8), np.ones((25, 25), np.uint8)) == 0
+    assert found.verdict == "kept"
+    assert np.abs(shown - wanted)[core].mean() < 8
+    first = original if is_cut else np.dstack([original, np.full((SIDE, SIDE), 255, np.uint8)])
+    same = (kept == first).all(axis=2) | ((kept[..., 3] == 0) & (first[..., 3] == 0))
+    assert same[far].mean() > 0.99
