@@ -117,7 +117,8 @@ audit: $(AUDIT)
 	$(BIN)/python -m pytest -q tests/test_supply.py
 	@mkdir -p dist
 	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file dist/sbom.json
-	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	$(AUDIT)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip \
+		--progress-spinner off
 
 # One version for Linux, macOS and Windows and for Python 3.11 to 3.13, as far as releases allow. The file names no registry,
 # and it has no hashes: pip does not install folders where hashes are required. Each build of torch requires its own CUDA.

@@ -89,3 +89,10 @@ def test_every_dependency_is_pinned_to_one_version_of_no_build_and_no_registry()
     wanted = [line for one in facts for line in one.get("dependencies", [])]
     wanted += facts[0]["optional-dependencies"]["dev"]
     assert {Requirement(line).name for line in wanted} - set(OURS) <= {pin.name for pin in PINS}
+
+
+def test_an_audit_of_nothing_fails() -> None:
+    """Without --strict, pip-audit ends with 0 where it could look up no package at all."""
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = re.findall(r"^\t.*/pip-audit .*$", recipe, re.MULTILINE)
+    assert {"--strict", "constraints.txt"} <= set(line.split())

@@ -2,6 +2,7 @@
 
 import http.cookiejar
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,7 +12,16 @@ from typing import Any
 
 import pytest
 
+from latentedit.app import visitor
+from latentedit.app.serve import MAX_UPLOAD_BYTES
+from latentedit.batch import folder, manifest
+from latentedit.core import files, settings
 from latentedit.core.errors import ConfigError
+from latentedit.editing import outputs
+from latentedit.latents.captions.change import MAX_LETTERS
+from latentedit_keep import check_folder, pictures
+from latentedit_keep.files import MAX_DOCUMENT_BYTES
+from latentedit_keep.program import FAULT
 from tests.app.servers import PausedBackbone, png, served
 from tests.editors.edits import grey
 
@@ -79,7 +89,7 @@ def test_an_upload_stays_in_the_pages_folder_and_within_its_limit(server: tuple[
         (place,) = json.loads(answer.read())
     assert Path(place).is_relative_to(uploads)
     assert Path(place).is_file()
-    too_long = body + b"0" * 106_000_000 + f"\r\n--{edge}--\r\n".encode()
+    too_long = body + b"0" * (MAX_UPLOAD_BYTES + 1) + f"\r\n--{edge}--\r\n".encode()
     assert status(address + "gradio_api/upload", too_long, Content_Type=kind) == 413
 
 
@@ -118,3 +128,33 @@ def test_without_the_password_there_is_nothing(locked: str) -> None:
     right = urllib.parse.urlencode({"username": "anna", "password": PASSWORD}).encode()
     assert status(locked + "login", right, jar) == 200
     assert status(locked + "config", None, jar) == 200
+
+
+def test_the_limits_of_the_security_policy_are_those_of_the_code() -> None:
+    """Each number with a unit stands here, too, so that none is written that the code does not have."""
+    policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
+    mega, giga = 10**6, 10**9
+    limits = [
+        f"at most {pictures.MAX_PIXELS // mega} megapixels and {pictures.MAX_PICTURE_BYTES // giga} GB",
+        f"a record of at most {pictures.MAX_RECORD_BYTES // mega} MB",
+        f"of at most {pictures.MAX_PAYLOAD_BYTES // mega} MB",
+        f"safetensors of at most {files.MAX_BYTES // mega} MB",
+        f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
+        f"at most {MAX_LETTERS:,} characters",
+        f"at most {settings.MAX_COUNT:,} steps, {settings.MAX_STRENGTHS} strengths",
+        f"at most {MAX_DOCUMENT_BYTES // mega} MB, beside an image {outputs._MAX_JSON_BYTES // mega} MB",
+        f"at most {folder._MOST_BYTES // mega} MB for each file",
+        f"at most {manifest.MAX_BYTES // mega} MB; YAML",
+        f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
+        f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
+        f"{visitor.MAX_CHECKED_PIXELS // mega} megapixels to check",
+        f"a crash exits with {FAULT}",
+        "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
+    ]
+    for limit in limits:
+        assert limit in policy
+        policy = policy.replace(limit, "", 1)
+    assert re.findall(r"[\d.,]+ (?:[KMG]B|megapixels|characters|steps|strengths)", policy) == []
+    assert check_folder._MOST_LIST_BYTES == manifest.MAX_BYTES
+    kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
+    assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)

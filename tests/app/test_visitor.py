@@ -26,6 +26,7 @@ from tests.app.servers import EIM, RED, SCENE, opened, png
 from tests.editing.discoveries import widen
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
+from tests.keep.test_pictures import png_header
 
 pytestmark = pytest.mark.slow
 
@@ -222,12 +223,20 @@ def test_one_task_at_a_time(colours: ColourBackbone) -> None:
     assert len([index for index, _ in itertools.groupby(steps)]) == 3
 
 
-def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone) -> None:
+def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
     visit, large = VisitorSession(Models(colours)), png(Image.fromarray(np.zeros((2001, 2000, 3), np.uint8)))
     for content, message in ((b"", "is empty"), (b"a text", "format"), (large, r"2000 x 2001 = 4\.0 megapixels")):
         with pytest.raises(ImageError, match=message):
             visit.open(content, "/etc/a.png", model="colours")
     assert visit.current is None
+    for side in (5001, 9999):
+        header = png_header(side, side)  # nothing behind it could be decoded
+        (tmp_path / "large.png").write_bytes(header)
+        with pytest.raises(ImageError, match=r"megapixels; this page accepts at most 25\."):
+            visit.drop("original", tmp_path / "large.png")
+        with pytest.raises(ImageError, match=r"megapixels; this page accepts at most 4\."):
+            visit.open(header, "large.png", model="colours")
+    assert (visit.current, visit.pair) == (None, {})
     entry = VisitorSession(Models(ColourBackbone())).open(png(noisy()), "a.png", model="colours")
     assert entry.caption == ""
     assert entry.notes == ("The model colours has no captioner. Describe the image.",)

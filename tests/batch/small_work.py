@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from latentedit.batch.executors import Measure
@@ -110,3 +111,10 @@ def wait_until(true: Callable[[], object], *, seconds: float = 60) -> None:
         if time.monotonic() > end:
             pytest.fail("waited in vain")
         time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

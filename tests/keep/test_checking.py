@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,46 @@ def test_many_pairs_continue_and_make_a_table_and_a_page(
     only_bad = {"bad.png": check}
     monkeypatch.setattr(check_folder, "check", lambda *pair, **rest: only_bad[pair[1].name](*pair, **rest))
     assert command(*run, "--workers", 1).out == first.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("list.json", "[" * 200_000, "nested too deeply"),
+        ("list.json", '[{"original": "a.png", "edited": "a.png", "name": "\\ud800"}]', "not UTF-8"),
+        ("list.json", '[{"original": "\\udce9.png", "edited": "a.png"}]', "not UTF-8"),
+        ("list.json", '{"original": "a.png"}', "not a list of pairs"),
+        ("list.json", '[{"original": 1, "edited": ["a.png"]}]', "not a list of pairs"),
+        ("list.csv", b"original,edited\n\xe9.png,a.png\n", "line 2"),
+    ],
+)
+def test_lists_that_make_no_sense(name: str, content: str | bytes, why: str, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert why in refused("check", tmp_path / name, "-o", tmp_path / "r", "--workers", 1)
+
+
+def test_damaged_reports_are_made_again_and_any_name_is_a_name(tmp_path: Path, command: Command) -> None:
+    """Also a file name that is no text, and one whose hundred letters have more bytes than a file name may."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in (b"caf\xe9.png", ("\U00020000" * 60).encode() + b".png"):
+        as_image(scene()).resize((32, 32)).save(folder / os.fsdecode(name))
+    output = tmp_path / "r"
+    run = ("check", folder, folder, "-o", output, "--workers", 1)
+    assert (command(*run).code, len(list((output / "reports").iterdir()))) == (1, 2)
+    places = sorted((output / "reports").iterdir())
+    whole = [place.read_bytes() for place in places]
+    stored: Any = json.loads(whole[0])
+    damaged = [
+        b"[" * 200_000,
+        b"[]",
+        b"\xff",
+        b'"\\ud800"',
+        whole[0][:-9],
+        json.dumps(stored | {"report": {}}).encode(),
+    ]
+    for content in (*damaged, json.dumps({"key": stored["key"], "checksum": 0}).encode()):
+        places[0].write_bytes(content)
+        done = command(*run)
+        assert (done.code, "0 of 2 passed" in done.out) == (1, True), done.err
+        assert [place.read_bytes() for place in places] == whole

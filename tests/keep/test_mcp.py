@@ -1,18 +1,27 @@
 """``latentedit mcp``: tools called through the official SDK's client, and what they refuse."""
 
+import importlib.metadata
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 from PIL import Image
 
+from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.verbs import edit
+from latentedit_keep.pictures import save_image
+from tests.batch.small_work import FORK, alive, wait_until
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 from tests.keep.pairs import scene, with_object
@@ -103,6 +112,173 @@ def test_what_is_refused_in_one_line(root: Path) -> None:
         assert why in answer
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A root that two links name, with a link that leaves it, and two files outside that differ in a space."""
+    for folder in ("root/sub fold\u00e9r", "outside"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in (
+        "o 1.png",
+        "o#1.png",
+        "two\u00a0x.png",
+        "two\u202fx.png",
+        "caf\u00e9.png",
+        "sub fold\u00e9r/a\u202fb.png",
+    ):
+        (tmp_path / "root" / name).touch()
+    for name in ("a\u00a0b.png", "a\u202fb.png"):
+        (tmp_path / "outside" / name).touch()
+    (tmp_path / "link").symlink_to("root")
+    (tmp_path / "other").symlink_to(tmp_path / "link")
+    (tmp_path / "root" / "out").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "self").symlink_to(tmp_path / "root")
+    return tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        *((f"{{}}/{root}/o 1.png", "o 1.png") for root in ("root", "link", "other", "outside/../link")),
+        ("{}/link/none.png", "none.png"),
+        ("file://{}/root/o%201.png", "o 1.png"),
+        ("FILE://localhost{}/link/o 1.png", "o 1.png"),
+        ("file:{}/link/o%201.png", "o 1.png"),
+        ("file:////{}/link/o%201.png", "o 1.png"),
+        ("file://{}/root/o#1.png", "o#1.png"),
+        ("file:o%201.png", "o 1.png"),
+        ("o\u20031.png", "o 1.png"),
+        ("cafe\u0301.png", "caf\u00e9.png"),
+        ("sub\u00a0folde\u0301r/a b.png", "sub fold\u00e9r/a\u202fb.png"),
+        ("{}/other/sub fold\u00e9r/a\u3000b.png", "sub fold\u00e9r/a\u202fb.png"),
+        ("two\u202fx.png", "two\u202fx.png"),
+        ("C:/o 1.png", "C:/o 1.png"),
+        ("file:///C:/o%201.png", "C:/o 1.png"),
+        ("12:30.png", "12:30.png"),
+    ],
+)
+def test_paths_in_the_root(name: str, path: str, place: Path) -> None:
+    assert mcp_command.inside(place / "root", name.format(place)) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("{}/outside/a.png", "outside the root"),
+        ("{}/link/../outside/a.png", "outside the root"),
+        ("file://{}/root/%2e%2e/outside/a.png", "outside the root"),
+        ("{}/link/out/a.png", "leads through a link"),
+        ("{}/other/self/o 1.png", "leads through a link"),
+        ("{}/root/self/out/a b.png", "leads through a link"),
+        ("file://elsewhere{}/root/a.png", "'elsewhere'"),
+        ("https://example.org/a.png", "'https'"),
+        ("data:image/png;base64,AAAA", "'data'"),
+        ("sandbox:/mnt/data/a.png", "'sandbox'"),
+        ("file:%ff.png", "not UTF-8"),
+        ("two x.png", r"'two\xa0x.png' and 'two\u202fx.png'"),
+        ("\0", "cannot be read"),
+    ],
+)
+def test_paths_that_are_refused(name: str, why: str, place: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        mcp_command.inside(place / "root", name.format(place))
+    assert why in str(refusal.value)
+    assert "a\\xa0b" not in str(refusal.value), "a file outside"
+
+
+def test_a_new_file_has_the_name_that_was_given(place: Path) -> None:
+    assert mcp_command.inside(place / "root", "caf\u0065\u0301.png", new=True) == Path("cafe\u0301.png")
+    assert mcp_command.inside(place / "root", "two x.png", new=True) == Path("two x.png")
+    assert mcp_command.inside(place / "root", "sub\u00a0fold\u00e9r/x", new=True) == Path("sub fold\u00e9r/x")
+
+
+def test_arguments_are_read_with_care_and_refused_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for = list[dict[str, Any]]()
+
+    def in_process(task: Any, root: Path, arguments: dict[str, Any], seconds: float) -> Any:
+        asked_for.append(arguments)
+        if arguments["places"]["original"] == "crash":
+            raise OSError(24, "Too many open\nfiles")
+        return {}, None
+
+    monkeypatch.setattr(mcp_command, "_in_process", in_process)
+    pair = {"original": "a.png", "edited": "b.png"}
+    wrong: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+        ("check_edit", pair | {"max_outsid": 0.1}, ("'max_outsid'", "'max_outside'")),
+        ("keep_edit", pair | {"Mask": "mask.png"}, ("'Mask'", "'mask'")),
+        ("history", pair, ("'original'", "'path'")),
+        ("check_edit", pair | {"max_outside": "a tenth"}, ("max_outside takes a part", "'a tenth'")),
+        ("check_edit", pair | {"max_outside": "101%"}, ("max_outside takes a part",)),
+        ("check_edit", pair | {"expect_size": "perhaps"}, ("'expect_size' is wrong", "'perhaps'")),
+        ("keep_edit", pair | {"only": "1 and 2"}, ("'only' is wrong",)),
+        ("check_edit", {"original": "a.png", "edited": " "}, ("'edited' is missing",)),
+        ("check_edit", {"original": {"a": "b\nc"}, "edited": "b"}, ("'original' is wrong",)),
+        ("check_edit", pair | {"original": "crash"}, ("internal error: OSError: ", "Too many open files")),
+        ("chek_edit", pair, ("chek_edit",)),
+    ]
+    empty = {"mask": "", "max_outside": " .1 %", "expect_size": None}
+    calls = [("check_edit", pair | empty), ("keep_edit", pair | {"strength": "50%", "output": " \n", "only": ""})]
+    answers = list(asked(mcp_command.make_server(root), *calls, *((name, given) for name, given, _ in wrong)))
+    for answer, (_, _, words) in zip(answers[2:], wrong, strict=True):
+        assert all(word in answer for word in words), answer
+        assert not any(word in answer for word in ("pydantic", "http", "memory"))
+    places = {**pair, "mask": None}
+    assert asked_for[0] == {"places": places, "max_outside": 0.001, "expect_size": False}
+    assert asked_for[1] == {"places": {**places, "output": None}, "strength": 0.5, "only": None}
+    assert len(asked_for) == 3
+
+
+@pytest.fixture
+def fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_command, "multiprocessing", SimpleNamespace(get_context=lambda _: FORK))
+
+
+def _fail(places: dict[str, Any], error: BaseException) -> Any:
+    raise error
+
+
+def _leave(places: dict[str, Any]) -> Any:
+    os._exit(9)
+
+
+def _late(places: dict[str, Any]) -> Any:
+    Path("begun").touch()
+    time.sleep(0.3)
+    Path("late").touch()
+
+
+def test_internal_errors_are_named(fork: None, tmp_path: Path) -> None:
+    cases = [
+        (ZeroDivisionError("by\nzero"), "internal error: ZeroDivisionError: by zero"),
+        (MemoryError(), "internal error: MemoryError: "),
+        (ConfigError("odd. Change it"), "odd. Change it"),
+    ]
+    for error, line in cases:
+        answer, panel = mcp_command._in_process(_fail, tmp_path, {"places": {}, "error": error}, 20)
+        assert isinstance(answer, str)
+        assert (answer.startswith(line), "memory" in answer, panel) == (True, isinstance(error, MemoryError), None)
+    answer, _ = mcp_command._in_process(_leave, tmp_path, {"places": {}}, 20)
+    assert answer == "internal error: the call's process ended with 9. See the server's log"
+
+
+def test_a_call_does_not_go_on_without_its_server(fork: None, tmp_path: Path) -> None:
+    server = FORK.Process(target=mcp_command._in_process, args=(_late, tmp_path, {"places": {}}, 60))
+    server.start()
+    wait_until((tmp_path / "begun").exists)
+    (call,) = psutil.Process(server.pid).children()
+    os.kill(server.pid or 0, signal.SIGKILL)
+    server.join()
+    wait_until(lambda: not alive(call.pid), seconds=5)
+    assert not (tmp_path / "late").exists()
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_history_has_no_numbers_that_json_does_not_have(tmp_path: Path, number: str) -> None:
+    record = f'{{"original": {{}}, "edited": {{}}, "output": "kept", "strength": {number}}}'
+    save_image(Image.fromarray(scene()), tmp_path / "a.png", record=record)
+    with pytest.raises(FileFormatError, match="is damaged"):
+        mcp_command._history({"path": tmp_path / "a.png"})
+
+
 def test_a_call_ends_at_its_time_limit(root: Path) -> None:
     (answer,) = asked(mcp_command.make_server(root, seconds=0.01), ("history", {"path": "a.png"}))
     assert answer.startswith("the call took more than 0.01 s")
@@ -113,3 +289,22 @@ def test_as_a_process(root: Path) -> None:
     server = mcp.stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     (answer,) = asked(server, ("check_edit", {"original": "a.png", "edited": "a.png"}))
     assert answer.structured_content["reasons"] == ["no edit"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
+def test_a_server_is_ended_while_it_waits(root: Path, number: signal.Signals) -> None:
+    """And its first answer names it and its version."""
+    line = [sys.executable, "-m", "latentedit_keep.main", "mcp", "--root", str(root)]
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        call = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        server.stdin.write(json.dumps(call).encode() + b"\n")
+        server.stdin.flush()
+        about = json.loads(server.stdout.readline())["result"]["serverInfo"]
+        server.send_signal(number)
+        assert server.wait(10) == 128 + number
+        assert server.stderr is not None
+        assert server.stderr.read().count(b"\n") == 1
+    assert (about["name"], about["version"]) == ("latentedit", importlib.metadata.version("latentedit-keep"))

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 from latentedit.core.errors import ImageError, OutputError
 from latentedit_keep import pictures
 from latentedit_keep.pictures import (
+    MAX_PICTURE_BYTES,
     MAX_PIXELS,
     MAX_RECORD_BYTES,
     READABLE,
@@ -146,6 +147,35 @@ def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     text = str(caught.value)
     assert "\n" not in text
     assert "bad.png" in text
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypisom", b"PK\3\4", b"", b"RIFF\0\0\0\0AVI LIST"])
+def test_of_a_large_file_of_another_format_only_the_start_is_read(tmp_path: Path, start: bytes) -> None:
+    with (tmp_path / "film.png").open("wb") as file:
+        file.write(start)
+        file.truncate(MAX_PICTURE_BYTES)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="is not a picture in a supported format"):
+        read_image(tmp_path / "film.png")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_the_content_of_a_file_is_a_picture_and_a_number_is_none(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "me.png")
+    content = (tmp_path / "me.png").read_bytes()
+    for given in (content, bytearray(content), memoryview(content)):
+        found = read_pixels(given)
+        assert (found.path, found.fingerprint) == (None, read_pixels(tmp_path / "me.png").fingerprint)
+    with pytest.raises(ImageError, match="the mask is damaged or cut short"):
+        read_pixels(content[:60], "the mask")
+    with (tmp_path / "me.png").open("rb") as file:
+        for wrong in (file.fileno(), np.int64(file.fileno()), True):
+            for read in (read_image, read_pixels, read_chunks):
+                with pytest.raises(ImageError, match="named by a path"):
+                    read(wrong)  # pyright: ignore[reportArgumentType]
+        assert file.read() == content
 
 
 def test_sizes_at_the_limits() -> None:

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.plugins import CAPTIONERS
+from latentedit.editing.request import EditRequest
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import broadcast_texts, encode, open_picture
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import Picture, open_mask
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.editors.colours import ColourBackbone
@@ -59,10 +60,38 @@ def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
 def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     plain(RED).save(path)
-    pictures = [str(path), path, plain(RED), Picture.open(path)]
+    content = path.read_bytes()
+    pictures = [str(path), path, plain(RED), Picture.open(path), content, bytearray(content), memoryview(content)]
     latent = encode(model, pictures, source_prompt="red")
     assert all(torch.equal(row, latent.z[0]) for row in latent.z)
     assert open_picture(latent.frames[0].picture) is latent.frames[0].picture
+    (alone,) = encode(model, content, source_prompt="red").z
+    assert torch.equal(alone, latent.z[0])
+    asked = EditRequest.of(instruction="make it blue", references=content)
+    assert asked.references == (content,)
+
+
+def test_numbers_are_never_opened_as_files(model: Backbone, tmp_path: Path) -> None:
+    """A file that the caller has open has a number, and bytes are a sequence of numbers."""
+    plain(RED).save(tmp_path / "red.png")
+    with (tmp_path / "red.png").open("rb") as file:
+        number = file.fileno()
+        wrong: list[Any] = [
+            number,
+            [number],
+            bytes([number]),
+            memoryview(bytes([number])),
+            np.zeros((8, 8)),
+            True,
+            None,
+        ]
+        for picture in wrong:
+            with pytest.raises(ImageError, match=r"got |format"):
+                encode(model, picture, source_prompt="red")
+            if not isinstance(picture, list):
+                with pytest.raises(ImageError, match=r"got |format"):
+                    open_mask(picture, (8, 8))
+        assert file.read() == (tmp_path / "red.png").read_bytes()
 
 
 def test_captions_are_read_where_none_is_given(reading: Backbone) -> None:
@@ -107,7 +136,7 @@ def test_a_mask_goes_with_every_picture(model: Backbone, tmp_path: Path) -> None
     pictures = [plain(RED), plain(BLUE)]
     free = encode(model, pictures, source_prompt="red")
     assert all(frame.allowed is None for frame in free.frames)
-    for mask in (tmp_path / "mask.png", Image.fromarray(levels)):
+    for mask in (tmp_path / "mask.png", Image.fromarray(levels), (tmp_path / "mask.png").read_bytes()):
         latent = encode(model, pictures, source_prompt="red", mask=mask)
         assert torch.equal(latent.z, free.z)
         assert all(np.array_equal(frame.allowed, levels) for frame in latent.frames)

@@ -131,6 +131,9 @@ def test_local_folders_never_ask_the_network_and_load_in_silence(
         ({"captioner": 5}, "'captioner': input should be a valid string. Correct or remove it"),
         ({"sizes": [64, "x", 64]}, "'sizes.1': "),
         ({"guidance": float("inf")}, "'guidance': "),
+        ({"calibration": []}, "'calibration': input should be"),
+        ({"calibration": None}, "'calibration': input should be"),
+        ({"calibration": "abc"}, "'calibration': input should be"),
     ],
 )
 def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], said: str) -> None:

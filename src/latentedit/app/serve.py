@@ -16,7 +16,7 @@ from latentedit.app.page import Page
 from latentedit.core.errors import ConfigError
 
 _MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
-_MAX_UPLOAD = "100mb"  # PNGs of phones have 12 to 50 megapixels
+MAX_UPLOAD_BYTES = 50_000_000  # a PNG of 25 megapixels
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def serving(
                 prevent_thread_lock=True,
                 quiet=True,
                 show_error=False,
-                max_file_size=_MAX_UPLOAD,
+                max_file_size=MAX_UPLOAD_BYTES,
                 strict_cors=True,
                 footer_links=[],
                 mcp_server=False,  # otherwise the environment decides, as on the limit of concurrency

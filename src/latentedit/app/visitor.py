@@ -25,10 +25,11 @@ from latentedit.latents.encode import captioner_for, encode, target_captions
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_keep.checking import CheckResult, check
-from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels
+from latentedit_keep.pictures import PixelPicture, opened, read_chunks, read_content, read_pixels
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
+MAX_CHECKED_PIXELS = 25_000_000  # of each image of a check, which stay in memory during a visit
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 MAX_CHANGES = 4
 STOPPED = "Cancelled. The image and its history are unchanged."
@@ -113,7 +114,9 @@ class VisitorSession:
 
     def drop(self, role: str, path: Path) -> PixelPicture:
         """Read one image of a pair, "original" or "edited"."""
-        self.pair[role] = dataclasses.replace(read_pixels(path), path=Path(path.name))
+        content = read_content(path)
+        _check_pixels(path.name, content, MAX_CHECKED_PIXELS, "check")
+        self.pair[role] = dataclasses.replace(read_pixels(content, path.name), path=Path(path.name))
         return self.pair[role]
 
     def check_pair(self, *, progress: Progress | None = None) -> CheckResult | None:
@@ -133,13 +136,8 @@ class VisitorSession:
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> Entry:
         """Open the content of a file, caption it, and start a new history."""
+        _check_pixels(name, content, MAX_PIXELS, "edit")
         picture = Picture.open(Path(name).name, content=content)
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise ImageError(
-                f"the image has {width} x {height} = {width * height / 1e6:.1f} megapixels; this page accepts at most "
-                f"{MAX_PIXELS // 1_000_000}. Resize it, or use latentedit edit"
-            )
         payload = _payload(content)
         with self._task(model, progress) as (backbone, _):
             caption, notes = _caption(backbone, picture)
@@ -365,6 +363,17 @@ def _caption(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ...]
         left, top, width, height = frame.region
         notes.append(f"The model edits a crop of {width} x {height} pixels at ({left}, {top}).")
     return caption, tuple(notes)
+
+
+def _check_pixels(name: str, content: bytes, most: int, command: str) -> None:
+    """Refuse an image of more pixels before it is decoded."""
+    with opened(Path(name).name, content=content) as image:
+        width, height = image.size
+    if width * height > most:
+        raise ImageError(
+            f"the image has {width} x {height} = {width * height / 1e6:.1f} megapixels; this page accepts at most "
+            f"{most // 1_000_000}. Resize it, or use latentedit {command}"
+        )
 
 
 def _payload(content: bytes) -> bytes | None:

@@ -22,6 +22,7 @@ from latentedit.core.errors import ConfigError, ModelError, OutputError
 from latentedit.core.plugins import EXECUTORS
 from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
+from latentedit_keep.workers import end_with_parent
 
 Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
 
@@ -172,5 +173,6 @@ def _run_pool(run: RunFolder, work: Work, count: int, progress: Progress | None)
 
 
 def _start_worker() -> None:
+    end_with_parent()
     keep_freed_memory()
     warnings.simplefilter("ignore")  # the parent loaded the same model and printed the warnings

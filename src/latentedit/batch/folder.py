@@ -25,9 +25,8 @@ import pydantic
 
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files import read_object
 from latentedit.core.progress import Progress
-from latentedit_keep.files import check_place, make_folder, plain, read_bytes, write_text, written_beside
+from latentedit_keep.files import check_place, make_folder, plain, read_bytes, read_object, write_text, written_beside
 
 FORMAT = 3  # of run folders
 MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"

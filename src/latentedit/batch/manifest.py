@@ -11,8 +11,8 @@ import pydantic
 import yaml
 
 from latentedit.batch.folder import faults_of
-from latentedit.core import files as reading
 from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit_keep import files as reading
 from latentedit_keep.pictures import read_image
 
 MAX_BYTES = 64_000_000  # a list of 100,000 images has about 20 MB

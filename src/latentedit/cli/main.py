@@ -4,15 +4,12 @@ Commands import torch and diffusers inside their bodies, so that help, completio
 once.
 """
 
-import errno
 import functools
 import inspect
 import itertools
 import os
 import re
-import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +21,14 @@ import typer.core
 from latentedit._version import __version__
 from latentedit.core.errors import (
     ConfigError,
-    LatentEditError,
     RegistryError,
     UnknownPictureError,
     UnknownPictureWarning,
 )
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
-from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
-from latentedit_keep.main import FAULT, UsageError
+from latentedit_keep.console import say, warn
+from latentedit_keep.program import UsageError, execute, explained, invoke
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
@@ -47,7 +43,6 @@ _RENAMED = {
     "--no-local": ("--no-auto-mask",),
     "--mixing": ("--combine",),
 }  # old names of options, which work in this version only
-_POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 
 
 def _version(version: bool) -> bool:
@@ -173,27 +168,17 @@ def run(arguments: list[str]) -> int:
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     name_kinds(program)
-    try:
+
+    def command() -> None:
         check_arrows(arguments)
         if _COMPLETING in os.environ:
             program(arguments, prog_name="latentedit")
         with program.make_context("latentedit", arguments, obj=shared) as context:
             program.invoke(context)
-    except typer.Exit as leaving:
-        return leaving.exit_code
-    except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except (KeyboardInterrupt, EOFError, typer.Abort) as stopped:
-        complain(f"latentedit: {str(stopped) or 'interrupted'}")
-        return 130
-    except Exception as error:
-        message = _message(error)
-        if message is None or ("debug" in shared and not isinstance(error, UsageError)):
-            raise
-        if type(error).__name__ != "NoArgsIsHelpError":  # which has printed the help of its group
-            fail(message)
-        return 2
-    return 0
+
+    return invoke(
+        command, lambda error: None if "debug" in shared and not isinstance(error, UsageError) else _message(error)
+    )
 
 
 def help_page(docstring: str) -> str:
@@ -256,69 +241,22 @@ def _message(error: Any) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     if isinstance(error, UnknownPictureError):
         return f"{error}. Choose another model with --model, or use --force"
-    if isinstance(error, LatentEditError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name
-        return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
     if type(error).__name__ == "OutOfMemoryError":  # torch's class by name, because torch may not be imported
         reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
         return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller picture"
-    if isinstance(error, UsageError):
-        described: Any = error
-        name = "latentedit" if described.ctx is None else described.ctx.command_path
-        text = described.format_message().rstrip(".")
-        text = _POSSIBLE.sub(r". Did you mean \1?", text[:1].lower() + text[1:])
-        return f"{text}{'' if text.endswith('?') else '.'} See: {name} --help"
-    return None
+    return explained(error)
 
 
 def main() -> None:
     """Run the program: no traceback for an expected error, a traceback and exit code 70 for an internal one."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
-    open_streams()
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, _leave)
     warnings.simplefilter("ignore", UnknownPictureWarning)  # commands print it themselves
-    warnings.showwarning = lambda message, *_, **__: _warn_once(str(message))
     keep_freed_memory()
     collect_garbage_less_often()
-    code = _run_anywhere(sys.argv[1:])
+    code = execute(run)
     leave_without_collecting()
-    sys.exit(close_streams(code))
-
-
-@functools.cache
-def _warn_once(text: str) -> None:
-    """Warn once, since files are opened more than once."""
-    warn([text])
-
-
-def _run_anywhere(arguments: list[str]) -> int:
-    """Run one command line and report internal errors."""
-    try:
-        Path.cwd()
-    except OSError:  # libraries exit without a current folder
-        fail("the current folder was deleted. Change to another folder")
-        return 2
-    try:
-        return run(arguments)
-    except BrokenPipeError:  # the reader has left, as in `| head`
-        return 0
-    except Exception as error:  # noqa: BLE001 (the last handler)
-        for line in traceback.format_exc().splitlines():
-            complain(line, indented=True)
-        if isinstance(error, LatentEditError):
-            return 2
-        fail("internal error. Please report it with the traceback above")
-        return FAULT
-
-
-def _leave(number: int, _: object) -> None:
-    """Exit as on Ctrl-C: unfinished files are removed, finished ones stay."""
-    complain(f"latentedit: terminated by {signal.Signals(number).name}; finished files were kept")
-    raise SystemExit(128 + number)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

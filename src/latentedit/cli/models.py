@@ -297,7 +297,7 @@ def verification(folder: Path) -> list[str]:
 
 def _read_captions(file: Path | None) -> list[str]:
     """The captions of a file, one per line; none without a file."""
-    from latentedit.core.files import read_text
+    from latentedit_keep.files import read_text
 
     texts = "" if file is None else read_text(file, limit=2**20)
     found = [line.strip() for line in texts.splitlines() if line.strip()]

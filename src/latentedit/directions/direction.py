@@ -20,12 +20,12 @@ from torch import Tensor
 from latentedit._version import __version__
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files import pack, read_object, read_tensor_file
+from latentedit.core.files import pack, read_tensor_file
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
-from latentedit_keep.files import check_place, written_beside
+from latentedit_keep.files import check_place, read_object, written_beside
 
 FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"

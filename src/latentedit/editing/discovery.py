@@ -22,7 +22,6 @@ from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files import read_json
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
@@ -42,7 +41,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import preview_of
 from latentedit.latents.record import ModelRecord, PictureRecord, versions
 from latentedit.models.base import Backbone
-from latentedit_keep.files import check_place, plain, user_path, write_text
+from latentedit_keep.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.pictures import save_image
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the picture

@@ -12,11 +12,11 @@ import torch
 from PIL import Image, ImageChops
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files import pack, read_json, unpack
+from latentedit.core.files import pack, unpack
 from latentedit.display.page import is_page
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import RunRecord
-from latentedit_keep.files import check_place, plain, user_path, write_text
+from latentedit_keep.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES

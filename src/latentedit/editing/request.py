@@ -10,6 +10,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.names import accepts_old_names
 from latentedit.core.plugins import EDITORS
 from latentedit.latents.captions.change import Change
+from latentedit_keep.files import Encoded
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:
@@ -174,10 +175,10 @@ def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    """None, a single value or a sequence as a tuple; a string is a single value."""
+    """None, a single value or a sequence as a tuple; a string or a file's content is a single value."""
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | Encoded) else (value,)
 
 
 def _check_utf8(name: str, text: str) -> None:

@@ -151,9 +151,8 @@ def edit(
         edit(model, "me.png", change="=> glasses", method="flowedit", num_inference_steps=20, guidance_scale=3)
     """
     request = EditRequest.of(prompt=prompt, source_prompt=source_prompt, **options)
-    if isinstance(image, PictureLike):
-        return edit_pictures(model, [image], request, progress=progress)[0]
-    return edit_pictures(model, image, request, progress=progress)
+    results = edit_pictures(model, encoding.as_list(image), request, progress=progress)
+    return results[0] if isinstance(image, PictureLike) else results
 
 
 def edit_pictures(

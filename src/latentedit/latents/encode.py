@@ -1,7 +1,7 @@
 """*Encode*: images and their captions to a joint latent; target texts and their directions; no-op instructions."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, MaskLike, Picture, framer_for
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
+from latentedit_keep.files import Encoded
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
-PictureLike = str | Path | Image.Image | Picture  # a file, a Pillow image, or a picture that is already open
+PictureLike = str | Path | Image.Image | Encoded | Picture  # a file, an image, a file's content, an open picture
 # The first, SliderEdit's, is the default without a measurement.
 WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
@@ -65,7 +66,7 @@ def encode(
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
-    images = [image] if isinstance(image, PictureLike) else list(image)
+    images = as_list(image)
     if not images:
         raise ConfigError("there is no picture to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
@@ -111,7 +112,7 @@ def encode_frames(
         captions = broadcast_texts(reader.caption(pixels), len(pixels), "caption from the captioner")
     check_length(*captions)
     z, condition = model.encode(pixels), model.embed(captions)
-    others = tuple(open_picture(item) for item in references)
+    others = tuple(map(open_picture, as_list(references)))
     if instructed:
         shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
         reference = (z, *(latent.expand(len(z), *latent.shape[1:]) for latent in shown))
@@ -180,7 +181,14 @@ def open_picture(picture: PictureLike) -> Picture:
     """A picture, opened if necessary."""
     if isinstance(picture, Picture):
         return picture
-    return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
+    return Picture.open(picture) if isinstance(picture, str | Path) else Picture.from_image(picture)
+
+
+def as_list(pictures: Any) -> list[PictureLike]:
+    """One picture or several as a list; what is neither is refused when it is opened."""
+    if isinstance(pictures, PictureLike) or not isinstance(pictures, Iterable):
+        return [pictures]
+    return list(pictures)
 
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:

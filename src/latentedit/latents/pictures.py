@@ -21,11 +21,12 @@ from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.colour import put_on, shown, space_of
+from latentedit_keep.files import Encoded
 from latentedit_keep.pictures import check_output, read_image, save_image
 
 # Left, top, width and height in a picture's own pixels; it may reach beyond the picture.
 Box = tuple[int, int, int, int]
-MaskLike = str | Path | Image.Image  # a file or a Pillow image
+MaskLike = str | Path | Image.Image | Encoded  # a file, an image, or a file's content
 
 __all__ = ["Frame", "MaskLike", "Picture", "check_output", "open_mask", "preview_of", "save_image", "strips"]
 
@@ -53,8 +54,8 @@ class Picture:
         return cls(image=read_image(path, content=content), path=Path(path))
 
     @classmethod
-    def from_image(cls, image: Image.Image) -> "Picture":
-        """Take a Pillow image of any mode, turned upright by its EXIF tag; the image itself is not changed."""
+    def from_image(cls, image: Image.Image | Encoded) -> "Picture":
+        """Take a Pillow image of any mode, turned upright by its EXIF tag, or a file's content; it is not changed."""
         return cls(image=read_image(image, "the picture"))
 
     @property
@@ -206,7 +207,7 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     through. The border of the picture is not an edge. Only brightness counts, with a warning for colours; transparent
     parts are black.
     """
-    name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
+    name = f"the mask {mask}" if isinstance(mask, str | Path) else "the mask"
     image = read_image(mask, name)
     if image.size != size:
         raise ImageError(

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files import read_object
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
+from latentedit_keep.files import read_object
 from latentedit_keep.pictures import MAX_RECORD_BYTES
 
 FORMAT = 1  # of records; a higher one comes from a newer latentedit

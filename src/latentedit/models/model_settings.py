@@ -55,6 +55,7 @@ class _Settings(pydantic.BaseModel):
     vocabulary: Sequence[str] | None = None
     editors: Mapping[str, Table] = {}
     judge: Table = {}
+    calibration: Table = {}
     transfer: Table = {}
     benchmark: Table = {}
     quality: Table = {}

@@ -22,13 +22,15 @@ from latentedit_keep.composite import Pixels, composite, levels
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
 from latentedit_keep.exact import difference
+from latentedit_keep.files import Encoded, read_object
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones
 from latentedit_keep.warp import Mask, Picture, cv2, resized
 
-PictureLike = str | Path | Image.Image | PixelPicture  # a file, an image, or the result of `read_pixels`
+# A file, an image, a file's content, or the result of `read_pixels`.
+PictureLike = str | Path | Image.Image | Encoded | PixelPicture
 _STEPS = "aligned, compared, put back"
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
@@ -66,7 +68,7 @@ class KeepRecord:
     def from_json(cls, text: str, name: str) -> "KeepRecord":
         """Read the output of `to_json`; raises a `FileFormatError` for anything else."""
         try:
-            fields: dict[str, Any] = json.loads(text)
+            fields = read_object(text)
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptPicture(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])

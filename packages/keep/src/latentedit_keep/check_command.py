@@ -55,7 +55,7 @@ def check(
     from latentedit_keep.checking import outcome
     from latentedit_keep.pictures import check_output, save_image
 
-    limit, many = None if max_outside is None else _share(max_outside), original.is_dir()
+    limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     if many or original.suffix.lower() in _LISTS:
         from latentedit_keep.check_folder import check_many
 
@@ -96,12 +96,13 @@ def check(
     raise typer.Exit(_CODES[word])
 
 
-def _share(text: str) -> float:
+def share(text: str, name: str) -> float:
+    """The part that a text means, such as 0.1%; ``name`` is what an error calls it."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
-    share = float(found[1]) / (100 if found[2] else 1) if found else 2.0
-    if share > 1:
-        raise ConfigError(f"--max-outside takes a part of the picture, such as 0.1% or 0.001; got {text!r}")
-    return share
+    part = float(found[1]) / (100 if found[2] else 1) if found else 2.0
+    if part > 1:
+        raise ConfigError(f"{name} takes a part of the picture, such as 0.1% or 0.001; got {text!r}")
+    return part
 
 
 def _print(word: str, report: "Report") -> None:

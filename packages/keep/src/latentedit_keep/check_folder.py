@@ -8,6 +8,7 @@ index.html          the same as a page
 """
 
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -31,9 +32,10 @@ from latentedit_keep.checking import check, outcome
 from latentedit_keep.command import paired, pictures_by_name
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from latentedit_keep.files import make_folder, read_bytes, write_text
-from latentedit_keep.pictures import MAX_PICTURE_BYTES, save_image
+from latentedit_keep.files import as_text, make_folder, read_json, read_text, write_text
+from latentedit_keep.pictures import read_content, save_image
 from latentedit_keep.warp import cv2
+from latentedit_keep.workers import end_with_parent
 
 _MOST_LIST_BYTES = 64_000_000
 _QUALITY = 88  # WebP quality of the viewer's pictures
@@ -101,14 +103,17 @@ def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
         raise ConfigError(f"either all are folders or none is; got {original}, {edited} and {mask}")
     (pairs, failed), masks = paired(original, edited), {} if mask is None else pictures_by_name(mask)
-    return {name: (*pair, masks.get(name)) for name, pair in pairs.items()}, failed
+    found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items()}
+    return found, {as_text(name): why for name, why in failed.items()}
 
 
 def _listed(place: Path) -> dict[str, Pair]:
     """The pairs of a CSV or JSON file; paths are relative to it."""
-    text = read_bytes(place, limit=_MOST_LIST_BYTES).decode("utf-8-sig", "replace")
     try:
-        rows: Any = list(csv.DictReader(io.StringIO(text))) if place.suffix.lower() == ".csv" else json.loads(text)
+        if place.suffix.lower() == ".csv":
+            rows: Any = list(csv.DictReader(io.StringIO(read_text(place, limit=_MOST_LIST_BYTES), newline="")))
+        else:
+            rows = read_json(place, limit=_MOST_LIST_BYTES)
         pairs: dict[str, Pair] = {}
         for row in rows:
             places: list[Any] = [row.get(key) or None for key in ("original", "edited", "mask")]
@@ -117,9 +122,9 @@ def _listed(place: Path) -> dict[str, Pair]:
             if name in pairs:
                 raise ConfigError(f"{place}: two pairs are called {name!r}. Give them different names")
             pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
+    except LatentEditError:
+        raise
     except (ValueError, TypeError, AttributeError, csv.Error) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise FileFormatError(f'{place} is not a list of pairs. Give each an "original" and an "edited"') from error
     if not pairs:
         raise ConfigError(f"{place} contains no pairs. Add a row for each")
@@ -149,7 +154,8 @@ def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int |
 
 
 def _start() -> None:
-    """In each process: one thread, and Ctrl-C is left to the first process."""
+    """In each process: one thread; Ctrl-C is left to the first process, without which none goes on."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
@@ -158,10 +164,10 @@ def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> 
     """The report on a pair as plain values, or why there is none; one that was made of the same files is read again."""
     slug = _slug(name)
     try:
-        contents = [b"" if place is None else read_bytes(place, limit=MAX_PICTURE_BYTES) for place in pair]
+        contents = [b"" if place is None else read_content(place) for place in pair]
         key = json.dumps([1, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
-        if (before := _read(output / "reports" / f"{slug}.json")).get("key") == key:
-            return before["report"]
+        if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
+            return before
         result = check(pair[0], pair[1], mask=pair[2], **limits)
         save_image(result.panel, output / "panels" / f"{slug}.jpg")
         if importlib.util.find_spec("latentedit") is not None:
@@ -169,21 +175,28 @@ def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> 
             view.save(output / "pages" / f"{slug}.html")
     except LatentEditError as error:
         return str(error)
-    report = result.report.values
-    write_text(output / "reports" / f"{slug}.json", json.dumps({"key": key, "report": report}))
+    report: dict[str, Any] = json.loads(as_text(json.dumps(result.report.values, ensure_ascii=False), "replace"))
+    stored = json.dumps({"key": key, "checksum": _checksum(report), "report": report})
+    write_text(output / "reports" / f"{slug}.json", stored)
     return report
 
 
-def _read(place: Path) -> dict[str, Any]:
-    try:
-        return json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not finished
-        return {}
+def _finished(place: Path, key: str) -> dict[str, Any] | None:
+    """The report in a file, if it is whole and was made of the same files and limits."""
+    with contextlib.suppress(LatentEditError, TypeError, KeyError):
+        before = read_json(place)
+        if before["key"] == key and before["checksum"] == _checksum(before["report"]):
+            return before["report"]
+    return None
+
+
+def _checksum(report: Any) -> int:
+    return zlib.crc32(json.dumps(report).encode())
 
 
 def _slug(name: str) -> str:
     """A file name for a pair; a changed name gets its checksum, so that different names stay different."""
-    slug = re.sub(r"[^\w-]+", "_", name)[:100]
+    slug = re.sub(r"[^\w-]+", "_", name).encode()[:100].decode(errors="ignore")
     return slug if slug == name else f"{slug}-{zlib.crc32(name.encode()):08x}"
 
 

@@ -130,4 +130,6 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def typed_command() -> str:
     """The command line, for the records of results; bytes that are not text become escapes."""
-    return shlex.join(["latentedit", *sys.argv[1:]]).encode("utf-8", "backslashreplace").decode()
+    from latentedit_keep.files import as_text
+
+    return as_text(shlex.join(["latentedit", *sys.argv[1:]]))

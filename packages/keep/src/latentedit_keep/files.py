@@ -4,18 +4,23 @@ import contextlib
 import dataclasses
 import errno
 import itertools
+import json
 import math
 import os
+import re
 import secrets
 import stat
 import zlib
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
 
+Encoded = bytes | bytearray | memoryview  # content of a file
+MAX_DOCUMENT_BYTES = 16_000_000  # of a JSON document whose kind has no limit of its own
 _LONGEST_NAME_BYTES = 200  # of a name without its ending; file systems allow 255 in all
+_FIRST_BYTES = 16  # of a file, by which its format is known
 _SHOWN_LETTERS = 200  # of a path in an error message
 _MISSING = "there is no such file: {}. Check the path"
 _FORBIDDEN = "{} cannot be read: permission was denied. Change its permissions"
@@ -48,6 +53,8 @@ def open_file(
     path: str | Path, *, limit: int | None, error: type[LatentEditError] = FileFormatError
 ) -> Generator[BinaryIO]:
     """Open a regular file of at most ``limit`` bytes for reading; raises an ``error`` otherwise."""
+    if not (isinstance(path, str) or hasattr(path, "__fspath__")):  # a number is a file that is open already
+        raise error(f"a file is named by a path; got {type(path).__name__}. Give a path, an image or its bytes")
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NEVER_WAIT))  # noqa: SIM115
     except (OSError, ValueError) as caught:
@@ -61,13 +68,72 @@ def open_file(
         yield file
 
 
-def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> bytes:
-    """The content of a file; conditions as for `open_file`."""
+def read_bytes(
+    path: str | Path,
+    *,
+    limit: int,
+    error: type[LatentEditError] = FileFormatError,
+    starts: re.Pattern[bytes] | None = None,
+) -> bytes:
+    """The content of a file, of one that ``starts`` does not match the first bytes only; conditions as `open_file`."""
     with open_file(path, limit=limit, error=error) as file:
         try:
-            return file.read(os.fstat(file.fileno()).st_size)
+            is_other = starts is not None and starts.match(file.read(_FIRST_BYTES)) is None
+            file.seek(0)
+            return file.read(_FIRST_BYTES if is_other else os.fstat(file.fileno()).st_size)
         except OSError as caught:
             raise _unreadable(path, caught, error) from caught
+
+
+def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
+    """A UTF-8 text, with or without a byte order mark, its line ends as they are."""
+    try:
+        return read_bytes(path, limit=limit, error=error).decode("utf-8-sig")
+    except UnicodeDecodeError as caught:
+        line = caught.object[: caught.start].count(b"\n") + 1
+        what = f"the byte 0x{caught.object[caught.start]:02x} stands in line {line}"
+        raise error(f"{path} is not in UTF-8: {what}. Save it as UTF-8") from caught
+
+
+def read_json(
+    path: str | Path,
+    *,
+    limit: int = MAX_DOCUMENT_BYTES,
+    error: type[LatentEditError] = FileFormatError,
+    allow_nan: bool = False,
+) -> Any:
+    """The value of a JSON file; see `parse_json`."""
+    try:
+        return parse_json(read_text(path, limit=limit, error=error), allow_nan=allow_nan)
+    except LatentEditError:
+        raise
+    except ValueError as caught:
+        raise error(f"{path} is not valid JSON: {caught}. Correct the file, or fetch it again") from caught
+
+
+def parse_json(text: str | bytes, *, allow_nan: bool = False) -> Any:
+    """The value of a JSON text in UTF-8, or a ValueError of one clause; with ``allow_nan`` also NaN and Infinity."""
+    try:
+        value: object = json.loads(text)
+        # Lone surrogates pass as JSON, and cannot be printed; 1e999 passes as a number, and is infinite.
+        json.dumps(value, ensure_ascii=False, allow_nan=allow_nan).encode("utf-8")
+    except UnicodeError:
+        raise ValueError("it is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"syntax error in line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError:  # also an integer of thousands of digits
+        raise ValueError("it contains NaN, Infinity or a number out of range") from None
+    return value
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """One JSON object; a `ValueError` for anything else, whose message is one clause."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    return cast("dict[str, Any]", value)
 
 
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
@@ -120,7 +186,7 @@ def written_beside(path: str | Path) -> Generator[BinaryIO]:
 def write_text(path: str | Path, text: str) -> None:
     """Write text atomically in UTF-8, with its line ends unchanged."""
     with written_beside(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(as_text(text).encode("utf-8"))
 
 
 def make_folder(path: str | Path) -> None:
@@ -145,6 +211,11 @@ def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError
     if number in _WHY:
         return error(_WHY[number].format(shown))
     return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")
+
+
+def as_text(value: str, errors: str = "backslashreplace") -> str:
+    """The value as text that UTF-8 can hold: a file name may have bytes that are no text."""
+    return value.encode("utf-8", errors).decode()
 
 
 def plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -9,14 +10,22 @@ import io
 import json
 import multiprocessing
 import os
+import re
+import signal
 import threading
-from collections.abc import Callable
+import traceback
+import unicodedata
+import urllib.parse
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from latentedit_keep.check_command import share
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, MissingDependencyError, to_install
+from latentedit_keep.files import named_beside, plain, read_object
+from latentedit_keep.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the picture in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
@@ -26,6 +35,7 @@ _INSTRUCTIONS = (
     "unsure, look at its picture. If nothing changed, edit again once at most, then ask the user. Paths are relative "
     "to the root folder."
 )
+_SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
 _TOLD = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
 
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
@@ -43,7 +53,17 @@ def mcp(
     """
     if not root.is_dir():
         raise ConfigError(f"the root folder {root} does not exist. Create it, or name another with --root")
-    make_server(root, seconds=seconds).run()
+    server = make_server(root, seconds=seconds)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    server.run()
+
+
+def _stop(number: int, _: object) -> None:
+    """End at once, and running calls with it: a thread waits for the client, and cannot be interrupted."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"latentedit: {signal.Signals(number).name}\n".encode())
+    os._exit(128 + number)
 
 
 def make_server(root: Path, *, seconds: float = 120) -> Any:
@@ -53,17 +73,34 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     """
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
+    from importlib.metadata import version
+
     from mcp.server import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 
-    server, one_at_a_time = MCPServer("latentedit", instructions=_INSTRUCTIONS, log_level="WARNING"), threading.Lock()
-    folder = root.resolve()
+    class Server(MCPServer[Any]):
+        async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+            schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
+            try:
+                arguments = arguments if name not in schemas else _given(arguments, schemas[name]["properties"])
+                return await super().call_tool(name, arguments, context)
+            except ToolError as error:
+                return refused(_why(error))
+            except LatentEditError as error:
+                return refused(str(error))
+
+    here, one_at_a_time, folder = version("latentedit-keep"), threading.Lock(), root.resolve()
+    server = Server("latentedit", instructions=_INSTRUCTIONS, version=here, log_level="WARNING")
+
+    def refused(line: str) -> CallToolResult:
+        return CallToolResult(content=[TextContent(text=line)], is_error=True)
 
     def call(task: Callable[..., Answer], **arguments: Any) -> CallToolResult:
         with one_at_a_time:
             values, panel = _in_process(task, folder, arguments, seconds)
         if isinstance(values, str):
-            return CallToolResult(content=[TextContent(text=values)], is_error=True)
+            return refused(values)
         content: list[ContentBlock] = [TextContent(text=json.dumps(values, ensure_ascii=False))]
         if panel is not None:
             content.append(ImageContent(data=base64.b64encode(panel).decode(), mime_type="image/jpeg"))
@@ -132,6 +169,33 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     return server
 
 
+def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The arguments without the empty ones, which models write for what they leave out; shares as numbers."""
+    for name in arguments:
+        if name not in known:
+            (near,) = difflib.get_close_matches(name, known, 1, 0)
+            raise ConfigError(f"there is no argument {name!r}. Did you mean {near!r}?")
+    given = {name: value for name, value in arguments.items() if value is not None and str(value).strip()}
+    return given | {name: share(given[name], name) for name in _SHARES if isinstance(given.get(name), str)}
+
+
+def _why(error: Exception) -> str:
+    """One line on a call that the SDK refused, without the words of pydantic, or on a fault of this program."""
+    cause: Any = error.__cause__
+    if not hasattr(cause, "errors"):
+        return " ".join(str(error).split()) if cause is None else _fault(cause)
+    first = cause.errors(include_url=False)[0]
+    name, got = first["loc"][0], " ".join(repr(first["input"]).split())
+    if first["type"] == "missing":
+        return f"the argument {name!r} is missing. Give it"
+    return f"the argument {name!r} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}; got {got:.80}. Correct it"
+
+
+def _fault(error: BaseException) -> str:
+    advice = ". The images do not fit into memory: scale them down" if isinstance(error, MemoryError) else ""
+    return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}{advice}"
+
+
 def _in_process(
     task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float
 ) -> tuple[dict[str, Any] | str, bytes | None]:
@@ -146,7 +210,8 @@ def _in_process(
             return here.recv()
         return f"the call took more than {seconds:g} s and was stopped. Scale the images down", None
     except EOFError:
-        return "the call failed, possibly for lack of memory; see the server's log. Scale the images down", None
+        process.join(1)
+        return f"internal error: the call's process ended with {process.exitcode}. See the server's log", None
     finally:
         process.kill()
         process.join()
@@ -154,27 +219,84 @@ def _in_process(
 
 def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[str, Any]) -> None:
     """Send the answer of a task. With the root as current folder, its texts have no other folder's name."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
+    file = io.BytesIO()
     try:
-        places = {name: None if place is None else inside(root, place) for name, place in arguments["places"].items()}
-        values, image = task(**arguments | {"places": places})
-        file = io.BytesIO()
+        named = {name: place for name, place in arguments["places"].items() if place is not None}
+        found = {name: inside(root, place, new=name == "output") for name, place in named.items()}
+        values, image = task(**arguments | {"places": dict.fromkeys(arguments["places"]) | found})
         if image is not None:
             image.thumbnail((_PANEL_SIDE_PX, _PANEL_SIDE_PX))
             image.convert("RGB").save(file, format="JPEG", quality=85)
-        pipe.send((values, file.getvalue() or None))
+        answer: Any = plain(values)
     except LatentEditError as error:
-        pipe.send((str(error), None))
+        answer = str(error)
+    except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
+        traceback.print_exc()
+        answer = _fault(error)
+    pipe.send((answer, file.getvalue() or None))
 
 
-def inside(root: Path, name: str) -> Path:
-    """The path relative to the root; raises a `ConfigError` if it is outside, or leads through a link."""
-    path = Path(os.path.normpath(root / name))
-    if not path.is_relative_to(root):
+def inside(root: Path, name: str, *, new: bool = False) -> Path:
+    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside, or leads through a link.
+
+    The root itself may be named by a link. Of a name that does not exist, unless it is ``new``, another spelling is
+    taken: other kinds of spaces, other composed letters.
+    """
+    if "\0" in name:
+        raise ConfigError(f"{name!r} cannot be read: it contains a null character. Check the path")
+    path = Path(os.path.normpath(root / _local(name)))
+    top = next((place for place in (*reversed(path.parents), path) if _is_same(place, root)), None)
+    if top is None:
         raise ConfigError(f"{name!r} is outside the root folder. Give a path inside it")
-    if "\0" not in name and os.path.realpath(path) != str(path):  # reading reports a null character
+    *folders, last = path.relative_to(top).parts or (".",)
+    path = root
+    for part in folders:
+        path = _spelled(path, part)
+    path = path / last if new else _spelled(path, last)
+    if os.path.realpath(path) != str(path):
         raise ConfigError(f"{name!r} leads through a link, which is not followed. Give the file itself")
     return path.relative_to(root)
+
+
+def _is_same(place: Path, root: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return place.samefile(root)
+    return False
+
+
+def _local(name: str) -> str:
+    """The path that a name means: a file URI of this machine, or the name itself."""
+    found = re.match(r"(?i)(file|data|sandbox):|([a-z][a-z0-9+.-]+)://", name)
+    if found is None:
+        return name
+    scheme, path, host = (found[1] or found[2]).lower(), name[5:], ""
+    if path.startswith("//"):
+        host, slash, path = path[2:].partition("/")
+        path = slash + path
+    if scheme != "file" or host.lower() not in ("", "localhost"):
+        what = f"host {host!r}" if scheme == "file" else f"scheme {scheme!r}"
+        raise ConfigError(f"{name[:80]!r} is no file here: its {what} is not supported. Give a path in the root folder")
+    try:
+        return re.sub(r"^/(?=[A-Za-z]:[/\\])", "", urllib.parse.unquote(path, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name!r} is not UTF-8 after %-decoding. Give the path itself") from error
+
+
+def _spelled(folder: Path, part: str) -> Path:
+    """The entry of a folder of this name, or the only one that equals it in NFKC with plain spaces."""
+    if os.path.lexists(folder / part) or not folder.is_dir() or os.path.realpath(folder) != str(folder):
+        return folder / part
+    alike = sorted(one.name for one in folder.iterdir() if _key(one.name) == _key(part))
+    if len(alike) > 1:
+        raise ConfigError(f"there is no {part!a}, but there are {alike[0]!a} and {alike[1]!a}. Give one of these")
+    return folder / (*alike, part)[0]
+
+
+def _key(name: str) -> str:
+    return re.sub(r"\s", " ", unicodedata.normalize("NFKC", name))
 
 
 def _check(places: dict[str, Any], **limits: Any) -> Answer:
@@ -187,7 +309,6 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.files import plain
     from latentedit_keep.pictures import read_pixels
 
     original, edited, mask, output = places.values()
@@ -239,14 +360,16 @@ def _history(places: dict[str, Any]) -> Answer:
 def _record(path: Path) -> dict[str, Any]:
     from latentedit_keep.pictures import read_chunks
 
-    text, problem = read_chunks(path)[0], f"{path} has no record of latentedit"
-    with contextlib.suppress(ValueError, RecursionError):
-        match json.loads(text or ""):
+    text = read_chunks(path)[0]
+    if text is None:
+        raise FileFormatError(f"{path} has no record of latentedit. Give a PNG as latentedit wrote it")
+    with contextlib.suppress(ValueError):
+        match read_object(text):
             case {"original": {}, "edited": {}} | {"picture": {}} as record:
                 return record
             case _:
-                problem = f"the record in {path} is damaged"
-    raise FileFormatError(f"{problem}. Give a PNG as latentedit wrote it")
+                pass
+    raise FileFormatError(f"the record in {path} is damaged. Give a PNG as latentedit wrote it")
 
 
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -271,8 +394,6 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _new(output: Path | None, source: Path, ending: str) -> Path:
     """The output, or a default next to the source; a tool never replaces a file."""
-    from latentedit_keep.files import named_beside
-
     output = named_beside(source, ending) if output is None else output
     if output.exists():
         raise ConfigError(f"{output} exists. Choose another `output`")

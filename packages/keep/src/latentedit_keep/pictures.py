@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from latentedit_keep import colour
 from latentedit_keep.composite import Pixels, levels
 from latentedit_keep.errors import ImageError, LatentEditError, OutputError
-from latentedit_keep.files import check_place, read_bytes, written_beside
+from latentedit_keep.files import Encoded, check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
 importlib.import_module("pi_heif").register_heif_opener()  # photographs of phones; it has no types
@@ -33,6 +33,9 @@ READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF")
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
+_STARTS = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|m[is]f1)", re.DOTALL
+)
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MIN_SIDE_PX = 2
@@ -125,7 +128,7 @@ class PixelPicture:
 @contextlib.contextmanager
 def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
     """Open a picture file, or its content, without decoding the pixels; all errors become an `ImageError`."""
-    content = read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
+    content = read_content(path) if content is None else content
     if not content:
         raise ImageError(f"{path} is empty. Save or fetch the picture again")
     with _refused(str(path)):
@@ -178,10 +181,15 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         begin = end
 
 
+def read_content(path: str | Path) -> bytes:
+    """A picture file's content; of a file of another format the first bytes only, which decoders then refuse."""
+    return read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError, starts=_STARTS)
+
+
 def content_of(path: str | Path) -> bytes | None:
     """A picture file's content, or None; opening the picture then reports the reason."""
     with contextlib.suppress(LatentEditError):
-        return read_bytes(path, limit=MAX_PICTURE_BYTES)
+        return read_content(path)
     return None
 
 
@@ -194,12 +202,14 @@ def check_size(size: tuple[int, int], name: str) -> None:
         raise ImageError(_TOO_LARGE.format(name))
 
 
-def read_image(source: str | Path | Image.Image, name: str = "image", *, content: bytes | None = None) -> Image.Image:
+def read_image(
+    source: str | Path | Image.Image | Encoded, name: str = "image", *, content: bytes | None = None
+) -> Image.Image:
     """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own colour space."""
     return _read(source, name, content).image
 
 
-def read_pixels(source: str | Path | Image.Image | PixelPicture, name: str = "the picture") -> PixelPicture:
+def read_pixels(source: str | Path | Image.Image | Encoded | PixelPicture, name: str = "the picture") -> PixelPicture:
     """The first frame of a file or of a Pillow image, which errors call ``name``; PNG and TIFF keep 16 bits."""
     if isinstance(source, PixelPicture):
         return source
@@ -210,10 +220,13 @@ def read_pixels(source: str | Path | Image.Image | PixelPicture, name: str = "th
     return found
 
 
-def _read(source: str | Path | Image.Image, name: str, content: bytes | None = None) -> PixelPicture:
+def _read(source: str | Path | Image.Image | Encoded, name: str, content: bytes | None = None) -> PixelPicture:
     if isinstance(source, Image.Image):
         return _decoded(source, name)
-    content = read_bytes(source, limit=MAX_PICTURE_BYTES, error=ImageError) if content is None else content
+    if isinstance(source, Encoded):
+        with opened(name, content=bytes(source)) as image:
+            return _decoded(image, name, bytes(source))
+    content = read_content(source) if content is None else content
     with opened(source, content=content) as image:
         return dataclasses.replace(_decoded(image, str(source), content), path=Path(source))
 

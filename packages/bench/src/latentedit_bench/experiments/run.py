@@ -16,13 +16,12 @@ from typing import Any
 from latentedit._version import __version__
 from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
-from latentedit.core.files import read_object
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.decisions import Claim
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.experiments.plots import Forest, Shown, draw, save_figure
-from latentedit_keep.files import make_folder, plain, write_text
+from latentedit_keep.files import make_folder, plain, read_object, write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

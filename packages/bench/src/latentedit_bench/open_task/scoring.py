@@ -39,6 +39,7 @@ from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Cell, Grid, number
 from latentedit_keep.api import keep as keep_change
 from latentedit_keep.pictures import read_image
+from latentedit_keep.workers import end_with_parent
 
 AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
 
@@ -98,7 +99,7 @@ def score_items(
     """Score every file that the items ask for, a row each; without keep it takes two renders a file."""
     rows: list[Row] = []
     one = functools.partial(score_item, folder=folder, keep=keep)
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         for done, found in enumerate((map if workers == 1 else pool.map)(one, items), 1):
             rows += found
             if progress is not None:

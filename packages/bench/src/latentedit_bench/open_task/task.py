@@ -18,7 +18,6 @@ from PIL import Image
 
 from latentedit.batch.folder import faults_of
 from latentedit.core.errors import ConfigError, OutputError, to_install
-from latentedit.core.files import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
 from latentedit.latents.captions.change import changed_phrases
@@ -27,7 +26,7 @@ from latentedit_bench.data.items import Item
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
 from latentedit_bench.report.page import render
-from latentedit_keep.files import make_folder, user_path, write_text
+from latentedit_keep.files import make_folder, read_json, user_path, write_text
 from latentedit_keep.pictures import save_image
 
 VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared

@@ -1,0 +1,16 @@
+"""Processes that work for another one."""
+
+import multiprocessing
+import os
+import threading
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, also by ``kill -9``: nobody waits for its work any more."""
+    if (parent := multiprocessing.parent_process()) is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()

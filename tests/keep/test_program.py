@@ -1,0 +1,101 @@
+"""The program of `latentedit-keep` alone, how any of them ends, and workers that no process waits for."""
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from latentedit_keep import check_folder
+from latentedit_keep.workers import end_with_parent
+from tests.batch.small_work import FORK, alive, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def alone(before: str, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The program of this package in a process of its own, after some code."""
+    code = f"import os, signal, sys\nfrom latentedit_keep import program\n{before}\nprogram.main()"
+    line = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
+
+
+@pytest.mark.parametrize("arguments", [("keep", "n" * 5000, "n" * 300), ("check", "n" * 300, "b.png")])
+def test_a_name_that_is_too_long_is_wrong_input(arguments: tuple[str, ...]) -> None:
+    ended = alone("", *arguments)
+    assert (ended.returncode, "too long" in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
+
+
+def test_a_crash_shows_its_lines_and_no_control_characters() -> None:
+    ended = alone(r"program.run = lambda _: {}['\x1b[31m']")
+    assert ended.returncode == 70
+    assert ended.stderr.startswith("Traceback (most recent call last):\n  File ")
+    assert "\x1b" not in ended.stderr
+    assert "internal error" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_it_is_ended_without_a_half_written_file(tmp_path: Path, name: str) -> None:
+    act = (
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
+        "from latentedit_keep.files import written_beside\n"
+        "def run(_):\n"
+        f"    with written_beside('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
+        "program.run = run"
+    )
+    ended = alone(act, folder=tmp_path)
+    assert (ended.returncode, name in ended.stderr) == (128 + getattr(signal, name), True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
+    act = f"os.mkdir({str(tmp_path / 'gone')!r}); os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd())"
+    ended = alone(act)
+    assert (ended.returncode, "was deleted" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("module", ["typer", "latentedit_keep.console", "latentedit.core.plugins"])
+def test_ctrl_c_while_it_is_imported_is_one_line(module: str) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from latentedit_keep.main import main\nmain()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")
+
+
+def _pool() -> None:
+    with concurrent.futures.ProcessPoolExecutor(2, FORK, initializer=end_with_parent) as pool:
+        list(pool.map(time.sleep, (60, 60)))
+
+
+def _check() -> None:
+    check_folder.multiprocessing = FORK  # type: ignore[assignment]
+    FORK.get_context = lambda _=None: FORK
+    list(check_folder._each(_sleep, dict.fromkeys("ab", (Path(), Path(), None)), 2))
+
+
+def _sleep(*_: object) -> None:
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("begin", [_pool, _check])
+def test_no_worker_outlives_the_process_that_started_it(begin: Callable[[], None]) -> None:
+    driver = FORK.Process(target=begin)
+    driver.start()
+    wait_until(lambda: len(psutil.Process(driver.pid).children()) == 2)
+    time.sleep(0.1)  # until they are at work
+    workers = psutil.Process(driver.pid).children()
+    os.kill(driver.pid or 0, signal.SIGKILL)
+    driver.join()
+    wait_until(lambda: not any(alive(worker.pid) for worker in workers), seconds=5)
