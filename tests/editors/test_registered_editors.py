@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import latentedit as le
 from latentedit.core.condition import Condition
@@ -17,6 +18,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import Frame, Picture
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone
@@ -39,6 +41,17 @@ def latent_of(backbone: Backbone, *texts: str) -> JointLatent:
     """Latents of the model's scale."""
     z = draw((len(texts), *backbone.latent_shape(64, 64)), seed=0, purpose="contract").to(backbone.dtype)
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(texts), captions=texts)
+
+
+def sized(backbone: Backbone, side_px: int) -> JointLatent:
+    """A latent of an image of a size, which is not drawn."""
+    picture = Picture(image=Image.new("RGB", (side_px, side_px)))
+    frame = Frame(
+        picture=picture, pixels=torch.zeros(3, 1, 1).expand(3, side_px, side_px), box=(0, 0, side_px, side_px)
+    )
+    point = torch.zeros(1, 1, 1, 1)
+    text = Condition(tokens=point[0], pooled=point[0, 0])
+    return JointLatent(backbone=backbone, z=point, condition=text, captions=("",), frames=(frame,))
 
 
 class TestTransformer(EditorContract):
@@ -137,10 +150,27 @@ def test_published_levels_hold_as_many_steps_as_the_published_code_takes(make: A
     backbone = le.from_pipeline(make())
     for name, steps in walked.items():
         editor: Any = make_editor(name, backbone)
-        levels = backbone.grid(editor.steps, height_px=1024, width_px=1024).below(editor.level).levels
-        assert (name, len(levels) - 1) == (name, steps)
-        if name in ("splitflow", "veloedit"):
-            assert sum(level > editor.until for level in levels) == {"splitflow": 6, "veloedit": 1}[name]
+        for side in (512, 1024, 2048):  # FLUX.1's levels are shifted by size
+            latent = sized(backbone, side)
+            levels, until = latent.path(editor.steps, editor.level).levels, getattr(editor, "until", 1.0)
+            assert (name, len(levels) - 1) == (name, steps)
+            apart = sum(level > latent.level(editor.steps, until) for level in levels)
+            assert apart == {"splitflow": 6, "veloedit": 1}.get(name, apart)
+
+
+def test_another_number_of_steps_walks_the_same_share_and_another_level_comes_first() -> None:
+    """At 512 px, where the grid of 28 steps has 26 below the level of the published 24 at 1024."""
+    backbone = le.from_pipeline(flux())
+    latent = sized(backbone, 512)
+    for settings, walked in (({}, 24), ({"steps": 14}, 12), ({"level": 0.5}, 10), ({"level": "1/2"}, 14)):
+        editor: Any = make_editor("flowedit", backbone, settings=settings)
+        assert editor.evaluations(latent) == 2 * walked
+        assert type(editor).from_dict(editor.to_dict()) == editor
+    with pytest.raises(ConfigError, match=r"from 0 to [\d.]+, since it is a share of the start level"):
+        make_editor("sdedit", backbone).evaluations(latent, strength=1.5)
+    for wrong in (0.0, 1.5, True, "29/28", "0/28", "half"):
+        with pytest.raises(ConfigError, match=r"level must be .* steps that are left"):
+            make_editor("flowedit", backbone, settings={"level": wrong})
 
 
 def test_published_times_are_the_levels_of_whole_trained_times() -> None:

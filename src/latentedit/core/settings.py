@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator
 
 from latentedit.core.errors import ConfigError, nearest
 
@@ -45,6 +46,25 @@ Scale = Annotated[float, Field(gt=0, le=1000)]
 
 Probe = Annotated[float, Field(gt=0, le=1e6)]
 """The length at which a finite difference is taken, in units of the direction."""
+
+
+def _start(value: object, info: pydantic.ValidationInfo, *, least: float = 1e-9) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"([1-9]\d{0,3})/(\d{1,4})", value)):
+        if int(found[1]) <= int(found[2]):
+            return value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= 1:
+        return float(value)
+    raise ConfigError(
+        f'{info.field_name} must be a number above 0 and at most 1, or the steps that are left, such as "24/28"; got '
+        f"{value!r}"
+    )
+
+
+Start = Annotated[float | str, PlainValidator(_start)]
+"""A noise level, or how many of the steps of a model's own grid are left there: "24/28"."""
+
+Until = Annotated[float | str, PlainValidator(functools.partial(_start, least=0.0))]
+"""The same, or 0 for the clean end."""
 
 
 def _falling(levels: tuple[float, float]) -> tuple[float, float]:

@@ -153,6 +153,11 @@ class EditResult:
         """The image before; `latentedit.undo` gives the same from the file that `save` writes."""
         return self.source
 
+    def detach(self) -> "EditResult":
+        """The same result without the model, whose memory it no longer holds; a pickle has none either."""
+        talk = self.cross_talk
+        return dataclasses.replace(self, latent=self.latent.detach(), cross_talk=None if talk is None else talk.cpu())
+
     @property
     def undo_data(self) -> bytes:
         """The data in a PNG from which `latentedit.undo` restores the original."""
@@ -365,6 +370,7 @@ def _following(
         knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[row]),
         provenance=record,
         references=latent.references,
+        encoders=latent.encoders,
     )
 
 

@@ -112,6 +112,7 @@ class Session:
             ConfigError: an empty caption, a change that does not apply to the captions, or a target that means the
                 same.
         """
+        self.latent.check_encoders()
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
         direction = identify(self.latent, embed_targets(self.latent, targets), search, seed=seed, progress=progress)
@@ -210,6 +211,7 @@ class Session:
         """
         request.check_target()
         latent = self.latent
+        latent.check_encoders()
         if not latent.frames:
             raise ConfigError("these latents have no pictures to change. Use the `edit` of an editor instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
@@ -221,6 +223,7 @@ class Session:
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The slider of one direction, with its measurements so far."""
+        self.latent.check_encoders()
         editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
         return self._apply(editor, [direction], [1.0], "sum").slider
 
@@ -324,7 +327,7 @@ class Session:
     ) -> "_Applied":
         """The slider along these directions; an earlier one if it is the same."""
         settings: tuple[Arm, float, int] = (editor.arm, editor.level, editor.steps)
-        key = (tuple(directions), tuple(shares), combine)
+        key = (tuple(directions), tuple(shares), combine, self.latent.backbone.fingerprint)
         earlier = self._applied.get(settings)
         if earlier is not None and earlier.key == key:
             return earlier
@@ -433,7 +436,7 @@ class Session:
 class _Applied:
     """A slider along directions, each as it applies to these images; the key identifies it."""
 
-    key: tuple[tuple[Direction, ...], tuple[float, ...], Mixing]
+    key: tuple[tuple[Direction, ...], tuple[float, ...], Mixing, str]
     parts: list[Direction]
     slider: Slider
 

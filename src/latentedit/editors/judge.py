@@ -141,14 +141,14 @@ class Judge:
         worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
         rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), distances.tolist(), worded, strict=True)
         return [
-            self._verdict(b, a, residual, m > 0, strength) if has_words else self._wordless(residual, m, strength)
+            self._verdict(b, a, residual, m, strength) if has_words else self._wordless(residual, m, strength)
             for b, a, residual, m, has_words in rows
         ]
 
     def _wordless(self, residual: float, distance: float, strength: float) -> Verdict:
         if strength == 0 or distance == 0 or residual > self.damage:
-            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, distance > 0, strength)
-        reason = f"the latent moved by {distance:.2f} of its scale"
+            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, distance, strength)
+        reason = _MOVED.format(distance)
         if distance >= _LEAST_MOVE:
             return Verdict(word="changed", reason=reason, residual=residual)
         return Verdict(
@@ -156,7 +156,7 @@ class Judge:
         )
 
     def _verdict(
-        self, before: list[float], after: list[float], residual: float, changed: bool, strength: float
+        self, before: list[float], after: list[float], residual: float, distance: float, strength: float
     ) -> Verdict:
         margin = before[0] - before[1]
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
@@ -166,7 +166,7 @@ class Judge:
         if residual > self.damage:
             reason = f"off-manifold residual {residual:.1f} x the source's"
             return verdict(word="damaged", reason=reason, remedy="less strength")
-        if not changed:
+        if distance == 0:
             reason = "the two captions mean the same to the model"
             return verdict(word="not done", share=0.0, reason=reason, remedy="name what should change")
         margin /= max(before[0], 1e-30)
@@ -176,6 +176,10 @@ class Judge:
             return verdict(word="not done", reason=reason, remedy=remedy)
         done, short = min(max(share, 0.0), 1.0), share < self.least_share * strength
         if margin > -_FAINT and (short or share < _PARTLY):
+            if distance >= _LEAST_MOVE:
+                reason = f"no effect of the text can be measured, the model hardly tells the captions apart; {_MOVED}"
+                remedy = "look at the picture, or use other words"
+                return verdict(word="not done", reason=reason.format(distance), remedy=remedy)
             reason = "the text has no effect at this level"
             return verdict(word="not done", reason=reason, remedy="other words, or a higher level")
         if share >= _DONE:
@@ -193,3 +197,4 @@ _PARTLY = 0.05  # share from which a change is partly done
 _DONE = 0.75  # share from which a change is done
 # Root mean square displacement of the clean latent from which a picture without words counts as changed.
 _LEAST_MOVE = 0.05
+_MOVED = "the latent moved by {:.2f} of its scale"

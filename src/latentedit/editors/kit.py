@@ -11,7 +11,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.settings import Count, Level, settings
+from latentedit.core.settings import Count, Start, settings
 from latentedit.core.solvers import Field, each_step
 from latentedit.editors.base import Editor, unit_guidance
 from latentedit.latents.inversion import End, InversionTrace, invert
@@ -140,7 +140,7 @@ class PathEditor(Baseline):
     Subclasses write `_cost`, or `evaluations` where the cost depends on more.
     """
 
-    level: Level = 0.9  # where the path starts
+    level: Start = 0.9  # where the path starts
     steps: Count = 28  # of the model's full grid; an edit walks the part below ``level``
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:

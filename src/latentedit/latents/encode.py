@@ -126,6 +126,7 @@ def encode_frames(
         read=captions if source_prompt is None and captioner is None else (),
         references=others,
         decoded=model.decode(z),
+        encoders=model.encoders,
     )
 
 

@@ -4,21 +4,22 @@ import dataclasses
 import hashlib
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ShapeError
+from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.rng import Seed, noise_like
+from latentedit.core.settings import Start
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import RunRecord
-from latentedit.models.base import Backbone
+from latentedit.models.base import Backbone, DetachedModel
 
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]
@@ -97,6 +98,7 @@ class JointLatent:
         read: the captions of the model's own captioner, one a picture; empty if it was not used.
         references: additional reference images.
         completions: how the captions were completed, one a picture; empty if they were not.
+        encoders: `Backbone.encoders` when the pictures were encoded; empty if it was not read.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
@@ -115,6 +117,7 @@ class JointLatent:
     read: tuple[str, ...] = ()
     references: tuple[Picture, ...] = ()
     completions: tuple[Completion, ...] = ()
+    encoders: str = ""
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}
@@ -141,6 +144,21 @@ class JointLatent:
         rows = [row.detach().to("cpu", torch.float32).contiguous().numpy().tobytes() for row in self.z]
         digests = [hashlib.sha256(others + row).hexdigest()[:16] for row in rows]
         return tuple(f"{name}-{digest}" for name, digest in zip(names, digests, strict=False))
+
+    def check_encoders(self) -> None:
+        """Refuse pictures and captions that were encoded before their model's VAE or text encoders changed."""
+        if self.encoders and self.encoders != self.backbone.encoders:
+            raise ModelError(
+                f"the VAE or a text encoder of {self.backbone.name} changed after these pictures were encoded. Encode "
+                "them again"
+            )
+
+    def detach(self) -> "JointLatent":
+        """The same on the CPU and without a model, see `DetachedModel`."""
+        model: Any = DetachedModel(self.backbone.name)
+        z, start = (None if part is None else part.detach().to("cpu", copy=True) for part in (self.z, self.start))
+        condition = self.condition.to(torch.device("cpu"))
+        return dataclasses.replace(self, backbone=model, z=z, start=start, condition=condition, decoded=None)
 
     @property
     def instructed(self) -> bool:
@@ -176,11 +194,21 @@ class JointLatent:
         warnings.warn("`under` was renamed to `with_prompt`", FutureWarning, stacklevel=2)
         return self.with_prompt(text)
 
-    def path(self, steps: int, level: float = 1.0) -> LevelGrid:
+    def level(self, steps: int, where: Start) -> float:
+        """A level, or that at which so many of the steps of the model's own grid for these pictures are left."""
+        if not isinstance(where, str):
+            return where
+        left, of = map(int, where.split("/"))
+        return self._grid(steps).levels[-1 - max(1, round(steps * left / of))]
+
+    def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
         """The model's own grid for these pictures, ``steps`` levels over its full range, from ``level`` down."""
+        grid = self._grid(steps)
+        return grid.below(min(self.level(steps, level), grid.levels[0]))
+
+    def _grid(self, steps: int) -> LevelGrid:
         height, width = self.frames[0].pixels.shape[-2:] if self.frames else (0, 0)
-        grid = self.backbone.grid(steps, height_px=height, width_px=width)
-        return grid.below(min(level, grid.levels[0]))
+        return self.backbone.grid(steps, height_px=height, width_px=width)
 
 
 def denoising_losses(

@@ -3,10 +3,11 @@
 import abc
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NoReturn, Self
 
 import torch
 from jaxtyping import Float
@@ -76,6 +77,21 @@ def check_model(model: object) -> None:
     raise ConfigError(f"`model` is a backbone; got {shown}. Give {call}")
 
 
+class DetachedModel:
+    """Stands for the model in what was pickled or detached: its name, and an error that says what to do instead."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        raise ConfigError(
+            f"this was detached from its model {self.name!r}, which {attribute!r} needs. Load the model, and edit the "
+            "image of the result"
+        )
+
+
 class Backbone(abc.ABC):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
 
@@ -125,6 +141,15 @@ class Backbone(abc.ABC):
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
 
+    def __reduce__(self) -> tuple[type[DetachedModel], tuple[str]]:
+        """A pickle has no networks, so that of a result stays small."""
+        return DetachedModel, (self.name,)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # a copied result goes on with the same model
+
+    __copy__ = functools.partialmethod(__deepcopy__, None)
+
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> type[Self]:
         """The class for a denoiser of a configuration; raises a `ModelError` for one that is not supported."""
@@ -142,9 +167,15 @@ class Backbone(abc.ABC):
         meant = [stem for stem in stems if any(kind.startswith(stem) for kind in kinds)]
         return stems[max(meant, key=len)] if meant else (cls.pipelines or kinds)[0]
 
+    @classmethod
+    def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
+        """What counts in the fingerprint besides the weights, of a scheduler and the configuration of a VAE."""
+        del scheduler, vae
+        return {}
+
     @property
     def fingerprint(self) -> str:
-        """Of the weights; of a live pipeline, as they are now."""
+        """Of weights and configuration; of a live pipeline, as they are now."""
         return self._identity()
 
     @fingerprint.setter
@@ -153,6 +184,11 @@ class Backbone(abc.ABC):
 
     def _identity(self) -> str:
         return self._fingerprint
+
+    @property
+    def encoders(self) -> str:
+        """What texts and images are encoded by, of a live pipeline: weights and dtypes."""
+        return ""
 
     @property
     @abc.abstractmethod

@@ -5,6 +5,7 @@ the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how tex
 """
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -15,12 +16,15 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.flow import LevelGrid
-from latentedit.models.base import Capabilities, GuidanceKind
+from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.prompts import PromptBackbone, cut
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+
+_USUAL = {"stochastic_sampling": True, "time_shift_type": "exponential"}
+"""Settings that do not count in the fingerprint, or that older versions of diffusers lack."""
 
 Clock = Literal["trained", "level", "clean"]
 """A network's time at level s: that of its training, 1000 s; s itself; or 1 - s."""
@@ -53,16 +57,26 @@ class FlowBackbone(PromptBackbone):
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
-        self._scheduler = self._flow_scheduler(pipeline.scheduler)
         self._check_parts()
         self._set_shape(
             channels=self._codec.channels, scale=self._codec.scale_px, stride=self._patch(), widths=self._text_widths()
         )
+        self._set_capabilities()
+        self._largest_px = self._largest_side()
+        if self._largest_px is not None and self.capabilities.sizes[2] > self._largest_px:
+            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {self._largest_px} px")
+
+    def _derive(self) -> None:
+        super()._derive()
+        self._scheduler = self._flow_scheduler(self._taken["scheduler"])
+
+    def _set_capabilities(self) -> None:
         weight, kind = self._default_guidance()
         trained, largest = self.trained_px or int(self._network.config.sample_size) * self._scale, self._largest_side()
         largest = 2 * trained if largest is None else largest
         trained = max(self._multiple, min(trained, largest) // self._multiple * self._multiple)
-        self.capabilities = Capabilities(
+        self.capabilities = dataclasses.replace(
+            self.capabilities,
             guidance=float(self.defaults.get("guidance", weight)),
             guidance_kind=kind,
             guidance_norm=self.guidance_norm,
@@ -71,9 +85,13 @@ class FlowBackbone(PromptBackbone):
             references=self._most_references(),
             flow_map=self._is_flow_map(),
         )
-        self._largest_px = self._largest_side()
-        if self._largest_px is not None and self.capabilities.sizes[2] > self._largest_px:
-            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {self._largest_px} px")
+
+    @classmethod
+    def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
+        """With the levels of the scheduler, and the shift that was set beside them."""
+        levels = cls._flow_scheduler(scheduler).items()
+        own = {name: value for name, value in levels if value and _USUAL.get(name) != value}
+        return super().configuration(scheduler, vae) | own | {"shift": _shift(scheduler, own.get("shift"))}
 
     def _check_parts(self) -> None:
         """Check that text encoder, VAE and tokenizer belong to the transformer."""
@@ -118,7 +136,8 @@ class FlowBackbone(PromptBackbone):
         """Largest number of reference images, according to the makers."""
         return 0
 
-    def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
+    @classmethod
+    def _flow_scheduler(cls, scheduler: Any) -> dict[str, Any]:
         """Configuration of the flow scheduler with the levels of the pipeline's."""
         return flow_scheduler(scheduler)
 
@@ -137,12 +156,12 @@ class FlowBackbone(PromptBackbone):
         """
         if steps < 1:
             raise CoordinateError(f"a grid has at least one step; got {steps}")
+        self._heed()
         preferred = self.capabilities.sizes[1]
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
-        scheduler, given = scheduler_of(_SCHEDULER, self._scheduler), self.pipeline.scheduler
-        shift = given.shift if hasattr(type(given), "shift") else self._scheduler["shift"]
+        scheduler, shift = scheduler_of(_SCHEDULER, self._scheduler), self._configuration["shift"]
         if shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
             scheduler.set_shift(shift)
         self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
@@ -197,6 +216,10 @@ class FlowBackbone(PromptBackbone):
         self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
+
+
+def _shift(scheduler: Any, configured: Any) -> Any:
+    return scheduler.shift if hasattr(type(scheduler), "shift") else configured
 
 
 def flow_scheduler(scheduler: Any) -> dict[str, Any]:

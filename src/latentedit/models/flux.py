@@ -87,13 +87,12 @@ class FluxBackbone(FluxTransformerBackbone):
     tokenizer: ClassVar[str] = "tokenizer_2"
     pooled_at: ClassVar[int | None] = 1
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Levels are those of a step at 1024 px, rounded down: 24 of 28, 9 of 15, 17 of 28; VeloEdit mixes 1 of 6.
-        "flowedit": {"level": 0.9498, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},
-        "flowslider": {"level": 0.9498, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},
-        "dnaedit": {"level": 0.9498, "steps": 28, "guidance": 2.5},
-        "uni-edit": {"level": 0.8257, "patch": 2},
-        "sdedit": {"level": 0.8299, "steps": 28, "guidance": 7.0},
-        "veloedit": {"steps": 6, "until": 0.95, "guidance": 2.5},
+        "flowedit": {"level": "24/28", "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},
+        "flowslider": {"level": "24/28", "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},
+        "dnaedit": {"level": "24/28", "steps": 28, "guidance": 2.5},
+        "uni-edit": {"level": "9/15", "patch": 2},
+        "sdedit": {"level": "17/28", "steps": 28, "guidance": 7.0},
+        "veloedit": {"steps": 6, "until": "5/6", "guidance": 2.5},
         "rf-inversion": {"steps": 28, "guidance": 3.5, "up_guidance": 0.0},
         "rf-solver": {"steps": 25, "share": 2, "guidance": 2.0},
         "fireflow": {"steps": 8, "share": 1, "guidance": 2.0},

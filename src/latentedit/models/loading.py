@@ -81,6 +81,18 @@ class ModelFolder:
         """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
         return _part_folder(self.path, part)
 
+    def configuration(self) -> dict[str, Any]:
+        """What counts in the fingerprint besides the weights; see `Backbone.configuration`."""
+        scheduler, vae = None, dict[str, Any]()
+        if "scheduler" in self.parts:
+            file = self.part_folder("scheduler") / "scheduler_config.json"
+            scheduler = library_class(*self.parts["scheduler"]).from_config(read_json(file))
+        if "vae" in self.parts:
+            defaults = inspect.signature(library_class(*self.parts["vae"]).__init__).parameters.items()
+            vae = {name: parameter.default for name, parameter in defaults}
+            vae |= read_json(self.part_folder("vae") / "config.json")
+        return self.adapter.configuration(scheduler, vae)
+
     def load(self, dtype: torch.dtype = torch.float32, *, denoiser: Path | None = None) -> Any:
         """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks.
 

@@ -16,15 +16,18 @@ from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.model_settings import check_settings
-from latentedit.models.pipelines import offloaded, part_of
+from latentedit.models.pipelines import check_parts, config_of, innermost, offloaded, part_of
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
-from latentedit.models.weights import WatchedWeights, quantisers
+from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantisers
 
 _FORWARD_MODE = frozenset({"diffusers", "torchao"})
 """Packages whose quantised layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao."""
 
 LATENT_CHANNELS = "number of latent channels"
+
+_OF_CODECS = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps")
+_AGAIN = "Call latentedit.from_pipeline again"
 
 
 def check_sizes(what: str, taken: object, given: object) -> None:
@@ -72,37 +75,96 @@ class NetworkBackbone(Backbone):
         parts = {part: getattr(pipeline, part, None) for part in self.parts}
         self._networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
         self._watched, self._evaluating = WatchedWeights(self._networks), SharedContext(self._evaluate)
-        self._sampled = self._watched.fingerprint()
-        self.follow(pipeline)
+        self._encoding = WatchedWeights({name: one for name, one in self._networks.items() if name != self.denoiser})
+        self._watched.fingerprint()  # which also lists the modules
+        self._bare = live_fingerprint(self._networks, bare=True)
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         self._network: Any = getattr(pipeline, self.denoiser)
         self._network_dtype = parse_dtype(self._network.dtype)
         self._device = self._network.device if device is None else existing_device(device)
-        self._resident = None if offloaded(self._network) else self._place()
+        self.follow(pipeline)
+        self._derive()
 
     def follow(self, pipeline: Any) -> None:
-        """Refuse to work from now on with parts that this pipeline, in which the user may exchange them, has not."""
+        """Heed from now on what the user changes in this pipeline, which has the same parts."""
         self._owner, self._taken = pipeline, {part: part_of(pipeline, part) for part in (*self.parts, "scheduler")}
+        self._resident = [network for network in self._networks.values() if not offloaded(network)]
+        self._fixed, self._seen = self._read_fixed(), self._look()
+
+    def _derive(self) -> None:
+        """Derive from the parts what depends on dtypes and on the scheduler; again after a change."""
+        self._configuration = self.configuration(self._taken["scheduler"], config_of(self._taken.get("vae")))
+
+    def _set_capabilities(self) -> None:
+        """Set the capabilities that depend on the scheduler; again after a change."""
+
+    @classmethod
+    def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
+        """The numbers with which latents are normalised; families add those of the scheduler."""
+        del scheduler
+        return {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
     def _identity(self) -> str:
-        """Of the weights and adapters as they are now: that of their files until they change."""
+        """Of weights, adapters and configuration as they are now; the weights are those of files until they change."""
+        self._heed()
         now = self._watched.fingerprint()
-        return (self._fingerprint or now) if now == self._sampled else now
+        return configured((self._fingerprint or now) if now == self._bare else now, self._configuration)
+
+    @property
+    def encoders(self) -> str:
+        """Fingerprint and dtypes of the parts beside the denoiser."""
+        dtypes = [next(one.parameters()).dtype for name, one in self._networks.items() if name != self.denoiser]
+        return f"{self._encoding.fingerprint()} {dtypes}"
+
+    def _look(self) -> list[object]:
+        """At a glance, everything from which values were derived here."""
+        parts = {part: part_of(self._owner, part) for part in self._taken}
+        scheduler, denoiser, vae = parts["scheduler"], parts[self.denoiser], config_of(parts.get("vae"))
+        states = [getattr(denoiser, name, None) for name in ("is_cache_enabled", "encoder_hid_proj")]
+        places = [(first.device, first.dtype) for first in (next(network.parameters()) for network in self._resident)]
+        numbers = [str(vae.get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
+        configs = [config_of(part) for part in (self._owner, denoiser, scheduler)]
+        return [*parts.values(), *configs, *states, *places, *numbers, getattr(scheduler, "shift", None)]
+
+    def _read_fixed(self) -> dict[str, str]:
+        """Settings with which latents or conditions would not fit those from before: they may not change."""
+        vae = config_of(part_of(self._owner, "vae"))
+        fixed = {f"{name} of the vae": str(vae.get(name)) for name in _OF_CODECS}
+        for part, owner in {"pipeline": self._owner, self.denoiser: self._network}.items():
+            own = {} if isinstance(owner, Mapping) else config_of(owner)
+            plain = {key: own[key] for key in own if key[0] != "_" and not isinstance(own[key], tuple)}  # no parts
+            fixed |= {f"{key} of the {part}": str(value) for key, value in plain.items()}
+        return fixed
+
+    def _heed(self) -> None:
+        """Take in what changed in the pipeline where the result is that of a new model; refuse the rest by name."""
+        if self._look() == self._seen:
+            return
+        parts = {part: part_of(self._owner, part) for part in self._taken}
+        for part in self.parts:
+            if innermost(parts[part]) is not innermost(self._taken[part]):
+                raise ModelError(f"the {part} of the pipeline was exchanged. {_AGAIN}")
+        if self.pipeline is not self._owner:
+            self.pipeline.scheduler = parts["scheduler"]
+        check_parts(type(self), self.pipeline, type(self.pipeline).__name__)
+        for name, now in self._read_fixed().items():
+            if now != (before := self._fixed.get(name)):
+                raise ModelError(f"the {name} changed from {before} to {now} after from_pipeline. {_AGAIN}")
+        scheduled = self._taken["scheduler"], self._configuration
+        self._taken, self._network = parts, parts[self.denoiser]
+        self._network_dtype = parse_dtype(self._network.dtype)
+        self._device = getattr(self.pipeline, "_execution_device", None) or self._network.device
+        self._derive()
+        if (parts["scheduler"], self._configuration) != scheduled:
+            self._set_capabilities()
+        self.follow(self._owner)
 
     @contextlib.contextmanager
     def _at_work(self) -> Generator[None]:
-        """Run networks inside: in evaluation mode, each module as it was afterwards, and only those of the pipeline."""
-        for part, taken in self._taken.items():
-            if part_of(self._owner, part) is not taken:
-                raise ModelError(f"the {part} of the pipeline was exchanged. Call latentedit.from_pipeline again")
-        if self._resident not in (None, self._place()):
-            raise ModelError("the pipeline was moved or cast. Call latentedit.from_pipeline again")
+        """Run networks of the pipeline as it is inside: in evaluation mode, each module as it was afterwards."""
+        self._heed()
         with self._evaluating.open():
             yield
-
-    def _place(self) -> tuple[torch.device, torch.dtype]:
-        first = next(self._network.parameters())
-        return first.device, first.dtype
 
     def _evaluate(self) -> Callable[[], object]:
         """Put modules in training mode into evaluation mode, and return what puts them back."""
@@ -122,16 +184,18 @@ class NetworkBackbone(Backbone):
     @property
     def device(self) -> torch.device:
         """Device on which the networks run."""
+        self._heed()
         return self._device
 
     @property
     def dtype(self) -> torch.dtype:
         """Dtype of latents and conditions: float32, or float64 if the network runs in it."""
-        return torch.promote_types(self._network_dtype, torch.float32)
+        return torch.promote_types(self.network_dtype, torch.float32)
 
     @property
     def network_dtype(self) -> torch.dtype:
         """The dtype in which the networks run, except for the VAE."""
+        self._heed()
         return self._network_dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
@@ -217,5 +281,5 @@ class NetworkBackbone(Backbone):
         self._check_device(pixels)
 
     def _check_device(self, tensor: Tensor) -> None:
-        if tensor.device.type != self._device.type:
-            raise DeviceError(f"the model is on {self._device}, a tensor on {tensor.device}. Move it with .to()")
+        if tensor.device.type != self.device.type:
+            raise DeviceError(f"the model is on {self.device}, a tensor on {tensor.device}. Move it with .to()")

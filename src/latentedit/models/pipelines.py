@@ -47,13 +47,17 @@ def part_of(pipeline: Any, name: str) -> Any:
     return pipeline.get(name) if isinstance(pipeline, Mapping) else getattr(pipeline, name, None)
 
 
-def class_names(part: Any) -> list[str]:
-    """Names of the class of a part and its bases, without the wrappers of `torch.compile`, peft and training."""
-    if hasattr(part, "get_base_model"):
-        return class_names(part.get_base_model())
+def innermost(part: Any) -> Any:
+    """A part without the wrappers of `torch.compile` and training."""
     inside = getattr(part, "_modules", {})
     inner = next((inside[name] for name in ("_orig_mod", "module") if name in inside), None)
-    return [kind.__name__ for kind in type(part).__mro__] if inner is None else class_names(inner)
+    return part if inner is None else innermost(inner)
+
+
+def class_names(part: Any) -> list[str]:
+    """Names of the class of a part and its bases, without the wrappers of `torch.compile`, peft and training."""
+    part = innermost(part)
+    return [kind.__name__ for kind in type(part.get_base_model() if hasattr(part, "get_base_model") else part).__mro__]
 
 
 def networks_of(components: Mapping[str, Any]) -> dict[str, list[str]]:

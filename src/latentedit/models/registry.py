@@ -51,7 +51,7 @@ from latentedit.models.placement import (
     suited_dtype,
     warn_of_slow_dtype,
 )
-from latentedit.models.weights import fingerprint, holds, live_fingerprint
+from latentedit.models.weights import configured, fingerprint, holds, live_fingerprint
 from latentedit_keep.files import user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
@@ -149,9 +149,10 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
 
 
 def weights_fingerprint(model: str | Path) -> str:
-    """The fingerprint that a loaded model has, from its weight files, all of which are read."""
+    """The fingerprint that a loaded model has, from its files, all of which are read."""
     _, path = locate(model)
-    return fingerprint(open_folder(path).weights)
+    folder = open_folder(path)
+    return configured(fingerprint(folder.weights), folder.configuration())
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:

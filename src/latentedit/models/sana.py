@@ -89,7 +89,8 @@ class SanaSprintBackbone(SanaBackbone):
     pipelines: ClassVar[tuple[str, ...]] = ("SanaSprintPipeline",)
     guidance_kind: ClassVar[GuidanceKind] = "embedded"
 
-    def _flow_scheduler(self, scheduler: Any) -> dict[str, Any]:
+    @classmethod
+    def _flow_scheduler(cls, scheduler: Any) -> dict[str, Any]:
         return flow_scheduler({"num_train_timesteps": scheduler.config.num_train_timesteps})
 
     def _unshifted(self, steps: int) -> list[float]:

@@ -54,13 +54,12 @@ class StableDiffusion3Backbone(FlowBackbone):
     trained_px: int = 0
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(text=0, image=1, attention=("attn", "attn2")),)
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # Levels are those of a step with shift 3, rounded down: 33 of 50, 27 of 40, 9 of 15, 30 of 50.
-        "flowedit": {"level": 0.8501, "steps": 50, "source_guidance": 3.5, "target_guidance": 13.5},
-        "splitflow": {"level": 0.8501, "steps": 50, "until": 0.78, "source_guidance": 3.5, "target_guidance": 13.5},
+        "flowedit": {"level": "33/50", "steps": 50, "source_guidance": 3.5, "target_guidance": 13.5},
+        "splitflow": {"level": "33/50", "steps": 50, "until": "27/50", "source_guidance": 3.5, "target_guidance": 13.5},
         "flowalign": {"steps": 33, "guidance": 13.5},
-        "dnaedit": {"level": 0.8576, "steps": 40, "guidance": 3.5},
-        "uni-edit": {"level": 0.8008},
-        "sdedit": {"level": 0.8138, "steps": 50, "guidance": 7.0},
+        "dnaedit": {"level": "27/40", "steps": 40, "guidance": 3.5},
+        "uni-edit": {"level": "9/15"},
+        "sdedit": {"level": "30/50", "steps": 50, "guidance": 7.0},
     }
     optional_parts: ClassVar[frozenset[str]] = frozenset({"tokenizer_3", "text_encoder_3"})
 

@@ -59,7 +59,8 @@ class UNetBackbone(VPBackbone):
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
         largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
-        self._set_capabilities(trained_px=preferred, largest_px=largest)
+        self.sides_px = (preferred, largest)
+        self._set_capabilities()
 
     def _check_parts(self) -> None:
         """Check that the parts belong to one model."""

@@ -39,12 +39,17 @@ from latentedit.core.flow import (
 )
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.models.base import Capabilities
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
+_HEEDED = (
+    *("prediction_type", "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("rescale_betas_zero_snr", "timestep_spacing", "steps_offset"),
+)
+"""Of a scheduler's configuration."""
+
 _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 """Schedulers of distilled models; their teachers have the same ones with "leading" spacing."""
 
@@ -72,9 +77,7 @@ class VPSchedule:
     def from_scheduler(cls, scheduler: Any, **changes: Any) -> "VPSchedule":
         """The schedule of any scheduler of the family, with settings that the pipeline changes."""
         kind = type(scheduler).__name__
-        # diffusers would replace the scheduler's own defaults, which this key lists, by those of DDIM
-        config = {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}
-        consistency = kind in _CONSISTENCY
+        config, consistency = dict(scheduler.config), kind in _CONSISTENCY
         # a flow scheduler keeps the betas of a configuration that it was made from
         if "beta_start" not in inspect.signature(type(scheduler).__init__).parameters or config.get("use_flow_sigmas"):
             raise ModelError(
@@ -190,9 +193,18 @@ class VPBackbone(NetworkBackbone):
     scheduler_changes: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Changes of the scheduler's configuration by the stock pipeline."""
 
-    def __init__(self, pipeline: Any, **facts: Any) -> None:
-        super().__init__(pipeline, **facts)
-        self.schedule = VPSchedule.from_scheduler(pipeline.scheduler, **self.scheduler_changes)
+    sides_px: tuple[int, int] = (0, 0)
+    """Preferred and largest side of an image, set with the shape of latents."""
+
+    def _derive(self) -> None:
+        super()._derive()
+        self.schedule = VPSchedule.from_scheduler(self._taken["scheduler"], **self.scheduler_changes)
+
+    @classmethod
+    def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
+        """With the betas, the prediction type and the times of samplers."""
+        own = VPSchedule.from_scheduler(scheduler, **cls.scheduler_changes).scheduler
+        return super().configuration(scheduler, vae) | {name: own[name] for name in _HEEDED if own.get(name)}
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -202,12 +214,14 @@ class VPBackbone(NetworkBackbone):
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
         del height_px, width_px
+        self._heed()
         return self.schedule.grid(steps)
 
-    def _set_capabilities(self, *, trained_px: int, largest_px: int) -> None:
-        """Set the range of levels, the guidance weight and the sizes, after `_set_shape`."""
+    def _set_capabilities(self) -> None:
+        """Set the range of levels, the guidance weight and the sizes, after `_set_shape` and `sides_px`."""
         distilled = self.schedule.few_step and "guidance" not in self.defaults
-        self.capabilities = Capabilities(
+        self.capabilities = dataclasses.replace(
+            self.capabilities,
             s_min=self.schedule.s_min,
             s_max=self.schedule.s_max,
             start_std=self.schedule.start_std,
@@ -215,7 +229,7 @@ class VPBackbone(NetworkBackbone):
             guidance_kind="none" if distilled else "cfg",
             predicts_noise=self.schedule.prediction == "epsilon",
             size_multiple=self._multiple,
-            sizes=self._sizes(trained_px, largest_px),
+            sizes=self._sizes(*self.sides_px),
         )
 
     def _network_velocity(

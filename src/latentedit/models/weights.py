@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,21 @@ _SAMPLES = 64
 
 _COMPILED = "_orig_mod."
 """Prefix of names inside a module that `torch.compile` wraps."""
+
+_FUSED = {
+    "to_qkv": ("to_q", "to_k", "to_v"),
+    "to_kv": ("to_k", "to_v"),
+    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
+}
+"""Projections that diffusers fuses, beside the parts, which stay."""
+
+_FREEU = ("b1", "b2", "s1", "s2")
+
+_BUNDLED = frozenset({"43cb818f0b9ac135", "45820fde662d7181", "663689fc51d774a6", "dc29f65eefcefa58"})
+"""Digests of the configurations of bundled models, whose fingerprints are from before configurations counted."""
+
+_Sample = tuple[tuple[int, ...], bytes]
+"""Shape and some numbers of a tensor, see `_sampled`."""
 
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -100,29 +116,33 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
     return total.hexdigest()[:16]
 
 
+def configured(weights: str, configuration: Mapping[str, Any]) -> str:
+    """The fingerprint of weights under a configuration; that of the weights alone for those in `_BUNDLED`."""
+    text = json.dumps(configuration, sort_keys=True, default=lambda array: array.tolist())
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if not configuration or digest in _BUNDLED:
+        return weights
+    return hashlib.sha256(f"{weights} {digest}".encode()).hexdigest()[:16]
+
+
 def holds(network: nn.Module, files: Sequence[Path]) -> bool:
-    """Whether a network in memory has exactly the weights of files, by the samples of `live_fingerprint`.
+    """Whether a network in memory, without adapters, has exactly the weights of files, by samples.
 
     Names are not compared: loaders rename. Tensors loaded in float16 match what float16 keeps of them.
     """
-    live, stored = _samples_in_memory(network), _samples_in_files(files)
-    loaded = set(live.values())
+    loaded, stored = set(_contents(network, bare=True, floating=True).values()), _samples_in_files(files)
     return all(samples & loaded for samples in stored) and loaded <= set().union(*stored)
 
 
 def unstored(network: nn.Module, files: Sequence[Path]) -> list[str]:
     """Names of the network's tensors that come from none of the files, because the files lack them."""
-    stored = set[tuple[tuple[int, ...], bytes]]().union(*_samples_in_files(files))
-    return [name for name, sample in _samples_in_memory(network).items() if sample not in stored]
+    stored = set[_Sample]().union(*_samples_in_files(files))
+    samples = _contents(network, bare=True, floating=True)
+    return [name for name in samples if samples[name] not in stored]
 
 
-def _samples_in_memory(network: nn.Module) -> dict[str, tuple[tuple[int, ...], bytes]]:
-    state = network.state_dict()
-    return {name: _sampled(_at_hand(network, name, state[name])) for name in state if state[name].is_floating_point()}
-
-
-def _samples_in_files(files: Sequence[Path]) -> list[set[tuple[tuple[int, ...], bytes]]]:
-    stored: list[set[tuple[tuple[int, ...], bytes]]] = []
+def _samples_in_files(files: Sequence[Path]) -> list[set[_Sample]]:
+    stored: list[set[_Sample]] = []
     for path in files:
         with safe_open(path, framework="pt") as file:
             tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 (no mapping)
@@ -130,24 +150,53 @@ def _samples_in_files(files: Sequence[Path]) -> list[set[tuple[tuple[int, ...], 
     return stored
 
 
-def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
+def live_fingerprint(networks: Mapping[str, nn.Module], *, bare: bool = False) -> str:
     """SHA-256 over samples of all parameters of networks in memory, at most 64 numbers each; 16 hexadecimal digits.
 
-    Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16, and a network that
-    `torch.compile` has wrapped counts as the one inside. Adapters (LoRA) count with their weights and scales.
+    Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16. What does not
+    change the output does not count: wrappers of `torch.compile`, disabled adapters, fused projections. Adapters (LoRA)
+    count with their weights and scales, and FreeU with its numbers, unless ``bare``.
     """
     total = hashlib.sha256()
     for part in sorted(networks):
-        state = networks[part].state_dict()
-        # The scales of a layer of bitsandbytes: its first call on a processor writes them in another form.
-        state = {name: state[name] for name in state if ".weight." not in name}
-        for plain, name in sorted((name.replace(_COMPILED, ""), name) for name in state):
-            shape, samples = _sampled(_at_hand(networks[part], name, state[name]))
-            total.update(f"{part} {plain} {shape}".encode() + samples)
-        for name, module in networks[part].named_modules():
-            if isinstance(getattr(module, "scaling", None), dict):
-                total.update(f"{part} {name.replace(_COMPILED, '')} {_adapter(module)}".encode())
+        for name, (shape, samples) in sorted(_contents(networks[part], bare=bare).items()):
+            total.update(f"{part} {name} {shape}".encode() + samples)
+        for name, module in () if bare else networks[part].named_modules():
+            if acting := _acting(module):
+                total.update(f"{part} {_plain(name)} {acting}".encode())
     return total.hexdigest()[:16]
+
+
+def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict[str, _Sample]:
+    """Samples of the tensors that a network computes with, by their names without wrappers and adapters."""
+    acting = {name: _acting(layer) for name, layer in network.named_modules() if hasattr(layer, "base_layer")}
+    found = dict[str, _Sample]()
+    fused = dict[str, Tensor]()
+    for name, tensor in network.state_dict().items():
+        # The scales of a layer of bitsandbytes: its first call on a processor writes them in another form.
+        if ".weight." in name or (floating and not tensor.is_floating_point()):
+            continue
+        words = name.split(".")
+        at = next((end for end in range(len(words)) if acting and ".".join(words[:end]) in acting), None)
+        if at is not None and words[at] == "base_layer":
+            del words[at]
+        elif at is not None and (bare or words[at + 1] not in acting[".".join(words[:at])]):
+            continue
+        plain, here = _plain(".".join(words)), _at_hand(network, name, tensor)
+        found[plain] = _sampled(here)
+        if len(words) > 2 and words[-2] in _FUSED:
+            fused[plain] = here
+    for name, tensor in fused.items():
+        stem, kind, end = name.rsplit(".", 2)
+        parts = [found.get(f"{stem}.{part}.{end}", ((0,), b"")) for part in _FUSED[kind]]
+        sizes = [shape[0] for shape, _ in parts]
+        if sum(sizes) == len(tensor) and [*map(_sampled, tensor.split(sizes))] == parts:
+            del found[name]
+    return found
+
+
+def _plain(name: str) -> str:
+    return name.replace(_COMPILED, "")
 
 
 class WatchedWeights:
@@ -168,7 +217,7 @@ class WatchedWeights:
         return self._known
 
     def _look(self) -> object:
-        """Places and samples of all tensors, and the scales of adapters; None where tensors are not plain memory."""
+        """Places and samples of all tensors, and what acts besides; None where tensors are not plain memory."""
         kept = [vars(one)[kind].values() for one in self.modules for kind in ("_parameters", "_buffers")]
         plain = [part for parts in kept for part in parts if part is not None and part.numel()]
         if not all(_is_plain(part) for part in plain):
@@ -182,9 +231,9 @@ class WatchedWeights:
                 view = view.view(torch.uint8) if view.itemsize == 1 else view
                 groups.setdefault((view.device, view.dtype), []).append(view)
             self._views = list(groups.values())
-        scales = [str(_adapter(one)) for one in self.modules if "scaling" in vars(one)]
+        acting = [(index, state) for index, one in enumerate(self.modules) if (state := _acting(one))]
         samples = [torch.cat(views).cpu().view(torch.uint8).numpy().tobytes() for views in self._views]
-        return places, scales, samples
+        return places, acting, samples
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -204,12 +253,19 @@ def quantisers(network: nn.Module) -> set[str]:
     return found
 
 
-def _adapter(module: nn.Module) -> list[object]:
-    """State of the adapters of a layer."""
-    return [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
+def _acting(module: Any) -> dict[str, Any]:
+    """What changes a layer's output besides its tensors: scales of adapters by name, or the numbers of FreeU."""
+    own = vars(module)
+    if all(own.get(name) for name in _FREEU):
+        return {name: own[name] for name in _FREEU}
+    if not isinstance(own.get("scaling"), dict) or module.disable_adapters or module.merged:
+        return {}
+    dora = getattr(module, "use_dora", {})  # which also at scale 0 replaces norms
+    scales = {name: module.scaling.get(name) for name in module.active_adapters}
+    return {name: scale for name, scale in scales.items() if scale or (scale == 0 and dora.get(name))}
 
 
-def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> tuple[tuple[int, ...], bytes]:
+def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> _Sample:
     """Shape and at most 64 numbers, as loading in a dtype leaves them, rounded to bfloat16; none of a meta tensor.
 
     Of a quantised tensor that is made of others (torchao), the numbers of these.

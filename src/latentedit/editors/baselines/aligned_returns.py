@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Guidance, Level, Natural, Scale, Share, Weight, settings
+from latentedit.core.settings import Guidance, Natural, Scale, Share, Start, Until, Weight, settings
 from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps
@@ -44,7 +44,7 @@ class FreeSliders(PathEditor):
     name: ClassVar[str] = "freesliders"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 0.7
+    level: Start = 0.7
     scale: Guidance = 2.0
     probes: Natural = 0
 
@@ -107,29 +107,29 @@ class AsymmetricEdit(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     scale: Scale = 0.3
-    until: Share = 0.3
+    until: Until = 0.3
     site: str | None = None
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``2 k + 3 n`` inside the network, ``2 k + n`` at "clean": k steps below ``level``, of which n are shifted."""
         if strength == 0:
             return 0
-        levels = self._path(latent).levels
-        shifted = sum(level > self.until for level in levels[:-1])
+        levels, until = self._path(latent).levels, latent.level(self.steps, self.until)
+        shifted = sum(level > until for level in levels[:-1])
         return 2 * (len(levels) - 1) + (1 if self._site(latent) == "clean" else 3) * shifted
 
     def _site(self, latent: JointLatent) -> str:
         return latent.backbone.default_site if self.site is None else self.site
 
     def _move(self, edit: Edit) -> Latents:
-        trace = edit.invert(self._path(edit.latent))
+        trace, until = edit.invert(self._path(edit.latent)), edit.latent.level(self.steps, self.until)
         backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
         delta = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
             z, (source, target) = trace.states[index] + delta, edit.texts_towards(s)
             v = backbone.velocity(z, at, source)
             delta = delta + (s_next - s) * (v - trace.velocities[index])
-            if s <= self.until:
+            if s <= until:
                 continue
             if site == "clean":
                 change = amount * (backbone.velocity(z, at, target) - v)
@@ -169,7 +169,7 @@ class SEGA(PathEditor):
     name: ClassVar[str] = "sega"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 1.0
+    level: Start = 1.0
     scale: Guidance = 5.0
     threshold: Share = 0.9
     warm_up: Share = 0.2

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Guidance, Level, Natural, Positive, Share, settings
+from latentedit.core.settings import Guidance, Natural, Positive, Share, Start, settings
 from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End
@@ -36,7 +36,7 @@ class ValueSharing(PathEditor):
     network whose attention cannot be reached is refused. Subclasses write `_evaluations`, `_walk` and `_cost`.
     """
 
-    level: Level = 1.0  # how far up; 1 is the full path
+    level: Start = 1.0  # how far up; 1 is the full path
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
@@ -153,7 +153,7 @@ class MutualAttention(PathEditor):
     """
 
     steps_by_map: ClassVar[bool] = True
-    level: Level = 1.0  # how far up; 1 is the full path
+    level: Start = 1.0  # how far up; 1 is the full path
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     under: Under = "source"  # the picture's text, on both ways
     time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise

@@ -8,7 +8,7 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, level_batch
-from latentedit.core.settings import Count, Guidance, Level, Positive, Share, Weight, settings
+from latentedit.core.settings import Count, Guidance, Positive, Share, Start, Weight, settings
 from latentedit.core.solvers import heading
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
 from latentedit.latents.joint import JointLatent
@@ -127,7 +127,7 @@ class DVRF(FlowEdit):
     name: ClassVar[str] = "dvrf"
     steps_by_map: ClassVar[bool] = False
 
-    level: Level = 1.0
+    level: Start = 1.0
     shift: tuple[Share, Share] = (0.0, 1.0)
     step_size: Positive | None = None
 
@@ -201,7 +201,7 @@ class FlowAlign(PathEditor):
     name: ClassVar[str] = "flowalign"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 1.0
+    level: Start = 1.0
     guidance: Guidance = 7.0
     pull: Share = 0.01
 

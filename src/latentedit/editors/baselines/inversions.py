@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
-from latentedit.core.settings import Count, Guidance, Level, Share, Weight, settings
+from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weight, settings
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End, replay
@@ -38,7 +38,7 @@ class Inversion(PathEditor):
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 1.0
+    level: Start = 1.0
     guidance: Guidance = 1.0
     time: End | None = None
 
@@ -68,7 +68,7 @@ class AlignedInversion(PathEditor):
     name: ClassVar[str] = "aligned-inversion"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 1.0
+    level: Start = 1.0
     guidance: Guidance = 1.0
 
     @property
@@ -116,7 +116,7 @@ class RFInversion(PathEditor):
 
     name: ClassVar[str] = "rf-inversion"
 
-    level: Level = 1.0
+    level: Start = 1.0
     gamma: Share = 0.5
     eta: Share = 0.9
     start: Share = 0.0
@@ -190,7 +190,7 @@ class UniEdit(PathEditor):
     name: ClassVar[str] = "uni-edit"
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
 
-    level: Level = 0.6
+    level: Start = 0.6
     steps: Count = 15
     weight: Weight = 5.0
     under: Under = "empty"
@@ -254,7 +254,7 @@ class DNAEdit(PathEditor):
 
     name: ClassVar[str] = "dnaedit"
 
-    level: Level = 0.85
+    level: Start = 0.85
     eta: Level = 0.8
     guidance: Guidance = 1.0
 

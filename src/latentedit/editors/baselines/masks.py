@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.flow import level_batch, per_element
-from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
+from latentedit.core.settings import Count, Guidance, Scale, Share, Start, settings
 from latentedit.core.solvers import EulerSolver
 from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
 from latentedit.latents.inversion import End
@@ -40,7 +40,7 @@ class DiffEdit(PathEditor):
     name: ClassVar[str] = "diffedit"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 0.8
+    level: Start = 0.8
     guidance: Guidance = 2.0
     under: Under = "empty"
     time: End | None = None

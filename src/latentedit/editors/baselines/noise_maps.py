@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.flow import LevelGrid, level_batch, per_element
-from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
+from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
 from latentedit.core.solvers import stochastic_step
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.flow_paths import Difference
@@ -113,7 +113,7 @@ class EditFriendlyDDPM(PathEditor):
 
     name: ClassVar[str] = "edit-friendly-ddpm"
 
-    level: Level = 0.8
+    level: Start = 0.8
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
 

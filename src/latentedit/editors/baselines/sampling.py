@@ -12,7 +12,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
-from latentedit.core.settings import Count, Guidance, Level, Natural, Share, settings
+from latentedit.core.settings import Count, Guidance, Natural, Share, Start, Until, settings
 from latentedit.core.solvers import EulerSolver, heading, sample
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.kit import Baseline, Edit, Latents, PathEditor, branches
@@ -40,7 +40,7 @@ class SDEdit(Baseline):
     loses_equal_texts: ClassVar[bool] = True  # noise replaces what the caption does not say
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 0.7
+    level: Start = 0.7
     steps: Count = 28
     guidance: Guidance = 3.0
 
@@ -53,12 +53,13 @@ class SDEdit(Baseline):
 
     def _start(self, latent: JointLatent, strength: float) -> float:
         highest = latent.backbone.capabilities.s_max
-        if strength < 0 or strength * self.level > highest + 1e-9:
+        level = latent.level(self.steps, self.level)
+        if strength < 0 or strength * level > highest + 1e-9:
             raise ConfigError(
-                f"the strength of sdedit must lie from 0 to {highest / self.level:g}, since it is a share of the "
-                f"start level {self.level:g}; got {strength:g}. For signed strengths use eim or flowedit"
+                f"the strength of sdedit must lie from 0 to {highest / level:g}, since it is a share of the "
+                f"start level {level:g}; got {strength:g}. For signed strengths use eim or flowedit"
             )
-        return strength * self.level
+        return strength * level
 
     def _move(self, edit: Edit) -> Latents:
         grid = edit.latent.path(self.steps, self._start(edit.latent, edit.strength))
@@ -94,21 +95,21 @@ class VeloEdit(PathEditor):
     loses_equal_texts: ClassVar[bool] = True  # noise replaces what the text does not say
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 1.0
+    level: Start = 1.0
     guidance: Guidance = 1.0
     threshold: Share = 0.8
-    until: Share = 0.84
+    until: Until = 0.84
 
     def _cost(self, k: int) -> int:
         """``k``, or ``2 k`` if guided."""
         return k * branches(self.guidance)
 
     def _move(self, edit: Edit) -> Latents:
-        levels = self._path(edit.latent).levels
+        levels, until = self._path(edit.latent).levels, edit.latent.level(self.steps, self.until)
         field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
             velocity = heading(field, s_next)(z, level_batch(s, z))
-            if s > self.until:
+            if s > until:
                 back = (z - edit.x) / s
                 away = velocity - back
                 alike = back.abs() >= self.threshold * (back.abs() + away.abs())
@@ -137,7 +138,7 @@ class TextSteering(PathEditor):
     name: ClassVar[str] = "text-steering"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 0.8
+    level: Start = 0.8
     guidance: Guidance = 1.0
 
     def _cost(self, k: int) -> int:
@@ -183,7 +184,7 @@ class VelocitySteering(PathEditor):
     name: ClassVar[str] = "velocity-steering"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 1.0
+    level: Start = 1.0
     scale: Guidance = 1.0
     probes: Natural = 3
 

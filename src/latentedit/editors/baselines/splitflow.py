@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import level_batch
-from latentedit.core.settings import Count, Guidance, Share, settings
+from latentedit.core.settings import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.kit import Edit, Latents, PathEditor
 from latentedit.latents.encode import embed_targets, partial_targets
@@ -52,7 +52,7 @@ class SplitFlow(PathEditor):
 
     name: ClassVar[str] = "splitflow"
 
-    until: Share = 0.8
+    until: Until = 0.8
     captions: tuple[tuple[str, ...], ...] = ()
     parts: Count = 3
     source_guidance: Guidance = 1.0
@@ -81,17 +81,18 @@ class SplitFlow(PathEditor):
             return 0
         branches, parts = latent.backbone.capabilities.branches, self._parts
         steps = self._path(latent).levels[:-1]
-        apart = sum(s > self.until for s in steps)
+        until = latent.level(self.steps, self.until)
+        apart = sum(s > until for s in steps)
         joined = len(steps) - apart
         calls = apart * (parts + 1) + (parts + joined - 1 if joined else 0)
         return calls * (branches(self.source_guidance) + branches(self.target_guidance))
 
     def _move(self, edit: Edit) -> Latents:
-        x, subs = edit.x, self._subtargets(edit)
+        x, subs, until = edit.x, self._subtargets(edit), edit.latent.level(self.steps, self.until)
         flows, delta = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
         for index, s, s_next in edit.steps(self._path(edit.latent).levels):
             step = edit.strength * (s_next - s)
-            if s > self.until:
+            if s > until:
                 flows = flows + step * self._differences(edit, [*subs, edit.target], flows, s, index)
                 continue
             if delta is None:

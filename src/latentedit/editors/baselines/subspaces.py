@@ -13,7 +13,7 @@ from latentedit.core.linalg import to_float64
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
-from latentedit.core.settings import Count, Level, Natural, Probe, Scale, Share, settings
+from latentedit.core.settings import Count, Natural, Probe, Scale, Share, Start, settings
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import check_finite
 from latentedit.editors.baselines.masks import difference_mask
@@ -56,7 +56,7 @@ class Pullback(PathEditor):
     name: ClassVar[str] = "pullback"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 0.7
+    level: Start = 0.7
     rank: Count = 5
     products: Count = 40
     scale: Scale = 1.0
@@ -120,7 +120,7 @@ class LOCO(PathEditor):
     name: ClassVar[str] = "loco"
     steps_by_map: ClassVar[bool] = True
 
-    level: Level = 0.7
+    level: Start = 0.7
     scale: Scale = 3.0
     rank: Natural = 5
     products: Count = 40
