@@ -217,9 +217,9 @@ def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"contains no images .*\.jpeg, \.jpg"):
         pictures_in(tmp_path / "empty")
-    for name in ("i.HEIC", "j.dng", ".k.heic"):
+    for name in ("i.AVIF", "j.dng", ".k.avif"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"2 files in .* such as i\.HEIC\. Convert them to JPEG or PNG") as told:
+    with pytest.warns(UserWarning, match=r"2 files in .* such as i\.AVIF\. Convert them to JPEG or PNG") as told:
         assert len(pictures_in(tmp_path)) == 5
     assert len(told) == 1
 

@@ -36,6 +36,16 @@ def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], comma
     assert json.loads(str(read_chunks(kept)[0]))["output"] == "kept"
 
 
+@pytest.mark.slow
+def test_nothing_is_overwritten_without_a_word(pair: tuple[Path, Path], command: Command) -> None:
+    other = pair[0].with_suffix(".png")
+    Image.open(pair[0]).save(other)
+    names = [json.loads(command("keep", original, pair[1], "--json").out)["output"] for original in (pair[0], other)]
+    assert [Path(name).name for name in names] == ["photo.kept.png", "photo.kept-2.png"]
+    again = command("keep", *pair, "-o", names[0])
+    assert (again.code, "was replaced" in again.err) == (0, True)
+
+
 @pytest.mark.nightly
 def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
     pair: tuple[Path, Path], tmp_path: Path, command: Command

@@ -1,5 +1,6 @@
 """Pictures of every kind and depth come in and go out as they should; unsound ones are refused undecoded."""
 
+import base64
 import io
 import struct
 import tracemalloc
@@ -186,11 +187,33 @@ def test_sizes_at_the_limits() -> None:
             check_size(size, "me")
 
 
+# Red with a blue left half, 64 x 48, by an encoder that is not among the dependencies.
+HEIC = base64.b85decode(
+    "0000SW^{RQXk}?*00000ZE0pPXk}?*ZE0a<0004fZDn*}000000000XXk=`10000000000aA{+700000000000000000000B57=IV*mgE07O6l0R"
+    "RC200001p#T8@00000002e+001LtX>Mi!000000RR916=`l}WdZ;I000310BCk&F#rGn01j|zbZr0t000010002}X>f9I0002pX>en20001XXm("
+    ">m0RwOV0058x000009`FGC{rLC*01pFT0096PKmiN^|NjGU00093kN^M!000939=ZZRVE_RDDnbDP18@KU0|1Z!00RI30{|YNAb|yz>g1-mxCm%"
+    "4AOHXZ10VnZ0{|gn00967L;=Bbz=;3=025<xY;ta6Y<K_x01W^JfB*mh6lrsCWdHyG00000KmY&$KmY&$C}V74Z~y=RKmY&$0RR91FaQ7m0RR91"
+    "000000{{R2@Bjb+0ssI25O8UDX#fBK00RgJ2mk;87-?{AVE_OC000000RRC7fdT^sga7~lPHkjibN~PVLMQ>R6M*$6fj|G;<rV*e=CAvW{}Qc|@"
+    "BiOj;{ISG&8=F%QGjvlj=?fN+&i6cPr^Hmhj0Rq(to^Kyxf#?Fqn7"
+)
+
+
+def test_photographs_of_phones_are_opened_out_of_the_box(tmp_path: Path) -> None:
+    (tmp_path / "me.HEIC").write_bytes(HEIC)
+    pixels = read_pixels(tmp_path / "me.HEIC").pixels.astype(int)
+    assert pixels.shape == (48, 64, 3)
+    assert np.abs(pixels[:, :28] - (30, 90, 200)).max() < 12
+    assert np.abs(pixels[:, 36:] - (200, 40, 60)).max() < 12
+
+
 @pytest.mark.parametrize("kind", READABLE)
 def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str) -> None:
-    gradient().save(tmp_path / "me.txt", format=kind)
+    if kind == "HEIF":
+        (tmp_path / "me.txt").write_bytes(HEIC)
+    else:
+        gradient().save(tmp_path / "me.txt", format=kind)
     with opened(tmp_path / "me.txt") as image:
-        assert (image.size, image.format) == ((12, 8), kind)
+        assert (image.size, image.format) == ((64, 48) if kind == "HEIF" else (12, 8), kind)
     with pytest.raises(ImageError, match=r"me\.txt is damaged.*\(odd\)"), opened(tmp_path / "me.txt"):
         raise ValueError("odd")
     with pytest.raises(KeyboardInterrupt), opened(tmp_path / "me.txt"):

@@ -3,8 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from latentedit_keep.registration import distance_px, find_drift, register, without_drift
+from latentedit_keep.api import keep
+from latentedit_keep.registration import distance_px, find_drift, find_turn, register, without_drift
 from latentedit_keep.warp import scaling
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -82,3 +84,23 @@ def test_drift_is_undone() -> None:
 def test_a_picture_that_stayed_has_no_drift() -> None:
     first, second = scene(WIDE).astype(np.float32), with_object(scene(WIDE)).astype(np.float32)
     assert find_drift(first, second, register(first, second)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, False), (0, True), (1, True), (2, True), (3, True)])
+@pytest.mark.parametrize("width", [SIDE, 240])
+def test_a_picture_that_comes_back_turned_or_mirrored_is_named_and_turned_back(
+    quarters: int, mirrored: bool, width: int
+) -> None:
+    original = scene(width=width)
+    edited = with_object(original)
+    second = np.rot90(edited[:, ::-1] if mirrored else edited, quarters)
+    found = keep(Image.fromarray(original), Image.fromarray(np.ascontiguousarray(second)))
+    assert found.verdict == "kept"
+    assert np.abs(found.kept.pixels.astype(int) - edited).mean() < 0.2
+    assert found.turned or abs(found.rotation_degrees) > 80
+    assert not found.turned or ("mirrored" in found.turned) == mirrored
+
+
+def test_another_picture_is_not_turned() -> None:
+    assert find_turn(scene().astype(np.float32), scene(seed=8).astype(np.float32)) is None

@@ -40,7 +40,7 @@ R = TypeVar("R")
 
 KIND = "edit"  # of runs
 PICTURES = "pictures"  # folder of the edited images and their JSON files
-_UNREADABLE = re.compile(r"\.(heic|heif|avif|jxl|psd|dng|raw|cr2|cr3|nef|arw|raf|orf)", re.IGNORECASE)
+_UNREADABLE = re.compile(r"\.(avif|jxl|psd|dng|raw|cr2|cr3|nef|arw|raf|orf)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,10 +50,14 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     differs = amount > 0
     if not differs.any():
         return differs
-    points, equal = _structure(original), ~differs
+    equal = ~differs
     if equal.mean() < _LEAST_EQUAL:
         return None
-    same = points & (cv2.erode((equal | _same_shapes(original, edited)).astype(np.uint8), _AROUND) > 0)
+    points, corners = _shown(original), _corners(original)
+    if (corners & points).sum() >= _FEW:
+        points &= corners
+        equal |= _same_shapes(original, edited)
+    same = points & (cv2.erode(equal.astype(np.uint8), _AROUND) > 0)
     if same.sum() < _LEAST_EQUAL * points.sum() or not same.any():
         return None
     spread = any(_span(same, axis) >= _SPREAD * _span(points, axis) for axis in (0, 1))
@@ -77,14 +81,17 @@ def difference(original: Pixels, edited: Pixels) -> Picture:
     return amount * np.float32(255 / top)
 
 
-def _structure(original: Pixels) -> Mask:
-    """Corners and texture, which change if a picture moves; all pixels of a picture without any."""
+def _corners(original: Pixels) -> Mask:
+    """Corners and texture, which change if a picture moves."""
     eight_bits = original[..., :3] if original.dtype == np.uint8 else (original[..., :3] >> 8).astype(np.uint8)
-    luma = grey(eight_bits.astype(np.float32))
-    corners = cv2.cornerMinEigenVal(luma, 5) > _CORNER
-    if original.shape[2] == 4:  # outlines are equal in all edits of a cut-out
-        corners &= cv2.erode(original[..., 3], _AROUND) == np.iinfo(original.dtype).max
-    return corners if corners.sum() >= _FEW else np.ones_like(corners)
+    return cv2.cornerMinEigenVal(grey(eight_bits.astype(np.float32)), 5) > _CORNER
+
+
+def _shown(original: Pixels) -> Mask:
+    """What is opaque all around; outlines are equal in all edits of a cut-out."""
+    if original.shape[2] == 3:
+        return np.ones(original.shape[:2], dtype=bool)
+    return cv2.erode(original[..., 3], _AROUND) == np.iinfo(original.dtype).max
 
 
 def _same_shapes(original: Pixels, edited: Pixels) -> Mask:

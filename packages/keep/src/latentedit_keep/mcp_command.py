@@ -24,7 +24,7 @@ import typer
 
 from latentedit_keep.check_command import share
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, MissingDependencyError, to_install
-from latentedit_keep.files import named_beside, plain, read_object
+from latentedit_keep.files import free_name, named_beside, plain, read_object
 from latentedit_keep.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the picture in an answer: agents pay for its pixels
@@ -139,7 +139,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         Args:
             original: the image before the edit.
             edited: the output of the editor, of any size.
-            output: a new file; NAME.kept.png by default.
+            output: a new file; NAME.kept.png by default, or NAME.kept-2.png if that exists.
             mask: image of the original's size, white where a change may be kept.
             strength: from 0, the original, to 1, the whole change.
             only: numbers of the regions of check_edit that are kept; all by default.
@@ -394,7 +394,7 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _new(output: Path | None, source: Path, ending: str) -> Path:
     """The output, or a default next to the source; a tool never replaces a file."""
-    output = named_beside(source, ending) if output is None else output
+    output = free_name(named_beside(source, ending)) if output is None else output
     if output.exists():
         raise ConfigError(f"{output} exists. Choose another `output`")
     return output

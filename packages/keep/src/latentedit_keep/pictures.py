@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import importlib
 import io
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
@@ -26,7 +26,7 @@ from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import Encoded, check_place, read_bytes, written_beside
 from latentedit_keep.warp import cv2
 
-importlib.import_module("pi_heif").register_heif_opener()  # photographs of phones; it has no types
+pi_heif.register_heif_opener()  # photographs of phones
 
 # JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF")

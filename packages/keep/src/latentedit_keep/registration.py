@@ -31,6 +31,7 @@ _FITS = 1.0  # difference of the normalised grey at which a pixel has half a say
 _GAIN = 0.25  # of the tiles that do not agree, so many must agree behind it, or nothing drifted
 _LITTLE_PX = 0.3
 _LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
+_MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
 _TURNED_SIDE_PX = 256  # of the thumbnails that are turned
 _TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same picture; others reach .15
@@ -132,6 +133,8 @@ def _registered(original: Picture, edited: Picture, alphas: Alphas, side: int = 
     agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
+    if agreement_of(np.eye(3)) >= agreement and _miss(*normal, np.eye(3)) <= _miss(*normal, matrix):
+        matrix = np.eye(3)
     return Registration(
         matrix=warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working),
         agreement=agreement,
@@ -276,6 +279,12 @@ def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint
     return ((residual < _OUTLIER * max(noise, _DETAIL / 4)) & inside).astype(np.uint8)
 
 
+def _miss(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
+    """Mean difference at edges and in texture; what differs more than noise counts the same however much it differs."""
+    plane, inside = _aligned(moving, matrix, fixed.shape)
+    return float(np.minimum(np.abs(fixed - plane), 1)[inside & (np.abs(fixed) > _DETAIL)].mean())
+
+
 def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
     """One ECC refinement; OpenCV expects the mask in the moving picture's frame."""
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
@@ -321,7 +330,9 @@ def find_drift(original: Picture, edited: Picture, registration: Registration) -
         return None
     before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
     aligned = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size, agreement=after)
-    return (flow, aligned) if 1 - after < (1 - _GAIN) * (1 - before) else None
+    tiles = float((np.abs(fixed) > _DETAIL).mean()) * math.prod(size) / _TILE_PX**2
+    drifts = 1 - after < (1 - _GAIN) * (1 - before) and (after - before) * tiles >= _MORE_TILES
+    return (flow, aligned) if drifts else None
 
 
 def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Registration) -> NDArray[np.generic]:
