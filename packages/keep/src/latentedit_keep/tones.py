@@ -20,7 +20,6 @@ _DRAWS = 400
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next where fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
 _CELL = 12.0  # side in levels; a cell's pixels have one say together, so a rare colour has as much
-_SMEARED = 0.1  # share of the detail by which codecs shift the colors of edges, so that flat parts decide
 _CELL_LEVELS = 0.7  # by which a cell may miss whatever its number of pixels: codecs shift colours by so much
 _SMOOTH_PX = 1.5
 _FLAT_LEVELS = 6.0  # detail that halves what a pixel says, for blur changes what is there
@@ -34,6 +33,7 @@ _COLOURFUL = 5.0  # levels by which colours of one brightness differ in a colour
 _COLOURLESS = 0.3  # share of that which is left in a picture without colours
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations by which a correction must exceed its doubt
+_NEARLY_ALL = 0.99  # weight of the pixels whose correction is one of a color that both pictures have
 _DARK = 4.0  # levels below which a curve goes straight on
 _ROUNDS = 3
 _BINS = 48
@@ -58,6 +58,7 @@ class Tones:
 
     mixing: Values  # ``[3, 4]``, weights of the three channels and an offset
     curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
+    most: float = np.inf  # largest correction of a color in the original, in levels; `corrected` trusts twice as much
     doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colours every 16 levels
 
     @classmethod
@@ -75,10 +76,15 @@ class Tones:
         return _looked_up(cv2.transform(picture, self.mixing.astype(np.float32)), self.curves)
 
     def corrected(self, picture: Picture) -> Picture:
-        """`apply`, but where it is as uncertain as large, as for colors unlike all others, they stay as they are."""
+        """`apply` without extrapolation: a color unlike all others stays as it is, as far as nothing is known of it.
+
+        No correction is more than twice the largest one of the colors that both pictures have, and one that is as
+        uncertain as large is none.
+        """
         change = self.apply(picture) - picture
-        doubts = _DOUBTS * self.doubt(picture) / np.maximum(largest(np.abs(change)), 1e-3)
-        return picture + change * np.maximum(1 - doubts**2, 0)[..., None]
+        size = np.maximum(largest(np.abs(change)), 1e-3)
+        trusted = np.maximum(1 - (_DOUBTS * self.doubt(picture) / size) ** 2, 0)
+        return picture + change * np.minimum(trusted, 2 * self.most / size)[..., None]
 
     def doubt(self, picture: Picture) -> NDArray[np.floating[Any]]:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
@@ -133,8 +139,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     if unchanged.sum() < 200:
         return Tones.none()
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    detail = cv2.dilate(largest(np.abs(near - wide)), np.ones((5, 5), dtype=np.uint8))  # it is 0 in the middle of edges
-    flat = 1 / (1 + (detail[unchanged] / _FLAT_LEVELS) ** 2)
+    flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
     step = max(1, len(here) // _SAMPLES)
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
@@ -145,7 +150,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     for _ in range(_ROUNDS):
         miss = (np.abs(here - _cast(parameters, there)[0]) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
-        cells = _cells(here, there, sound, weight, flat)
+        cells = _cells(here, there, sound, weight)
         parameters = _solved(parameters, cells)
     size = cells[0].size
     fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
@@ -156,7 +161,20 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     mixed = there @ mixing[:, :3].T
     parts = enumerate(sound.T)
     curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]
-    return Tones(mixing=mixing, curves=np.stack(curves), doubts=_doubts(parameters, cells))
+    return Tones(
+        mixing=mixing,
+        curves=np.stack(curves),
+        most=_largest_correction(parameters, there, weight),
+        doubts=_doubts(parameters, cells),
+    )
+
+
+def _largest_correction(parameters: Values, colours: Values, weight: Values) -> float:
+    """The largest of nearly all pixels, by weight: pixels of edges, whose colors codecs mix, weigh little."""
+    change = np.abs(_cast(parameters, colours)[0] - colours).max(axis=1)
+    order = np.argsort(change)
+    below = np.cumsum(weight[order])
+    return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
 
 
 def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
@@ -167,8 +185,10 @@ def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
     before, after = _colourfulness(here), _colourfulness(there)
     colourful, left = (float(np.quantile(one, 0.8)) for one in (before, after))
     luma = here @ _LUMA, there @ _LUMA
+    if colourful <= _COLOURFUL or np.ptp(luma[0]) < 1:
+        return False
     rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))[before >= colourful]
-    return colourful > _COLOURFUL and left < _COLOURLESS * colourful and float(np.median(rest)) < _SAME_LUMA
+    return left < _COLOURLESS * colourful and float(np.median(rest)) < _SAME_LUMA
 
 
 def _colourfulness(colours: Values) -> Values:
@@ -246,7 +266,7 @@ def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
     return values, slopes
 
 
-def _cells(here: Values, there: Values, sound: Mask, weight: Values, flat: Values) -> Cells:
+def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
     """Mean colours and weights per cell of the original's colours (cells of the noisy edited ones would be biased)."""
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     _, cell = np.unique(place, return_inverse=True)
@@ -258,8 +278,7 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values, flat: Value
     first, second = means(here), means(there)
     scatter = here - there - (first - second)[cell]
     noise = float(np.average((scatter**2).mean(axis=1), weights=weight))
-    smear = (_SMEARED * _FLAT_LEVELS) ** 2 * np.bincount(cell, weights=weight * (1 / flat - 1)) / total
-    says = 1 / np.sqrt(_CELL_LEVELS**2 + smear + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
+    says = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
     return first, second, says[:, None] * (means(sound) > 0.5)
 
 
