@@ -114,6 +114,8 @@ def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureB
         # the picture already shows what is asked for; wherever it goes from there, the share means nothing
         (1, "b", 0.01, "fits the source picture as well", "check the source caption"),
         (0, "a faint", 1e-3, "no effect", "other words, or a higher level"),
+        # the picture moved, so that not the text but what the model can tell of it is too little
+        (0, "a faint", 0.2, "hardly tells the captions apart; the latent moved by 0.10", "look at the picture"),
     ],
 )
 def test_why_nothing_changed_is_named(

@@ -53,12 +53,7 @@ def check_combine(combine: str) -> Mixing:
 def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     """How much of direction j a picture moves by when it moves by direction i; see the module.
 
-    Returns:
-        float64, row i, column j; one matrix a picture, or a single one if every direction is for all pictures.
-
-    Raises:
-        ShapeError: directions of different latent shapes, or for different numbers of pictures.
-        ConfigError: no direction, or one of length zero.
+    In float64, row i, column j; one matrix a picture, or a single one if every direction is for all. Errors: `compose`.
     """
     gram = _gram(directions)
     return gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
@@ -181,20 +176,12 @@ def _words(direction: Direction) -> str:
 
 
 def transferred(direction: Direction, latent: JointLatent) -> Direction:
-    """The direction as it applies to these pictures.
+    """The direction, one for all pictures or one per picture, as it applies to these, on the model's device.
 
-    Args:
-        direction: one for all pictures, or one per picture.
-
-    Returns:
-        On the model's device, the direction itself if it was found under these captions; otherwise one with the same
-        displacement of the clean latent, and the text of these pictures. If the change does not apply to a caption, the
-        text displacement is kept as it is, and the target caption is empty.
-
-    Raises:
-        ConfigError: a direction of another model, or one between captions for pictures that were encoded for
-            instructions, or the reverse.
-        ShapeError: a direction for another number of pictures.
+    That is the direction itself if it was found under these captions; otherwise one with the same displacement of the
+    clean latent, and the text of these pictures. If the change does not apply to a caption, the text displacement is
+    kept as it is, and the target caption is empty. A direction of another model, or one between captions for pictures
+    that were encoded for instructions, or the reverse, is a `ConfigError`.
     """
     backbone, count = latent.backbone, len(latent)
     direction.check_model(backbone.name, backbone.fingerprint)

@@ -186,11 +186,8 @@ class Direction:
     def save(self, path: str | Path) -> None:
         """Write the direction to FILE.safetensors, atomically; the same direction gives the same bytes.
 
-        Tensors are stored in float32.
-
-        Raises:
-            OutputError: a path that cannot be written to, or another ending.
-            FileFormatError: values that `load` would refuse, such as captions of more than 10,000 letters.
+        Tensors are stored in float32. Values that `load` would refuse, such as captions of more than 10,000 letters,
+        are a `FileFormatError`.
         """
         save_direction(self, path)
 
@@ -198,14 +195,8 @@ class Direction:
     def load(path: str | Path, *, model: Backbone | None = None) -> "Direction":
         """Read a direction from a file, which may come from anyone.
 
-        Args:
-            path: a file that `save` wrote.
-            model: what the direction is for; its tensors go to the device of this model. Without one, any model's
-                direction is read, and stays on the CPU.
-
-        Raises:
-            FileFormatError: a file that is missing, damaged, not a direction, or of a newer format.
-            ConfigError: a direction of another model.
+        Without a model, any model's direction is read, and stays on the CPU. One of another model is a `ConfigError`, a
+        file that is missing, damaged, not a direction or of a newer format a `FileFormatError`.
         """
         return load_direction(path, model=model)
 

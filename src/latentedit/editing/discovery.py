@@ -130,14 +130,9 @@ def transport(
     own image. See `geometry.transport`.
 
     Args:
-        direction: from `discover`.
+        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`.
         latent: the other image.
         rank: of a local basis to transport by; None is by the full Jacobian.
-        seed: random seed.
-        progress: called after each step.
-
-    Raises:
-        ConfigError: a direction without a feature, or of another model.
 
     Cost:
         The inversion; 21 evaluations by the full Jacobian, or the search of `local_basis`; one direction of `discover`.

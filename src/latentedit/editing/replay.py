@@ -37,19 +37,8 @@ def replay(
 ) -> list[EditResult]:
     """Reproduce a result: one for each strength of its record.
 
-    Args:
-        record: of the result.
-        model: the record's model.
-        image: the source image; its name does not matter, the new record has the old one's.
-        directions: those that came from files.
-        mask: the mask of the edit, if any.
-        references: the reference images of the edit, in their order.
-        progress: called after each step.
-
-    Raises:
-        ConfigError: another image, mask or model than the record's, other reference images, a missing direction, or
-            settings that the editor does not have.
-        ImageError: a file that is not an image, or a mask that does not fit it.
+    Model, source image, mask and reference images, in their order, are those of the record, or it is a `ConfigError`;
+    the image's name does not matter. ``directions`` are those that came from files.
     """
     source = _named(image, record.picture)
     record.check_picture(source)

@@ -99,18 +99,9 @@ class Session:
     ) -> Direction:
         """Find the direction from the images' captions to a target text, or from a no-op instruction to another one.
 
-        Args:
-            prompt: target captions, one for all or one per image.
-            change: instead of ``prompt``, "OLD => NEW" in the captions; either side may be empty. Several changes give
-                one direction.
-            instruction: for images encoded for instructions; several instructions give one direction.
-            method: settings of the search; by default those stored for the model.
-            seed: random seed.
-            progress: called after each step.
-
-        Raises:
-            ConfigError: an empty caption, a change that does not apply to the captions, or a target that means the
-                same.
+        ``prompt``, ``change``, ``instruction`` and ``seed`` are those of `EditRequest`; several changes or instructions
+        give one direction. ``method`` has settings of the search, by default those stored for the model. An empty
+        caption, a change that does not apply and a target that means the same are a `ConfigError`.
         """
         self.latent.check_encoders()
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
@@ -136,19 +127,14 @@ class Session:
             direction: from `identify` or a file; several are combined.
             strength: 0 is the image itself, 1 the full change, and -1 the opposite, if there is one; it undoes a change
                 that was made before. Clamped to the undamaged range. One for all directions, or one each.
-            progress: called after each step.
-            options: ``combine`` handles the cross-talk of several directions: "sum", "inverse" or "projection" (see
-                `directions.composition`). ``auto_mask`` restricts the edit to an automatic soft mask, so that the rest
-                of the image stays as in the file; by default as stored for the model. ``arm`` ("image", "text" or
-                "joint"), ``level`` (noise level of the text and joint arms) and ``steps`` (of the model's whole grid)
-                are settings of `EIM`; by default as stored for the model and for transferred directions.
+            options: ``combine`` and ``auto_mask`` of `EditRequest`; and settings of `EIM`: ``arm``, ``level`` and
+                ``steps``, by default as stored for the model and for transferred directions.
 
         Returns:
             One result per image.
 
         Raises:
-            ConfigError: a direction of another model, directions that contradict each other, a strength that is not a
-                finite number, an unknown arm, or an unknown way to combine.
+            ConfigError: a direction of another model, directions that contradict each other, or an unknown option.
         """
         request = EditRequest.of(direction=direction, strength=strength, **options)
         return self.run(request, progress=progress)[0]
@@ -165,20 +151,12 @@ class Session:
     ) -> list[list[EditResult]]:
         """Move the images to several strengths: along directions, or towards a text by any editor.
 
-        Args:
-            direction: from `identify` or a file; several are combined in equal shares.
-            strengths: in any order.
-            progress: called after each step.
-            options: those of `manipulate`; instead of a direction, ``prompt``, ``change`` or ``instruction`` with
-                ``seed``, as in `identify`; and ``method``, the editor, as in `edit`. Only `eim` moves along directions.
-                Other names are settings of the editor.
+        Several directions are combined in equal shares, and `eim` alone moves along directions. Instead of one, there
+        are ``prompt``, ``change`` or ``instruction`` with ``seed`` and ``method``, as in `edit`. Errors are those of
+        `manipulate` and `edit`.
 
         Returns:
             For each image one result per strength.
-
-        Raises:
-            ConfigError: as `manipulate` or `edit`; no strength at all, both a direction and a text, or something that
-                the editor cannot do.
         """
         if len(strengths) == 0:  # a tensor has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
@@ -198,7 +176,6 @@ class Session:
             request: the edit; its source prompt, captioner, mask and references belong to encoding, and are not used.
             strengths: of the whole edit, 0 is the image itself. By default those of the request: the strength of one
                 direction, or the share of each of several.
-            progress: called after each step.
 
         Returns:
             For each strength one result per image.

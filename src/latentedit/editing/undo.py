@@ -52,21 +52,10 @@ def undo(path: str | Path) -> Image.Image:
 def undo_direction(
     model: Backbone, image: Picture, direction: Direction, *, strength: float = 1.0, auto_mask: bool | None = None
 ) -> Image.Image:
-    """The image before an edit by a direction, from the edited pixels alone.
+    """The image before an edit by a direction, from the edited pixels alone; all arguments are those of the edit.
 
-    Args:
-        model: that made the edit.
-        image: the edited image.
-        direction: of the edit; one, for one image.
-        strength: of the edit.
-        auto_mask: whether the edit was restricted to an automatic mask; by default as stored for the model.
-
-    Raises:
-        ConfigError: a direction of another model, or a strength that is not a finite number.
-        ShapeError: a direction of several images, or of another shape.
-
-    Cost:
-        No network evaluation; ``ROUNDS + 1`` encodings and twice as many decodings.
+    ``auto_mask`` says whether it was restricted to an automatic mask; by default as stored for the model. It takes no
+    network evaluation, ``ROUNDS + 1`` encodings and twice as many decodings.
     """
     check_strength(strength)
     auto_mask = localizes(EIM, model) if auto_mask is None else auto_mask

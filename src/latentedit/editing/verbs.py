@@ -47,10 +47,7 @@ def manipulate(
 ) -> EditResult:
     """Move one image along a direction, or along several at once; see `Session.manipulate`.
 
-    A `Session` takes several images, and caches what the next strength needs.
-
-    Raises:
-        ConfigError: as `Session.manipulate`, or several images.
+    A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
     """
     return _single_session(latent).manipulate(direction, strength=strength, **options)[0]
 
@@ -66,9 +63,6 @@ def sweep(
     """Move one image to several strengths: along a direction, or towards a text by any editor.
 
     See `Session.sweep`, which takes several images.
-
-    Raises:
-        ConfigError: as `Session.sweep`, or several images.
 
     Example:
         sweep(latent, glasses, strengths=[0, 0.5, 1])
@@ -133,11 +127,9 @@ def edit(
     """Edit images as ``latentedit edit`` does.
 
     Args:
-        model: the model.
         image: one, or a list; a list runs as one batch for each size that the model needs.
         prompt: target caption, as in `EditRequest`.
         source_prompt: source caption, as in `EditRequest`.
-        progress: called after each step.
         options: the other arguments of `EditRequest`, whose tuples may be given as one value or as any sequence. Other
             names are settings of the editor, such as ``num_inference_steps`` and ``guidance_scale``.
 
@@ -191,13 +183,9 @@ def run(
     request.check_target()
     request = read_directions(request, model)
     opened = [encoding.open_picture(picture) for picture in pictures]
-    captions = (
-        None
-        if request.source_prompt is None
-        else encoding.broadcast_texts(request.source_prompt, len(opened), "caption")
-    )
-    targets = (
-        None if request.prompt is None else encoding.broadcast_texts(request.prompt, len(opened), "target caption")
+    captions, targets = (
+        None if text is None else encoding.broadcast_texts(text, len(opened), what)
+        for text, what in ((request.source_prompt, "caption"), (request.prompt, "target caption"))
     )
     frames = encoding.fit_all(model, opened, mask=request.mask)
     unread = not request.instructed and request.captioner is None and encoding.captioner_for(model) is None

@@ -197,7 +197,6 @@ def make_editor(
 
     Args:
         method: name of an editor, an editor, or None for the `default_method`.
-        backbone: the model.
         instructed: the images were encoded for instructions.
         settings: other values, by the editor's names or those of `FIELD_NAMES`.
 

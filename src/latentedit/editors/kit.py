@@ -137,11 +137,16 @@ class Baseline(Editor):
 class PathEditor(Baseline):
     """An editor whose cost depends on the number of steps of the model's grid below its level.
 
-    Subclasses write `_cost`, or `evaluations` where the cost depends on more.
+    Its settings named "guidance" are weights of classifier-free guidance; 1 is the conditional velocity. Subclasses
+    write `_cost`, or `evaluations` where the cost depends on more.
+
+    Args:
+        level: where the path starts or an inversion ends: a level in (0, 1], or "24/28", where 24 of 28 steps are left.
+        steps: of the model's full grid; an edit walks the part below ``level``.
     """
 
-    level: Start = 0.9  # where the path starts
-    steps: Count = 28  # of the model's full grid; an edit walks the part below ``level``
+    level: Start = 0.9
+    steps: Count = 28
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """Network evaluations for the steps of this model's grid below ``level``."""

@@ -324,21 +324,7 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
     """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
 
     So ``embed(source) + n`` is the embedding of the target caption as `align_captions` orders it, up to rounding, and n
-    is exactly zero where the two captions are equal.
-
-    Args:
-        backbone: whose text encoders are used.
-        source_captions: what the pictures show, one per picture.
-        target_captions: what they should show, one per picture.
-
-    Returns:
-        The differences, one per pair.
-
-    Raises:
-        ShapeError: not as many targets as sources.
-
-    Cost:
-        No evaluation of the network; the text encoders run twice.
+    is exactly zero where the two captions are equal. There is one of each per picture, or a `ShapeError`.
     """
     return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
 

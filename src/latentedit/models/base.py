@@ -107,7 +107,9 @@ class Backbone(abc.ABC):
            and ``velocity_given``.
         9. ``velocity_keeping`` gives the bits of ``velocity``, and so does ``velocity_given`` with what it kept.
 
-    Subclasses write the private hooks; the public methods here validate and count.
+    Subclasses write the private hooks; the public methods here validate and count. All that evaluate the network take
+    z, s and condition as `velocity` does, raise what it raises, and cost one evaluation an element. An unknown site or
+    name of attention is a `ConfigError` with the nearest ones.
     """
 
     defaults: Mapping[str, Any] = MappingProxyType({})
@@ -302,17 +304,9 @@ class Backbone(abc.ABC):
     def features(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, site: str
     ) -> Float[Tensor, "b *feature"]:
-        """The feature of the network at a site, in the latents' dtype; differentiable in z.
+        """The feature of the network at one of `sites`, in the latents' dtype; differentiable in z.
 
-        Args:
-            z, s, condition: as in `velocity`.
-            site: one of `sites`.
-
-        Raises:
-            ConfigError: an unknown site, with the nearest names; and what `velocity` raises.
-
-        Cost:
-            Counts one evaluation an element, although the forward pass stops at the site. "picture" decodes as well.
+        It counts a whole evaluation, although the forward pass stops at the site; "picture" decodes as well.
         """
         self._check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
@@ -341,16 +335,8 @@ class Backbone(abc.ABC):
         """The velocity of the same network with ``shift`` added to its feature at a site.
 
         Args:
-            z, s, condition: as in `velocity`.
             site: one of `sites` inside the network, that is, not "velocity", "clean" or "picture".
-            shift: of the feature's shape, as `features` gives it.
-
-        Raises:
-            ConfigError: a site that is not inside the network, with the nearest names.
-            ShapeError: a shift of another shape than the feature; and what `velocity` raises.
-
-        Cost:
-            One evaluation an element.
+            shift: of the feature's shape, as `features` gives it; another shape is a `ShapeError`.
         """
         own = self._sites()
         self._check_name("site", site, own)
@@ -376,17 +362,9 @@ class Backbone(abc.ABC):
     def velocity_keeping(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, names: Sequence[str]
     ) -> tuple[Float[Tensor, "b *latent"], AttentionFeatures]:
-        """The velocity, and queries, keys or values of the image tokens in the same forward pass.
+        """The velocity, and queries, keys or values of the image tokens in the same forward pass, in its dtype.
 
-        Args:
-            z, s, condition: as in `velocity`.
-            names: queries, keys and values to keep, such as "block.3.key"; see `attention_layers`.
-
-        Raises:
-            ConfigError: an unknown name, with the nearest ones; and what `velocity` raises.
-
-        Cost:
-            One evaluation an element, and the memory of the features, in the network's dtype.
+        ``names`` are those to keep, such as "block.3.key"; see `attention_layers`.
         """
         sites = self._projections(names)
         condition = self._checked(z, s, condition)
@@ -406,16 +384,8 @@ class Backbone(abc.ABC):
     ) -> Float[Tensor, "b *latent"]:
         """The velocity of the same network with these queries, keys or values in place of its own.
 
-        Args:
-            z, s, condition: as in `velocity`.
-            given: one an element, as `velocity_keeping` gives them for latents of this size.
-
-        Raises:
-            ConfigError: an unknown name, with the nearest ones.
-            ShapeError: what is given does not fit; and what `velocity` raises.
-
-        Cost:
-            One evaluation an element.
+        ``given`` has one an element, as `velocity_keeping` gives them for latents of this size; others are a
+        `ShapeError`.
         """
         sites = self._projections(list(given))
         condition = self._checked(z, s, condition)

@@ -91,7 +91,8 @@ class FlowBackbone(PromptBackbone):
         """With the levels of the scheduler, and the shift that was set beside them."""
         levels = cls._flow_scheduler(scheduler).items()
         own = {name: value for name, value in levels if value and _USUAL.get(name) != value}
-        return super().configuration(scheduler, vae) | own | {"shift": _shift(scheduler, own.get("shift"))}
+        shift = scheduler.shift if hasattr(type(scheduler), "shift") else own.get("shift")
+        return super().configuration(scheduler, vae) | own | {"shift": shift}
 
     def _check_parts(self) -> None:
         """Check that text encoder, VAE and tokenizer belong to the transformer."""
@@ -216,10 +217,6 @@ class FlowBackbone(PromptBackbone):
         self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
-
-
-def _shift(scheduler: Any, configured: Any) -> Any:
-    return scheduler.shift if hasattr(type(scheduler), "shift") else configured
 
 
 def flow_scheduler(scheduler: Any) -> dict[str, Any]:

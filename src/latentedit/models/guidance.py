@@ -24,9 +24,7 @@ class GuidedField:
     in the convention of Saharia et al. 2022 and diffusers.
 
     Args:
-        backbone: the model.
         condition: c, one text or one an element.
-        guidance: w, finite.
         unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
         renormalised: give v_w the norm of v(z, s, c), as the stock pipelines of Qwen-Image (each token of 2 x 2
             latents) and Lumina 2 (each row of latents) do; then the field is no longer affine in w.

@@ -19,31 +19,18 @@ from latentedit.models.placement import ModelNeeds, PartNeeds
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KnownModel:
-    """A published model: what it needs, and how it generates.
+    """A published model: what it needs, and how it generates."""
 
-    Args:
-        name: hub id.
-        alike: hub ids of models with networks of the same sizes.
-        needs: its memory.
-        network: class of the denoiser.
-        steps: denoising steps of a generation, as its makers recommend.
-        guidance: weight of the guidance in a generation.
-        guidance_kind: how the weight acts.
-        shift: of the levels at the preferred size; 0 for noise-predicting U-Nets.
-        instructed: it follows instructions, with the image as a reference.
-        source: of the configurations.
-    """
-
-    name: str
-    alike: tuple[str, ...]
-    needs: ModelNeeds
-    network: str
-    steps: int
-    guidance: float
-    guidance_kind: GuidanceKind
-    shift: float
-    instructed: bool
-    source: str
+    name: str  # hub id
+    alike: tuple[str, ...]  # hub ids of models with networks of the same sizes
+    needs: ModelNeeds  # its memory
+    network: str  # class of the denoiser
+    steps: int  # denoising steps of a generation, as its makers recommend
+    guidance: float  # weight of the guidance in a generation
+    guidance_kind: GuidanceKind  # how the weight acts
+    shift: float  # of the levels at the preferred size; 0 for noise-predicting U-Nets
+    instructed: bool  # it follows instructions, with the image as a reference
+    source: str  # of the configurations
 
     @property
     def capabilities(self) -> Capabilities:

@@ -3,7 +3,8 @@
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Mapping
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -102,7 +103,7 @@ class NetworkBackbone(Backbone):
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
         """The numbers with which latents are normalised; families add those of the scheduler."""
         del scheduler
-        return {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
+        return {"family": cls.__name__} | {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
     def _identity(self) -> str:
         """Of weights, adapters and configuration as they are now; the weights are those of files until they change."""
@@ -113,15 +114,15 @@ class NetworkBackbone(Backbone):
     @property
     def encoders(self) -> str:
         """Fingerprint and dtypes of the parts beside the denoiser."""
-        dtypes = [next(one.parameters()).dtype for name, one in self._networks.items() if name != self.denoiser]
-        return f"{self._encoding.fingerprint()} {dtypes}"
+        others = [network for name, network in self._networks.items() if name != self.denoiser]
+        return f"{self._encoding.fingerprint()} {[first.dtype for network in others for first in _first(network)]}"
 
     def _look(self) -> list[object]:
         """At a glance, everything from which values were derived here."""
         parts = {part: part_of(self._owner, part) for part in self._taken}
         scheduler, denoiser, vae = parts["scheduler"], parts[self.denoiser], config_of(parts.get("vae"))
         states = [getattr(denoiser, name, None) for name in ("is_cache_enabled", "encoder_hid_proj")]
-        places = [(first.device, first.dtype) for first in (next(network.parameters()) for network in self._resident)]
+        places = [(first.device, first.dtype) for network in self._resident for first in _first(network)]
         numbers = [str(vae.get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
         configs = [config_of(part) for part in (self._owner, denoiser, scheduler)]
         return [*parts.values(), *configs, *states, *places, *numbers, getattr(scheduler, "shift", None)]
@@ -283,3 +284,8 @@ class NetworkBackbone(Backbone):
     def _check_device(self, tensor: Tensor) -> None:
         if tensor.device.type != self.device.type:
             raise DeviceError(f"the model is on {self.device}, a tensor on {tensor.device}. Move it with .to()")
+
+
+def _first(network: nn.Module) -> Iterator[nn.Parameter]:
+    """The first parameter, of a network that has any."""
+    return itertools.islice(network.parameters(), 1)

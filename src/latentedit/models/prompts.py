@@ -113,10 +113,8 @@ class PromptBackbone(NetworkBackbone):
                 continue
             own = part.replace("text_encoder", "tokenizer")
             tokenizer = getattr(self.pipeline, own if own in self.parts else self.tokenizer)
-            words, rows = (
-                getattr(tokenizer, "tokenizer", tokenizer),
-                len(cast("Any", network).get_input_embeddings().weight),
-            )
+            words: Any = getattr(tokenizer, "tokenizer", tokenizer)
+            rows = len(cast("Any", network).get_input_embeddings().weight)
             if (most := max([*words(text, verbose=False).input_ids, words.pad_token_id or 0])) >= rows:
                 raise ModelError(
                     f"a tokenizer of {self.name} gives the id {most}, beyond the {rows} rows of its {part}. Use the "

@@ -41,23 +41,14 @@ class Site:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """A list of similar blocks of a transformer, whose outputs are sites.
+    """A list of similar blocks of a transformer, whose outputs are sites."""
 
-    Args:
-        name: of the sites, "block" in "block.3.image".
-        modules: attribute of the network.
-        text: which of a block's outputs are the text's tokens; None has no site.
-        image: which are the image's; None is the output itself.
-        joined: position of the image tokens if a block, or its attention, takes them in one sequence with the text.
-        attention: attribute of a block; a second one is its attention without text, "block.3.self".
-    """
-
-    name: str = "block"
-    modules: str = "transformer_blocks"
-    text: int | None = None
-    image: int | None = None
-    joined: Literal["first", "last"] | None = None
-    attention: tuple[str, ...] = ()
+    name: str = "block"  # of the sites, "block" in "block.3.image"
+    modules: str = "transformer_blocks"  # attribute of the network
+    text: int | None = None  # which of a block's outputs are the text's tokens; None has no site
+    image: int | None = None  # which are the image's; None is the output itself
+    joined: Literal["first", "last"] | None = None  # of the image tokens, in one sequence with the text
+    attention: tuple[str, ...] = ()  # attribute of a block; a second one is its attention without text, "block.3.self"
 
     def sites(self, network: nn.Module) -> Iterator[tuple[str, Site]]:
         """Names and sites of the streams after each block; the last block of SD3 has no text."""

@@ -36,8 +36,10 @@ _FUSED = {
 
 _FREEU = ("b1", "b2", "s1", "s2")
 
-_BUNDLED = frozenset({"43cb818f0b9ac135", "45820fde662d7181", "663689fc51d774a6", "dc29f65eefcefa58"})
-"""Digests of the configurations of bundled models, whose fingerprints are from before configurations counted."""
+_BUNDLED = {"39ac4e6e837a510d", "68258609c394ef0b", "b000c186e55e3398", "afdc362a095cd8b5", "64b956bdfba89f3f"}
+_PUBLISHED = {"64e43ba9a66d7cad", "7da738156cd5af61", "03137e41a2804971", "725518cba9b78198"}
+"""Digests of the configurations of bundled models, SD 1, SDXL, SD3 and FLUX.1 dev: they keep the fingerprints that they
+had before configurations counted."""
 
 _Sample = tuple[tuple[int, ...], bytes]
 """Shape and some numbers of a tensor, see `_sampled`."""
@@ -117,10 +119,10 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
 
 
 def configured(weights: str, configuration: Mapping[str, Any]) -> str:
-    """The fingerprint of weights under a configuration; that of the weights alone for those in `_BUNDLED`."""
+    """The fingerprint of weights under a configuration; that of the weights alone where it is from before they counted."""
     text = json.dumps(configuration, sort_keys=True, default=lambda array: array.tolist())
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    if not configuration or digest in _BUNDLED:
+    if not configuration or digest in _BUNDLED | _PUBLISHED:
         return weights
     return hashlib.sha256(f"{weights} {digest}".encode()).hexdigest()[:16]
 
@@ -163,7 +165,7 @@ def live_fingerprint(networks: Mapping[str, nn.Module], *, bare: bool = False) -
             total.update(f"{part} {name} {shape}".encode() + samples)
         for name, module in () if bare else networks[part].named_modules():
             if acting := _acting(module):
-                total.update(f"{part} {_plain(name)} {acting}".encode())
+                total.update(f"{part} {name.replace(_COMPILED, '')} {acting}".encode())
     return total.hexdigest()[:16]
 
 
@@ -182,7 +184,7 @@ def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict
             del words[at]
         elif at is not None and (bare or words[at + 1] not in acting[".".join(words[:at])]):
             continue
-        plain, here = _plain(".".join(words)), _at_hand(network, name, tensor)
+        plain, here = ".".join(words).replace(_COMPILED, ""), _at_hand(network, name, tensor)
         found[plain] = _sampled(here)
         if len(words) > 2 and words[-2] in _FUSED:
             fused[plain] = here
@@ -193,10 +195,6 @@ def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict
         if sum(sizes) == len(tensor) and [*map(_sampled, tensor.split(sizes))] == parts:
             del found[name]
     return found
-
-
-def _plain(name: str) -> str:
-    return name.replace(_COMPILED, "")
 
 
 class WatchedWeights:

@@ -33,7 +33,6 @@ class FreeSliders(PathEditor):
     is left out: ``scale`` is the end.
 
     Args:
-        level: how far up, in (0, 1].
         scale: a at strength 1.
         probes: scales between 0 and the end of the range at which the change is measured; 0 leaves the range as it is.
 
@@ -92,8 +91,6 @@ class AsymmetricEdit(PathEditor):
     a step ends. Both texts are calls of one shape, so equal ones leave exactly zero.
 
     Args:
-        level: how far up the inversion goes, in (0, 1].
-        steps: of the model's full grid; an edit walks the part below ``level``.
         scale: of the shift at strength 1.
         until: steps that start at this level or below are plain.
         site: where the feature is, one inside the network or "clean"; None is `Backbone.default_site`.
@@ -153,7 +150,6 @@ class SEGA(PathEditor):
     reference "source", which is ours, the concept is a full caption and psi what it changes in the source caption.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the full path.
         scale: of psi at strength 1.
         threshold: quantile below which psi is dropped, in [0, 1].
         warm_up: share of the way back after which the guidance begins (published: step 10 of 50).

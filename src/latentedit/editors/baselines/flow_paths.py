@@ -68,8 +68,6 @@ class FlowEdit(PathEditor):
     Both branches are called alike and ``y - x`` is the state, so equal texts and weights leave exactly zero.
 
     Args:
-        source_guidance: weight of the source branch; 1 is the conditional velocity.
-        target_guidance: weight of the target branch.
         noises: noises averaged in each step.
 
     Source:
@@ -157,7 +155,6 @@ class FlowSlider(FlowEdit):
     Args:
         source_guidance: weight of the velocity at a.
         target_guidance: weight of both velocities at b.
-        noises: noises averaged in each step.
 
     Source:
         FlowSlider, arXiv 2604.02088, in the form of its code for FLUX.1; the real-valued start is ours, and FlowEdit
@@ -229,8 +226,6 @@ class SteeringFields(PathEditor):
     The velocities are calls of one shape, so with equal weights equal texts leave exactly zero.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's full grid; an edit walks the part below ``level``.
         attract: weight of the target text.
         repel: weight of the source text; 0 saves its evaluation.
 

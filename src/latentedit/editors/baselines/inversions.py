@@ -25,8 +25,6 @@ class Inversion(PathEditor):
     points than the way up, so even an unchanged text returns only near the picture.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the full path.
-        guidance: classifier-free guidance weight of the way down.
         time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
 
     Source:
@@ -58,7 +56,6 @@ class AlignedInversion(PathEditor):
     Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the full path.
         guidance: classifier-free guidance weight of the way back; 1 keeps the retrace exact.
 
     Source:
@@ -96,12 +93,10 @@ class RFInversion(PathEditor):
     counts from the clean end of the grid, which is 0 for rectified flow.
 
     Args:
-        level: how far up, in (0, 1]; 1 is the full path.
         gamma: share of the straight way to the noise on the way up, in [0, 1].
         eta: share of the straight way to the picture on the way down, in [0, 1].
         start: first step on which eta acts, as a share of the steps of the way down.
         stop: first step on which it no longer acts, likewise.
-        guidance: classifier-free guidance weight of the way down.
         up_guidance: weight of the way up, for networks that take it as an input; the empty text has no other.
         legacy: the way up as diffusers' pipeline has it: its i-th step of N has the length of the i-th step of the way
             *down*, and the network and the control get the level ``i / (N + 1)`` of the way.
@@ -244,9 +239,7 @@ class DNAEdit(PathEditor):
     the text is ours.
 
     Args:
-        level: how far up, in (0, 1].
         eta: share of the network's velocity on the way down; the rest leads to the reference.
-        guidance: classifier-free guidance weight of the way down.
 
     Source:
         Xie et al. 2025, arXiv 2506.01430 (direct noise alignment, mobile velocity guidance), in the order of its code.

@@ -23,8 +23,6 @@ class DiffEdit(PathEditor):
     it small strengths tend to a reconstruction under the source text, not to the picture.
 
     Args:
-        level: how far up the inversion goes, in (0, 1].
-        guidance: classifier-free guidance weight of the way down.
         under: text of the inversion; the empty one as published.
         time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
         mask_level: level of the latents from which the mask is made, clipped to the model's range.

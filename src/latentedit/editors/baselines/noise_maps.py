@@ -99,12 +99,6 @@ class EditFriendlyDDPM(PathEditor):
     negative ones, scale what the target text adds to each step and take the source branch at y as well. It is delta
     denoising whose levels fall, with a learning rate of ``(r^2 - r'^2) / r`` and one noise a level.
 
-    Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's full grid; an edit walks the part below ``level``.
-        source_guidance: weight of the source branch; 1 is the conditional velocity.
-        target_guidance: weight of the target branch.
-
     Source:
         Huberman-Spiegelglas et al. 2024, arXiv 2304.06140; the strength and the real-valued start are ours. Deutch et
         al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising. The published code sets the last

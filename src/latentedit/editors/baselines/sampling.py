@@ -30,7 +30,6 @@ class SDEdit(Baseline):
     Args:
         level: where strength 1 starts, in (0, 1].
         steps: of the model's full grid; an edit walks the part below its start.
-        guidance: classifier-free guidance weight; 1 is the conditional velocity.
 
     Source:
         Meng et al. 2021, arXiv 2108.01073; the start level is a real number here, not a step of the grid.
@@ -81,7 +80,6 @@ class VeloEdit(PathEditor):
     only through the mix, and want a lower ``level``, where the path starts with more of it.
 
     Args:
-        guidance: classifier-free guidance weight; 1 is the conditional velocity.
         threshold: similarity from which on a number of the velocity is replaced; 1 replaces those that are equal.
         until: steps that start at this level or below are plain.
 
@@ -128,7 +126,6 @@ class TextSteering(PathEditor):
 
     Args:
         level: where the samples start, in (0, 1]; the higher, the more the text decides.
-        guidance: classifier-free guidance weight of both samples.
 
     Source:
         Steering of text embeddings for generation with a real strength: arXiv 2603.17998, without its search for a

@@ -33,13 +33,9 @@ class SplitFlow(PathEditor):
     last of them being the target. Both are ours, as is the strength, which scales every difference of velocities.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's full grid; an edit walks the part below ``level``.
         until: flows are apart at levels above this one.
         captions: of the sub-targets, as many for each picture, or once for all; by themselves where there are none.
         parts: how many sub-targets there are without captions.
-        source_guidance: weight of the source branch; 1 is the conditional velocity.
-        target_guidance: weight of every target branch.
 
     Raises:
         ConfigError: pictures with other numbers of sub-targets than one another.

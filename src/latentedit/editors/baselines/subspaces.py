@@ -42,7 +42,6 @@ class Pullback(PathEditor):
     first order in the length of the probe, and not of the strength alone.
 
     Args:
-        level: how far up, in (0, 1].
         rank: vectors of the basis; at most the size of a latent, and of the feature.
         products: with the Jacobian or its transpose in the search for them, see `leading_span`.
         scale: of the move at strength 1.
@@ -103,7 +102,6 @@ class LOCO(PathEditor):
     would change the outside most is left out.
 
     Args:
-        level: how far up, in (0, 1].
         scale: of the move at strength 1.
         rank: columns of V, less than the size of a latent; 0 projects nothing out.
         products: with the Jacobian or its transpose in the search for V, see `leading_span`.
