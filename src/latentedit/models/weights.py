@@ -119,7 +119,7 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
 
 
 def configured(weights: str, configuration: Mapping[str, Any]) -> str:
-    """The fingerprint of weights under a configuration; that of the weights alone where it is from before they counted."""
+    """The fingerprint of weights under a configuration; of the weights alone where it is from before they counted."""
     text = json.dumps(configuration, sort_keys=True, default=lambda array: array.tolist())
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     if not configuration or digest in _BUNDLED | _PUBLISHED:

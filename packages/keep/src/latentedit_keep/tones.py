@@ -146,7 +146,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
-    cells: Cells = here, there, flat
+    weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
         miss = (np.abs(here - _cast(parameters, there)[0]) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
