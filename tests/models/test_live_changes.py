@@ -14,6 +14,7 @@ import torch
 from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
+    FirstBlockCacheConfig,
     FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
@@ -104,6 +105,7 @@ def compiled(network: Any) -> Any:
         (flux, part("transformer", lambda network: network.compile(backend="eager")), False),
         (flux, part("text_encoder_2", compiled), False),
         (sd3, lambda pipeline: pipeline.scheduler.set_shift(6.0), True),
+        (lambda: sd_pipeline().components, lambda parts: parts.update(scheduler=DDIMScheduler()), True),
     ],
 )
 def test_a_change_is_heeded_as_by_a_new_model(build: Any, change: Change, counts: bool) -> None:
@@ -139,6 +141,7 @@ def put(values: list[float]) -> Change:
         (sd_pipeline, scheduled(prediction_type="flow"), "predicts 'flow'"),
         (sd_pipeline, lambda pipeline: setattr(pipeline, "scheduler", None), "has no scheduler"),
         (sd_pipeline, part("vae", lambda vae: vae.to("meta")), "on two devices"),
+        (flux, part("transformer", lambda one: one.enable_cache(FirstBlockCacheConfig(0.1))), "reuses features"),
     ],
 )
 def test_what_no_latent_from_before_would_fit_is_refused_by_name(build: Any, change: Change, name: str) -> None:

@@ -160,7 +160,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA) and quantised layers stay
     as they are; networks in training mode are evaluated in evaluation mode, and put back after each call. Later changes
-    of weights and adapters count, also in the fingerprint; after an exchange of a part the backbone raises an error.
+    count as in a new backbone, also in the fingerprint; what no latent from before would fit is a `ModelError`.
 
     Args:
         pipeline: any object with ``components`` (pipelines of diffusers of any class, modular ones, your own), or a
