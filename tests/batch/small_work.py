@@ -1,7 +1,9 @@
 """A plan of a few units that cost nothing, some of which go wrong the way that machines do."""
 
+import contextlib
 import dataclasses
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import time
@@ -118,3 +120,17 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def killed_alone(driver: "multiprocessing.process.BaseProcess", count: int) -> None:
+    """Kill a process with -9, and fail unless its children end soon; none is left in any case."""
+    children = psutil.Process(driver.pid).children()
+    assert len(children) == count
+    driver.kill()
+    driver.join()
+    try:
+        wait_until(lambda: not any(alive(child.pid) for child in children), seconds=5)
+    finally:
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()

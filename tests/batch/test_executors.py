@@ -18,7 +18,7 @@ from latentedit.batch import folder as folder_module
 from latentedit.batch.executors import Executor, check_model, run_here, run_processes, run_work, suitable_workers, timed
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, ModelError, OutputError
-from tests.batch.small_work import FORK, SmallWork, alive, begin, made, small_work, wait_until
+from tests.batch.small_work import FORK, SmallWork, alive, begin, killed_alone, made, small_work, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -262,11 +262,7 @@ def test_no_worker_outlives_a_killed_run(forked: None, tmp_path: Path) -> None:
     driver = FORK.Process(target=drive, args=(tmp_path / "run", work))
     driver.start()
     wait_until(lambda: len(work.begun()) >= 2)
-    workers = psutil.Process(driver.pid).children()
-    assert len(workers) == 2
-    os.kill(driver.pid or 0, signal.SIGKILL)
-    driver.join()
-    wait_until(lambda: not any(alive(worker.pid) for worker in workers), seconds=2)
+    killed_alone(driver, 2)
     assert len(work.begun()) < 6
 
 

@@ -166,11 +166,12 @@ def test_lists_that_make_no_sense(name: str, content: str | bytes, why: str, tmp
 
 
 def test_damaged_reports_are_made_again_and_any_name_is_a_name(tmp_path: Path, command: Command) -> None:
-    """Also a file name that is no text, and one whose hundred letters have more bytes than a file name may."""
+    """Also a file name that is no text, of a picture that can be read and of one that cannot."""
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for name in (b"caf\xe9.png", ("\U00020000" * 60).encode() + b".png"):
+    for name in (b"caf\xe9.png", b"a.png"):
         as_image(scene()).resize((32, 32)).save(folder / os.fsdecode(name))
+    (folder / os.fsdecode(b"bad\xe9.png")).touch()
     output = tmp_path / "r"
     run = ("check", folder, folder, "-o", output, "--workers", 1)
     assert (command(*run).code, len(list((output / "reports").iterdir()))) == (1, 2)
@@ -188,5 +189,14 @@ def test_damaged_reports_are_made_again_and_any_name_is_a_name(tmp_path: Path, c
     for content in (*damaged, json.dumps({"key": stored["key"], "checksum": 0}).encode()):
         places[0].write_bytes(content)
         done = command(*run)
-        assert (done.code, "0 of 2 passed" in done.out) == (1, True), done.err
+        assert (done.code, "0 of 2 passed" in done.out, "bad" in done.err) == (1, True, True)
         assert [place.read_bytes() for place in places] == whole
+
+
+def test_a_long_name_of_a_pair_makes_files_of_names_that_fit(tmp_path: Path, command: Command) -> None:
+    as_image(scene()).resize((32, 32)).save(tmp_path / "a.png")
+    names = ["\U00020000" * 100, "\U00020000" * 100 + "b", "n" * 5000]
+    pairs = [{"original": "a.png", "edited": "a.png", "name": name} for name in names]
+    (tmp_path / "list.json").write_text(json.dumps(pairs, ensure_ascii=False), encoding="utf-8")
+    done = command("check", tmp_path / "list.json", "-o", tmp_path / "r", "--workers", 1)
+    assert (done.code, done.err, len(list((tmp_path / "r" / "reports").iterdir()))) == (1, "", 3)

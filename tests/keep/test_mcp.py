@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
-import psutil
 import pytest
 from PIL import Image
 
@@ -21,7 +20,7 @@ from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.verbs import edit
 from latentedit_keep.pictures import save_image
-from tests.batch.small_work import FORK, alive, wait_until
+from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 from tests.keep.pairs import scene, with_object
@@ -147,6 +146,7 @@ def place(tmp_path: Path) -> Path:
         ("file://{}/root/o#1.png", "o#1.png"),
         ("file:o%201.png", "o 1.png"),
         ("o\u20031.png", "o 1.png"),
+        ("o\u16801.png", "o 1.png"),  # a space that NFKC leaves as it is
         ("cafe\u0301.png", "caf\u00e9.png"),
         ("sub\u00a0folde\u0301r/a b.png", "sub fold\u00e9r/a\u202fb.png"),
         ("{}/other/sub fold\u00e9r/a\u3000b.png", "sub fold\u00e9r/a\u202fb.png"),
@@ -264,10 +264,7 @@ def test_a_call_does_not_go_on_without_its_server(fork: None, tmp_path: Path) ->
     server = FORK.Process(target=mcp_command._in_process, args=(_late, tmp_path, {"places": {}}, 60))
     server.start()
     wait_until((tmp_path / "begun").exists)
-    (call,) = psutil.Process(server.pid).children()
-    os.kill(server.pid or 0, signal.SIGKILL)
-    server.join()
-    wait_until(lambda: not alive(call.pid), seconds=5)
+    killed_alone(server, 1)
     assert not (tmp_path / "late").exists()
 
 

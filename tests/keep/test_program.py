@@ -1,7 +1,6 @@
 """The program of `latentedit-keep` alone, how any of them ends, and workers that no process waits for."""
 
 import concurrent.futures
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from latentedit_keep import check_folder
 from latentedit_keep.workers import end_with_parent
-from tests.batch.small_work import FORK, alive, wait_until
+from tests.batch.small_work import FORK, killed_alone, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +94,4 @@ def test_no_worker_outlives_the_process_that_started_it(begin: Callable[[], None
     driver.start()
     wait_until(lambda: len(psutil.Process(driver.pid).children()) == 2)
     time.sleep(0.1)  # until they are at work
-    workers = psutil.Process(driver.pid).children()
-    os.kill(driver.pid or 0, signal.SIGKILL)
-    driver.join()
-    wait_until(lambda: not any(alive(worker.pid) for worker in workers), seconds=5)
+    killed_alone(driver, 2)
