@@ -25,10 +25,10 @@ from latentedit_keep.registration import (
     find_drift,
     find_turn,
     register,
-    turned,
     without_drift,
 )  # fmt: skip
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
+from latentedit_keep.warp import turned
 
 _STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background

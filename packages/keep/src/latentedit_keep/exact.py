@@ -27,7 +27,7 @@ def at_depth(edited: Pixels, original: Pixels) -> Pixels:
     channels = min(edited.shape[2], original.shape[2])
     first, second = original[..., :channels], edited[..., :channels]
     deep, flat = (first, second) if original.dtype == np.uint16 else (second, first)
-    same = (flat == deep >> 8) | (flat == (deep.astype(np.uint32) + 128) // 257)
+    same = (flat == deep >> 8) | (flat == _eight_bits(deep))
     found = edited.astype(np.uint16) * 257 if original.dtype == np.uint16 else _eight_bits(edited)
     np.copyto(found[..., :channels], first, where=same)
     return found

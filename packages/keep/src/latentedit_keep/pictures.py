@@ -24,7 +24,7 @@ from latentedit_keep import colour
 from latentedit_keep.composite import Pixels, levels
 from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import Encoded, check_place, read_bytes, written_beside
-from latentedit_keep.warp import cv2
+from latentedit_keep.warp import cv2, turned
 
 pi_heif.register_heif_opener()  # photographs of phones
 
@@ -255,7 +255,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
         _check_colours(image, info, Path(name).name)
         if not is_tiff:  # decoders of TIFF rotate it themselves
             turns, mirrored = _TURNS.get(orientation, (0, False))
-            pixels = np.rot90(pixels, turns)[:, :: -1 if mirrored else 1]
+            pixels = turned(pixels, turns, mirrored)
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         said = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelPicture(pixels=np.ascontiguousarray(pixels), info=said)

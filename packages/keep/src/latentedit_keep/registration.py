@@ -155,15 +155,10 @@ def find_turn(original: Picture, edited: Picture) -> tuple[int, bool] | None:
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
 
     def agreement_of(turn: tuple[int, bool]) -> float:
-        return _registered(small[0], turned(small[1], *turn), (None, None), _TURNED_SIDE_PX).agreement
+        return _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX).agreement
 
     agreements = [agreement_of(turn) for turn in turns]
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
-
-
-def turned(picture: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
-    """The picture turned counter-clockwise, then mirrored left to right."""
-    return np.ascontiguousarray(np.rot90(picture, quarters)[:, :: -1 if mirrored else 1])
 
 
 def distance_px(first: Matrix, second: Matrix, size: Size) -> float:

@@ -41,6 +41,11 @@ def resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def turned(picture: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
+    """The picture turned counter-clockwise, then mirrored left to right."""
+    return np.ascontiguousarray(np.rot90(picture, quarters)[:, :: -1 if mirrored else 1])
+
+
 def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
     """Resample a picture by a matrix from the new frame's pixels, cubic; edges are replicated."""
     height, width = picture.shape[:2]
