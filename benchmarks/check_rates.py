@@ -2,8 +2,8 @@
 
     python benchmarks/check_rates.py --output out/check
 
-Two of three cases are unchanged but for the damage of an editor, the third has a local change as well; three in ten
-edited pictures have a wide-gamut profile. A stopped run continues. Settings were chosen with ``--split calibration``.
+Half of the cases are unchanged but for the damage of an editor, half have a local change as well; three in ten edited
+pictures have a wide-gamut profile. A stopped run continues. Settings were chosen with ``--split calibration``.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from latentedit_keep.files import plain, write_text
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import PATCHES
 
-SEEDS = {"calibration": 21, "test": 22}  # new ones whenever rates are measured again
+SEEDS = {"calibration": 21, "test": 24}  # new ones whenever rates are measured again
 REPAINTS = ("autoencoder", "redrawn")  # codecs that paint the picture anew
 LEAST = 0.005  # share of the picture from which on a change must be found
 WHITE = (0.3127, 0.3290)
@@ -45,7 +45,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--output", type=Path, default=Path("out/check"))
     options.add_argument("--split", choices=SEEDS, default="test")
-    options.add_argument("--count", type=int, default=750)
+    options.add_argument("--count", type=int, default=1000)
     options.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="cases I, I + N, ...")
     chosen = options.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def main() -> None:
 
 def measured(split: Any, index: int) -> dict[str, Any]:
     """What `check` says of one case, and the truth."""
-    kind = ("unchanged", "local", "unchanged")[index % 3]
+    kind = ("unchanged", "local")[index % 2]
     case = make_case(split, index, kind=kind, seed=SEEDS[split], least=LEAST)
     damage = case.damage
     assert damage is not None

@@ -63,6 +63,7 @@ def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
 def test_ctrl_c_while_it_is_imported_is_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests may run in the background
         "class Slow:\n"
         "    def find_spec(self, name, *_):\n"
         f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
