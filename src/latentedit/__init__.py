@@ -40,11 +40,4 @@ if TYPE_CHECKING:
     from latentedit_keep.checking import CheckResult as CheckResult
     from latentedit_keep.checking import check as check
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "EditRequest": "latentedit.editing.request.EditRequest",
-        "directions": "latentedit.directions",
-        "kept": "latentedit_keep.wrap_pipeline",
-    },
-)
+__getattr__, __dir__, __all__ = exports(__name__)

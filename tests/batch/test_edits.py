@@ -101,11 +101,11 @@ def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[Edi
         "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
         "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
         "seed": cut(model, pictures, EditRequest(seed=1)).spec,
-        "local": cut(model, pictures, EditRequest(auto_mask=False)).spec,
-        "mixing": cut(model, pictures, EditRequest(combine="inverse")).spec,
+        "auto_mask": cut(model, pictures, EditRequest(auto_mask=False)).spec,
+        "combine": cut(model, pictures, EditRequest(combine="inverse")).spec,
         "refine": cut(model, pictures, EditRequest(refine=True)).spec,
         "complete": cut(model, pictures, EditRequest(complete=False)).spec,
-        "anyway": cut(model, pictures, EditRequest(force=False)).spec,
+        "force": cut(model, pictures, EditRequest(force=False)).spec,
         "batch": cut(model, pictures, batch=3).spec,
     }
     for name, other in others.items():

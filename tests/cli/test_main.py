@@ -38,28 +38,6 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("edit no.png --to x --from=y --anyway", "edit no.png --prompt x --source-prompt=y --force"),
-        ("edit no.png --to x --local --mixing sum", "edit no.png --prompt x --auto-mask --combine sum"),
-        ("sweep no.png --no-local --beside=x.png", "sweep no.png --no-auto-mask --reference=x.png"),
-        ("transport no.safetensors --to=x -o a.safetensors", "transport no.safetensors --target=x -o a.safetensors"),
-        ("direction make no.png --to x -o a.safetensors", "direction make no.png --prompt x -o a.safetensors"),
-        ("edit --to x -- --to", "edit --prompt x -- --to"),
-        ("discover no.png --prompt= -o a", "discover no.png --prompt= -o a"),
-    ],
-)
-def test_old_names_of_options_do_the_same_with_a_warning(command: Command, old: str, new: str) -> None:
-    before, after = command(*old.split()), command(*new.split())
-    assert (before.code, before.out) == (after.code, after.out)
-    pairs = [[word.partition("=")[0] for word in pair] for pair in zip(old.split(), new.split(), strict=True)]
-    renamed = [f"{name} was renamed to {other}" for name, other in pairs if name != other]
-    warnings = [f"warning: {text}; the old name works in this version only" for text in renamed]
-    assert before.err.splitlines() == [*warnings, *after.err.splitlines()]
-    assert "warning" not in after.err
-
-
-@pytest.mark.parametrize(
     ("typed", "offered"),
     [
         ("edit me.png --method flow", {"flowalign", "flowedit", "flowslider"}),

@@ -36,7 +36,7 @@ def test_changes_mask_and_local(ran: Ran, picture: Path, mask: Path, miniature: 
     facts = json.loads(ran("sweep", picture, "--source-prompt", FROM, *changes, *where, "--strengths", "0,1", "--json"))
     assert facts["target"] == "a person with glasses, a smile"
     assert len(facts["record"]["directions"]) == 1
-    assert facts["record"]["local"] is False
+    assert facts["record"]["auto_mask"] is False
     assert facts["record"]["picture"]["mask"] is not None
     assert [row["strength"] for row in facts["strengths"]] == [0.0, 1.0]
     assert facts["strengths"][0]["verdict"]["share"] == 0

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.composition import Mixing, check_combine, compose, cross_talk, named
+from latentedit.directions.composition import Combine, check_combine, compose, cross_talk, named
 from latentedit.directions.direction import Direction
 
-MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")
+COMBINES: tuple[Combine, ...] = ("sum", "inverse", "projection")
 SEEDS = st.integers(0, 2**32)
 STRENGTHS = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0])
 
@@ -60,26 +60,26 @@ def cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit @ unit.T
 
 
-def composed(rows: NDArray[np.float64], strengths: list[float], mixing: Mixing) -> NDArray[np.float64]:
+def composed(rows: NDArray[np.float64], strengths: list[float], combine: Combine) -> NDArray[np.float64]:
     """What the module says, for one picture, from NumPy's own factorizations.
 
     The dual directions' sum is the one vector in the span of all that has ``s_j |d_j|^2`` in common with each d_j.
     """
-    if mixing == "sum":
+    if combine == "sum":
         return np.asarray(strengths) @ rows
-    if mixing == "inverse":
+    if combine == "inverse":
         return np.linalg.pinv(rows) @ (np.asarray(strengths) * np.square(rows).sum(1))
     q, r = np.linalg.qr(rows.T)
     return q @ (np.diag(r) * strengths)
 
 
-@given(st.data(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
-def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixing, seed: int) -> None:
+@given(st.data(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(COMBINES), SEEDS)
+def test_against_numpy(data: st.DataObject, count: int, batch: int, combine: Combine, seed: int) -> None:
     rows = random_rows(count, batch, 8, seed)
     strengths = data.draw(st.lists(STRENGTHS, min_size=count, max_size=count))
-    whole = compose(together(rows), strengths, mixing)
+    whole = compose(together(rows), strengths, combine)
     for index in range(batch):
-        expected = composed(rows[:, index], strengths, mixing)
+        expected = composed(rows[:, index], strengths, combine)
         assert np.allclose(whole.z[index], expected, rtol=1e-9, atol=1e-9)
     numbers = whole.condition.tokens[:, 0, :count].numpy()  # each text is its own unit vector: it shows the numbers
     assert np.allclose(np.einsum("bk,kbd->bd", numbers, rows), whole.z, rtol=1e-9, atol=1e-9)
@@ -99,19 +99,19 @@ def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
                 assert talk[index, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("combine", COMBINES)
 @pytest.mark.parametrize("one", [0, 1])
-def test_one_for_all_goes_with_one_a_picture(mixing: Mixing, one: int) -> None:
+def test_one_for_all_goes_with_one_a_picture(combine: Combine, one: int) -> None:
     rows = np.random.default_rng(3).normal(size=(2, 3, 6))
     parts = together(rows)
     parts[one] = direction(rows[one, 0], index=one)
-    whole = compose(parts, [1.0, -0.5], mixing)
+    whole = compose(parts, [1.0, -0.5], combine)
     talk = cross_talk(parts)
     assert len(whole) == len(whole.condition) == len(talk) == 3
     shared = [dataclasses.replace(part, condition=part.condition[:1]) for part in parts]
-    assert torch.equal(compose(shared, [1.0, -0.5], mixing).condition.tokens, whole.condition.tokens)
+    assert torch.equal(compose(shared, [1.0, -0.5], combine).condition.tokens, whole.condition.tokens)
     for index in range(3):
-        alone = compose([part.row(index) for part in parts], [1.0, -0.5], mixing)
+        alone = compose([part.row(index) for part in parts], [1.0, -0.5], combine)
         assert torch.allclose(whole.z[index], alone.z[0], rtol=1e-12)
         assert torch.allclose(whole.condition.tokens[index], alone.condition.tokens[0], rtol=1e-12)
         assert torch.allclose(talk[index], cross_talk([part.row(index) for part in parts])[0], rtol=1e-12)
@@ -128,7 +128,7 @@ def test_shapes_and_what_is_known_of_the_parts_are_kept() -> None:
     b = direction([0.0, 1.0], index=1, level=0.9, pictures=("q", "r"), notes=("another",))
     whole = compose([a, b], (1.0, -0.5), "projection")
     assert (whole.level, whole.method, whole.model_name, whole.model_fingerprint) == (0.9, "composition", "m", "f")
-    known = {"mixing": "projection", "parts": [a.fingerprint, b.fingerprint], "strengths": [1.0, -0.5]}
+    known = {"combine": "projection", "parts": [a.fingerprint, b.fingerprint], "strengths": [1.0, -0.5]}
     assert whole.settings == known
     assert whole.pictures == ("p", "q", "r")
     assert whole.notes == ("a note", "another")
@@ -163,8 +163,8 @@ def test_what_contradicts_each_other_is_refused(cosine: float, strengths: list[f
 
 
 @pytest.mark.parametrize(("cosine", "refused"), [(0.985, True), (0.975, False), (-0.985, True), (-0.975, False)])
-@pytest.mark.parametrize("mixing", ["inverse", "projection"])
-def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, refused: bool) -> None:
+@pytest.mark.parametrize("combine", ["inverse", "projection"])
+def test_what_says_the_same_can_only_be_added(combine: Combine, cosine: float, refused: bool) -> None:
     pair, strengths = at_angle(cosine), [1.0, 1.0 if cosine > 0 else -1.0]
     assert compose(pair, strengths).length.all()
     angles = [at_angle(-strengths[1] * cosine) for cosine in (0.1, 0.95, -0.5)]
@@ -172,23 +172,23 @@ def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, ref
     with pytest.raises(ConfigError, match=re.escape("(cosine -0.95)")):  # of the picture that contradicts
         compose(batch, strengths)
     if not refused:
-        assert compose(pair, strengths, mixing).length.all()
+        assert compose(pair, strengths, combine).length.all()
         return
-    with pytest.raises(ConfigError, match=rf"directions 1 and 2 are the same, which '{mixing}' .*use `combine="):
-        compose(pair, strengths, mixing)
+    with pytest.raises(ConfigError, match=rf"directions 1 and 2 are the same, which '{combine}' .*use `combine="):
+        compose(pair, strengths, combine)
 
 
-@pytest.mark.parametrize("mixing", ["inverse", "projection"])
+@pytest.mark.parametrize("combine", ["inverse", "projection"])
 @pytest.mark.parametrize("excess", [0.0, 0.05])
-def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: float) -> None:
+def test_what_others_say_together_can_only_be_added(combine: Combine, excess: float) -> None:
     """The third is the sum of the first two, but for what is too little to stand on, though no two are alike."""
     rows = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, excess, 0], [0, 0, 0, 1]])[:, None]
     assert compose(together(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
     for order in ([0, 1, 2, 3], [2, 0, 1]):
         with pytest.raises(ConfigError, match="direction 3 is a combination of those before it"):
-            compose(together(rows[order]), [1.0] * len(order), mixing)
+            compose(together(rows[order]), [1.0] * len(order), combine)
     with pytest.raises(ConfigError, match="direction 4 is a combination"):
-        compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)
+        compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, combine)
 
 
 FLAT, ZERO, THREE = direction([1.0, 0.0]), direction([0.0, 0.0]), direction(*[[1.0, 0.0]] * 3)
@@ -219,7 +219,7 @@ def test_models_strengths_and_mixings_are_checked() -> None:
         compose([FLAT, other], [1.0, 1.0])
     with pytest.raises(ShapeError, match="2 directions take one strength each; got 1"):
         compose([FLAT, FLAT], [1.0])
-    assert [check_combine(mixing) for mixing in MIXINGS] == list(MIXINGS)
+    assert [check_combine(combine) for combine in COMBINES] == list(COMBINES)
     with pytest.raises(ConfigError, match="there is no combine 'project': did you mean 'projection'"):
         check_combine("project")
 

@@ -84,7 +84,7 @@ def test_several_directions(colours: ColourBackbone, combine: Any, strength: Any
     assert result.cross_talk is not None
     assert found.cross_talk is not None
     assert torch.equal(found.cross_talk, result.cross_talk)
-    assert found.record.mixing == combine
+    assert found.record.combine == combine
 
 
 @pytest.mark.nightly

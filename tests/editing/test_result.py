@@ -149,7 +149,7 @@ def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool
     for result, change in zip(rows[0], expected, strict=True):
         got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
         assert np.abs(got - change).max() <= 0.51
-        assert result.record.local is local
+        assert result.record.auto_mask is local
         assert result.cost.evaluations == 0
     assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
 

@@ -26,7 +26,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import Mixing, PictureRecord
+from latentedit.latents.record import Combine, PictureRecord
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 
@@ -58,7 +58,7 @@ def moved(
     shares: Sequence[float] = (1.0,),
     strength: float = 1.0,
     *,
-    combine: Mixing = "sum",
+    combine: Combine = "sum",
     **way: Any,
 ) -> EditResult:
     """The first picture's result."""
@@ -88,7 +88,7 @@ def test_several_directions_are_one_that_is_composed(
     assert result.cross_talk is not None
     assert torch.equal(result.cross_talk, cross_talk(ways)[0])
     assert [told.strength for told in result.record.directions] == list(shares)
-    assert result.record.mixing == combine
+    assert result.record.combine == combine
 
 
 def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
@@ -165,8 +165,8 @@ def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLaten
     assert torch.equal(result.latent.z, expected)
     assert (result.method, result.target_caption) == ("flowedit", target)
     assert result.record.settings == editor.to_dict()
-    assert (result.record.directions, result.record.beside) == ((), (PictureRecord.of(other),))
-    assert (result.record.local, result.record.seed) == (True, 3)
+    assert (result.record.directions, result.record.references) == ((), (PictureRecord.of(other),))
+    assert (result.record.auto_mask, result.record.seed) == (True, 3)
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 
 
@@ -297,7 +297,7 @@ def test_a_session_takes_several_pictures_and_the_verbs_one(colours: ColourBackb
 def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbone, latent: JointLatent) -> None:
     """By a direction as by a caption, and on the way back."""
     red = identify(latent, change="grey => red", seed=3)
-    assert manipulate(latent, red).record.local
+    assert manipulate(latent, red).record.auto_mask
     picture, ramp = Picture.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
     local, whole = (undo_direction(colours, picture, ramp, auto_mask=local) for local in (True, False))
     assert not same_picture(local, whole)
@@ -306,8 +306,8 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbon
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
     made += session.run(EditRequest(prompt="red room, a hat, a wall", method=stored_eim(colours)))[0]
-    assert [one.record.local for one in made] == [False] * 3
-    assert session.manipulate(red, auto_mask=True)[0].record.local
+    assert [one.record.auto_mask for one in made] == [False] * 3
+    assert session.manipulate(red, auto_mask=True)[0].record.auto_mask
     assert same_picture(undo_direction(colours, picture, ramp), whole)
 
 

@@ -22,22 +22,18 @@ from latentedit.core.errors import (
     UnknownPictureError,
     UnknownPictureWarning,
 )
-from latentedit.core.names import PARAMETERS
-from latentedit.directions.composition import compose
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.replay import replay
 from latentedit.editing.request import EditRequest
 from latentedit.editing.session import Session
-from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
 from latentedit.editors import SDEdit
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import ChangeLike, encode
-from latentedit.latents.pictures import Picture
 from tests.editing.test_undo import half_mask
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
@@ -94,41 +90,6 @@ def test_settings_of_the_editor_are_keyword_arguments(colours: ColourBackbone) -
     for name in ("guidance_scale", "promt"):
         with pytest.raises(ConfigError, match=f"has no setting '{name}'.* arm, level, search, steps"):
             edit(colours, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
-
-
-@pytest.mark.parametrize("name", ["edit", "encode", "identify", "manipulate", "sweep", "replay", "undo", "compose"])
-def test_old_names_of_parameters_do_the_same_with_a_warning(colours: ColourBackbone, name: str) -> None:
-    latent, image = encode(colours, noisy()), Picture.from_image(noisy())
-    direction, record = identify(latent, prompt="green"), edit(colours, image, prompt="green").record
-    moves = {"local": False, "mixing": "inverse"}
-    cases: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
-        "edit": (edit, (colours,), {"picture": image, "to": "green", "caption": "blue", "anyway": True, **moves}),
-        "encode": (encode, (colours,), {"picture": image, "caption": "blue", "beside": ()}),
-        "identify": (identify, (latent,), {"to": "green"}),
-        "manipulate": (manipulate, (latent, direction), moves),
-        "sweep": (sweep, (latent,), {"strengths": [0.5], "to": "blue", **moves}),
-        "replay": (replay, (record, colours), {"picture": image, "beside": ()}),
-        "undo": (undo_direction, (colours,), {"picture": image, "direction": direction, "local": False}),
-        "compose": (compose, ([direction, direction], [1.0, 0.5]), {"mixing": "sum"}),
-    }
-    function, first, given = cases[name]
-
-    def outcome(arguments: dict[str, Any]) -> Any:
-        result: Any = function(*first, **arguments)
-        result = result[0] if isinstance(result, list) else result
-        return (
-            result.captions if name == "encode" else getattr(result, "record", getattr(result, "fingerprint", result))
-        )
-
-    with pytest.warns(FutureWarning) as caught:
-        before = outcome(given)
-    renamed = [f"`{old}` was renamed to `{PARAMETERS[old]}`" for old in PARAMETERS if old in given]
-    assert [str(one.message).partition(";")[0] for one in caught] == renamed
-    assert {one.filename for one in caught} == {__file__}
-    assert outcome({PARAMETERS.get(old, old): value for old, value in given.items()}) == before
-    old = next(old for old in given if old in PARAMETERS)
-    with pytest.raises(ConfigError, match=f"`{PARAMETERS[old]}` and its old name `{old}` are both given"):
-        function(*first, **given, **{PARAMETERS[old]: given[old]})
 
 
 def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
@@ -469,13 +430,13 @@ def test_a_refined_edit_is_recorded_and_made_again(
     monkeypatch.setattr("latentedit.editors.refinement.Refinement", everywhere)
     words: dict[str, Any] = {"prompt": "green", "method": way, "strength": strength, "seed": 3}
     plain, refined = (edit(colours, noisy(), refine=refine, **words) for refine in (False, True))
-    assert (plain.record.refined, refined.record.refined) == (False, True)
+    assert (plain.record.refine, refined.record.refine) == (False, True)
     assert refined.record.evaluations > plain.record.evaluations
     assert not same_picture(plain.image, refined.image)
     usual = edit(colours, noisy(), **words)
     assert usual.record == (refined if way == "eim" else plain).record
     moved = manipulate(encode(colours, noisy()), identify(encode(colours, noisy()), prompt="green"))
-    assert not moved.record.refined
+    assert not moved.record.refine
     (again,) = replay(refined.record, colours, noisy())
     assert again.record == refined.record
     assert same_picture(again.image, refined.image)

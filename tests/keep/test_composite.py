@@ -47,7 +47,7 @@ def test_sixteen_bits_are_kept() -> None:
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("strength", [0.4, 1.0])
 def test_alpha_is_blended_as_both_pictures_would_be_on_any_ground(depth: type, strength: float) -> None:
-    """Mixing two layers and then laying the result on a ground is mixing what they look like there."""
+    """Combine two layers and then laying the result on a ground is mixing what they look like there."""
     top, generator = np.iinfo(depth).max, np.random.default_rng(1)
     first, second = (generator.integers(0, top, (16, 16, 4), endpoint=True).astype(depth) for _ in range(2))
     result = composite(first, second, half(16), matrix=EYE, tones=Tones.none(), strength=strength)

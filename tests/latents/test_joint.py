@@ -49,10 +49,8 @@ def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
     assert thrice.z.shape == (6, 3, 4, 12)
 
 
-def test_under_another_text_the_pictures_are_the_same(latent: JointLatent) -> None:
+def test_with_another_prompt_the_pictures_are_the_same(latent: JointLatent) -> None:
     other = latent.with_prompt("b")
     assert other.z is latent.z
     assert other.captions == ("b",) * 3
     assert torch.equal(other.condition.tokens, latent.backbone.embed(["b", "b", "b"]).tokens)
-    with pytest.warns(FutureWarning, match="with_prompt"):
-        assert latent.under("b").captions == other.captions

@@ -57,8 +57,10 @@ def test_what_is_written_is_read_again() -> None:
     applied = DirectionRecord(
         fingerprint="d", method="hsds", settings=told, strength=-0.5, target_caption="", given=True
     )
-    before = example(settings=told, strengths=(-1.0, 0.1), directions=(applied, applied), mixing="inverse", local=False)
-    record = example(output="sweep", before=before, beside=(PictureRecord(name="b", fingerprint="q", mask="m"),))
+    before = example(
+        settings=told, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
+    )
+    record = example(output="sweep", before=before, references=(PictureRecord(name="b", fingerprint="q", mask="m"),))
     text = record.to_json()
     assert "\n" not in text
     again = RunRecord.from_json(text, "me.png")
@@ -75,8 +77,8 @@ def test_what_is_written_is_read_again() -> None:
         ({"strengths": []}, "'strengths'"),
         ({"strengths": [1.0] * 65}, "'strengths': tuple should have at most 64 items"),
         ({"target_caption": "x" * 10_001}, "'target_caption': string should have at most 10000 characters"),
-        ({"local": "yes"}, "'local'"),
-        ({"mixing": "blend"}, "'mixing'"),
+        ({"auto_mask": "yes"}, "'auto_mask'"),
+        ({"combine": "blend"}, "'combine'"),
         ({"model": {"name": "m"}}, "'model.fingerprint'"),
         ({"directions": [{"fingerprint": "f"}]}, "'directions.0.method'"),
         ({"before": {"method": "eim"}}, "'before.settings'"),

@@ -130,13 +130,13 @@ class EditWork:
             "network_dtype": record.dtype,
             "method": editor.name,
             "settings": editor.to_dict(),
-            "beside": [open_picture(picture).fingerprint for picture in request.references],
+            "references": [open_picture(picture).fingerprint for picture in request.references],
             "directions": [direction.fingerprint for direction in request.loaded],
             **{name: getattr(request, name) for name in ("change", "instruction", "strength")},
-            "mixing": request.combine,
-            "local": request.auto_mask,
+            "combine": request.combine,
+            "auto_mask": request.auto_mask,
             **{name: getattr(request, name) for name in ("refine", "complete", "seed")},
-            "anyway": request.force,
+            "force": request.force,
             "batch": batch,
         }
         return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)

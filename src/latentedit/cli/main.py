@@ -4,7 +4,6 @@ Commands import torch and diffusers inside their bodies, so that help, completio
 once.
 """
 
-import functools
 import inspect
 import itertools
 import os
@@ -27,22 +26,13 @@ from latentedit.core.errors import (
 )
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
-from latentedit_keep.console import say, warn
+from latentedit_keep.console import say
 from latentedit_keep.program import UsageError, execute, explained, invoke
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
 EXAMPLES = "Examples:"  # title of the section with examples
 _VERBATIM = "\b"  # mark of a line that typer keeps as it is
-_RENAMED = {
-    "--to": ("--prompt", "--target"),
-    "--from": ("--source-prompt",),
-    "--beside": ("--reference",),
-    "--anyway": ("--force",),
-    "--local": ("--auto-mask",),
-    "--no-local": ("--no-auto-mask",),
-    "--mixing": ("--combine",),
-}  # old names of options, which work in this version only
 
 
 def _version(version: bool) -> bool:
@@ -132,23 +122,8 @@ def load_command(name: str) -> Any:
             commands.extend(command.commands.values())
         else:
             command.params.append(debug)
-            command.parse_args = functools.partial(_parse_with_old_names, command, command.parse_args)
         name_kinds(command)
     return commands[0]
-
-
-def _parse_with_old_names(command: Any, parse: Any, context: typer.Context, arguments: list[str]) -> list[str]:
-    """Parse arguments, with a warning for each old name of an option that the command has under a new one."""
-    names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
-    renamed = {old: new for old, news in _RENAMED.items() for new in news if new in names and old not in names}
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    for index, word in enumerate(arguments[:end]):
-        old, equals, value = word.partition("=")
-        if old in renamed:
-            arguments[index] = f"{renamed[old]}{equals}{value}"
-            if not context.resilient_parsing:  # tab completion
-                warn([f"{old} was renamed to {renamed[old]}; the old name works in this version only"])
-    return parse(context, arguments)
 
 
 def _broken(name: str, error: RegistryError) -> Any:

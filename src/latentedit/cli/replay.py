@@ -63,7 +63,7 @@ def replay(
     record = read_record(result)
     original = _source(result, record.picture.name, picture)
     source = Picture.open(original)
-    references = reference or [_source(result, image.name, None, option="--reference") for image in record.beside]
+    references = reference or [_source(result, image.name, None, option="--reference") for image in record.references]
     read = [path for path in (result, original, mask, *references) if path is not None]
     transparent = source.image.mode == "RGBA" and record.output == "picture"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)

@@ -30,13 +30,12 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
-from latentedit.core.names import accepts_old_names
 from latentedit.core.settings import check
 from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.latents.captions.change import Change, changed_phrases, read_phrases
 from latentedit.latents.encode import changed_caption, text_direction
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import Mixing
+from latentedit.latents.record import Combine
 from latentedit.models.base import Backbone
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
@@ -44,10 +43,10 @@ from latentedit.models.base import Backbone
 _OPPOSITE, _EQUAL = -0.9, 0.98
 
 
-def check_combine(combine: str) -> Mixing:
+def check_combine(combine: str) -> Combine:
     """The way to combine of that name, or a `ConfigError` with similar names."""
-    check(Mixing, combine=combine)
-    return cast("Mixing", combine)
+    check(Combine, combine=combine)
+    return cast("Combine", combine)
 
 
 def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
@@ -59,8 +58,7 @@ def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     return gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
 
 
-@accepts_old_names
-def compose(directions: Sequence[Direction], strengths: Sequence[float], combine: Mixing = "sum") -> Direction:
+def compose(directions: Sequence[Direction], strengths: Sequence[float], combine: Combine = "sum") -> Direction:
     """One direction that makes several changes, each at its strength.
 
     Args:
@@ -95,7 +93,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], combine
         level=max(d.level for d in directions),
         method="composition",
         settings={
-            "mixing": combine,
+            "combine": combine,
             "parts": [d.fingerprint for d in directions],
             "strengths": list(strengths),
             **({"steps": max(d.settings["steps"] for d in directions)} if all(map(lives_at_level, directions)) else {}),
@@ -125,7 +123,7 @@ def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
 
 
 def _check_sense(
-    directions: Sequence[Direction], strengths: Sequence[float], gram: Float[Tensor, "b k k"], combine: Mixing
+    directions: Sequence[Direction], strengths: Sequence[float], gram: Float[Tensor, "b k k"], combine: Combine
 ) -> None:
     norms = gram.diagonal(dim1=1, dim2=2).sqrt()
     cosines = gram / (norms[:, :, None] * norms[:, None, :])
@@ -150,7 +148,7 @@ def _check_sense(
             )
 
 
-def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], combine: Mixing) -> Float[Tensor, "b k"]:
+def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], combine: Combine) -> Float[Tensor, "b k"]:
     """The weight of each direction: ``s^T M``, M the identity, C^-1, or the Gram-Schmidt steps."""
     if combine == "sum":
         return strengths.expand(len(gram), -1)

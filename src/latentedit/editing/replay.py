@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import identify
@@ -24,7 +23,6 @@ from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord,
 from latentedit.models.base import Backbone
 
 
-@accepts_old_names
 def replay(
     record: RunRecord,
     model: Backbone,
@@ -53,13 +51,13 @@ def replay(
             raise ConfigError("the edit used no mask, but one was given. Leave `mask` out")
         problem = "the edit used a mask, but none was given" if mask is None else "the edit used another mask"
         raise ConfigError(f"{problem}. Give the original one with `mask`")
-    if [open_picture(item).fingerprint for item in references] != [old.fingerprint for old in record.beside]:
-        names = ", ".join(repr(old.name) for old in record.beside) or "none"
+    if [open_picture(item).fingerprint for item in references] != [old.fingerprint for old in record.references]:
+        names = ", ".join(repr(old.name) for old in record.references) or "none"
         raise ConfigError(
             f"the reference images of the edit were {names}; got {len(references)} others. Give them in their order "
             "with `references`"
         )
-    named = [_named(item, old) for item, old in zip(references, record.beside, strict=True)]
+    named = [_named(item, old) for item, old in zip(references, record.references, strict=True)]
     loaded = {direction.fingerprint: direction for direction in directions}
     return _again(record, _latent_before(record, model, frame, named, loaded), loaded, progress)
 
@@ -105,12 +103,17 @@ def _again(
         ) from error
     target: dict[str, Any] = {"prompt": record.target_caption}
     if isinstance(editor, EIM) and record.directions:
-        along = [_direction(row, latent, editor, directions, progress, record.refined) for row in record.directions]
+        along = [_direction(row, latent, editor, directions, progress, record.refine) for row in record.directions]
         target = {"direction": tuple(along), "strength": tuple(row.strength for row in record.directions)}
     elif record.instructed:
         target = {"instruction": (record.target_caption,)}
     request = EditRequest(
-        method=editor, combine=record.mixing, auto_mask=record.local, refine=record.refined, seed=record.seed, **target
+        method=editor,
+        combine=record.combine,
+        auto_mask=record.auto_mask,
+        refine=record.refine,
+        seed=record.seed,
+        **target,
     )
     return [row[0] for row in Session(latent).run(request, record.strengths, progress=progress)]
 

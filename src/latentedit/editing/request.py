@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.names import accepts_old_names
 from latentedit.core.plugins import EDITORS
 from latentedit.latents.captions.change import Change
 from latentedit_keep.files import Encoded
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from latentedit.latents.pictures import MaskLike
 
 
-@accepts_old_names
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditRequest:
     """An edit of any number of images, checked when it is created; `editing.verbs.edit_pictures` performs it.
@@ -122,7 +120,6 @@ class EditRequest:
             check_moves_along(kind, " or ".join(needs))
 
     @classmethod
-    @accepts_old_names
     def of(cls, *, settings: Mapping[str, Any] | None = None, **fields: Any) -> Self:
         """A request whose tuples may be given as one value or any sequence; other names are settings of the editor."""
         names = {field.name for field in dataclasses.fields(cls)}

@@ -273,7 +273,7 @@ def measured(
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, steps, local=records[0].local)
+    changes = _changes(latent, steps, local=records[0].auto_mask)
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:

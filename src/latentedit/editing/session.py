@@ -10,7 +10,6 @@ from typing_extensions import TypedDict
 
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError
-from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
 from latentedit.core.settings import from_plain
 from latentedit.directions.composition import changed_by, check_combine, compose, cross_talk, transferred
@@ -24,7 +23,7 @@ from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, store
 from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
+from latentedit.latents.record import Combine, DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.model_settings import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
@@ -52,7 +51,7 @@ class IdentifyOptions(_TargetOptions, total=False):
 class MoveOptions(TypedDict, total=False, extra_items=Any):
     """Arguments of `Session.manipulate`; others are settings of the editor."""
 
-    combine: Mixing
+    combine: Combine
     auto_mask: bool | None
 
 
@@ -60,7 +59,7 @@ class SweepOptions(_TargetOptions, total=False, extra_items=Any):
     """Arguments of `Session.sweep`; others are settings of the editor."""
 
     method: str | Editor | None
-    combine: Mixing
+    combine: Combine
     auto_mask: bool | None
     refine: bool | None
 
@@ -85,7 +84,6 @@ class Session:
         self.latent = latent
         self._applied: dict[tuple[Arm, float, int], _Applied] = {}  # the latest for each arm, level and steps
 
-    @accepts_old_names
     @torch.no_grad()
     def identify(
         self,
@@ -111,7 +109,6 @@ class Session:
             raise self._no_change(targets)
         return dataclasses.replace(direction, target_captions=targets)
 
-    @accepts_old_names
     @torch.no_grad()
     def manipulate(
         self,
@@ -139,7 +136,6 @@ class Session:
         request = EditRequest.of(direction=direction, strength=strength, **options)
         return self.run(request, progress=progress)[0]
 
-    @accepts_old_names
     @torch.no_grad()
     def sweep(
         self,
@@ -261,7 +257,7 @@ class Session:
         searches = [search_of(row.settings) for row in rows[0] if row.method == SEARCHED and not row.given]
         branches = latent.backbone.capabilities.branches
         searching = sum(search.evaluations(guided=branches(search.guidance)) for search in searches)
-        if records[0].refined:
+        if records[0].refine:
             searching += Refinement().evaluations * len(searches)
         return measured(
             latent,
@@ -300,7 +296,7 @@ class Session:
         return directions
 
     def _apply(
-        self, editor: EIM, directions: Sequence[Direction], shares: Sequence[float], combine: Mixing
+        self, editor: EIM, directions: Sequence[Direction], shares: Sequence[float], combine: Combine
     ) -> "_Applied":
         """The slider along these directions; an earlier one if it is the same."""
         settings: tuple[Arm, float, int] = (editor.arm, editor.level, editor.steps)
@@ -359,14 +355,14 @@ class Session:
                 versions=versions(),
                 picture=PictureRecord.of(frame.picture, frame.allowed),
                 instructed=latent.instructed,
-                beside=tuple(map(PictureRecord.of, latent.references)),
+                references=tuple(map(PictureRecord.of, latent.references)),
                 caption=caption,
                 target_caption=target,
                 strengths=(1.0,),
                 directions=tuple(directions[index]) if directions else (),
-                mixing=check_combine(request.combine),
-                local=auto_mask,
-                refined=refined,
+                combine=check_combine(request.combine),
+                auto_mask=auto_mask,
+                refine=refined,
                 stepped="flow map" if mapped else "velocity",
                 calibrated=calibrated,
                 evaluations=0,
@@ -413,7 +409,7 @@ class Session:
 class _Applied:
     """A slider along directions, each as it applies to these images; the key identifies it."""
 
-    key: tuple[tuple[Direction, ...], tuple[float, ...], Mixing, str]
+    key: tuple[tuple[Direction, ...], tuple[float, ...], Combine, str]
     parts: list[Direction]
     slider: Slider
 

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import FileFormatError, ShapeError
-from latentedit.core.names import accepts_old_names
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import local_change
 from latentedit.editing.outputs import undo_stored
@@ -47,7 +46,6 @@ def undo(path: str | Path) -> Image.Image:
     return undo_stored(Picture.open(path), payload)
 
 
-@accepts_old_names
 @torch.no_grad()
 def undo_direction(
     model: Backbone, image: Picture, direction: Direction, *, strength: float = 1.0, auto_mask: bool | None = None

@@ -10,7 +10,6 @@ from PIL import Image
 from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.names import accepts_old_names
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import check_combine
 from latentedit.directions.direction import Direction, is_unconditional, load_direction
@@ -25,19 +24,17 @@ from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import ChangeLike, PictureLike
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import MaskLike, preview_of
-from latentedit.latents.record import Mixing
+from latentedit.latents.record import Combine
 from latentedit.models.base import Backbone, check_model
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 
-@accepts_old_names
 def identify(latent: JointLatent, **options: Unpack[IdentifyOptions]) -> Direction:
     """Find the direction from the captions of images to another text; see `Session.identify`."""
     return Session(latent).identify(**options)
 
 
-@accepts_old_names
 def manipulate(
     latent: JointLatent,
     direction: Direction | Sequence[Direction],
@@ -52,7 +49,6 @@ def manipulate(
     return _single_session(latent).manipulate(direction, strength=strength, **options)[0]
 
 
-@accepts_old_names
 def sweep(
     latent: JointLatent,
     direction: Direction | Sequence[Direction] | None = None,
@@ -82,7 +78,7 @@ class _EditOptions(TypedDict, total=False, extra_items=Any):
     mask: MaskLike | None
     strength: float | Sequence[float]
     method: str | Editor | None
-    combine: Mixing
+    combine: Combine
     complete: bool
     auto_mask: bool | None
     refine: bool | None
@@ -114,7 +110,6 @@ def edit(
 ) -> list[EditResult]: ...
 
 
-@accepts_old_names
 def edit(
     model: Backbone,
     image: PictureLike | Sequence[PictureLike],

@@ -43,4 +43,4 @@ if TYPE_CHECKING:
     from latentedit.editors.judge import Verdict as Verdict
     from latentedit.editors.refinement import Refinement as Refinement
 
-__getattr__, __dir__, __all__ = exports(__name__, {"make_editor": "latentedit.editors.get"})
+__getattr__, __dir__, __all__ = exports(__name__)

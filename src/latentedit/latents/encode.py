@@ -13,7 +13,6 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import level_batch
-from latentedit.core.names import accepts_old_names
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.core.rng import draw
 from latentedit.core.settings import check
@@ -33,7 +32,6 @@ WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do no
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 
-@accepts_old_names
 @torch.no_grad()
 def encode(
     model: Backbone,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -188,11 +187,6 @@ class JointLatent:
         """The same pictures with another text as their captions, "" for none."""
         condition = self.embed_with_references([text]).expand(len(self))
         return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
-
-    def under(self, text: str) -> "JointLatent":
-        """The former name of `with_prompt`; gives a FutureWarning."""
-        warnings.warn("`under` was renamed to `with_prompt`", FutureWarning, stacklevel=2)
-        return self.with_prompt(text)
 
     def level(self, steps: int, where: Start) -> float:
         """A level, or that at which so many of the steps of the model's own grid for these pictures are left."""

@@ -27,14 +27,14 @@ from latentedit_keep.pictures import MAX_RECORD_BYTES
 
 FORMAT = 1  # of records; a higher one comes from a newer latentedit
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
-MAX_BESIDE = 100  # most reference images of one edit
+MAX_REFERENCES = 100  # most reference images of one edit
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
 
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
 
 # How the cross-talk of combined directions is handled, see `directions.composition`.
-Mixing = Literal["sum", "inverse", "projection"]
+Combine = Literal["sum", "inverse", "projection"]
 
 # What a file shows: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["picture", "sheet", "sweep"]
@@ -107,14 +107,14 @@ class RunRecord(_Record):
         versions: of latentedit, torch, diffusers, transformers and Python.
         picture: the source image.
         instructed: the model saw the image, and the captions are instructions: to change nothing, and what to do.
-        beside: additional reference images.
+        references: additional reference images.
         caption: source caption.
         target_caption: target caption; empty for directions without words.
         strengths: of the edit, or of a sweep's images.
         directions: those that were applied together, each at its strength; empty for editors without directions.
-        mixing: how they were combined.
-        local: the change was kept to where it is strong.
-        refined: the core of the change was redrawn (`editors.refinement`).
+        combine: how they were combined.
+        auto_mask: the change was kept to where it is strong.
+        refine: the core of the change was redrawn (`editors.refinement`).
         stepped: by what the path was stepped: the velocity, or the flow map of a model that is one.
         calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
@@ -130,14 +130,14 @@ class RunRecord(_Record):
     versions: dict[str, str]
     picture: PictureRecord
     instructed: bool = False
-    beside: Annotated[tuple[PictureRecord, ...], Field(strict=False, max_length=MAX_BESIDE)] = ()
+    references: Annotated[tuple[PictureRecord, ...], Field(strict=False, max_length=MAX_REFERENCES)] = ()
     caption: Caption
     target_caption: Caption
     strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]
     directions: tuple[DirectionRecord, ...] = ()
-    mixing: Mixing = "sum"
-    local: bool = True
-    refined: bool = False
+    combine: Combine = "sum"
+    auto_mask: bool = True
+    refine: bool = False
     stepped: Literal["velocity", "flow map"] = "velocity"
     calibrated: bool = False
     evaluations: float
