@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from latentedit.cli.main import run
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader
@@ -24,7 +24,7 @@ FOLDER = Path("out/demo")
 
 def read_file(reader: PortraitReader, path: Path) -> Attributes:
     """The attributes that the classifier sees in an image file of 128 x 128 pixels."""
-    pixels = np.asarray(Picture.open(path).image.convert("RGB"))
+    pixels = np.asarray(SourceImage.open(path).image.convert("RGB"))
     return reader.attributes(to_pixels(pixels[None], torch.device("cpu")))[0]
 
 

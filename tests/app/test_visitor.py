@@ -21,7 +21,7 @@ from latentedit.core.errors import ConfigError, ImageError, LatentEditError, Reg
 from latentedit.editing.outputs import read_record, same_picture
 from latentedit.editing.session import Session
 from latentedit.geometry.local_basis import local_basis
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from tests.app.servers import EIM, RED, SCENE, opened, png
 from tests.editing.discoveries import widen
 from tests.editors.colours import ColourBackbone
@@ -155,7 +155,7 @@ def test_what_is_saved_goes_home_and_comes_back(colours: ColourBackbone, visit: 
     told = read_record(tmp_path / saved.name)
     assert told.strengths == (0.5,)
     assert json.loads(record.content)["record"]["caption"] == SCENE
-    (replayed,) = le.replay(told, colours, Picture.from_image(grey()))
+    (replayed,) = le.replay(told, colours, SourceImage.from_image(grey()))
     assert same_picture(replayed.image, Image.open(tmp_path / saved.name))
     later = VisitorSession(Models(colours))
     later.open(saved.content, saved.name, model="colours")

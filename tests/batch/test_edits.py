@@ -22,7 +22,7 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.editing import verbs
 from latentedit.editing.request import EditRequest
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniatures.flow import miniature_sd3
@@ -194,7 +194,7 @@ def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], t
     assert {(row["verdict"], row["share"]) for row in rows} == {("not done", 0.0)}
     assert {row["rest_psnr_db"] for row in rows} == {None}, "infinite where nothing changed"
     for one, row in zip(pictures, rows, strict=True):
-        assert Picture.open(run.path / row["output"]).fingerprint == Picture.open(one.path).fingerprint
+        assert SourceImage.open(run.path / row["output"]).fingerprint == SourceImage.open(one.path).fingerprint
 
 
 @pytest.mark.nightly

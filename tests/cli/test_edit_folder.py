@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.cli.edit import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import read_record
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from tests.commands import Command, Ran, Refused
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
     again = command("replay", output, "--picture", photos / "a.png", "--model", miniature)
     assert "yes, byte for byte" in again.out
     assert command("undo", output, "-o", tmp_path / "undone.png").code == 0
-    assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
+    assert SourceImage.open(tmp_path / "undone.png").fingerprint == SourceImage.open(photos / "a.png").fingerprint
 
 
 def test_json_quiet_and_another_command_on_the_same_folder(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.commands import Ran
-from tests.editing.test_instructed import FAMILIES, HAT, SETTINGS, picture
+from tests.editing.test_instructed import FAMILIES, HAT, SETTINGS, flat_photo
 
 KEPT = "keep the image the same (instructed)"
 
@@ -18,7 +18,7 @@ def written(tmp_path: Path) -> tuple[Path, Path]:
     folder, image = tmp_path / "model", tmp_path / "me.png"
     FAMILIES["kontext"]().save_pretrained(folder)
     (folder / "latentedit.json").write_text(json.dumps(SETTINGS))
-    picture().save(image)
+    flat_photo().save(image)
     return folder, image
 
 
@@ -35,7 +35,7 @@ def test_commands_take_instructions(tmp_path: Path, ran: Ran) -> None:
     run("replay", out, "-o", tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == out.read_bytes()
     run("undo", out, "-o", tmp_path / "undone.png")
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "undone.png")), np.asarray(picture()))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "undone.png")), np.asarray(flat_photo()))
     run("sweep", image, "--instruction", HAT, "--strengths", "0,1", "-o", tmp_path / "sweep.png")
     run("direction", "make", image, "--instruction", HAT, "-o", hat)
     run("edit", image, "--direction", hat, "-o", tmp_path / "applied.png")

@@ -33,14 +33,14 @@ def test_a_strip_and_a_row_a_method(
     assert lines[0] == f"{picture}, {other} -> {strip}"
     assert {"lerp", "slerp", "geodesic", "random"} <= {line.split()[0] for line in lines[1:]}
     assert lines[2].endswith("a person")
-    with Image.open(strip) as image:
-        assert image.height > 3 * 160
-        one_row = image.size
+    with Image.open(strip) as strip_image:
+        assert strip_image.height > 3 * 160
+        one_row = strip_image.size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "other.png", "strip.png"]
     told = json.loads(ran(*arguments, "--method", "lerp", "--json"))
     assert [path["method"] for path in told["paths"]] == ["lerp"]
     assert told["paths"][0]["semantic_length"] == pytest.approx(sum(told["paths"][0]["curvedness"]))
     assert (told["frames"], told["rank"], told["site"], told["captions"]) == (3, 1, "clean", ["", ""])
-    with Image.open(strip) as image:
-        assert image.height < one_row[1]
+    with Image.open(strip) as strip_image:
+        assert strip_image.height < one_row[1]
     assert command(*arguments, "--method", "lerp", "--quiet").out == ""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.directions.direction import load_direction
 from latentedit.editing.undo import undo_direction
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.registry import load
 from tests.commands import Command, Ran
 
@@ -62,7 +62,7 @@ def test_a_picture_without_its_latent_needs_the_direction(
     ran("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
     model = load(miniature, device="cpu")
     found = load_direction(direction, model=model)
-    expected = undo_direction(model, Picture.open(edited), found, strength=0.3)
+    expected = undo_direction(model, SourceImage.open(edited), found, strength=0.3)
     assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected))
     assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
     told = json.loads(command("undo", edited, "--direction", direction, "--model", miniature, "--json").out)

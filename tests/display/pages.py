@@ -14,7 +14,7 @@ from latentedit.display import Frame, View
 HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
 
 
-def picture(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Image.Image:
+def noise(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Image.Image:
     """A picture of noise."""
     channels = {"RGB": 3, "RGBA": 4}[mode]
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8))
@@ -23,13 +23,13 @@ def picture(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) 
 def changed(source: Image.Image, box: tuple[int, int, int, int], seed: int) -> Image.Image:
     """The source with other noise in a box (left, top, right, bottom)."""
     image = source.copy()
-    image.paste(picture(source.size, source.mode, seed).crop(box), box[:2])
+    image.paste(noise(source.size, source.mode, seed).crop(box), box[:2])
     return image
 
 
 def view_of(strengths: list[float], *, size: tuple[int, int] = (40, 30), mode: str = "RGB", **more: Any) -> View:
     """Another change at each strength; strength 0 is the source."""
-    source = picture(size, mode)
+    source = noise(size, mode)
     box = (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2)
     frames = [Frame(strength=one, image=changed(source, box, 1 + place)) for place, one in enumerate(strengths)]
     return View(source=source, frames=frames, **more)

@@ -21,7 +21,7 @@ from latentedit.editing.verbs import identify, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.pictures import read_chunks, read_image
 from tests.browser import Browser
-from tests.display.pages import changed, picture, view_of
+from tests.display.pages import changed, noise, view_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
@@ -33,7 +33,7 @@ STRENGTHS = [-1.0, 0.5, 1.0, 1.25]
 @pytest.fixture(scope="module")
 def view() -> View:
     """Noise in a box of noise, at four strengths."""
-    return view_of(STRENGTHS, size=(160, 120), others={"right answer": picture((160, 120), seed=9)})
+    return view_of(STRENGTHS, size=(160, 120), others={"right answer": noise((160, 120), seed=9)})
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: 
 
 
 def test_transparent_pictures_are_saved_exactly(browser: Browser, tmp_path: Path) -> None:
-    source = picture((30, 20), "RGBA")
+    source = noise((30, 20), "RGBA")
     image = changed(source, (5, 5, 20, 12), 3)
     image.info["icc_profile"] = source.info["icc_profile"] = b"a profile"
     View(source=source, frames=[Frame(strength=0.5, image=image)], name="half").save(tmp_path / "page.html")

@@ -22,7 +22,7 @@ from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.files import plain
-from tests.display.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
+from tests.display.pages import HOSTILE, data_of, noise, opened, rebuilt, view_of
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
@@ -32,7 +32,7 @@ from tests.editors.edits import noisy
 def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     if mode == "RGBA":
-        for frame, alpha in zip(view.frames, (picture(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
+        for frame, alpha in zip(view.frames, (noise(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
             frame.image.putalpha(alpha.getchannel("A"))
     told = data_of(view.html)
     assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
@@ -76,7 +76,7 @@ def test_phrases_that_changed_are_marked_word_by_word_from_five_words(
 
 
 def test_of_a_change_only_its_box_is_there() -> None:
-    source = picture((64, 48))
+    source = noise((64, 48))
     image = source.copy()
     for place in ((10, 7), (29, 20)):
         image.putpixel(place, tuple(255 - level for level in source.getpixel(place)))
@@ -90,7 +90,7 @@ def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
     told = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
     assert "8 bits" in told["notes"][0]
     assert opened(told["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
-    palette = picture().quantize(16)
+    palette = noise().quantize(16)
     told = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
     assert told["notes"] == []
     assert same_picture(opened(told["source"]["rgb"]), palette.convert("RGB"))
@@ -109,15 +109,15 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
     told = data_of(view_of([1.0], size=(80, 50)).html)
     assert (told["size"], told["notes"]) == ([80, 50], [])
     monkeypatch.setattr("latentedit.display.page.MOST_PIXELS_TOGETHER", 4000)
-    frames = [Frame(strength=float(seed), image=picture(seed=seed)) for seed in range(1, 12)]
-    told = data_of(View(source=picture(), frames=frames).html)
+    frames = [Frame(strength=float(seed), image=noise(seed=seed)) for seed in range(1, 12)]
+    told = data_of(View(source=noise(), frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
 
 
 def test_texts_are_nothing_but_texts() -> None:
-    frame = Frame(strength=1.0, image=picture(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
+    frame = Frame(strength=1.0, image=noise(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
     texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": HOSTILE + " x", "name": HOSTILE}
-    view = View(source=picture(), frames=[frame], others={HOSTILE: picture(seed=3)}, **texts)
+    view = View(source=noise(), frames=[frame], others={HOSTILE: noise(seed=3)}, **texts)
     page = view.html
     outside = page.replace(viewer_script(), "")
     assert outside.count("<script") == 2
@@ -145,11 +145,11 @@ def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
 
 
 def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
-    small = View(source=picture(), frames=[Frame(strength=1.0, image=picture((4, 4)))])
+    small = View(source=noise(), frames=[Frame(strength=1.0, image=noise((4, 4)))])
     for act, words in (
         (lambda: results_view([edit(colours, noisy(seed), prompt="green") for seed in (1, 2)]), "results of 2"),
         (lambda: results_view([]), "got none"),
-        (lambda: View(source=picture(), frames=[]), "at least one frame"),
+        (lambda: View(source=noise(), frames=[]), "at least one frame"),
         (lambda: view_of([float("nan")]), "finite number; got nan"),
         (lambda: small.html, "have one size"),
         (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "cannot be written"),

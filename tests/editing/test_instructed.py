@@ -42,7 +42,7 @@ def model(request: pytest.FixtureRequest) -> Backbone:
     return le.from_pipeline(FAMILIES[request.param](), settings=SETTINGS)
 
 
-def picture(width: int = 64, height: int = 64) -> Image.Image:
+def flat_photo(width: int = 64, height: int = 64) -> Image.Image:
     rows, columns = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8))
 
@@ -57,7 +57,7 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
     assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
     with pytest.raises(ConfigError, match="encoded for instructions"):
         le.identify(latent, prompt="a man")
-    described = le.encode(model, picture(), source_prompt="a wall")
+    described = le.encode(model, flat_photo(), source_prompt="a wall")
     assert described.condition.reference is None
 
 
@@ -73,12 +73,12 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
     editor: Any = make_editor(method, model)
     editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))
     none, half, whole = (
-        le.edit(model, picture(), instruction=HAT, method=editor, strength=strength) for strength in (0.0, 0.5, 1.0)
+        le.edit(model, flat_photo(), instruction=HAT, method=editor, strength=strength) for strength in (0.0, 0.5, 1.0)
     )
-    assert np.array_equal(np.asarray(none.image), np.asarray(picture()))
+    assert np.array_equal(np.asarray(none.image), np.asarray(flat_photo()))
     assert (whole.caption, whole.target_caption) == (WORDINGS[0], HAT)
     assert relative_error(half.latent.z, whole.latent.z) > 1e-4
-    (again,) = replay(whole.record, model, picture())
+    (again,) = replay(whole.record, model, flat_photo())
     assert np.array_equal(np.asarray(again.image), np.asarray(whole.image))
     assert again.record == whole.record
 
@@ -87,14 +87,14 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
 @EACH_KIND
 def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
     """Two edits in a row: the second changes what the first left, and its record tells of both."""
-    session = le.Session(le.encode(model, picture()))
+    session = le.Session(le.encode(model, flat_photo()))
     (first,) = session.manipulate(session.identify(instruction=HAT))
     assert first.latent.condition.reference is not None
     assert torch.equal(first.latent.condition.reference[0], first.latent.z)
     assert first.latent.captions == (WORDINGS[0],)
     following = le.Session(first.latent)
     (second,) = following.manipulate(following.identify(instruction="make it red"))
-    (again,) = replay(second.record, model, picture())
+    (again,) = replay(second.record, model, flat_photo())
     assert np.array_equal(np.asarray(again.image), np.asarray(second.image))
 
 
@@ -102,13 +102,13 @@ def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
 @EACH_KIND
 def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tmp_path: Path) -> None:
     """It says what to do beside no picture in particular, is refused among captions, and goes together with others."""
-    latent = le.encode(model, picture())
+    latent = le.encode(model, flat_photo())
     found = le.identify(latent, instruction=HAT)
     assert found.instructed
     assert found.condition.reference is None
     found.save(tmp_path / "hat.safetensors")
     kept = le.Direction.load(tmp_path / "hat.safetensors")
-    other = picture().transpose(Image.Transpose.ROTATE_180)
+    other = flat_photo().transpose(Image.Transpose.ROTATE_180)
     told = le.edit(model, other, direction=kept, strength=0.5)
     assert told.record.instructed
     both = le.edit(model, other, instruction=[HAT, "make it red"], strength=[1.0, 0.5])
@@ -123,25 +123,25 @@ def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -
     other = picture(96, 64)
     if model.capabilities.references == 1:
         with pytest.raises(ConfigError, match="at most 1 pictures"):
-            le.encode(model, picture(), references=[other])
+            le.encode(model, flat_photo(), references=[other])
         return
-    session = le.Session(le.encode(model, picture(), references=[other]))
+    session = le.Session(le.encode(model, flat_photo(), references=[other]))
     (shown,) = session.manipulate(session.identify(instruction=HAT))
-    alone = le.edit(model, picture(), instruction=HAT)
+    alone = le.edit(model, flat_photo(), instruction=HAT)
     assert relative_error(shown.latent.z, alone.latent.z) > 1e-4
-    (again,) = replay(shown.record, model, picture(), references=[other])
+    (again,) = replay(shown.record, model, flat_photo(), references=[other])
     assert np.array_equal(np.asarray(again.image), np.asarray(shown.image))
     with pytest.raises(ConfigError, match="need an instruction"):
-        le.edit(model, picture(), change="a wall => a door", source_prompt="a wall", references=[other])
+        le.edit(model, flat_photo(), change="a wall => a door", source_prompt="a wall", references=[other])
     with pytest.raises(ConfigError, match="got 0 others"):
-        replay(shown.record, model, picture())
+        replay(shown.record, model, flat_photo())
 
 
 @pytest.mark.nightly
 @EACH_KIND
 def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""
-    latent = le.encode(model, picture())
+    latent = le.encode(model, flat_photo())
     found = no_change_residuals(model, latent.z)
     assert list(found) == list(WORDINGS)
     noise, z = draw((len(LEVELS), *latent.z.shape), seed=0, purpose="no change"), latent.z
@@ -164,7 +164,7 @@ def test_models_of_captions_take_no_instructions() -> None:
     dev = le.from_pipeline(flux(), settings=SETTINGS)
     assert calibrate_no_change(dev) is None
     with pytest.raises(ConfigError, match="edits by captions, and takes no instructions"):
-        le.edit(dev, picture(), instruction=HAT)
+        le.edit(dev, flat_photo(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))
     told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
     with pytest.raises(ShapeError, match="takes no reference images"):

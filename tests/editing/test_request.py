@@ -18,7 +18,7 @@ from latentedit.editing.request import EditRequest
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.miniatures.flow import miniature_sd3
@@ -36,9 +36,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return load(miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False), device="cpu")
 
 
-def pictures(*sizes: tuple[int, int]) -> list[Picture]:
+def pictures(*sizes: tuple[int, int]) -> list[SourceImage]:
     random, sizes = np.random.default_rng(1), sizes or ((40, 56), (64, 64))
-    return [Picture.from_image(Image.fromarray(random.integers(0, 256, (*s, 3)).astype(np.uint8))) for s in sizes]
+    return [SourceImage.from_image(Image.fromarray(random.integers(0, 256, (*s, 3)).astype(np.uint8))) for s in sizes]
 
 
 @pytest.mark.parametrize(

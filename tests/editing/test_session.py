@@ -25,7 +25,7 @@ from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.latents.record import Combine, PictureRecord
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
@@ -157,7 +157,7 @@ def test_only_what_was_found_here_can_be_found_again(
 
 
 def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
-    editor, other = FlowEdit(steps=4), Picture.from_image(noisy())
+    editor, other = FlowEdit(steps=4), SourceImage.from_image(noisy())
     latent = dataclasses.replace(latent, references=(other,))
     target = "red room, a hat, a wall"
     ((result,),) = Session(latent).run(EditRequest(prompt=target, method=editor, seed=3, auto_mask=True), [0.5])
@@ -298,7 +298,7 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbon
     """By a direction as by a caption, and on the way back."""
     red = identify(latent, change="grey => red", seed=3)
     assert manipulate(latent, red).record.auto_mask
-    picture, ramp = Picture.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
+    picture, ramp = SourceImage.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
     local, whole = (undo_direction(colours, picture, ramp, auto_mask=local) for local in (True, False))
     assert not same_picture(local, whole)
     assert same_picture(undo_direction(colours, picture, ramp), local)

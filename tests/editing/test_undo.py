@@ -21,7 +21,7 @@ from latentedit.editing.undo import undo, undo_direction
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import save_image
 from tests.editors.colours import ColourBackbone
@@ -118,7 +118,7 @@ def test_a_difference_that_does_not_lead_to_the_source_is_refused(
     if image is not None:
         image.save(file, "PNG")
     with pytest.raises(FileFormatError, match="in the picture is damaged"):
-        undo_stored(Picture.from_image(result.image), pack({"difference": tensor_of(file.getvalue())}, about))
+        undo_stored(SourceImage.from_image(result.image), pack({"difference": tensor_of(file.getvalue())}, about))
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -134,7 +134,7 @@ def test_an_edit_is_taken_back_by_its_direction(
     assert unclipped(result.image.convert("RGB")).all()
     made = float(measure_effect(result.latent.z[None] - latent.z, direction.z))  # what was asked for, or the clamp's
     with colours.count() as cost:
-        found = undo_direction(colours, Picture.from_image(result.image), direction, strength=made, auto_mask=local)
+        found = undo_direction(colours, SourceImage.from_image(result.image), direction, strength=made, auto_mask=local)
     assert cost.evaluations == 0
     assert np.abs(levels(found) - levels(source)).max() <= 1
     assert (levels(found) == levels(source)).mean() > 0.99
@@ -159,7 +159,7 @@ def test_a_curved_codec_takes_rounds(
 
     def error(rounds: int) -> int:
         monkeypatch.setattr(undoing, "ROUNDS", rounds)
-        found = undo_direction(colours, Picture.from_image(result.image), direction, auto_mask=local)
+        found = undo_direction(colours, SourceImage.from_image(result.image), direction, auto_mask=local)
         return int(np.abs(levels(found) - levels(source)).max())
 
     assert error(5) <= 2
@@ -167,7 +167,7 @@ def test_a_curved_codec_takes_rounds(
 
 
 def test_directions_and_strengths_that_do_not_fit_are_refused(colours: ColourBackbone) -> None:
-    picture, red = Picture.from_image(grey()), redder(colours, 0.1)
+    picture, red = SourceImage.from_image(grey()), redder(colours, 0.1)
     with pytest.raises(ConfigError, match=r"another-2.*colours-1"):
         undo_direction(colours, picture, dataclasses.replace(red, model_fingerprint="another-2"))
     with pytest.raises(ConfigError, match="finite number"):

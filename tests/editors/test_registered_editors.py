@@ -18,7 +18,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.pictures import Frame, SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone
@@ -45,7 +45,7 @@ def latent_of(backbone: Backbone, *texts: str) -> JointLatent:
 
 def sized(backbone: Backbone, side_px: int) -> JointLatent:
     """A latent of an image of a size, which is not drawn."""
-    picture = Picture(image=Image.new("RGB", (side_px, side_px)))
+    picture = SourceImage(image=Image.new("RGB", (side_px, side_px)))
     frame = Frame(
         picture=picture, pixels=torch.zeros(3, 1, 1).expand(3, side_px, side_px), box=(0, 0, side_px, side_px)
     )

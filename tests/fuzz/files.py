@@ -27,7 +27,7 @@ from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents.encode import no_change
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
@@ -79,7 +79,7 @@ def _model() -> ColourBackbone:
     return ColourBackbone(sizes=(4, 8, 12))
 
 
-_PICTURE = Picture(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
+_PICTURE = SourceImage(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
 
 
 @cache

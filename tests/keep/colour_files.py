@@ -20,7 +20,7 @@ PRIMARIES = {  # red, green and blue, all with the white of daylight, and gamma
 _WHITE, _D50 = (0.3127, 0.3290), np.array([0.9642, 1, 0.8249])
 
 
-def picture(seed: int = 3, size: tuple[int, int] = SIZE) -> Image.Image:
+def patches(seed: int = 3, size: tuple[int, int] = SIZE) -> Image.Image:
     """Patches of many colours, none of them very saturated, with a little noise."""
     generator = np.random.default_rng(seed)
     width, height = size

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Capabilities
 from latentedit_keep import colour
 from latentedit_keep.api import keep
@@ -29,7 +29,7 @@ from tests.keep.colour_files import (
     in_space,
     in_srgb,
     inside,
-    picture,
+    patches,
     rgb_profile,
     tiff,
     with_chunk,
@@ -57,7 +57,7 @@ def sixteen(image: Image.Image) -> NDArray[np.uint16]:
     ],
 )
 def test_a_deep_tiff_is_read_as_its_tags_say(case: str, order: str, tmp_path: Path) -> None:
-    shown, alpha = picture(), np.full((SIZE[1], SIZE[0], 1), 20000, dtype=np.uint16)
+    shown, alpha = patches(), np.full((SIZE[1], SIZE[0], 1), 20000, dtype=np.uint16)
     grey = shown.convert("L")
     colours, premultiplied = sixteen(shown), np.rint(sixteen(shown) * (20000 / 65535)).astype(np.uint16)
     content, right = {
@@ -108,7 +108,7 @@ def test_a_tiff_that_is_not_read_is_refused_with_a_remedy(depth: type, options: 
 @pytest.mark.nightly
 @pytest.mark.parametrize("which", ["original", "edited", "both"])
 def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
-    first, second, wide = picture(), edited(picture()), rgb_profile("adobe")
+    first, second, wide = patches(), edited(patches()), rgb_profile("adobe")
     pair = []
     for name, image in (("original", first), ("edited", second)):
         own = which in (name, "both")
@@ -130,7 +130,7 @@ def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
 def test_colours_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
     """An editor that works in sRGB has cut them off."""
     wide = rgb_profile("adobe")
-    own = np.asarray(in_space(picture(), wide)).copy()
+    own = np.asarray(in_space(patches(), wide)).copy()
     own[110:130, 155:165] = (20, 250, 30)  # within the disc's surroundings
     own[20:60, 20:60] = (10, 240, 10)
     original = Image.fromarray(own)
@@ -156,10 +156,10 @@ def test_conversions_are_those_of_littlecms(name: str) -> None:
     profile = other_profiles()[name]
     space = colour.space_of({"icc_profile": profile})
     assert space is not None
-    pixels = np.asarray(picture())
+    pixels = np.asarray(patches())
     there = space.to_srgb(pixels)
-    assert np.abs(there.clip(0, 255) - np.asarray(in_space(picture(), profile, back=True))).max() < 1
-    assert np.abs(space.from_srgb(pixels.astype(np.float32)) - np.asarray(in_space(picture(), profile))).max() < 1
+    assert np.abs(there.clip(0, 255) - np.asarray(in_space(patches(), profile, back=True))).max() < 1
+    assert np.abs(space.from_srgb(pixels.astype(np.float32)) - np.asarray(in_space(patches(), profile))).max() < 1
     assert np.abs(space.from_srgb(there) - pixels).max() < 0.01
     assert np.abs(space.to_srgb(pixels.astype(np.uint16) * 257) - there).max() < 0.01
 
@@ -170,9 +170,9 @@ def test_profiles_of_tables_go_through_littlecms() -> None:
     table = table_profile()
     space = colour.space_of({"icc_profile": table})
     assert space is not None
-    pixels = np.asarray(picture())
+    pixels = np.asarray(patches())
     for depth in (pixels, pixels.astype(np.uint16) * 257):
-        right = np.asarray(in_space(picture(), table, back=True), dtype=float)
+        right = np.asarray(in_space(patches(), table, back=True), dtype=float)
         assert np.abs(space.to_srgb(depth) - right).max() <= 1
 
 
@@ -215,13 +215,13 @@ SMALL = Capabilities(size_multiple=16, sizes=(128, 128, 128))
 @pytest.mark.parametrize("name", ["adobe", "linear", "p3"])
 @pytest.mark.parametrize("clear", [False, True])
 def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp_path: Path) -> None:
-    profile, plain = rgb_profile(name), picture()
+    profile, plain = rgb_profile(name), patches()
     own = in_space(plain, profile)
     if clear:
         for image in (plain, own):
             image.putalpha(Image.linear_gradient("L").resize(SIZE))
     own.save(tmp_path / "own.png", icc_profile=profile)
-    frames = [Picture.from_image(plain).fit(SMALL), Picture.open(tmp_path / "own.png").fit(SMALL)]
+    frames = [SourceImage.from_image(plain).fit(SMALL), SourceImage.open(tmp_path / "own.png").fit(SMALL)]
     seen = [np.asarray(frame.picture.on_white(), dtype=int) for frame in frames]
     assert np.sqrt(np.mean((seen[1] - seen[0]) ** 2)) <= (2 if name == "linear" else 1)
     assert np.abs(seen[1] - seen[0]).max() <= (14 if name == "linear" else 5), "by rounding to 8 bits of another space"
@@ -248,7 +248,7 @@ SAID = {
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", SAID)
 def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: Path) -> None:
-    save_image(PixelPicture(pixels=np.asarray(picture()).astype(f"uint{bits}")), tmp_path / "plain.png")
+    save_image(PixelPicture(pixels=np.asarray(patches()).astype(f"uint{bits}")), tmp_path / "plain.png")
     (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, SAID[kind]))
     save_image(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
     assert chunks((tmp_path / "again.png").read_bytes())[kind] == SAID[kind]
@@ -256,17 +256,17 @@ def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: P
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tif"])
 def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) -> None:
-    (tmp_path / "me.png").write_bytes(with_chunk(saved(picture()), b"gAMA", SAID[b"gAMA"]))
+    (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"gAMA", SAID[b"gAMA"]))
     save_image(read_image(tmp_path / "me.png"), tmp_path / f"me.{ending}")
     with Image.open(tmp_path / f"me.{ending}") as image:
         shown = in_srgb(image)
-    right = in_srgb(in_space(picture(), rgb_profile("linear"), back=True))
+    right = in_srgb(in_space(patches(), rgb_profile("linear"), back=True))
     assert np.abs(shown - right).mean() < 2
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_grey_looks_as_it_did(bits: int, tmp_path: Path) -> None:
-    grey = picture().convert("L")
+    grey = patches().convert("L")
     stored = grey if bits == 8 else Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     stored.save(tmp_path / "grey.png", icc_profile=grey_profile(1.8))
     save_image(read_pixels(tmp_path / "grey.png"), tmp_path / "again.png")
@@ -281,7 +281,7 @@ def test_grey_looks_as_it_did(bits: int, tmp_path: Path) -> None:
 def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "me"
-    picture().save(tmp_path / "me.png", icc_profile=rgb_profile("adobe"), exif=exif, dpi=(300, 300))
+    patches().save(tmp_path / "me.png", icc_profile=rgb_profile("adobe"), exif=exif, dpi=(300, 300))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         save_image(read_image(tmp_path / "me.png"), tmp_path / f"k.{ending}")
@@ -291,7 +291,7 @@ def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: P
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_one_level_of_grey_is_clear_at_any_depth(bits: int, tmp_path: Path) -> None:
-    wide = np.asarray(picture().convert("L")).astype(np.uint32) * 257
+    wide = np.asarray(patches().convert("L")).astype(np.uint32) * 257
     plane = wide >> (16 - bits)
     (tmp_path / "key.png").write_bytes(grey_png(plane, bits, int(plane[10, 10])))
     clear = plane == plane[10, 10]
@@ -303,30 +303,30 @@ def test_one_level_of_grey_is_clear_at_any_depth(bits: int, tmp_path: Path) -> N
 
 
 def test_other_inks_and_unknown_spaces_are_told(tmp_path: Path) -> None:
-    picture().convert("CMYK").save(tmp_path / "me.tif")
-    (tmp_path / "me.png").write_bytes(with_chunk(saved(picture()), b"cICP", bytes([9, 16, 0, 1])))
+    patches().convert("CMYK").save(tmp_path / "me.tif")
+    (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"cICP", bytes([9, 16, 0, 1])))
     found = read_image(tmp_path / "me.tif")
     assert found.info["notes"]
-    picture().save(tmp_path / "damaged.png", icc_profile=rgb_profile("adobe")[:200])
+    patches().save(tmp_path / "damaged.png", icc_profile=rgb_profile("adobe")[:200])
     for name in ("me.png", "damaged.png"):
         assert read_image(tmp_path / name).info["notes"]
-    assert np.abs(np.asarray(found, dtype=int) - np.asarray(picture())).max() <= 2
+    assert np.abs(np.asarray(found, dtype=int) - np.asarray(patches())).max() <= 2
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
 def test_frames_that_are_left_out_are_told(ending: str, tmp_path: Path) -> None:
-    first, second = (picture(seed, (48, 48)) for seed in (1, 2))
+    first, second = (patches(seed, (48, 48)) for seed in (1, 2))
     first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second, first])
-    (note,) = Picture.open(tmp_path / f"a.{ending}").notes
+    (note,) = SourceImage.open(tmp_path / f"a.{ending}").notes
     assert note.startswith(f"a.{ending} has 3 ")
     first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[second])
-    assert Picture.open(tmp_path / "camera.jpg").notes == (), "the second picture of a camera"
+    assert SourceImage.open(tmp_path / "camera.jpg").notes == (), "the second picture of a camera"
 
 
 @pytest.mark.parametrize("source", ["png", "jpg", "tif"])
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp"])
 def test_resolution_is_kept(source: str, ending: str, tmp_path: Path) -> None:
-    picture().save(tmp_path / f"me.{source}", dpi=(300, 150))
+    patches().save(tmp_path / f"me.{source}", dpi=(300, 150))
     save_image(read_image(tmp_path / f"me.{source}"), tmp_path / f"k.{ending}")
     with Image.open(tmp_path / f"k.{ending}") as image:
         np.testing.assert_allclose([float(one) for one in image.info["dpi"]], (300, 150), atol=0.02)
@@ -338,7 +338,7 @@ def test_exif_has_the_size_of_the_upright_picture(ending: str, tmp_path: Path) -
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Copyright] = 6, "me"
     inner = exif.get_ifd(ExifTags.IFD.Exif)
     inner[ExifTags.Base.ExifImageWidth], inner[ExifTags.Base.ExifImageHeight] = SIZE
-    picture().save(tmp_path / "me.jpg", exif=exif, dpi=(300, 150))
+    patches().save(tmp_path / "me.jpg", exif=exif, dpi=(300, 150))
     save_image(read_image(tmp_path / "me.jpg"), tmp_path / f"k.{ending}")
     with Image.open(tmp_path / f"k.{ending}") as image:
         assert image.size == SIZE[::-1]
@@ -362,7 +362,7 @@ def test_xmp_is_kept_but_for_the_turn(source: str, ending: str, tmp_path: Path) 
         options = {"pnginfo": text}
     elif source == "tif":
         options = {"tiffinfo": {700: said}}
-    picture().save(tmp_path / f"me.{source}", **options)
+    patches().save(tmp_path / f"me.{source}", **options)
     save_image(read_image(tmp_path / f"me.{source}"), tmp_path / f"k.{ending}")
     with Image.open(tmp_path / f"k.{ending}") as image:
         found = image.info["xmp"]
@@ -374,7 +374,7 @@ def test_rights_in_texts_of_a_png_are_kept(tmp_path: Path) -> None:
     text = PngInfo()
     text.add_text("Copyright", "me")
     text.add_text("workflow", "not a right")
-    picture().save(tmp_path / "me.png", pnginfo=text)
+    patches().save(tmp_path / "me.png", pnginfo=text)
     save_image(read_image(tmp_path / "me.png"), tmp_path / "k.png")
     with Image.open(tmp_path / "k.png") as image:
         assert (image.info.get("Copyright"), image.info.get("workflow")) == ("me", None)
@@ -382,7 +382,7 @@ def test_rights_in_texts_of_a_png_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("quality", "subsampling"), [(60, 2), (85, 1), (97, 0)])
 def test_a_jpeg_is_written_as_its_original(quality: int, subsampling: int, tmp_path: Path) -> None:
-    picture().save(tmp_path / "me.jpg", quality=quality, subsampling=subsampling)
+    patches().save(tmp_path / "me.jpg", quality=quality, subsampling=subsampling)
     save_image(read_image(tmp_path / "me.jpg"), tmp_path / "k.jpg")
     with Image.open(tmp_path / "me.jpg") as first, Image.open(tmp_path / "k.jpg") as second:
         assert isinstance(first, JpegImagePlugin.JpegImageFile)
@@ -395,7 +395,7 @@ def test_a_jpeg_is_written_as_its_original(quality: int, subsampling: int, tmp_p
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_a_mask_in_the_alpha_channel_is_kept_and_the_change_is_put_under_it(depth: type, tmp_path: Path) -> None:
     top = np.iinfo(depth).max // 255
-    first, second = np.asarray(picture()).astype(depth) * depth(top), edited(picture())
+    first, second = np.asarray(patches()).astype(depth) * depth(top), edited(patches())
     alpha = np.full((SIZE[1], SIZE[0], 1), 255 * top, dtype=depth)
     alpha[90:150, 140:200] = 0
     save_image(PixelPicture(pixels=np.dstack([first, alpha])), tmp_path / "original.png")

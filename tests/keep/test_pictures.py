@@ -376,13 +376,13 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
     pixels = deep() if channels == 3 else np.concatenate([deep(), deep()[..., :1]], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    picture = PixelPicture(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
-    save_image(picture, tmp_path / "deep.png", record='{"a": 1}')
+    stored = PixelPicture(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
+    save_image(stored, tmp_path / "deep.png", record='{"a": 1}')
     again = read_pixels(tmp_path / "deep.png")
     np.testing.assert_array_equal(again.pixels, pixels)
     assert again.pixels.dtype == np.uint16
     assert again.info["icc_profile"] == PROFILE
-    assert again.info["exif"] == picture.info["exif"]
+    assert again.info["exif"] == stored.info["exif"]
     assert read_chunks(tmp_path / "deep.png")[0] == '{"a": 1}'
     with Image.open(tmp_path / "deep.png") as image:  # another reader takes it too
         image.load()

@@ -30,15 +30,15 @@ def sticker() -> np.ndarray:
     return np.dstack([np.where(alpha[..., None] > 0, scene(), 0), alpha]).astype(np.uint8)
 
 
-def on(picture: np.ndarray, ground: tuple[int, int, int]) -> Image.Image:
+def on(pixels: np.ndarray, ground: tuple[int, int, int]) -> Image.Image:
     image = Image.new("RGB", (SIDE, SIDE), ground)
-    image.paste(Image.fromarray(picture), (0, 0), Image.fromarray(picture))
+    image.paste(Image.fromarray(pixels), (0, 0), Image.fromarray(pixels))
     return image
 
 
-def with_hat(picture: np.ndarray) -> np.ndarray:
+def with_hat(pixels: np.ndarray) -> np.ndarray:
     """It covers the outline at the top."""
-    image = Image.fromarray(picture)
+    image = Image.fromarray(pixels)
     ImageDraw.Draw(image).rectangle((50, 8, 110, 45), fill=(*RED, 255))
     return np.array(image)
 

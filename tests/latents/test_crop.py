@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.plugins import FRAMERS
-from latentedit.latents.pictures import Box, Framer, Picture, carry_on, cut, framer_for, put_back, resize
+from latentedit.latents.pictures import Box, Framer, SourceImage, carry_on, cut, framer_for, put_back, resize
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -131,7 +131,7 @@ def portraits() -> Backbone:
 
 
 def foreign(name: str) -> Image.Image:
-    return Picture.open(FOREIGN / f"{name}.png").image
+    return SourceImage.open(FOREIGN / f"{name}.png").image
 
 
 def framed(name: str) -> tuple[Image.Image, Box]:
@@ -168,7 +168,8 @@ def test_portraits_by_other_programs_are_framed_and_read(portraits: Backbone, na
     assert np.abs(middle - wanted).max() < 0.03 * expected[2]
     assert abs(np.log(found[2] / expected[2])) < 0.06
     truth = FACE[name] | {"accessory": "none", "facial_hair": "none"}
-    views = [Picture.from_image(image).fit(portraits.capabilities).pixels for image in (framed(name)[0], foreign(name))]
+    images = framed(name)[0], foreign(name)
+    views = [SourceImage.from_image(image).fit(portraits.capabilities).pixels for image in images]
     read, misread = PortraitReader.from_folder(bundled_folder("portraits")).read(torch.stack(views))
     assert read | truth == read
     assert misread | truth != misread

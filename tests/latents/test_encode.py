@@ -15,7 +15,7 @@ from latentedit.core.plugins import CAPTIONERS
 from latentedit.editing.request import EditRequest
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import broadcast_texts, encode, open_picture
-from latentedit.latents.pictures import Picture, open_mask
+from latentedit.latents.pictures import SourceImage, open_mask
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.editors.colours import ColourBackbone
@@ -61,7 +61,7 @@ def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp
     path = tmp_path / "red.png"
     plain(RED).save(path)
     content = path.read_bytes()
-    pictures = [str(path), path, plain(RED), Picture.open(path), content, bytearray(content), memoryview(content)]
+    pictures = [str(path), path, plain(RED), SourceImage.open(path), content, bytearray(content), memoryview(content)]
     latent = encode(model, pictures, source_prompt="red")
     assert all(torch.equal(row, latent.z[0]) for row in latent.z)
     assert open_picture(latent.frames[0].picture) is latent.frames[0].picture

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.core.errors import ShapeError
 from latentedit.latents import pictures
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Capabilities
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
     image = noise(width, height, mode)
     before = image.copy()
-    frame = Picture.from_image(image).fit(capabilities)
+    frame = SourceImage.from_image(image).fit(capabilities)
     restored = frame.restore(torch.zeros_like(frame.pixels))
     assert restored.mode == mode
     assert np.array_equal(restored, before)
@@ -44,7 +44,7 @@ def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, ca
 
 @given(width=side, height=side)
 def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int, height: int) -> None:
-    frame = Picture.from_image(noise(width, height)).fit(FIXED)
+    frame = SourceImage.from_image(noise(width, height)).fit(FIXED)
     left, top, inner_width, inner_height = frame.box
     assert frame.pixels.shape == (3, 128, 128)
     assert max(inner_width, inner_height) == 128
@@ -57,7 +57,7 @@ def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int
 
 @given(width=st.integers(2, 1200), height=st.integers(2, 1200))
 def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, height: int) -> None:
-    frame = Picture.from_image(Image.new("RGB", (width, height))).fit(RANGE)
+    frame = SourceImage.from_image(Image.new("RGB", (width, height))).fit(RANGE)
     h, w = frame.pixels.shape[1:]
     assert h % 16 == 0 == w % 16
     assert 64 <= min(h, w) <= max(h, w) <= 512
@@ -67,7 +67,7 @@ def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, heigh
 
 
 def test_large_pictures_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Picture(image=noise(50, 40, "RGBA"))
+    picture = SourceImage(image=noise(50, 40, "RGBA"))
     mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))
     change = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(1)) - 0.5
     whole, white = picture.fit(FIXED, mask=mask).restore(change), picture.on_white()
@@ -78,7 +78,7 @@ def test_large_pictures_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyP
 
 def test_what_the_model_sees() -> None:
     """Edges are repeated, the picture is taken as it is, what is transparent is white; a mask changes none of it."""
-    picture = Picture.from_image(noise(128, 64))
+    picture = SourceImage.from_image(noise(128, 64))
     frame = picture.fit(FIXED)
     assert frame.box == (0, 32, 128, 64)
     expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
@@ -89,20 +89,20 @@ def test_what_the_model_sees() -> None:
     masked = picture.fit(FIXED, mask=Image.fromarray(half_white(128, 64)))
     assert torch.equal(frame.pixels, masked.pixels)
     assert frame.box == masked.box
-    clear = Picture.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
+    clear = SourceImage.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
     assert (clear.fit(FIXED).pixels == 1).all()
 
 
 @pytest.mark.parametrize("size", [(40, 40), (300, 200), (90, 250)])
 def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> None:
-    picture = Picture.from_image(Image.new("RGB", size, (100, 100, 100)))
+    picture = SourceImage.from_image(Image.new("RGB", size, (100, 100, 100)))
     frame = picture.fit(FIXED)
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 20 / 127.5)))
     assert set(np.unique(restored)) == {120}
 
 
 def test_a_change_lands_where_it_was_made() -> None:
-    frame = Picture.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
+    frame = SourceImage.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
     change = torch.zeros(3, 128, 128)
     change[0, 48:64, 96:112] = 1.0  # 16 px at a quarter of the picture's size, below the 32 px of padding
     moved = np.asarray(frame.restore(change))[..., 0].astype(int) - 50
@@ -115,7 +115,7 @@ def test_a_change_lands_where_it_was_made() -> None:
 def test_levels_of_change_are_levels_rounded_and_clipped() -> None:
     levels = np.arange(-255, 257, 2).reshape(16, 16)
     grey = np.full((16, 16, 3), 100, dtype=np.uint8)
-    frame = Picture.from_image(Image.fromarray(grey)).fit(Capabilities(sizes=(16, 16, 16)))
+    frame = SourceImage.from_image(Image.fromarray(grey)).fit(Capabilities(sizes=(16, 16, 16)))
     for shift in (-0.45, 0.0, 0.45):
         change = torch.from_numpy((levels + shift).astype(np.float32)) / 127.5
         restored = np.asarray(frame.restore(change.expand(3, -1, -1)))
@@ -123,7 +123,7 @@ def test_levels_of_change_are_levels_rounded_and_clipped() -> None:
 
 
 def test_changes_that_do_not_fit_are_refused() -> None:
-    frame = Picture.from_image(noise(20, 20)).fit(FIXED)
+    frame = SourceImage.from_image(noise(20, 20)).fit(FIXED)
     with pytest.raises(ShapeError, match=r"\[3, 128, 128\]"):
         frame.restore(torch.zeros(3, 64, 64))
     with pytest.raises(ShapeError, match="not finite"):
@@ -152,7 +152,7 @@ def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_insi
     levels = np.zeros((height, width), dtype=np.uint8)
     levels[generator.integers(height) :, : generator.integers(1, width + 1)] = 255
     assume(levels.min() == 0 and min(levels.any(1).sum(), levels.any(0).sum()) > 4)
-    picture = Picture.from_image(noise(width, height, mode))
+    picture = SourceImage.from_image(noise(width, height, mode))
     frame = picture.fit(capabilities, mask=Image.fromarray(levels))
     assert frame.allowed is not None
     change = torch.from_numpy(generator.uniform(-1, 1, frame.pixels.shape)).to(torch.float32)
@@ -167,7 +167,7 @@ def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_insi
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
     """25 levels at a grey of 51 / 255 are 5."""
-    picture = Picture.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
+    picture = SourceImage.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
     frame = picture.fit(FIXED, mask=Image.new("L", (60, 60), 51))
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 25 / 127.5)))
     assert set(np.unique(restored[..., :3])) == {105}
@@ -176,7 +176,7 @@ def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
 def test_a_mask_and_transparency_both_protect() -> None:
     pixels = np.full((60, 60, 4), 100, dtype=np.uint8)
     pixels[:30, :, 3], pixels[30:, :, 3] = 0, 128
-    frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED, mask=Image.fromarray(half_white(60, 60)))
+    frame = SourceImage.from_image(Image.fromarray(pixels)).fit(FIXED, mask=Image.fromarray(half_white(60, 60)))
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 0.5)))
     changed = (restored != pixels).any(2)
     assert changed[30:, 31:].all()
@@ -190,7 +190,7 @@ def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
     exif[0x0112] = 6
     noise(30, 20).save(tmp_path / "phone.png", exif=exif)
     Image.fromarray(half_white(20, 30)).save(tmp_path / "mask.png")
-    picture = Picture.open(tmp_path / "phone.png")
+    picture = SourceImage.open(tmp_path / "phone.png")
     assert (picture.path, picture.size) == (tmp_path / "phone.png", (20, 30))
     frame = picture.fit(FIXED, mask=tmp_path / "mask.png")
     assert np.array_equal(frame.allowed, half_white(20, 30))
@@ -198,18 +198,18 @@ def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
 
 def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:
     image = noise(12, 8)
-    known = Picture.from_image(image).fingerprint
+    known = SourceImage.from_image(image).fingerprint
     assert len(known) == 16
     assert int(known, 16) >= 0
     for name in ("a.png", "b.webp", "c.bmp"):
         image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
-        assert Picture.open(tmp_path / name).fingerprint == known
+        assert SourceImage.open(tmp_path / name).fingerprint == known
     image.info["icc_profile"] = b"profile"
-    assert Picture.from_image(image).fingerprint == known
+    assert SourceImage.from_image(image).fingerprint == known
     nudged = image.copy()
     red, green, blue = np.asarray(image)[7, 11]
     nudged.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))
     same_bytes = Image.frombytes("RGB", (8, 12), image.tobytes())
     as_four = Image.frombytes("RGBA", (9, 8), image.tobytes())
     pictures = [image, nudged, same_bytes, as_four, image.convert("RGBA")]
-    assert len({Picture.from_image(item).fingerprint for item in pictures}) == 5
+    assert len({SourceImage.from_image(item).fingerprint for item in pictures}) == 5

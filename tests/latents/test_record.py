@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.latents.record import (
     FORMAT,
     MAX_EDITS,
@@ -124,7 +124,7 @@ def test_what_could_not_be_read_is_not_written() -> None:
     [(None, ""), ("folder/me.png", "me.png"), ("/home/me/me.png", "me.png"), ("m\udcff.png", "m?.png")],
 )
 def test_a_picture_is_known_by_its_pixels_and_the_name_of_its_file(path: str | None, name: str) -> None:
-    picture = Picture(image=Image.new("RGB", (4, 2), (1, 2, 3)), path=None if path is None else Path(path))
+    picture = SourceImage(image=Image.new("RGB", (4, 2), (1, 2, 3)), path=None if path is None else Path(path))
     allowed = np.zeros((2, 4), dtype=np.uint8)
     told = PictureRecord.of(picture, allowed)
     assert (told.name, told.fingerprint) == (name, picture.fingerprint)
@@ -134,7 +134,7 @@ def test_a_picture_is_known_by_its_pixels_and_the_name_of_its_file(path: str | N
     assert "/" not in told.model_dump_json()
     example(picture=told).check_picture(picture)
     with pytest.raises(ConfigError, match="this is not the picture"):
-        example(picture=told).check_picture(Picture(image=Image.new("RGB", (4, 2))))
+        example(picture=told).check_picture(SourceImage(image=Image.new("RGB", (4, 2))))
 
 
 def test_a_model_in_a_folder_is_named_without_the_folder() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from latentedit.directions.direction import ENDING, Direction, save_direction
 from latentedit.editing.result import EditResult
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit_keep.api import KeepResult
 from latentedit_keep.files import plain
 from latentedit_keep.pictures import save_image
@@ -25,7 +25,7 @@ class Download:
     content: bytes
 
 
-def picture_file(picture: Picture, result: EditResult | None) -> Download:
+def picture_file(picture: SourceImage, result: EditResult | None) -> Download:
     """An image as PNG; an edited one with its record and the data for undo."""
     name = f"{_stem(picture)}.png" if result is None else f"{_stem(picture)}.edited.png"
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def kept_file(result: KeepResult) -> Download:
         return Download(name=name, kind="image/png", content=file.read_bytes())
 
 
-def record_file(picture: Picture, result: EditResult) -> Download:
+def record_file(picture: SourceImage, result: EditResult) -> Download:
     """The record and measurements of an edit, as in the JSON file of a saved image."""
     facts = plain({"record": result.record, "results": [result.measures]})
     content = json.dumps(facts, ensure_ascii=False, indent=1).encode()
@@ -74,5 +74,5 @@ def plain_name(text: str) -> str:
     return "-".join(words)[:_NAME_LETTERS] or "image"
 
 
-def _stem(picture: Picture) -> str:
+def _stem(picture: SourceImage) -> str:
     return plain_name("" if picture.path is None else picture.path.stem)

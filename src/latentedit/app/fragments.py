@@ -65,7 +65,7 @@ def _figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
     return figure + f'<ul class="le-notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
 
 
-def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
+def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
     """Images as buttons; a click sends the index, see `layout`."""
     buttons = [
         f'<button type="button" data-index="{index}" aria-pressed="{str(index == chosen).lower()}" '
@@ -79,7 +79,7 @@ def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: in
 def history(entries: Sequence[Entry], current: Entry | None) -> str:
     """All images of the session, oldest first."""
     chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
-    return pictures([entry.picture.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
+    return thumbnails([entry.picture.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
 
 
 def facts(edit: Edit) -> str:
@@ -110,7 +110,7 @@ def discovered(discovery: Discovery) -> str:
     """One button for each direction: the image at -2 and 2 steps along it, and the name."""
     scales = [SCALES.index(-2.0), SCALES.index(2.0)]
     pairs = torch.stack([torch.cat(tuple(item.probe.pictures[scales]), dim=-1) for item in discovery.directions])
-    return pictures(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
+    return thumbnails(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
 
 
 def _cross_talk(result: EditResult, names: Sequence[str]) -> str:

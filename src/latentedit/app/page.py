@@ -56,7 +56,7 @@ class Page:
         self._examples = models.examples()
         self._visitors: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
         images = [Image.open(path) for path in self._examples]
-        self._at = Layout(models.names, fragments.pictures(images, ["" for _ in images]))
+        self._at = Layout(models.names, fragments.thumbnails(images, ["" for _ in images]))
         self.blocks = self._at.blocks
         with self.blocks:
             self._wire()

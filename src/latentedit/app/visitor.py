@@ -22,7 +22,7 @@ from latentedit.editors.eim import EIM
 from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.checking import CheckResult, check
 from latentedit_keep.pictures import PixelPicture, opened, read_chunks, read_content, read_pixels
@@ -65,7 +65,7 @@ class Entry:
     """One image of the history."""
 
     title: str
-    picture: Picture
+    picture: SourceImage
     caption: str
     before: "Entry | None" = None  # the entry that was edited; None for an uploaded image
     edit: Edit | None = None  # None for an uploaded image
@@ -76,7 +76,7 @@ class Entry:
     def keep(self, result: EditResult) -> None:
         """Show a result of the edit."""
         self.strength = result.strength
-        self.picture = Picture(image=result.image, path=self.picture.path)
+        self.picture = SourceImage(image=result.image, path=self.picture.path)
         (self.caption,) = result.latent.captions
 
 
@@ -95,7 +95,7 @@ class VisitorSession:
         self.discovered: list[str] = []
         self.pair: dict[str, PixelPicture] = {}  # "original" and "edited" of a check
         self.checked: CheckResult | None = None
-        self._session: tuple[Picture, str, str, Session] | None = None
+        self._session: tuple[SourceImage, str, str, Session] | None = None
         self._stops = 0  # number of calls of `stop`
         self._closed = False
         self._force = False  # edit images that are out of distribution
@@ -137,7 +137,7 @@ class VisitorSession:
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> Entry:
         """Open the content of a file, caption it, and start a new history."""
         _check_pixels(name, content, MAX_PIXELS, "edit")
-        picture = Picture.open(Path(name).name, content=content)
+        picture = SourceImage.open(Path(name).name, content=content)
         payload = _payload(content)
         with self._task(model, progress) as (backbone, _):
             caption, notes = _caption(backbone, picture)
@@ -219,8 +219,8 @@ class VisitorSession:
             raise ConfigError("there is no edit to undo. Edit the image first")
         else:
             with self._task(model, progress) as (backbone, _):
-                image = undo_stored(entry.picture, entry.payload)
-                picture = Picture(image=image, path=entry.picture.path)
+                before = undo_stored(entry.picture, entry.payload)
+                picture = SourceImage(image=before, path=entry.picture.path)
                 caption, notes = _caption(backbone, picture)
             self._append(Entry(title="before its last edit", picture=picture, caption=caption, notes=notes))
         return self._opened()
@@ -349,7 +349,7 @@ class VisitorSession:
         return self.current
 
 
-def _caption(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ...]]:
+def _caption(backbone: Backbone, picture: SourceImage) -> tuple[str, tuple[str, ...]]:
     """The caption by the model's captioner, and notes for the visitor."""
     if captioner_for(backbone) is None:
         return "", (f"The model {backbone.name} has no captioner. Describe the image.",)

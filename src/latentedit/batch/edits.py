@@ -30,7 +30,7 @@ from latentedit.editing.result import EditResult
 from latentedit.editors.base import make_editor
 from latentedit.latents.captions.base import make_captioner
 from latentedit.latents.encode import captioner_for, open_picture
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import READABLE, content_of
@@ -179,7 +179,7 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
         return [(job, Failure.of(job.id, method, error))]
 
     def edited(jobs: Sequence[EditJob]) -> list[tuple[EditJob, EditResult | Failure]]:
-        pictures = [Picture.open(job.path, content=job.content) for job in jobs]
+        pictures = [SourceImage.open(job.path, content=job.content) for job in jobs]
         captions = tuple(job.caption for job in jobs if job.caption is not None)
         targets = tuple(job.target for job in jobs if job.target is not None)
         own = dataclasses.replace(request, source_prompt=captions or None, prompt=targets or None)

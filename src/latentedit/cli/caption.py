@@ -27,9 +27,9 @@ def caption(
     from latentedit.guard.guard import check_familiarity
     from latentedit.latents.captions.base import AttributeReader, make_captioner
     from latentedit.latents.encode import captioner_for, encode
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import SourceImage
 
-    opened = Picture.open(picture)
+    opened = SourceImage.open(picture)
     backbone = choice.load()
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:

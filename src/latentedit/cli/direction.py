@@ -53,9 +53,9 @@ def make(
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
     from latentedit.latents.encode import encode
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import SourceImage
 
-    opened = [Picture.open(picture) for picture in pictures]
+    opened = [SourceImage.open(picture) for picture in pictures]
     check_direction_output(output)
     with report.progress() as progress:
         names = ("source_prompt", "captioner", "instructed", "references")
@@ -108,7 +108,7 @@ def preview(
     from latentedit.directions.direction import load_direction
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
-    from latentedit.latents.pictures import Picture, check_output
+    from latentedit.latents.pictures import SourceImage, check_output
     from latentedit_keep.files import written_beside
 
     direction = load_direction(file)
@@ -123,7 +123,7 @@ def preview(
         with written_beside(output) as written:
             written.write(direction.preview)
     else:
-        opened = Picture.open(on)
+        opened = SourceImage.open(on)
         check_written(output, inputs=[on], sweep=True)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:

@@ -59,12 +59,12 @@ def discover(
     from latentedit.geometry import papers
     from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import SourceImage
 
     settings = {} if settings_of is None else dict(papers.settings_of(settings_of).basis)
     given = {"level": level, "rank": rank, "prompt": prompt}
     settings |= {name: value for name, value in given.items() if value is not None}
-    opened = Picture.open(picture)
+    opened = SourceImage.open(picture)
     check_folder(output)
     with report.progress() as progress:
         backbone = choice.load()

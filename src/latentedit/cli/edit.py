@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentedit.batch.edits import EditJob
     from latentedit.editing.result import EditResult, Effect
     from latentedit.latents.encode import PictureLike
-    from latentedit.latents.pictures import MaskLike, Picture
+    from latentedit.latents.pictures import MaskLike, SourceImage
     from latentedit.latents.record import RunRecord
 
 _BATCH = 8  # default number of images edited together
@@ -306,17 +306,17 @@ def open_checked(
     mask: "MaskLike | None" = None,
     references: "Sequence[PictureLike]" = (),
     sweep: bool = False,
-) -> "Picture":
+) -> "SourceImage":
     """Open the image, after checking that every other input can be read and every output written."""
     from latentedit.display.page import check_page
-    from latentedit.latents.pictures import Picture, open_mask
+    from latentedit.latents.pictures import SourceImage, open_mask
 
-    opened = Picture.open(picture)
+    opened = SourceImage.open(picture)
     if mask is not None:
         open_mask(mask, opened.size)
     others = [item for item in references if isinstance(item, Path)]
     for other in others:
-        Picture.open(other)
+        SourceImage.open(other)
     read = [picture, *others, *([mask] if isinstance(mask, Path) else [])]
     check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
     if sheet is not None:

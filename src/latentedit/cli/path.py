@@ -50,12 +50,12 @@ def path(
     from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
-    from latentedit.latents.pictures import Picture, check_output, save_image
+    from latentedit.latents.pictures import SourceImage, check_output, save_image
 
     check(Level, **{"--level": level})
     methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
-    opened = [Picture.open(file) for file in (first, second)]
+    opened = [SourceImage.open(file) for file in (first, second)]
     for file in (first, second):
         check_output(output, source=file)
     if opened[0].fingerprint == opened[1].fingerprint:

@@ -58,12 +58,12 @@ def replay(
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
     from latentedit.editing.result import write_sweep
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import SourceImage
 
     record = read_record(result)
     original = _source(result, record.picture.name, picture)
-    source = Picture.open(original)
-    references = reference or [_source(result, image.name, None, option="--reference") for image in record.references]
+    source = SourceImage.open(original)
+    references = reference or [_source(result, one.name, None, option="--reference") for one in record.references]
     read = [path for path in (result, original, mask, *references) if path is not None]
     transparent = source.image.mode == "RGBA" and record.output == "picture"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
@@ -137,12 +137,12 @@ def _how_far(first: Path, second: Path) -> str:
     from latentedit.display.page import is_page
     from latentedit.editing.outputs import same_picture
     from latentedit.editing.result import measure_effect
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import SourceImage
     from latentedit_keep.pictures import read_chunks
 
     if is_page(first):
         return "no"
-    before, after = Picture.open(first).image, Picture.open(second).image
+    before, after = SourceImage.open(first).image, SourceImage.open(second).image
     if same_picture(before, after):
         if read_chunks(first) == read_chunks(second):
             return "pixels and metadata identical, encoding differs"

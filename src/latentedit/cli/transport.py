@@ -41,10 +41,10 @@ def transport(
     from latentedit.editing.discovery import transport
     from latentedit.geometry.transport import feature_of
     from latentedit.latents.encode import encode
-    from latentedit.latents.pictures import Picture
+    from latentedit.latents.pictures import SourceImage
 
     feature_of(load_direction(file))
-    opened, caption = Picture.open(target), source_prompt or ""
+    opened, caption = SourceImage.open(target), source_prompt or ""
     check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")

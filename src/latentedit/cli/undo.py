@@ -43,26 +43,26 @@ def undo(
     from latentedit.directions.direction import load_direction
     from latentedit.editing.undo import undo as undo_file
     from latentedit.editing.undo import undo_direction
-    from latentedit.latents.pictures import Picture, check_output
+    from latentedit.latents.pictures import SourceImage, check_output
     from latentedit.latents.record import RunRecord
     from latentedit_keep.pictures import read_chunks, save_image
 
-    opened = Picture.open(picture)
+    opened = SourceImage.open(picture)
     check_output(output, source=picture, transparent=opened.image.mode == "RGBA")
     text, _ = read_chunks(picture)
     record = None if text is None else RunRecord.from_json(text, str(picture))
     if record is not None and record.output != "picture":
         raise ConfigError(f"{picture} is a {record.output}, not an edited image. Give the image itself")
     if direction is None:
-        image = undo_file(picture)
+        before = undo_file(picture)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
         loaded = load_direction(direction, model=backbone)
         degree = 1.0 if strength is None else strength
-        image = undo_direction(backbone, opened, loaded, strength=degree, auto_mask=auto_mask)
-    save_image(image, output)
+        before = undo_direction(backbone, opened, loaded, strength=degree, auto_mask=auto_mask)
+    save_image(before, output)
     how = "file" if direction is None else "direction"
-    same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint
+    same = None if record is None else SourceImage.open(output).fingerprint == record.picture.fingerprint
     facts = {"picture": picture, "output": output, "how": how, "bit_for_bit": same}
     words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
     report.result(facts, f"{picture} -> {output}", [("restored", f"from the {how}"), ("identical", words[same])])

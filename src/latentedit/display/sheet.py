@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ShapeError
 from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 
 PAPER, INK, GREY, _RULE = (255, 255, 255), (28, 30, 34), (110, 114, 120), (214, 217, 221)
 
@@ -48,7 +48,7 @@ def draw_grid(
     """Images (None: an empty cell) in reading order, with labels, a title, and a text to the left of each row."""
     if labels and len(labels) != len(images):
         raise ShapeError(f"each of the {len(images)} images needs a label; got {len(labels)}. Give none or all")
-    panels = [image and _fitted(Picture.from_image(image).on_white(), (panel_px, PANEL_PX)) for image in images]
+    panels = [image and _fitted(SourceImage.from_image(image).on_white(), (panel_px, PANEL_PX)) for image in images]
     sizes = [panel.size for panel in panels if panel is not None]
     cell = max([min(panel_px, _LEAST_CELL_PX), *(width for width, _ in sizes)])
     height = max([1, *(height for _, height in sizes)])
@@ -86,7 +86,7 @@ def draw_grid(
 def draw_sheet(source: Image.Image, edited: Image.Image, *, title: str, lines: Sequence[str] = ()) -> Image.Image:
     """Original, edited image and amplified difference side by side, under a title."""
     _check_sizes([source, edited])
-    before, after = (Picture.from_image(image).on_white() for image in (source, edited))
+    before, after = (SourceImage.from_image(image).on_white() for image in (source, edited))
     difference, factor = _amplified_difference(before, after)
     labels = ("original", "edited", f"difference x {factor}" if factor > 1 else "no difference")
     return draw_grid([before, after, difference], labels, columns=3, title=title, lines=lines)

@@ -314,14 +314,14 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
 def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
     """One direction a row: its name and measurements, then the image at -2, -1, 0, 1 and 2 steps along it."""
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
-    images: list[Image.Image] = []
+    panels: list[Image.Image] = []
     for discovered in discovery.directions:
         pictures = dict(zip(SCALES, discovered.probe.pictures, strict=True))
         pictures[0.0] = basis.latent.frames[0].pixels.to(discovered.probe.pictures)
-        images += to_images(torch.stack([pictures[scale] for scale in scales]))
+        panels += to_images(torch.stack([pictures[scale] for scale in scales]))
     labels = [f"{scale:+g}" if scale else "original" for scale in scales] * len(discovery.directions)
     return draw_grid(
-        images,
+        panels,
         labels,
         columns=len(scales),
         title=title,

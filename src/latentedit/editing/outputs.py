@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
 from latentedit.core.files import pack, unpack
 from latentedit.display.page import is_page
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit_keep.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks, read_image
@@ -72,15 +72,15 @@ def difference(source: Image.Image, edited: Image.Image) -> bytes:
     missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
     missing.info.clear()  # no second copy of the colour profile
     missing.save(packed, format="PNG")
-    about = {"picture": Picture(image=edited).fingerprint, "source": Picture(image=source).fingerprint}
+    about = {"picture": SourceImage(image=edited).fingerprint, "source": SourceImage(image=source).fingerprint}
     return pack({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
 
 
-def undo_stored(picture: Picture, payload: bytes) -> Image.Image:
+def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
     """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
-    name = str(picture.path or "the picture")
+    name = str(edited.path or "the image")
     tensors, about = unpack(payload, name, allowed=("difference",))
-    if about.get("picture") != picture.fingerprint:
+    if about.get("picture") != edited.fingerprint:
         raise FileFormatError(
             f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "
             "direction that was applied with `direction`"
@@ -90,11 +90,11 @@ def undo_stored(picture: Picture, payload: bytes) -> Image.Image:
     )
     try:
         missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
-        image = ImageChops.add_modulo(picture.image, missing)
+        image = ImageChops.add_modulo(edited.image, missing)
     except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
         raise damaged from error
-    image.info = {key: value for key, value in picture.image.info.items() if key != "notes"}
-    if Picture(image=image).fingerprint != about.get("source"):
+    image.info = {key: value for key, value in edited.image.info.items() if key != "notes"}
+    if SourceImage(image=image).fingerprint != about.get("source"):
         raise damaged
     return image
 

@@ -18,7 +18,7 @@ from latentedit.editors.refinement import refined_direction
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import PictureLike, embed_targets, encode_frames, fit_all, open_picture
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, MaskLike, Picture
+from latentedit.latents.pictures import Frame, MaskLike, SourceImage
 from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
 
@@ -72,13 +72,17 @@ def differences(record: RunRecord, now: RunRecord) -> list[str]:
     return [f"{name} changed: {before} -> {after}" for name, before, after in changes if before != after]
 
 
-def _named(image: PictureLike, record: PictureRecord) -> Picture:
+def _named(image: PictureLike, record: PictureRecord) -> SourceImage:
     """The image under its name in the record."""
     return dataclasses.replace(open_picture(image), path=Path(record.name) if record.name else None)
 
 
 def _latent_before(
-    record: RunRecord, model: Backbone, frame: Frame, references: Sequence[Picture], directions: dict[str, Direction]
+    record: RunRecord,
+    model: Backbone,
+    frame: Frame,
+    references: Sequence[SourceImage],
+    directions: dict[str, Direction],
 ) -> JointLatent:
     """The latent of the image before the edit: encoded, and moved by earlier edits."""
     if record.before is not None:

@@ -20,7 +20,7 @@ from latentedit.editing.outputs import undo_stored
 from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import fit_all
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks
 
@@ -43,12 +43,12 @@ def undo(path: str | Path) -> Image.Image:
             f"{path} does not contain the original; only a PNG as latentedit wrote it does. Give the direction that "
             "was applied with `direction`"
         )
-    return undo_stored(Picture.open(path), payload)
+    return undo_stored(SourceImage.open(path), payload)
 
 
 @torch.no_grad()
 def undo_direction(
-    model: Backbone, image: Picture, direction: Direction, *, strength: float = 1.0, auto_mask: bool | None = None
+    model: Backbone, image: SourceImage, direction: Direction, *, strength: float = 1.0, auto_mask: bool | None = None
 ) -> Image.Image:
     """The image before an edit by a direction, from the edited pixels alone; all arguments are those of the edit.
 
@@ -68,5 +68,5 @@ def undo_direction(
             )
         target = model.decode(z + (-strength if back else strength) * direction.z.to(z))
         change = model.decode(z) - target if back else target - model.decode(z)
-        guess = Picture.from_image(edited.restore(-(local_change(change) if auto_mask else change)[0]))
+        guess = SourceImage.from_image(edited.restore(-(local_change(change) if auto_mask else change)[0]))
     return guess.image

@@ -279,11 +279,11 @@ def _batch(
     rows = [position % len(texts) for position in positions]
     chosen = [texts[row] for row in rows]
     if pictures:
-        images = [open_picture(pictures[position]).on_white() for position in positions]
+        squares = [open_picture(pictures[position]).on_white() for position in positions]
         smallest, side, largest = model.capabilities.sizes
         if smallest != largest:  # the middle of each, so that all share a batch
-            images = [ImageOps.fit(image, (side, side)) for image in images]
-        latent = encode_frames(model, fit_all(model, images), source_prompt=chosen if labelled else None)
+            squares = [ImageOps.fit(square, (side, side)) for square in squares]
+        latent = encode_frames(model, fit_all(model, squares), source_prompt=chosen if labelled else None)
     else:
         pixels = in_8_bits(draw_pictures(model, chosen, steps=how.steps, seed=how.seed, first=positions.start))
         reader = captioner_for(model)

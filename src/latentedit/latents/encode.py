@@ -20,13 +20,13 @@ from latentedit.latents.captions.base import Captioner, make_captioner
 from latentedit.latents.captions.change import Change, align_captions, check_length, phrase_key, read_phrases
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, MaskLike, Picture, framer_for
+from latentedit.latents.pictures import Frame, MaskLike, SourceImage, framer_for
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 from latentedit_keep.files import Encoded
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
-PictureLike = str | Path | Image.Image | Encoded | Picture  # a file, an image, a file's content, an open picture
+PictureLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open picture
 # The first, SliderEdit's, is the default without a measurement.
 WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
@@ -176,11 +176,11 @@ def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike 
     return tuple(item.fit(model.capabilities, region=region, mask=mask) for item, region in pairs)
 
 
-def open_picture(picture: PictureLike) -> Picture:
+def open_picture(picture: PictureLike) -> SourceImage:
     """A picture, opened if necessary."""
-    if isinstance(picture, Picture):
+    if isinstance(picture, SourceImage):
         return picture
-    return Picture.open(picture) if isinstance(picture, str | Path) else Picture.from_image(picture)
+    return SourceImage.open(picture) if isinstance(picture, str | Path) else SourceImage.from_image(picture)
 
 
 def as_list(pictures: Any) -> list[PictureLike]:

@@ -16,7 +16,7 @@ from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.completion import Completion
-from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.pictures import Frame, SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone, DetachedModel
 
@@ -114,7 +114,7 @@ class JointLatent:
     decoded: Float[Tensor, "b 3 h w"] | None = None
     knowledge: tuple[Familiarity, ...] = ()
     read: tuple[str, ...] = ()
-    references: tuple[Picture, ...] = ()
+    references: tuple[SourceImage, ...] = ()
     completions: tuple[Completion, ...] = ()
     encoders: str = ""
 

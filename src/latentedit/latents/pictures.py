@@ -28,7 +28,7 @@ from latentedit_keep.pictures import check_output, read_image, save_image
 Box = tuple[int, int, int, int]
 MaskLike = str | Path | Image.Image | Encoded  # a file, an image, or a file's content
 
-__all__ = ["Frame", "MaskLike", "Picture", "check_output", "open_mask", "preview_of", "save_image", "strips"]
+__all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "preview_of", "save_image", "strips"]
 
 _PREVIEW_PX = 128  # longest side of each picture in a preview
 _STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
@@ -42,19 +42,19 @@ _STRIDE = 4  # only every fourth pixel of the strip is used, for speed
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Picture:
+class SourceImage:
     """The user's picture."""
 
     image: Image.Image  # upright, first frame, 8-bit RGB or RGBA, at its own size and in its own colour space
     path: Path | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, content: bytes | None = None) -> "Picture":
+    def open(cls, path: str | Path, *, content: bytes | None = None) -> "SourceImage":
         """Read a file (or its content) of any usual kind: EXIF-rotated, transparent, grey, CMYK, 16-bit, animated."""
         return cls(image=read_image(path, content=content), path=Path(path))
 
     @classmethod
-    def from_image(cls, image: Image.Image | Encoded) -> "Picture":
+    def from_image(cls, image: Image.Image | Encoded) -> "SourceImage":
         """Take a Pillow image of any mode, turned upright by its EXIF tag, or a file's content; it is not changed."""
         return cls(image=read_image(image, "the picture"))
 
@@ -116,7 +116,7 @@ class Frame:
         2. ``restore`` keeps size and alpha, and changes no pixel that is fully transparent or not allowed to change.
     """
 
-    picture: Picture
+    picture: SourceImage
     pixels: Float[Tensor, "3 h w"]  # for the model, in [-1, 1]
     box: Box  # position of the picture in ``pixels``; around it are repeated edges
     region: Box | None = None  # the part of the picture in that box, in the picture's pixels; None is all of it
@@ -187,7 +187,7 @@ def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
 
 def preview_of(images: Sequence[Image.Image]) -> bytes:
     """Small copies of pictures of one size, side by side on white, as a PNG file."""
-    small = [Picture(image=image).on_white().copy() for image in images]
+    small = [SourceImage(image=image).on_white().copy() for image in images]
     for image in small:
         image.thumbnail((_PREVIEW_PX, _PREVIEW_PX), Image.Resampling.LANCZOS)
     width, height = small[0].size

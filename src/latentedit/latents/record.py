@@ -19,7 +19,7 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
 from latentedit_keep.files import read_object
@@ -73,7 +73,7 @@ class PictureRecord(_Record):
     mask: str | None = None
 
     @classmethod
-    def of(cls, picture: Picture, allowed: NDArray[np.uint8] | None = None) -> "PictureRecord":
+    def of(cls, picture: SourceImage, allowed: NDArray[np.uint8] | None = None) -> "PictureRecord":
         """The record of an image and of where it may change."""
         name = "" if picture.path is None else picture.path.name
         return cls(
@@ -143,7 +143,7 @@ class RunRecord(_Record):
     evaluations: float
     before: "RunRecord | None" = None
 
-    def check_picture(self, picture: Picture) -> None:
+    def check_picture(self, picture: SourceImage) -> None:
         """Raise a ConfigError for another image than that of the record."""
         if picture.fingerprint != self.picture.fingerprint:
             raise ConfigError(

@@ -15,7 +15,7 @@ from latentedit.batch import executors as run_module
 from latentedit.batch.folder import RunFolder
 from latentedit_bench.cli.bench_options import DATA, lasting, parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.data.items import PictureFile
+from latentedit_bench.data.items import RgbFile
 from latentedit_bench.known_pairs import cases
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
 from tests.batch.pictures import write_picture
@@ -223,7 +223,7 @@ def test_an_unreadable_picture_is_left_out_and_reported(
     again = command(*resume, "--retry")
     assert again.code == 0, again.err
     assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 6
-    assert PictureFile(damaged)().size == (64, 64)
+    assert RgbFile(damaged)().size == (64, 64)
 
 
 @pytest.fixture

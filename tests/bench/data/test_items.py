@@ -9,7 +9,7 @@ from PIL import Image
 from tests.batch.pictures import write_picture
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit_bench.data.items import Dataset, Item, MaskFile, PictureFile, content
+from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile, content
 
 
 def red() -> Image.Image:
@@ -89,16 +89,16 @@ def test_the_fingerprint_is_of_the_content_only() -> None:
 
 
 def test_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path: Path) -> None:
-    here, there = (PictureFile(write_picture(tmp_path / folder / "a.png")) for folder in ("x", "y"))
-    other = PictureFile(write_picture(tmp_path / "b.png", colour=(1, 2, 3)))
+    here, there = (RgbFile(write_picture(tmp_path / folder / "a.png")) for folder in ("x", "y"))
+    other = RgbFile(write_picture(tmp_path / "b.png", colour=(1, 2, 3)))
     assert content(here) == content(there) != content(other)
     with pytest.raises(ImageError, match="there is no such file"):
-        content(PictureFile(tmp_path / "missing.png"))
+        content(RgbFile(tmp_path / "missing.png"))
 
 
 def test_transparent_parts_are_white_in_pictures_and_masks_are_true_where_they_are_bright(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.png", colour=(255, 0, 0, 0), mode="RGBA")
-    picture = PictureFile(path)()
+    picture = RgbFile(path)()
     assert (picture.mode, picture.getpixel((0, 0))) == ("RGB", (255, 255, 255))
     assert not MaskFile(path)().any()
     Image.fromarray(np.array([[0, 127, 128], [255, 1, 200]], dtype=np.uint8)).save(tmp_path / "mask.png")

@@ -16,7 +16,7 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.editors.baselines.flow_paths import FlowSlider
 from latentedit.editors.baselines.sampling import SDEdit
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.data.items import Dataset, Item, PictureFile
+from latentedit_bench.data.items import Dataset, Item, RgbFile
 from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import Plan
@@ -179,7 +179,7 @@ def test_previews_and_wanted_pictures_are_files_of_their_unit() -> None:
 def test_an_item_whose_picture_is_deleted_during_the_run_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     ITEMS[1].picture().save(path)
-    items = (ITEMS[0], dataclasses.replace(ITEMS[1], picture=PictureFile(path)))
+    items = (ITEMS[0], dataclasses.replace(ITEMS[1], picture=RgbFile(path)))
     work = small_work(items)
     path.unlink()
     for unit in work.units:
@@ -194,7 +194,7 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     ITEMS[0].picture().save(path)
     rendered = counterfactual("portraits", "test").items[1]
-    work = small_work((dataclasses.replace(rendered, picture=PictureFile(path)),))
+    work = small_work((dataclasses.replace(rendered, picture=RgbFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.task(unit))
     packed = pickle.dumps(work.task(unit))

@@ -27,7 +27,7 @@ from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Mask, Picture, cv2, resized
+from latentedit_keep.warp import Array, Mask, cv2, resized
 
 # A file, an image, a file's content, or the result of `read_pixels`.
 PictureLike = str | Path | Image.Image | Encoded | PixelPicture
@@ -351,7 +351,7 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
         shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))
         made = pipe(prompt=prompt, image=shown, **settings).images
-        results = [keep(image, picture, strength=strength) for picture in made]
+        results = [keep(image, one, strength=strength) for one in made]
         return results[0] if len(results) == 1 else results
 
     return edit
@@ -389,7 +389,7 @@ def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateCha
 
 def _what_to_keep(
     registration: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
-) -> tuple[Picture, Tones, tuple[SeparateChange, ...]]:
+) -> tuple[Array, Tones, tuple[SeparateChange, ...]]:
     """Opacity at the original's size, the correction of colours, and the separate changes."""
     size, changes = registration.size, () if change is None else separate_changes(change, registration.size)
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]

@@ -12,7 +12,7 @@ from latentedit_keep.detection import components, contrasts, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
 from latentedit_keep.transparency import alpha_change
-from latentedit_keep.warp import Mask, Picture, cv2, grey, smoothed
+from latentedit_keep.warp import Array, Mask, cv2, grey, smoothed
 
 WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger picture is enlarged
 _GUESS_SIDE_PX = 700  # longest side for the first guess
@@ -56,7 +56,7 @@ class Change:
     unchanged_share: float  # of the part that the edited picture shows
     unchanged_detail: float  # the same share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited picture's colours to the original's
-    mismatch: Picture | None = None  # local difference of the unchanged surroundings in levels, fading in the change
+    mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
     sharpening: float = 0.0  # matches the original's sharpness at its size
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
@@ -91,7 +91,7 @@ def exact_found(differs: Mask) -> Change:
 
 
 def find_change(
-    original: Picture, edited: Picture, registration: Registration, alphas: warp.Alphas = (None, None)
+    original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None)
 ) -> Change:
     """Detect the change between two pictures of any sizes in [0, 255]; about 3 s on one core at any size.
 
@@ -153,7 +153,7 @@ def find_change(
     )
 
 
-def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Picture, Picture]:
+def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Array, Array]:
     """Both planes of alpha in a frame, from 0 to 255."""
     first, second = (None if alpha is None else alpha.astype(np.float32) for alpha in alphas)
     whole = np.full(size[::-1], 255, dtype=np.float32)
@@ -162,7 +162,7 @@ def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tupl
 
 
 def whole_structure(
-    original: Picture, edited: Picture, registration: Registration, alphas: warp.Alphas = (None, None)
+    original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None)
 ) -> float:
     """Absolute median local correlation of luma after alignment (a negative correlates as well)."""
     size, matrix = registration.scaled(_GUESS_SIDE_PX)
@@ -175,7 +175,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _sharpening(original: Picture, edited: Picture, registration: Registration, tones: Tones, unchanged: Mask) -> float:
+def _sharpening(original: Array, edited: Array, registration: Registration, tones: Tones, unchanged: Mask) -> float:
     """Fit on the central part of the picture at full size."""
     width, height = (min(side, WORKING_SIDE_PX) for side in registration.size)
     left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
@@ -185,14 +185,14 @@ def _sharpening(original: Picture, edited: Picture, registration: Registration, 
     return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
 
 
-def _mismatch(difference: Picture, unchanged: Mask) -> Picture:
+def _mismatch(difference: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
     sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
     limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
     return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
 
 
-def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
+def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     one, other, together = warp.moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
     detailed = unchanged & (one > 16)
@@ -208,13 +208,13 @@ def is_unsure(found: Registration, structure: float) -> bool:
     return nothing or (structure < _UNSURE[0] and found.agreement < _UNSURE[1] and found.inliers < _UNSURE[2])
 
 
-def is_drawn_anew(original: Picture, edited: Picture, agreement: float) -> bool:
+def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
     """Whether edges lie at the same positions in the same directions, whatever the style."""
     similarity = float(np.sum(_layout(original) * _layout(edited)))
     return similarity >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1])
 
 
-def _layout(picture: Picture) -> Picture:
+def _layout(picture: Array) -> Array:
     """Histograms of oriented gradients in 16 x 16 cells, centred, of unit norm."""
     plane = grey(warp.resized(picture, (256, 256)))
     across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from latentedit_keep.colour import Space, put_on
 from latentedit_keep.tones import Tones, sharpened
-from latentedit_keep.warp import Matrix, Picture, scaling, warped
+from latentedit_keep.warp import Array, Matrix, scaling, warped
 
 Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 _STRIP_ROWS = 512
@@ -16,7 +16,7 @@ _SHOWN = (-128.0, 383.0)  # domain of the tone curves
 _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
 
 
-def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Picture:
+def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Array:
     """Colours in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
     colours = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
     if space is None and pixels.dtype != np.uint8:
@@ -27,7 +27,7 @@ def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> P
     return colours * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
 
 
-def opacity_of(pixels: Pixels) -> Picture | None:
+def opacity_of(pixels: Pixels) -> Array | None:
     """Alpha in [0, 1], ``[height, width]``; None without."""
     return None if pixels.shape[2] == 3 else pixels[..., 3] / np.float32(np.iinfo(pixels.dtype).max)
 
@@ -35,11 +35,11 @@ def opacity_of(pixels: Pixels) -> Picture | None:
 def composite(
     original: Pixels,
     edited: Pixels,
-    mask: Picture,
+    mask: Array,
     *,
     matrix: Matrix,
     tones: Tones,
-    mismatch: Picture | None = None,
+    mismatch: Array | None = None,
     sharpening: float = 0.0,
     strength: float = 1.0,
     space: Space | None = None,
@@ -73,7 +73,7 @@ def composite(
     return result
 
 
-def _put(pixels: Pixels, moved: Picture, opacity: Picture | None, weight: Picture, space: Space | None) -> None:
+def _put(pixels: Pixels, moved: Array, opacity: Array | None, weight: Array, space: Space | None) -> None:
     top, touched = np.iinfo(pixels.dtype).max, weight > _LEAST
     if space is None:  # other spaces are clipped to their own gamut
         moved = moved.clip(0, 255)
@@ -87,9 +87,7 @@ def _put(pixels: Pixels, moved: Picture, opacity: Picture | None, weight: Pictur
     np.copyto(own, np.rint(own + change).clip(0, top).astype(own.dtype), where=touched[..., None])
 
 
-def _cut(
-    edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None
-) -> tuple[Picture, Picture | None]:
+def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> tuple[Array, Array | None]:
     """A part of the edited picture in the original's frame, and its alpha; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Mask, Picture, cv2, grey, moments, smoothed
+from latentedit_keep.warp import Array, Mask, cv2, grey, moments, smoothed
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
@@ -61,14 +61,14 @@ class Evidence:
 
     changed: Mask
     fine: Mask
-    amount: Picture
-    noise: Picture
-    density: Picture  # local mean of capped differences; above 1 the texture is another one
-    fading: Picture  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
+    amount: Array
+    noise: Array
+    density: Array  # local mean of capped differences; above 1 the texture is another one
+    fading: Array  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
 
 
 def detect(
-    original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Picture, *, first: bool
+    original: Array, edited: Array, inside: Mask, unchanged: Mask, blur: float, doubt: Array, *, first: bool
 ) -> Evidence:
     """Compare two pictures that match in frame, colour and sharpness; at ``first`` ``unchanged`` is a guess."""
     difference = _opponent(edited - original)
@@ -81,7 +81,7 @@ def detect(
     strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
-    evidence: list[tuple[Picture, Picture]] = []
+    evidence: list[tuple[Array, Array]] = []
     core = fine = np.zeros(inside.shape, dtype=bool)
     drawn = density = np.zeros(inside.shape, dtype=np.float32)
     known = inside.astype(np.float32)
@@ -116,14 +116,14 @@ def detect(
     return Evidence(changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, fading=fading)
 
 
-def _opponent(difference: Picture) -> Picture:
+def _opponent(difference: Array) -> Array:
     """Luma and two weighted colour differences."""
     luma = grey(difference)
     red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
     return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
-def _activity(picture: Picture) -> Picture:
+def _activity(picture: Array) -> Array:
     """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
     planes = smoothed(_opponent(picture), 0.7)
     across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
@@ -131,17 +131,17 @@ def _activity(picture: Picture) -> Picture:
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
 
-def _energy(planes: Picture) -> Picture:
+def _energy(planes: Array) -> Array:
     return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
 
 
-def _some(mask: Mask, *planes: Picture) -> list[Picture]:
+def _some(mask: Mask, *planes: Array) -> list[Array]:
     """Values of the planes at evenly sampled pixels of a mask."""
     at = np.flatnonzero(mask)
     return [plane.ravel()[at[:: max(1, len(at) // _SAMPLES)]] for plane in planes]
 
 
-def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) -> Picture:
+def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Array:
     """Noise of each pixel by its detail, measured on unchanged pixels; it never falls as detail grows."""
     values, detail = _some(unchanged, amount, activity)
     if len(values) < 600:
@@ -159,7 +159,7 @@ def _noise(amount: Picture, activity: Picture, unchanged: Mask, floor: float) ->
     return (noise * beyond).astype(np.float32)
 
 
-def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inner: Mask, amount: Picture) -> Mask:
+def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
     """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
     side = min(inner.shape)
     colours = np.max(ratios, axis=0)
@@ -181,7 +181,7 @@ def _hysteresis(ratios: Sequence[Picture], drawn: Picture, density: Picture, inn
     return found & (inside | (amount > _SAME) | (colours > LOW))
 
 
-def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Picture) -> Picture:
+def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> Array:
     """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colours do not show."""
     window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
     one, other, together = moments(grey(original), grey(edited), window)
@@ -191,7 +191,7 @@ def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, 
     return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 
 
-def whole(mask: Mask, ratio: Picture, side: int) -> Mask:
+def whole(mask: Mask, ratio: Array, side: int) -> Mask:
     """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(max(1, round(_GAP * side)))) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
@@ -216,7 +216,7 @@ def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
     return cv2.erode(mask.astype(np.uint8), _disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
 
 
-def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
+def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     """The soft mask in [0, 1]. Sharp edges are placed at half of the step, which undoes the editor's blur."""
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
     ring = _grown(fine, reach) & ~_shrunk(fine, reach + 1)
@@ -241,7 +241,7 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Picture:
     return np.where(_grown(inside, _EDGE_PX), values[nearest], 0)
 
 
-def _faded(evidence: Evidence, inside: Mask, reach: int) -> Picture:
+def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
     """Weights that let faint parts of a change fade in from its edge; 1 near what has a visible edge."""
     width = max(2.0, _FADES * min(inside.shape))
     depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
@@ -253,7 +253,7 @@ def _faded(evidence: Evidence, inside: Mask, reach: int) -> Picture:
     return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
 
 
-def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
+def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
     """Number of separate changes, and their labels: 1 is the largest, 0 none; an object and its shadow are one."""
     near = _grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
     count, labels = cv2.connectedComponents(near, connectivity=8)
@@ -263,7 +263,7 @@ def components(mask: Picture) -> tuple[int, NDArray[np.int32]]:
     return count - 1, numbers[labels]
 
 
-def contrasts(original: Picture, edited: Picture, inside: Mask, mask: Picture, numbers: NDArray[np.int32]) -> Picture:
+def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers: NDArray[np.int32]) -> Array:
     """Strength of each separate change by its number, in multiples of the strongest noise elsewhere.
 
     Differences are averaged over the change's width, with their signs for a new colour, and without for a new pattern.
@@ -279,7 +279,7 @@ def contrasts(original: Picture, edited: Picture, inside: Mask, mask: Picture, n
     for octave in set(octaves[1:].tolist()):
         size = tuple(max(1, side >> octave) for side in inside.shape[::-1])
 
-        def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Picture, Mask]:
+        def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Array, Mask]:
             planes = part.astype(np.float32), difference * part[..., None], power * part
             weight, signed, unsigned = (
                 smoothed(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), 1.0) for plane in planes

@@ -6,7 +6,7 @@ Nothing has to be aligned, corrected or told from noise there: the change is eve
 import numpy as np
 
 from latentedit_keep.composite import Pixels
-from latentedit_keep.warp import Mask, Picture, cv2, grey, largest
+from latentedit_keep.warp import Array, Mask, cv2, grey, largest
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
 _FEW = 8  # corners below which a picture has no structure, so that all of its pixels are compared
@@ -69,7 +69,7 @@ def _span(mask: Mask, axis: int) -> int:
     return int(np.ptp(np.flatnonzero(mask.any(axis=axis))))
 
 
-def difference(original: Pixels, edited: Pixels) -> Picture:
+def difference(original: Pixels, edited: Pixels) -> Array:
     """By how many levels of 255 two pictures of one size and depth differ to the eye, ``[height, width]``."""
     amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
     top = np.iinfo(original.dtype).max
@@ -109,7 +109,7 @@ def _equals_next(pixels: Pixels) -> Mask:
     return found
 
 
-def _is_noisy(differs: Mask, amount: Picture) -> bool:
+def _is_noisy(differs: Mask, amount: Array) -> bool:
     """Whether too much of what differs is faint specks."""
     count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW), connectivity=8)
     sizes, strong, solid = (

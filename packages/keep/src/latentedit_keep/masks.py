@@ -5,7 +5,7 @@ import numpy as np
 from latentedit_keep.composite import levels, opacity_of
 from latentedit_keep.errors import ImageError
 from latentedit_keep.pictures import PixelPicture
-from latentedit_keep.warp import Mask, Picture, Size, cv2, grey, smoothed
+from latentedit_keep.warp import Array, Mask, Size, cv2, grey, smoothed
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
@@ -17,7 +17,7 @@ _COLORED = 12 / 255  # chroma above which a pixel is no gray
 _TWO_LEVELS = 0.98  # share of pixels that have one of the two most frequent levels in a mask of two levels
 
 
-def mask_plane(mask: PixelPicture, size: Size) -> tuple[Picture, str]:
+def mask_plane(mask: PixelPicture, size: Size) -> tuple[Array, str]:
     """Where an image may change, in [0, 1], and which convention that is if it is not "white".
 
     Recognized are white paint, also on a clear layer; a transparent hole in an opaque layer or in the image itself, as
@@ -52,7 +52,7 @@ def mask_plane(mask: PixelPicture, size: Size) -> tuple[Picture, str]:
     return (plane * 255 > (low + high) / 2).astype(np.float32), note
 
 
-def bounds_of(mask: PixelPicture, size: Size) -> tuple[Picture, str]:
+def bounds_of(mask: PixelPicture, size: Size) -> tuple[Array, str]:
     """Upper bound of the opacity by a mask, and its convention. Its edges fade inwards: black stays black."""
     name, (plane, convention) = f"the mask {mask.path}" if mask.path is not None else "the mask", mask_plane(mask, size)
     width = 2 * round(_FEATHER * min(size)) + 1
@@ -69,7 +69,7 @@ def looks_inverted(changed: Mask, allowed: Mask) -> bool:
     return bool(changed.any() and not (changed & allowed).any())
 
 
-def _has_hole(colors: Picture, opacity: Picture) -> bool:
+def _has_hole(colors: Array, opacity: Array) -> bool:
     """Whether transparency marks the place: a hole in an image, or in a layer that covers the border."""
     opaque: Mask = opacity > 0.5
     border = np.concatenate([opaque[0], opaque[-1], opaque[:, 0], opaque[:, -1]])
@@ -78,7 +78,7 @@ def _has_hole(colors: Picture, opacity: Picture) -> bool:
     return bool(between.size and (between.mean() > _MOST_BETWEEN or border.mean() > 0.5))
 
 
-def _is_mask(colors: Picture, plane: Picture, extreme: Mask) -> bool:
+def _is_mask(colors: Array, plane: Array, extreme: Mask) -> bool:
     """Whether nearly all pixels are black or white, or a blur of both."""
     between = ~extreme
     if between.mean() <= _MOST_BETWEEN:
@@ -88,7 +88,7 @@ def _is_mask(colors: Picture, plane: Picture, extreme: Mask) -> bool:
     return not colored and not rough and float(extreme.mean()) >= _LEAST_EXTREME
 
 
-def _two_levels(plane: Picture) -> tuple[int, int]:
+def _two_levels(plane: Array) -> tuple[int, int]:
     """The two levels of a mask that has only two, in [0, 255]; twice the same for any other picture."""
     counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
     low, high = sorted(np.argsort(counts)[-2:].tolist())

@@ -384,10 +384,10 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
         sources[role] = {"name": name, "fingerprint": fingerprint, "file": None}
         with contextlib.suppress(LatentEditError):
             place = inside(Path.cwd(), str(path.parent / Path(name).name))
-            picture = read_pixels(place)
-            image = picture.image  # the library's fingerprints are of 8 bits
+            pixels = read_pixels(place)
+            image = pixels.image  # the library's fingerprints are of 8 bits
             shown = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()[:16]
-            if fingerprint in (picture.fingerprint, shown):
+            if fingerprint in (pixels.fingerprint, shown):
                 sources[role]["file"] = str(place)
     return sources
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep import warp
-from latentedit_keep.warp import OPAQUE, Alphas, Matrix, Picture, Size, cv2, grey, smoothed
+from latentedit_keep.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, grey, smoothed
 
 _WORKING_SIDE_PX = 1024  # pictures are registered at this longer side at most; a larger one finds no better matrix
 _NORMALISING_SIGMA_PX = 8.0
@@ -95,7 +95,7 @@ class Registration:
         return float((depth < -1).mean())
 
 
-def register(original: Picture, edited: Picture, alphas: Alphas = (None, None)) -> Registration:
+def register(original: Array, edited: Array, alphas: Alphas = (None, None)) -> Registration:
     """Find the affine map between two pictures of any sizes, of which one may be a negative; about 0.5 s.
 
     Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque picture.
@@ -107,7 +107,7 @@ def register(original: Picture, edited: Picture, alphas: Alphas = (None, None)) 
     return negative if negative.agreement > found.agreement else found
 
 
-def _registered(original: Picture, edited: Picture, alphas: Alphas, side: int = _WORKING_SIDE_PX) -> Registration:
+def _registered(original: Array, edited: Array, alphas: Alphas, side: int = _WORKING_SIDE_PX) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
     working = warp.fitted(size, side, 8)
     fixed, moving = grey(warp.resized(original, working)), grey(warp.resized(edited, working))
@@ -145,11 +145,11 @@ def _registered(original: Picture, edited: Picture, alphas: Alphas, side: int = 
     )
 
 
-def _shown(plane: Picture, part: Picture | None) -> Picture:
+def _shown(plane: Array, part: Array | None) -> Array:
     return plane if part is None else plane * part
 
 
-def find_turn(original: Picture, edited: Picture) -> tuple[int, bool] | None:
+def find_turn(original: Array, edited: Array) -> tuple[int, bool] | None:
     """Quarter turns counter-clockwise, and a mirror, that turn the edited picture as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
@@ -168,14 +168,14 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
-def normalised(plane: Picture) -> Picture:
+def normalised(plane: Array) -> Array:
     """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
     sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centred = plane - smoothed(plane, sigma)
     return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
 
 
-def _from_features(fixed: Picture, moving: Picture, shown: Sequence[Picture | None]) -> tuple[list[Matrix], int]:
+def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:
     """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
     first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving, shown)
     if first[1] >= _FEW_INLIERS:
@@ -185,7 +185,7 @@ def _from_features(fixed: Picture, moving: Picture, shown: Sequence[Picture | No
 
 
 def _matched(
-    detector: Any, norm: int, fixed: Picture, moving: Picture, shown: Sequence[Picture | None]
+    detector: Any, norm: int, fixed: Array, moving: Array, shown: Sequence[Array | None]
 ) -> tuple[Matrix, int]:
     found: list[Any] = []
     for plane, part in zip((fixed, moving), shown, strict=True):
@@ -225,15 +225,13 @@ def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
         yield warp.scaling(edited, working) @ middle @ warp.scaling(working, size)
 
 
-def _aligned(moving: Picture, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Picture, NDArray[np.bool_]]:
+def _aligned(moving: Array, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Array, NDArray[np.bool_]]:
     size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
-def tile_agreement(
-    fixed: Picture, plane: Picture, inside: NDArray[np.bool_] | None = None, *, shown: float = 1.0
-) -> float:
+def tile_agreement(fixed: Array, plane: Array, inside: NDArray[np.bool_] | None = None, *, shown: float = 1.0) -> float:
     """Share of the textured tiles that correlate between two pictures in one frame, of which a share is ``shown``."""
     tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
     small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
@@ -250,7 +248,7 @@ def tile_agreement(
     return float(share.sum() / max(share.size, 0.5 * shown * textured.sum(), 1))
 
 
-def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
+def _refined(fixed: Array, moving: Array, start: Matrix) -> Matrix:
     matrix, (height, width) = start, fixed.shape
     for step in (4, 2, 1):
         size = (max(1, width // step), max(1, height // step))
@@ -265,7 +263,7 @@ def _refined(fixed: Picture, moving: Picture, start: Matrix) -> Matrix:
     return matrix
 
 
-def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint8]:
+def _fitting(fixed: Array, moving: Array, matrix: Matrix) -> NDArray[np.uint8]:
     """Pixels of the original that the aligned picture fits."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
@@ -274,13 +272,13 @@ def _fitting(fixed: Picture, moving: Picture, matrix: Matrix) -> NDArray[np.uint
     return ((residual < _OUTLIER * max(noise, _DETAIL / 4)) & inside).astype(np.uint8)
 
 
-def _miss(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
+def _miss(fixed: Array, moving: Array, matrix: Matrix) -> float:
     """Mean difference at edges and in texture; what differs more than noise counts the same however much it differs."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     return float(np.minimum(np.abs(fixed - plane), 1)[inside & (np.abs(fixed) > _DETAIL)].mean())
 
 
-def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
+def _ecc(fixed: Array, moving: Array, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
     """One ECC refinement; OpenCV expects the mask in the moving picture's frame."""
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
     if int(there.sum()) < 200:
@@ -294,7 +292,7 @@ def _ecc(fixed: Picture, moving: Picture, matrix: Matrix, fitting: NDArray[np.ui
     return np.vstack([found, [0, 0, 1]]) if np.isfinite(found).all() and _sane(found) else matrix
 
 
-def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
+def _split(fixed: Array, moving: Array, matrix: Matrix) -> float:
     """Half the distance in pixels between the matrices from the two halves of a checkerboard."""
     fitting = _fitting(fixed, moving, matrix)
     height, width = fixed.shape
@@ -304,7 +302,7 @@ def _split(fixed: Picture, moving: Picture, matrix: Matrix) -> float:
     return distance_px(first, second, (width, height)) / 2
 
 
-def find_drift(original: Picture, edited: Picture, registration: Registration) -> tuple[Picture, Registration] | None:
+def find_drift(original: Array, edited: Array, registration: Registration) -> tuple[Array, Registration] | None:
     """Displacement left by the affine map (dense inverse search, Kroeger et al. 2016), and the frame without it."""
     size, matrix = registration.scaled()
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
@@ -314,7 +312,7 @@ def find_drift(original: Picture, edited: Picture, registration: Registration) -
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = search.calc(*eight_bits, None).clip(-_MOST_PX, _MOST_PX)
 
-    def moved(flow: Picture) -> Picture:
+    def moved(flow: Array) -> Array:
         return cv2.remap(moving, *warp.places(size, flow=flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     miss = smoothed(np.abs(fixed - moved(found)), 2.0)
@@ -330,7 +328,7 @@ def find_drift(original: Picture, edited: Picture, registration: Registration) -
     return (flow, aligned) if drifts else None
 
 
-def without_drift(pixels: NDArray[np.generic], flow: Picture, registration: Registration) -> NDArray[np.generic]:
+def without_drift(pixels: NDArray[np.generic], flow: Array, registration: Registration) -> NDArray[np.generic]:
     """The edited picture in the original's frame and size; edges are replicated."""
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)

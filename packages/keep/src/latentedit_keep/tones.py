@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Mask, Picture, cv2, grey, largest, smoothed
+from latentedit_keep.warp import Array, Mask, cv2, grey, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colours beyond black and white
 
@@ -71,11 +71,11 @@ class Tones:
         """A gain and an offset in each channel."""
         return cls(mixing=np.eye(3, 4), curves=gains[:, None] * _LINE + offsets[:, None])
 
-    def apply(self, picture: Picture) -> Picture:
+    def apply(self, picture: Array) -> Array:
         """The picture in the original's colours, not clipped; ``[height, width, 3]``."""
         return _looked_up(cv2.transform(picture, self.mixing.astype(np.float32)), self.curves)
 
-    def corrected(self, picture: Picture) -> Picture:
+    def corrected(self, picture: Array) -> Array:
         """`apply` without extrapolation: a color unlike all others stays as it is, as far as nothing is known of it.
 
         No correction is more than twice the largest one of the colors that both pictures have, and one that is as
@@ -86,14 +86,14 @@ class Tones:
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(picture) / size) ** 2, 0)
         return picture + change * np.minimum(trusted, 2 * self.most / size)[..., None]
 
-    def doubt(self, picture: Picture) -> NDArray[np.floating[Any]]:
+    def doubt(self, picture: Array) -> NDArray[np.floating[Any]]:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
         if self.doubts is None:
             return np.zeros(picture.shape[:2], dtype=np.float32)
         at = np.rint(picture.clip(0, 255) / 16).astype(np.intp)
         return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
-    def limited(self, original: Picture) -> Picture:
+    def limited(self, original: Array) -> Array:
         """The original, clipped where the edited picture's black and white are clipped."""
         rising = self.curves + 1e-6 * _LINE
         mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
@@ -111,7 +111,7 @@ class Tones:
         return float(self.doubt(PATCHES).mean())
 
 
-def _looked_up(picture: Picture, curves: Values) -> Picture:
+def _looked_up(picture: Array, curves: Values) -> Array:
     place = (picture + np.float32(128)) * np.float32((len(_LINE) - 1) / 511)
     row = np.zeros(picture.shape[:2], dtype=np.float32)
     tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
@@ -119,7 +119,7 @@ def _looked_up(picture: Picture, curves: Values) -> Picture:
     return cv2.merge([cv2.remap(table, plane, row, **options) for table, plane in tables])
 
 
-def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones, Mask]:
+def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Mask]:
     """Tones that most pixels agree on, and the mask of these pixels."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
@@ -134,7 +134,7 @@ def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones
     return tones, fitting
 
 
-def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance: float = 1.5) -> Tones:
+def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: float = 1.5) -> Tones:
     """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
     if unchanged.sum() < 200:
         return Tones.none()
@@ -177,7 +177,7 @@ def _largest_correction(parameters: Values, colours: Values, weight: Values) -> 
     return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
 
 
-def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
+def lost_colours(original: Array, edited: Array, inside: Mask) -> bool:
     """Whether colours became shades of one, with unchanged luma: black and white, sepia, a duotone."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
@@ -201,7 +201,7 @@ def _colourfulness(colours: Values) -> Values:
     return apart
 
 
-def _blocks(original: Picture, edited: Picture, inside: Mask) -> tuple[Values, Values]:
+def _blocks(original: Array, edited: Array, inside: Mask) -> tuple[Values, Values]:
     height, width = inside.shape
     step = max(2.0, np.sqrt(height * width / _BLOCKS))
     size = (max(1, round(width / step)), max(1, round(height / step)))
@@ -340,7 +340,7 @@ def _curve(there: Values, here: Values, parameters: Values) -> Values:
     return np.maximum.accumulate(_power(parameters, _LINE)[0] + beyond)
 
 
-def fit_blur(original: Picture, edited: Picture, unchanged: Mask) -> float:
+def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
     """The blur of the original, in pixels, that fits the edited picture best; negative where that one is sharper."""
     if unchanged.sum() < 200:
         return 0.0
@@ -357,12 +357,12 @@ def fit_blur(original: Picture, edited: Picture, unchanged: Mask) -> float:
     return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
 
 
-def matched(original: Picture, edited: Picture, blur: float) -> tuple[Picture, Picture]:
+def matched(original: Array, edited: Array, blur: float) -> tuple[Array, Array]:
     """Blur one of the pictures so that both are equally sharp."""
     return smoothed(original, blur), smoothed(edited, -blur)
 
 
-def fit_sharpening(original: Picture, edited: Picture, unchanged: Mask) -> float:
+def fit_sharpening(original: Array, edited: Array, unchanged: Mask) -> float:
     """Least-squares factor of the edited picture's finest detail that must be added to match the original; >= 0."""
     first, second = grey(original), grey(edited)
     fine = (second - smoothed(second, _DETAIL_PX))[unchanged]
@@ -372,6 +372,6 @@ def fit_sharpening(original: Picture, edited: Picture, unchanged: Mask) -> float
     return float(np.clip(np.sum((first - second)[unchanged] * fine, dtype=np.float64) / energy, 0, _MOST))
 
 
-def sharpened(picture: Picture, amount: float) -> Picture:
+def sharpened(picture: Array, amount: float) -> Array:
     """Add this multiple of the picture's finest detail."""
     return picture + np.float32(amount) * (picture - smoothed(picture, _DETAIL_PX)) if amount else picture

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.composite import Pixels
-from latentedit_keep.warp import Mask, Picture, cv2, largest
+from latentedit_keep.warp import Array, Mask, cv2, largest
 
 WHITE = np.full(3, 255.0, dtype=np.float32)
 _SEEN = 24  # difference of 8-bit alpha from which on it changed
@@ -15,7 +15,7 @@ _ROUNDED = 1.0  # levels by which rounding changes a color that is laid on a gro
 _REACH = np.ones((5, 5), dtype=np.uint8)
 
 
-def alpha_change(original: Picture, edited: Picture) -> Mask:
+def alpha_change(original: Array, edited: Array) -> Mask:
     """Where two planes of alpha in one frame differ by more than a shift of one pixel explains."""
     low, high = cv2.erode(original, _WINDOW), cv2.dilate(original, _WINDOW)
     sure = np.maximum(low - edited, edited - high) > _SEEN
@@ -23,7 +23,7 @@ def alpha_change(original: Picture, edited: Picture) -> Mask:
     return near & (np.abs(original - edited) > _FAINT)
 
 
-def ground_of(original: NDArray[np.uint8], edited: Picture) -> tuple[Picture, float]:
+def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]:
     """The color on which an opaque edit shows the transparent parts of its original, and the share of them that has it.
 
     It is white, black, or the most frequent color of the border.
@@ -42,7 +42,7 @@ def ground_of(original: NDArray[np.uint8], edited: Picture) -> tuple[Picture, fl
     return grounds[int(np.argmax(agreeing))], max(agreeing)
 
 
-def without_ground(original: Pixels, laid: Picture, edited: Pixels, shown: Picture, ground: Picture) -> Pixels:
+def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, ground: Array) -> Pixels:
     """An opaque edit of a transparent original with the alpha that it would have without its ground.
 
     The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,

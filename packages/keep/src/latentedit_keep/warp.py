@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 cv2: Any = _cv2  # its type stubs are imprecise
 
 Size = tuple[int, int]  # width and height in pixels
-Picture = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
+Array = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]  # 3 x 3, from centres of the original's pixels to those of the edited picture
 Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited picture; None if opaque
@@ -46,7 +46,7 @@ def turned(picture: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]
     return np.ascontiguousarray(np.rot90(picture, quarters)[:, :: -1 if mirrored else 1])
 
 
-def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
+def warped(picture: Array, matrix: Matrix, size: Size) -> Array:
     """Resample a picture by a matrix from the new frame's pixels, cubic; edges are replicated."""
     height, width = picture.shape[:2]
     factor = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
@@ -60,7 +60,7 @@ def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
     return cv2.warpAffine(picture, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None) -> tuple[Picture, Picture]:
+def places(size: Size, matrix: Matrix | None = None, flow: Array | None = None) -> tuple[Array, Array]:
     """Coordinates x and y of each pixel of a frame after a flow and then a matrix."""
     x, y = np.arange(size[0], dtype=np.float32)[None], np.arange(size[1], dtype=np.float32)[:, None]
     if flow is not None:
@@ -71,13 +71,13 @@ def places(size: Size, matrix: Matrix | None = None, flow: Picture | None = None
     return u, v
 
 
-def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Picture:
+def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Array:
     """Distance in pixels of each original pixel from the border of the edited picture; negative outside."""
     u, v = places(size, matrix)
     return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
 
 
-def smoothed(picture: Picture, sigma: float) -> Picture:
+def smoothed(picture: Array, sigma: float) -> Array:
     """Gaussian blur; wide ones are computed at a smaller size."""
     if sigma < 0.05:
         return picture
@@ -89,18 +89,18 @@ def smoothed(picture: Picture, sigma: float) -> Picture:
     return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
-def largest(picture: Picture) -> Picture:
+def largest(picture: Array) -> Array:
     """Maximum over the channels; NumPy takes eight times as long along so short an axis."""
     return functools.reduce(cv2.max, cv2.split(picture))
 
 
-def moments(first: Picture, second: Picture, sigma: float) -> tuple[Picture, Picture, Picture]:
+def moments(first: Array, second: Array, sigma: float) -> tuple[Array, Array, Array]:
     """Local variances of two planes and their covariance, under a Gaussian window."""
     means = smoothed(first, sigma), smoothed(second, sigma)
     variances = smoothed(first**2, sigma) - means[0] ** 2, smoothed(second**2, sigma) - means[1] ** 2
     return *variances, smoothed(first * second, sigma) - means[0] * means[1]
 
 
-def grey(picture: Picture) -> Picture:
+def grey(picture: Array) -> Array:
     """Luma."""
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

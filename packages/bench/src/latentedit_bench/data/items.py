@@ -54,7 +54,7 @@ class Item:
     def with_bytes(self) -> "Item":
         """The item with the content of its files, for a machine that does not see them."""
         parts = {name: getattr(self, name) for name in ("picture", "truth", "mask")}
-        files = {name: part.with_bytes() for name, part in parts.items() if isinstance(part, PictureFile | MaskFile)}
+        files = {name: part.with_bytes() for name, part in parts.items() if isinstance(part, RgbFile | MaskFile)}
         return dataclasses.replace(self, **files)
 
 
@@ -105,7 +105,7 @@ class _ImageFile:
         return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
 
 
-class PictureFile(_ImageFile):
+class RgbFile(_ImageFile):
     """An image file as RGB, composited over white."""
 
     __slots__ = ()

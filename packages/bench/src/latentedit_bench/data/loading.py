@@ -22,7 +22,7 @@ from PIL import Image
 from latentedit.batch.manifest import EditRow, ImageFile, Text, load_manifest, read_document, validated
 from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import PREFIX, counterfactual
-from latentedit_bench.data.items import Dataset, Item, MaskFile, PictureFile
+from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
 from latentedit_keep.files import make_folder, user_path, write_text
 from latentedit_keep.pictures import save_image
 
@@ -85,8 +85,8 @@ def load_items(path: Path) -> Dataset:
     """The items of a list in CSV, JSON or YAML."""
     items = [
         Item(
-            picture=PictureFile(row.picture),
-            truth=None if row.truth is None else PictureFile(row.truth),
+            picture=RgbFile(row.picture),
+            truth=None if row.truth is None else RgbFile(row.truth),
             mask=None if row.mask is None else MaskFile(row.mask),
             **row.model_dump(exclude={"picture", "truth", "mask"}),
         )
@@ -156,7 +156,7 @@ def load_flowedit(path: Path) -> Dataset:
     items = [
         Item(
             id=f"{entry.picture.stem}/{number}.{index}",
-            picture=PictureFile(entry.picture),
+            picture=RgbFile(entry.picture),
             source_caption=" ".join(entry.source_prompt.split()),
             target_caption=" ".join(text.split()),
             group=f"{entry.picture.parent.name}/{entry.picture.name}",
@@ -218,7 +218,7 @@ def load_pie_bench(folder: Path) -> Dataset:
     items = [
         Item(
             id=key,
-            picture=PictureFile(entry.image_path),
+            picture=RgbFile(entry.image_path),
             source_caption=entry.original_prompt.translate(_BRACKETS),
             target_caption=entry.editing_prompt.translate(_BRACKETS),
             kind=entry.editing_type_id,

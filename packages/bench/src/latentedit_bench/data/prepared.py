@@ -17,7 +17,7 @@ from latentedit.core.rng import item_seed
 from latentedit.geometry.naming import ProbabilityReader
 from latentedit.latents.encode import captioner_for, complete_captions, embed_aligned, encode_frames, fit_all
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Picture
+from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
 from latentedit_bench.data.items import Item
@@ -83,7 +83,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     reads = isinstance(reader, ProbabilityReader)
     seen = torch.stack([frame.pixels for frame in frames])
     pairs = zip(frames, answers, strict=True) if answers else ()
-    framed = [Picture.from_image(one).fit(model.capabilities, region=frame.region) for frame, one in pairs]
+    framed = [SourceImage.from_image(one).fit(model.capabilities, region=frame.region) for frame, one in pairs]
     wanted = torch.stack([frame.pixels for frame in framed]) if answers else None
     return Prepared(
         items=tuple(items),

@@ -14,7 +14,7 @@ from PIL import Image
 from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
-from latentedit_keep.warp import Picture, cv2
+from latentedit_keep.warp import Array, cv2
 
 Half = Literal["calibration", "test"]
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``
@@ -132,7 +132,7 @@ def _photographs(
     return original, as_pixels(truth), what
 
 
-def _changed(original: Picture, other: Pixels, generator: np.random.Generator, least: float) -> tuple[Picture, str]:
+def _changed(original: Array, other: Pixels, generator: np.random.Generator, least: float) -> tuple[Array, str]:
     """One change, sometimes two."""
     truth, what = original, ""
     while true_mask(original, np.rint(truth.clip(0, 255))).mean() < _LEAST_CHANGED:
@@ -195,7 +195,7 @@ def blob(shape: tuple[int, int], share: float, generator: np.random.Generator) -
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def changed(what: str, picture: Picture, other: Pixels, share: float, generator: np.random.Generator) -> Picture:
+def changed(what: str, picture: Array, other: Pixels, share: float, generator: np.random.Generator) -> Array:
     """One of `CHANGES` on about this share of the image; "paste" takes from the other photograph."""
     mask = blob(picture.shape[:2], share, generator)
     height, width = mask.shape
@@ -224,7 +224,7 @@ def changed(what: str, picture: Picture, other: Pixels, share: float, generator:
     return picture + (new.astype(np.float32) - picture) * mask[..., None]
 
 
-def changed_globally(picture: Picture, other: Pixels, generator: np.random.Generator) -> Picture:
+def changed_globally(picture: Array, other: Pixels, generator: np.random.Generator) -> Array:
     """A change of the whole image, as editors make on request."""
     shape = picture.shape[:2]
     kind = generator.integers(5)
@@ -248,14 +248,14 @@ def changed_globally(picture: Picture, other: Pixels, generator: np.random.Gener
     return 0.5 * picture + 0.5 * _covering(other, shape, generator)  # seen through another image
 
 
-def true_mask(original: Picture, edited: Picture) -> Plane:
+def true_mask(original: Array, edited: Array) -> Plane:
     """Where a true edit changed an image: differences of 1 to 6 levels count more and more; small gaps are closed."""
     difference = np.abs(edited - original).max(axis=2)
     mask = np.clip((difference - 1) / 5, 0, 1).astype(np.float32)
     return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
 
 
-def _without(picture: Picture, mask: Plane) -> Picture:
+def _without(picture: Array, mask: Plane) -> Array:
     """The surroundings of the mask grow into it, with their grain."""
     hole = (cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
     small = 256 / max(256, *mask.shape)
@@ -267,7 +267,7 @@ def _without(picture: Picture, mask: Plane) -> Picture:
     return filled + 0.6 * np.roll(fine, (int(0.37 * mask.shape[0]), int(0.23 * mask.shape[1])), axis=(0, 1))
 
 
-def _covering(other: Pixels, shape: tuple[int, ...], generator: np.random.Generator) -> Picture:
+def _covering(other: Pixels, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """A photograph that covers a frame."""
     factor = max(shape[0] / other.shape[0], shape[1] / other.shape[1])
     grown = scaled(other, math.ceil(factor * max(other.shape[:2])) + 2, generator)

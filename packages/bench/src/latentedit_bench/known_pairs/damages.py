@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit_keep.warp import Matrix, Picture, cv2, scaling
+from latentedit_keep.warp import Array, Matrix, cv2, scaling
 
 Pixels = NDArray[np.uint8]  # ``[height, width, 3]``
 
@@ -43,7 +43,7 @@ class Damage:
     amount: float  # of the codec's loss, in [0, 1]
     seed: int  # of its noise
 
-    def apply(self, picture: Picture) -> Pixels:
+    def apply(self, picture: Array) -> Pixels:
         """What the editor gives back for a true edit; what lies outside of the original is mirrored."""
         shrinks = 1 / math.sqrt(abs(float(np.linalg.det(self.matrix[:2, :2]))))
         if shrinks > 1.02:
@@ -55,7 +55,7 @@ class Damage:
         grey = (toned @ np.array([0.299, 0.587, 0.114]))[..., None]
         return self._coded((grey + (toned - grey) * self.saturation).astype(np.float32))
 
-    def _coded(self, picture: Picture) -> Pixels:
+    def _coded(self, picture: Array) -> Pixels:
         codec, amount, generator = self.codec, self.amount, np.random.default_rng(self.seed)
         if "blur" in codec:
             picture = blurred(picture, 0.5 + 0.9 * amount)
@@ -130,7 +130,7 @@ def _frame(size: tuple[int, int], edited: tuple[int, int], generator: np.random.
     return scaling(size, edited) @ moved
 
 
-def _redrawn(picture: Picture, amount: float, generator: np.random.Generator) -> Picture:
+def _redrawn(picture: Array, amount: float, generator: np.random.Generator) -> Array:
     height, width = picture.shape[:2]
     drift = (1 + 7 * amount) * min(1.0, min(height, width) / 512)
     x, y = (drift * _field((height, width), 1 / 8, generator) for _ in range(2))
@@ -146,7 +146,7 @@ def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator)
     return cv2.resize(noise / np.abs(noise).max(), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _with_other_texture(picture: Picture, share: float, generator: np.random.Generator) -> Picture:
+def _with_other_texture(picture: Array, share: float, generator: np.random.Generator) -> Array:
     """The finest two bands give way to noise of the same local strength, as latent codecs make up texture."""
     result = picture.copy()
     for low, high in ((0.0, 1.0), (1.0, 2.0)):
@@ -159,12 +159,12 @@ def _with_other_texture(picture: Picture, share: float, generator: np.random.Gen
     return result
 
 
-def as_pixels(picture: Picture) -> Pixels:
+def as_pixels(picture: Array) -> Pixels:
     """Rounded to whole levels."""
     return np.rint(picture).clip(0, 255).astype(np.uint8)
 
 
-def blurred(plane: Picture, sigma: float) -> Picture:
+def blurred(plane: Array, sigma: float) -> Array:
     """Under a Gaussian of this many pixels."""
     return cv2.GaussianBlur(plane, (0, 0), max(sigma, 0.01))
 

@@ -25,7 +25,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.progress import Progress
 from latentedit_bench.data.counterfactual import Rendered, side_effects
-from latentedit_bench.data.items import PictureFile
+from latentedit_bench.data.items import RgbFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.experiments.decisions import rank_correlation
@@ -153,7 +153,7 @@ def _opened(path: Path, size: tuple[int, int]) -> tuple[Image.Image | None, str]
     if not path.is_file():
         return None, "is missing"
     try:
-        image = PictureFile(path)()
+        image = RgbFile(path)()
     except ImageError as error:
         return None, f"cannot be read: {error}"
     return image, "" if image.size == size else "is of {} x {} pixels, not {} x {}".format(*image.size, *size)
