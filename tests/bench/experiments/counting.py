@@ -14,7 +14,7 @@ class Counted(Source):
     """One unit an item; the function takes its index."""
 
     keys: ClassVar[tuple[str, ...]] = ("item",)
-    images: ClassVar[tuple[str, ...]] = ("item",)
+    image_columns: ClassVar[tuple[str, ...]] = ("item",)
 
     models: tuple[str, ...] = ()
     items: int = 8

@@ -14,7 +14,7 @@ class Walls(Source):
     """Scenes whose wall can turn black, without a model. The function takes the world and a scene."""
 
     keys: ClassVar[tuple[str, ...]] = ("scene",)
-    images: ClassVar[tuple[str, ...]] = ("scene",)
+    image_columns: ClassVar[tuple[str, ...]] = ("scene",)
 
     models: tuple[str, ...] = ()
     seed: int = 0

@@ -18,7 +18,7 @@ from latentedit_bench.experiments.texts import graded
     says="tangent spaces of different samples are similar near pure noise and diverge as the noise level falls",
     on=Pictures(),
     keys=("first", "second", "level"),
-    images=("first", "second"),
+    image_columns=("first", "second"),
     prepare=at_fitted_rank,
     decides=DISTANCE.at(
         "growth of the distance between feature tangent spaces from the highest to the lowest level", over="rise"
@@ -69,7 +69,7 @@ def trajectory(study: Study, picture: int) -> Rows:
     says="simpler data gives more similar tangent spaces",
     on=Pictures(models=("pixels-discs", "pixels-portraits"), levels=(0.7, 0.3)),
     keys=("first", "second"),
-    images=("first", "second"),
+    image_columns=("first", "second"),
     decides=Between(number=DISTANCE.at(rank=4), more="pixels-portraits", less="pixels-discs"),
     plots=(DISTANCES,),
     quick={"models": ("pixels-discs", "pixels-portraits"), "pictures": 4},

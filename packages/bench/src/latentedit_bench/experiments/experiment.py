@@ -65,7 +65,7 @@ class Source(abc.ABC):
     """What is looked at: models, images, sizes. Everything in its fields is part of the plan."""
 
     keys: ClassVar[tuple[str, ...]]  # columns by which rows are paired, unless the experiment names others
-    images: ClassVar[tuple[str, ...]]  # columns that name the images of a row
+    image_columns: ClassVar[tuple[str, ...]]  # columns that name the images of a row
     quick: ClassVar[Mapping[str, Any]] = {}  # fields of the smaller plan, unless the experiment names others
 
     models: tuple[str, ...] = MODELS
@@ -103,7 +103,7 @@ class Experiment:
     tells: tuple[Statistic, ...] = ()  # numbers that are reported beside it
     plots: tuple[Plot, ...] = ()  # drawn in a row, before that of the number that decides
     keys: tuple[str, ...] = ()  # see `Source`
-    images: tuple[str, ...] = ()
+    image_columns: tuple[str, ...] = ()
     prepare: Callable[[Table], Table] = lambda rows: rows  # adds or selects columns before numbers are taken
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of the function
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # fields of the smaller plan
@@ -151,7 +151,7 @@ class Experiment:
 
     def conclude(self, rows: Table) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
         """What decides, one a model; and what is told beside it."""
-        keys, images = self.keys or self.on.keys, self.images or self.on.images
+        keys, images = self.keys or self.on.keys, self.image_columns or self.on.image_columns
         told = [one for number in (*self.tells, *self.decides.sides()) for one in number.claims(rows, keys, images)]
         return tuple(self.decides.claims(rows, keys, images)), tuple(told)
 

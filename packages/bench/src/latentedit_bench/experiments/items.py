@@ -43,7 +43,7 @@ class Items(Source):
     """Counterfactual items. The function takes a batch, and yields what tells a latent apart, and the latent."""
 
     keys: ClassVar[tuple[str, ...]] = ("group", "item")
-    images: ClassVar[tuple[str, ...]] = ("group",)
+    image_columns: ClassVar[tuple[str, ...]] = ("group",)
     quick: ClassVar[Mapping[str, Any]] = {"items": 8, "others": 6}
 
     items: int = 192  # of the test split, of the first model

@@ -39,7 +39,7 @@ class Pictures(Source):
     """
 
     keys: ClassVar[tuple[str, ...]] = ("picture", "level")
-    images: ClassVar[tuple[str, ...]] = ("picture",)
+    image_columns: ClassVar[tuple[str, ...]] = ("picture",)
     quick: ClassVar[Mapping[str, Any]] = {
         "models": ("portraits-unet",),
         "pictures": 6,

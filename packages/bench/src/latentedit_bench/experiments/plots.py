@@ -32,7 +32,7 @@ class Shown:
 
     rows: Table  # of all models
     claims: Sequence[Claim]  # what was decided, of each model
-    images: Sequence[str]  # columns that name the images of a row
+    image_columns: Sequence[str]  # columns that name the images of a row
 
 
 class Plot(Protocol):
@@ -57,7 +57,7 @@ class Lines:
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One a model."""
         for model, rows in _of_models(shown.rows, self.where):
-            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.images)
+            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.image_columns)
 
     def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
         for colour, (name, part) in zip(COLOURS * 9, rows.groupby(self.by, sort=False), strict=False):
@@ -90,7 +90,7 @@ class Dots:
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One a model."""
         for model, rows in _of_models(shown.rows, self.where):
-            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.images)
+            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.image_columns)
 
     def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
         names = list(dict.fromkeys(rows[self.y]))

@@ -141,7 +141,7 @@ def _run(one: Experiment, folder: Path, at: Context, *, quick: bool) -> Record:
     try:
         rows = one.rows(at)
         decides, tells = one.conclude(rows)
-        shown = Shown(rows=rows, claims=decides, images=one.images or one.on.images)
+        shown = Shown(rows=rows, claims=decides, image_columns=one.image_columns or one.on.image_columns)
         save_figure(draw((*one.plots, Forest()), shown), folder / f"{one.name}.webp")
         found = {"decides": decides, "tells": tells, "weights": one.weights()}
     except LatentEditError as error:

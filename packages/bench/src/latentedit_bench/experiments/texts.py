@@ -27,7 +27,7 @@ class Texts(Source):
     """Captions of portraits of the test split. The function takes two sets of `text_differences`."""
 
     keys: ClassVar[tuple[str, ...]] = ("portrait",)
-    images: ClassVar[tuple[str, ...]] = ("portrait",)
+    image_columns: ClassVar[tuple[str, ...]] = ("portrait",)
     quick: ClassVar[Mapping[str, Any]] = {"portraits": 16}
 
     portraits: int = 96  # how many

@@ -24,7 +24,7 @@ _PIXELS = Number(
     says="an edit found at one sample does the same at another sample when its feature is carried over",
     on=Pictures(levels=(0.7,), twins=False),
     keys=("picture", "target", "level"),
-    images=("picture", "target"),
+    image_columns=("picture", "target"),
     decides=_PIXELS,
     tells=(
         _PIXELS.at(less=(Less("kind", "carried", "the source's own"),)),
